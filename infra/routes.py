@@ -1,0 +1,49 @@
+"""The route table: every path of the API, and who answers it. CDK, the local server and the handlers all read it here.
+
+`function` is a folder below functions/; `operation` is the name under which its handler knows the route.
+Paths are API Gateway's (HTTP API): a literal segment wins over a variable one.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+BASE = "/fhir/R4"
+
+
+class Route(NamedTuple):
+    """One route key of the HTTP API."""
+
+    method: str
+    path: str
+    function: str
+    operation: str
+    public: bool = False
+
+    @property
+    def key(self) -> str:
+        """API Gateway's route key, such as `GET /fhir/R4/{type}/{id}`."""
+        return self.path if self.path == DEFAULT else f"{self.method} {self.path}"
+
+
+DEFAULT = "$default"
+
+ROUTES: tuple[Route, ...] = (
+    Route("POST", BASE, "bundles", "bundle"),
+    Route("GET", f"{BASE}/{{type}}", "search", "search"),
+    Route("POST", f"{BASE}/{{type}}/_search", "search", "search"),
+    Route("GET", f"{BASE}/{{type}}/{{id}}/{{member}}", "search", "compartment"),
+    Route("POST", f"{BASE}/{{type}}/{{id}}/{{member}}/_search", "search", "compartment"),
+    Route("POST", f"{BASE}/{{type}}", "resources", "create"),
+    Route("GET", f"{BASE}/{{type}}/{{id}}", "resources", "read"),
+    Route("PUT", f"{BASE}/{{type}}/{{id}}", "resources", "update"),
+    Route("DELETE", f"{BASE}/{{type}}/{{id}}", "resources", "delete"),
+    Route("GET", f"{BASE}/{{type}}/{{id}}/_history", "resources", "history"),
+    Route("GET", f"{BASE}/{{type}}/{{id}}/_history/{{version}}", "resources", "vread"),
+    Route("POST", f"{BASE}/{{type}}/{{id}}/$set-accounts", "accounts", "set-accounts"),
+    Route("GET", f"{BASE}/job/{{id}}/status", "jobs", "status"),
+    Route("DELETE", f"{BASE}/job/{{id}}/status", "jobs", "cancel"),
+    Route("ANY", DEFAULT, "capabilities", "unmatched", public=True),
+)
+
+BY_KEY: dict[str, Route] = {route.key: route for route in ROUTES}

@@ -1,0 +1,136 @@
+"""Everything that a request can fail with, each class with its HTTP status and OperationOutcome code.
+
+BulkheadError
+├── BadRequest                 400  invalid
+│   ├── InvalidResource        400  structure (carries every fault found)
+│   ├── NotSupported           400  not-supported
+│   └── TooCostly              400  too-costly
+├── Unauthorized               401  login
+├── Forbidden                  403  forbidden
+├── NotFound                   404  not-found
+├── MethodNotAllowed           405  not-supported
+├── NotAcceptable              406  not-supported
+├── Conflict                   409  conflict
+│   ├── VersionConflict        409  conflict (a base version is no longer current; callers may read again and retry)
+│   └── ClaimTaken             409  duplicate (another resource owns the condition of a conditional create)
+├── Gone                       410  deleted
+├── PreconditionFailed         412  conflict
+│   └── MultipleMatches        412  multiple-matches
+├── PayloadTooLarge            413  too-long
+├── UnsupportedMediaType       415  not-supported
+├── Unprocessable              422  processing
+└── Unavailable                503  transient
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One OperationOutcome.issue. `expression` is a FHIRPath, or the name of a parameter or header."""
+
+    code: str
+    diagnostics: str
+    expression: str | None = None
+    severity: str = "error"
+
+
+class BulkheadError(Exception):
+    """A failure that a client is told about. `message` holds ids, codes and paths only, never patient data."""
+
+    status = 500
+    code = "exception"
+
+    def __init__(self, message: str, expression: str | None = None, issues: Sequence[Issue] | None = None) -> None:
+        super().__init__(message)
+        self.issues: tuple[Issue, ...] = tuple(issues) if issues else (Issue(self.code, message, expression),)
+
+
+class BadRequest(BulkheadError):
+    status, code = 400, "invalid"
+
+
+class InvalidResource(BadRequest):
+    code = "structure"
+
+
+class NotSupported(BadRequest):
+    code = "not-supported"
+
+
+class TooCostly(BadRequest):
+    code = "too-costly"
+
+
+class Unauthorized(BulkheadError):
+    status, code = 401, "login"
+
+
+class Forbidden(BulkheadError):
+    status, code = 403, "forbidden"
+
+
+class NotFound(BulkheadError):
+    status, code = 404, "not-found"
+
+
+class MethodNotAllowed(BulkheadError):
+    status, code = 405, "not-supported"
+
+
+class NotAcceptable(BulkheadError):
+    status, code = 406, "not-supported"
+
+
+class Conflict(BulkheadError):
+    status, code = 409, "conflict"
+
+
+class VersionConflict(Conflict):
+    """The head of `key` moved on since it was read."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"{key} was changed by someone else at the same time", expression=key)
+        self.key = key
+
+
+class ClaimTaken(Conflict):
+    """The condition of a conditional create belongs to another resource already."""
+
+    code = "duplicate"
+
+    def __init__(self, condition: str, owner: str | None) -> None:
+        super().__init__("another request is creating a resource under the same condition", expression="ifNoneExist")
+        self.condition = condition
+        self.owner = owner
+
+
+class Gone(BulkheadError):
+    status, code = 410, "deleted"
+
+
+class PreconditionFailed(BulkheadError):
+    status, code = 412, "conflict"
+
+
+class MultipleMatches(PreconditionFailed):
+    code = "multiple-matches"
+
+
+class PayloadTooLarge(BulkheadError):
+    status, code = 413, "too-long"
+
+
+class UnsupportedMediaType(BulkheadError):
+    status, code = 415, "not-supported"
+
+
+class Unprocessable(BulkheadError):
+    status, code = 422, "processing"
+
+
+class Unavailable(BulkheadError):
+    status, code = 503, "transient"

@@ -1,0 +1,66 @@
+"""Every setting of Bulkhead: one environment variable each, with its default. Read once per process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import lru_cache
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Field `sync_limit` is the environment variable `SYNC_LIMIT`, and so on."""
+
+    table: str = "bulkhead"
+    """DynamoDB table."""
+    bucket: str = "bulkhead"
+    """S3 bucket for large bodies and for the manifests of jobs."""
+    state_machine: str = ""
+    """ARN of the propagation state machine."""
+    base_url: str = ""
+    """What clients call; when empty, made from the request's host."""
+    auth: str = "on"
+    """`off` gives every caller every right: for a server that nobody else can reach."""
+    extended_meta: str = "always"
+    """`on-request` shows meta.accounts and meta.compartment only under `X-Medplum: extended`."""
+    sync_limit: int = 1000
+    """The most members that a synchronous `$set-accounts` propagates to."""
+    account_limit: int = 50
+    """The most accounts in one `$set-accounts`."""
+    body_limit: int = 300_000
+    """Bytes of a compressed body above which it goes to S3 (DynamoDB's item limit is 400 KB)."""
+    request_limit: int = 100_000_000
+    """Bytes of a request after decompression."""
+    count_default: int = 20
+    """Entries of a search page when `_count` is not given."""
+    count_limit: int = 1000
+    """The largest `_count` that is honoured; a larger one is lowered to it."""
+    transaction_lease: int = 60
+    """Seconds after which a large transaction that has not committed may be aborted by others."""
+    job_days: int = 7
+    """How long an asynchronous job's status is kept."""
+    propagation_batch: int = 100
+    """Members that one worker of a propagation handles."""
+    propagation_settle: int = 0
+    """Seconds between the map and the verify pass: longer than the GSIs lag."""
+    threads: int = 8
+    """Parallel requests to DynamoDB from one process."""
+    log_level: str = "INFO"
+    """Level of the structured log."""
+
+
+def from_environment(environment: Mapping[str, str]) -> Settings:
+    """Settings from variables such as `SYNC_LIMIT=50`; absent ones keep their default. ValueError where a number is not one."""
+    values: dict[str, str | int] = {}
+    for field in fields(Settings):
+        text = environment.get(field.name.upper())
+        if text is not None:
+            values[field.name] = int(text) if isinstance(field.default, int) else text
+    return Settings(**values)  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=1)
+def current() -> Settings:
+    """The settings of this process."""
+    return from_environment(os.environ)

@@ -1,0 +1,182 @@
+"""The one table, and the bucket for what is too large for it. The only room that knows DynamoDB and S3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from bulkhead import settings as _settings
+from bulkhead.errors import VersionConflict
+from bulkhead.store import commits, each, heads, index, keys, marks, sweeper, transactions
+from bulkhead.store.heads import Claim, Head, Inherit, Write
+from bulkhead.store.index import Found, Moment, Pointer
+from bulkhead.store.table import Table
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+__all__ = ["Claim", "Found", "Head", "Inherit", "Moment", "Pointer", "Store", "Write", "connect"]
+
+_BODIES = "bodies/"
+
+
+class Store:
+    """Resources, their versions, and the index over them. A `key` is `Observation/9`."""
+
+    def __init__(self, client: DynamoDBClient, s3: Any, settings: _settings.Settings) -> None:
+        self.settings = settings
+        self.table = Table(client, settings.table, settings.threads)
+        self._s3 = s3
+
+    @property
+    def s3(self) -> Any:
+        """The S3 client, made when it is first needed: most requests never do."""
+        if callable(self._s3):
+            self._s3 = self._s3()
+        return self._s3
+
+    # Reading
+
+    def one_request(self) -> AbstractContextManager[None]:
+        """Within this context each large transaction is seen on one side only."""
+        return transactions.decided_once()
+
+    def read(self, key: str) -> Head | None:
+        """The current version, strongly consistent; a deleted one has `deleted`. None where there never was one."""
+        item = self.table.get((key, keys.HEAD))
+        return self._heads([item]).get(key) if item else None
+
+    def read_many(self, wanted: Iterable[str]) -> dict[str, Head]:
+        """The current versions of many resources, 100 a request; deleted ones included, absent ones left out."""
+        return self._heads(self.table.get_many((key, keys.HEAD) for key in wanted).values())
+
+    def _heads(self, items: Iterable[dict[str, Any]]) -> dict[str, Head]:
+        seen = marks.resolve(self.table, {(item["pk"]["S"], item["sk"]["S"]): item for item in items})
+        return {pk: heads.from_item(item) for (pk, _), item in seen.items()}
+
+    def read_version(self, key: str, version: int) -> Head | None:
+        """One version, current or past. None where there is none."""
+        head = self.read(key)
+        if head is None or version >= head.version:
+            return head if head and version == head.version else None
+        item = self.table.get((key, keys.version_sort(version)))
+        return heads.from_item(item) if item else None
+
+    def versions(self, key: str, before: int | None, count: int) -> list[Head]:
+        """Up to `count` versions below `before` (None: from the current one on), the newest first."""
+        head = self.read(key)
+        if head is None:
+            return []
+        found = [head] if before is None or head.version < before else []
+        top = min(head.version, before or head.version)
+        if len(found) < count and top > 1:
+            first, last = keys.version_sort(0), keys.version_sort(top - 1)
+            for item in self.table.query(key, first, last, limit=count, backwards=True):
+                found.append(heads.from_item(item))
+                if len(found) == count:
+                    break
+        return found[:count]
+
+    def decode(self, head: Head) -> dict[str, Any]:
+        """The resource of a version that is not deleted, without what `meta` says of version, time, accounts, compartments."""
+        assert head.body is not None
+        if head.body[:1] == heads.IN_S3:
+            name = _BODIES + head.body[1:].decode()
+            answer = self.s3.get_object(Bucket=self.settings.bucket, Key=name)
+            return heads.decode(answer["Body"].read())
+        return heads.decode(head.body)
+
+    def encode(self, resource: dict[str, Any]) -> bytes:
+        """A resource as a Write's `body`."""
+        return heads.encode(resource)
+
+    # Writing
+
+    def commit(
+        self, writes: Sequence[Write], claims: Sequence[Claim] = (), inherit: Inherit | None = None
+    ) -> list[Head]:
+        """All `writes` and `claims`, or none: see `commits.commit`. VersionConflict, ClaimTaken, Conflict, Unavailable."""
+        return commits.commit(self.table, self._put_body, self.settings, writes, claims, inherit)
+
+    def _put_body(self, name: str, data: bytes) -> None:
+        self.s3.put_object(Bucket=self.settings.bucket, Key=_BODIES + name, Body=data)
+
+    def commit_each(self, writes: Sequence[Write]) -> set[str]:
+        """Independent changes of accounts; the keys that were not written, because someone else was faster."""
+        return each.commit_each(self.table, writes)
+
+    def set_propagate(self, head: Head, flag: bool) -> None:
+        """Whether the accounts of `head` go to what is written into its compartment from now on. VersionConflict."""
+        if not each.set_propagate(self.table, head, flag):
+            marks.clear(self.table, head.key)
+            raise VersionConflict(head.key)
+
+    def claim_owner(self, condition: str) -> str | None:
+        """Who owns the condition of a conditional create, once the transaction that is about to is decided."""
+        pk = keys.claim_key(condition)
+        item = self.table.get((pk, keys.HEAD))
+        if item and marks.marked(item) and marks.clear(self.table, pk):
+            item = self.table.get((pk, keys.HEAD))
+        return item["owner"]["S"] if item else None
+
+    def sweep(self, everything: bool = False) -> int:
+        """Finish what dead processes left behind: see `sweeper.sweep`."""
+        return sweeper.sweep(self.table, everything)
+
+    # The index: hints, to be checked against the heads
+
+    def pointing_at(
+        self, target: str, resource_type: str | None = None, after: str | None = None, limit: int = 1000
+    ) -> list[Pointer]:
+        """Resources that point at `target`, ordered by type and id, after the source `after`; fewer than `limit` at the end."""
+        return index.pointing_at(self.table, keys.target_partitions(target), resource_type, after, limit)
+
+    def in_account(
+        self, account: str, resource_type: str | None = None, after: str | None = None, limit: int = 1000
+    ) -> list[Pointer]:
+        """Resources that carry `account`, in the same order and paging."""
+        return index.pointing_at(self.table, keys.account_partitions(account), resource_type, after, limit)
+
+    def by_value(
+        self,
+        resource_type: str,
+        parameter: str,
+        value: str,
+        prefix: str | None = None,
+        first: str | None = None,
+        last: str | None = None,
+        after: str | None = None,
+        limit: int = 1000,
+    ) -> list[Found]:
+        """Resources under a value, ordered by sort and id, after the position `after`: see `index.by_value`."""
+        return index.by_value(self.table, resource_type, parameter, value, prefix, first, last, after, limit)
+
+    def by_time(
+        self,
+        resource_type: str,
+        since: str | None = None,
+        until: str | None = None,
+        after: str | None = None,
+        limit: int = 1000,
+        newest_first: bool = False,
+    ) -> list[Moment]:
+        """Versions by lastUpdated, after the position `after`: see `index.by_time`."""
+        return index.by_time(self.table, resource_type, since, until, after, limit, newest_first)
+
+
+@lru_cache(maxsize=1)
+def connect() -> Store:
+    """The store of this process, as the settings and the standard AWS variables say."""
+    import boto3
+    from botocore.config import Config
+
+    settings = _settings.current()
+    # Parameter validation is a third of a BatchWrite's CPU; the pool must hold a connection for each thread.
+    config = Config(
+        parameter_validation=False,
+        max_pool_connections=settings.threads + 2,
+        retries={"mode": "standard", "max_attempts": 5},
+    )
+    return Store(boto3.client("dynamodb", config=config), lambda: boto3.client("s3"), settings)

@@ -1,0 +1,144 @@
+"""Reading the three indexes. What comes back are hints: take each to its head, and check the head."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+
+from bulkhead.store import keys, months
+from bulkhead.store.table import Item, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """`source` (`Observation/9`) points at the target through the search parameters `via`."""
+
+    source: str
+    via: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A resource under a value of by-value. `position` is where the next page goes on."""
+
+    key: str
+    sort: str
+    position: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A version of a resource in by-time. `position` is where the next page goes on."""
+
+    key: str
+    version: int
+    updated: str
+    position: str
+
+
+def _index(name: str) -> tuple[str, tuple[str, str]]:
+    return name, keys.INDEXES[name]
+
+
+def _merged(
+    table: Table,
+    name: str,
+    partitions: Sequence[str],
+    first: str | None,
+    last: str | None,
+    after: str | None,
+    limit: int,
+    backwards: bool = False,
+) -> Iterator[Item]:
+    """The items of several partitions (the shards of one) in order of the sort key; their first pages are fetched side by side."""
+    sort_name = keys.INDEXES[name][1]
+    streams = [
+        table.query(partition, first, last, index=_index(name), after=after, limit=limit, backwards=backwards)
+        for partition in partitions
+    ]
+    heads = table.parallel(lambda stream: list(islice(stream, 1)), streams)
+    begun = [chain(head, stream) for head, stream in zip(heads, streams, strict=True)]
+    return heapq.merge(*begun, key=lambda item: item[sort_name]["S"], reverse=backwards)
+
+
+def pointing_at(
+    table: Table, partitions: Sequence[str], resource_type: str | None, after: str | None, limit: int
+) -> list[Pointer]:
+    """Sources in the by-target `partitions` of one target, ordered by type and id, each once; fewer than `limit` at the end.
+
+    `after` is the last source that was seen. Entries of one source (its pairs may have shifted) are one Pointer.
+    """
+    prefix = f"{resource_type}#" if resource_type else None
+    position = keys.source_sort(after) if after else None
+    pointers: list[Pointer] = []
+    for item in _merged(table, keys.BY_TARGET, partitions, prefix, prefix, position, limit):
+        source = keys.source_key(item["tsk"]["S"])
+        via = frozenset(item["via"]["SS"]) if "via" in item else frozenset()
+        if pointers and pointers[-1].source == source:
+            pointers[-1] = Pointer(source, pointers[-1].via | via)
+        elif len(pointers) == limit:
+            break
+        else:
+            pointers.append(Pointer(source, via))
+    return pointers
+
+
+def by_value(
+    table: Table,
+    resource_type: str,
+    parameter: str,
+    value: str,
+    prefix: str | None,
+    first: str | None,
+    last: str | None,
+    after: str | None,
+    limit: int,
+) -> list[Found]:
+    """Resources under one value, ordered by sort and id; fewer than `limit` at the end.
+
+    `prefix` is what their sort begins with; `first` and `last` bound it, inclusive (`last` with all that begins with it).
+    """
+    if prefix is not None:
+        first = last = keys.limited(prefix[:-1], keys.SORT_LIMIT) + "#" if prefix.endswith("#") else prefix
+    partition = keys.value_partition(resource_type, parameter, value)
+    items = table.query(partition, first, last, index=_index(keys.BY_VALUE), after=after, limit=limit)
+    found = []
+    for item in islice(items, limit):
+        position = item["vsk"]["S"]
+        found.append(Found(item["pk"]["S"], position.rpartition("#")[0], position))
+    return found
+
+
+def by_time(
+    table: Table,
+    resource_type: str,
+    since: str | None,
+    until: str | None,
+    after: str | None,
+    limit: int,
+    newest_first: bool,
+) -> list[Moment]:
+    """Versions, current and past, ordered by lastUpdated; fewer than `limit` at the end.
+
+    `since` and `until` are instants, inclusive. A version may come twice while it is being superseded.
+    """
+    listed = [
+        month
+        for month in months.months(table, resource_type)
+        if (since is None or month >= since[:7]) and (until is None or month <= until[:7])
+    ]
+    if after:
+        listed = [month for month in listed if (month <= after[:7] if newest_first else month >= after[:7])]
+    moments: list[Moment] = []
+    for month in reversed(listed) if newest_first else listed:
+        partitions = keys.time_partitions(resource_type, month)
+        left = limit - len(moments)
+        items = _merged(table, keys.BY_TIME, partitions, since, until, after, left, newest_first)
+        for item in islice(items, left):
+            updated, _, version = item["msk"]["S"].split("#")
+            moments.append(Moment(item["pk"]["S"], int(version), updated, item["msk"]["S"]))
+        if len(moments) == limit:
+            break
+    return moments

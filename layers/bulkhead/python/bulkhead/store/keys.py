@@ -1,0 +1,212 @@
+"""Every key of the table and of its three indexes. Nothing else in the project spells one.
+
+| item          | pk                   | sk                          | index keys                                              |
+| ------------- | -------------------- | --------------------------- | ------------------------------------------------------- |
+| head          | `Observation/9`      | `#`                         | by-time                                                 |
+| version       | `Observation/9`      | `v#0000000003`              | by-time                                                 |
+| staged head   | `Observation/9`      | `s#<transaction id>`        |                                                         |
+| index entry   | `Observation/9`      | `i#<target>#<value>`        | by-target (the target), by-value (the value)            |
+| account entry | `Observation/9`      | `a#Organization/a`          | by-target, in the account's own partition               |
+| claim         | `claim#<condition>`  | `#`                         |                                                         |
+| transaction   | `txn#<id>`           | `#`                         | by-time while it is open, so that a sweeper finds it    |
+| its members   | `txn#<id>`           | `k#0000`                    |                                                         |
+| job           | `job#<id>`           | `#`; results `r#<pass>#<n>` |                                                         |
+| month in use  | `months`             | `Observation#2026-11`       |                                                         |
+
+by-target: `tpk` = what is pointed at (with a write shard where that may be hot), `tsk` = `Observation#9`, who points.
+by-value:  `vpk` = `Observation|code|1234`, `vsk` = `<sort>#9`.
+by-time:   `mpk` = `Observation#2026-11#<shard>`, `msk` = `<lastUpdated>#9#0000000003`.
+
+One index entry carries up to one target and one value: two facts for one item's price. A target is staged before
+the accounts of its head are read, so facts never ride on the head itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bulkhead.search.facts import Facts, Value
+
+HEAD = "#"
+ENTRY = "i#"
+ACCOUNT = "a#"
+VERSION = "v#"
+STAGED = "s#"
+
+BY_TARGET, BY_VALUE, BY_TIME = "by-target", "by-value", "by-time"
+INDEXES: dict[str, tuple[str, str]] = {BY_TARGET: ("tpk", "tsk"), BY_VALUE: ("vpk", "vsk"), BY_TIME: ("mpk", "msk")}
+PROJECTED: dict[str, list[str]] = {BY_TARGET: ["via"]}
+TTL = "ttl"
+OPEN_TRANSACTIONS = "txn"
+MONTHS = "months"
+
+# Targets that a whole organisation's data may point at: one GSI partition takes 1,000 writes a second, and a hot one throttles the table.
+SHARDS = {
+    "Organization": 4,
+    "Practitioner": 4,
+    "PractitionerRole": 4,
+    "Location": 4,
+    "HealthcareService": 4,
+    "Medication": 4,
+}
+ACCOUNT_SHARDS = 4
+TIME_SHARDS = 4
+
+SORT_LIMIT = 800
+PARTITION_LIMIT = 1500
+
+
+def limited(text: str, limit: int) -> str:
+    """`text`, or where it is over `limit` UTF-8 bytes, its beginning and a hash of the whole: as distinct, and fit for a key."""
+    data = text.encode()
+    if len(data) <= limit:
+        return text
+    return data[: limit - 65].decode(errors="ignore") + "~" + hashlib.sha256(data).hexdigest()
+
+
+def version_sort(version: int) -> str:
+    return f"{VERSION}{version:010d}"
+
+
+def staged_sort(transaction: str) -> str:
+    return f"{STAGED}{transaction}"
+
+
+def account_sort(account: str) -> str:
+    return limited(f"{ACCOUNT}{account}", SORT_LIMIT)
+
+
+def entry_sort(target: str | None, value: Value | None) -> str:
+    text = f"{value.parameter}|{value.value}|{value.sort}" if value else ""
+    return limited(f"{ENTRY}{target or ''}#{text}", SORT_LIMIT)
+
+
+def claim_key(condition: str) -> str:
+    return limited(f"claim#{condition}", PARTITION_LIMIT)
+
+
+def transaction_key(transaction: str) -> str:
+    return f"txn#{transaction}"
+
+
+def job_key(job: str) -> str:
+    return f"job#{job}"
+
+
+def result_sort(turn: int, batch: int) -> str:
+    """The sort key of one worker's result: the pass of the job, and its batch within that pass."""
+    return f"r#{turn:04d}#{batch:08d}"
+
+
+def shard(text: str, shards: int) -> int:
+    return crc32(text.encode()) % shards
+
+
+def source_sort(key: str) -> str:
+    """`Observation/9` as the sort key of by-target: `Observation#9`."""
+    return key.replace("/", "#", 1)
+
+
+def source_key(sort: str) -> str:
+    return sort.replace("#", "/", 1)
+
+
+def target_partition(target: str, source: str) -> str:
+    """The by-target partition in which `source` points at `target`."""
+    shards = SHARDS.get(target.partition("/")[0], 1)
+    return target if shards == 1 else f"{target}#{shard(source, shards)}"
+
+
+def target_partitions(target: str) -> list[str]:
+    shards = SHARDS.get(target.partition("/")[0], 1)
+    return [target] if shards == 1 else [f"{target}#{n}" for n in range(shards)]
+
+
+def account_partition(account: str, source: str) -> str:
+    return f"account#{account}#{shard(source, ACCOUNT_SHARDS)}"
+
+
+def account_partitions(account: str) -> list[str]:
+    return [f"account#{account}#{n}" for n in range(ACCOUNT_SHARDS)]
+
+
+def value_partition(resource_type: str, parameter: str, value: str) -> str:
+    return limited(f"{resource_type}|{parameter}|{value}", PARTITION_LIMIT)
+
+
+def value_sort(sort: str, identifier: str) -> str:
+    return f"{limited(sort, SORT_LIMIT)}#{identifier}"
+
+
+def time_keys(key: str, version: int, updated: str) -> dict[str, str]:
+    """The by-time attributes of a head or version. `updated` is an instant such as `2026-11-22T01:02:03.456Z`."""
+    resource_type, _, identifier = key.partition("/")
+    return {
+        "mpk": f"{resource_type}#{updated[:7]}#{shard(identifier, TIME_SHARDS)}",
+        "msk": f"{updated}#{identifier}#{version:010d}",
+    }
+
+
+def month_sort(resource_type: str, month: str) -> str:
+    return f"{resource_type}#{month}"
+
+
+def time_partitions(resource_type: str, month: str) -> list[str]:
+    return [f"{resource_type}#{month}#{n}" for n in range(TIME_SHARDS)]
+
+
+def index_entries(key: str, facts: Facts | None) -> dict[str, tuple[dict[str, str], frozenset[str]]]:
+    """What the index holds of a resource: sort key -> (GSI attributes, `via`). Pairs targets with values, in sorted order."""
+    if facts is None:
+        return {}
+    resource_type, _, identifier = key.partition("/")
+    entries: dict[str, tuple[dict[str, str], frozenset[str]]] = {}
+    targets: Iterable[tuple[str, frozenset[str]]] = sorted(facts.targets.items())
+    values: Iterable[Value] = sorted(facts.values, key=lambda value: (value.parameter, value.value, value.sort))
+    for pair, value in zip_longest(targets, values):
+        attributes: dict[str, str] = {}
+        via: frozenset[str] = frozenset()
+        if pair:
+            attributes["tpk"], attributes["tsk"] = target_partition(pair[0], key), source_sort(key)
+            via = pair[1]
+        if value:
+            attributes["vpk"] = value_partition(resource_type, value.parameter, value.value)
+            attributes["vsk"] = value_sort(value.sort, identifier)
+        entries[entry_sort(pair[0] if pair else None, value)] = (attributes, via)
+    return entries
+
+
+def account_entry(key: str, account: str) -> tuple[str, dict[str, str], frozenset[str]]:
+    """The index entry that says that `key` carries `account`: sort key, GSI attributes, `via`."""
+    attributes = {"tpk": account_partition(account, key), "tsk": source_sort(key)}
+    return account_sort(account), attributes, frozenset({"_account"})
+
+
+def table_definition(name: str) -> dict[str, Any]:
+    """The arguments of DynamoDB's CreateTable. The CDK app and the local server both read them."""
+    attributes = ["pk", "sk", *(name for pair in INDEXES.values() for name in pair)]
+    return {
+        "TableName": name,
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [{"AttributeName": attribute, "AttributeType": "S"} for attribute in attributes],
+        "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        "GlobalSecondaryIndexes": [
+            {
+                "IndexName": index,
+                "KeySchema": [
+                    {"AttributeName": partition, "KeyType": "HASH"},
+                    {"AttributeName": sort, "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": PROJECTED[index]}
+                if index in PROJECTED
+                else {"ProjectionType": "KEYS_ONLY"},
+            }
+            for index, (partition, sort) in INDEXES.items()
+        ],
+    }

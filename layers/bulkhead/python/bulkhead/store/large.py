@@ -1,0 +1,116 @@
+"""The commit of more heads than one TransactWriteItems takes: thousands of marked heads, and one write that decides them all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
+from bulkhead.store import heads, keys, marks, staging, transactions
+from bulkhead.store.heads import Claim, Head, Inherit, Write
+from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Key, Table, chunks, pause
+
+_ATTEMPTS = 5
+_FRESH = "+"
+# Seconds of lease for one write, beside the setting's: the slowest import that was seen made 100 resources a second.
+_LEASE_PER_WRITE = 0.01
+
+
+def commit(
+    table: Table,
+    lease: int,
+    writes: Sequence[Write],
+    claims: Sequence[Claim],
+    inherit: Inherit | None,
+    updated: str,
+) -> list[Head]:
+    """Stage and commit any number of `writes` and `claims`, all or nothing; returns the new heads.
+
+    VersionConflict, ClaimTaken as `commits.commit`; Conflict where staging outlived the lease and another writer aborted it.
+    """
+    members = [(_FRESH if write.fresh else "") + write.key for write in writes]
+    members += [keys.claim_key(claim.condition) for claim in claims]
+    transaction = transactions.begin(table, members, lease + int(len(writes) * _LEASE_PER_WRITE))
+    try:
+        staging.stage(table, writes)
+        if inherit:
+            inherit(writes)
+        new = [write.head(updated) for write in writes]
+        table.write_each([action for write in writes for action in staging.account_actions(table, write)])
+        _mark(table, transaction, writes, new, claims)
+        if not transactions.decide(table, transaction, transactions.COMMITTED):
+            raise Conflict("the transaction took too long and was aborted by another writer; try again")
+    except Exception:
+        # Not aborted: the answer to the commit was lost, but it stands.
+        if transactions.decide(table, transaction, transactions.ABORTED):
+            staging.afterwards(lambda: finish(table, transaction), transaction=transaction)
+            raise
+    staging.afterwards(lambda: finish(table, transaction), transaction=transaction)
+    return new
+
+
+def _mark(
+    table: Table, transaction: str, writes: Sequence[Write], new: Sequence[Head], claims: Sequence[Claim]
+) -> None:
+    """Write the new heads under the mark: beside the old ones, or as `made` where there was none."""
+    mark: Item = {"txn": {"S": transaction}}
+    made = mark | {"made": {"BOOL": True}}
+    unshared: list[Item] = []
+    shared: list[tuple[Item, VersionConflict | ClaimTaken]] = []
+    for write, head in zip(writes, new, strict=True):
+        if write.base is not None:
+            unshared.append(heads.to_item(head, keys.staged_sort(transaction)))
+            values = {":base": {"N": str(write.base.version)}, ":txn": mark["txn"]}
+            action = table.update_action((write.key, keys.HEAD), "SET #txn = :txn", values, _CURRENT_OR_MINE)
+            shared.append((action, VersionConflict(write.key)))
+        elif write.fresh:
+            unshared.append(heads.to_item(head) | made)
+        else:
+            action = table.put_action(
+                heads.to_item(head) | made, f"{staging.NEW} OR {marks.MARKED}", {":txn": mark["txn"]}
+            )
+            shared.append((action, VersionConflict(write.key)))
+    table.put_many(unshared)
+    shared += [(staging.claim_action(table, claim, made), ClaimTaken(claim.condition, None)) for claim in claims]
+    for batch in chunks(shared, TRANSACT_LIMIT):
+        _mark_batch(table, batch)
+
+
+# `OR mine`: a retry after a lost answer finds its own mark.
+_CURRENT_OR_MINE = "#v = :base AND (attribute_not_exists(#txn) OR #txn = :txn)"
+
+
+def _mark_batch(table: Table, batch: Sequence[tuple[Item, VersionConflict | ClaimTaken]]) -> None:
+    """Mark up to 100 items on their conditions. Marks that a dead transaction left there are cleared away first."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            table.write([action for action, _ in batch])
+            return
+        except ConditionFailed as error:
+            conflict = batch[error.failed[0]][1]
+            if not marks.clear(table, staging.blocked(conflict)):
+                raise conflict from None
+        pause(attempt)
+    raise Conflict("another large transaction holds one of these resources; try again")
+
+
+def finish(table: Table, transaction: str) -> None:
+    """Roll everything of a decided transaction forward or back, and close it. Idempotent: anyone may, at any time."""
+    state, _ = transactions.state_now(table, transaction)
+    members = transactions.members(table, transaction)
+    items = table.get_many((member.removeprefix(_FRESH), keys.HEAD) for member in members)
+    held = {key: item for key, item in items.items() if marks.marked(item) == transaction}
+    if state == transactions.ABORTED:
+        _drop_entries(table, [member.removeprefix(_FRESH) for member in members if member.startswith(_FRESH)])
+    marks.settle(table, transaction, state, held)
+    staged = [(member, keys.staged_sort(transaction)) for member in members if not member.startswith(_FRESH)]
+    table.put_many([], staged)
+    transactions.close(table, transaction)
+
+
+def _drop_entries(table: Table, fresh: Sequence[str]) -> None:
+    """The index entries that an aborted transaction staged for ids that nobody else has."""
+
+    def entries(pk: str) -> list[Key]:
+        return [(pk, item["sk"]["S"]) for item in table.query(pk, keys.ACCOUNT, keys.ENTRY)]
+
+    table.put_many([], [key for found in table.parallel(entries, fresh) for key in found])

@@ -1,0 +1,100 @@
+"""The mark (`txn`) that a large transaction leaves on heads and claims until it is settled: reading past it, and clearing it away.
+
+A marked head is of one of two kinds. `made`: the item is the new resource itself, there only if the transaction is committed.
+Otherwise the item is the old version, and the new one lies beside it (`s#<transaction>`), to be read instead once committed.
+A marked claim is as good as its transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bulkhead.store import keys
+from bulkhead.store.table import Item, Key, Table, pause
+from bulkhead.store.transactions import ABORTED, COMMITTED, PENDING, decide, state_now, states
+
+MARKED = "#txn = :txn"
+# A transaction in progress takes seconds; a caller who waits longer is told to try again.
+_WAITS = 12
+
+
+def marked(item: Item) -> str | None:
+    return item["txn"]["S"] if "txn" in item else None
+
+
+def resolve(table: Table, items: Mapping[Key, Item]) -> dict[Key, Item]:
+    """Head items as a reader shall see them: marked ones give way to what their transaction decided."""
+    open_marks = {key: transaction for key, item in items.items() if (transaction := marked(item))}
+    if not open_marks:
+        return dict(items)
+    decided = states(table, open_marks.values())
+    seen = {key: item for key, item in items.items() if key not in open_marks}
+    replaced: list[Key] = []
+    for key, transaction in open_marks.items():
+        item = items[key]
+        if "made" in item:
+            if decided[transaction] == COMMITTED:
+                seen[key] = item
+        elif decided[transaction] == COMMITTED:
+            replaced.append((key[0], keys.staged_sort(transaction)))
+        else:
+            seen[key] = item
+    staged = table.get_many(replaced)
+    for pk, sort in replaced:
+        # Settled between our two reads: the head itself is the new version now.
+        item = staged.get((pk, sort)) or table.get((pk, keys.HEAD)) or {}
+        if item:
+            seen[pk, keys.HEAD] = item | {"sk": {"S": keys.HEAD}}
+    return seen
+
+
+def clear(table: Table, pk: str) -> bool:
+    """Take the mark of a finished or expired transaction off a head or claim, waiting for one in progress.
+
+    True where there was one: what was read before may be current after all. False where there is none.
+    """
+    for attempt in range(_WAITS):
+        item = table.get((pk, keys.HEAD))
+        transaction = marked(item) if item else None
+        if item is None or transaction is None:
+            return attempt > 0
+        state, expired = state_now(table, transaction)
+        if state == PENDING and expired:
+            decide(table, transaction, ABORTED)
+            state, _ = state_now(table, transaction)
+        if state != PENDING:
+            settle(table, transaction, state, {(pk, keys.HEAD): item})
+            table.put_many([], [(pk, keys.staged_sort(transaction))])
+            return True
+        pause(attempt + 3)
+    return True
+
+
+def settle(table: Table, transaction: str, state: str, items: Mapping[Key, Item]) -> None:
+    """Roll marked items forward or back, each on condition that it bears the mark still; whoever was faster did the same.
+
+    The staged heads are left to the caller, who deletes them when no mark can lead a reader to them any more.
+    """
+    values = {":txn": {"S": transaction}}
+    pairs = {(key[0], keys.staged_sort(transaction)): key for key, item in items.items() if _replaces(item)}
+    staged = table.get_many(pairs) if pairs else {}
+    actions: list[Item] = []
+    for key, item in items.items():
+        if marked(item) != transaction:
+            continue
+        if state == COMMITTED and not _replaces(item):
+            actions.append(table.update_action(key, "REMOVE #txn, #made", values, MARKED))
+        elif state == COMMITTED:
+            new = staged.get((key[0], keys.staged_sort(transaction)))
+            if new:
+                actions.append(table.put_action(new | {"sk": {"S": keys.HEAD}}, MARKED, values))
+        elif _replaces(item):
+            actions.append(table.update_action(key, "REMOVE #txn", values, MARKED))
+        else:
+            actions.append(table.delete_action(key, MARKED, values))
+    table.write_each(actions)
+
+
+def _replaces(item: Item) -> bool:
+    """Whether the marked item is an old version that a staged one stands beside."""
+    return "made" not in item

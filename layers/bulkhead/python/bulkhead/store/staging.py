@@ -1,0 +1,125 @@
+"""What surrounds a commit: index entries and copies of versions before it, stale entries after it, and the actions of the commit itself.
+
+An entry is a hint, its head the truth. So entries may be early or stale, never missing:
+- staging adds to an entry's `via` and raises its version, and never lowers either;
+- settling takes away from an entry only if no later version has staged it anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from bulkhead.errors import ClaimTaken, Unavailable, VersionConflict
+from bulkhead.store import heads, keys
+from bulkhead.store.heads import Claim, Head, Write
+from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, chunks
+
+NEW = "attribute_not_exists(#pk)"
+CURRENT = "#v = :base AND attribute_not_exists(#txn)"
+NOT_LATER = "#v <= :v"
+
+logger = logging.getLogger(__name__)
+
+
+def stage(table: Table, writes: Sequence[Write]) -> None:
+    """Write new index entries and the copies of the versions that will be superseded."""
+    copies = [heads.to_item(write.base, keys.version_sort(write.base.version)) for write in writes if write.base]
+    unshared: list[Item] = []
+    shared: list[tuple[Write, Item]] = []
+    for write in writes:
+        added = _added(write)
+        if write.fresh:
+            unshared += [_entry_item(write, sort, *entry) for sort, entry in added.items()]
+        else:
+            shared += [(write, stage_action(table, write, sort, *entry)) for sort, entry in added.items()]
+    table.put_many(copies + unshared)
+    for batch in chunks(shared, TRANSACT_LIMIT):
+        try:
+            table.write([action for _, action in batch])
+        except ConditionFailed as error:
+            raise VersionConflict(batch[error.failed[0]][0].key) from None
+
+
+def _added(write: Write) -> dict[str, tuple[dict[str, str], frozenset[str]]]:
+    """Entries that the new version has and the old one has not, or not for as many parameters."""
+    old, new = keys.index_entries(write.key, write.old), keys.index_entries(write.key, write.new)
+    return {sort: entry for sort, entry in new.items() if sort not in old or entry[1] - old[sort][1]}
+
+
+def _entry_item(write: Write, sort: str, attributes: dict[str, str], via: frozenset[str]) -> Item:
+    item: Item = {"pk": {"S": write.key}, "sk": {"S": sort}, "v": {"N": str(write.version)}}
+    item |= {name: {"S": value} for name, value in attributes.items()}
+    if via:
+        item["via"] = {"SS": sorted(via)}
+    return item
+
+
+def stage_action(table: Table, write: Write, sort: str, attributes: dict[str, str], via: frozenset[str]) -> Item:
+    """Add an entry, or widen it: `via` becomes the union, the version that it was staged for never falls."""
+    values: Item = {":v": {"N": str(write.version)}, **{f":{name}": {"S": value} for name, value in attributes.items()}}
+    expression = "SET #v = :v" + "".join(f", #{name} = :{name}" for name in attributes)
+    if via:
+        expression += " ADD #via :via"
+        values[":via"] = {"SS": sorted(via)}
+    return table.update_action((write.key, sort), expression, values, f"attribute_not_exists(#v) OR {NOT_LATER}")
+
+
+def account_actions(table: Table, write: Write) -> list[Item]:
+    """Actions that stage the entries of the accounts that the new version adds."""
+    if write.body is None:
+        return []
+    had = set(write.base.accounts) if write.base and not write.base.deleted else set()
+    gained = [account for account in write.head("").accounts if account not in had]
+    return [stage_action(table, write, *keys.account_entry(write.key, account)) for account in gained]
+
+
+def head_action(table: Table, write: Write, head: Head) -> Item:
+    item = heads.to_item(head)
+    if write.base is None:
+        return table.put_action(item, NEW)
+    return table.put_action(item, CURRENT, {":base": {"N": str(write.base.version)}})
+
+
+def claim_action(table: Table, claim: Claim, mark: Item | None = None) -> Item:
+    item: Item = {"pk": {"S": keys.claim_key(claim.condition)}, "sk": {"S": keys.HEAD}, "owner": {"S": claim.owner}}
+    item |= mark or {}
+    if claim.stale is None:
+        return table.put_action(item, NEW)
+    return table.put_action(item, "#owner = :stale AND attribute_not_exists(#txn)", {":stale": {"S": claim.stale}})
+
+
+def blocked(conflict: VersionConflict | ClaimTaken) -> str:
+    """The partition key of the item whose condition failed."""
+    return conflict.key if isinstance(conflict, VersionConflict) else keys.claim_key(conflict.condition)
+
+
+def afterwards(step: Callable[[], None], **context: object) -> None:
+    """Do what follows a commit, but do not fail the request if it fails: the commit stands, and the sweeper is the net below."""
+    try:
+        step()
+    except (BotoCoreError, ClientError, Unavailable) as error:
+        logger.warning("left to the sweeper", extra={"error": type(error).__name__, **context})
+
+
+def settle(table: Table, writes: Sequence[Write]) -> None:
+    """Take away what the new versions have no use for. A failed condition means that a later version has staged it anew."""
+    actions: list[Item] = []
+    for write in writes:
+        if write.base is None or write.base.deleted:
+            continue
+        version = {":v": {"N": str(write.version)}}
+        old, new = keys.index_entries(write.key, write.old), keys.index_entries(write.key, write.new)
+        for sort, (_, via) in old.items():
+            if sort not in new:
+                actions.append(table.delete_action((write.key, sort), NOT_LATER, version))
+            elif gone := via - new[sort][1]:
+                values = version | {":gone": {"SS": sorted(gone)}}
+                actions.append(table.update_action((write.key, sort), "DELETE #via :gone", values, NOT_LATER))
+        kept = set(write.head("").accounts) if write.body is not None else set()
+        for account in write.base.accounts:
+            if account not in kept:
+                actions.append(table.delete_action((write.key, keys.account_sort(account)), NOT_LATER, version))
+    table.write_each(actions)

@@ -1,0 +1,256 @@
+"""DynamoDB as the store uses it: the low-level client's calls, batched to its limits, in parallel, retried where it says so."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bulkhead.errors import Unavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+Item = dict[str, Any]
+Key = tuple[str, str]
+T = TypeVar("T")
+R = TypeVar("R")
+
+GET_LIMIT = 100
+PUT_LIMIT = 25
+TRANSACT_LIMIT = 100
+# DynamoDB takes 4 MB; the rest is for keys and attribute names.
+TRANSACT_BYTES = 3_500_000
+_ATTEMPTS = 8
+_NAME = re.compile(r"#\w+")
+
+
+class ConditionFailed(Exception):
+    """A conditional write found something else than it asked for. `failed` are the positions in a transaction."""
+
+    def __init__(self, failed: Sequence[int] = (0,)) -> None:
+        super().__init__(f"condition failed at {list(failed)}")
+        self.failed = tuple(failed)
+
+
+def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def pause(attempt: int) -> None:
+    """Wait before retry number `attempt`: exponential, with full jitter, at most half a second."""
+    time.sleep(random.uniform(0, min(0.5, 0.01 * 2**attempt)))
+
+
+def key_of(key: Key) -> Item:
+    return {"pk": {"S": key[0]}, "sk": {"S": key[1]}}
+
+
+class Table:
+    """One DynamoDB table. Items are in DynamoDB's own JSON (`{"S": "text"}`)."""
+
+    def __init__(self, client: DynamoDBClient, name: str, threads: int) -> None:
+        self.client = client
+        self.name = name
+        self._threads = threads
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._threads, thread_name_prefix="dynamodb")
+
+    def parallel(self, call: Callable[[T], R], arguments: Sequence[T]) -> list[R]:
+        """`call` on each argument, side by side. Must not be used from within such a call: the pool is bounded."""
+        if len(arguments) < 2:
+            return [call(argument) for argument in arguments]
+        return list(self._pool.map(call, arguments))
+
+    def get(self, key: Key) -> Item | None:
+        """One item, strongly consistent."""
+        answer = self.client.get_item(TableName=self.name, Key=key_of(key), ConsistentRead=True)
+        return answer.get("Item")
+
+    def get_many(self, wanted: Iterable[Key]) -> dict[Key, Item]:
+        """Items by key, strongly consistent; absent ones left out. 100 keys a request, in parallel."""
+        found: dict[Key, Item] = {}
+        for items in self.parallel(self._get_batch, list(chunks(list(dict.fromkeys(wanted)), GET_LIMIT))):
+            found.update({(item["pk"]["S"], item["sk"]["S"]): item for item in items})
+        return found
+
+    def _get_batch(self, batch: Sequence[Key]) -> list[Item]:
+        items: list[Item] = []
+        pending: Any = {self.name: {"Keys": [key_of(key) for key in batch], "ConsistentRead": True}}
+        for attempt in range(_ATTEMPTS):
+            answer = self.client.batch_get_item(RequestItems=pending)
+            items += answer["Responses"].get(self.name, [])
+            pending = answer.get("UnprocessedKeys")
+            if not pending:
+                return items
+            if not answer["Responses"].get(self.name):
+                pause(attempt)
+        raise Unavailable("the table is throttled")
+
+    def put_many(self, items: Sequence[Item], deletes: Sequence[Key] = ()) -> None:
+        """Unconditional puts and deletes, 25 a request, in parallel. Only for items that nobody else can be writing otherwise."""
+        requests: list[Any] = [{"PutRequest": {"Item": item}} for item in items]
+        requests += [{"DeleteRequest": {"Key": key_of(key)}} for key in deletes]
+        self.parallel(self._write_batch, list(chunks(requests, PUT_LIMIT)))
+
+    def _write_batch(self, batch: Sequence[Any]) -> None:
+        pending: Any = {self.name: batch}
+        for attempt in range(_ATTEMPTS):
+            pending = self.client.batch_write_item(RequestItems=pending).get("UnprocessedItems")
+            if not pending:
+                return
+            pause(attempt)
+        raise Unavailable("the table is throttled")
+
+    def put(self, item: Item, condition: str | None = None, values: Item | None = None) -> None:
+        """One put. ConditionFailed where `condition` does not hold."""
+        self.write([self.put_action(item, condition, values)])
+
+    # In conditions and expressions every attribute is written `#name`: so no name can meet one of DynamoDB's 570 reserved words.
+
+    def put_action(self, item: Item, condition: str | None = None, values: Item | None = None) -> Item:
+        return {"Put": self._action({"Item": item}, condition, values)}
+
+    def delete_action(self, key: Key, condition: str | None = None, values: Item | None = None) -> Item:
+        return {"Delete": self._action({"Key": key_of(key)}, condition, values)}
+
+    def update_action(
+        self, key: Key, expression: str, values: Item | None = None, condition: str | None = None
+    ) -> Item:
+        return {"Update": self._action({"Key": key_of(key), "UpdateExpression": expression}, condition, values)}
+
+    def _action(self, action: Item, condition: str | None, values: Item | None) -> Item:
+        action["TableName"] = self.name
+        if condition:
+            action["ConditionExpression"] = condition
+        if values:
+            action["ExpressionAttributeValues"] = values
+        names = set(_NAME.findall(f"{condition} {action.get('UpdateExpression')}"))
+        if names:
+            action["ExpressionAttributeNames"] = {name: name[1:] for name in names}
+        return action
+
+    def write(self, actions: Sequence[Item]) -> None:
+        """Up to 100 actions, all or nothing: a plain request for one (half the write units), TransactWriteItems for more.
+
+        ConditionFailed with the positions of the actions whose condition did not hold; nothing was written then.
+        """
+        if not actions:
+            return
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._write_once(actions)
+                return
+            except self.client.exceptions.ConditionalCheckFailedException:
+                raise ConditionFailed from None
+            except self.client.exceptions.TransactionConflictException:
+                pause(attempt)
+            except self.client.exceptions.TransactionInProgressException:
+                pause(attempt)
+            except self.client.exceptions.TransactionCanceledException as error:
+                reasons = [reason.get("Code") for reason in error.response["CancellationReasons"]]
+                failed = [n for n, code in enumerate(reasons) if code == "ConditionalCheckFailed"]
+                if failed:
+                    raise ConditionFailed(failed) from None
+                if not any(code in _RETRIED for code in reasons):
+                    raise
+                pause(attempt)
+        raise Unavailable("too many writers on the same items; try again")
+
+    def _write_once(self, actions: Sequence[Item]) -> None:
+        if len(actions) > 1:
+            items: Any = list(actions)
+            self.client.transact_write_items(TransactItems=items)
+            return
+        ((name, arguments),) = actions[0].items()
+        if name == "Put":
+            self.client.put_item(**arguments)
+        elif name == "Delete":
+            self.client.delete_item(**arguments)
+        else:
+            self.client.update_item(**arguments)
+
+    def write_each(self, actions: Sequence[Item]) -> set[int]:
+        """Independent conditional actions, 100 a request; those whose condition fails are left out. Their positions are returned."""
+        left_out: set[int] = set()
+        for batch in chunks(range(len(actions)), TRANSACT_LIMIT):
+            remaining = list(batch)
+            while remaining:
+                try:
+                    self.write([actions[n] for n in remaining])
+                    break
+                except ConditionFailed as error:
+                    failed = {remaining[n] for n in error.failed}
+                    left_out |= failed
+                    remaining = [n for n in remaining if n not in failed]
+        return left_out
+
+    def query(
+        self,
+        partition: str,
+        first: str | None = None,
+        last: str | None = None,
+        *,
+        index: tuple[str, tuple[str, str]] | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+        backwards: bool = False,
+    ) -> Iterator[Item]:
+        """Items of one partition in order of the sort key, page by page as they are taken.
+
+        `first` and `last` bound the sort key (inclusive; `last` is extended to all that begins with it), `after` excludes all
+        up to it (from it downwards, when `backwards`). `index` is a name and its key attributes; the table itself is read strongly consistent.
+        """
+        partition_name, sort_name = index[1] if index else ("pk", "sk")
+        names = {"#p": partition_name}
+        values: Item = {":p": {"S": partition}}
+        condition = "#p = :p"
+        low, high = first, None if last is None else last + "\U0010ffff"
+        if after is not None and backwards:
+            high = after if high is None else min(high, after)
+        elif after is not None:
+            low = after if low is None else max(low, after)
+        if low is not None and high is not None:
+            if low > high:
+                return
+            condition += " AND #s BETWEEN :a AND :b"
+            values |= {":a": {"S": low}, ":b": {"S": high}}
+        elif low is not None:
+            condition += " AND #s >= :a"
+            values[":a"] = {"S": low}
+        elif high is not None:
+            condition += " AND #s <= :b"
+            values[":b"] = {"S": high}
+        if low is not None or high is not None:
+            names["#s"] = sort_name
+        arguments: dict[str, Any] = {
+            "TableName": self.name,
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": values,
+            "ScanIndexForward": not backwards,
+        }
+        if index:
+            arguments["IndexName"] = index[0]
+        else:
+            arguments["ConsistentRead"] = True
+        if limit is not None:
+            arguments["Limit"] = limit + (after is not None)
+        while True:
+            answer = self.client.query(**arguments)
+            for item in answer["Items"]:
+                if item[sort_name]["S"] != after:
+                    yield item
+            if "LastEvaluatedKey" not in answer:
+                return
+            arguments["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+
+_RETRIED = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}

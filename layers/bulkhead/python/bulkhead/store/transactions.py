@@ -1,0 +1,129 @@
+"""The item of a large transaction: one point of truth for thousands of heads.
+
+PENDING -> COMMITTED or ABORTED, once. Heads that bear its mark (`txn`) stand for their new version when it is COMMITTED, and
+for what was there before otherwise. An open transaction is listed in the by-time index; a finished one expires.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from uuid import uuid4
+
+from bulkhead.model import dates
+from bulkhead.store import keys
+from bulkhead.store.table import ConditionFailed, Table, chunks
+
+PENDING, COMMITTED, ABORTED = "PENDING", "COMMITTED", "ABORTED"
+
+# Keys of a transaction in one item: 4,000 of 60 bytes stay far below 400 KB.
+_KEYS = 4000
+_DAY = 86_400
+
+# What this request has decided of each transaction: two heads of one transaction are never seen on both sides of it.
+_decided: ContextVar[dict[str, str] | None] = ContextVar("decided", default=None)
+
+
+@contextmanager
+def decided_once() -> Iterator[None]:
+    """Within this context (one client request) the state of each transaction is read once."""
+    token = _decided.set({})
+    try:
+        yield
+    finally:
+        _decided.reset(token)
+
+
+def begin(table: Table, members: Sequence[str], lease: int) -> str:
+    """Write a PENDING transaction over `members`, to be decided within `lease` seconds. Returns its id.
+
+    A member is a partition key; a leading `+` says that its id is fresh: nobody but this transaction writes anything under it.
+    """
+    transaction = str(uuid4())
+    pages = [
+        {
+            "pk": {"S": keys.transaction_key(transaction)},
+            "sk": {"S": f"k#{n:04d}"},
+            "keys": {"B": zlib.compress("\n".join(page).encode())},
+        }
+        for n, page in enumerate(chunks(members, _KEYS))
+    ]
+    table.put_many(pages)
+    table.put(
+        {
+            "pk": {"S": keys.transaction_key(transaction)},
+            "sk": {"S": keys.HEAD},
+            "state": {"S": PENDING},
+            "pages": {"N": str(len(pages))},
+            "expires": {"N": str(time.time() + lease)},
+            "mpk": {"S": keys.OPEN_TRANSACTIONS},
+            "msk": {"S": f"{dates.now()}#{transaction}"},
+        }
+    )
+    return transaction
+
+
+def members(table: Table, transaction: str) -> list[str]:
+    """The members that the transaction was begun with."""
+    pages = table.query(keys.transaction_key(transaction), "k#", "k#")
+    return [key for page in pages for key in zlib.decompress(page["keys"]["B"]).decode().split("\n")]
+
+
+def decide(table: Table, transaction: str, state: str) -> bool:
+    """PENDING -> `state`. Whether it stands as asked now: also when an earlier try came through and its answer was lost."""
+    try:
+        table.write(
+            [
+                table.update_action(
+                    (keys.transaction_key(transaction), keys.HEAD),
+                    "SET #state = :state",
+                    {":state": {"S": state}, ":pending": {"S": PENDING}},
+                    "#state = :pending",
+                )
+            ]
+        )
+    except ConditionFailed:
+        return state_now(table, transaction)[0] == state
+    return True
+
+
+def states(table: Table, transactions: Iterable[str]) -> dict[str, str]:
+    """The state of each transaction, decided once in this request. One that is gone was never committed: ABORTED."""
+    decided = _decided.get()
+    known = decided if decided is not None else {}
+    missing = [transaction for transaction in set(transactions) if transaction not in known]
+    if missing:
+        items = table.get_many((keys.transaction_key(transaction), keys.HEAD) for transaction in missing)
+        for transaction in missing:
+            item = items.get((keys.transaction_key(transaction), keys.HEAD))
+            known[transaction] = item["state"]["S"] if item else ABORTED
+    return known
+
+
+def state_now(table: Table, transaction: str) -> tuple[str, bool]:
+    """The state as it is at this moment, and whether a PENDING one has outlived its lease."""
+    item = table.get((keys.transaction_key(transaction), keys.HEAD))
+    if item is None:
+        return ABORTED, False
+    return item["state"]["S"], float(item["expires"]["N"]) < time.time()
+
+
+def close(table: Table, transaction: str) -> None:
+    """Called when no head bears the mark any more: the item leaves the list of open ones, and expires after a day.
+
+    It stays that long for a reader who saw the mark before it was taken off.
+    """
+    pk = keys.transaction_key(transaction)
+    ttl = {":ttl": {"N": str(int(time.time()) + _DAY)}}
+    pages = [item["sk"]["S"] for item in table.query(pk, "k#", "k#")]
+    table.write([table.update_action((pk, keys.HEAD), "SET #ttl = :ttl REMOVE #mpk, #msk", ttl)])
+    table.put_many([], [(pk, page) for page in pages])
+
+
+def open_transactions(table: Table) -> list[str]:
+    """Transactions that are not closed yet, the oldest first."""
+    index = (keys.BY_TIME, keys.INDEXES[keys.BY_TIME])
+    return [item["msk"]["S"].rpartition("#")[2] for item in table.query(keys.OPEN_TRANSACTIONS, index=index)]

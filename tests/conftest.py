@@ -1,0 +1,66 @@
+"""Emulated AWS for the tests: one dynoxide for the session, a table of its own for each test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from moto import mock_aws
+
+from bulkhead.settings import Settings
+from bulkhead.store import Store, keys
+
+os.environ.setdefault("AWS_ACCESS_KEY_ID", "test")
+os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "test")
+os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
+
+_numbers = count()
+
+
+@pytest.fixture(scope="session")
+def dynoxide() -> Iterator[str]:
+    """The endpoint of a DynamoDB that is there for the session."""
+    from infra.local import dynamodb
+
+    process = dynamodb.start(None)
+    yield process.endpoint
+    process.stop()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[Any]:
+    """An S3 client on a bucket named `bulkhead`."""
+    with mock_aws():
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="bulkhead")
+        yield client
+
+
+def dynamodb_client(endpoint: str) -> Any:
+    config = Config(parameter_validation=False, max_pool_connections=20, retries={"mode": "standard", "max_attempts": 3})
+    return boto3.client("dynamodb", endpoint_url=endpoint, config=config)
+
+
+@pytest.fixture
+def new_store(dynoxide: str, s3: Any) -> Any:
+    """Makes a Store on a table of its own; keyword arguments are settings."""
+
+    def make(**settings: Any) -> Store:
+        name = f"bulkhead-{os.getpid()}-{next(_numbers)}"
+        client = dynamodb_client(dynoxide)
+        client.create_table(**keys.table_definition(name))
+        return Store(client, s3, Settings(table=name, bucket="bulkhead", **settings))
+
+    return make
+
+
+@pytest.fixture
+def store(new_store: Any) -> Store:
+    """A Store on a table of its own."""
+    made: Store = new_store()
+    return made

@@ -1,0 +1,203 @@
+"""Failing and dying at every call of a commit: a reader sees all of it or nothing, and whoever comes later is not held up for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bulkhead.errors import BulkheadError
+from bulkhead.store import Claim, Head, Store, Write
+from bulkhead.store import months as months_module
+from tests.unit.store.faults import Failing, Killed, killed, unreachable
+from tests.unit.store.resources import change, creation, deletion, facts, note
+
+OLD = facts("Patient/1", "Encounter/1", codes=("a", "b"))
+NEW = facts("Patient/2", "Encounter/1", codes=("b", "c", "d"))
+CONDITION = "Observation?identifier=1"
+
+Prepare = Callable[[Store], tuple[list[Write], list[Claim]]]
+
+
+def create(store: Store) -> tuple[list[Write], list[Claim]]:
+    return [creation(store, "Observation/new", NEW, explicit=("Organization/a",))], [Claim(CONDITION, "Observation/new")]
+
+
+def update(store: Store) -> tuple[list[Write], list[Claim]]:
+    head = store.read("Observation/0") or _seed(store, 1)[0]
+    return [change(store, head, OLD, NEW, explicit=("Organization/b",))], []
+
+
+def transaction(size: int) -> Prepare:
+    """Twenty updates, twenty deletes, the rest creates, one of them under an id of the client's; and a claim."""
+
+    def prepare(store: Store) -> tuple[list[Write], list[Claim]]:
+        heads = list(store.read_many(f"Observation/{n}" for n in range(40)).values()) or _seed(store, 40)
+        heads.sort(key=lambda head: int(head.id))
+        writes = [creation(store, f"Observation/new{n}", NEW) for n in range(size - len(heads))]
+        writes += [change(store, head, OLD, NEW, explicit=("Organization/b",)) for head in heads[::2]]
+        writes += [deletion(head, OLD) for head in heads[1::2]]
+        writes[0].fresh = False
+        return writes, [Claim(CONDITION, writes[0].key)]
+
+    return prepare
+
+
+def _seed(store: Store, count: int) -> list[Head]:
+    heads: list[Head] = []
+    for start in range(0, count, 50):
+        numbers = range(start, min(start + 50, count))
+        heads += store.commit([creation(store, f"Observation/{n}", OLD, explicit=("Organization/a",)) for n in numbers])
+    return heads
+
+
+def observed(store: Store, writes: list[Write]) -> str:
+    """`old` or `new`, whichever all of `writes` show; AssertionError where they differ, or the index or the history disagrees."""
+    heads = store.read_many(write.key for write in writes)
+    states = set()
+    for write in writes:
+        head = heads.get(write.key)
+        version = head.version if head else 0
+        assert version in (write.version, write.version - 1)
+        states.add("new" if version == write.version else "old")
+    assert len(states) == 1, states
+    (state,) = states
+    for write in [write for write in writes if write.base][:6]:
+        version = heads[write.key].version
+        assert [past.version for past in store.versions(write.key, None, 10)] == list(range(version, 0, -1))
+    for target, expected in (("Patient/1", OLD), ("Patient/2", NEW)):
+        hinted = {pointer.source for pointer in store.pointing_at(target)}
+        for write in writes:
+            standing = write.new if state == "new" else write.old
+            if standing is expected:
+                assert write.key in hinted, f"{write.key} is not found through {target}"
+    for account in ("Organization/a", "Organization/b"):
+        carriers = {key for key, head in heads.items() if account in head.accounts}
+        assert carriers <= {pointer.source for pointer in store.in_account(account)}
+    return state
+
+
+CASES: dict[str, Prepare] = {"create": create, "update": update, "60 entries": transaction(60)}
+MODES: dict[str, tuple[Callable[[], BaseException], bool, bool]] = {
+    "killed before": (killed, False, False),
+    "killed after": (killed, True, False),
+    "unreachable from then on": (unreachable, False, True),
+    "answer lost": (unreachable, True, False),
+}
+
+
+def _run(new_store: Any, prepare: Prepare, mode: str, at: int) -> bool:
+    """One commit with a fault at call `at`. Whether the fault struck; all that must hold afterwards is asserted."""
+    error, after, for_ever = MODES[mode]
+    months_module._noted.clear()
+    store: Store = new_store(transaction_lease=-1000)
+    writes, claims = prepare(store)
+    months_module._noted.clear()
+    client = store.table.client
+    failing = Failing(client, at, error(), after, for_ever)
+    store.table.client = failing
+    told: BaseException | None = None
+    try:
+        store.commit(writes, claims)
+    except (Killed, Exception) as raised:
+        told = raised
+    store.table.client = client
+    state = observed(store, writes)
+    if told is None:
+        assert state == "new", "the client was told that it is done"
+    if failing.struck:
+        _writers_go_on(store, prepare, state)
+    return failing.struck
+
+
+def _writers_go_on(store: Store, prepare: Prepare, state: str) -> None:
+    """After a fault a later writer is not held up, and sweeping leaves no mark behind."""
+    store.sweep()
+    if state == "old":
+        writes, claims = prepare(store)
+        store.commit(writes, claims)
+        assert observed(store, writes) == "new"
+        assert store.claim_owner(CONDITION) in (None, *(claim.owner for claim in claims))
+    pages = store.table.client.get_paginator("scan").paginate(TableName=store.table.name, ConsistentRead=True)
+    items = [item for page in pages for item in page["Items"]]
+    assert not [item["pk"] for item in items if "txn" in item]
+    assert not [item["sk"] for item in items if item["sk"]["S"].startswith("s#")]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("case", CASES)
+def test_a_fault_at_every_call(new_store: Any, case: str, mode: str) -> None:
+    at = 0
+    while _run(new_store, CASES[case], mode, at):
+        at += 1
+    assert at >= 2, "no fault struck"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_fault_in_a_large_transaction(new_store: Any, mode: str) -> None:
+    # Dying before each call meets every state that can be left behind; the other modes differ in what is caught, so strides do.
+    stride = 1 if mode == "killed before" else 6
+    at = 0
+    while _run(new_store, transaction(300), mode, at):
+        at += stride
+    assert at >= 20
+
+
+def test_a_writer_waits_for_no_dead_transaction(new_store: Any) -> None:
+    store: Store = new_store(transaction_lease=-1000)
+    writes, claims = transaction(300)(store)
+    base = next(write.base for write in writes if write.base)
+    failing = Failing(store.table.client, 10**9, killed())
+    store.table.client = failing
+    original = failing._client.update_item
+
+    def die_at_commit(**arguments: Any) -> Any:
+        if arguments.get("ExpressionAttributeValues", {}).get(":state") == {"S": "COMMITTED"}:
+            raise killed()
+        return original(**arguments)
+
+    failing.update_item = die_at_commit  # type: ignore[attr-defined]
+    with pytest.raises(Killed):
+        store.commit(writes, claims)
+    store.table.client = failing._client
+    assert observed(store, writes) == "old"
+    (head,) = store.commit([change(store, base, OLD, NEW, "later")])
+    assert note(store, store.read(base.key)) == "later"
+    assert head.version == base.version + 1
+
+
+def test_a_reader_sees_one_side_within_a_request(new_store: Any) -> None:
+    store: Store = new_store(transaction_lease=1000)
+    writes, claims = transaction(150)(store)
+    client = store.table.client
+    seen: list[set[str]] = []
+
+    class Watching:
+        exceptions = client.exceptions
+
+        def __getattr__(self, name: str) -> Any:
+            def watched(**arguments: Any) -> Any:
+                answer = getattr(client, name)(**arguments)
+                if name == "update_item" and arguments["Key"]["pk"]["S"].startswith("txn#") and not seen:
+                    seen.append(reading())
+                return answer
+
+            return watched
+
+    def reading() -> set[str]:
+        reader = Store(client, store.s3, store.settings)
+        with reader.one_request():
+            heads = reader.read_many(write.key for write in writes)
+        return {"new" if (heads[w.key].version if w.key in heads else 0) == w.version else "old" for w in writes}
+
+    store.table.client = Watching()  # type: ignore[assignment]
+    store.commit(writes, claims)
+    assert seen == [{"new"}]
+
+
+def test_refusals_are_bulkhead_errors(store: Store) -> None:
+    (head,) = _seed(store, 1)
+    store.commit([change(store, head, OLD, NEW)])
+    with pytest.raises(BulkheadError):
+        store.commit([change(store, head, OLD, NEW)])

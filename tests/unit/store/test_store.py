@@ -1,0 +1,162 @@
+"""Reading and writing through the Store, one resource and many."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from bulkhead.errors import ClaimTaken, VersionConflict
+from bulkhead.store import Claim, Store
+from tests.unit.store.resources import body, change, creation, deletion, facts, note
+
+
+def test_a_created_resource_is_read_back(store: Store) -> None:
+    (made,) = store.commit([creation(store, "Observation/1", explicit=("Organization/a",))])
+    read = store.read("Observation/1")
+    assert read == made
+    assert (read.version, read.explicit, read.method) == (1, ("Organization/a",), "PUT")
+    assert store.decode(read) == {"resourceType": "Observation", "id": "1", "note": ""}
+
+
+def test_absent_resources_are_none(store: Store) -> None:
+    assert store.read("Observation/none") is None
+    assert store.read_version("Observation/none", 1) is None
+    assert store.versions("Observation/none", None, 10) == []
+
+
+def test_a_second_create_conflicts(store: Store) -> None:
+    store.commit([creation(store, "Observation/1")])
+    with pytest.raises(VersionConflict):
+        store.commit([creation(store, "Observation/1", fresh=False)])
+
+
+def test_versions_are_kept_newest_first(store: Store) -> None:
+    (head,) = store.commit([creation(store, "Observation/1")])
+    for n in range(2, 15):
+        (head,) = store.commit([change(store, head, facts("Patient/1", codes=("a",)), facts("Patient/1"), str(n))])
+    (head,) = store.commit([deletion(head, facts("Patient/1"))])
+    versions = store.versions("Observation/1", None, 100)
+    assert [version.version for version in versions] == list(range(15, 0, -1))
+    assert versions[0].deleted
+    assert [version.version for version in store.versions("Observation/1", 10, 3)] == [9, 8, 7]
+    assert note(store, store.read_version("Observation/1", 5)) == "5"
+    assert store.read_version("Observation/1", 16) is None
+
+
+def test_a_lost_base_conflicts_and_changes_nothing(store: Store) -> None:
+    (head,) = store.commit([creation(store, "Observation/1")])
+    store.commit([change(store, head, facts(), facts(), "first")])
+    with pytest.raises(VersionConflict):
+        store.commit([change(store, head, facts(), facts(), "second")])
+    assert note(store, store.read("Observation/1")) == "first"
+
+
+def test_the_index_follows_the_head(store: Store) -> None:
+    old, new = facts("Patient/1", "Encounter/1", codes=("a",)), facts("Patient/2", "Encounter/1", codes=("b",))
+    (head,) = store.commit([creation(store, "Observation/1", old)])
+    assert [pointer.source for pointer in store.pointing_at("Patient/1")] == ["Observation/1"]
+    assert [found.key for found in store.by_value("Observation", "code", "a")] == ["Observation/1"]
+    store.commit([change(store, head, old, new)])
+    assert store.pointing_at("Patient/1") == []
+    assert store.by_value("Observation", "code", "a") == []
+    assert [pointer.source for pointer in store.pointing_at("Patient/2", "Observation")] == ["Observation/1"]
+    assert [pointer.source for pointer in store.pointing_at("Encounter/1")] == ["Observation/1"]
+    assert [found.key for found in store.by_value("Observation", "code", "b", prefix="s#")] == ["Observation/1"]
+    (head,) = store.commit([deletion(store.read("Observation/1"), new)])
+    assert store.pointing_at("Patient/2") == []
+
+
+def test_paging_by_target_is_complete_and_ordered(store: Store) -> None:
+    written = [f"Observation/{n:03d}" for n in range(60)] + [f"Condition/{n:03d}" for n in range(30)]
+    store.commit([creation(store, key, facts("Organization/o")) for key in written])
+    seen: list[str] = []
+    while page := store.pointing_at("Organization/o", after=seen[-1] if seen else None, limit=7):
+        seen += [pointer.source for pointer in page]
+    assert seen == sorted(written)
+    assert len(store.pointing_at("Organization/o", "Condition")) == 30
+
+
+def test_accounts_are_indexed(store: Store) -> None:
+    (head,) = store.commit([creation(store, "Observation/1", explicit=("Organization/a", "Organization/b"))])
+    assert [pointer.source for pointer in store.in_account("Organization/a")] == ["Observation/1"]
+    store.commit([change(store, head, facts(), facts(), explicit=("Organization/b",))])
+    assert store.in_account("Organization/a") == []
+    assert [pointer.source for pointer in store.in_account("Organization/b")] == ["Observation/1"]
+
+
+def test_by_time_lists_heads_and_versions_both_ways(store: Store) -> None:
+    (head,) = store.commit([creation(store, "Observation/1")])
+    store.commit([change(store, head, facts(), facts())])
+    store.commit([creation(store, f"Observation/{n}") for n in range(2, 40)])
+    seen: list[Any] = []
+    while page := store.by_time("Observation", after=seen[-1].position if seen else None, limit=6, newest_first=True):
+        seen += page
+    assert len({(moment.key, moment.version) for moment in seen}) == 40
+    assert [moment.updated for moment in seen] == sorted((moment.updated for moment in seen), reverse=True)
+    assert len(store.by_time("Observation", since=seen[0].updated)) >= 1
+    assert store.by_time("Patient") == []
+
+
+def test_large_bodies_go_to_s3(new_store: Any) -> None:
+    store = new_store(body_limit=100)
+    write = creation(store, "Observation/1")
+    write.body = body(store, "Observation/1", " ".join(map(str, range(400))))
+    (head,) = store.commit([write])
+    assert head.body[:1] == b"s"
+    assert store.decode(store.read("Observation/1"))["note"].startswith("0 1 2")
+
+
+def test_commit_each_isolates_the_ones_that_lost(store: Store) -> None:
+    heads = store.commit([creation(store, f"Observation/{n}") for n in range(150)])
+    store.commit([change(store, heads[7], facts(), facts(), "faster")])
+    writes = [change(store, head, facts(), facts(), inherited={"Patient/1": ("Organization/a",)}) for head in heads]
+    for write, head in zip(writes, heads, strict=True):
+        write.old = write.new = None
+        write.body = head.body
+    assert store.commit_each(writes) == {"Observation/7"}
+    after = store.read_many(head.key for head in heads)
+    assert sum(head.accounts == ("Organization/a",) for head in after.values()) == 149
+    assert note(store, after["Observation/7"]) == "faster"
+    hinted = {pointer.source for pointer in store.in_account("Organization/a")}
+    assert {key for key, head in after.items() if head.accounts} <= hinted
+    assert [head.version for head in store.versions("Observation/9", None, 5)] == [2, 1]
+
+
+@pytest.mark.parametrize("size", [1, 60, 300])
+def test_claims_are_taken_once(store: Store, size: int) -> None:
+    def writes(prefix: str) -> list[Any]:
+        return [creation(store, f"Observation/{prefix}{n}") for n in range(size)]
+
+    store.commit(writes("a"), [Claim("Observation?identifier=1", "Observation/a0")])
+    assert store.claim_owner("Observation?identifier=1") == "Observation/a0"
+    with pytest.raises(ClaimTaken):
+        store.commit(writes("b"), [Claim("Observation?identifier=1", "Observation/b0")])
+    assert store.read("Observation/b0") is None
+    store.commit(writes("c"), [Claim("Observation?identifier=1", "Observation/c0", stale="Observation/a0")])
+    assert store.claim_owner("Observation?identifier=1") == "Observation/c0"
+
+
+def test_eight_writers_on_one_resource_lose_nothing(store: Store) -> None:
+    store.commit([creation(store, "Observation/1")])
+
+    def add(letter: str) -> None:
+        for _ in range(5):
+            while True:
+                base = store.read("Observation/1")
+                try:
+                    store.commit([change(store, base, facts(), facts(), note(store, base) + letter)])
+                    break
+                except VersionConflict:
+                    continue
+
+    threads = [threading.Thread(target=add, args=(letter,)) for letter in "abcdefgh"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    final = store.read("Observation/1")
+    assert final.version == 41
+    assert sorted(note(store, final)) == sorted("abcdefgh" * 5)
+    assert [head.version for head in store.versions("Observation/1", None, 100)] == list(range(41, 0, -1))
