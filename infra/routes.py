@@ -47,3 +47,11 @@ ROUTES: tuple[Route, ...] = (
 )
 
 BY_KEY: dict[str, Route] = {route.key: route for route in ROUTES}
+
+
+def fits(template: str, path: str) -> bool:
+    """Whether a path such as `/fhir/R4/Patient/1` is of the form of a route's path."""
+    expected, actual = template.split("/"), path.split("/")
+    return len(expected) == len(actual) and all(
+        segment == given or (segment.startswith("{") and given) for segment, given in zip(expected, actual, strict=True)
+    )

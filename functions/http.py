@@ -1,0 +1,276 @@
+"""The HTTP edge: API Gateway events in, operations called, answers out. Every error becomes an OperationOutcome here."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import time
+import traceback
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import format_datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
+
+from bulkhead import access, settings
+from bulkhead.errors import (
+    BadRequest,
+    BulkheadError,
+    Issue,
+    NotAcceptable,
+    PayloadTooLarge,
+    Unauthorized,
+    Unavailable,
+    UnsupportedMediaType,
+)
+from bulkhead.model import json, outcome
+from bulkhead.store import Head, connect
+from infra.routes import BASE, BY_KEY, Route
+
+if TYPE_CHECKING:
+    from bulkhead.store import Store
+
+FHIR_JSON = "application/fhir+json"
+_JSON_TYPES = {"", FHIR_JSON, "application/json", "text/json", "application/json+fhir", "*/*", "json"}
+_FORM = "application/x-www-form-urlencoded"
+# Below this, compressing costs more than it saves.
+_GZIP_FROM = 1400
+
+logger = Logger(service="bulkhead", level=settings.current().log_level, log_uncaught_exceptions=False)
+
+Event = dict[str, Any]
+Operation = Callable[["Request"], "Answer"]
+
+
+@dataclass(slots=True)
+class Answer:
+    """What an operation answers: a resource, or ready bytes of JSON, or nothing."""
+
+    status: int
+    resource: dict[str, Any] | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prefer:
+    """The `Prefer` header: `return=`, `handling=`, `respond-async`."""
+
+    returns: str = ""
+    handling: str = "lenient"
+    respond_async: bool = False
+
+
+class Request:
+    """One request as the operations see it."""
+
+    def __init__(self, event: Event, route: Route) -> None:
+        self._event = event
+        self.route = route
+        context = event["requestContext"]
+        self.method: str = context["http"]["method"]
+        self.path: str = event["rawPath"]
+        self.headers: Mapping[str, str] = event["headers"]
+        self.parameters: Mapping[str, str] = event.get("pathParameters") or {}
+        claims = (context.get("authorizer") or {}).get("jwt", {}).get("claims")
+        self._claims: Mapping[str, str] | None = claims
+
+    @cached_property
+    def caller(self) -> access.Caller:
+        """Who sent the request; Unauthorized without a token where one is needed."""
+        return access.caller(self._claims, settings.current().auth)
+
+    @cached_property
+    def base(self) -> str:
+        """The base URL that the client used, without a slash at its end."""
+        configured = settings.current().base_url
+        if configured:
+            return configured.rstrip("/")
+        host = self.headers.get("host") or self._event["requestContext"].get("domainName", "localhost")
+        return f"{self.headers.get('x-forwarded-proto', 'https')}://{host}{BASE}"
+
+    @cached_property
+    def query(self) -> list[tuple[str, str]]:
+        """Query parameters in order, then those of a form in the body of a `_search`."""
+        pairs = parse_qsl(self._event.get("rawQueryString", ""), keep_blank_values=True)
+        if self.content_type == _FORM:
+            try:
+                pairs += parse_qsl(self.body.decode(), keep_blank_values=True)
+            except UnicodeDecodeError:
+                raise BadRequest("the form is not UTF-8") from None
+        return pairs
+
+    @property
+    def content_type(self) -> str:
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @cached_property
+    def body(self) -> bytes:
+        """The body, decoded from base64 and gzip. BadRequest, PayloadTooLarge, UnsupportedMediaType."""
+        raw = self._event.get("body") or ""
+        data = base64.b64decode(raw) if self._event.get("isBase64Encoded") else raw.encode()
+        encoding = self.headers.get("content-encoding", "identity").strip().lower()
+        limit = settings.current().request_limit
+        if encoding == "gzip":
+            data = _inflate(data, limit)
+        elif encoding not in ("identity", ""):
+            raise UnsupportedMediaType("the server reads gzip only", "Content-Encoding")
+        if len(data) > limit:
+            raise PayloadTooLarge(f"a request may have {limit} bytes")
+        return data
+
+    def resource(self) -> dict[str, Any]:
+        """The resource in the body, parsed and not yet validated. BadRequest, UnsupportedMediaType."""
+        if self.content_type not in _JSON_TYPES:
+            raise UnsupportedMediaType(f"the server reads {FHIR_JSON}", "Content-Type")
+        if not self.body.strip():
+            raise BadRequest("the request has no body")
+        return json.loads(self.body)
+
+    @cached_property
+    def prefer(self) -> Prefer:
+        given = {"returns": "", "handling": "lenient"}
+        respond_async = False
+        for word in self.headers.get("prefer", "").replace(";", ",").split(","):
+            name, _, value = word.strip().partition("=")
+            value = value.strip().strip('"')
+            if name == "return":
+                given["returns"] = value
+            elif name == "handling" and value in ("strict", "lenient"):
+                given["handling"] = value
+            elif name == "respond-async":
+                respond_async = True
+        return Prefer(given["returns"], given["handling"], respond_async)
+
+    @property
+    def extended(self) -> bool:
+        """Whether `meta.accounts` and `meta.compartment` are shown: see the setting EXTENDED_META."""
+        return settings.current().extended_meta != "on-request" or self.headers.get("x-medplum") == "extended"
+
+    @property
+    def store(self) -> Store:
+        return connect()
+
+    def represent(self, head: Head, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """A version as this client sees it."""
+        from bulkhead.resources import represent
+
+        return represent(head, self.store.decode(head) if body is None else body, self.extended)
+
+
+def _inflate(data: bytes, limit: int) -> bytes:
+    try:
+        inflater = zlib.decompressobj(wbits=31)
+        inflated = inflater.decompress(data, limit + 1)
+        if not inflater.eof and len(inflated) <= limit:
+            raise BadRequest("the gzip stream ends too early", "Content-Encoding")
+        return inflated
+    except zlib.error:
+        raise BadRequest("the body is not gzip", "Content-Encoding") from None
+
+
+def lambda_handler(operations: Mapping[str, Operation]) -> Callable[[Event, Any], Event]:
+    """The Lambda handler of a function: `operations` by their names in the route table."""
+
+    def handle(event: Event, context: Any) -> Event:
+        return serve(event, operations)
+
+    return handle
+
+
+def serve(event: Event, operations: Mapping[str, Operation]) -> Event:
+    """One API Gateway event (HTTP API, format 2.0) to its answer. API Gateway has chosen the route already: no second router."""
+    begun = time.perf_counter()
+    route = BY_KEY[event["routeKey"]]
+    request = Request(event, route)
+    try:
+        _acceptable(request)
+        if not route.public:
+            _ = request.caller
+        with connect().one_request():
+            answer = operations[route.operation](request)
+    except BulkheadError as error:
+        answer = _failed(error)
+    except (ClientError, BotoCoreError) as error:
+        _log_failure(error)
+        answer = _failed(Unavailable("a service behind this server did not answer; try again"))
+    except Exception as error:
+        _log_failure(error)
+        answer = _failed(BulkheadError("the server failed; its log has the cause"))
+    logger.info(
+        "request",
+        operation=route.operation,
+        method=request.method,
+        status=answer.status,
+        milliseconds=round((time.perf_counter() - begun) * 1000, 1),
+        request_id=event["requestContext"].get("requestId"),
+    )
+    return _event(request, answer)
+
+
+def _acceptable(request: Request) -> None:
+    """NotAcceptable where the client takes nothing that the server can make. `_format` wins over `Accept`."""
+    wanted = dict(parse_qsl(request._event.get("rawQueryString", ""))).get("_format") or request.headers.get(
+        "accept", ""
+    )
+    ranges = [part.partition(";")[0].strip().lower() for part in wanted.split(",")]
+    if not any(part in _JSON_TYPES or part in ("application/*", "text/html") for part in ranges):
+        raise NotAcceptable(f"the server makes {FHIR_JSON}", "Accept")
+
+
+def _failed(error: BulkheadError) -> Answer:
+    headers = {"www-authenticate": "Bearer"} if isinstance(error, Unauthorized) else {}
+    if isinstance(error, Unavailable):
+        headers["retry-after"] = "1"
+    return Answer(error.status, outcome.from_error(error), headers)
+
+
+def _log_failure(error: Exception) -> None:
+    """Where it failed, and with what class of error: never its text, which may quote a resource."""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    where = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames]
+    code = error.response.get("Error", {}).get("Code") if isinstance(error, ClientError) else None
+    logger.error("failure", error=type(error).__name__, code=code, where=where)
+
+
+def _event(request: Request, answer: Answer) -> Event:
+    body = answer.body
+    if body is None and answer.resource is not None:
+        pretty = ("_pretty", "true") in parse_qsl(request._event.get("rawQueryString", ""))
+        body = json.dumps(answer.resource, pretty)
+    headers = {"content-type": f"{FHIR_JSON}; charset=utf-8"} if body else {}
+    headers |= answer.headers
+    made: Event = {"statusCode": answer.status, "headers": headers, "isBase64Encoded": False}
+    if body and len(body) >= _GZIP_FROM and "gzip" in request.headers.get("accept-encoding", ""):
+        headers["content-encoding"] = "gzip"
+        headers["vary"] = "accept-encoding"
+        made["body"] = base64.b64encode(gzip.compress(body, 1)).decode()
+        made["isBase64Encoded"] = True
+    else:
+        made["body"] = body.decode() if body else ""
+    return made
+
+
+def version_headers(head: Head) -> dict[str, str]:
+    """`ETag` and `Last-Modified` of a version (R4 http.html#versioning)."""
+    moment = datetime.fromisoformat(head.updated)
+    return {"etag": f'W/"{head.version}"', "last-modified": format_datetime(moment, usegmt=True)}
+
+
+def written(request: Request, head: Head, status: int) -> Answer:
+    """The answer to a create or update: its version and location, and what `Prefer: return=` asks for."""
+    headers = version_headers(head)
+    headers["location"] = f"{request.base}/{head.key}/_history/{head.version}"
+    returns = request.prefer.returns
+    if returns == "minimal":
+        return Answer(status, None, headers)
+    if returns == "OperationOutcome":
+        done = Issue("informational", f"{head.key} is at version {head.version}", severity="information")
+        return Answer(status, outcome.outcome([done]), headers)
+    return Answer(status, request.represent(head), headers)

@@ -1,0 +1,131 @@
+"""Prints the figures. Which ones: any of the names below as arguments; all without."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from tests.load import clinic, costs
+from tests.load.server import milliseconds, post, running
+
+MEMBERS = 1000
+
+
+def say(name: str, figure: str, aim: str) -> None:
+    print(f"{name:<58} {figure:<40} aim: {aim}", flush=True)
+
+
+def imports() -> None:
+    """A fresh interpreter that imports the handler of reads."""
+    code = "import time; t = time.perf_counter(); import functions.resources.handler; print(time.perf_counter() - t)"
+    taken = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for _ in range(5)
+    ]
+    say("import of the read handler, fresh interpreter", f"{min(taken) * 1000:.0f} ms (best of 5)", "<= 400 ms")
+
+
+def single() -> None:
+    """Reads and creates over HTTP, one client."""
+    with running() as client:
+        patient = post(client, "/Patient", clinic.patient_bundle(1)["entry"][0]["resource"]).json()["id"]
+        subject = {"reference": f"Patient/{patient}"}
+        say(
+            "read, one client",
+            milliseconds(lambda n: client.get(f"/Patient/{patient}").raise_for_status(), 500),
+            "p50 <= 4 ms",
+        )
+        create = milliseconds(lambda n: post(client, "/Observation", clinic.observation(n, subject)), 300)
+        say("create an Observation of a patient, one client", create, "p50 <= 8 ms")
+
+
+def transaction() -> None:
+    """Bundles of growing size as one transaction each."""
+    with running() as client:
+        post(client, "", clinic.patient_bundle(50))
+        for size in (100, 1000, 2124):
+            bundle = clinic.patient_bundle(size)
+            begun = time.perf_counter()
+            post(client, "", bundle)
+            taken = time.perf_counter() - begun
+            say(f"transaction of {size}", f"{taken:6.2f} s = {size / taken:5.0f} resources/s", ">= 500/s")
+
+
+def accounts() -> None:
+    """`$set-accounts` on a patient with 1,000 members: synchronous, again with nothing to do, and by the state machine."""
+    with running() as client:
+        path, organizations = _patient_with(client, MEMBERS)
+        for name, prefer in (("synchronous", ""), ("respond-async", "respond-async")):
+            for organization in organizations:
+                begun = time.perf_counter()
+                updated = _set_accounts(client, path, organization, prefer)
+                taken = time.perf_counter() - begun
+                say(
+                    f"$set-accounts, {updated} resources, {name}",
+                    f"{taken:6.2f} s = {updated / taken:5.0f} resources/s",
+                    ">= 600/s",
+                )
+            begun = time.perf_counter()
+            updated = _set_accounts(client, path, organizations[-1], prefer)
+            taken = time.perf_counter() - begun
+            say(
+                f"the same again, nothing to change, {name}",
+                f"{taken:6.2f} s = {updated / taken:5.0f} resources/s",
+                ">= 5,000/s",
+            )
+
+
+def _patient_with(client: httpx.Client, members: int) -> tuple[str, list[str]]:
+    made = [post(client, "/Organization", {"resourceType": "Organization", "name": name}).json()["id"] for name in "ab"]
+    answer = post(client, "", clinic.patient_bundle(members + 1)).json()
+    location: str = answer["entry"][0]["response"]["location"]
+    key = location.partition("/_history")[0].rpartition("Patient/")[2]
+    return f"/Patient/{key}", [f"Organization/{organization}" for organization in made]
+
+
+def _set_accounts(client: httpx.Client, path: str, organization: str, prefer: str) -> int:
+    parameters: list[dict[str, Any]] = [
+        {"name": "accounts", "valueReference": {"reference": organization}},
+        {"name": "propagate", "valueBoolean": True},
+    ]
+    body = {"resourceType": "Parameters", "parameter": parameters}
+    answer = post(client, f"{path}/$set-accounts", body, **({"prefer": prefer} if prefer else {}))
+    while answer.status_code == 202:
+        status = answer.headers.get("content-location") or str(answer.request.url)
+        time.sleep(0.02)
+        answer = client.get(status)
+    result = answer.json()
+    if result["resourceType"] == "Bundle":
+        result = result["entry"][0]["resource"]
+    return int(result["parameter"][0]["valueInteger"])
+
+
+FIGURES: dict[str, Callable[[], None]] = {
+    "imports": imports,
+    "single": single,
+    "transaction": transaction,
+    "accounts": accounts,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[[], *FIGURES, "costs"], help="which figures; all without")
+    parser.add_argument("--large", action="store_true", help="also at 100,000 resources in the table (minutes)")
+    given = parser.parse_args()
+    for name, figure in FIGURES.items():
+        if not given.names or name in given.names:
+            figure()
+    if not given.names or "costs" in given.names:
+        for size in (1000, 100_000) if given.large else (1000,):
+            costs.report(size, say)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""DynamoDB requests and capacity units of each operation, at a given number of resources in the table."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from bulkhead import access, propagation, resources
+from bulkhead.search import parse, run
+from bulkhead.settings import Settings
+from bulkhead.store import Store, keys
+from bulkhead.store.meter import Meter, metered
+from tests.load import clinic
+
+Say = Callable[[str, str, str], None]
+WHO = access.EVERYBODY
+EACH = 1000
+
+
+def report(size: int, say: Say) -> None:
+    """Fill a table with `size` resources, then count."""
+    from infra.local import dynamodb
+    from tests.conftest import dynamodb_client
+
+    os.environ.update(AWS_ACCESS_KEY_ID="load", AWS_SECRET_ACCESS_KEY="load", AWS_DEFAULT_REGION="us-east-1")
+    process = dynamodb.start(None)
+    try:
+        client = dynamodb_client(process.endpoint)
+        client.create_table(**keys.table_definition("load"))
+        store = Store(client, None, Settings(table="load"))
+        begun = time.perf_counter()
+        patients = [_import(store, bundle) for bundle in clinic.bundles(size, EACH + 1)]
+        say(f"[{size}] imported in process", f"{size / (time.perf_counter() - begun):.0f} resources/s", "-")
+        for name, count, work in _work(store, patients[0]):
+            with metered(client) as meter:
+                begun = time.perf_counter()
+                work()
+                taken = (time.perf_counter() - begun) * 1000
+            say(f"[{size}] {name}", f"{_cost(meter, count)} {taken / count:7.2f} ms", "the same at any size")
+    finally:
+        process.stop()
+
+
+def _cost(meter: Meter, count: int) -> str:
+    return f"{meter.total / count:6.2f} requests {sum(meter.units.values()) / count:7.2f} units"
+
+
+def _import(store: Store, bundle: dict[str, Any]) -> str:
+    """The bundle's resources by the store's own commit, which is what is to be counted; returns the patient's key."""
+    places = {
+        entry["fullUrl"]: f"{entry['resource']['resourceType']}/{resources.new_id()}" for entry in bundle["entry"]
+    }
+    writes = []
+    for entry in bundle["entry"]:
+        resource = entry["resource"]
+        for name in ("subject", "encounter"):
+            if name in resource:
+                resource[name] = {"reference": places[resource[name]["reference"]]}
+        writes.append(resources.prepare_create(store, resource, WHO, places[entry["fullUrl"]], True))
+    store.commit(writes, (), resources.inherit(store))
+    return writes[0].key
+
+
+def _work(store: Store, patient: str) -> list[tuple[str, int, Callable[[], object]]]:
+    subject = {"reference": patient}
+    made: list[Any] = []
+
+    def create() -> None:
+        made.append(resources.create(store, WHO, clinic.observation(1, subject))[0])
+
+    def update() -> None:
+        resource = clinic.observation(2, subject) | {"id": made[0].id}
+        resources.update(store, WHO, resource, made[0].key, None)
+
+    def search(query: list[tuple[str, str]], resource_type: str | None, compartment: str | None = None) -> None:
+        types = ("Observation", "Encounter") if compartment else ()
+        parsed = parse.parse(query, resource_type, compartment=compartment, compartment_types=types)
+        run.search(store, parsed, base="http://load", represent=resources.represent)
+
+    def propagate(accounts: tuple[str, ...]) -> None:
+        target = store.read(patient)
+        assert target is not None
+        write = resources.prepare_update(store, store.decode(target), target, WHO)
+        assert write is None
+        changed = target_write(store, patient, accounts)
+        store.commit([changed])
+        members = [pointer.source for pointer in store.pointing_at(patient, limit=5000)]
+        propagation.propagate(store, patient, members, None)
+
+    return [
+        ("create an Observation", 1, create),
+        ("read", 1, lambda: resources.read(store, WHO, patient)),
+        ("update it, code and month changed", 1, update),
+        ("delete it", 1, lambda: resources.delete(store, WHO, made[0].key, None)),
+        ("a page of 100 of Patient/x/*", 1, lambda: search([("_count", "100")], None, patient)),
+        ("Observation?patient=x&code=y", 1, lambda: search([("patient", patient), ("code", "8302-1")], "Observation")),
+        ("$set-accounts, per 100 members, account given", EACH // 100, lambda: propagate(("Organization/a",))),
+        ("$set-accounts, per 100 members, another instead", EACH // 100, lambda: propagate(("Organization/b",))),
+        ("$set-accounts, per 100 members, nothing to do", EACH // 100, lambda: propagate(("Organization/b",))),
+    ]
+
+
+def target_write(store: Store, key: str, accounts: tuple[str, ...]) -> Any:
+    """The patient with these accounts of its own."""
+    from bulkhead.store import Write
+
+    head = store.read(key)
+    assert head is not None
+    return Write(key, head, head.body, explicit=accounts, propagate=True)
