@@ -1,0 +1,54 @@
+"""FHIR R4 (4.0.1) itself, compiled from HL7's packages: elements, search parameters, compartments, required value sets.
+
+The tables in `data/` are made by infra/compile_definitions.py. Each type's table is read on its first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bulkhead.definitions.tables import (
+    ANY_RESOURCE,
+    Element,
+    ElementTable,
+    Property,
+    SearchParameter,
+    Types,
+    compartment_parameters,
+    elements,
+    load,
+    search_parameters,
+    value_set_codes,
+    value_set_systems,
+)
+
+_TYPES = load("types.json", Types)
+
+RESOURCE_TYPES: frozenset[str] = frozenset(_TYPES.resources)
+"""The 146 concrete resource types of R4."""
+
+DATATYPES: frozenset[str] = frozenset(_TYPES.datatypes)
+"""The complex datatypes: HumanName, Period, ..."""
+
+PRIMITIVES: Mapping[str, str] = _TYPES.primitives
+"""Primitive types with the regular expression that HL7 gives for their text form; "" where it gives none (xhtml)."""
+
+COMPARTMENTS: tuple[str, ...] = ("Device", "Encounter", "Patient", "Practitioner", "RelatedPerson")
+"""Codes of the five CompartmentDefinitions of R4."""
+
+__all__ = [
+    "ANY_RESOURCE",
+    "COMPARTMENTS",
+    "DATATYPES",
+    "PRIMITIVES",
+    "RESOURCE_TYPES",
+    "Element",
+    "ElementTable",
+    "Property",
+    "SearchParameter",
+    "compartment_parameters",
+    "elements",
+    "search_parameters",
+    "value_set_codes",
+    "value_set_systems",
+]

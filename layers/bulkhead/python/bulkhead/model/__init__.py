@@ -1,0 +1,1 @@
+"""Resources as plain dicts: reading, writing and checking them."""

@@ -1,0 +1,83 @@
+"""FHIR dates, partial ones too, as UTC instants in text: "2026-11-22T01:02:03.456Z" sorts and compares as it stands."""
+
+from __future__ import annotations
+
+import re
+from calendar import monthrange
+from datetime import UTC, datetime, timedelta, timezone
+
+from bulkhead.errors import BadRequest
+
+FIRST, LAST = "0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"
+"""The earliest and the latest instant that there are."""
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+_PATTERN = re.compile(
+    r"(?P<year>\d{4})(-(?P<month>\d\d)(-(?P<day>\d\d)"
+    r"(T(?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d)(:(?P<second>[0-5]\d|60)(\.(?P<fraction>\d+))?)?"
+    r"(?P<zone>Z|[+-](?:0\d|1[0-3]):[0-5]\d|[+-]14:00)?)?)?)?",
+    re.ASCII,
+)
+
+
+def now() -> str:
+    """This moment as an instant in UTC with milliseconds."""
+    return text(datetime.now(UTC))
+
+
+def text(moment: datetime) -> str:
+    """The form of all instants here; `moment` has a time zone. Finer than a millisecond is cut off."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def bounds(value: str) -> tuple[str, str]:
+    """First and last UTC instant (inclusive, to the millisecond) of a date, dateTime, instant or a part of one.
+
+    Without a time zone UTC is assumed. Seconds may be absent, as in searches. A leap second counts as the one before.
+    BadRequest for what is no date, calendar included: 2023-02-29 is none.
+    """
+    match = _PATTERN.fullmatch(value)
+    if not match:
+        raise BadRequest("not a date, dateTime or instant")
+    try:
+        start, length = _start_and_length(match.groupdict())
+    except ValueError:
+        raise BadRequest("not a date of the calendar") from None
+    try:
+        first = text(start)
+    except OverflowError:
+        first = FIRST if start.year == 1 else LAST
+    try:
+        last = text(start + length - _MILLISECOND)
+    except OverflowError:
+        last = FIRST if start.year == 1 else LAST
+    return first, last
+
+
+def _start_and_length(part: dict[str, str | None]) -> tuple[datetime, timedelta]:
+    year, month, day = int(part["year"] or 0), int(part["month"] or 1), int(part["day"] or 1)
+    zone = _zone(part["zone"])
+    start = datetime(year, month, day, tzinfo=zone)
+    if part["month"] is None:
+        return start, datetime(year, 12, 31) - datetime(year, 1, 1) + timedelta(days=1)
+    if part["day"] is None:
+        return start, timedelta(days=monthrange(year, month)[1])
+    if part["hour"] is None:
+        return start, timedelta(days=1)
+    start = start.replace(hour=int(part["hour"]), minute=int(part["minute"] or 0))
+    if part["second"] is None:
+        return start, timedelta(minutes=1)
+    start = start.replace(second=min(int(part["second"]), 59))
+    if part["fraction"] is None:
+        return start, timedelta(seconds=1)
+    digits = part["fraction"][:3]
+    return start.replace(microsecond=int(digits.ljust(6, "0"))), timedelta(milliseconds=10 ** (3 - len(digits)))
+
+
+def _zone(offset: str | None) -> timezone:
+    if offset is None or offset == "Z":
+        return UTC
+    hours, minutes = int(offset[1:3]), int(offset[4:6])
+    span = timedelta(hours=hours, minutes=minutes)
+    return timezone(-span if offset[0] == "-" else span)

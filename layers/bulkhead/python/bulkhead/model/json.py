@@ -1,0 +1,74 @@
+"""FHIR JSON in and out, without loss: decimals keep every digit (R4 json.html: precision is part of the value)."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from bulkhead.errors import BadRequest
+
+MAXIMUM_DEPTH = 64
+"""Nested objects and arrays that a document may have; real resources stay below 30."""
+
+_decoder = msgspec.json.Decoder(float_hook=Decimal)
+_encoder = msgspec.json.Encoder(decimal_format="number")
+_sorting = msgspec.json.Encoder(decimal_format="number", order="sorted")
+
+
+def loads(data: bytes | str) -> dict[str, Any]:
+    """Reads one JSON object. Numbers with a point or exponent become Decimal, others int.
+
+    BadRequest, naming the byte where it can, for anything else: malformed JSON or UTF-8, NaN, another top level than an
+    object, deeper nesting than MAXIMUM_DEPTH. Of a property given twice the last one counts.
+    """
+    try:
+        value = _decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"the body cannot be read: {error}") from None
+    except UnicodeError:
+        raise BadRequest(f"the body cannot be read: {_misencoded(data)}") from None
+    except (RecursionError, ArithmeticError):
+        raise BadRequest("the body cannot be read: it is nested too deeply, or holds too large a number") from None
+    if not isinstance(value, dict):
+        raise BadRequest("the body must be one JSON object")
+    if _deeper_than(value, MAXIMUM_DEPTH):
+        raise BadRequest(f"the body is nested more than {MAXIMUM_DEPTH} levels deep")
+    return value
+
+
+def dumps(value: Any, pretty: bool = False) -> bytes:
+    """UTF-8 JSON in the order of the dict; Decimals are written as the numbers that they were read from."""
+    encoded = _encoder.encode(value)
+    return msgspec.json.format(encoded, indent=2) if pretty else encoded
+
+
+def canonical(value: Any) -> bytes:
+    """JSON that is the same for equal values, whatever the order of their properties; 1.10 and 1.1 differ."""
+    return _sorting.encode(value)
+
+
+def _misencoded(data: bytes | str) -> str:
+    """Where the first byte is that is not UTF-8. (msgspec tells its place within a string only.)"""
+    try:
+        data.decode() if isinstance(data, bytes) else data.encode()
+    except UnicodeDecodeError as error:
+        return f"invalid UTF-8 (byte {error.start})"
+    except UnicodeEncodeError as error:
+        return f"invalid Unicode (character {error.start})"
+    return "invalid Unicode"
+
+
+def _deeper_than(value: Any, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit):
+        level = [
+            child
+            for container in level
+            for child in (container.values() if type(container) is dict else container)
+            if type(child) is dict or type(child) is list
+        ]
+        if not level:
+            return False
+    return True

@@ -1,0 +1,75 @@
+"""The XHTML of a Narrative (R4 narrative.html, invariant txt-1): one well-formed div, formatting only.
+
+txt-2, some content other than whitespace, is not asked for: official examples break it, and an empty div does no harm.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from xml.parsers import expat
+
+XHTML = "http://www.w3.org/1999/xhtml"
+
+_ELEMENT_NAMES = """
+    a abbr acronym b big blockquote br caption cite code col colgroup dd dfn div dl dt em h1 h2 h3 h4 h5 h6 hr i img li
+    ol p pre q samp small span strong sub sup table tbody td tfoot th thead tr tt ul var
+"""
+_ATTRIBUTE_NAMES = """
+    abbr accesskey align alt axis bgcolor border cellhalign cellpadding cellspacing cellvalign char charoff charset cite
+    class colspan compact coords dir frame headers height href hreflang hspace id lang longdesc name nowrap rel rev
+    rowspan rules scope shape span src start style summary tabindex title type valign value vspace width
+"""
+_ELEMENTS = frozenset(_ELEMENT_NAMES.split())
+_ATTRIBUTES = frozenset(_ATTRIBUTE_NAMES.split())
+_PREFIXED_ATTRIBUTES = frozenset(
+    {"http://www.w3.org/XML/1998/namespace lang", "http://www.w3.org/XML/1998/namespace space"}
+)
+_LINKS = ("href", "src")
+# Browsers pass over control characters and spaces in the scheme of a link.
+_SCRIPT = re.compile(r"[\s\x00-\x20]*" + r"[\s\x00-\x20]*".join("javascript") + r"[\s\x00-\x20]*:", re.IGNORECASE)
+
+
+class _Refused(Exception):
+    """Carries the fault out of the parser."""
+
+
+def narrative_fault(xhtml: str) -> str | None:
+    """What is wrong with the text of Narrative.div; None if nothing. Repeats no part of it."""
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.StartElementHandler = _start_handler()
+    parser.StartDoctypeDeclHandler = _refuse_doctype
+    try:
+        parser.Parse(xhtml, True)
+    except expat.ExpatError as error:
+        return f"is not well-formed XHTML (line {error.lineno}, column {error.offset})"
+    except UnicodeEncodeError:
+        return "is not well-formed XHTML"
+    except _Refused as refused:
+        return str(refused)
+    return None
+
+
+def _start_handler() -> Callable[[str, dict[str, str]], None]:
+    """Sees each start tag of one narrative; the first must be the div."""
+    first = True
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal first
+        namespace, _, local_name = name.rpartition(" ")
+        if first and (namespace, local_name) != (XHTML, "div"):
+            raise _Refused(f"must be one div element in the namespace {XHTML}")
+        first = False
+        if namespace != XHTML or local_name not in _ELEMENTS:
+            raise _Refused("has an element that R4 does not allow in narratives (txt-1)")
+        for attribute, value in attributes.items():
+            if attribute not in _ATTRIBUTES and attribute not in _PREFIXED_ATTRIBUTES:
+                raise _Refused("has an attribute that R4 does not allow in narratives (txt-1)")
+            if attribute in _LINKS and _SCRIPT.match(value):
+                raise _Refused("has a link that runs a script")
+
+    return start
+
+
+def _refuse_doctype(*_: object) -> None:
+    raise _Refused("must not have a document type declaration")

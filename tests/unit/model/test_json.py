@@ -1,0 +1,110 @@
+"""JSON in and out without loss, and what is refused."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from bulkhead.errors import BadRequest
+from bulkhead.model import json
+from hypothesis import given
+from hypothesis import strategies as st
+
+NUMBERS = [
+    "1.10",
+    "0.00",
+    "-0.0",
+    "1234567890123456789012345678",
+    "0.1234567890123456789012345678",
+    "12345678901234567890",
+]
+
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.text(max_size=9) | st.decimals(allow_nan=False, allow_infinity=False)
+)
+DOCUMENTS = st.dictionaries(
+    st.text(max_size=5),
+    st.recursive(
+        SCALARS, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=5), x, max_size=3), max_leaves=6
+    ),
+    max_size=3,
+)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_numbers_keep_every_digit(number: str) -> None:
+    document = b'{"value":' + number.encode() + b"}"
+    assert json.dumps(json.loads(document)) == document
+
+
+def test_integers_stay_integers_and_points_become_decimals() -> None:
+    value = json.loads(b'{"a":1,"b":1.0,"c":1e3}')
+    assert [type(item) for item in value.values()] == [int, Decimal, Decimal]
+    assert value["c"] == 1000
+    assert json.loads(json.dumps(value)) == value
+
+
+@given(DOCUMENTS)
+def test_every_document_comes_back_equal(document: dict[str, Any]) -> None:
+    assert repr(json.loads(json.dumps(document))) == repr(_normal(document))
+
+
+def _normal(value: Any) -> Any:
+    """A Decimal without point or exponent is written as an integer."""
+    if isinstance(value, Decimal):
+        return value if set("eE.").intersection(str(value)) else int(value)
+    if isinstance(value, dict):
+        return {key: _normal(item) for key, item in value.items()}
+    return [_normal(item) for item in value] if isinstance(value, list) else value
+
+
+def test_pretty() -> None:
+    assert json.dumps({"a": [Decimal("1.10")]}, pretty=True) == b'{\n  "a": [\n    1.10\n  ]\n}'
+
+
+def test_text_is_read_like_bytes() -> None:
+    assert json.loads('{"a":"\u00e9"}') == json.loads('{"a":"\u00e9"}'.encode()) == {"a": "\u00e9"}
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        (b"", "truncated"),
+        (b'{"a":1', "truncated"),
+        (b'{"a":x}', "byte 5"),
+        (b'{"a":1}x', "trailing characters"),
+        (b'{"a":01}', "byte 6"),
+        (b'{"a":NaN}', "byte 5"),
+        (b'{"a":Infinity}', "byte 5"),
+        (b'{"abc":"x\xff"}', "byte 9"),
+        ('{"abc":"\ud800"}', "character 8"),
+        (b'{"a":"\\ud800"}', "cannot be read"),
+        (b'{"a":"\x00"}', "byte 6"),
+        (b"[1]", "one JSON object"),
+        (b'"text"', "one JSON object"),
+        (b"null", "one JSON object"),
+        (b'{"a":1e99999999999999999999}', "too large a number"),
+        (b'{"a":' + b"9" * 5000 + b"}", "cannot be read"),
+    ],
+)
+def test_refused_naming_the_place(document: bytes | str, told: str) -> None:
+    with pytest.raises(BadRequest, match=told):
+        json.loads(document)
+
+
+def test_no_part_of_the_body_is_repeated() -> None:
+    with pytest.raises(BadRequest) as caught:
+        json.loads(b'{"name": "Mustermann", "name2": Mustermann}')
+    assert "Muster" not in str(caught.value)
+
+
+@pytest.mark.parametrize("brackets", [(b"[", b"]"), (b'{"a":', b"}")])
+def test_depth(brackets: tuple[bytes, bytes]) -> None:
+    def nested(levels: int) -> bytes:
+        return b'{"a":' + brackets[0] * (levels - 1) + b"1" + brackets[1] * (levels - 1) + b"}"
+
+    assert json.loads(nested(json.MAXIMUM_DEPTH))
+    for levels in (json.MAXIMUM_DEPTH + 1, 100_000):
+        with pytest.raises(BadRequest, match="nested"):
+            json.loads(nested(levels))
