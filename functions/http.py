@@ -30,7 +30,7 @@ from bulkhead.errors import (
     UnsupportedMediaType,
 )
 from bulkhead.model import json, outcome
-from bulkhead.store import Head, connect
+from bulkhead.store import Head, connect, one_request
 from infra.routes import BASE, BY_KEY, Route
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def serve(event: Event, operations: Mapping[str, Operation]) -> Event:
         _acceptable(request)
         if not route.public:
             _ = request.caller
-        with connect().one_request():
+        with one_request():
             answer = operations[route.operation](request)
     except BulkheadError as error:
         answer = _failed(error)

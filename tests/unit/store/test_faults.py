@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bulkhead.errors import BulkheadError
-from bulkhead.store import Claim, Head, Store, Write
+from bulkhead.store import Claim, Head, Store, Write, one_request
 from bulkhead.store import months as months_module
 from tests.unit.store.faults import Failing, Killed, killed, unreachable
 from tests.unit.store.resources import change, creation, deletion, facts, note
@@ -21,7 +21,9 @@ Prepare = Callable[[Store], tuple[list[Write], list[Claim]]]
 
 
 def create(store: Store) -> tuple[list[Write], list[Claim]]:
-    return [creation(store, "Observation/new", NEW, explicit=("Organization/a",))], [Claim(CONDITION, "Observation/new")]
+    return [creation(store, "Observation/new", NEW, explicit=("Organization/a",))], [
+        Claim(CONDITION, "Observation/new")
+    ]
 
 
 def update(store: Store) -> tuple[list[Write], list[Claim]]:
@@ -187,7 +189,7 @@ def test_a_reader_sees_one_side_within_a_request(new_store: Any) -> None:
 
     def reading() -> set[str]:
         reader = Store(client, store.s3, store.settings)
-        with reader.one_request():
+        with one_request():
             heads = reader.read_many(write.key for write in writes)
         return {"new" if (heads[w.key].version if w.key in heads else 0) == w.version else "old" for w in writes}
 

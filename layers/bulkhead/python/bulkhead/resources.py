@@ -22,7 +22,7 @@ from bulkhead.errors import (
 from bulkhead.model import json, references, validation
 from bulkhead.search import facts
 from bulkhead.search.candidate import Candidate
-from bulkhead.store import Claim, Head, Inherit, Store, Write
+from bulkhead.store import Claim, Head, Inherit, Store, Write, one_request
 
 if TYPE_CHECKING:
     from bulkhead.bundles.conditions import Condition
@@ -329,7 +329,9 @@ def _retried(attempt: Callable[[], T]) -> T:
     """`attempt`, again where another writer was faster: it reads anew, and an `If-Match` fails by itself then."""
     for _ in range(_ATTEMPTS):
         try:
-            return attempt()
+            # A large transaction of someone else may have been decided since the last attempt.
+            with one_request():
+                return attempt()
         except (VersionConflict, ClaimTaken):
             continue
     raise Conflict("too many writers on this resource at once; try again")

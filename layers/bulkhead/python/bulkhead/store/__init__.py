@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bulkhead import settings as _settings
 from bulkhead.errors import VersionConflict
-from bulkhead.store import commits, each, heads, index, keys, marks, sweeper, transactions
+from bulkhead.store import commits, each, heads, index, keys, marks, sweeper
 from bulkhead.store.heads import Claim, Head, Inherit, Write
 from bulkhead.store.index import Found, Moment, Pointer
 from bulkhead.store.table import Table
+from bulkhead.store.transactions import one_request
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
-__all__ = ["Claim", "Found", "Head", "Inherit", "Moment", "Pointer", "Store", "Write", "connect"]
+__all__ = ["Claim", "Found", "Head", "Inherit", "Moment", "Pointer", "Store", "Write", "connect", "one_request"]
 
-_BODIES = "bodies/"
+BODIES = "bodies/"
 
 
 class Store:
@@ -38,10 +38,6 @@ class Store:
         return self._s3
 
     # Reading
-
-    def one_request(self) -> AbstractContextManager[None]:
-        """Within this context each large transaction is seen on one side only."""
-        return transactions.decided_once()
 
     def read(self, key: str) -> Head | None:
         """The current version, strongly consistent; a deleted one has `deleted`. None where there never was one."""
@@ -83,7 +79,7 @@ class Store:
         """The resource of a version that is not deleted, without what `meta` says of version, time, accounts, compartments."""
         assert head.body is not None
         if head.body[:1] == heads.IN_S3:
-            name = _BODIES + head.body[1:].decode()
+            name = BODIES + head.body[1:].decode()
             answer = self.s3.get_object(Bucket=self.settings.bucket, Key=name)
             return heads.decode(answer["Body"].read())
         return heads.decode(head.body)
@@ -101,7 +97,7 @@ class Store:
         return commits.commit(self.table, self._put_body, self.settings, writes, claims, inherit)
 
     def _put_body(self, name: str, data: bytes) -> None:
-        self.s3.put_object(Bucket=self.settings.bucket, Key=_BODIES + name, Body=data)
+        self.s3.put_object(Bucket=self.settings.bucket, Key=BODIES + name, Body=data)
 
     def commit_each(self, writes: Sequence[Write]) -> set[str]:
         """Independent changes of accounts; the keys that were not written, because someone else was faster."""

@@ -73,7 +73,8 @@ def pointing_at(
     prefix = f"{resource_type}#" if resource_type else None
     position = keys.source_sort(after) if after else None
     pointers: list[Pointer] = []
-    for item in _merged(table, keys.BY_TARGET, partitions, prefix, prefix, position, limit):
+    # One more than is wanted, in the same page: only the next source tells that all entries of the last one were seen.
+    for item in _merged(table, keys.BY_TARGET, partitions, prefix, prefix, position, limit + 1):
         source = keys.source_key(item["tsk"]["S"])
         via = frozenset(item["via"]["SS"]) if "via" in item else frozenset()
         if pointers and pointers[-1].source == source:

@@ -28,8 +28,8 @@ _decided: ContextVar[dict[str, str] | None] = ContextVar("decided", default=None
 
 
 @contextmanager
-def decided_once() -> Iterator[None]:
-    """Within this context (one client request) the state of each transaction is read once."""
+def one_request() -> Iterator[None]:
+    """Within this context, one client's request, the state of each large transaction is read once: it is seen on one side only."""
     token = _decided.set({})
     try:
         yield

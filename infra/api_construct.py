@@ -1,0 +1,106 @@
+"""The HTTP API: one route for each row of `infra.routes.ROUTES`, one integration for each function."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import jsii
+from aws_cdk import aws_apigateway as apigateway
+from aws_cdk import aws_apigatewayv2 as apigatewayv2
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk.aws_apigatewayv2_authorizers import HttpJwtAuthorizer
+from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
+from constructs import Construct
+
+from infra.deployment import Deployment
+from infra.log_groups import log_group
+from infra.routes import DEFAULT, ROUTES, Route
+
+# The route key stands for the path, and the query string is left out: both may hold identifiers of patients.
+ACCESS_LOG = {
+    "requestId": "$context.requestId",
+    "time": "$context.requestTime",
+    "route": "$context.routeKey",
+    "status": "$context.status",
+    "responseLength": "$context.responseLength",
+    "latency": "$context.responseLatency",
+    "integrationLatency": "$context.integrationLatency",
+    "integrationStatus": "$context.integrationStatus",
+    "error": "$context.error.responseType",
+    "subject": "$context.authorizer.claims.sub",
+}
+
+
+@jsii.implements(apigatewayv2.IAccessLogSettings)
+class AccessLog:
+    """One line of JSON for each request, in a log group."""
+
+    def __init__(self, destination: logs.ILogGroup) -> None:
+        self._destination = apigatewayv2.LogGroupLogDestination(destination)
+
+    @property
+    def destination(self) -> apigatewayv2.LogGroupLogDestination:
+        return self._destination
+
+    @property
+    def format(self) -> apigateway.AccessLogFormat:
+        return apigateway.AccessLogFormat.custom(json.dumps(ACCESS_LOG))
+
+
+class ApiConstruct(Construct):
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        targets: Mapping[str, lambda_.IFunction],
+        issuer: str,
+        audience: Sequence[str],
+        deployment: Deployment,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.api = apigatewayv2.HttpApi(
+            self, "HttpApi", description="Bulkhead, a FHIR R4 server", create_default_stage=False
+        )
+        self._add_routes(targets, HttpJwtAuthorizer("Issuer", issuer, jwt_audience=list(audience)))
+        self.stage = apigatewayv2.HttpStage(
+            self,
+            "Stage",
+            http_api=self.api,
+            stage_name="$default",
+            auto_deploy=True,
+            detailed_metrics_enabled=True,
+            throttle=apigatewayv2.ThrottleSettings(
+                rate_limit=deployment.request_rate, burst_limit=2 * deployment.request_rate
+            ),
+            access_log_settings=AccessLog(log_group(self, "AccessLog", deployment)),
+        )
+
+    def _add_routes(self, targets: Mapping[str, lambda_.IFunction], authorizer: HttpJwtAuthorizer) -> None:
+        integrations = {
+            name: HttpLambdaIntegration(
+                name.title(),
+                targets[name],
+                payload_format_version=apigatewayv2.PayloadFormatVersion.VERSION_2_0,
+                # One permission a function: the 20 KB of its policy leave no room for one a route.
+                scope_permission_to_route=False,
+            )
+            for name in dict.fromkeys(route.function for route in ROUTES)
+        }
+        for route in ROUTES:
+            apigatewayv2.HttpRoute(
+                self,
+                f"{route.method} {route.path}",
+                http_api=self.api,
+                route_key=_route_key(route),
+                integration=integrations[route.function],
+                authorizer=None if route.public else authorizer,
+            )
+
+
+def _route_key(route: Route) -> apigatewayv2.HttpRouteKey:
+    if route.path == DEFAULT:
+        return apigatewayv2.HttpRouteKey.DEFAULT
+    return apigatewayv2.HttpRouteKey.with_(route.path, apigatewayv2.HttpMethod(route.method))

@@ -1,0 +1,147 @@
+"""The Lambda functions: one for each folder of functions/, with a role that allows only what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from aws_cdk import Annotations, Duration
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from infra.bucket_construct import BODIES, MANIFESTS, BucketConstruct
+from infra.deployment import Deployment
+from infra.layers_construct import ARCHITECTURE, RUNTIME, LayersConstruct
+from infra.log_groups import log_group
+from infra.table_construct import TableConstruct
+
+# The HTTP API gives up after 30 seconds: a function that takes longer must end, and be seen to end, before that.
+API_TIMEOUT = 29
+# Lambda's longest: the planner of a propagation lists a whole compartment in one call.
+TASK_TIMEOUT = 900
+# Seconds that an entry may take to appear in the GSIs, before a propagation lists the members again.
+INDEX_LAG = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """What one function needs. Lambda gives CPU by memory: 1,769 MB are one core, and less is a slice of one."""
+
+    purpose: str
+    memory: int
+    timeout: int = API_TIMEOUT
+    table: Literal["", "read", "write", "jobs"] = ""
+    bodies: Literal["", "read", "write"] = ""
+    manifests: bool = False
+    snapstart: bool = True
+
+
+FUNCTIONS: Mapping[str, Function] = {
+    "resources": Function("Reads and writes single resources, and their history", 1024, table="write", bodies="write"),
+    "search": Function("Searches and pages through types and compartments", 1769, table="read", bodies="read"),
+    # A request of 100 MB (6 MB gzipped) takes some 2 GB as Python objects.
+    "bundles": Function("Batches and transactions of any size", 3008, table="write", bodies="write"),
+    "accounts": Function("Sets accounts; propagates small compartments itself", 1769, table="write", bodies="read"),
+    "jobs": Function("Reports and cancels asynchronous jobs", 512, table="jobs", snapstart=False),
+    "capabilities": Function("Answers what no route matches", 512, snapstart=False),
+    "propagation": Function(
+        "Plans, works and verifies propagations for the state machine",
+        1769,
+        timeout=TASK_TIMEOUT,
+        table="write",
+        bodies="read",
+        manifests=True,
+        snapstart=False,
+    ),
+    "sweeper": Function(
+        "Finishes large transactions that were left behind", 512, timeout=TASK_TIMEOUT, table="write", snapstart=False
+    ),
+}
+
+
+class FunctionsConstruct(Construct):
+    """`functions` by folder name; `targets` are what to invoke: the alias `live` where the function has SnapStart.
+
+    SnapStart restores a snapshot taken after the imports: for functions that import much and that someone waits for.
+    The others start rarely (jobs), import next to nothing (capabilities), or have nobody waiting (propagation).
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        table: TableConstruct,
+        bucket: BucketConstruct,
+        layers: LayersConstruct,
+        deployment: Deployment,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._table, self._bucket, self._layers, self._deployment = table, bucket, layers, deployment
+        self.functions: dict[str, lambda_.Function] = {}
+        self.targets: dict[str, lambda_.IFunction] = {}
+        for name, function in FUNCTIONS.items():
+            created = self._function(name, function)
+            self._grant(created.grant_principal, function)
+            self.functions[name] = created
+            self.targets[name] = self._target(created, function)
+
+    def _function(self, name: str, function: Function) -> lambda_.Function:
+        parent = Construct(self, name.title())
+        role = iam.Role(parent, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        logs = log_group(parent, "Logs", self._deployment)
+        logs.grant_write(role)
+        return lambda_.Function(
+            parent,
+            "Function",
+            description=f"Bulkhead: {function.purpose}",
+            runtime=RUNTIME,
+            architecture=ARCHITECTURE,
+            handler=f"functions.{name}.handler.handler",
+            code=self._layers.handlers,
+            layers=self._layers.versions,
+            memory_size=function.memory,
+            timeout=Duration.seconds(function.timeout),
+            role=role,
+            log_group=logs,
+            logging_format=lambda_.LoggingFormat.JSON,
+            environment=self._environment(function),
+            snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if self._snapstart(function) else None,
+        )
+
+    def _environment(self, function: Function) -> dict[str, str]:
+        """Variables of `bulkhead.settings`; only what differs from its defaults."""
+        variables: dict[str, str] = {}
+        if function.table:
+            variables |= {"TABLE": self._table.table.table_name, "PROPAGATION_SETTLE": str(INDEX_LAG)}
+        if function.bodies or function.manifests:
+            variables["BUCKET"] = self._bucket.bucket.bucket_name
+        if self._deployment.base_url:
+            variables["BASE_URL"] = self._deployment.base_url
+        return variables
+
+    def _grant(self, grantee: iam.IPrincipal, function: Function) -> None:
+        if function.table == "jobs":
+            self._table.grant_jobs(grantee)
+        elif function.table:
+            self._table.grant_read(grantee)
+        if function.table == "write":
+            self._table.grant_write(grantee)
+        if function.bodies:
+            self._bucket.grant_read(grantee, BODIES)
+        if function.bodies == "write":
+            self._bucket.grant_write(grantee, BODIES)
+        if function.manifests:
+            self._bucket.grant_write(grantee, MANIFESTS)
+
+    def _snapstart(self, function: Function) -> bool:
+        return function.snapstart and self._deployment.snapstart == "on"
+
+    def _target(self, created: lambda_.Function, function: Function) -> lambda_.IFunction:
+        if not self._snapstart(function):
+            return created
+        published = "the alias `live` publishes a version"
+        Annotations.of(created).acknowledge_warning("@aws-cdk/aws-lambda:snapStartRequirePublish", published)
+        return lambda_.Alias(created, "Live", alias_name="live", version=created.current_version)

@@ -1,0 +1,84 @@
+"""What tells an operator that something is wrong: alarms, and a dashboard of one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aws_cdk import Duration
+from aws_cdk import aws_apigatewayv2 as apigatewayv2
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_stepfunctions as stepfunctions
+from constructs import Construct
+
+PERIOD = Duration.minutes(5)
+
+
+class ObservabilityConstruct(Construct):
+    """Alarms go off on the first failure within five minutes: in a clinical record none is normal."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        stage: apigatewayv2.HttpStage,
+        functions: Mapping[str, lambda_.Function],
+        state_machine: stepfunctions.StateMachine,
+        table: dynamodb.Table,
+        alarm_topic: str = "",
+    ) -> None:
+        super().__init__(scope, construct_id)
+        topic = sns.Topic.from_topic_arn(self, "Topic", alarm_topic) if alarm_topic else None
+        self._action = actions.SnsAction(topic) if topic else None
+        self._alarm("ApiServerErrors", stage.metric_server_error(period=PERIOD))
+        for name, function in functions.items():
+            self._alarm(f"{name.title()}Errors", function.metric_errors(period=PERIOD))
+            self._alarm(f"{name.title()}Throttles", function.metric_throttles(period=PERIOD))
+        # An execution that a client cancels counts as aborted: no failure.
+        self._alarm("PropagationsFailed", state_machine.metric_failed(period=PERIOD))
+        self._alarm("PropagationsTimedOut", state_machine.metric_timed_out(period=PERIOD))
+        self._alarm("TableThrottles", _table_metric(table, "ThrottledRequests"))
+        self._dashboard(stage, functions, state_machine, table)
+
+    def _alarm(self, construct_id: str, metric: cloudwatch.IMetric) -> None:
+        alarm = cloudwatch.Alarm(
+            self,
+            construct_id,
+            metric=metric,
+            threshold=1,
+            evaluation_periods=1,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
+        if self._action:
+            alarm.add_alarm_action(self._action)
+
+    def _dashboard(
+        self,
+        stage: apigatewayv2.HttpStage,
+        functions: Mapping[str, lambda_.Function],
+        state_machine: stepfunctions.StateMachine,
+        table: dynamodb.Table,
+    ) -> None:
+        requests = [stage.metric_count(), stage.metric_client_error(), stage.metric_server_error()]
+        latency = [stage.metric_latency(statistic=statistic) for statistic in ("p50", "p95", "p99")]
+        duration = [function.metric_duration(statistic="p95", label=name) for name, function in functions.items()]
+        units = [table.metric_consumed_read_capacity_units(), table.metric_consumed_write_capacity_units()]
+        executions = [state_machine.metric_started(), state_machine.metric_succeeded(), state_machine.metric_failed()]
+        graphs = {
+            "Requests": requests,
+            "Latency": latency,
+            "Function duration, p95": duration,
+            "Consumed units": units,
+            "Propagations": executions,
+        }
+        dashboard = cloudwatch.Dashboard(self, "Dashboard", default_interval=Duration.hours(3))
+        dashboard.add_widgets(*(cloudwatch.GraphWidget(title=title, left=metrics) for title, metrics in graphs.items()))
+
+
+def _table_metric(table: dynamodb.Table, name: str) -> cloudwatch.Metric:
+    return table.metric(name, statistic="sum", period=PERIOD)

@@ -1,0 +1,59 @@
+"""Builds the dependencies layer for Lambda (Python 3.13 on arm64) from wheels: no Docker, no compiler.
+
+    python layers/dependencies/build.py OUTPUT_FOLDER
+
+OUTPUT_FOLDER/python is what Lambda mounts as /opt/python. pip takes the wheels of requirements.txt
+for Lambda's platform, whatever this machine is; then what the runtime never reads is removed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+PYTHON_VERSION = "3.13"
+# Amazon Linux 2023 has glibc 2.34, so both of the usual wheel platforms run there.
+PLATFORMS = ("manylinux_2_28_aarch64", "manylinux2014_aarch64")
+# botocore describes every AWS service in JSON; the code uses these three.
+SERVICES = frozenset({"dynamodb", "s3", "stepfunctions"})
+# Only cffi's compiler reads pycparser, and lxml/includes are for compilers; the rest are command lines and type stubs.
+UNUSED = (
+    "bin",
+    "pycparser",
+    "jsonpatch_cli.py",
+    "jsonpatch-stubs",
+    "jsonpointer-stubs",
+    "lxml/includes",
+    "boto3/examples",
+)
+
+
+def install(folder: Path) -> None:
+    """Unpack the pinned wheels for Lambda's platform into `folder`. CalledProcessError when the index lacks one."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+    command += ["--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON_VERSION}"]
+    command += [f"--platform={platform}" for platform in PLATFORMS]
+    subprocess.run([*command, f"--target={folder}", f"--requirement={REQUIREMENTS}"], check=True, stdout=sys.stderr)
+
+
+def prune(folder: Path) -> None:
+    """Remove what the Lambda runtime never reads: about half of 77 MB, most of it other services' descriptions."""
+    for name in UNUSED:
+        path = folder / name
+        path.unlink() if path.is_file() else shutil.rmtree(path, ignore_errors=True)
+    for service in (folder / "botocore" / "data").iterdir():
+        if service.is_dir() and service.name not in SERVICES:
+            shutil.rmtree(service)
+
+
+def build(output: Path) -> None:
+    """Make the layer in `output`, which must be empty or absent."""
+    install(output / "python")
+    prune(output / "python")
+
+
+if __name__ == "__main__":
+    build(Path(sys.argv[1]))

@@ -1,0 +1,94 @@
+"""Synthesises the app as the cdk command does, and reads the template that it writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+CDK_JSON = json.loads((ROOT / "cdk.json").read_text())
+TEMPLATE = "Bulkhead.template.json"
+WITHOUT_LAYERS = {"layers": "skip"}
+
+
+def synthesise(output: Path, context: Mapping[str, str]) -> None:
+    """Run the app of cdk.json with the environment that the cdk command gives it; TEMPLATE is then in `output`.
+
+    PATH is empty, as on a machine that has neither node nor Docker beside this Python's packages.
+    """
+    environment = {
+        "CDK_OUTDIR": str(output),
+        "CDK_CONTEXT_JSON": json.dumps({**CDK_JSON["context"], **WITHOUT_LAYERS, **context}),
+        "HOME": os.environ.get("HOME", str(output)),
+        "PATH": "",
+    }
+    module = CDK_JSON["app"].split()[1:]
+    finished = subprocess.run([sys.executable, *module], cwd=ROOT, env=environment, capture_output=True, check=False)
+    assert finished.returncode == 0, finished.stderr.decode()[-3000:]
+
+
+@dataclass(frozen=True)
+class Template:
+    """A synthesised CloudFormation template."""
+
+    resources: dict[str, dict[str, Any]]
+
+    @classmethod
+    def read(cls, path: Path) -> Template:
+        return cls(json.loads(path.read_text())["Resources"])
+
+    def of_type(self, resource_type: str) -> dict[str, dict[str, Any]]:
+        """Properties by logical id."""
+        return {
+            logical_id: resource["Properties"]
+            for logical_id, resource in self.resources.items()
+            if resource["Type"] == resource_type
+        }
+
+    def only(self, resource_type: str) -> dict[str, Any]:
+        """The properties of the one resource of its type."""
+        (properties,) = self.of_type(resource_type).values()
+        return properties
+
+    def functions(self) -> dict[str, dict[str, Any]]:
+        """The Lambda functions by the name of their folder in functions/."""
+        return {
+            properties["Handler"].split(".")[1]: properties
+            for properties in self.of_type("AWS::Lambda::Function").values()
+        }
+
+    def function_named(self, reference: Any) -> str:
+        """The folder of the function that `reference` (to itself or to its alias) leads to."""
+        properties = self.resources[referred(reference)]["Properties"]
+        if "Handler" in properties:
+            return str(properties["Handler"].split(".")[1])
+        return self.function_named(properties["FunctionName"])
+
+    def statements(self, role: Any) -> list[dict[str, Any]]:
+        """Every statement of the policies of `role`."""
+        return [
+            statement
+            for policy in self.of_type("AWS::IAM::Policy").values()
+            if {"Ref": referred(role)} in policy["Roles"]
+            for statement in policy["PolicyDocument"]["Statement"]
+        ]
+
+
+def referred(reference: Any) -> str:
+    """The logical id in `{"Ref": id}` or `{"Fn::GetAtt": [id, attribute]}`."""
+    return str(reference["Ref"] if "Ref" in reference else reference["Fn::GetAtt"][0])
+
+
+def as_list(value: Any) -> list[Any]:
+    """A policy's value that may stand alone, as a list."""
+    return value if isinstance(value, list) else [value]
+
+
+def actions(statements: Iterable[Mapping[str, Any]]) -> set[str]:
+    return {action for statement in statements for action in as_list(statement["Action"])}
