@@ -243,6 +243,8 @@ def create(
     if condition is None:
         write = prepare_create(store, resource, who, f"{resource_type}/{new_id()}", True)
         return store.commit([write], (), inherit(store))[0], True
+    # Who may not search would find nothing, and make a second resource.
+    access.require(who, access.SEARCH, resource_type)
     return _retried(lambda: _create_if_none(store, who, resource, condition))
 
 

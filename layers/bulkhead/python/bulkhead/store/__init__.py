@@ -27,7 +27,7 @@ class Store:
 
     def __init__(self, client: DynamoDBClient, s3: Any, settings: _settings.Settings) -> None:
         self.settings = settings
-        self.table = Table(client, settings.table, settings.threads)
+        self.table = Table(client, settings.table, settings.threads, settings.bulk_writes == "transact")
         self._s3 = s3
 
     @property

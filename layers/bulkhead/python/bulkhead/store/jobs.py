@@ -25,7 +25,7 @@ class Job:
     """One `$set-accounts` that propagates in the background.
 
     `created` and `expires` are seconds since 1970, `begun` is when the target stood as asked (0: not yet). `total` counts the
-    members that the first pass listed. `error` is an OperationOutcome and `status` its HTTP status, of a failed job.
+    members that the first pass listed (None: not yet). `error` is an OperationOutcome and `status` its HTTP status, of a failed job.
     """
 
     id: str
@@ -36,7 +36,7 @@ class Job:
     expires: int
     state: str = STARTING
     begun: float = 0
-    total: int = 0
+    total: int | None = None
     updated: int = 0
     status: int = 0
     error: str = ""
@@ -85,7 +85,7 @@ def read(table: Table, job: str) -> Job | None:
         expires=int(item[keys.TTL]["N"]),
         state=item["state"]["S"],
         begun=float(item["begun"]["N"]) if "begun" in item else 0,
-        total=int(item["total"]["N"]) if "total" in item else 0,
+        total=int(item["total"]["N"]) if "total" in item else None,
         updated=int(item["updated"]["N"]) if "updated" in item else 0,
         status=int(item["status"]["N"]) if "status" in item else 0,
         error=item["error"]["S"] if "error" in item else "",

@@ -51,13 +51,29 @@ def key_of(key: Key) -> Item:
     return {"pk": {"S": key[0]}, "sk": {"S": key[1]}}
 
 
+def _transactions(actions: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """`actions` in pieces that one TransactWriteItems takes: by number and by bytes."""
+    piece: list[Item] = []
+    room = TRANSACT_BYTES
+    for action in actions:
+        size = 1000 + len(action.get("Put", {}).get("Item", {}).get("body", {}).get("B", b""))
+        if piece and (len(piece) == TRANSACT_LIMIT or size > room):
+            yield piece
+            piece, room = [], TRANSACT_BYTES
+        piece.append(action)
+        room -= size
+    if piece:
+        yield piece
+
+
 class Table:
     """One DynamoDB table. Items are in DynamoDB's own JSON (`{"S": "text"}`)."""
 
-    def __init__(self, client: DynamoDBClient, name: str, threads: int) -> None:
+    def __init__(self, client: DynamoDBClient, name: str, threads: int, transact_bulk: bool = False) -> None:
         self.client = client
         self.name = name
         self._threads = threads
+        self._transact_bulk = transact_bulk
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
@@ -95,7 +111,14 @@ class Table:
         raise Unavailable("the table is throttled")
 
     def put_many(self, items: Sequence[Item], deletes: Sequence[Key] = ()) -> None:
-        """Unconditional puts and deletes, 25 a request, in parallel. Only for items that nobody else can be writing otherwise."""
+        """Unconditional puts and deletes, in parallel. Only for items that nobody else can be writing otherwise.
+
+        BatchWriteItem of 25, or TransactWriteItems of 100 (see the setting BULK_WRITES). All or nothing is not promised.
+        """
+        if self._transact_bulk:
+            actions = [self.put_action(item) for item in items] + [self.delete_action(key) for key in deletes]
+            self.parallel(self.write, list(_transactions(actions)))
+            return
         requests: list[Any] = [{"PutRequest": {"Item": item}} for item in items]
         requests += [{"DeleteRequest": {"Key": key_of(key)}} for key in deletes]
         self.parallel(self._write_batch, list(chunks(requests, PUT_LIMIT)))

@@ -1,0 +1,78 @@
+"""A batch: independent entries, each with its own status, done in the order of the request as far as that can be seen.
+
+Writes that stand next to each other and name different resources share commits: thousands of entries take hundreds of
+round trips, not thousands. Where a shared commit fails, its entries are made one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from bulkhead.bundles.changes import Change, start
+from bulkhead.bundles.committing import commit
+from bulkhead.bundles.context import Context
+from bulkhead.bundles.entries import WRITES, Entry, at_entry
+from bulkhead.bundles.identities import SameResource
+from bulkhead.bundles.parse import Faults
+from bulkhead.bundles.response import Content, of_change, of_fault
+from bulkhead.bundles.transaction import answer
+from bulkhead.errors import BulkheadError
+
+GROUP = 50
+"""Entries of a shared commit: with a claim each, what one TransactWriteItems takes."""
+GROUPS_AT_ONCE = 4
+
+
+def run(entries: Sequence[Entry], faults: Faults, context: Context) -> list[Content]:
+    """The response's entries in the order of the request, those that failed with their own status and outcome."""
+    contents = {index: of_fault(error) for index, error in faults.items()}
+    made = {change.entry.index: change for change in start(entry for entry in entries if entry.interaction in WRITES)}
+    with ThreadPoolExecutor(GROUPS_AT_ONCE) as pool:
+        for neighbours in _runs(entries, made):
+            writing = [made[entry.index] for entry in neighbours if entry.index in made]
+            groups = [writing[start : start + GROUP] for start in range(0, len(writing), GROUP)]
+            list(pool.map(lambda group: _commit(group, context), groups))
+            contents |= {change.entry.index: of_change(change, context) for change in writing}
+            reading = [entry for entry in neighbours if entry.index not in made]
+            answers = pool.map(lambda entry: answer(entry, context), reading)
+            contents |= {entry.index: content for entry, content in zip(reading, answers, strict=True)}
+    return [contents[index] for index in sorted(contents)]
+
+
+def _runs(entries: Sequence[Entry], made: Mapping[int, Change]) -> Iterator[list[Entry]]:
+    """Neighbours that can be done at once: writes to resources of different names, or reads."""
+    run: list[Entry] = []
+    names: set[object] = set()
+    for entry in entries:
+        change = made.get(entry.index)
+        name = (entry.key or change.condition or entry.index) if change else None
+        if run and (name in names or (change is None) != (run[-1].index not in made)):
+            yield run
+            run, names = [], set()
+        run.append(entry)
+        names |= {name} if change else set()
+    if run:
+        yield run
+
+
+def _commit(group: Sequence[Change], context: Context) -> None:
+    """Make a group's changes, those alone that cannot be made together with the others."""
+    try:
+        commit(group, context, together=False)
+    except BulkheadError:
+        alone: Sequence[Change] = group
+    else:
+        alone = [change for change in group if isinstance(change.fault, SameResource)]
+        for change in alone:
+            change.fault = None
+    for change in alone:
+        _commit_alone(change, context)
+
+
+def _commit_alone(change: Change, context: Context) -> None:
+    if change.fault is None:
+        try:
+            commit([change], context, together=False)
+        except BulkheadError as error:
+            change.fault = at_entry(error, change.entry)

@@ -1,0 +1,96 @@
+"""What the writing entries of a bundle do to the store, from the entry to the answer; filled in step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from bulkhead.bundles.conditions import Condition, condition
+from bulkhead.bundles.entries import Entry, Interaction, at_entry
+from bulkhead.bundles.links import Link, find_links
+from bulkhead.errors import BulkheadError, NotSupported
+
+if TYPE_CHECKING:
+    from bulkhead.store import Claim, Head, Write
+
+
+@dataclass(slots=True)
+class Change:
+    """One writing entry. What is below the line belongs to one attempt to commit, and is made anew by the next."""
+
+    entry: Entry
+    condition: Condition | None = None
+    links: Sequence[Link] = field(default_factory=list)
+    fresh_id: str = ""
+    """The id that the resource gets where it is new and the client gives none: the same in every attempt."""
+    fault: BulkheadError | None = None
+
+    key: str = ""
+    """`Type/id` of what is written; of a conditional create that finds its resource, of that; "" where nothing is deleted."""
+    base: Head | None = None
+    """What stands in the store now."""
+    exists: bool = False
+    """A conditional create that found its resource."""
+    new: bool = False
+    """A resource that is not there yet, under an id of our own or, in a conditional update, of the client."""
+    unchanged: bool = False
+    """An update to what is there already: no new version."""
+    claim: Claim | None = None
+    write: Write | None = None
+    head: Head | None = None
+    """What stands in the store after the commit."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether the entry changes, makes or deletes the resource `key`."""
+        return bool(self.key) and not self.exists
+
+    @property
+    def version(self) -> int:
+        """The version that the resource has after the commit."""
+        before = self.base.version if self.base else 0
+        return before if self.exists or self.unchanged else before + 1
+
+
+def start(entries: Iterable[Entry]) -> list[Change]:
+    """A Change for each of these writing entries, in their order; those that cannot be made have a `fault`."""
+    made = [Change(entry) for entry in entries]
+    each(made, _start)
+    return made
+
+
+def _start(change: Change) -> None:
+    entry = change.entry
+    if entry.interaction is Interaction.PATCH:
+        raise NotSupported("PATCH is not supported in bundles yet", expression=f"{entry.place}.request.method")
+    criteria = entry.if_none_exist if entry.interaction is Interaction.CREATE else entry.criteria
+    if criteria is not None:
+        change.condition = condition(entry.type, criteria, entry.condition_place)
+    if entry.resource is not None and entry.interaction is not Interaction.DELETE:
+        change.links = find_links(entry.resource)
+    change.fresh_id = str(uuid4())
+
+
+def each(faultless: Iterable[Change], step: Callable[[Change], None]) -> None:
+    """`step` on each; an error stays with its change, placed in the bundle, and stops no other."""
+    for change in faultless:
+        if change.fault is None:
+            try:
+                step(change)
+            except BulkheadError as error:
+                change.fault = at_entry(error, change.entry)
+
+
+def faultless(made: Iterable[Change]) -> list[Change]:
+    return [change for change in made if change.fault is None]
+
+
+def raise_faults(errors: Iterable[BulkheadError | None]) -> None:
+    """One error for all: the first one's status, with the issues of every error of that status."""
+    raised = [error for error in errors if error is not None]
+    if raised:
+        first = raised[0]
+        first.issues = tuple(issue for error in raised if error.status == first.status for issue in error.issues)
+        raise first

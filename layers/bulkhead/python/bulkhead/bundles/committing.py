@@ -1,0 +1,70 @@
+"""Prepare and commit, and again where somebody else was quicker: a bounded number of times."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+
+from bulkhead import resources
+from bulkhead.bundles.changes import Change, faultless
+from bulkhead.bundles.conditions import meets
+from bulkhead.bundles.context import Context
+from bulkhead.bundles.parallel import in_parallel
+from bulkhead.bundles.preparation import Owners, prepare
+from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
+from bulkhead.store import one_request
+
+ATTEMPTS = 8
+
+
+def commit(changes: Sequence[Change], context: Context, together: bool) -> None:
+    """Make all changes without a fault, in one commit; sets their `head`.
+
+    `together`: as a transaction, raised with the first kind of fault. Otherwise faults of single changes stay with them.
+    A head that moved on, or a condition that another request has just claimed, is looked at anew. Conflict where that
+    goes on for too long; nothing is written then.
+    """
+    owners = Owners()
+    for attempt in range(ATTEMPTS):
+        # A large transaction of someone else may have been decided since the last attempt.
+        with one_request():
+            prepare(changes, context, owners, together)
+        made = faultless(changes)
+        try:
+            _commit(made, context)
+            return
+        except VersionConflict:
+            pass
+        except ClaimTaken:
+            _look_at_owners(made, context, owners)
+        time.sleep(random.uniform(0, 0.01 * 2**attempt))
+    raise Conflict("others keep changing these resources at the same time; try again")
+
+
+def _commit(made: Sequence[Change], context: Context) -> None:
+    writing = [(change, change.write) for change in made if change.write]
+    claims = [change.claim for change in made if change.claim]
+    for change in made:
+        change.head = change.base
+    if writing:
+        store = context.store
+        heads = store.commit([write for _, write in writing], claims, resources.inherit(store))
+        for (change, _), head in zip(writing, heads, strict=True):
+            change.head = head
+
+
+def _look_at_owners(made: Sequence[Change], context: Context, owners: Owners) -> None:
+    """Who owns the conditions that are claimed already: a resource to be used, or one that is gone."""
+    store = context.store
+    claimed = [change.condition for change in made if change.condition and change.claim]
+    found = in_parallel(lambda condition: store.claim_owner(condition.text), claimed, store.settings.threads)
+    heads = store.read_many(owner for owner in found if owner)
+    for condition, owner in zip(claimed, found, strict=True):
+        if owner is None:
+            continue
+        head = heads.get(owner)
+        if head and meets(store, head, condition, context.found_by):
+            owners.live[condition] = head
+        else:
+            owners.stale[condition] = owner

@@ -1,0 +1,100 @@
+"""References by criteria, `Practitioner?identifier=s|v`, replaced by the one resource that meets them (R4 http.html 3.1.0.11.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from bulkhead.bundles.changes import Change, each
+from bulkhead.bundles.conditions import Condition, Written, conditional_reference, meets
+from bulkhead.bundles.context import Context
+from bulkhead.bundles.entries import Interaction
+from bulkhead.bundles.links import Kind, Link
+from bulkhead.errors import BadRequest, BulkheadError, MultipleMatches, NotFound
+from bulkhead.model import references
+
+if TYPE_CHECKING:
+    from bulkhead.store import Head
+
+Find = Callable[[Iterable[Condition]], dict[Condition, list["Head"]]]
+
+
+def resolve_conditional(changes: Sequence[Change], context: Context, find: Find, together: bool) -> None:
+    """Set every conditional reference of these changes; one that leads to no resource, or to several, is its change's fault.
+
+    `together`: resources that the changes write are found too, as they will be, and those that they delete are not.
+    Thousands of references under few criteria cost one search for each criterion.
+    """
+    known: dict[str, Condition | None] = {}
+    uses: dict[int, list[tuple[Link, Condition]]] = {}
+
+    def collect(change: Change) -> None:
+        for link in change.links:
+            if link.kind is Kind.REFERENCE and "?" in link.text and link.container[link.name] == link.text:
+                if link.text not in known:
+                    known[link.text] = _condition(change, link, context.base)
+                if condition := known[link.text]:
+                    uses.setdefault(change.entry.index, []).append((link, condition))
+
+    each(changes, collect)
+    if not uses:
+        return
+    targets = _targets({condition for of in uses.values() for _, condition in of}, changes, context, find, together)
+
+    def resolve(change: Change) -> None:
+        for link, condition in uses.get(change.entry.index, ()):
+            keys = targets[condition]
+            if len(keys) != 1:
+                raise _failure(len(keys), _place(change, link))
+            link.container[link.name] = keys[0]
+
+    each(changes, resolve)
+
+
+def _targets(
+    wanted: Iterable[Condition], changes: Sequence[Change], context: Context, find: Find, together: bool
+) -> dict[Condition, list[str]]:
+    """Keys of the resources that meet each condition once the changes are made."""
+    found = find(wanted)
+    writing = [change for change in changes if change.writes] if together else []
+    moved = {change.key for change in writing}
+    bodies = {
+        change.key: change.entry.resource
+        for change in writing
+        if change.entry.resource and change.entry.interaction is not Interaction.DELETE
+    }
+    written = Written(bodies)
+    targets: dict[Condition, list[str]] = {}
+    for condition, heads in found.items():
+        keys = [head.key for head in heads if head.key not in moved] + written.meeting(condition)
+        targets[condition] = keys or _owner(condition, context, moved)
+    return targets
+
+
+def _owner(condition: Condition, context: Context, moved: set[str]) -> list[str]:
+    """The owner of the condition's claim: a resource created a moment ago, which the index may not show yet."""
+    owner = context.store.claim_owner(condition.text)
+    head = context.store.read(owner) if owner and owner not in moved else None
+    return [head.key] if head and meets(context.store, head, condition, context.found_by) else []
+
+
+def _condition(change: Change, link: Link, base: str) -> Condition | None:
+    try:
+        return conditional_reference(link.text, base, "")
+    except BadRequest as error:
+        raise BadRequest(str(error), _place(change, link)) from None
+
+
+def _failure(matches: int, expression: str) -> BulkheadError:
+    if matches:
+        return MultipleMatches("several resources meet the criteria of this reference", expression)
+    return NotFound("no resource meets the criteria of this reference", expression)
+
+
+def _place(change: Change, link: Link) -> str:
+    """`Bundle.entry[7].resource.subject`."""
+    resource = change.entry.resource or {}
+    path = next(
+        (path for path, reference in references.walk(resource) if reference is link.container), change.entry.type
+    )
+    return f"{change.entry.place}.resource{path.removeprefix(change.entry.type)}"

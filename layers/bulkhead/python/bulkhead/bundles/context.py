@@ -1,0 +1,51 @@
+"""What processing a bundle needs to know and to reach, beside the bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from bulkhead import access
+from bulkhead.access import Caller
+from bulkhead.bundles.entries import Entry
+from bulkhead.search.candidate import Fence
+
+if TYPE_CHECKING:
+    from bulkhead.store import Head, Store
+
+MINIMAL, REPRESENTATION, OPERATION_OUTCOME = "minimal", "representation", "OperationOutcome"
+
+
+class Reader(Protocol):
+    """Answers the entries that write nothing: what a client would get for the same request by itself."""
+
+    def check(self, entry: Entry) -> None:
+        """A BulkheadError where the request can be known to fail without asking the store."""
+
+    def answer(self, entry: Entry) -> dict[str, Any]:
+        """The content of the entry of the response: `response`, and `resource` where there is one. BulkheadError where it fails."""
+
+
+class Represent(Protocol):
+    """A resource as a client sees it."""
+
+    def __call__(self, head: Head) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One request: for whom, on which store, and what the client wants back."""
+
+    store: Store
+    caller: Caller
+    base: str
+    """URL of this server, such as `http://127.0.0.1:8000/fhir/R4`."""
+    reader: Reader
+    represent: Represent
+    returns: str = MINIMAL
+    """`Prefer: return=`."""
+
+    @property
+    def found_by(self) -> Fence:
+        """What the caller's conditions may find."""
+        return access.fence(self.caller, access.SEARCH)

@@ -1,0 +1,50 @@
+"""From what the client calls the resources of a transaction (fullUrl) to what the server calls them: `Patient/1`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from bulkhead.bundles.changes import Change
+from bulkhead.bundles.links import Resolve
+from bulkhead.definitions import RESOURCE_TYPES
+
+_RESTFUL = re.compile(r"(?P<root>.+/)(?P<type>[A-Z][A-Za-z]+)/(?P<id>[A-Za-z0-9\-.]{1,64})")
+
+
+class FullUrls:
+    """The resources that a transaction writes, by fullUrl."""
+
+    def __init__(self, changes: Iterable[Change], base: str) -> None:
+        """`base` is the URL of this server: a fullUrl below it is meant by a relative reference too."""
+        self._changes: dict[str, Change] = {}
+        for change in changes:
+            full_url = change.entry.full_url
+            if full_url and change.entry.resource is not None and change.key:
+                self._changes[full_url] = change
+                self._changes.setdefault(full_url.removeprefix(f"{base}/"), change)
+        self.versioned: set[str] = set()
+        """Keys of resources that a link with a version was resolved to."""
+
+    def resolver(self, change: Change) -> Resolve:
+        """What resolves the links of this change's resource. A relative one is relative to its own fullUrl (R4 bundle.html#references)."""
+        found = _RESTFUL.fullmatch(change.entry.full_url or "")
+        root = found["root"] if found and found["type"] in RESOURCE_TYPES else ""
+
+        def resolve(text: str) -> str | None:
+            target = self._changes.get(text)
+            return target.key if target else self._resolve_parts(text, root)
+
+        return resolve
+
+    def _resolve_parts(self, text: str, root: str) -> str | None:
+        """A link to a version (which becomes the one that this transaction makes), with a fragment, or relative to `root`."""
+        url, hash_sign, fragment = text.partition("#")
+        plain, history, _ = url.partition("/_history/")
+        target = self._changes.get(plain) or (self._changes.get(root + plain) if root else None)
+        if target is None:
+            return None
+        if history:
+            self.versioned.add(target.key)
+        version = f"{history}{target.version}" if history else ""
+        return f"{target.key}{version}{hash_sign}{fragment}"

@@ -1,0 +1,115 @@
+"""Which resource each writing entry is about, and that no two are about the same one (R4 http.html 3.1.0.11.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from bulkhead.bundles.changes import Change, each, faultless
+from bulkhead.bundles.conditions import Condition, Matches, Written
+from bulkhead.bundles.entries import Interaction, place
+from bulkhead.errors import BadRequest, MultipleMatches
+
+
+class SameResource(BadRequest):
+    """Two entries are about one resource."""
+
+
+def identify(changes: Sequence[Change], found: Matches, together: bool) -> None:
+    """Set `key`, `base` where a condition led to it, `exists` and `new` of each change; errors stay with their change.
+
+    `found` are the matches of all conditions before the commit. `together`: the entries are one transaction, so that
+    conditions see what comes before them in its order (DELETE, then POST, then PUT). SameResource for all but the first
+    of several changes to one resource: they cannot be part of one commit.
+    """
+    of = {kind: [change for change in changes if change.entry.interaction is kind] for kind in Interaction}
+    each(of[Interaction.DELETE], lambda change: _identify_delete(change, found))
+    deleted = {change.key for change in of[Interaction.DELETE]} if together else set()
+    created = _created(of[Interaction.CREATE], found, deleted) if together and found else {}
+    seen = _Seen(found, deleted, Written(created))
+    each(of[Interaction.CREATE], lambda change: _identify_create(change, seen))
+    each(of[Interaction.UPDATE], lambda change: _identify_update(change, seen))
+    _refuse_twice(changes)
+
+
+def _created(creates: Iterable[Change], found: Matches, deleted: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The resources that are certain to be created, by key."""
+
+    def there(change: Change) -> bool:
+        return change.condition is not None and any(head.key not in deleted for head in found[change.condition])
+
+    return {_fresh_key(change): change.entry.resource or {} for change in faultless(creates) if not there(change)}
+
+
+class _Seen:
+    """What conditions meet: resources of the store that are not being deleted, and those that are being created."""
+
+    def __init__(self, found: Matches, deleted: Iterable[str], created: Written) -> None:
+        self.found = found
+        self.deleted = frozenset(deleted)
+        self.created = created
+
+    def by(self, change: Change, condition: Condition) -> str | None:
+        """The key of the one resource that meets the condition of `change`, if there is one; sets its base."""
+        heads = [head for head in self.found[condition] if head.key not in self.deleted]
+        others = [key for key in self.created.meeting(condition) if key != _fresh_key(change)]
+        if len(heads) + len(others) > 1:
+            raise _several(change)
+        if others:
+            raise SameResource(
+                "another entry creates a resource that meets these criteria", change.entry.condition_place
+            )
+        change.base = heads[0] if heads else None
+        return change.base.key if change.base else None
+
+
+def _several(change: Change) -> MultipleMatches:
+    return MultipleMatches("several resources meet these criteria", change.entry.condition_place)
+
+
+def _fresh_key(change: Change) -> str:
+    return f"{change.entry.type}/{change.fresh_id}"
+
+
+def _identify_delete(change: Change, found: Matches) -> None:
+    if change.condition is None:
+        change.key = change.entry.key or ""
+        return
+    heads = found[change.condition]
+    if len(heads) > 1:
+        raise _several(change)
+    change.key = heads[0].key if heads else ""
+
+
+def _identify_create(change: Change, seen: _Seen) -> None:
+    key = seen.by(change, change.condition) if change.condition else None
+    change.exists = key is not None
+    change.new = not change.exists
+    change.key = key or _fresh_key(change)
+
+
+def _identify_update(change: Change, seen: _Seen) -> None:
+    entry = change.entry
+    if change.condition is None:
+        change.key = entry.key or ""
+        return
+    given = (entry.resource or {}).get("id")
+    key = seen.by(change, change.condition)
+    if key is not None and given is not None and key != f"{entry.type}/{given}":
+        raise BadRequest("the id is not that of the resource that meets the criteria", f"{entry.place}.resource.id")
+    change.new = key is None
+    change.key = key or (f"{entry.type}/{given}" if given is not None else _fresh_key(change))
+
+
+def _refuse_twice(changes: Sequence[Change]) -> None:
+    """Two entries for one resource, or under one condition, fail: the outcome would depend on their order."""
+    first: dict[str | Condition, Change] = {}
+
+    def check(change: Change) -> None:
+        for identity in (change.key, change.condition):
+            other = first.setdefault(identity, change) if identity else change
+            if other is not change:
+                where = change.entry.condition_place if change.condition else f"{change.entry.place}.request.url"
+                raise SameResource(f"this is about the same resource as {place(other.entry.index)}", where)
+
+    each(faultless(changes), check)

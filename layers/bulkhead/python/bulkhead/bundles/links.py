@@ -1,0 +1,118 @@
+"""Where a resource can point at other entries of its bundle (R4 http.html 3.1.0.11.2): references, uris, narrative links.
+
+Found once, by walking the resource along the definitions; set as often as a commit is tried, always from the original text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from typing import Any
+
+from bulkhead import definitions
+
+Resolve = Callable[[str], str | None]
+"""From the text of a link to what replaces it; None leaves it as it is."""
+
+
+class Kind(Enum):
+    """What a link is made of."""
+
+    REFERENCE = "reference"
+    URI = "uri"
+    NARRATIVE = "narrative"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One string that may have to change: `container[name]`, which was `text` when the client sent it."""
+
+    container: Any
+    name: str | int
+    kind: Kind
+    text: str
+
+    def set(self, resolve: Resolve) -> None:
+        """Put into the resource what `resolve` makes of the original text."""
+        if self.kind is Kind.NARRATIVE:
+            self.container[self.name] = _HYPERLINK.sub(lambda found: _hyperlink(found, resolve), self.text)
+        else:
+            self.container[self.name] = resolve(self.text) or self.text
+
+
+_URIS = frozenset({"uri", "url", "oid", "uuid"})
+_HYPERLINK = re.compile(r"""(?P<start>\b(?:href|src)\s*=\s*)(?P<quote>["'])(?P<url>.*?)(?P=quote)""", re.IGNORECASE)
+
+
+def find_links(resource: dict[str, Any]) -> list[Link]:
+    """Every link of a valid resource, contained resources and extensions included. Fragments (`#x`) are none: they stay."""
+    return list(_within(resource, resource["resourceType"]))
+
+
+def _within(value: dict[str, Any], type_name: str) -> Iterator[Link]:
+    steps = _steps(type_name)
+    for name, content in value.items():
+        step = steps.get(name)
+        if step is None:
+            continue
+        if isinstance(step, Kind):
+            yield from _strings(value, name, content, step)
+        elif type(content) is dict:
+            yield from _within(content, _named(step, content))
+        elif type(content) is list:
+            for item in content:
+                if type(item) is dict:
+                    yield from _within(item, _named(step, item))
+
+
+def _named(step: str, value: dict[str, Any]) -> str:
+    return value["resourceType"] if step == definitions.ANY_RESOURCE else step
+
+
+def _strings(container: Any, name: str | int, content: Any, kind: Kind) -> Iterator[Link]:
+    if type(content) is list:
+        for position, item in enumerate(content):
+            yield from _strings(content, position, item, kind)
+    elif (
+        type(content) is str
+        and not content.startswith("#")
+        and (kind is not Kind.NARRATIVE or _HYPERLINK.search(content))
+    ):
+        yield Link(container, name, kind, content)
+
+
+@cache
+def _steps(type_name: str) -> Mapping[str, Kind | str]:
+    """By JSON property: the kind of link that it holds, or the type to go on with. Others hold no link."""
+    steps: dict[str, Kind | str] = {}
+    for name, found in definitions.elements(type_name).properties.items():
+        if found.type in definitions.PRIMITIVES:
+            steps["_" + name] = "Element"
+            kind = _kind(type_name, name, found.type)
+            if kind:
+                steps[name] = kind
+        else:
+            steps[name] = found.type
+    return steps
+
+
+def _kind(type_name: str, name: str, primitive: str) -> Kind | None:
+    if type_name == "Reference" and name == "reference":
+        return Kind.REFERENCE
+    if primitive == "xhtml":
+        return Kind.NARRATIVE
+    return Kind.URI if primitive in _URIS and not _is_name(type_name, name) else None
+
+
+def _is_name(type_name: str, name: str) -> bool:
+    """Uris that name a thing rather than point at it stay: code and identifier systems, an extension's or a definition's own url."""
+    return name == "system" or (name == "url" and (type_name == "Extension" or type_name in definitions.RESOURCE_TYPES))
+
+
+def _hyperlink(found: re.Match[str], resolve: Resolve) -> str:
+    url = found["url"]
+    resolved = resolve(url.replace("&amp;", "&")) if not url.startswith("#") else None
+    return found[0] if resolved is None else f"{found['start']}{found['quote']}{resolved}{found['quote']}"

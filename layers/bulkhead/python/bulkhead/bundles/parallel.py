@@ -1,0 +1,23 @@
+"""Requests to the store side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def in_parallel(call: Callable[[T], R], arguments: Sequence[T], threads: int) -> list[R]:
+    """`call` on each, in threads of its own, so that it may use the store's.
+
+    Each call is in the context of the request: what that has decided of a large transaction holds for all.
+    """
+    if len(arguments) < 2:
+        return [call(argument) for argument in arguments]
+    contexts = [copy_context() for _ in arguments]
+    with ThreadPoolExecutor(min(threads, len(arguments))) as pool:
+        return list(pool.map(lambda context, argument: context.run(call, argument), contexts, arguments))

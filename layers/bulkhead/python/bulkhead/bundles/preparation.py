@@ -1,0 +1,172 @@
+"""From changes to writes and claims: conditions answered, identities settled, bases read, links resolved. Nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bulkhead import access, resources
+from bulkhead.bundles import conditions
+from bulkhead.bundles.changes import Change, each, faultless, raise_faults
+from bulkhead.bundles.conditional_references import resolve_conditional
+from bulkhead.bundles.conditions import Condition
+from bulkhead.bundles.context import Context
+from bulkhead.bundles.entries import Interaction
+from bulkhead.bundles.full_urls import FullUrls
+from bulkhead.bundles.identities import identify
+from bulkhead.errors import Conflict, NotFound, PreconditionFailed
+from bulkhead.search.candidate import Candidate
+from bulkhead.store import Claim
+
+if TYPE_CHECKING:
+    from bulkhead.store import Head
+
+_RIGHTS = {Interaction.UPDATE: access.UPDATE, Interaction.DELETE: access.DELETE}
+
+
+@dataclass(slots=True)
+class Owners:
+    """Who owns the claims of conditions, as attempts before this one found out."""
+
+    live: dict[Condition, Head] = field(default_factory=dict)
+    """Resources that meet a condition, though the index does not show them yet."""
+    stale: dict[Condition, str] = field(default_factory=dict)
+    """Keys of resources that are gone, or do not meet the condition any more: their claim is taken over."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One try to make all changes. `together`: as one transaction; otherwise each stands for itself."""
+
+    changes: Sequence[Change]
+    context: Context
+    together: bool
+    owners: Owners
+    full_urls: FullUrls = field(init=False)
+
+    @property
+    def faultless(self) -> list[Change]:
+        return faultless(self.changes)
+
+    def find(self, wanted: Iterable[Condition]) -> dict[Condition, list[Head]]:
+        """Live resources by condition. Enough of them, so that some are left when this transaction deletes or changes the others."""
+        moved = (
+            sum(change.entry.interaction is not Interaction.CREATE for change in self.changes) if self.together else 0
+        )
+        return conditions.find(self.context.store, wanted, self.context.found_by, limit=2 + moved)
+
+
+def prepare(changes: Sequence[Change], context: Context, owners: Owners, together: bool) -> None:
+    """Fill in the changes up to their `write` and `claim`, from the store as it is now.
+
+    Of a transaction the first faulty step fails the whole: raised, with the faults of all its entries. Otherwise a fault
+    stays with its change.
+    """
+    attempt = Attempt(changes, context, together, owners)
+    for step in (_reset, _identify, _read_bases, _resolve_links, _write_all, _name_versions_again, _claim):
+        step(attempt)
+        if together:
+            raise_faults(change.fault for change in changes)
+
+
+def _reset(attempt: Attempt) -> None:
+    for change in attempt.changes:
+        change.key, change.base, change.claim, change.write, change.head = "", None, None, None, None
+        change.exists = change.new = change.unchanged = False
+
+
+def _identify(attempt: Attempt) -> None:
+    each(attempt.changes, lambda change: _may_search(change, attempt.context))
+    found = attempt.find(change.condition for change in attempt.faultless if change.condition)
+    for condition, head in attempt.owners.live.items():
+        if condition in found and head.key not in [other.key for other in found[condition]]:
+            found[condition].append(head)
+    identify(attempt.changes, found, attempt.together)
+
+
+def _may_search(change: Change, context: Context) -> None:
+    """Criteria that are not searched would meet nothing, and make a second resource."""
+    if change.condition:
+        access.require(context.caller, access.SEARCH, change.condition.type)
+
+
+def _read_bases(attempt: Attempt) -> None:
+    """What stands under each key now; and what `ifMatch` and `ifNoneMatch` say to it."""
+    wanted = [change for change in attempt.faultless if change.key and not change.base and not _is_fresh(change)]
+    bases = attempt.context.store.read_many(change.key for change in wanted)
+    for change in wanted:
+        change.base = bases.get(change.key)
+    each(attempt.changes, lambda change: _check_base(change, attempt.context))
+
+
+def _is_fresh(change: Change) -> bool:
+    return change.key.endswith(change.fresh_id)
+
+
+def _check_base(change: Change, context: Context) -> None:
+    """The same checks as for single requests: rights, what the caller may see, ifMatch, ifNoneMatch."""
+    entry, base = change.entry, change.base
+    if entry.interaction is Interaction.CREATE:
+        access.require(context.caller, access.CREATE, entry.type)
+        return
+    there = base is not None and not base.deleted
+    access.require(context.caller, _RIGHTS[entry.interaction], entry.type)
+    if entry.interaction is Interaction.UPDATE and not there:
+        access.require(context.caller, access.CREATE, entry.type)
+    if base and there and not access.fence(context.caller)(Candidate(base, context.store.decode)):
+        raise NotFound(f"{base.key} is not known", entry.condition_place)
+    expected = resources.version_of(entry.if_match)
+    if expected is not None and (base is None or base.version != expected):
+        raise PreconditionFailed("the resource is not at this version", "If-Match")
+    if entry.if_none_match == "*" and there:
+        raise PreconditionFailed("the resource exists already", "If-None-Match")
+    if change.new and there:
+        raise Conflict("the id belongs to a resource that does not meet the criteria", f"{entry.place}.resource.id")
+
+
+def _resolve_links(attempt: Attempt) -> None:
+    """References in the order of the specification: to entries of the bundle, then conditional ones, which see what is written."""
+    attempt.full_urls = FullUrls(attempt.faultless if attempt.together else (), attempt.context.base)
+
+    def resolve(change: Change) -> None:
+        resolver = attempt.full_urls.resolver(change)
+        for link in change.links:
+            link.set(resolver)
+
+    each(attempt.changes, resolve)
+    resolve_conditional(attempt.faultless, attempt.context, attempt.find, attempt.together)
+
+
+def _write_all(attempt: Attempt) -> None:
+    each(attempt.changes, lambda change: _write(change, attempt.context))
+
+
+def _write(change: Change, context: Context) -> None:
+    """The write of one change, by the code that serves single requests. None where nothing changes."""
+    resource, base, store = change.entry.resource, change.base, context.store
+    if change.entry.interaction is Interaction.DELETE:
+        if base and not base.deleted:
+            change.write = resources.prepare_delete(store, base)
+        return
+    if change.exists or resource is None:
+        return
+    if base is None:
+        fresh = change.entry.interaction is Interaction.CREATE
+        change.write = resources.prepare_create(store, resource, context.caller, change.key, fresh)
+    else:
+        change.write = resources.prepare_update(store, resource, base, context.caller)
+        change.unchanged = change.write is None
+
+
+def _name_versions_again(attempt: Attempt) -> None:
+    """An update without effect makes no version: links to the one that it would have made have to name the one that stands."""
+    if any(change.unchanged and change.key in attempt.full_urls.versioned for change in attempt.changes):
+        _resolve_links(attempt)
+        _write_all(attempt)
+
+
+def _claim(attempt: Attempt) -> None:
+    for change in attempt.faultless:
+        if change.condition and change.new:
+            change.claim = Claim(change.condition.text, change.key, attempt.owners.stale.get(change.condition))

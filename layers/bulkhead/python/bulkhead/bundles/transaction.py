@@ -1,0 +1,67 @@
+"""A transaction: all entries or none, in the order DELETE, POST, PUT, GET, whatever their order in the bundle."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from bulkhead.bundles.changes import Change, raise_faults, start
+from bulkhead.bundles.committing import commit
+from bulkhead.bundles.context import Context
+from bulkhead.bundles.entries import WRITES, Entry, Interaction, at_entry
+from bulkhead.bundles.parse import Faults
+from bulkhead.bundles.response import Content, of_change, of_fault
+from bulkhead.errors import BulkheadError, NotFound, NotSupported
+
+_READ = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
+
+
+def run(entries: Sequence[Entry], faults: Faults, context: Context) -> list[Content]:
+    """The response's entries in the order of the request. A BulkheadError that names the entries at fault, and nothing is written.
+
+    Reads are checked before the commit, so that one that cannot succeed fails the whole, and answered after it.
+    """
+    raise_faults(faults[index] for index in sorted(faults))
+    made = start(entry for entry in entries if entry.interaction in WRITES)
+    reads = [entry for entry in entries if entry.interaction not in WRITES]
+    raise_faults(change.fault for change in made)
+    raise_faults(_check(entry, context) for entry in reads)
+    _check_reads(reads, made, context)
+    commit(made, context, together=True)
+    contents = {change.entry.index: of_change(change, context) for change in made}
+    contents |= {entry.index: answer(entry, context) for entry in reads}
+    return [contents[entry.index] for entry in entries]
+
+
+def answer(entry: Entry, context: Context) -> Content:
+    """What an entry that writes nothing gets, be it a fault."""
+    try:
+        return context.reader.answer(entry)
+    except BulkheadError as error:
+        return of_fault(at_entry(error, entry))
+
+
+def _check(entry: Entry, context: Context) -> BulkheadError | None:
+    try:
+        if entry.interaction is Interaction.OPERATION:
+            raise NotSupported("operations are not part of a transaction", expression=f"{entry.place}.request.url")
+        context.reader.check(entry)
+    except BulkheadError as error:
+        return at_entry(error, entry)
+    return None
+
+
+def _check_reads(reads: Sequence[Entry], made: Sequence[Change], context: Context) -> None:
+    """Resources that are read by id have to be there after the commit."""
+    wanted = {entry.url: entry for entry in reads if _READ.fullmatch(entry.url)}
+    if not wanted:
+        return
+    there = {key for key, head in context.store.read_many(wanted).items() if not head.deleted}
+    there -= {
+        change.entry.key for change in made if change.entry.interaction is Interaction.DELETE and change.entry.key
+    }
+    there |= {
+        change.entry.key for change in made if change.entry.interaction is Interaction.UPDATE and change.entry.key
+    }
+    missing = [entry for url, entry in wanted.items() if url not in there]
+    raise_faults(NotFound("there is no such resource", expression=f"{entry.place}.request.url") for entry in missing)

@@ -1,0 +1,232 @@
+"""Handing a target's accounts to the members of its compartment: desired state, not a diff. Semantics, section 1.
+
+A member stands as asked when what it inherits from the target equals what the target passes on at that moment. `apply` reads
+the members first, then the target, and writes on condition that each member is unchanged. So it may be run twice, in any order,
+by several workers and for several requests at once: all of them work towards the state of the target that was committed last.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from bulkhead import accounts, compartments
+from bulkhead.errors import Issue, Unavailable
+from bulkhead.search.facts import targets
+from bulkhead.store import Head, Store, Write, holds
+from bulkhead.store.table import chunks, pause
+
+Wait = Callable[[float], None]
+
+PAGE = 1000
+"""Members that are listed, and surveyed, at once."""
+TURNS = 4
+"""Passes over the members: what does not stand as asked in the last one is given up, and named."""
+NAMED = 100
+"""Resources that an error names; of more it gives the number."""
+
+_ATTEMPTS = 6
+_THREADS = 4
+# A writer that has staged its entry and not committed yet may have read the target too early: it is looked for again.
+_SECOND_LOOKS = (0.05, 0.2, 0.8)
+_TRANSACTION_LOOKS = 12
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """How some keys stand: how many are members and stand as asked; `wrong` members; `unsettled` ones, which an entry calls members
+    and their heads do not; `broken` ones, whose body cannot be read."""
+
+    standing: int = 0
+    wrong: tuple[str, ...] = ()
+    unsettled: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
+
+    @property
+    def amiss(self) -> tuple[str, ...]:
+        return self.wrong + self.broken
+
+    def __add__(self, other: Findings) -> Findings:
+        return Findings(
+            self.standing + other.standing,
+            self.wrong + other.wrong,
+            self.unsettled + other.unsettled,
+            self.broken + other.broken,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What `apply` came to: members that stand as asked now, how many of them were changed for it, and members that do not."""
+
+    standing: int
+    changed: int = 0
+    left: tuple[str, ...] = ()
+
+
+def members(store: Store, target: str, after: str | None = None) -> Iterator[list[str]]:
+    """Keys of the members of `target` by the index, in pages of up to 1,000, each once, in order, after the key `after`.
+
+    They are hints: a few may be members no longer.
+    """
+    while True:
+        listed = compartments.members(store, target, after=after, limit=PAGE)
+        yield [pointer.source for pointer in listed.members if pointer.source != target]
+        if listed.next is None:
+            return
+        after = listed.next
+
+
+def apply(store: Store, target: str, keys: Sequence[str]) -> Applied:
+    """Make the members among `keys` (one batch) stand as asked. One that does already gets no new version.
+
+    Conflicts with other writers are tried again. A member that cannot be changed is `left`, and stops none of the others.
+    Unavailable where the table is.
+    """
+    pending: Sequence[str] = tuple(dict.fromkeys(keys))
+    standing = changed = 0
+    left: tuple[str, ...] = ()
+    for attempt in range(_ATTEMPTS):
+        heads = store.read_many(pending)
+        given = _passed_on(store, target)
+        findings = _judge(store, target, given, pending, heads)
+        conflicts, failed = _commit(store, [_write(heads[key], target, given) for key in findings.wrong])
+        written = len(findings.wrong) - len(conflicts) - len(failed)
+        standing, changed = standing + findings.standing + written, changed + written
+        left += findings.broken + failed
+        pending = sorted(conflicts)
+        if not pending:
+            break
+        pause(attempt)
+        # What conflicts again and again may bear the mark of a transaction whose process died.
+        holds.release(store.table, pending)
+    return Applied(standing, changed, left + tuple(pending))
+
+
+def survey(store: Store, target: str, keys: Sequence[str]) -> Findings:
+    """How `keys` (up to 1,000) stand. Changes nothing."""
+    heads = store.read_many(keys)
+    return _judge(store, target, _passed_on(store, target), keys, heads)
+
+
+def second_look(store: Store, target: str, found: Findings, wait: Wait = time.sleep) -> Findings:
+    """`found`, once the writers of what is unsettled have had time to commit: those of large transactions 10 seconds, others one.
+
+    What a transaction is still writing then is wrong. Of the rest nobody is writing, it was left by those who died.
+    """
+    for seconds in _SECOND_LOOKS:
+        if not found.unsettled:
+            return found
+        wait(seconds)
+        found = replace(found, unsettled=()) + survey(store, target, found.unsettled)
+    for _ in range(_TRANSACTION_LOOKS):
+        if not found.unsettled or not holds.held(store.table, found.unsettled):
+            return found
+        wait(_SECOND_LOOKS[-1])
+        found = replace(found, unsettled=()) + survey(store, target, found.unsettled)
+    return replace(found, unsettled=(), wrong=found.wrong + found.unsettled)
+
+
+def propagate(store: Store, target: str, keys: Sequence[str], changed_at: float | None, wait: Wait = time.sleep) -> int:
+    """Bring all members of `target` to its accounts, in this process. Returns how many stand as asked.
+
+    `keys` are the members that were listed before the target was changed, at `changed_at` (seconds since 1970; None: it was not).
+    Members are listed again until nothing is amiss. Unavailable, naming them, where some resist.
+    """
+    # Threads of its own: the states of large transactions that the caller's request remembers must not be used here.
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="propagation") as workers:
+        applied = _apply_all(workers, store, target, keys)
+        if changed_at is None and not any(each.changed or each.left for each in applied):
+            return sum(each.standing for each in applied)
+        if changed_at is not None:
+            wait(max(0.0, changed_at + store.settings.propagation_settle - time.time()))
+        for turn in range(TURNS):
+            found = sum(workers.map(lambda page: survey(store, target, page), members(store, target)), Findings())
+            found = workers.submit(second_look, store, target, found, wait).result()
+            if not found.amiss:
+                return found.standing
+            if turn < TURNS - 1:
+                _apply_all(workers, store, target, found.amiss)
+    raise Unavailable("some members could not be changed", issues=left_issues(found.amiss, len(found.amiss)))
+
+
+def _apply_all(workers: ThreadPoolExecutor, store: Store, target: str, keys: Sequence[str]) -> list[Applied]:
+    batches = chunks(keys, store.settings.propagation_batch)
+    return list(workers.map(lambda batch: apply(store, target, batch), batches))
+
+
+def left_issues(names: Sequence[str], number: int) -> list[Issue]:
+    """Issues that say that `number` members were not changed, and name them (the first hundred)."""
+    summary = Issue("incomplete", f"{number} members could not be changed; send the request again to repair them")
+    named = [Issue("incomplete", f"{name} was not changed", expression=name) for name in names[:NAMED]]
+    return [summary, *named]
+
+
+def _passed_on(store: Store, target: str) -> tuple[str, ...]:
+    return accounts.passed_on(store.read(target))
+
+
+def _judge(
+    store: Store, target: str, given: tuple[str, ...], keys: Sequence[str], heads: Mapping[str, Head]
+) -> Findings:
+    its = compartments.definition(store, target.partition("/")[0])
+    assert its is not None
+    standing = 0
+    wrong, unsettled, broken = [], [], []
+    for key in keys:
+        head = heads.get(key)
+        if head is None or head.deleted:
+            unsettled.append(key)
+            continue
+        as_asked = head.inherited.get(target, ()) == given
+        # Every write of a body sets `inherited` anew: who inherits from the target names it, and the body need not be read.
+        if as_asked and given:
+            standing += 1
+            continue
+        try:
+            is_member = compartments.is_member(its, target, key, targets(store.decode(head)))
+        except Exception as error:
+            logger.error("member cannot be read", extra={"resource": key, "error": type(error).__name__})
+            broken.append(key)
+            continue
+        if not is_member:
+            unsettled.append(key)
+        elif as_asked:
+            standing += 1
+        else:
+            wrong.append(key)
+    return Findings(standing, tuple(wrong), tuple(unsettled), tuple(broken))
+
+
+def _write(head: Head, target: str, given: tuple[str, ...]) -> Write:
+    inherited = {source: passed for source, passed in head.inherited.items() if source != target}
+    if given:
+        inherited[target] = given
+    return Write(
+        head.key, head, head.body, explicit=head.explicit, inherited=inherited, propagate=head.propagate, method="PUT"
+    )
+
+
+def _commit(store: Store, writes: Sequence[Write]) -> tuple[set[str], tuple[str, ...]]:
+    """Keys that were not written because of a conflict, and keys that cannot be written: halving isolates those."""
+    if not writes:
+        return set(), ()
+    try:
+        return store.commit_each(writes), ()
+    except Unavailable:
+        raise
+    except Exception as error:
+        # Where a member cannot even be read, the fault lies with the table, and is raised here.
+        store.read(writes[0].key)
+        if len(writes) == 1:
+            logger.error("member cannot be written", extra={"resource": writes[0].key, "error": type(error).__name__})
+            return set(), (writes[0].key,)
+    half = len(writes) // 2
+    conflicts, failed = _commit(store, writes[:half])
+    more_conflicts, more_failed = _commit(store, writes[half:])
+    return conflicts | more_conflicts, failed + more_failed

@@ -1,0 +1,47 @@
+"""A page of matches as a searchset Bundle (R4 bundle.html#searchset), with links that say what was really searched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from bulkhead.search import cursor
+from bulkhead.search.candidate import Candidate
+from bulkhead.search.query import Query
+
+if TYPE_CHECKING:
+    from bulkhead.search.run import Page, Represent
+
+
+def searchset(query: Query, page: Page, base: str, represent: Represent) -> dict[str, Any]:
+    """The Bundle: `total` where known, `self`, `next` unless this is the end, matches, then what they bring along."""
+    base = base.rstrip("/")
+    result: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
+    if page.total is not None and query.results.total != "none":
+        result["total"] = page.total
+    result["link"] = [{"relation": "self", "url": url(base, query, query.used)}]
+    if query.results.cursor is not None:
+        result["link"][0]["url"] = url(base, query, (*query.used, ("_cursor", query.results.cursor)))
+    if page.next is not None:
+        following = ("_cursor", cursor.encode(page.next, page.total, query))
+        result["link"].append({"relation": "next", "url": url(base, query, (*query.used, following))})
+    entries = [entry(candidate, "match", base, represent) for candidate in page.matches]
+    entries += [entry(candidate, "include", base, represent) for candidate in page.included]
+    if entries:
+        result["entry"] = entries
+    return result
+
+
+def entry(candidate: Candidate, mode: str, base: str, represent: Represent) -> dict[str, Any]:
+    return {
+        "fullUrl": f"{base}/{candidate.key}",
+        "resource": represent(candidate.head, candidate.body),
+        "search": {"mode": mode},
+    }
+
+
+def url(base: str, query: Query, parameters: Sequence[tuple[str, str]]) -> str:
+    """`{base}/Patient?name=smith`: a GET whatever the request was."""
+    where = f"{base}/{query.path}" if query.path else base
+    return f"{where}?{urlencode(parameters, quote_via=quote, safe='/:,$*')}" if parameters else where

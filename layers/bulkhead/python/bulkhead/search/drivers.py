@@ -1,0 +1,296 @@
+"""Where candidates come from: each driver lists an index, or several listings merged, in a stable order.
+
+A listing is of hints. A driver says besides whether a hint is the one place at which it gives a resource, so that a
+resource with several entries comes once, on whatever page. Positions are JSON: a cursor carries them from page to page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+from msgspec import Struct
+
+from bulkhead import compartments
+from bulkhead.definitions import search_parameters
+from bulkhead.search import facts
+from bulkhead.search.candidate import Candidate
+
+if TYPE_CHECKING:
+    from bulkhead.store import Moment, Pointer, Store
+
+Position = Any
+"""JSON: a text, or a list of texts and numbers."""
+
+
+class Hint(NamedTuple):
+    """A resource that may match, and where to go on after it."""
+
+    key: str
+    position: Position
+    entry: Any = None
+    """What the driver itself needs to know the hint by."""
+
+
+class Listing(Struct, frozen=True):
+    hints: Sequence[Hint]
+    next: Position | None
+    """Where the next listing begins; None at the end. A listing may be empty and not the last."""
+
+
+class Driver(Protocol):
+    shape: ClassVar[Any]
+    """The type of its positions: what a cursor's position is checked against."""
+
+    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+        """About `limit` hints after a position (None: from the start)."""
+
+    def accepts(self, store: Store, hint: Hint, candidate: Candidate) -> bool:
+        """Whether this hint is where the driver gives the resource; False for another entry of the same one."""
+
+    def describe(self) -> str:
+        """The driver in words, without values of patients."""
+
+
+class Source(NamedTuple):
+    """A page of keys in order of type and id, and the last key seen, None at the end."""
+
+    keys: list[str]
+    last: str | None
+
+
+class Keys(Struct, frozen=True):
+    """Resources known by name: `_id=1,2`."""
+
+    keys: tuple[str, ...]
+    shape: ClassVar[Any] = str
+
+    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+        left = [key for key in sorted(set(self.keys)) if after is None or key > after]
+        return Listing([Hint(key, key) for key in left[:limit]], left[limit - 1] if len(left) > limit else None)
+
+    def accepts(self, store: Store, hint: Hint, candidate: Candidate) -> bool:
+        return True
+
+    def describe(self) -> str:
+        return f"{len(self.keys)} ids"
+
+
+class Pointers(Struct, frozen=True):
+    """What points at a target through some parameters (None: whatever they are)."""
+
+    target: str
+    resource_type: str | None
+    via: frozenset[str] | None
+
+    def keys(self, store: Store, after: str | None, limit: int) -> Source:
+        found = store.pointing_at(self.target, self.resource_type, after, limit)
+        return source(found, limit, lambda pointer: self.via is None or not self.via.isdisjoint(pointer.via))
+
+
+class Account(Struct, frozen=True):
+    """What carries an account."""
+
+    account: str
+    resource_type: str | None
+
+    def keys(self, store: Store, after: str | None, limit: int) -> Source:
+        return source(store.in_account(self.account, self.resource_type, after, limit), limit, lambda pointer: True)
+
+
+class Itself(Struct, frozen=True):
+    """One resource, known by name, among other streams."""
+
+    key: str
+
+    def keys(self, store: Store, after: str | None, limit: int) -> Source:
+        return Source([self.key] if after is None or self.key > after else [], None)
+
+
+class Compartment(Struct, frozen=True):
+    """Members of a compartment; `types` narrows them where there are several."""
+
+    target: str
+    definition: compartments.Definition
+    types: tuple[str, ...]
+
+    def keys(self, store: Store, after: str | None, limit: int) -> Source:
+        only = self.types[0] if len(self.types) == 1 else None
+        known = {self.definition.code: self.definition}
+        page = compartments.members(store, self.target, only, after, limit, known)
+        wanted = frozenset(self.types)
+        keys = [member.source for member in page.members if not wanted or member.source.partition("/")[0] in wanted]
+        return Source(keys, page.next)
+
+
+KeyStream = Pointers | Account | Itself | Compartment
+
+
+def source(found: Sequence[Pointer], limit: int, wanted: Callable[[Pointer], bool]) -> Source:
+    return Source(
+        [pointer.source for pointer in found if wanted(pointer)], found[-1].source if len(found) == limit else None
+    )
+
+
+class Merged(Struct, frozen=True):
+    """Several streams in order of type and id, merged: each resource once, and a position that no write can move."""
+
+    streams: tuple[KeyStream, ...]
+    shape: ClassVar[Any] = str
+
+    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+        pages = [stream.keys(store, after, limit) for stream in self.streams]
+        bounds = [page.last for page in pages if page.last is not None]
+        # Beyond where the shortest listing broke off, the others may lack what it has not given yet.
+        bound = min(bounds) if bounds else None
+        keys = sorted({key for page in pages for key in page.keys if bound is None or key <= bound})
+        return Listing([Hint(key, key) for key in keys], bound)
+
+    def accepts(self, store: Store, hint: Hint, candidate: Candidate) -> bool:
+        return True
+
+    def describe(self) -> str:
+        return f"{len(self.streams)} by-target listings"
+
+
+class Branch(Struct, frozen=True):
+    """Entries of one by-value partition: `parameter` is an indexed one, the rest as `store.by_value` takes it."""
+
+    parameter: str
+    value: str
+    prefix: str | None = None
+    first: str | None = None
+    last: str | None = None
+
+    def covers(self, entry: facts.Value) -> bool:
+        """Whether this branch lists an entry."""
+        return (
+            entry.parameter == self.parameter
+            and entry.value == self.value
+            and (self.prefix is None or f"{entry.sort}#".startswith(self.prefix))
+            and (self.first is None or entry.sort >= self.first)
+            and (self.last is None or entry.sort <= self.last)
+        )
+
+
+class Values(Struct, frozen=True):
+    """Branches of by-value, one after the other. A resource is given at the first of its entries that they cover."""
+
+    resource_type: str
+    branches: tuple[Branch, ...]
+    once: bool = False
+    """True where no resource can have two entries here: one token with its system."""
+    shape: ClassVar[Any] = tuple[int, str | None]
+
+    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+        number, position = after if after is not None else (0, None)
+        branch = self.branches[number % len(self.branches)]
+        found = store.by_value(
+            self.resource_type,
+            branch.parameter,
+            branch.value,
+            branch.prefix,
+            branch.first,
+            branch.last,
+            position,
+            limit,
+        )
+        hints = [Hint(one.key, [number, one.position], [number, one.sort[: facts.SORT_LENGTH]]) for one in found]
+        if len(found) == limit:
+            return Listing(hints, [number, found[-1].position])
+        return Listing(hints, [number + 1, None] if number + 1 < len(self.branches) else None)
+
+    def accepts(self, store: Store, hint: Hint, candidate: Candidate) -> bool:
+        if self.once:
+            return True
+        known = search_parameters(self.resource_type)
+        entries = [
+            entry
+            for code in {branch.parameter for branch in self.branches}
+            for entry in facts.index_values(candidate.body, known[code])
+        ]
+        places = [
+            [number, entry.sort[: facts.SORT_LENGTH]]
+            for number, branch in enumerate(self.branches)
+            for entry in entries
+            if branch.covers(entry)
+        ]
+        # A stale entry is in none of the places: the resource is met where it stands now.
+        return bool(places) and min(places) == hint.entry
+
+    def describe(self) -> str:
+        return f"by-value {self.resource_type} {', '.join(sorted({branch.parameter for branch in self.branches}))}"
+
+
+class Created(Struct, frozen=True):
+    """Everything of some types in the order of creation.
+
+    By-time holds past versions too, so every resource has its first one there, where no later write moves it: paging
+    neither skips nor repeats while others write. Other versions are passed over without reading a head.
+    """
+
+    types: tuple[str, ...]
+    until: str
+    """The moment of the first page: so that paging ends though others create."""
+    shape: ClassVar[Any] = tuple[int, str, str | None]
+
+    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+        number, until, position = after if after is not None else (0, self.until, None)
+        found = store.by_time(self.types[number % len(self.types)], None, until, position, limit)
+        first = {moment.key: [number, until, moment.position] for moment in found if moment.version == 1}
+        return Listing(
+            [Hint(key, position) for key, position in first.items()],
+            following(found, number, until, limit, self.types),
+        )
+
+    def accepts(self, store: Store, hint: Hint, candidate: Candidate) -> bool:
+        return True
+
+    def describe(self) -> str:
+        return f"by-time {', '.join(self.types)}, in order of creation"
+
+
+class Updated(Struct, frozen=True):
+    """Everything of some types by lastUpdated, between two instants (inclusive), as of the moment of the first page.
+
+    Each resource is given at the version that was current at that moment, though it may have been changed since. Only
+    a write that has its time stamp by then, and is committed after, can make a resource come twice.
+    """
+
+    types: tuple[str, ...]
+    since: str | None
+    until: str
+    newest_first: bool = False
+    shape: ClassVar[Any] = tuple[int, str, str | None]
+
+    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+        number, until, position = after if after is not None else (0, self.until, None)
+        resource_type = self.types[number % len(self.types)]
+        found = store.by_time(resource_type, self.since, until, position, limit, self.newest_first)
+        hints = {
+            (moment.key, moment.version): Hint(moment.key, [number, until, moment.position], [moment.version, until])
+            for moment in found
+        }
+        return Listing(list(hints.values()), following(found, number, until, limit, self.types))
+
+    def accepts(self, store: Store, hint: Hint, candidate: Candidate) -> bool:
+        version, until = hint.entry
+        head = candidate.head
+        if head.version == version:
+            return True
+        if head.updated <= until or version > head.version:
+            return False
+        if head.version == version + 1:
+            return True
+        superseding = store.read_version(hint.key, version + 1)
+        return superseding is None or superseding.updated > until
+
+    def describe(self) -> str:
+        return f"by-time {', '.join(self.types)}"
+
+
+def following(found: Sequence[Moment], number: int, until: str, limit: int, types: Sequence[str]) -> Position | None:
+    """Where a listing of by-time goes on: within its type, with the next type, or nowhere."""
+    if len(found) == limit:
+        return [number, until, found[-1].position]
+    return [number + 1, until, None] if number + 1 < len(types) else None

@@ -1,0 +1,227 @@
+"""What the index holds of one resource: what it points at, and the values that select few resources of its type.
+
+A value that nearly everything shares (a status, a gender, a category) is not indexed: its partition would be slow,
+costly and hot. It filters what a better driver found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+from bulkhead.definitions import SearchParameter, search_parameters
+from bulkhead.model import references
+from bulkhead.search import extract
+from bulkhead.search.expressions import Evaluate, Typed, compiled, types
+from bulkhead.search.fold import fold
+
+PREFIX = 2
+"""Characters of a folded string that choose its partition."""
+SORT_LENGTH = 100
+"""Characters of a folded string that are kept to sort by."""
+LONG = "long"
+"""The partition of date values that cover more than three months."""
+
+
+class Value(NamedTuple):
+    """One by-value entry. What `value` and `sort` hold depends on the parameter's type: see `index_values`."""
+
+    parameter: str
+    value: str
+    sort: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that the index holds of one version of a resource, its accounts apart (the store keeps those)."""
+
+    targets: Mapping[str, frozenset[str]]
+    """By target, such as `Patient/1`, the codes of the search parameters through which the resource points at it."""
+    values: frozenset[Value]
+
+
+# Token parameters whose values a large share of all resources of their type have in common. Booleans and codes under a
+# required binding are left out by their type.
+_WIDELY_SHARED = """
+_security _tag achievement-status action address-use agent-role agent-type appointment-type body-site bodysite
+business-status category class class-type classification-type clinical-status combo-data-absent-reason
+combo-value-concept communication component-data-absent-reason component-value-concept confidentiality
+connection-type contenttype context context-type criticality data-absent-reason dicom-class entity-role
+entity-type format intended-performertype intent jurisdiction language medium method modality mode
+operational-status outcome participant-role participant-type performer-function performer-type priority purpose
+relation relationship risk role route scope section security-label security-service service-category setting sex
+site source-code special-arrangement specialty status status-reason subtype target-code target-disease use
+value-concept verification-status version view
+"""
+NON_SELECTIVE = frozenset(_WIDELY_SHARED.split())
+
+# Every code of a code system: thousands of values of one resource, for a type of which there are few.
+BULKY = frozenset({("CodeSystem", "code"), ("ValueSet", "code")})
+
+# String parameters that select: names, and what is printed on a product.
+SELECTIVE_STRINGS = frozenset(
+    {"name", "title", "address-postalcode", "device-name", "udi-di", "udi-carrier", "lot-number"}
+)
+
+# Parameters whose values are all among those of others: they are driven by the others' entries.
+COVERED_BY: Mapping[str, tuple[str, ...]] = {
+    "family": ("name",),
+    "given": ("name",),
+    "phonetic": ("name",),
+    "phone": ("telecom",),
+    "email": ("telecom",),
+    "combo-code": ("code", "component-code"),
+}
+
+
+def facts(resource: dict[str, Any]) -> Facts:
+    """What the index is to hold of a valid resource. Pure: the same resource gives the same facts."""
+    return Facts(targets(resource), frozenset(_values(resource)))
+
+
+def targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:
+    """Which resources of this server a resource points at, and through which search parameters.
+
+    References outside every search parameter, absolute URLs and logical references make no target.
+    """
+    found: dict[str, set[str]] = {}
+    known: dict[str, str | None] = {}
+    for parameter, evaluate in _references(resource["resourceType"]):
+        for kind, value in evaluate(resource, resource):
+            reference = value.get("reference") if kind == "Reference" else resource_key(kind, value, parameter)
+            if reference is None:
+                continue
+            target = known.get(reference, "")
+            if target == "":
+                target = known[reference] = references.local(reference)
+            if target is not None:
+                found.setdefault(target, set()).add(parameter.code)
+    shared: dict[frozenset[str], frozenset[str]] = {}
+    result: dict[str, frozenset[str]] = {}
+    for target, codes in found.items():
+        via = frozenset(codes)
+        result[target] = shared.setdefault(via, via)
+    return result
+
+
+def resource_key(kind: str, value: Any, parameter: SearchParameter) -> str | None:
+    """`Composition/1` of a whole resource that a parameter yields, such as the first entry of a document."""
+    if kind == "Resource" and "id" in value and value["resourceType"] in parameter.targets:
+        return f"{value['resourceType']}/{value['id']}"
+    return None
+
+
+def index_values(resource: dict[str, Any], parameter: SearchParameter) -> set[Value]:
+    """The by-value entries of one parameter; none where it is not indexed.
+
+    token:  value = the code, case folded;              sort = its system, "" if none
+    string: value = the first two folded characters;    sort = the folded string, cut at 100 characters
+    uri:    value = the uri;                            sort = ""
+    date:   value = each month covered, or "long";      sort = the first instant
+    """
+    if not is_indexed(resource["resourceType"], parameter):
+        return set()
+    rows = _ROWS[parameter.type]
+    found = extract.values(resource, parameter)
+    return {Value(parameter.code, value, sort) for kind, item in found for value, sort in rows(kind, item)}
+
+
+@cache
+def is_indexed(resource_type: str, parameter: SearchParameter) -> bool:
+    """Whether values of this parameter have by-value entries."""
+    code = parameter.code
+    if code.startswith("_") or not parameter.expression:
+        return False
+    match parameter.type:
+        case "date" | "uri":
+            return True
+        case "string":
+            return code in SELECTIVE_STRINGS
+        case "token":
+            others = COVERED_BY.get(code)
+            if others and all(other in search_parameters(resource_type) for other in others):
+                return False
+            selective = {
+                kind for kind in types(parameter.expression, resource_type) if not kind.startswith(("boolean", "code|"))
+            }
+            return bool(selective) and code not in NON_SELECTIVE and (resource_type, code) not in BULKY
+    return False
+
+
+def drivers(resource_type: str, parameter: SearchParameter) -> tuple[SearchParameter, ...]:
+    """The indexed parameters whose entries together hold every value of `parameter`; () where there are none."""
+    if is_indexed(resource_type, parameter):
+        return (parameter,)
+    known = search_parameters(resource_type)
+    others = tuple(known[code] for code in COVERED_BY.get(parameter.code, ()) if code in known)
+    return others if all(is_indexed(resource_type, other) for other in others) else ()
+
+
+def month_buckets(first: str, last: str) -> list[str]:
+    """The partitions of a date value: `["2020-03", "2020-04"]`, or `["long"]` above three months."""
+    start, end = (int(text[:4]) * 12 + int(text[5:7]) - 1 for text in (first, last))
+    if end - start > 2:
+        return [LONG]
+    return [month(number) for number in range(start, end + 1)]
+
+
+def month(number: int) -> str:
+    """`24242` (months since the year 0) -> `2020-03`."""
+    return f"{number // 12:04d}-{number % 12 + 1:02d}"
+
+
+@cache
+def _references(resource_type: str) -> list[tuple[SearchParameter, Evaluate]]:
+    return [
+        (parameter, compiled(parameter.expression, resource_type))
+        for parameter in search_parameters(resource_type).values()
+        if parameter.type == "reference" and types(parameter.expression, resource_type) & {"Reference", "Resource"}
+    ]
+
+
+@cache
+def _indexed(resource_type: str) -> list[tuple[str, _Rows, Evaluate]]:
+    return [
+        (parameter.code, _ROWS[parameter.type], compiled(parameter.expression, resource_type))
+        for parameter in search_parameters(resource_type).values()
+        if is_indexed(resource_type, parameter)
+    ]
+
+
+def _values(resource: dict[str, Any]) -> Iterator[Value]:
+    for code, rows, evaluate in _indexed(resource["resourceType"]):
+        for kind, item in _unwrapped(evaluate(resource, resource)):
+            for value, sort in rows(kind, item):
+                yield Value(code, value, sort)
+
+
+def _unwrapped(found: list[Typed]) -> list[Typed]:
+    return extract.unwrapped(found) if found and found[0][0] == "Extension" else found
+
+
+def _token_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
+    for system, code in extract.tokens(kind, item):
+        yield code.casefold(), "" if kind == "ContactPoint" else system
+
+
+def _string_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
+    for text in extract.strings(kind, item):
+        folded = fold(text)
+        if folded:
+            yield folded[:PREFIX], folded[:SORT_LENGTH]
+
+
+def _uri_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
+    yield item, ""
+
+
+def _date_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
+    for first, last in extract.periods(kind, item):
+        for bucket in month_buckets(first, last):
+            yield bucket, first
+
+
+_Rows = Callable[[str, Any], Iterator[tuple[str, str]]]
+_ROWS: Mapping[str, _Rows] = {"token": _token_rows, "string": _string_rows, "uri": _uri_rows, "date": _date_rows}

@@ -1,0 +1,191 @@
+"""Search values in text -> typed values (R4 search.html, 3.1.1.4): escapes, prefixes, precision, tokens, references."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from bulkhead import definitions
+from bulkhead.definitions import SearchParameter
+from bulkhead.errors import BadRequest
+from bulkhead.model import dates
+from bulkhead.search.query import (
+    CompositeValue,
+    DateValue,
+    MissingValue,
+    NumberValue,
+    OfTypeValue,
+    QuantityValue,
+    ReferenceValue,
+    StringValue,
+    TokenValue,
+    UriValue,
+    Value,
+)
+
+_PREFIX = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(.*)", re.DOTALL)
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
+_ID = re.compile(r"[A-Za-z0-9.\-]{1,64}")
+_REFERENCE = re.compile(r"([A-Za-z]+)/([A-Za-z0-9.\-]{1,64})(?:/_history/([A-Za-z0-9.\-]{1,64}))?")
+
+
+def split(text: str, separator: str) -> list[str]:
+    """Parts between separators that no backslash precedes; escapes are left as they are."""
+    if "\\" not in text:
+        return text.split(separator)
+    parts = [""]
+    characters = iter(text)
+    for character in characters:
+        if character == separator:
+            parts.append("")
+        else:
+            parts[-1] += character + (next(characters, "") if character == "\\" else "")
+    return parts
+
+
+def unescape(text: str) -> str:
+    r"""`a\,b` -> `a,b`; also `\|`, `\$` and `\\`. Any other backslash stays."""
+    return re.sub(r"\\([,|$\\])", r"\1", text)
+
+
+def value(
+    text: str,
+    parameter: SearchParameter,
+    modifier: str | None,
+    name: str,
+    base: str,
+    siblings: Mapping[str, SearchParameter],
+) -> Value:
+    """One OR value of a parameter, still escaped, as a typed value. BadRequest naming the parameter if it is malformed.
+
+    `siblings` are the parameters of the same resource type: a composite finds its components' types there.
+    """
+    if modifier == "missing":
+        return missing(text, name)
+    if modifier == "of-type":
+        return of_type(text, name)
+    if modifier == "identifier":
+        return token(text, name)
+    if modifier == "text":
+        return StringValue(unescape(text))
+    match parameter.type:
+        case "token":
+            return token(text, name)
+        case "string":
+            return StringValue(unescape(text))
+        case "date":
+            return date(text, name)
+        case "number":
+            return number(text, name)
+        case "quantity":
+            return quantity(text, name)
+        case "uri":
+            return UriValue(unescape(text))
+        case "reference":
+            return reference(unescape(text), modifier, name, base)
+        case "composite":
+            return composite(text, parameter, name, base, siblings)
+    raise malformed(name, "is of a kind that cannot be searched by value")
+
+
+def malformed(name: str, fault: str) -> BadRequest:
+    return BadRequest(f"the value of {name} {fault}", expression=name)
+
+
+def missing(text: str, name: str) -> MissingValue:
+    if text not in ("true", "false"):
+        raise malformed(name, "must be true or false")
+    return MissingValue(text == "true")
+
+
+def token(text: str, name: str) -> TokenValue:
+    parts = [unescape(part) for part in split(text, "|")]
+    if len(parts) == 1:
+        return TokenValue(None, parts[0])
+    if len(parts) > 2 or not any(parts):
+        raise malformed(name, "must be code, system|code, |code or system|")
+    return TokenValue(parts[0], parts[1] or None)
+
+
+def of_type(text: str, name: str) -> OfTypeValue:
+    parts = [unescape(part) for part in split(text, "|")]
+    if len(parts) != 3 or not all(parts):
+        raise malformed(name, "must be system|code|value")
+    return OfTypeValue(*parts)
+
+
+def date(text: str, name: str) -> DateValue:
+    prefix, moment = prefixed(text)
+    try:
+        # A `+` that was not percent-encoded arrives as a space.
+        first, last = dates.bounds(moment.replace(" ", "+"))
+    except BadRequest:
+        raise malformed(name, "must be a date or an instant, such as 2020-03-01 or 2020-03-01T10:00:00Z") from None
+    return DateValue(prefix, *(widened(first, last) if prefix == "ap" else (first, last)))
+
+
+def widened(first: str, last: str) -> tuple[str, str]:
+    """A span with a tenth of its distance from now added at both ends, as R4 says of `ap`."""
+    start, end = datetime.fromisoformat(first), datetime.fromisoformat(last)
+    margin = abs(datetime.now(UTC) - start) / 10
+    earliest, latest = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+    return (
+        dates.text(start - margin) if start - earliest > margin else dates.FIRST,
+        dates.text(end + margin) if latest - end > margin + timedelta() else dates.LAST,
+    )
+
+
+def number(text: str, name: str) -> NumberValue:
+    prefix, digits = prefixed(text)
+    if not _NUMBER.fullmatch(digits):
+        raise malformed(name, "must be a number")
+    amount = Decimal(digits)
+    exponent = amount.as_tuple().exponent
+    assert isinstance(exponent, int)
+    return NumberValue(prefix, amount, Decimal(5).scaleb(exponent - 1))
+
+
+def quantity(text: str, name: str) -> QuantityValue:
+    parts = [unescape(part) for part in split(text, "|")]
+    if len(parts) not in (1, 3):
+        raise malformed(name, "must be number, number|system|code or number||code")
+    amount = number(parts[0], name)
+    return QuantityValue(amount, *((parts[1] or None, parts[2] or None) if len(parts) == 3 else (None, None)))
+
+
+def prefixed(text: str) -> tuple[str, str]:
+    match = _PREFIX.fullmatch(text)
+    assert match is not None
+    return match[1] or "eq", match[2]
+
+
+def reference(text: str, modifier: str | None, name: str, base: str) -> ReferenceValue:
+    """`modifier` may be a resource type: `subject:Patient=1`. A url below `base` is a reference to this server."""
+    relative = text.removeprefix(base.rstrip("/") + "/") if base else text
+    match = _REFERENCE.fullmatch(relative)
+    if match and match[1] in definitions.RESOURCE_TYPES:
+        if modifier in definitions.RESOURCE_TYPES and modifier != match[1]:
+            raise malformed(name, f"must refer to a {modifier}")
+        return ReferenceValue(match[1], match[2], match[3])
+    if _ID.fullmatch(text):
+        return ReferenceValue(modifier if modifier in definitions.RESOURCE_TYPES else None, text)
+    if ":" in text or "|" in text:
+        return ReferenceValue(url=text)
+    raise malformed(name, "must be an id, Type/id or a url")
+
+
+def composite(
+    text: str, parameter: SearchParameter, name: str, base: str, siblings: Mapping[str, SearchParameter]
+) -> CompositeValue:
+    parts = split(text, "$")
+    if len(parts) != len(parameter.components) or not all(parts):
+        raise malformed(name, f"must have {len(parameter.components)} parts with $ between them")
+    by_url = {sibling.url: sibling for sibling in siblings.values()}
+    return CompositeValue(
+        tuple(
+            value(part, by_url[url], None, name, base, siblings)
+            for part, (url, _) in zip(parts, parameter.components, strict=True)
+        )
+    )

@@ -1,0 +1,189 @@
+"""Whether a resource meets a condition: the exact filter behind every index, and all there is where no index helps.
+
+R4 search.html, 3.1.1.4 and 3.1.1.5. Pure: a Candidate and a Clause in, true or false out.
+
+Codes compare without case (R4: "servers SHOULD treat tokens in a case-insensitive manner"), identifiers and systems
+with it (two identifiers that differ in case may be two people's).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from bulkhead import compartments
+from bulkhead.definitions import SearchParameter, search_parameters
+from bulkhead.model import references
+from bulkhead.search import extract, facts, ranges
+from bulkhead.search.candidate import Candidate
+from bulkhead.search.expressions import Typed, compiled
+from bulkhead.search.fold import fold
+from bulkhead.search.query import (
+    Clause,
+    CompositeValue,
+    DateValue,
+    MissingValue,
+    NumberValue,
+    OfTypeValue,
+    QuantityValue,
+    ReferenceValue,
+    StringValue,
+    TokenValue,
+    UriValue,
+    Value,
+)
+
+
+def matches(candidate: Candidate, clause: Clause, known: compartments.Definitions | None = None) -> bool:
+    """Whether a resource meets one condition: any of its OR values, by any of the resource's values.
+
+    `known` are the compartment definitions in force, for `_compartment`; the built-in ones by default.
+    """
+    found = values(candidate, clause.parameter, known)
+    if clause.modifier == "missing":
+        return any(isinstance(value, MissingValue) and value.missing == (not found) for value in clause.values)
+    met = any(meets(item, value, clause, candidate) for value in clause.values for item in found)
+    return not met if clause.modifier == "not" else met
+
+
+def values(
+    candidate: Candidate, parameter: SearchParameter, known: compartments.Definitions | None = None
+) -> list[Typed]:
+    """What a resource holds for a parameter, with types; some parameters are about the head, not about the body."""
+    match parameter.code:
+        case "_id":
+            return [("id", candidate.head.id)]
+        case "_lastUpdated":
+            return [("instant", candidate.head.updated)]
+        case "_account":
+            return [("Reference", {"reference": account}) for account in candidate.head.accounts]
+        case "_compartment":
+            found = compartments.memberships(candidate.targets, candidate.key, known)
+            return [("Reference", {"reference": key}) for key in dict.fromkeys((*found, *candidate.head.accounts))]
+    return extract.values(candidate.body, parameter)
+
+
+def meets(item: Typed, value: Value, clause: Clause, candidate: Candidate) -> bool:
+    """Whether one value of the resource is what one value of the search asks for."""
+    kind, content = item
+    match value:
+        case TokenValue():
+            if clause.modifier == "identifier":
+                return "identifier" in content and is_token("Identifier", content["identifier"], value)
+            return is_token(kind, content, value)
+        case StringValue():
+            return is_string(
+                texts(kind, content) if clause.modifier == "text" else extract.strings(kind, content), value, clause
+            )
+        case OfTypeValue():
+            return is_of_type(kind, content, value)
+        case DateValue():
+            return any(ranges.dates(value, *period) for period in extract.periods(kind, content))
+        case NumberValue():
+            return any(ranges.numbers(value, low, high) for low, high in ranges.amounts(kind, content))
+        case QuantityValue():
+            return is_quantity(kind, content, value)
+        case UriValue():
+            return is_uri(content, value.uri, clause.modifier)
+        case ReferenceValue():
+            return is_reference(kind, content, value, clause.parameter)
+        case CompositeValue():
+            return is_composite(item, value, clause, candidate)
+    return False
+
+
+def is_token(kind: str, content: Any, value: TokenValue) -> bool:
+    exact = kind in ("Identifier", "id")
+    wanted = value.code if exact or value.code is None else value.code.casefold()
+    for system, code in extract.tokens(kind, content):
+        if value.system is not None and system != value.system:
+            continue
+        if wanted is None or (code if exact else code.casefold()) == wanted:
+            return True
+    return False
+
+
+def texts(kind: str, content: Any) -> Iterable[str]:
+    """What `:text` searches: the text of a concept, the displays of its codes, the text of an identifier's type."""
+    if kind == "Identifier":
+        return texts("CodeableConcept", content.get("type", {}))
+    if kind == "Coding":
+        return [content["display"]] if "display" in content else []
+    if kind == "CodeableConcept":
+        displays = [coding["display"] for coding in content.get("coding", ()) if "display" in coding]
+        return [*([content["text"]] if "text" in content else []), *displays]
+    return []
+
+
+def is_string(found: Iterable[str], value: StringValue, clause: Clause) -> bool:
+    if clause.modifier == "exact":
+        return any(text == value.text for text in found)
+    wanted = fold(value.text)
+    if clause.modifier == "contains":
+        return any(wanted in fold(text) for text in found)
+    return any(fold(text).startswith(wanted) for text in found)
+
+
+def is_of_type(kind: str, content: Any, value: OfTypeValue) -> bool:
+    return (
+        kind == "Identifier"
+        and content.get("value") == value.value
+        and is_token("CodeableConcept", content.get("type", {}), TokenValue(value.system, value.code))
+    )
+
+
+def is_quantity(kind: str, content: Any, value: QuantityValue) -> bool:
+    if value.code is not None or value.system is not None:
+        units = list(ranges.units(kind, content))
+        if not any(is_unit(system, code, printed, value) for system, code, printed in units):
+            return False
+    return any(ranges.numbers(value.amount, low, high) for low, high in ranges.amounts(kind, content))
+
+
+def is_unit(system: str | None, code: str | None, printed: str | None, value: QuantityValue) -> bool:
+    """Units compare as they stand; UCUM's equivalences (g and mg) are not known here."""
+    if value.system is not None:
+        return system == value.system and value.code in (None, code)
+    return value.code in (code, printed)
+
+
+def is_uri(content: Any, uri: str, modifier: str | None) -> bool:
+    if modifier == "below":
+        return bool(content == uri or content.startswith(uri if uri.endswith("/") else uri + "/"))
+    if modifier == "above":
+        return bool(content == uri or uri.startswith(content if content.endswith("/") else content + "/"))
+    return bool(content == uri)
+
+
+def is_reference(kind: str, content: Any, value: ReferenceValue, parameter: SearchParameter) -> bool:
+    text = content.get("reference") if kind == "Reference" else facts.resource_key(kind, content, parameter) or content
+    if not isinstance(text, str):
+        return False
+    if value.url is not None:
+        return text == value.url or text.partition("|")[0] == value.url
+    if kind not in ("Reference", "Resource"):
+        return False
+    key = references.local(text)
+    if key is None or (value.version is not None and not text.endswith(f"/_history/{value.version}")):
+        return False
+    return key == value.key if value.type else key.partition("/")[2] == value.id
+
+
+def is_composite(item: Typed, value: CompositeValue, clause: Clause, candidate: Candidate) -> bool:
+    """Whether every component is met within the same element."""
+    kind, content = item
+    return all(
+        component_meets(kind, content, part, url, expression, candidate)
+        for part, (url, expression) in zip(value.parts, clause.parameter.components, strict=True)
+    )
+
+
+def component_meets(kind: str, content: Any, part: Value, url: str, expression: str, candidate: Candidate) -> bool:
+    inner = Clause(url, component(candidate.head.type, url), None, (part,))
+    found: Sequence[Typed] = compiled(expression, kind)(content, candidate.body)
+    return any(meets(item, part, inner, candidate) for item in found)
+
+
+def component(resource_type: str, url: str) -> SearchParameter:
+    """The search parameter that a component of a composite refers to."""
+    return next(parameter for parameter in search_parameters(resource_type).values() if parameter.url == url)

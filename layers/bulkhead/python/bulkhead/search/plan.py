@@ -1,0 +1,284 @@
+"""From a Query to what drives it and what filters: the most selective index leads, everything is checked on the bodies.
+
+Order of preference: ids, a compartment, identifiers, references to this server, accounts, other tokens, strings, uris,
+dates with both ends known, and as the last resort everything by time, page by page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bulkhead import compartments
+from bulkhead.definitions import SearchParameter, search_parameters
+from bulkhead.errors import NotSupported
+from bulkhead.model import dates
+from bulkhead.search import facts
+from bulkhead.search.drivers import (
+    Account,
+    Branch,
+    Compartment,
+    Created,
+    Driver,
+    Itself,
+    Keys,
+    KeyStream,
+    Merged,
+    Pointers,
+    Updated,
+    Values,
+)
+from bulkhead.search.expressions import types
+from bulkhead.search.fold import fold
+from bulkhead.search.query import (
+    Clause,
+    CompositeValue,
+    DateValue,
+    Query,
+    ReferenceValue,
+    StringValue,
+    TokenValue,
+    UriValue,
+    Value,
+)
+
+UNION = 50
+"""The most listings that one driver merges."""
+MONTHS = 24
+"""The most months of a date parameter that one driver goes through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a search is run."""
+
+    driver: Driver
+    clauses: tuple[Clause, ...]
+    """What every candidate is checked against."""
+    membership: compartments.Definition | None
+    """Of a compartment search: the definition that every candidate is checked against."""
+    ordered: bool
+    """Whether the driver gives the order that was asked for; else all matches are gathered and sorted."""
+    filtered: bool
+    """Whether more than what drives is asked for, so that many candidates may not match."""
+
+
+def plan(query: Query, definition: compartments.Definition | None = None, now: str | None = None) -> Plan:
+    """The plan of a query. `definition` is that of its compartment, `now` the moment that paging by time is as of.
+
+    NotSupported, naming the parameter, for what is parsed but not answered: chains, `_has`, sorting by other than
+    `_id` and `_lastUpdated`, `_summary` and `_elements` of bodies, a search of the whole system without `_type`.
+    """
+    refuse(query)
+    driver, in_order = choose(query, definition, now or dates.now())
+    driven = 0 if isinstance(driver, (Created, Updated)) or query.compartment else 1
+    return Plan(driver, query.clauses, definition, in_order, filtered=len(query.clauses) > driven)
+
+
+def refuse(query: Query) -> None:
+    for chain in query.chains:
+        raise NotSupported(f"chained parameters are not supported: {chain.name}", expression=chain.name)
+    for key in query.results.sort:
+        if key.code not in ("_id", "_lastUpdated") or len(query.results.sort) > 1:
+            raise NotSupported("sorting is supported by one of _id and _lastUpdated", expression="_sort")
+    if query.results.summary in ("true", "text", "data"):
+        raise NotSupported(f"_summary={query.results.summary} is not supported", expression="_summary")
+    if query.results.elements:
+        raise NotSupported("_elements is not supported", expression="_elements")
+    for include in (*query.results.include, *query.results.revinclude):
+        if include.iterate:
+            raise NotSupported("iterating includes are not supported", expression=include.name)
+    if not query.types and not query.compartment:
+        raise NotSupported("a search of the whole system must name types by _type", expression="_type")
+
+
+def choose(query: Query, definition: compartments.Definition | None, now: str) -> tuple[Driver, bool]:
+    """The driver, and whether its order is the one asked for."""
+    order = query.results.sort[0] if query.results.sort else None
+    by_key = order is None or (order.code == "_id" and not order.descending and len(query.types) == 1)
+    keys = ids(query)
+    if keys is not None:
+        return Keys(keys), by_key
+    if query.compartment and definition:
+        return Merged((Compartment(query.compartment, definition, query.types),)), by_key
+    if len(query.types) == 1:
+        driver = best(query)
+        if driver is not None:
+            return driver, order is None or (by_key and isinstance(driver, Merged))
+    accounts = streams(query.clauses, None)
+    if accounts:
+        return Merged(accounts), by_key
+    return by_time(query, now)
+
+
+def by_time(query: Query, now: str) -> tuple[Driver, bool]:
+    """The last resort: everything, by lastUpdated where the search is about that, else in order of creation."""
+    order = query.results.sort[0] if query.results.sort else None
+    since, until = span(clause for clause in query.clauses if clause.parameter.code == "_lastUpdated")
+    by_update = order is not None and order.code == "_lastUpdated" and len(query.types) == 1
+    if not by_update and since is None:
+        return Created(query.types, now), order is None
+    newest_first = bool(by_update and order and order.descending)
+    return Updated(query.types, since, min(until or now, now), newest_first), by_update or order is None
+
+
+def ids(query: Query) -> tuple[str, ...] | None:
+    """The keys that `_id` names; where there are several `_id`, of the first: the others filter."""
+    for clause in query.clauses:
+        if clause.parameter.code == "_id" and clause.modifier is None and query.types:
+            codes = [value.code for value in clause.values if isinstance(value, TokenValue) and value.code]
+            return tuple(f"{name}/{code}" for name in query.types for code in codes)
+    return None
+
+
+def best(query: Query) -> Driver | None:
+    """The most selective driver of a search of one type, if any parameter has one."""
+    resource_type = query.types[0]
+    ranked: list[tuple[int, Driver]] = []
+    for clause in query.clauses:
+        merged = stream(clause, resource_type)
+        if merged:
+            ranked.append((2 if clause.parameter.code[0] != "_" else 3, Merged(merged)))
+        found = by_value(clause, resource_type)
+        if found is not None:
+            ranked.append((rank(clause.parameter, resource_type), found))
+    dated = by_dates(query, resource_type)
+    if dated is not None:
+        ranked.append((7, dated))
+    return min(ranked, key=lambda pair: pair[0])[1] if ranked else None
+
+
+def rank(parameter: SearchParameter, resource_type: str) -> int:
+    if parameter.type == "token":
+        return 1 if "Identifier" in types(parameter.expression, resource_type) else 4
+    return {"string": 5, "uri": 6, "composite": 4}.get(parameter.type, 8)
+
+
+def stream(clause: Clause, resource_type: str | None) -> tuple[KeyStream, ...]:
+    """By-target listings that together hold every match of one clause; () where it cannot be driven so."""
+    if clause.parameter.type != "reference" or clause.modifier in ("missing", "identifier", "not"):
+        return ()
+    found: list[KeyStream] = []
+    for value in clause.values:
+        if not isinstance(value, ReferenceValue) or value.id is None:
+            return ()
+        targets = [value.type] if value.type else clause.parameter.targets
+        if not targets or "Resource" in targets:
+            return ()
+        for target in targets:
+            found += listings(clause.parameter.code, f"{target}/{value.id}", resource_type)
+    return tuple(found) if len(found) <= UNION else ()
+
+
+def listings(code: str, key: str, resource_type: str | None) -> list[KeyStream]:
+    match code:
+        case "_account":
+            return [Account(key, resource_type)]
+        case "_compartment":
+            own = [] if resource_type not in (None, key.partition("/")[0]) else [Itself(key)]
+            return [Pointers(key, resource_type, None), Account(key, resource_type), *own]
+    return [Pointers(key, resource_type, frozenset({code}))]
+
+
+def streams(clauses: Iterable[Clause], resource_type: str | None) -> tuple[KeyStream, ...]:
+    """The listings of `_account` or `_compartment`, which need no type."""
+    for clause in clauses:
+        if clause.parameter.code in ("_account", "_compartment"):
+            found = stream(clause, resource_type)
+            if found:
+                return found
+    return ()
+
+
+def by_value(clause: Clause, resource_type: str) -> Values | None:
+    """The by-value branches that together hold every match of one clause; None where it cannot be driven so."""
+    if clause.modifier not in (None, "exact"):
+        return None
+    indexed = facts.drivers(resource_type, clause.parameter)
+    if clause.parameter.type == "composite":
+        return by_first_component(clause, resource_type)
+    if not indexed or clause.parameter.type == "date":
+        return None
+    branches: list[Branch] = []
+    for value in clause.values:
+        for parameter in indexed:
+            branch = branch_of(value, parameter, resource_type)
+            if branch is None:
+                return None
+            branches.append(branch)
+    if len(branches) > UNION:
+        return None
+    first = clause.values[0]
+    once = len(branches) == 1 and isinstance(first, TokenValue) and branches[0].prefix is not None
+    return Values(resource_type, tuple(dict.fromkeys(branches)), once)
+
+
+def branch_of(value: Value, parameter: SearchParameter, resource_type: str) -> Branch | None:
+    match value:
+        case TokenValue(system=system, code=str(code)) if code:
+            with_system = system is not None and "ContactPoint" not in types(parameter.expression, resource_type)
+            return Branch(parameter.code, code.casefold(), prefix=f"{system}#" if with_system else None)
+        case StringValue(text=text):
+            folded = fold(text)
+            if len(folded) >= facts.PREFIX:
+                return Branch(parameter.code, folded[: facts.PREFIX], prefix=folded[: facts.SORT_LENGTH])
+        case UriValue(uri=uri):
+            return Branch(parameter.code, uri)
+    return None
+
+
+def by_first_component(clause: Clause, resource_type: str) -> Values | None:
+    """A composite such as code$value is driven by its code."""
+    url, _ = clause.parameter.components[0]
+    parameter = next(one for one in search_parameters(resource_type).values() if one.url == url)
+    values = tuple(value.parts[0] for value in clause.values if isinstance(value, CompositeValue))
+    return by_value(Clause(clause.name, parameter, None, values), resource_type)
+
+
+def by_dates(query: Query, resource_type: str) -> Values | None:
+    """The months between both ends that were given for one date parameter."""
+    for parameter in dict.fromkeys(clause.parameter for clause in query.clauses):
+        if parameter.type != "date" or not facts.is_indexed(resource_type, parameter):
+            continue
+        first, last = span(clause for clause in query.clauses if clause.parameter == parameter)
+        if first is None or last is None or first > last:
+            continue
+        start, end = (int(text[:4]) * 12 + int(text[5:7]) - 1 for text in (first, last))
+        if end - start < MONTHS:
+            buckets = [*(facts.month(number) for number in range(start, end + 1)), facts.LONG]
+            return Values(resource_type, tuple(Branch(parameter.code, bucket, last=last) for bucket in buckets))
+    return None
+
+
+def span(clauses: Iterable[Clause]) -> tuple[str | None, str | None]:
+    """(least last, greatest first instant) that a date must have to meet all clauses; None where that end is open."""
+    lows: list[str] = []
+    highs: list[str] = []
+    for clause in clauses:
+        bounds = [bound(value) for value in clause.values if isinstance(value, DateValue)]
+        low, high = [low for low, _ in bounds], [high for _, high in bounds]
+        if bounds and all(one is not None for one in low):
+            lows.append(min(one for one in low if one is not None))
+        if bounds and all(one is not None for one in high):
+            highs.append(max(one for one in high if one is not None))
+    return max(lows, default=None), min(highs, default=None)
+
+
+def bound(value: DateValue) -> tuple[str | None, str | None]:
+    match value.prefix:
+        case "eq" | "ap":
+            return value.first, value.last
+        case "gt" | "sa":
+            return value.last, None
+        case "ge":
+            return value.first, None
+        case "lt" | "eb":
+            return None, value.first
+        case "le":
+            return None, value.last
+    return None, None
+
+
+def describe(chosen: Plan) -> Sequence[str]:
+    """The plan in words, without values."""
+    return [chosen.driver.describe(), *(f"filter {clause.name}" for clause in chosen.clauses)]

@@ -1,0 +1,171 @@
+"""A search as data: what `parse` makes of a query string, and what `plan`, `run` and `bundle` read."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from msgspec import Struct
+
+from bulkhead.definitions import SearchParameter
+
+
+class TokenValue(Struct, frozen=True):
+    """`code` has system None (any), `|code` has "" (none), `system|` has code None (any)."""
+
+    system: str | None
+    code: str | None
+
+
+class OfTypeValue(Struct, frozen=True):
+    """`identifier:of-type=system|code|value`: an Identifier's type and value."""
+
+    system: str
+    code: str
+    value: str
+
+
+class StringValue(Struct, frozen=True):
+    text: str
+
+
+class DateValue(Struct, frozen=True):
+    """First and last instant of what was asked for, under a prefix; for `ap` widened already."""
+
+    prefix: str
+    first: str
+    last: str
+
+
+class NumberValue(Struct, frozen=True):
+    """`margin` is half of the last digit given: 100 stands for 99.5 up to, not including, 100.5."""
+
+    prefix: str
+    number: Decimal
+    margin: Decimal
+
+
+class QuantityValue(Struct, frozen=True):
+    """A number with its unit: system None and code given means the code, or the unit as printed."""
+
+    amount: NumberValue
+    system: str | None
+    code: str | None
+
+
+class UriValue(Struct, frozen=True):
+    uri: str
+
+
+class ReferenceValue(Struct, frozen=True):
+    """`Patient/1`, `1` (type None), `Patient/1/_history/2`, or a url elsewhere (id None)."""
+
+    type: str | None = None
+    id: str | None = None
+    version: str | None = None
+    url: str | None = None
+
+    @property
+    def key(self) -> str | None:
+        """`Patient/1` where type and id are both known."""
+        return f"{self.type}/{self.id}" if self.type and self.id else None
+
+
+class MissingValue(Struct, frozen=True):
+    missing: bool
+
+
+class CompositeValue(Struct, frozen=True):
+    """One value for each component."""
+
+    parts: tuple[Value, ...]
+
+
+Value = (
+    TokenValue
+    | OfTypeValue
+    | StringValue
+    | DateValue
+    | NumberValue
+    | QuantityValue
+    | UriValue
+    | ReferenceValue
+    | MissingValue
+    | CompositeValue
+)
+
+
+class Clause(Struct, frozen=True):
+    """One condition: any of `values` must match. `name` is the parameter as the client wrote it, modifier and all."""
+
+    name: str
+    parameter: SearchParameter
+    modifier: str | None
+    values: tuple[Value, ...]
+
+
+class Link(Struct, frozen=True):
+    """One step of a chain: through `code` to a `type` of resource (None: any), or back from one that points here."""
+
+    code: str
+    type: str | None
+    reverse: bool = False
+
+
+class Chain(Struct, frozen=True):
+    """`subject:Patient.name=x`, `_has:Observation:patient:code=y`: conditions on other resources, not resolved here."""
+
+    name: str
+    links: tuple[Link, ...]
+    parameter: str
+    value: str
+
+
+class Include(Struct, frozen=True):
+    """`_include=MedicationRequest:patient:Patient`; `*` as code means every reference parameter of the type."""
+
+    name: str
+    type: str
+    code: str
+    target: str | None
+    iterate: bool = False
+
+
+class Sort(Struct, frozen=True):
+    code: str
+    descending: bool
+
+
+class Results(Struct, frozen=True):
+    """How the matches are to be given: the result parameters of R4 (search.html#return)."""
+
+    count: int
+    """Entries of a page; 0 asks for the number of matches only, as `_summary=count` does."""
+    sort: tuple[Sort, ...] = ()
+    total: str | None = None
+    summary: str | None = None
+    elements: tuple[str, ...] = ()
+    include: tuple[Include, ...] = ()
+    revinclude: tuple[Include, ...] = ()
+    cursor: str | None = None
+
+    @property
+    def count_only(self) -> bool:
+        return self.count == 0 or self.summary == "count"
+
+
+class Query(Struct, frozen=True):
+    """A whole search."""
+
+    types: tuple[str, ...]
+    """Resource types searched; empty means every type that the compartment has."""
+    path: str
+    """What stands between base and `?` in links: "Observation", "Patient/1/Observation", "Patient/1/*", ""."""
+    compartment: str | None
+    """"Patient/1" in a compartment search."""
+    clauses: tuple[Clause, ...]
+    chains: tuple[Chain, ...]
+    results: Results
+    used: tuple[tuple[str, str], ...]
+    """The parameters that were honoured, cursor apart: what the self link shows."""
+    ignored: tuple[str, ...] = ()
+    """Names of parameters that were not known, and left out."""

@@ -1,0 +1,261 @@
+"""Running a plan: hints in batches -> heads -> fence -> exact filter -> order -> page. The only part that reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bulkhead import compartments
+from bulkhead.errors import TooCostly
+from bulkhead.search import bundle, cursor, includes, matching
+from bulkhead.search.candidate import Candidate, Fence, everything
+from bulkhead.search.drivers import Hint, Position
+from bulkhead.search.plan import Plan, plan
+from bulkhead.search.query import Query, Sort
+
+if TYPE_CHECKING:
+    from bulkhead.store import Head, Store
+
+Represent = Callable[["Head", dict[str, Any]], dict[str, Any]]
+"""(head, stored body) -> the resource as a client sees it; must not change the body."""
+
+BATCH = 100
+"""Keys of one BatchGetItem: the most that is read at first where candidates are filtered; doubled from there."""
+LISTED = 1000
+"""The most hints of one listing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one request may read, in heads."""
+
+    page: int = 5_000
+    """After so many the page ends, with a next link, even if it is not full."""
+    gathered: int = 10_000
+    """The most that are read to sort matches that no index has in order."""
+    counted: int = 100_000
+    """The most that are read to count matches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Matches of one page. `next` is None at the end; `total` is given only where it is exact."""
+
+    matches: Sequence[Candidate]
+    next: Position | None = None
+    total: int | None = None
+    included: Sequence[Candidate] = ()
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a scan has come: heads read, and the position after the last of them (None at the very end)."""
+
+    limit: int
+    position: Position | None = None
+    read: int = 0
+    ended: bool = False
+
+    @property
+    def spent(self) -> bool:
+        return self.read >= self.limit
+
+
+def search(
+    store: Store,
+    query: Query,
+    *,
+    base: str,
+    represent: Represent,
+    fence: Fence = everything,
+    limits: Limits = Limits(),
+) -> dict[str, Any]:
+    """The searchset Bundle of a query, as plain JSON data.
+
+    `base` is the server's base URL for links and fullUrls. Nothing that `fence` refuses is shown, included or counted.
+    BadRequest for a cursor that is not this search's, NotSupported for what is not answered (see `plan.plan`),
+    TooCostly where counting or sorting would read too much.
+    """
+    known = compartments.in_force(store)
+    definition = known.get(query.compartment.partition("/")[0]) if query.compartment else None
+    chosen = plan(query, definition)
+    scanner = Scanner(store, query, chosen, known, fence, limits)
+    if query.results.count_only:
+        page = Page((), None, scanner.count())
+    else:
+        page = scanner.page() if chosen.ordered else scanner.sorted_page()
+        page = Page(page.matches, page.next, page.total, includes.included(store, query.results, page.matches, fence))
+    return bundle.searchset(query, page, base, represent)
+
+
+def find(store: Store, query: Query, limit: int, fence: Fence = everything) -> list[Candidate]:
+    """Up to `limit` matches, in no order that is promised: for conditional interactions, where two are one too many.
+
+    TooCostly where so many candidates had to be read that there may be more matches.
+    """
+    known = compartments.in_force(store)
+    scanner = Scanner(store, query, plan(query), known, fence, Limits())
+    progress = Progress(scanner.limits.counted)
+    found: list[Candidate] = []
+    for candidate, _, _ in scanner.scan(None, limit + 1, progress):
+        found.append(candidate)
+        if len(found) == limit:
+            return found
+    if not progress.ended:
+        raise too_costly("finding what meets the condition")
+    return found
+
+
+@dataclass(frozen=True)
+class Scanner:
+    """One search over one store for one caller."""
+
+    store: Store
+    query: Query
+    plan: Plan
+    known: compartments.Definitions
+    fence: Fence
+    limits: Limits
+
+    def page(self) -> Page:
+        """The page at the query's cursor, in the driver's order."""
+        results = self.query.results
+        after, total = self.start(self.plan.driver.shape)
+        progress = Progress(self.limits.page, after)
+        matches: list[Candidate] = []
+        following: Position | None = None
+        scan = self.scan(after, results.count, progress)
+        for candidate, position, more in scan:
+            if len(matches) == results.count:
+                break
+            matches.append(candidate)
+            following = position
+            if len(matches) == results.count and not (self.plan.filtered and more):
+                following = position if more else None
+                break
+        else:
+            following = None if progress.ended else progress.position
+        if total is None and results.cursor is None:
+            total = len(matches) if following is None else self.wanted_total()
+        return Page(matches, following, total)
+
+    def sorted_page(self) -> Page:
+        """The page at the query's cursor, of all matches, sorted."""
+        sort = self.query.results.sort[0]
+        progress = Progress(self.limits.gathered)
+        matches = [candidate for candidate, _, _ in self.scan(None, LISTED, progress)]
+        if not progress.ended:
+            raise too_costly("sorting", "_sort")
+        matches.sort(key=lambda candidate: sort_key(candidate, sort), reverse=sort.descending)
+        after, _ = self.start(tuple[str, str])
+        left = [one for one in matches if after is None or is_after(sort_key(one, sort), tuple(after), sort)]
+        count = self.query.results.count
+        following = list(sort_key(left[count - 1], sort)) if len(left) > count else None
+        total = None if self.query.results.total == "none" else len(matches)
+        return Page(left[:count], following, total)
+
+    def start(self, shape: Any) -> tuple[Position | None, int | None]:
+        """The position and the total that the query's cursor carries."""
+        text = self.query.results.cursor
+        if text is None:
+            return None, None
+        found = cursor.decode(text, self.query, shape)
+        return found.position, found.total
+
+    def wanted_total(self) -> int | None:
+        """The number of all matches, where the client asked for it."""
+        match self.query.results.total:
+            case "accurate":
+                return self.count()
+            case "estimate":
+                try:
+                    return self.count()
+                except TooCostly:
+                    return None
+        return None
+
+    def count(self) -> int:
+        """The number of all matches, exactly; TooCostly where too much had to be read."""
+        progress = Progress(self.limits.counted)
+        total = sum(1 for _ in self.scan(None, LISTED, progress))
+        if not progress.ended:
+            raise too_costly("counting", "_total" if self.query.results.total else "_summary")
+        return total
+
+    def scan(
+        self, after: Position | None, wanted: int, progress: Progress
+    ) -> Iterator[tuple[Candidate, Position, bool]]:
+        """Matches after a position, each with its own, and whether hints are known to follow.
+
+        Ends when the driver does (`progress.ended`) or when the limit is reached, after which `progress.position` is
+        where to go on.
+        """
+        ask = min(wanted + 1, LISTED) if not self.plan.filtered else min(max(wanted + 1, 2 * BATCH), LISTED)
+        take = max(min(wanted, LISTED), 1) if not self.plan.filtered else min(wanted + 1, BATCH)
+        unchecked = self.query.compartment
+        while True:
+            listing = self.plan.driver.list(self.store, after, ask)
+            at = 0
+            while at < len(listing.hints):
+                chunk = listing.hints[at : at + min(take, max(progress.limit - progress.read, 1))]
+                at += len(chunk)
+                heads = self.store.read_many([*(hint.key for hint in chunk), *([unchecked] if unchecked else [])])
+                if unchecked and not self.visible(heads.get(unchecked)):
+                    progress.ended = True
+                    return
+                unchecked = None
+                for number, hint in enumerate(chunk, at - len(chunk) + 1):
+                    progress.read += 1
+                    progress.position = hint.position
+                    candidate = self.admitted(hint, heads.get(hint.key))
+                    if candidate:
+                        yield candidate, hint.position, number < len(listing.hints) or listing.next is not None
+                if progress.spent:
+                    progress.ended = at >= len(listing.hints) and listing.next is None
+                    return
+                take = min(take * 2, LISTED)
+            if listing.next is None:
+                progress.ended = True
+                return
+            after = progress.position = listing.next
+            # Entries that were listed in vain cost something too: about a tenth of a head each.
+            progress.read += max(ask - len(listing.hints), 0) // 10
+            if progress.spent:
+                return
+            ask = min(ask * 2, LISTED)
+
+    def visible(self, head: Head | None) -> bool:
+        """Whether a resource is there and the caller may see it."""
+        return head is not None and not head.deleted and self.fence(Candidate(head, self.store.decode))
+
+    def admitted(self, hint: Hint, head: Head | None) -> Candidate | None:
+        """The hint's resource, if it is there, the caller may see it, and it meets every condition."""
+        if head is None or head.deleted:
+            return None
+        candidate = Candidate(head, self.store.decode)
+        if not self.fence(candidate) or not self.is_member(candidate):
+            return None
+        if not all(matching.matches(candidate, clause, self.known) for clause in self.plan.clauses):
+            return None
+        return candidate if self.plan.driver.accepts(self.store, hint, candidate) else None
+
+    def is_member(self, candidate: Candidate) -> bool:
+        its, target = self.plan.membership, self.query.compartment
+        if its is None or target is None:
+            return True
+        return compartments.is_member(its, target, candidate.key, candidate.targets)
+
+
+def sort_key(candidate: Candidate, sort: Sort) -> tuple[str, str]:
+    return (candidate.head.updated if sort.code == "_lastUpdated" else candidate.head.id, candidate.key)
+
+
+def is_after(key: tuple[str, str], position: tuple[str, ...], sort: Sort) -> bool:
+    return key < position if sort.descending else key > position
+
+
+def too_costly(doing: str, expression: str | None = None) -> TooCostly:
+    return TooCostly(
+        f"{doing} would read too many resources: narrow the search by more parameters", expression=expression
+    )

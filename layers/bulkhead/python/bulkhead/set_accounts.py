@@ -1,0 +1,267 @@
+"""`POST {Type}/{id}/$set-accounts`: replace a resource's own accounts and, if asked, hand them to its compartment. Semantics, section 1.
+
+Order of an asynchronous request: job, state machine, target. So nothing is changed where no run can be started; a request that
+dies in between leaves a run that goes on if the target was changed, and fails if it was not (`propagation_steps`). A request
+that dies elsewhere leaves members behind at worst, and sending it again repairs them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from bulkhead import access, compartments, definitions, jobs, propagation, resources
+from bulkhead.access import Caller
+from bulkhead.errors import (
+    BadRequest,
+    BulkheadError,
+    Conflict,
+    Gone,
+    Issue,
+    NotFound,
+    PreconditionFailed,
+    TooCostly,
+    Unavailable,
+    Unprocessable,
+    VersionConflict,
+)
+from bulkhead.store import Head, Store, Write
+from bulkhead.store import jobs as items
+from bulkhead.store.jobs import RUNNING, STARTING, Job
+from bulkhead.store.table import pause
+
+ACCOUNTS, PROPAGATE = "accounts", "propagate"
+
+_REFERENCE = re.compile(r"([A-Za-z]+)/[A-Za-z0-9\-.]{1,64}")
+_PARTS = {"resourceType", "id", "meta", "implicitRules", "language", "parameter"}
+_PARAMETER_PARTS = {"id", "extension", "name", "_name"}
+_ATTEMPTS = 8
+_DAY = 86_400
+# A compartment that is too large for a synchronous run is not counted beyond this.
+_COUNTED = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the Parameters ask for: accounts in their order, each once; and whether the compartment gets them too."""
+
+    accounts: tuple[str, ...]
+    propagate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """That the caller wants the answer later. `start` starts the state machine for a job id, once however often it is called.
+
+    `idempotency_key`: two requests with the same key are one job.
+    """
+
+    start: Callable[[str], None]
+    idempotency_key: str | None = None
+
+
+def parse(parameters: dict[str, Any], account_limit: int) -> Request:
+    """The request that a Parameters resource makes; one without `accounts` clears them.
+
+    BadRequest with an issue for each fault, at the parameter that it is in.
+    """
+    if parameters.get("resourceType") != "Parameters":
+        raise BadRequest("the body must be a Parameters resource", "Parameters")
+    given = parameters.get("parameter", [])
+    if not isinstance(given, list):
+        raise BadRequest("must be a list", "Parameters.parameter")
+    faults = [_fault(f"Parameters has no {name}", "Parameters") for name in sorted(parameters.keys() - _PARTS)]
+    accounts: list[str] = []
+    flags: list[bool] = []
+    for position, parameter in enumerate(given):
+        place = f"Parameters.parameter[{position}]"
+        try:
+            name = parameter.get("name") if isinstance(parameter, dict) else None
+            if name == ACCOUNTS:
+                accounts.append(_account(parameter, place))
+            elif name == PROPAGATE:
+                flags.append(_flag(parameter, place))
+                if len(flags) > 1:
+                    faults.append(_fault("propagate may be given once", place))
+            else:
+                faults.append(_fault("only accounts and propagate are known here", f"{place}.name"))
+        except BadRequest as error:
+            faults += error.issues
+    if len(accounts) > account_limit:
+        faults.append(_fault(f"at most {account_limit} accounts may be given", "Parameters.parameter"))
+    if faults:
+        raise BadRequest(faults[0].diagnostics, issues=faults)
+    return Request(tuple(dict.fromkeys(accounts)), any(flags))
+
+
+def _fault(text: str, place: str) -> Issue:
+    return Issue(BadRequest.code, text, place)
+
+
+def _value(parameter: dict[str, Any], name: str, place: str) -> Any:
+    """The parameter's value, which must be called `name` and be all that there is."""
+    others = sorted(parameter.keys() - _PARAMETER_PARTS - {name, f"_{name}"})
+    if name not in parameter or others:
+        raise BadRequest(f"{parameter['name']} must have a {name} and nothing else", f"{place}.{name}")
+    return parameter[name]
+
+
+def _account(parameter: dict[str, Any], place: str) -> str:
+    value = _value(parameter, "valueReference", place)
+    reference = value.get("reference") if isinstance(value, dict) else None
+    match = _REFERENCE.fullmatch(reference) if isinstance(reference, str) else None
+    if reference is None or match is None or match[1] not in definitions.RESOURCE_TYPES:
+        raise BadRequest(
+            "accounts must be literal references, Type/id, on this server", f"{place}.valueReference.reference"
+        )
+    return str(reference)
+
+
+def _flag(parameter: dict[str, Any], place: str) -> bool:
+    value = _value(parameter, "valueBoolean", place)
+    if not isinstance(value, bool):
+        raise BadRequest("propagate must be true or false", f"{place}.valueBoolean")
+    return value
+
+
+def run(
+    store: Store,
+    caller: Caller,
+    key: str,
+    request: Request,
+    if_match: str | None = None,
+    background: Background | None = None,
+) -> int | str:
+    """Do what `request` asks for the resource `key` (of a known type).
+
+    Returns how many resources stand as asked; or, in the `background` and with propagate, the id of the job that is at it.
+    Raises Forbidden, NotFound, Gone, BadRequest (no compartment, If-Match), PreconditionFailed, Unprocessable (accounts), TooCostly,
+    Conflict (too many writers), Unavailable. Nothing is changed then, but where Unavailable names the members that resisted.
+    """
+    access.require(caller, access.SET_ACCOUNTS)
+    resource_type = key.partition("/")[0]
+    if request.propagate and compartments.definition(store, resource_type) is None:
+        raise BadRequest(f"{resource_type} has no compartment to propagate to", PROPAGATE)
+    expected = resources.version_of(if_match)
+    if background and request.propagate:
+        return _run_in_background(store, caller, key, request, expected, background)
+    target = _checked(store, key, request, expected)
+    if not request.propagate:
+        _set(store, target, request, expected)
+        return 1
+    keys = _listed(store, key)
+    changed_at = time.time() if _set(store, target, request, expected) else None
+    return 1 + propagation.propagate(store, key, keys, changed_at)
+
+
+def _run_in_background(
+    store: Store, caller: Caller, key: str, request: Request, expected: int | None, background: Background
+) -> str:
+    job = _job(store, caller, key, request, background.idempotency_key)
+    earlier = items.read(store.table, job.id) if background.idempotency_key else None
+    if earlier and (earlier.target, earlier.accounts) != (key, request.accounts):
+        raise Unprocessable("this Idempotency-Key was used for another request", "Idempotency-Key")
+    if earlier and earlier.state != STARTING:
+        return job.id
+    target = _checked(store, key, request, expected)
+    items.create(store.table, job)
+    try:
+        background.start(job.id)
+    except Exception as error:
+        items.remove(store.table, job.id)
+        raise Unavailable("the run could not be started, nothing was changed; send the request again") from error
+    try:
+        _set(store, target, request, expected)
+    except BulkheadError as error:
+        jobs.give_up(store, job.id, error)
+        raise
+    items.change(store.table, job.id, [STARTING], state=RUNNING, begun=time.time())
+    return job.id
+
+
+def _job(store: Store, caller: Caller, key: str, request: Request, idempotency_key: str | None) -> Job:
+    identifier = uuid4().hex
+    if idempotency_key is not None:
+        identifier = hashlib.sha256(f"{caller.subject}\n{idempotency_key}".encode()).hexdigest()[:32]
+    now = time.time()
+    return Job(identifier, caller.subject, key, request.accounts, now, int(now) + store.settings.job_days * _DAY)
+
+
+def _checked(store: Store, key: str, request: Request, expected: int | None) -> Head:
+    """The target's head, once it and all accounts are found to exist, and it has the expected version."""
+    heads = store.read_many([key, *request.accounts])
+    target = heads.get(key)
+    if target is None:
+        raise NotFound(f"{key} is not known")
+    if target.deleted:
+        raise Gone(f"{key} was deleted")
+    if expected is not None and target.version != expected:
+        raise PreconditionFailed(f"{key} has version {target.version}, not {expected}", "If-Match")
+    missing = [account for account in request.accounts if account not in heads or heads[account].deleted]
+    if missing:
+        issues = [Issue(Unprocessable.code, f"the account {account} does not exist", ACCOUNTS) for account in missing]
+        raise Unprocessable(issues[0].diagnostics, issues=issues)
+    return target
+
+
+def _listed(store: Store, key: str) -> list[str]:
+    """The members, by the index, of a compartment that is small enough to be done at once; TooCostly, with their number, else."""
+    limit = store.settings.sync_limit
+    keys: list[str] = []
+    count = 0
+    for page in propagation.members(store, key):
+        count += len(page)
+        if count <= limit:
+            keys += page
+        if count > _COUNTED:
+            break
+    if count > limit:
+        number = f"more than {_COUNTED}" if count > _COUNTED else str(count)
+        raise TooCostly(
+            f"the compartment has {number} members, and at most {limit} are done synchronously: use Prefer: respond-async",
+            PROPAGATE,
+        )
+    return keys
+
+
+def _set(store: Store, target: Head, request: Request, expected: int | None) -> bool:
+    """Give the target its own accounts, in one commit; False where it had them. Tried again when someone else was faster.
+
+    Under If-Match: PreconditionFailed then, as the version is another now.
+    """
+    current: Head | None = target
+    for attempt in range(_ATTEMPTS):
+        if current is None or current.deleted:
+            raise Gone(f"{target.key} was deleted")
+        try:
+            return _set_once(store, current, request)
+        except VersionConflict:
+            if expected is not None:
+                raise PreconditionFailed(f"{target.key} is no longer at version {expected}", "If-Match") from None
+        pause(attempt)
+        current = store.read(target.key)
+    raise Conflict(f"{target.key} is being changed by too many others; try again", target.key)
+
+
+def _set_once(store: Store, target: Head, request: Request) -> bool:
+    if target.explicit == request.accounts:
+        if target.propagate == request.propagate:
+            return False
+        store.set_propagate(target, request.propagate)
+        return True
+    write = Write(
+        target.key,
+        target,
+        target.body,
+        explicit=request.accounts,
+        inherited=dict(target.inherited),
+        propagate=request.propagate,
+        method="PUT",
+    )
+    store.commit([write])
+    return True

@@ -1,0 +1,157 @@
+"""A store in memory with the reading interface of bulkhead.store.Store: hints by what facts say, stale ones if asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from copy import deepcopy
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+from bulkhead.search.facts import Facts, facts
+from bulkhead.store import Found, Head, Moment, Pointer
+
+
+class MemoryStore:
+    """`put` and `delete` write; `reads` counts requests as DynamoDB would (100 heads a request)."""
+
+    def __init__(self, keep_stale: bool = False) -> None:
+        self.current: dict[str, Head] = {}
+        self.past: dict[tuple[str, int], Head] = {}
+        self.bodies: dict[bytes, dict[str, Any]] = {}
+        self.facts: dict[str, list[Facts]] = {}
+        self.keep_stale = keep_stale
+        self.reads: list[str] = []
+        self._second = -1
+        self._names = count()
+
+    # Writing
+
+    def put(self, resource: dict[str, Any], accounts: tuple[str, ...] = (), updated: str | None = None) -> Head:
+        key = f"{resource['resourceType']}/{resource['id']}"
+        name = str(next(self._names)).encode()
+        self.bodies[name] = deepcopy(resource)
+        head = self._next(key, name, accounts, updated)
+        known = facts(resource)
+        self.facts[key] = [*self.facts.get(key, []), known] if self.keep_stale else [known]
+        return head
+
+    def delete(self, key: str) -> Head:
+        return self._next(key, None, (), None)
+
+    def _next(self, key: str, body: bytes | None, accounts: tuple[str, ...], updated: str | None) -> Head:
+        base = self.current.get(key)
+        if base:
+            self.past[key, base.version] = base
+        self._second += 1
+        head = Head(key, base.version + 1 if base else 1, updated or self.now(), "PUT", body, accounts)
+        self.current[key] = head
+        return head
+
+    def touch(self, key: str) -> Head:
+        """A new version with the same content, as a change of accounts makes it."""
+        base = self.current[key]
+        return self._next(key, base.body, base.accounts, None)
+
+    def now(self) -> str:
+        """The moment of the last write: each is a second after the one before."""
+        return f"2026-01-01T{self._second // 3600:02d}:{self._second // 60 % 60:02d}:{self._second % 60:02d}.000Z"
+
+    # Reading
+
+    def read(self, key: str) -> Head | None:
+        self.reads.append("GetItem")
+        return self.current.get(key)
+
+    def read_many(self, keys: Iterable[str]) -> dict[str, Head]:
+        wanted = list(keys)
+        self.reads += ["BatchGetItem"] * -(-len(wanted) // 100)
+        return {key: self.current[key] for key in wanted if key in self.current}
+
+    def read_version(self, key: str, version: int) -> Head | None:
+        self.reads.append("GetItem")
+        head = self.current.get(key)
+        return head if head and head.version == version else self.past.get((key, version))
+
+    def decode(self, head: Head) -> dict[str, Any]:
+        assert head.body is not None
+        return self.bodies[head.body]
+
+    def pointing_at(
+        self, target: str, resource_type: str | None = None, after: str | None = None, limit: int = 1000
+    ) -> list[Pointer]:
+        self.reads.append("Query")
+        found = [
+            Pointer(key, frozenset().union(*(one.targets.get(target, frozenset()) for one in known)))
+            for key, known in sorted(self.facts.items())
+            if any(target in one.targets for one in known)
+        ]
+        return self._paged(found, resource_type, after, limit)
+
+    def in_account(
+        self, account: str, resource_type: str | None = None, after: str | None = None, limit: int = 1000
+    ) -> list[Pointer]:
+        self.reads.append("Query")
+        found = [
+            Pointer(key, frozenset({"_account"}))
+            for key, head in sorted(self.current.items())
+            if account in head.accounts
+        ]
+        return self._paged(found, resource_type, after, limit)
+
+    def _paged(self, found: list[Pointer], resource_type: str | None, after: str | None, limit: int) -> list[Pointer]:
+        wanted = [one for one in found if resource_type in (None, one.source.partition("/")[0])]
+        return [one for one in wanted if after is None or one.source > after][:limit]
+
+    def by_value(
+        self,
+        resource_type: str,
+        parameter: str,
+        value: str,
+        prefix: str | None = None,
+        first: str | None = None,
+        last: str | None = None,
+        after: str | None = None,
+        limit: int = 1000,
+    ) -> list[Found]:
+        self.reads.append("Query")
+        found = set()
+        for key, known in self.facts.items():
+            for entry in frozenset().union(*(one.values for one in known)):
+                if (key.partition("/")[0], entry.parameter, entry.value) != (resource_type, parameter, value):
+                    continue
+                place = f"{entry.sort}#{key.partition('/')[2]}"
+                inside = (first is None or entry.sort >= first) and (last is None or entry.sort <= last)
+                if inside and place.startswith(prefix or "") and (after is None or place > after):
+                    found.add(Found(key, entry.sort, place))
+        return sorted(found, key=lambda one: one.position)[:limit]
+
+    def by_time(
+        self,
+        resource_type: str,
+        since: str | None = None,
+        until: str | None = None,
+        after: str | None = None,
+        limit: int = 1000,
+        newest_first: bool = False,
+    ) -> list[Moment]:
+        self.reads.append("Query")
+        found = [
+            Moment(head.key, head.version, head.updated, f"{head.updated}#{head.id}#{head.version:010d}")
+            for head in [*self.current.values(), *self.past.values()]
+            if head.type == resource_type and (since or "") <= head.updated <= (until or "~")
+        ]
+        found.sort(key=lambda one: one.position, reverse=newest_first)
+        if after is not None:
+            found = [one for one in found if (one.position < after if newest_first else one.position > after)]
+        return found[:limit]
+
+
+def represent(head: Head, body: dict[str, Any]) -> dict[str, Any]:
+    return {**body, "meta": {**body.get("meta", {}), "versionId": str(head.version), "lastUpdated": head.updated}}
+
+
+def head_of(resource: dict[str, Any], **changes: Any) -> Head:
+    """A head for tests of matching alone: its body is never decoded from bytes."""
+    key = f"{resource['resourceType']}/{resource.get('id', '1')}"
+    return replace(Head(key, 1, "2026-01-01T00:00:00.000Z", "PUT", b""), **changes)

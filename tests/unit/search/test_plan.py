@@ -1,0 +1,155 @@
+import pytest
+
+from bulkhead import compartments
+from bulkhead.errors import NotSupported
+from bulkhead.search import drivers
+from bulkhead.search.drivers import Account, Branch, Created, Itself, Keys, Merged, Pointers, Updated, Values
+from bulkhead.search.parse import parse
+from bulkhead.search.plan import Plan, plan
+
+NOW = "2026-06-01T00:00:00.000Z"
+
+
+def planned(resource_type: str | None, *query: tuple[str, str]) -> Plan:
+    return plan(parse(list(query), resource_type), now=NOW)
+
+
+def test_ids_come_first() -> None:
+    found = planned("Patient", ("identifier", "s|v"), ("_id", "1,2"))
+    assert found.driver == Keys(("Patient/1", "Patient/2"))
+
+
+def test_an_identifier_leads_before_a_reference() -> None:
+    found = planned("Observation", ("subject", "Patient/1"), ("identifier", "s|V"))
+    assert found.driver == Values("Observation", (Branch("identifier", "v", prefix="s#"),), once=True)
+    assert found.filtered
+
+
+def test_a_reference_leads_before_a_code() -> None:
+    found = planned("Observation", ("code", "1234"), ("subject", "Patient/1,Patient/2"))
+    pointers = (Pointers(f"Patient/{number}", "Observation", frozenset({"subject"})) for number in (1, 2))
+    assert found.driver == Merged(tuple(pointers))
+
+
+def test_an_id_alone_is_looked_for_under_every_type_it_may_have() -> None:
+    driver = planned("Observation", ("subject", "1")).driver
+    assert isinstance(driver, Merged)
+    assert {stream.target for stream in driver.streams if isinstance(stream, Pointers)} == {
+        "Patient/1",
+        "Group/1",
+        "Device/1",
+        "Location/1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "branches"),
+    [
+        (("code", "1234"), [Branch("code", "1234")]),
+        (("code", "|A"), [Branch("code", "a", prefix="#")]),
+        (("code", "a,s|b"), [Branch("code", "a"), Branch("code", "b", prefix="s#")]),
+        (("combo-code", "a"), [Branch("code", "a"), Branch("component-code", "a")]),
+        (("code-value-quantity", "s|a$gt5"), [Branch("code", "a", prefix="s#")]),
+    ],
+)
+def test_codes(query: tuple[str, str], branches: list[Branch]) -> None:
+    driver = planned("Observation", query).driver
+    assert isinstance(driver, Values)
+    assert list(driver.branches) == branches
+
+
+@pytest.mark.parametrize("name", ["name", "family", "given", "name:exact", "phonetic"])
+def test_names_lead_by_their_first_letters(name: str) -> None:
+    assert planned("Patient", (name, "Ünal")).driver == Values("Patient", (Branch("name", "un", prefix="unal"),))
+
+
+def test_a_phone_number_leads_whatever_its_system() -> None:
+    assert planned("Patient", ("phone", "phone|555")).driver == Values("Patient", (Branch("telecom", "555"),))
+
+
+def test_dates_with_both_ends_lead_month_by_month() -> None:
+    driver = planned("Encounter", ("date", "ge2020-01-15"), ("date", "lt2020-03")).driver
+    last = "2020-03-01T00:00:00.000Z"
+    months = ["2020-01", "2020-02", "2020-03", "long"]
+    assert driver == Values("Encounter", tuple(Branch("date", month, last=last) for month in months))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        ("status", "final"),
+        ("code:not", "a"),
+        ("code:missing", "true"),
+        ("code", "s|"),
+        ("date", "ge2020"),
+        ("date", "ne2020-01-01"),
+        ("subject:missing", "false"),
+        ("subject", "http://there/Patient/1"),
+        ("subject:identifier", "a"),
+        ("value-quantity", "5"),
+    ],
+)
+def test_what_no_index_holds_is_found_by_time(query: tuple[str, str]) -> None:
+    found = planned("Observation", query)
+    assert found.driver == Created(("Observation",), NOW)
+    assert found.filtered
+
+
+@pytest.mark.parametrize("query", [("name", "a"), ("name:contains", "abc")])
+def test_names_too_short_or_inside_are_found_by_time(query: tuple[str, str]) -> None:
+    assert isinstance(planned("Patient", query).driver, Created)
+
+
+def test_last_updated_bounds_the_time() -> None:
+    driver = planned("Patient", ("_lastUpdated", "ge2026-02"), ("_lastUpdated", "lt2026-03")).driver
+    assert driver == Updated(("Patient",), "2026-02-01T00:00:00.000Z", "2026-03-01T00:00:00.000Z")
+
+
+def test_accounts_and_compartments_lead_over_several_types() -> None:
+    both = ("_type", "Observation,Patient")
+    assert planned(None, both, ("_account", "Organization/a")).driver == Merged((Account("Organization/a", None),))
+    driver = planned(None, both, ("_compartment", "Patient/1")).driver
+    assert driver == Merged((Pointers("Patient/1", None, None), Account("Patient/1", None), Itself("Patient/1")))
+
+
+def test_a_compartment_leads_its_own_search() -> None:
+    its = compartments.built_in()["Patient"]
+    query = parse([("code", "a")], "Observation", compartment="Patient/1")
+    found = plan(query, its)
+    assert found.driver == Merged((drivers.Compartment("Patient/1", its, ("Observation",)),))
+    assert found.membership is its
+
+
+@pytest.mark.parametrize(
+    ("query", "ordered"),
+    [
+        ([("_sort", "_lastUpdated")], True),
+        ([("_sort", "-_lastUpdated")], True),
+        ([("_sort", "_id")], False),
+        ([("subject", "Patient/1"), ("_sort", "_id")], True),
+        ([("subject", "Patient/1"), ("_sort", "-_id")], False),
+        ([("subject", "Patient/1"), ("_sort", "_lastUpdated")], False),
+        ([("code", "a"), ("_sort", "_id")], False),
+        ([("code", "a")], True),
+    ],
+)
+def test_an_order_that_the_driver_has_not_is_made_afterwards(query: list[tuple[str, str]], ordered: bool) -> None:
+    assert planned("Observation", *query).ordered is ordered
+
+
+@pytest.mark.parametrize(
+    ("resource_type", "query"),
+    [
+        ("Observation", ("subject.name", "a")),
+        ("Patient", ("_has:Observation:patient:code", "a")),
+        ("Patient", ("_sort", "birthdate")),
+        ("Patient", ("_summary", "text")),
+        ("Patient", ("_elements", "id")),
+        ("Patient", ("_include:iterate", "Patient:link")),
+        (None, ("_id", "1")),
+    ],
+)
+def test_what_is_not_answered_yet_is_refused_by_name(resource_type: str | None, query: tuple[str, str]) -> None:
+    with pytest.raises(NotSupported) as caught:
+        planned(resource_type, query)
+    assert caught.value.issues[0].expression == (query[0] if resource_type else "_type")

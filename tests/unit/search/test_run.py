@@ -1,0 +1,387 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulkhead import compartments
+from bulkhead.errors import BadRequest, TooCostly
+from bulkhead.search import run
+from bulkhead.search.candidate import Candidate, everything
+from bulkhead.search.parse import parse
+from bulkhead.search.run import Limits, find
+from tests.unit.search.memory import MemoryStore, represent
+from tests.unit.search.samples import LOINC, coding, observation, patient, quantity
+
+BASE = "http://here/fhir/R4"
+
+
+def search(store: MemoryStore, path: str, query: str = "", **more: Any) -> dict[str, Any]:
+    """The Bundle for `GET {path}?{query}`."""
+    pairs = parse_qsl(query, keep_blank_values=True)
+    *target, resource_type = path.split("/")
+    wanted = None if resource_type in ("*", "") else resource_type
+    if target:
+        its = compartments.checked(store, target[0], wanted)  # type: ignore[arg-type]
+        parsed = parse(pairs, wanted, compartment="/".join(target), compartment_types=its.parameters, base=BASE)
+    else:
+        parsed = parse(pairs, wanted, base=BASE)
+    return run.search(store, parsed, base=BASE, represent=represent, **more)  # type: ignore[arg-type]
+
+
+def link(bundle: dict[str, Any], relation: str) -> str | None:
+    return next((one["url"] for one in bundle["link"] if one["relation"] == relation), None)
+
+
+def keys(bundle: dict[str, Any], mode: str = "match") -> list[str]:
+    return [
+        f"{entry['resource']['resourceType']}/{entry['resource']['id']}"
+        for entry in bundle.get("entry", [])
+        if entry["search"]["mode"] == mode
+    ]
+
+
+def pages(
+    store: MemoryStore, path: str, query: str, between: Callable[[int], None] = lambda page: None, **more: Any
+) -> list[str]:
+    """Keys of all pages, following next links as a client does."""
+    found: list[str] = []
+    for page in range(1000):
+        bundle = search(store, path, query, **more)
+        found += keys(bundle)
+        following = link(bundle, "next")
+        if following is None:
+            return found
+        url = urlsplit(following)
+        path, query = url.path.removeprefix("/fhir/R4").removeprefix("/"), url.query
+        between(page)
+    raise AssertionError("paging does not end")
+
+
+def ward() -> MemoryStore:
+    store = MemoryStore()
+    store.put(patient("1", name=[{"family": "Smith"}], gender="female"))
+    store.put(patient("2", name=[{"family": "Smithson", "given": ["Smilla"]}], gender="male"))
+    for number in range(25):
+        store.put(
+            observation(
+                f"{number:02d}",
+                code="a" if number % 2 else "b",
+                subject=f"Patient/{number % 2 + 1}",
+                effectiveDateTime=f"2020-{number % 12 + 1:02d}-03",
+                valueQuantity=quantity(number),
+            )
+        )
+    return store
+
+
+def test_a_searchset() -> None:
+    bundle = search(ward(), "Patient", "name=smith&gender=female&nonsense=1")
+    assert bundle == {
+        "resourceType": "Bundle",
+        "type": "searchset",
+        "total": 1,
+        "link": [{"relation": "self", "url": f"{BASE}/Patient?name=smith&gender=female"}],
+        "entry": [
+            {
+                "fullUrl": f"{BASE}/Patient/1",
+                "resource": {
+                    **patient("1", name=[{"family": "Smith"}], gender="female"),
+                    "meta": {"versionId": "1", "lastUpdated": "2026-01-01T00:00:00.000Z"},
+                },
+                "search": {"mode": "match"},
+            }
+        ],
+    }
+
+
+def test_nothing_found_has_no_entry() -> None:
+    bundle = search(ward(), "Patient", "name=nobody")
+    assert bundle["total"] == 0
+    assert "entry" not in bundle
+
+
+def test_a_resource_with_several_entries_comes_once() -> None:
+    assert search(ward(), "Patient", "name=smi")["total"] == 2
+    assert sorted(pages(ward(), "Patient", "name=smi&_count=1")) == ["Patient/1", "Patient/2"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "_count=3",
+        "code=a,b&_count=4",
+        f"code={LOINC}|a&_count=5",
+        "subject=Patient/1,Patient/2&_count=7",
+        "patient=1&code=b&_count=3",
+        "date=ge2020-02&date=le2020-11&_count=2",
+        "_sort=-_lastUpdated&_count=4",
+        "subject=Patient/1&_sort=-_id&_count=4",
+        "subject=Patient/1&_sort=_lastUpdated&_count=4",
+        "value-quantity=gt5&_count=1",
+        "_id=01,03,05,99&_count=2",
+        "_compartment=Patient/1&_count=3",
+    ],
+)
+def test_paging_gives_everything_once(query: str) -> None:
+    store = ward()
+    whole = keys(search(store, "Observation", query.rpartition("_count=")[0] + "_count=1000"))
+    assert len(whole) > 2
+    assert pages(store, "Observation", query) == whole
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "_count=3",
+        "status=final&_count=3",
+        "code=a,b&_count=4",
+        "subject=Patient/1,Patient/2&_count=7",
+        "date=ge2020&date=le2020&_count=4",
+        "_sort=-_lastUpdated&_count=4",
+        "_sort=_lastUpdated&_count=4",
+        "_lastUpdated=ge2026&_count=2",
+    ],
+)
+def test_paging_neither_skips_nor_repeats_while_others_write(query: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ward()
+    monkeypatch.setattr("bulkhead.model.dates.now", store.now)
+
+    def write(page: int) -> None:
+        for number in range(25):
+            if (number + page) % 3 == 0:
+                store.touch(f"Observation/{number:02d}")
+        store.put(observation(f"{page:02d}-new", code="z", subject="Patient/9"))
+
+    found = [key for key in pages(store, "Observation", query, write) if not key.endswith("new")]
+    assert sorted(found) == sorted(f"Observation/{number:02d}" for number in range(25))
+
+
+def test_a_page_of_a_compartment_is_one_listing_and_one_batch() -> None:
+    store = MemoryStore()
+    store.put(patient("1"))
+    for number in range(300):
+        store.put(observation(f"{number:03d}"))
+    store.reads.clear()
+    bundle = search(store, "Patient/1/*", "_count=99")
+    assert store.reads == ["Query", "BatchGetItem"]
+    assert len(keys(bundle)) == 99
+    assert link(bundle, "next")
+
+
+def test_the_last_page_has_no_next_link() -> None:
+    bundle = search(ward(), "Observation", "_count=25")
+    assert link(bundle, "next") is None
+    filtered = search(ward(), "Observation", "value-quantity=lt3&_count=3")
+    assert link(filtered, "next") is None
+
+
+def test_a_page_that_read_too_much_goes_on_with_the_next() -> None:
+    store = ward()
+    limits = Limits(page=10)
+    query = "value-quantity=24&_count=2"
+    first = search(store, "Observation", query, limits=limits)
+    assert "total" not in first
+    assert pages(store, "Observation", query, limits=limits) == ["Observation/24"]
+
+
+def test_entries_listed_in_vain_count_as_reading_too() -> None:
+    store = MemoryStore()
+    store.put(observation("old"))
+    for _ in range(500):
+        store.touch("Observation/old")
+    store.put(observation("new"))
+    limits = Limits(page=12)
+    first = search(store, "Observation", "_count=2", limits=limits)
+    assert keys(first) == ["Observation/old"]
+    assert pages(store, "Observation", "_count=2", limits=limits) == ["Observation/old", "Observation/new"]
+
+
+def test_deleted_and_changed_resources_are_not_found_by_stale_entries() -> None:
+    store = MemoryStore(keep_stale=True)
+    store.put(observation("1", code="a"))
+    store.put(observation("1", code="b"))
+    store.put(observation("2", code="a"))
+    store.put(observation("3", code="a", subject="Patient/7"))
+    store.put(observation("3", code="a", subject="Patient/8"))
+    store.delete("Observation/2")
+    assert keys(search(store, "Observation", "code=a")) == ["Observation/3"]
+    assert keys(search(store, "Observation", "code=a,b")) == ["Observation/3", "Observation/1"]
+    assert keys(search(store, "Observation", "subject=Patient/7")) == []
+
+
+def test_a_total_is_exact_or_absent() -> None:
+    store = ward()
+    assert "total" not in search(store, "Observation", "_count=5")
+    assert search(store, "Observation", "_count=5&_total=accurate")["total"] == 25
+    assert search(store, "Observation", "_count=5&_total=estimate")["total"] == 25
+    assert "total" not in search(store, "Observation", "_count=50&_total=none")
+    with pytest.raises(TooCostly):
+        search(store, "Observation", "_count=5&_total=accurate", limits=Limits(counted=10))
+    assert "total" not in search(store, "Observation", "_count=5&_total=estimate", limits=Limits(counted=10))
+
+
+def test_a_counted_total_goes_along_with_the_pages() -> None:
+    store = ward()
+    following = link(search(store, "Observation", "_count=20&_total=accurate"), "next")
+    assert following
+    store.reads.clear()
+    bundle = search(store, "Observation", urlsplit(following).query)
+    assert bundle["total"] == 25
+    assert len(keys(bundle)) == 5
+
+
+@pytest.mark.parametrize("query", ["_summary=count", "_count=0", "_summary=count&_count=5"])
+def test_only_counting(query: str) -> None:
+    bundle = search(ward(), "Observation", f"code=a&{query}")
+    assert bundle["total"] == 12
+    assert "entry" not in bundle
+    with pytest.raises(TooCostly):
+        search(ward(), "Observation", f"code=a&{query}", limits=Limits(counted=5))
+
+
+def test_sorting_too_much_is_refused() -> None:
+    with pytest.raises(TooCostly):
+        search(ward(), "Observation", "code=a&_sort=_lastUpdated", limits=Limits(gathered=5))
+
+
+def test_a_cursor_of_another_search_is_refused() -> None:
+    store = ward()
+    following = link(search(store, "Observation", "_count=5"), "next")
+    assert following
+    with pytest.raises(BadRequest):
+        search(store, "Observation", urlsplit(following).query + "&code=a")
+
+
+def hidden(*keys: str) -> Callable[[Candidate], bool]:
+    return lambda candidate: candidate.key not in keys
+
+
+def test_the_fence_holds_wherever_a_resource_can_show() -> None:
+    store = ward()
+    store.put({"resourceType": "Encounter", "id": "e", "status": "finished", "subject": {"reference": "Patient/1"}})
+    fence = hidden("Patient/1", "Observation/00")
+    assert keys(search(store, "Patient", "name=smi", fence=fence)) == ["Patient/2"]
+    assert search(store, "Patient", "_summary=count", fence=fence)["total"] == 1
+    assert search(store, "Patient", "_total=accurate&_count=1", fence=fence)["total"] == 1
+    assert keys(search(store, "Patient", "_id=1", fence=fence)) == []
+    assert keys(search(store, "Encounter", "_include=Encounter:subject", fence=fence), "include") == []
+    brought = search(store, "Patient", "_id=2&_revinclude=Observation:subject", fence=hidden("Observation/01"))
+    assert "Observation/03" in keys(brought, "include")
+    assert "Observation/01" not in keys(brought, "include")
+    assert keys(search(store, "Patient/1/*", fence=fence)) == []
+    parsed = parse([("name", "smi")], "Patient")
+    assert [one.key for one in find(store, parsed, 2, fence)] == ["Patient/2"]  # type: ignore[arg-type]
+
+
+def test_finding_for_a_condition_stops_at_its_limit() -> None:
+    store = ward()
+    parsed = parse([("status", "final")], "Observation")
+    assert len(find(store, parsed, 2)) == 2  # type: ignore[arg-type]
+
+
+def test_includes_go_one_level_both_ways() -> None:
+    store = ward()
+    store.put({"resourceType": "Organization", "id": "o"})
+    store.put(patient("3", managingOrganization={"reference": "Organization/o"}))
+    store.put(observation("x", subject="Patient/3", performer=[{"reference": "Organization/o"}]))
+    found = search(store, "Patient", "_id=3&_include=Patient:organization&_revinclude=Observation:patient")
+    assert keys(found) == ["Patient/3"]
+    assert keys(found, "include") == ["Observation/x", "Organization/o"]
+    narrowed = search(store, "Observation", "_id=x&_include=Observation:performer:Practitioner")
+    assert keys(narrowed, "include") == []
+    every = search(store, "Observation", "_id=x&_include=*")
+    assert keys(every, "include") == ["Organization/o", "Patient/3"]
+
+
+def test_a_stale_revinclude_does_not_show() -> None:
+    store = MemoryStore(keep_stale=True)
+    store.put(patient("1"))
+    store.put(observation("1", subject="Patient/1"))
+    store.put(observation("1", subject="Patient/2"))
+    assert keys(search(store, "Patient", "_id=1&_revinclude=Observation:subject"), "include") == []
+
+
+def test_several_types_one_after_the_other() -> None:
+    store = ward()
+    found = pages(store, "", "_type=Observation,Patient&_count=10")
+    assert len(found) == 27
+    assert found[-2:] == ["Patient/1", "Patient/2"]
+
+
+def compartment_of(store: MemoryStore, code: str, target: str) -> list[str]:
+    """What a compartment holds by plain searches: the union over types and parameters."""
+    its = compartments.built_in()[code]
+    found: set[str] = set()
+    for resource_type, codes in its.parameters.items():
+        for parameter in codes:
+            query = f"_id={target}" if parameter == compartments.ITSELF else f"{parameter}={code}/{target}"
+            found |= set(keys(search(store, resource_type, f"{query}&_count=1000")))
+    return sorted(found)
+
+
+def references() -> Iterable[str]:
+    return [f"{name}/{number}" for name in ("Patient", "Practitioner", "Encounter", "RelatedPerson") for number in "12"]
+
+
+@st.composite
+def clinics(draw: st.DrawFn) -> list[dict[str, Any]]:
+    resources = [{"resourceType": key.split("/")[0], "id": key.split("/")[1]} for key in references()]
+    reference = st.builds(lambda key: {"reference": key}, st.sampled_from(list(references())))
+    for number in range(draw(st.integers(0, 8))):
+        kind = draw(st.sampled_from(["Observation", "Communication", "Encounter", "Patient"]))
+        resource: dict[str, Any] = {"resourceType": kind, "id": f"x{number}"}
+        if kind == "Observation":
+            resource |= {"subject": draw(reference), "performer": draw(st.lists(reference, max_size=3))}
+        elif kind == "Communication":
+            resource |= {"subject": draw(reference), "sender": draw(reference), "recipient": [draw(reference)]}
+        elif kind == "Encounter":
+            resource |= {"subject": draw(reference), "partOf": draw(reference)}
+        else:
+            resource |= {"link": [{"other": draw(reference), "type": "seealso"}]}
+        resources.append(resource)
+    return resources
+
+
+@settings(max_examples=30, deadline=None)
+@given(clinics(), st.integers(1, 5))
+def test_a_compartment_is_the_union_of_plain_searches(resources: list[dict[str, Any]], count: int) -> None:
+    store = MemoryStore()
+    for resource in resources:
+        store.put(resource)
+    for code in ("Patient", "Encounter", "Practitioner", "RelatedPerson"):
+        found = pages(store, f"{code}/1/*", f"_count={count}")
+        assert found == compartment_of(store, code, "1")
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.sets(st.sampled_from("abc"), min_size=1), st.sampled_from(["s", "t", None])), max_size=12),
+    st.lists(st.sampled_from(["a", "b", "s|b", "|c", "t|a"]), min_size=1, max_size=3, unique=True),
+    st.integers(1, 4),
+)
+def test_alternatives_page_through_each_match_once(
+    codes: list[tuple[set[str], str | None]], wanted: list[str], count: int
+) -> None:
+    store = MemoryStore()
+    for number, (some, system) in enumerate(codes):
+        code = {"coding": [coding(system, one) for one in sorted(some)]}
+        store.put({"resourceType": "Observation", "id": str(number), "code": code})
+    found = pages(store, "Observation", f"code={','.join(wanted)}&_count={count}")
+    parsed = parse([("code", ",".join(wanted))], "Observation")
+    naive = {
+        head.key
+        for head in store.current.values()
+        if run.matching.matches(Candidate(head, store.decode), parsed.clauses[0])
+    }
+    assert len(found) == len(set(found))
+    assert set(found) == naive
+
+
+def test_everything_may_be_seen_by_default() -> None:
+    head = MemoryStore().put(patient("1"))
+    assert everything(Candidate(head, lambda _: {}))
