@@ -39,8 +39,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """How some keys stand: how many are members and stand as asked; `wrong` members; `unsettled` ones, which an entry calls members
-    and their heads do not; `broken` ones, whose body cannot be read."""
+    """How some keys stand: how many members stand as asked, and which do not (`wrong`).
+
+    `unsettled` are members by the index and not by their heads; of `broken` ones the body cannot be read.
+    """
 
     standing: int = 0
     wrong: tuple[str, ...] = ()
@@ -156,8 +158,14 @@ def propagate(store: Store, target: str, keys: Sequence[str], changed_at: float 
 
 
 def _apply_all(workers: ThreadPoolExecutor, store: Store, target: str, keys: Sequence[str]) -> list[Applied]:
-    batches = chunks(keys, store.settings.propagation_batch)
-    return list(workers.map(lambda batch: apply(store, target, batch), batches))
+    def apply_batch(batch: Sequence[str]) -> Applied:
+        try:
+            return apply(store, target, batch)
+        except Unavailable:
+            # Too many writers on the same members. If it is the table, the survey that follows fails as well.
+            return Applied(0, 0, tuple(batch))
+
+    return list(workers.map(apply_batch, chunks(keys, store.settings.propagation_batch)))
 
 
 def left_issues(names: Sequence[str], number: int) -> list[Issue]:

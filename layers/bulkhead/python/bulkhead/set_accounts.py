@@ -169,11 +169,12 @@ def _run_in_background(
     if earlier and earlier.state != STARTING:
         return job.id
     target = _checked(store, key, request, expected)
-    items.create(store.table, job)
+    created = items.create(store.table, job)
     try:
         background.start(job.id)
     except Exception as error:
-        items.remove(store.table, job.id)
+        if created:
+            items.remove(store.table, job.id)
         raise Unavailable("the run could not be started, nothing was changed; send the request again") from error
     try:
         _set(store, target, request, expected)

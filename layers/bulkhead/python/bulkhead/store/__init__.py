@@ -117,9 +117,13 @@ class Store:
             item = self.table.get((pk, keys.HEAD))
         return item["owner"]["S"] if item else None
 
-    def sweep(self, everything: bool = False) -> int:
+    def abort_open(self) -> list[str]:
+        """Abort all open transactions, for a process that knows itself the only one: see `sweeper.abort`."""
+        return sweeper.abort(self.table, everything=True)
+
+    def sweep(self) -> int:
         """Finish what dead processes left behind: see `sweeper.sweep`."""
-        return sweeper.sweep(self.table, everything)
+        return sweeper.sweep(self.table)
 
     # The index: hints, to be checked against the heads
 

@@ -6,18 +6,25 @@ from bulkhead.store import large, transactions
 from bulkhead.store.table import Table
 
 
-def sweep(table: Table, everything: bool = False) -> int:
-    """Abort the transactions that outlived their lease, and finish all that are decided. Returns how many were finished.
+def abort(table: Table, everything: bool = False) -> list[str]:
+    """Abort the open transactions that outlived their lease; returns all that are decided and wait to be finished.
 
     `everything` aborts all that are not decided: for a process that knows itself the only one (the local server, as it starts).
     """
-    finished = 0
+    decided = []
     for transaction in transactions.open_transactions(table):
         state, expired = transactions.state_now(table, transaction)
         if state == transactions.PENDING and (expired or everything):
             transactions.decide(table, transaction, transactions.ABORTED)
             state, _ = transactions.state_now(table, transaction)
         if state != transactions.PENDING:
-            large.finish(table, transaction)
-            finished += 1
-    return finished
+            decided.append(transaction)
+    return decided
+
+
+def sweep(table: Table) -> int:
+    """Abort what outlived its lease, and finish all that is decided. Returns how many transactions were finished."""
+    decided = abort(table)
+    for transaction in decided:
+        large.finish(table, transaction)
+    return len(decided)

@@ -1,0 +1,151 @@
+"""AWS on this machine: DynamoDB (dynoxide), S3 and Step Functions, behind the standard `AWS_ENDPOINT_URL*` variables."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from infra.local import dynamodb, lambdas, s3
+from infra.local.server import Listener
+from infra.local.states import ExecutionFailed
+from infra.local.step_functions import StepFunctions
+from infra.local.wsgi import Answer, Environ
+
+NAME = "bulkhead"
+REGION = "us-east-1"
+STATE_MACHINE = f"arn:aws:states:{REGION}:000000000000:stateMachine:{NAME}-propagation"
+DEFINITION = Path(__file__).resolve().parents[1] / "propagation.asl.json"
+THREADS = 8
+PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
+log = logging.getLogger("bulkhead.local")
+
+
+class Aws:
+    """The running emulation. Making it starts everything and points this process's boto3 at it."""
+
+    def __init__(self, data: Path | None, auth: bool) -> None:
+        """`data` is the folder that keeps table, objects and executions; None keeps nothing."""
+        self._database = _start_dynamodb(data)
+        self.objects = s3.Objects(_file(data, "s3.sqlite"))
+        machines = {STATE_MACHINE: definition(DEFINITION)} if DEFINITION.exists() else {}
+        self.step_functions = StepFunctions(
+            machines, lambdas.invoke, self._get_object, _file(data, "executions.sqlite")
+        )
+        self._listener = Listener("127.0.0.1", 0, self._answer, THREADS)
+        self._listener.serve()
+        os.environ.update(_environment(f"http://127.0.0.1:{self._listener.port}", self._database, auth))
+        for foreign in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+            os.environ.pop(foreign, None)
+
+    def prepare(self) -> None:
+        """Makes the table where it is absent; where it is there, finishes what a killed process left behind."""
+        from bulkhead.store import connect, keys
+
+        store = connect()
+        client = store.table.client
+        try:
+            client.create_table(**keys.table_definition(NAME))
+        except client.exceptions.ResourceInUseException:
+            # Another DynamoDB may have other users, whose open transactions are not for us to abort.
+            if self._database:
+                store.abort_open()
+            threading.Thread(target=store.sweep, name="sweeper", daemon=True).start()
+        self.step_functions.resume()
+
+    def stop(self) -> None:
+        """Ends the database first: what is still running must not write any more."""
+        if self._database:
+            self._database.stop()
+        self._listener.stop()
+
+    def _answer(self, environ: Environ) -> Answer:
+        if environ.get("HTTP_X_AMZ_TARGET", "").startswith("AWSStepFunctions."):
+            return self.step_functions.answer(environ)
+        return s3.answer(environ, self.objects)
+
+    def _get_object(self, bucket: str, key: str) -> bytes:
+        body = self.objects.body(bucket, key)
+        if body is None:
+            raise ExecutionFailed("States.ItemReaderFailed", f"no object {key}")
+        return body
+
+
+def definition(path: Path) -> Mapping[str, Any]:
+    """A state machine's definition with its placeholders filled in: `${PropagationFunctionArn}` and `${Bucket}`.
+
+    KeyError for any other placeholder.
+    """
+    values = {"PropagationFunctionArn": lambdas.arn("propagation"), "Bucket": NAME}
+    filled: Mapping[str, Any] = json.loads(PLACEHOLDER.sub(lambda found: values[found[1]], path.read_text()))
+    return filled
+
+
+def _file(data: Path | None, name: str) -> str | None:
+    return str(data / name) if data else None
+
+
+def _environment(endpoint: str, database: dynamodb.Process | None, auth: bool) -> dict[str, str]:
+    """The settings that the functions have on AWS, and boto3's: dummy keys, nothing of the user's own configuration."""
+    made = {
+        "TABLE": NAME,
+        "BUCKET": NAME,
+        "STATE_MACHINE": STATE_MACHINE,
+        "AUTH": "on" if auth else "off",
+        # One SQLite commit for 100 items instead of one for each: three times as fast on a disk.
+        "BULK_WRITES": os.environ.get("BULK_WRITES", "transact"),
+        # The front door logs each request already.
+        "LOG_LEVEL": os.environ.get("LOG_LEVEL", "WARNING"),
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+        # All other services, too: what is not emulated fails here and reaches nobody's account.
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ENDPOINT_URL_S3": endpoint,
+        "AWS_ENDPOINT_URL_SFN": endpoint,
+    }
+    if database:
+        made["AWS_ENDPOINT_URL_DYNAMODB"] = database.endpoint
+    elif "AWS_ENDPOINT_URL_DYNAMODB" not in os.environ:
+        made["AWS_ENDPOINT_URL_DYNAMODB"] = f"https://dynamodb.{REGION}.amazonaws.com"  # where moto listens
+    return made
+
+
+def _start_dynamodb(data: Path | None) -> dynamodb.Process | None:
+    """dynoxide; None when another DynamoDB is named by AWS_ENDPOINT_URL_DYNAMODB, or moto has to stand in."""
+    if "AWS_ENDPOINT_URL_DYNAMODB" in os.environ:
+        return None
+    try:
+        return dynamodb.start(_file(data, "dynamodb.sqlite"))
+    except dynamodb.BinaryMissing as missing:
+        log.warning(
+            "%s. Falling back to moto: slow, forgets everything on exit, and transactions are NOT atomic", missing
+        )
+        use_moto()
+        return None
+
+
+def use_moto() -> None:
+    """Answers DynamoDB calls of this process by moto, one at a time, because it loses updates when they overlap."""
+    from moto import mock_aws
+    from moto.core.botocore_stubber import BotocoreStubber
+
+    lock = threading.RLock()
+    unguarded = BotocoreStubber.__call__
+
+    def guarded(self: Any, *arguments: Any, **named: Any) -> Any:
+        with lock:
+            return unguarded(self, *arguments, **named)
+
+    BotocoreStubber.__call__ = guarded
+    mock_aws().start()
