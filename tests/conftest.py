@@ -42,7 +42,9 @@ def s3() -> Iterator[Any]:
 
 
 def dynamodb_client(endpoint: str) -> Any:
-    config = Config(parameter_validation=False, max_pool_connections=20, retries={"mode": "standard", "max_attempts": 3})
+    config = Config(
+        parameter_validation=False, max_pool_connections=20, retries={"mode": "standard", "max_attempts": 3}
+    )
     return boto3.client("dynamodb", endpoint_url=endpoint, config=config)
 
 

@@ -1,0 +1,34 @@
+"""`POST {Type}/{id}/$set-accounts`."""
+
+from __future__ import annotations
+
+from bulkhead import access, jobs, resources, set_accounts
+from bulkhead.errors import Issue
+from bulkhead.model import outcome
+from bulkhead.set_accounts import Background
+from functions import executions
+from functions.http import Answer, Request, lambda_handler
+
+_RETRY_AFTER = "1"
+
+
+def set_accounts_of(request: Request) -> Answer:
+    """200 with the number of resources that stand as asked; 202 with a job under `Prefer: respond-async` with propagate."""
+    # Before the body is looked at: who has no right learns nothing else.
+    access.require(request.caller, access.SET_ACCOUNTS)
+    key = resources.key_of(request.parameters["type"], request.parameters["id"])
+    store = request.store
+    asked = set_accounts.parse(request.resource(), store.settings.account_limit)
+    background = None
+    if request.prefer.respond_async:
+        background = Background(executions.start, request.headers.get("idempotency-key"))
+    done = set_accounts.run(store, request.caller, key, asked, request.headers.get("if-match"), background)
+    if isinstance(done, int):
+        return Answer(200, jobs.resources_updated(done))
+    accepted = Issue("informational", f"accepted as job {done}; Content-Location tells of it", severity="information")
+    location = {"content-location": f"{request.base}/job/{done}/status", "retry-after": _RETRY_AFTER}
+    return Answer(202, outcome.outcome([accepted]), location)
+
+
+OPERATIONS = {"set-accounts": set_accounts_of}
+handler = lambda_handler(OPERATIONS)

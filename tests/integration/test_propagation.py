@@ -1,0 +1,437 @@
+"""Propagation by the state machine of the repository, and many writers at once, on DynamoDB."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from bulkhead import jobs, propagation, propagation_steps, resources
+from bulkhead.access import EVERYBODY
+from bulkhead.errors import BulkheadError, Unavailable
+from bulkhead.model import json
+from bulkhead.propagation import Applied
+from bulkhead.store import Store
+from bulkhead.store import jobs as items
+from bulkhead.store.jobs import CANCELLED, DONE, FAILED
+from tests.integration.scene import PATIENT, A, B, C, Machine, Scene
+
+SUBJECT = EVERYBODY.subject
+
+
+@pytest.fixture
+def scene(store: Store) -> Scene:
+    return Scene(store)
+
+
+@pytest.fixture
+def machine(scene: Scene) -> Machine:
+    return Machine(scene.store)
+
+
+def run(scene: Scene, machine: Machine, *accounts: str, key: str = PATIENT) -> str:
+    """A job, from the request to its end."""
+    job: str = scene.set(key, *accounts, propagate=True, background=machine.background())
+    machine.join(job)
+    return job
+
+
+def found(scene: Scene, job: str) -> items.Job:
+    known = items.read(scene.store.table, job)
+    assert known is not None
+    return known
+
+
+class TestJob:
+    def test_does_what_a_synchronous_request_does(self, scene: Scene, machine: Machine) -> None:
+        keys = scene.observations(230)
+        job = run(scene, machine, A, B)
+        assert (found(scene, job).state, found(scene, job).updated) == (DONE, 231)
+        assert scene.accounts_of([PATIENT, *keys]) == {(A, B)}
+        assert set(scene.versions(keys)) == {2}
+        assert machine.state(job) == "SUCCEEDED"
+
+    def test_a_second_one_makes_no_versions_and_no_manifest(self, scene: Scene, machine: Machine) -> None:
+        keys = scene.observations(120)
+        run(scene, machine, A)
+        job = run(scene, machine, A)
+        assert found(scene, job).updated == 121
+        assert set(scene.versions([PATIENT, *keys])) == {2}
+        listed = scene.store.s3.list_objects_v2(Bucket=scene.store.settings.bucket, Prefix=f"manifests/{job}/")
+        assert listed["KeyCount"] == 0
+
+    def test_taking_an_account_away_leaves_nothing_behind(self, scene: Scene, machine: Machine) -> None:
+        keys = scene.observations(30)
+        run(scene, machine, A)
+        assert len(scene.store.in_account(A)) == 31
+        assert found(scene, run(scene, machine)).updated == 31
+        assert scene.accounts_of([PATIENT, *keys]) == {()}
+        assert scene.store.in_account(A) == []
+
+    def test_repairs_what_damage_left_behind(self, scene: Scene, machine: Machine) -> None:
+        keys = scene.observations(50)
+        run(scene, machine, A)
+        for key in keys[::7]:
+            scene.adjust(key, inherited=None)
+        scene.adjust(keys[1], inherited={"M": {PATIENT: {"L": [{"S": C}]}}})
+        assert found(scene, run(scene, machine, A)).updated == 51
+        assert scene.accounts_of(keys) == {(A,)}
+
+    def test_an_empty_compartment_is_one_resource(self, scene: Scene, machine: Machine) -> None:
+        assert found(scene, run(scene, machine, A)).updated == 1
+
+    def test_the_target_stands_as_asked_at_once(self, scene: Scene, machine: Machine) -> None:
+        started: list[str] = []
+        scene.set(PATIENT, A, propagate=True, background=set_accounts_background(started.append))
+        assert len(started) == 1
+        assert scene.accounts(PATIENT) == (A,)
+
+    def test_passes_over_several_manifests(
+        self, scene: Scene, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(propagation, "PAGE", 40)
+        monkeypatch.setattr(propagation_steps, "PAGE", 40)
+        monkeypatch.setattr(propagation_steps, "MANIFEST_MEMBERS", 80)
+        keys = scene.observations(230)
+        job = run(scene, machine, A)
+        assert (found(scene, job).total, found(scene, job).updated) == (230, 231)
+        assert scene.accounts_of(keys) == {(A,)}
+        objects = scene.store.s3.list_objects_v2(Bucket=scene.store.settings.bucket, Prefix=f"manifests/{job}/")
+        assert objects["KeyCount"] == 3
+
+    def test_waits_for_the_indexes_before_it_verifies(self, new_store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        scene = Scene(new_store(propagation_settle=7))
+        scene.observations(3)
+        job = items.Job("j", SUBJECT, PATIENT, (A,), 0, 2**33, begun=1)
+        items.create(scene.store.table, job)
+        items.change(scene.store.table, "j", ["starting"], state="running", begun=1)
+        scene.store.set_propagate(scene.head(PATIENT), True)
+        first = propagation_steps.plan(scene.store, {"job": "j"})
+        assert (first["batches"], first["next"], first["settle"]) == (0, "settle", 7)
+        second = propagation_steps.plan(scene.store, first)
+        assert (second["next"], second["standing"]) == ("finish", 3)
+
+
+def set_accounts_background(start: Callable[[str], None]) -> Any:
+    from bulkhead.set_accounts import Background
+
+    return Background(start)
+
+
+class TestStart:
+    def test_nothing_is_changed_where_no_run_can_be_started(self, scene: Scene) -> None:
+        started: list[str] = []
+
+        def refuse(job: str) -> None:
+            started.append(job)
+            raise ConnectionError
+
+        with pytest.raises(Unavailable):
+            scene.set(PATIENT, A, propagate=True, background=set_accounts_background(refuse))
+        assert scene.head(PATIENT).version == 1
+        assert items.read(scene.store.table, started[0]) is None
+
+    @pytest.mark.parametrize("caught", ["Organization/unknown", "Patient/unknown"])
+    def test_checks_come_before_the_job(self, scene: Scene, caught: str) -> None:
+        def start(job: str) -> None:
+            raise AssertionError
+
+        target = caught if caught.startswith("Patient") else PATIENT
+        account = caught if caught.startswith("Organization") else A
+        with pytest.raises(BulkheadError):
+            scene.set(target, account, propagate=True, background=set_accounts_background(start))
+        assert scene.accounts(PATIENT) == ()
+
+    def test_the_planner_waits_for_the_target(self, scene: Scene) -> None:
+        scene.observations(2)
+        began: list[Any] = []
+
+        def start(job: str) -> None:
+            planner = threading.Thread(target=lambda: began.append(propagation_steps.plan(scene.store, {"job": job})))
+            planner.start()
+            threads.append(planner)
+
+        threads: list[threading.Thread] = []
+        scene.set(PATIENT, A, propagate=True, background=set_accounts_background(start))
+        threads[0].join(10)
+        assert began[0]["batches"] == 1
+
+    @pytest.mark.parametrize(("changed", "state"), [(True, DONE), (False, FAILED)])
+    def test_a_request_that_died_is_finished_or_failed(
+        self, scene: Scene, machine: Machine, changed: bool, state: str
+    ) -> None:
+        keys = scene.observations(3)
+        items.create(scene.store.table, items.Job("j", SUBJECT, PATIENT, (A,), 0, 2**33))
+        if changed:
+            scene.set(PATIENT, A)
+            scene.store.set_propagate(scene.head(PATIENT), True)
+        machine.start("j")
+        machine.join("j")
+        assert found(scene, "j").state == state
+        assert scene.accounts_of(keys) == {(A,) if changed else ()}
+
+    def test_the_same_key_is_the_same_job(self, scene: Scene, machine: Machine) -> None:
+        scene.observations(3)
+        first = scene.set(PATIENT, A, propagate=True, background=machine.background("once"))
+        machine.join(first)
+        again = scene.set(PATIENT, A, propagate=True, background=machine.background("once"), if_match='W/"1"')
+        other = scene.set(PATIENT, A, propagate=True, background=machine.background("twice"))
+        assert first == again != other
+        assert scene.head(PATIENT).version == 2
+
+    def test_a_key_is_good_for_one_request(self, scene: Scene, machine: Machine) -> None:
+        scene.set(PATIENT, A, propagate=True, background=machine.background("once"))
+        with pytest.raises(BulkheadError) as caught:
+            scene.set(PATIENT, B, propagate=True, background=machine.background("once"))
+        assert caught.value.status == 422
+        assert scene.accounts(PATIENT) == (A,)
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, before: Callable[[int], None]) -> list[int]:
+    """Call `before(n)` before the n-th batch that a worker applies; the calls so far are returned."""
+    apply, calls, lock = propagation_steps.apply, [0], threading.Lock()
+
+    def interrupted(*arguments: Any) -> Applied:
+        with lock:
+            calls[0] += 1
+            number = calls[0]
+        before(number)
+        return apply(*arguments)
+
+    monkeypatch.setattr(propagation_steps, "apply", interrupted)
+    return calls
+
+
+class TestTrouble:
+    def test_a_worker_that_dies_is_retried(
+        self, scene: Scene, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def die(number: int) -> None:
+            if number in (1, 3):
+                raise RuntimeError
+
+        calls = interrupt(monkeypatch, die)
+        keys = scene.observations(330)
+        job = run(scene, machine, A)
+        assert (found(scene, job).state, found(scene, job).updated) == (DONE, 331)
+        assert scene.accounts_of(keys) == {(A,)}
+        assert calls[0] == 6
+
+    def test_a_batch_that_always_dies_is_left_to_the_next_pass(
+        self, scene: Scene, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def die(number: int) -> None:
+            if number <= 4:
+                raise RuntimeError
+
+        interrupt(monkeypatch, die)
+        keys = scene.observations(80)
+        assert found(scene, run(scene, machine, A)).updated == 81
+        assert scene.accounts_of(keys) == {(A,)}
+
+    def test_members_that_resist_are_named_and_stop_none_of_the_others(self, scene: Scene, machine: Machine) -> None:
+        keys = scene.observations(150)
+        broken = [keys[3], keys[101]]
+        for key in broken:
+            scene.adjust(key, body={"B": b"z damaged"})
+        job = run(scene, machine, A)
+        known = found(scene, job)
+        assert (known.state, known.status) == (FAILED, 503)
+        outcome = json.loads(known.error)
+        assert [issue["expression"][0] for issue in outcome["issue"][1:]] == broken
+        assert "2 members" in outcome["issue"][0]["diagnostics"]
+        assert scene.accounts_of([key for key in keys if key not in broken]) == {(A,)}
+        assert scene.versions([keys[0]]) == [2]
+
+    def test_a_batch_that_is_delivered_twice_counts_once(
+        self, scene: Scene, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        work = machine.steps["work"]
+
+        def twice(store: Store, item: dict[str, Any]) -> dict[str, Any]:
+            work(store, item)
+            assert progress(scene, item["job"]) <= 151
+            return work(store, item)
+
+        machine.steps["work"] = twice
+        keys = scene.observations(150)
+        job = run(scene, machine, A)
+        assert found(scene, job).updated == 151
+        assert set(scene.versions(keys)) == {2}
+
+    def test_a_machine_that_breaks_off_fails_the_job(
+        self, scene: Scene, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(store: Store, state: dict[str, Any]) -> dict[str, Any]:
+            raise RuntimeError("with a patient's name")
+
+        machine.steps["plan"] = broken
+        job = run(scene, machine, A)
+        known = found(scene, job)
+        assert known.state == FAILED
+        assert "RuntimeError" in known.error
+        assert "name" not in known.error
+        assert machine.state(job) == "FAILED"
+
+    def test_a_resource_created_during_the_run_is_not_left_behind(
+        self, scene: Scene, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its writer read the patient before the run changed it, and commits when the workers are done."""
+        resource = {"resourceType": "Observation", "id": "late", "subject": {"reference": PATIENT}}
+        write = resources.prepare_create(scene.store, resource, EVERYBODY, "Observation/late", True)
+        asked, answered = threading.Event(), threading.Event()
+
+        def read_early(writes: Any) -> None:
+            resources.inherit(scene.store)(writes)
+            asked.set()
+            answered.wait(20)
+
+        scene.observations(5)
+        with ThreadPoolExecutor(1) as writer:
+            late = writer.submit(scene.store.commit, [write], (), read_early)
+            asked.wait(20)
+            second_look = propagation_steps.second_look
+
+            def once_committed(*arguments: Any) -> Any:
+                answered.set()
+                late.result()
+                return second_look(*arguments)
+
+            monkeypatch.setattr(propagation_steps, "second_look", once_committed)
+            job = run(scene, machine, A)
+        assert scene.accounts("Observation/late") == (A,)
+        assert found(scene, job).updated == 7
+
+    def test_what_a_dead_transaction_holds_is_released(self, new_store: Any, machine: Machine) -> None:
+        scene = Scene(new_store(transaction_lease=-1))
+        keys = scene.observations(3)
+        holder = pending(scene, keys[0])
+        assert scene.set(PATIENT, A, propagate=True) == 4
+        assert scene.accounts_of(keys) == {(A,)}
+        assert holder not in str(scene.store.table.get((keys[0], "#")))
+
+
+def pending(scene: Scene, key: str) -> str:
+    """A large transaction that marked `key` and went no further."""
+    from bulkhead.store import transactions
+
+    table = scene.store.table
+    transaction = transactions.begin(table, [key], scene.store.settings.transaction_lease)
+    values = {":txn": {"S": transaction}}
+    table.write([table.update_action((key, "#"), "SET #txn = :txn", values)])
+    return transaction
+
+
+def progress(scene: Scene, job: str) -> int:
+    text = jobs.status(scene.store, SUBJECT, job, lambda name: True).progress
+    return int(text.partition(" ")[0]) if text else 0
+
+
+class TestProgressAndCancel:
+    def test_progress_counts_members(self, scene: Scene, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: list[str] = []
+        job_ids: list[str] = []
+        work = machine.steps["work"]
+        lock = threading.Lock()
+
+        def observed(store: Store, item: dict[str, Any]) -> dict[str, Any]:
+            with lock:
+                seen.append(jobs.status(store, SUBJECT, item["job"], machine.is_running).progress)
+                job_ids.append(item["job"])
+                return work(store, item)
+
+        machine.steps["work"] = observed
+        scene.observations(330)
+        run(scene, machine, A)
+        assert seen == [f"{done} of 331 resources" for done in (1, 101, 201, 301)]
+
+    def test_cancelling_stops_within_a_batch(
+        self, scene: Scene, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(propagation_steps, "_ITEMS_IN_PARALLEL", 1)
+        begun, cancelled = threading.Event(), threading.Event()
+
+        def hold(number: int) -> None:
+            if number == 2:
+                begun.set()
+                cancelled.wait(20)
+
+        calls = interrupt(monkeypatch, hold)
+        keys = scene.observations(500)
+        job = scene.set(PATIENT, A, propagate=True, background=machine.background())
+        begun.wait(20)
+        jobs.cancel(scene.store, SUBJECT, job, machine.stop)
+        cancelled.set()
+        machine.join(job)
+        assert calls[0] == 2
+        bundle = jobs.status(scene.store, SUBJECT, job, machine.is_running).bundle
+        assert bundle is not None
+        (entry,) = bundle["entry"]
+        assert entry["response"]["status"].startswith("409")
+        assert "cancelled: 201 of 501 resources" in entry["response"]["outcome"]["issue"][0]["diagnostics"]
+        assert entry["resource"]["parameter"][0]["valueInteger"] == 201
+        assert sum(head.accounts == (A,) for head in scene.store.read_many(keys).values()) == 200
+        assert found(scene, run(scene, machine, A)).updated == 501
+        assert scene.accounts_of(keys) == {(A,)}
+        assert set(scene.versions(keys)) == {2}
+
+    def test_cancelling_a_finished_job_changes_nothing(self, scene: Scene, machine: Machine) -> None:
+        job = run(scene, machine, A)
+        jobs.cancel(scene.store, SUBJECT, job, machine.stop)
+        assert found(scene, job).state == DONE
+
+    def test_a_planner_that_meets_a_cancelled_job_ends_it(self, scene: Scene, machine: Machine) -> None:
+        scene.observations(3)
+        items.create(scene.store.table, items.Job("j", SUBJECT, PATIENT, (A,), 0, 2**33, state=CANCELLED))
+        machine.start("j")
+        machine.join("j")
+        assert machine.state("j") == "SUCCEEDED"
+        assert found(scene, "j").state == CANCELLED
+
+
+class TestAtOnce:
+    @pytest.mark.parametrize("runs", [2, 8])
+    def test_runs_at_once_end_in_the_state_committed_last(self, scene: Scene, runs: int) -> None:
+        keys = scene.observations(150)
+        wanted = [(A,), (B,), (C,), (A, B), (B, C), (C, A), (), (A, B, C)][:runs]
+        with ThreadPoolExecutor(runs) as callers:
+            counts = list(callers.map(lambda accounts: scene.set(PATIENT, *accounts, propagate=True), wanted))
+        assert counts == [151] * runs
+        last = scene.accounts(PATIENT)
+        assert last in wanted
+        assert scene.accounts_of(keys) == {last}
+        members = [pointer.source for pointer in scene.store.in_account(A)]
+        assert members == (sorted([*keys, PATIENT]) if A in last else [])
+
+    def test_clinical_updates_are_never_lost_nor_undone(self, scene: Scene) -> None:
+        keys = scene.observations(120)
+        written: dict[str, int] = {}
+        over = threading.Event()
+
+        def clinician(share: list[str]) -> None:
+            for n in range(10_000):
+                key = share[n % len(share)]
+                scene.observation(key.partition("/")[2], valueInteger=n)
+                written[key] = n
+                if over.is_set():
+                    return
+
+        with ThreadPoolExecutor(3) as people:
+            busy = [people.submit(clinician, keys[share::60][:4]) for share in range(2)]
+            for accounts in ((A,), (B,), (A, C)):
+                assert scene.set(PATIENT, *accounts, propagate=True) == 121
+            over.set()
+            for each in busy:
+                each.result()
+        heads = scene.store.read_many(keys)
+        assert {key: scene.store.decode(heads[key])["valueInteger"] for key in written} == written
+        assert {head.accounts for head in heads.values()} == {(A, C)}
+
+
+@pytest.fixture(autouse=True)
+def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Second looks that find nobody are short here."""
+    monkeypatch.setattr(propagation, "_SECOND_LOOKS", (0.01, 0.02))

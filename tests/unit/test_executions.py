@@ -1,0 +1,82 @@
+"""How jobs are started, watched and stopped: what is asked of Step Functions, and what is made of its answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from bulkhead.settings import Settings
+from functions import executions
+
+MACHINE = "arn:aws:states:us-east-1:000000000000:stateMachine:propagation"
+EXECUTION = "arn:aws:states:us-east-1:000000000000:execution:propagation:j"
+
+
+@pytest.fixture
+def step_functions(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
+    client: Any = boto3.client("stepfunctions", region_name="us-east-1")
+    monkeypatch.setattr(executions, "_client", lambda: client)
+    monkeypatch.setattr(executions, "_seen_running", {})
+    monkeypatch.setattr(executions.settings, "current", lambda: Settings(state_machine=MACHINE))
+    with Stubber(client) as stubber:
+        yield stubber
+        stubber.assert_no_pending_responses()
+
+
+def start(stubber: Stubber, error: str | None = None) -> None:
+    expected = {"stateMachineArn": MACHINE, "name": "j", "input": json.dumps({"job": "j"}, separators=(",", ":"))}
+    if error:
+        stubber.add_client_error("start_execution", error, expected_params=expected)
+    else:
+        stubber.add_response("start_execution", {"executionArn": EXECUTION, "startDate": 0}, expected)
+
+
+def describe(stubber: Stubber, status: str) -> None:
+    answer = {"executionArn": EXECUTION, "stateMachineArn": MACHINE, "status": status, "startDate": 0}
+    stubber.add_response("describe_execution", answer, {"executionArn": EXECUTION})
+
+
+def test_an_execution_bears_the_jobs_name(step_functions: Stubber) -> None:
+    start(step_functions)
+    executions.start("j")
+
+
+def test_starting_twice_is_starting_once(step_functions: Stubber) -> None:
+    start(step_functions, "ExecutionAlreadyExists")
+    executions.start("j")
+
+
+def test_what_cannot_be_started_is_an_error(step_functions: Stubber) -> None:
+    start(step_functions, "StateMachineDoesNotExist")
+    with pytest.raises(Exception, match="StateMachineDoesNotExist"):
+        executions.start("j")
+
+
+@pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"])
+def test_what_is_over_is_not_running(step_functions: Stubber, status: str) -> None:
+    describe(step_functions, status)
+    assert not executions.is_running("j")
+
+
+def test_what_runs_is_not_asked_about_at_every_poll(step_functions: Stubber) -> None:
+    describe(step_functions, "RUNNING")
+    assert executions.is_running("j")
+    assert executions.is_running("j")
+
+
+def test_what_was_never_started_is_not_running(step_functions: Stubber) -> None:
+    step_functions.add_client_error("describe_execution", "ExecutionDoesNotExist")
+    assert not executions.is_running("j")
+
+
+def test_stopping(step_functions: Stubber) -> None:
+    expected = {"executionArn": EXECUTION, "error": "Cancelled"}
+    step_functions.add_response("stop_execution", {"stopDate": 0}, expected)
+    executions.stop("j")
+    step_functions.add_client_error("stop_execution", "ExecutionDoesNotExist")
+    executions.stop("j")
