@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bulkhead.errors import ClaimTaken, VersionConflict
-from bulkhead.store import Claim, Store
+from bulkhead.store import Claim, Store, commits
 from tests.unit.store.resources import body, change, creation, deletion, facts, note
 
 
@@ -160,3 +160,17 @@ def test_eight_writers_on_one_resource_lose_nothing(store: Store) -> None:
     assert final.version == 41
     assert sorted(note(store, final)) == sorted("abcdefgh" * 5)
     assert [head.version for head in store.versions("Observation/1", None, 100)] == list(range(41, 0, -1))
+
+
+def test_a_writer_that_commits_late_looks_at_its_targets_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commits, "_LATE", -1)
+    given = iter([("Organization/a",), ("Organization/b",)])
+
+    def inherit(writes: Any) -> None:
+        writes[0].inherited = {"Patient/1": next(given)}
+
+    (head,) = store.commit([creation(store, "Observation/1")], (), inherit)
+    assert head == store.read("Observation/1")
+    assert head.accounts == ("Organization/b",)
+    assert [pointer.source for pointer in store.in_account("Organization/b")] == ["Observation/1"]
+    assert store.in_account("Organization/a") == []

@@ -173,8 +173,10 @@ def connect() -> Store:
     from botocore.config import Config
 
     settings = _settings.current()
-    # Parameter validation is a third of a BatchWrite's CPU; the pool must hold a connection for each thread.
+    # Parameter validation is a third of a BatchWrite's CPU, building boto3's own user agent a sixth of a GetItem's.
+    # The pool must hold a connection for each thread.
     config = Config(
+        user_agent="bulkhead",
         parameter_validation=False,
         max_pool_connections=settings.threads + 2,
         retries={"mode": "standard", "max_attempts": 5},

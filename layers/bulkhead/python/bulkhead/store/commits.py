@@ -9,12 +9,13 @@ settle   Entries that the new version has no use for go away.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
 from bulkhead.model import dates
-from bulkhead.store import heads, large, marks, months, staging
+from bulkhead.store import each, heads, keys, large, marks, months, staging
 from bulkhead.store.heads import Claim, Head, Inherit, Write
 from bulkhead.store.table import TRANSACT_BYTES, TRANSACT_LIMIT, ConditionFailed, Item, Table, pause
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 Bodies = Callable[[str, bytes], None]
 
 _ATTEMPTS = 5
+# Less than the second for which a propagation looks for writers that have staged and not committed.
+_LATE = 0.8
 # What a head's item has beside its body, generously.
 _OVERHEAD = 1000
 
@@ -45,13 +48,58 @@ def commit(
     updated = dates.now()
     offload(writes, put_body, settings.body_limit)
     months.note(table, {write.key.partition("/")[0] for write in writes}, updated)
+    clock = _Clock(inherit)
     too_many = len(writes) + len(claims) > TRANSACT_LIMIT
     if too_many or sum(len(write.body or b"") + _OVERHEAD for write in writes) > TRANSACT_BYTES:
-        new = large.commit(table, settings.transaction_lease, writes, claims, inherit, updated)
+        new = large.commit(table, settings.transaction_lease, writes, claims, clock.inherit, updated)
     else:
-        new = _commit_at_once(table, writes, claims, inherit, updated)
+        new = _commit_at_once(table, writes, claims, clock.inherit, updated)
     staging.afterwards(lambda: staging.settle(table, writes), writes=len(writes))
+    if inherit and clock.late:
+        staging.afterwards(lambda: _inherit_again(table, writes, new, inherit), writes=len(writes))
     return new
+
+
+class _Clock:
+    """When the accounts of the targets were read."""
+
+    def __init__(self, inherit: Inherit | None) -> None:
+        self._inherit = inherit
+        self._asked = time.monotonic()
+
+    def inherit(self, writes: Sequence[Write]) -> None:
+        self._asked = time.monotonic()
+        if self._inherit:
+            self._inherit(writes)
+
+    @property
+    def late(self) -> bool:
+        """Whether a propagation may have come and gone since: it looks for unfinished writers for a second."""
+        return time.monotonic() - self._asked > _LATE
+
+
+def _inherit_again(table: Table, writes: Sequence[Write], new: list[Head], inherit: Inherit) -> None:
+    """After a commit that came late: give the new heads what their targets have now, and put the changed ones into `new`."""
+    former = [dict(write.inherited) for write in writes]
+    inherit(writes)
+    changed = {
+        head.key: Write(
+            head.key,
+            head,
+            head.body,
+            explicit=head.explicit,
+            inherited=dict(write.inherited),
+            propagate=head.propagate,
+            method=head.method,
+        )
+        for write, head, before in zip(writes, new, former, strict=True)
+        if head.body is not None and dict(write.inherited) != before
+    }
+    each.commit_each(table, list(changed.values()))
+    items = table.get_many((key, keys.HEAD) for key in changed)
+    for n, head in enumerate(new):
+        if item := items.get((head.key, keys.HEAD)):
+            new[n] = heads.from_item(item)
 
 
 def _commit_at_once(
