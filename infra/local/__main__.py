@@ -1,0 +1,65 @@
+"""`python -m infra.local`: Bulkhead on this machine, with one command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from infra.local import logs
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.local", description="Bulkhead on this machine, AWS emulated."
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--empty", action="store_true", help="start without the sample clinic")
+    parser.add_argument("--no-auth", action="store_true", help="give every caller every right, without a token")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="keep everything in DIR; it survives a kill")
+    parser.add_argument("--quiet", action="store_true", help="log warnings and errors only")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> int:
+    """Runs until Ctrl-C or SIGTERM. 1 when it cannot start."""
+    options = parse(arguments)
+    if options.quiet:
+        os.environ["LOG_LEVEL"] = "WARNING"
+    logs.set_up(os.environ.get("LOG_LEVEL", "INFO"))
+    # Requests wait for the database most of the time: a short turn lets them pass a busy propagation sooner.
+    sys.setswitchinterval(0.001)
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+
+    from infra.local import banner, system
+
+    try:
+        running = system.System(system.Options(options.host, options.port, auth=not options.no_auth, data=options.data))
+    except (OSError, RuntimeError) as error:
+        print(f"Cannot start: {error}", file=sys.stderr)
+        return 1
+    try:
+        running.serve()
+        if not options.empty:
+            running.load_sample()
+        print(banner.text(running.url, running.identity, sample=not options.empty), flush=True)
+        ended.wait()
+    except RuntimeError as error:
+        print(f"Cannot go on: {error}", file=sys.stderr)
+        return 1
+    finally:
+        running.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    status = main(sys.argv[1:])
+    sys.stdout.flush()
+    # Requests that are still running would keep the process until they end.
+    os._exit(status)

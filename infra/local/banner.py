@@ -1,0 +1,55 @@
+"""What the local server prints when it is ready: its URL, tokens, and three commands that do the main job."""
+
+from __future__ import annotations
+
+import json
+
+from infra.local.identity import FULL_RIGHTS, Identity
+from infra.local.sample import ORGANIZATIONS
+from infra.routes import BASE
+
+FENCED_RIGHTS = "system/*.cruds"
+SHARED = {
+    "resourceType": "Parameters",
+    "parameter": [
+        {"name": "accounts", "valueReference": {"reference": "Organization/harbour"}},
+        {"name": "accounts", "valueReference": {"reference": "Organization/lighthouse"}},
+        {"name": "propagate", "valueBoolean": True},
+    ],
+}
+
+
+def text(url: str, identity: Identity | None, sample: bool) -> str:
+    """All that is printed. The commands need the sample clinic, so without it they are left out."""
+    parts = [f"Bulkhead answers at {url}{BASE}", _access(identity, sample)]
+    if sample:
+        shell = "\n".join(commands(url, bool(identity)))
+        parts.append(f"Share the patient Anna with a second organisation, follow the job, list her record:\n\n{shell}")
+    parts.append("Ctrl-C stops it.")
+    return "\n\n".join(parts)
+
+
+def commands(url: str, auth: bool) -> list[str]:
+    """Three shell commands; with `auth` they take the token from `$TOKEN`."""
+    token = ' -H "Authorization: Bearer $TOKEN"' if auth else ""
+    base = f"{url}{BASE}"
+    return [
+        f"STATUS=$(curl -s -D - -o /dev/null{token} -H 'Content-Type: application/fhir+json' -H 'Prefer: respond-async'"
+        f" '{base}/Patient/anna/$set-accounts' -d '{json.dumps(SHARED, separators=(',', ':'))}'"
+        " | tr -d '\\r' | awk 'tolower($1) == \"content-location:\" {print $2}'); echo $STATUS",
+        f'curl -s -i{token} "$STATUS"; echo',
+        f"curl -s{token} '{base}/Patient/anna/*?_count=3&_pretty=true'; echo",
+    ]
+
+
+def _access(identity: Identity | None, sample: bool) -> str:
+    if identity is None:
+        return "No token is asked for (--no-auth): every caller has every right."
+    lines = [
+        "A token with every right, for a day (more: make token):",
+        f"TOKEN={identity.token('local-admin', FULL_RIGHTS)}",
+    ]
+    for organization in ORGANIZATIONS if sample else ():
+        fenced = identity.token(f"local-{organization}", FENCED_RIGHTS, [f"Organization/{organization}"])
+        lines += [f"Fenced to Organization/{organization}:", f"TOKEN_{organization.upper()}={fenced}"]
+    return "\n".join(lines)

@@ -1,0 +1,138 @@
+"""DynamoDB on this machine: the dynoxide binary as a child process that cannot outlive us."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+VERSION = "1.2.1"
+ROOT = Path(__file__).resolve().parents[2]
+SHARED_MEMORY = Path("/dev/shm")
+
+# The guard holds the read end of a pipe. When we close our end, or are killed, it kills dynoxide and clears up.
+GUARD = """
+exec 3<&0
+"$@" </dev/null &
+child=$!
+{ read -r _ <&3; kill -9 "$child"; } 2>/dev/null &
+wait "$child" 2>/dev/null
+[ -z "$SCRATCH" ] || rm -rf "$SCRATCH"
+"""
+
+
+class BinaryMissing(RuntimeError):
+    """dynoxide is not installed, or not made for this platform."""
+
+
+class StartFailed(RuntimeError):
+    """dynoxide ended, or did not answer, before it was ready."""
+
+
+@dataclass
+class Process:
+    """A running dynoxide."""
+
+    endpoint: str
+    guard: subprocess.Popen[bytes]
+
+    def stop(self) -> None:
+        """End the process and remove its temporary file; no effect when it has ended already."""
+        if self.guard.stdin and not self.guard.stdin.closed:
+            with contextlib.suppress(BrokenPipeError):
+                # A line, too, because a fork of ours may still hold the pipe open.
+                self.guard.stdin.write(b"\n")
+                self.guard.stdin.close()
+        self.guard.wait(timeout=10)
+
+
+def npm_platform() -> str:
+    """This platform as npm names it, such as `linux-x64` or `darwin-arm64`."""
+    machine = platform.machine().lower()
+    architecture = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64"}.get(machine, machine)
+    return f"{platform.system().lower()}-{architecture}"
+
+
+def find_binary() -> Path:
+    """`$BULKHEAD_DYNOXIDE`, else what `make setup` installed, else the PATH; BinaryMissing when it is nowhere."""
+    named = os.environ.get("BULKHEAD_DYNOXIDE")
+    if named and not os.access(named, os.X_OK):
+        raise BinaryMissing(f"BULKHEAD_DYNOXIDE names no program: {named}")
+    if named:
+        return Path(named)
+    installed = ROOT / "node_modules" / "@dynoxide" / npm_platform() / "dynoxide"
+    if installed.exists():
+        return installed
+    on_path = shutil.which("dynoxide")
+    if on_path:
+        return Path(on_path)
+    raise BinaryMissing(f"dynoxide is not installed for {npm_platform()}: run `make setup`, or set BULKHEAD_DYNOXIDE")
+
+
+def start(path: str | None = None, attempts: int = 5) -> Process:
+    """A dynoxide that answers, on a private port, with its data in the file `path`; temporary when None.
+
+    Raises BinaryMissing, or StartFailed when it does not come up.
+    """
+    binary = find_binary()
+    for _ in range(attempts):
+        process = _launch(binary, path, _free_port())
+        if _wait_until_ready(process):
+            return process
+        process.stop()
+    raise StartFailed(f"{binary} did not start in {attempts} attempts")
+
+
+def _launch(binary: Path, path: str | None, port: int) -> Process:
+    scratch = "" if path else _scratch()
+    database = path or (f"{scratch}/dynamodb.sqlite" if scratch else "")
+    command = [str(binary), "serve", "--host", "127.0.0.1", "-p", str(port)]
+    if database:
+        command += ["--db-path", database]
+    guard = subprocess.Popen(
+        ["/bin/sh", "-c", GUARD, "guard", *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "SCRATCH": scratch},
+        # A terminal's Ctrl-C reaches a whole process group: we end first, then dynoxide.
+        start_new_session=True,
+    )
+    return Process(f"http://127.0.0.1:{port}", guard)
+
+
+def _scratch() -> str:
+    """A new folder in shared memory, where SQLite is faster than in dynoxide's own in-memory mode; "" if there is none."""
+    if not os.access(SHARED_MEMORY, os.W_OK):
+        return ""
+    return tempfile.mkdtemp(prefix="bulkhead-", dir=SHARED_MEMORY)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_ready(process: Process, seconds: float = 20) -> bool:
+    """Whether it answers; False when it ends before (its port was taken meanwhile)."""
+    host = process.endpoint.removeprefix("http://")
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.guard.poll() is None:
+        try:
+            connection = http.client.HTTPConnection(host, timeout=5)
+            connection.request("GET", "/")
+            connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            time.sleep(0.01)
+        else:
+            return process.guard.poll() is None
+    return False

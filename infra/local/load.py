@@ -1,0 +1,138 @@
+"""`python -m infra.local.load`: posts bundles to a FHIR server, from files and folders, compressed or not."""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from infra.routes import BASE
+
+SUFFIXES = (".json", ".json.gz")
+TIMEOUT_SECONDS = 900
+# Synthea's patients refer to what these bundles create.
+FIRST = ("hospital", "practitioner")
+
+
+class Posted(NamedTuple):
+    """What became of one bundle: how many entries were answered, and what went wrong."""
+
+    entries: int
+    faults: list[str]
+
+
+def in_order(paths: Iterable[Path]) -> list[Path]:
+    """All bundle files of `paths`, folder after folder: in each, hospitals first, then practitioners, then the rest by name.
+
+    FileNotFoundError when a path does not exist.
+    """
+    files: list[Path] = []
+    for path in paths:
+        found = _below(path) if path.is_dir() else [path]
+        if not path.exists():
+            raise FileNotFoundError(path)
+        files += [file for file in found if file not in files]
+    return sorted(files, key=lambda file: (str(file.parent), _rank(file.name), file.name))
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file() and path.name.endswith(SUFFIXES))
+
+
+def _rank(name: str) -> int:
+    return next((rank for rank, word in enumerate(FIRST) if word in name.lower()), len(FIRST))
+
+
+def compressed(path: Path) -> bytes:
+    """The file's content, gzipped; as it is when it is so already."""
+    content = path.read_bytes()
+    return content if path.name.endswith(".gz") else gzip.compress(content, compresslevel=6)
+
+
+def post(base: str, token: str | None, body: bytes) -> Posted:
+    """Posts one gzipped bundle to `base`. Faults of the whole, or of single entries of a batch, come back as text."""
+    headers = {"Content-Type": "application/fhir+json", "Content-Encoding": "gzip", "Accept": "application/fhir+json"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    request = urllib.request.Request(base, body, headers, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+            entries = json.load(response).get("entry", [])
+    except urllib.error.HTTPError as error:
+        return Posted(0, [f"{error.code} {fault}" for fault in _faults(error.read())])
+    except OSError as error:
+        return Posted(0, [str(error)])
+    answers = [entry.get("response", {}) for entry in entries]
+    failed = [answer for answer in answers if not str(answer.get("status", "")).startswith("2")]
+    return Posted(
+        len(answers), [f"{each.get('status')} {text}" for each in failed for text in _texts(each.get("outcome"))]
+    )
+
+
+def _faults(body: bytes) -> list[str]:
+    try:
+        return _texts(json.loads(body))
+    except ValueError:
+        return [body[:200].decode(errors="replace")]
+
+
+def _texts(outcome: Any) -> list[str]:
+    """The issues of an OperationOutcome as lines; one line for anything else."""
+    issues = outcome.get("issue", []) if isinstance(outcome, dict) else []
+    lines = [
+        " ".join(
+            filter(
+                None, [*issue.get("expression", []), issue.get("diagnostics") or issue.get("details", {}).get("text")]
+            )
+        )
+        for issue in issues
+    ]
+    return lines or ["no OperationOutcome"]
+
+
+def load(base: str, token: str | None, files: list[Path]) -> int:
+    """Posts `files` one after another under a progress bar; the number of files with faults."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[resources]} entries"), TimeElapsedColumn())
+    failed = resources = 0
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("load", total=len(files), resources=0)
+        for file in files:
+            posted = post(base, token, compressed(file))
+            resources += posted.entries
+            failed += bool(posted.faults)
+            for fault in posted.faults:
+                console.print(f"{file}: {fault}", markup=False, highlight=False)
+            progress.update(task, advance=1, resources=resources)
+    return failed
+
+
+def main(arguments: list[str]) -> int:
+    """0 when every bundle was accepted whole, 1 when one was not, 2 when there is nothing to load."""
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.local.load", description="Posts FHIR bundles (.json, .json.gz)."
+    )
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="bundle, or a folder of bundles")
+    parser.add_argument("--base", default=f"http://127.0.0.1:8000{BASE}", help="default: %(default)s")
+    parser.add_argument("--token", help="bearer token, unless the server runs with --no-auth")
+    given = parser.parse_args(arguments)
+    try:
+        files = in_order(given.paths)
+    except FileNotFoundError as error:
+        parser.error(f"there is no {error}")
+    if not files:
+        parser.error("no .json or .json.gz file there")
+    return 1 if load(given.base.rstrip("/"), given.token, files) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

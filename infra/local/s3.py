@@ -1,0 +1,151 @@
+"""S3 on this machine: the calls that Bulkhead makes, over one SQLite file, so that objects survive a kill.
+
+moto's S3 keeps everything in memory. SQLite gives atomic, durable writes and ordered listing for free.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import escape
+
+from infra.local.wsgi import Answer, Environ, read_body
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS objects (
+    bucket TEXT, key TEXT, body BLOB, size INTEGER, etag TEXT, type TEXT, modified TEXT, PRIMARY KEY (bucket, key)
+) WITHOUT ROWID
+"""
+# The last code point: a key with a given prefix sorts before the prefix followed by it.
+AFTER_ALL = "\U0010ffff"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of an object without its body."""
+
+    key: str
+    size: int
+    etag: str
+    type: str
+    modified: datetime
+
+
+class Objects:
+    """Buckets and objects in the SQLite file `path`; in memory when None."""
+
+    def __init__(self, path: str | None) -> None:
+        self._lock = threading.Lock()
+        self._database = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
+        self._database.execute("PRAGMA journal_mode=WAL")
+        self._database.execute(SCHEMA)
+
+    def put(self, bucket: str, key: str, body: bytes, content_type: str) -> str:
+        """Stores `body` in place of what was there, and gives its ETag."""
+        etag = f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
+        row = (bucket, key, body, len(body), etag, content_type, datetime.now(UTC).isoformat())
+        self._query("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        return etag
+
+    def head(self, bucket: str, key: str) -> Entry | None:
+        rows = self._query(
+            "SELECT key, size, etag, type, modified FROM objects WHERE bucket=? AND key=?", (bucket, key)
+        )
+        return next((_entry(row) for row in rows), None)
+
+    def body(self, bucket: str, key: str) -> bytes | None:
+        rows = self._query("SELECT body FROM objects WHERE bucket=? AND key=?", (bucket, key))
+        return bytes(rows[0][0]) if rows else None
+
+    def delete(self, bucket: str, key: str) -> None:
+        self._query("DELETE FROM objects WHERE bucket=? AND key=?", (bucket, key))
+
+    def listed(self, bucket: str, prefix: str, after: str, limit: int) -> list[Entry]:
+        """Up to `limit` objects whose key begins with `prefix` and comes after `after`, in the order of their keys."""
+        rows = self._query(
+            "SELECT key, size, etag, type, modified FROM objects"
+            " WHERE bucket=? AND key>=? AND key<? AND key>? ORDER BY key LIMIT ?",
+            (bucket, prefix, prefix + AFTER_ALL, after, limit),
+        )
+        return [_entry(row) for row in rows]
+
+    def close(self) -> None:
+        with self._lock:
+            self._database.close()
+
+    def _query(self, statement: str, values: Iterable[object]) -> list[Any]:
+        with self._lock:
+            return self._database.execute(statement, tuple(values)).fetchall()
+
+
+def _entry(row: tuple[str, int, str, str, str]) -> Entry:
+    return Entry(*row[:4], modified=datetime.fromisoformat(row[4]))
+
+
+def answer(environ: Environ, objects: Objects) -> Answer:
+    """Serves one request in path style: PutObject, GetObject, HeadObject, DeleteObject, ListObjectsV2 and CreateBucket."""
+    url = urlsplit(environ["REQUEST_URI"])
+    bucket, _, key = unquote(url.path.lstrip("/")).partition("/")
+    query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
+    match environ["REQUEST_METHOD"], bool(key):
+        case "PUT", False:
+            return Answer(200)
+        case "GET", False if query.get("list-type") == "2":
+            return _list(objects, bucket, query)
+        case "PUT", True if "aws-chunked" not in environ.get("HTTP_CONTENT_ENCODING", ""):
+            content_type = environ.get("CONTENT_TYPE") or "binary/octet-stream"
+            return Answer(200, {"ETag": objects.put(bucket, key, read_body(environ), content_type)})
+        case ("GET" | "HEAD") as method, True:
+            return _get(objects, bucket, key, with_body=method == "GET")
+        case "DELETE", True:
+            objects.delete(bucket, key)
+            return Answer(204)
+    return _error(501, "NotImplemented")
+
+
+def _get(objects: Objects, bucket: str, key: str, with_body: bool) -> Answer:
+    entry = objects.head(bucket, key)
+    body = objects.body(bucket, key) if with_body else b""
+    if entry is None or body is None:
+        return _error(404, "NoSuchKey")
+    headers = {
+        "ETag": entry.etag,
+        "Content-Type": entry.type,
+        "Content-Length": str(entry.size),
+        "Last-Modified": format_datetime(entry.modified, usegmt=True),
+    }
+    return Answer(200, headers, body)
+
+
+def _list(objects: Objects, bucket: str, query: dict[str, str]) -> Answer:
+    limit = min(int(query.get("max-keys", 1000)), 1000)
+    after = query.get("continuation-token") or query.get("start-after", "")
+    found = objects.listed(bucket, query.get("prefix", ""), after, limit + 1)
+    page, more = found[:limit], len(found) > limit
+    parts = [
+        f"<Name>{escape(bucket)}</Name><KeyCount>{len(page)}</KeyCount><IsTruncated>{str(more).lower()}</IsTruncated>"
+    ]
+    if more:
+        parts.append(f"<NextContinuationToken>{escape(page[-1].key)}</NextContinuationToken>")
+    for entry in page:
+        modified = entry.modified.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+        parts.append(
+            f"<Contents><Key>{escape(entry.key)}</Key><Size>{entry.size}</Size><ETag>{escape(entry.etag)}</ETag>"
+            f"<LastModified>{modified}</LastModified></Contents>"
+        )
+    return _xml(200, f"<ListBucketResult>{''.join(parts)}</ListBucketResult>")
+
+
+def _error(status: int, code: str) -> Answer:
+    return _xml(status, f"<Error><Code>{code}</Code><Message>{code}</Message></Error>")
+
+
+def _xml(status: int, text: str) -> Answer:
+    return Answer(status, {"Content-Type": "application/xml"}, f'<?xml version="1.0" encoding="UTF-8"?>{text}'.encode())

@@ -1,0 +1,130 @@
+"""The front door: HTTP in, an API Gateway event to a handler, its answer out; one line of log for each request."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from cheroot.server import HTTPConnection, HTTPRequest
+from cheroot.wsgi import Server
+
+from infra.local import gateway
+from infra.local.identity import Identity, Refused
+from infra.local.lambdas import log_failure
+from infra.local.wsgi import Answer, Application, Environ, application
+from infra.routes import Route
+
+Call = Callable[[str, dict[str, Any]], Any]
+THREADS = 16
+FHIR_JSON = "application/fhir+json; charset=utf-8"
+log = logging.getLogger("bulkhead.local")
+
+
+class Front:
+    """Answers requests by `call(function, event)`. With an `identity` every route that is not public needs its token."""
+
+    def __init__(self, routes: Iterable[Route], call: Call, identity: Identity | None = None) -> None:
+        self._router = gateway.Router(routes)
+        self._call = call
+        self._identity = identity
+
+    def __call__(self, environ: Environ) -> Answer:
+        path = environ["REQUEST_URI"].partition("?")[0]
+        document = self._identity.document(path) if self._identity else None
+        if document is not None:
+            return Answer(200, {"Content-Type": "application/json"}, document)
+        began = time.perf_counter()
+        match = self._router.match(environ["REQUEST_METHOD"], path)
+        request_id = uuid.uuid4().hex
+        answer = self._answer(environ, match, request_id)
+        log.info(
+            "request",
+            extra={
+                "method": environ["REQUEST_METHOD"],
+                "route": match.route.key if match else None,
+                "status": answer.status,
+                "ms": round((time.perf_counter() - began) * 1000, 1),
+                "request": request_id,
+            },
+        )
+        return answer
+
+    def _answer(self, environ: Environ, match: gateway.Match | None, request_id: str) -> Answer:
+        if match is None:
+            return _outcome(404, "not-found", "no such route")
+        claims = None
+        if self._identity and not match.route.public:
+            try:
+                claims = self._identity.claims(environ.get("HTTP_AUTHORIZATION", ""))
+            except Refused as refused:
+                return _unauthorized(str(refused))
+        try:
+            event = gateway.event(environ, match, request_id, claims)
+            return gateway.answer(self._call(match.route.function, event))
+        except Exception as error:
+            log_failure(match.route.function, error)
+            return _outcome(500, "exception", "internal error")
+
+
+def _unauthorized(diagnostics: str) -> Answer:
+    # API Gateway's own body is {"message": "Unauthorized"}; FHIR clients are better served by an outcome.
+    answer = _outcome(401, "login", diagnostics)
+    return Answer(401, {**answer.headers, "WWW-Authenticate": "Bearer"}, answer.body)
+
+
+def _outcome(status: int, code: str, diagnostics: str) -> Answer:
+    issue = {"severity": "error", "code": code, "diagnostics": diagnostics}
+    body = json.dumps({"resourceType": "OperationOutcome", "issue": [issue]})
+    return Answer(status, {"Content-Type": FHIR_JSON}, body.encode())
+
+
+class _Request(HTTPRequest):
+    """What cheroot refuses by itself, such as a malformed request line, is an outcome like any other error."""
+
+    def simple_response(self, status: str, msg: str = "") -> None:
+        if not str(status).startswith("4"):
+            super().simple_response(status, msg)
+            return
+        self.close_connection = True
+        body = _outcome(int(status[:3]), "invalid", msg or status).body
+        head = f"{self.server.protocol} {status}\r\nContent-Type: {FHIR_JSON}\r\nContent-Length: {len(body)}\r\n"
+        with contextlib.suppress(OSError):
+            self.conn.wfile.write(f"{head}Connection: close\r\n\r\n".encode() + body)
+
+
+class _Connection(HTTPConnection):
+    RequestHandlerClass = _Request
+
+
+class Listener:
+    """A WSGI server in threads. The port is taken at once, so that a taken one is seen early; `serve` starts to answer."""
+
+    def __init__(self, host: str, port: int, answer: Callable[[Environ], Answer], threads: int = THREADS) -> None:
+        """OSError when the port is not free; port 0 takes any."""
+        serving: Application = application(answer)
+        self._server = Server((host, port), serving, numthreads=threads, request_queue_size=128, shutdown_timeout=1)
+        self._server.server_name = "bulkhead"
+        self._server.ConnectionClass = _Connection
+        # It looks this often, in seconds, whether it has to stop.
+        self._server.expiration_interval = 0.05
+        self._server.error_log = _log_fault  # type: ignore[method-assign]
+        self._server.prepare()
+        self.port = int(self._server.bind_addr[1])
+
+    def serve(self) -> None:
+        """Answers in background threads until `stop`."""
+        threading.Thread(target=self._server.serve, name="listener", daemon=True).start()
+
+    def stop(self) -> None:
+        self._server.stop()
+
+
+def _log_fault(msg: str = "", level: int = 20, traceback: bool = False) -> None:
+    """cheroot's own faults (a client gone away), without the text, which may quote a request."""
+    log.debug("connection fault")

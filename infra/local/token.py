@@ -1,0 +1,31 @@
+"""`python -m infra.local.token`: a token for the local server, signed with the key that it keeps."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from infra.local.identity import FULL_RIGHTS, Identity
+from infra.local.system import Options, issuer
+
+
+def main(arguments: list[str]) -> int:
+    """Prints a token. It is good for every server on this port that has the same key: same `--data`, or none."""
+    parser = argparse.ArgumentParser(prog="python -m infra.local.token", description=main.__doc__)
+    parser.add_argument("--scope", default=FULL_RIGHTS, help='default: "%(default)s"')
+    parser.add_argument("--accounts", nargs="*", default=[], metavar="Organization/a", help="fence the caller to these")
+    parser.add_argument("--patient", metavar="ID", help="fence the caller to this patient (scopes patient/...)")
+    parser.add_argument("--subject", default="local-user")
+    parser.add_argument("--hours", type=int, default=24)
+    parser.add_argument("--host", default="127.0.0.1", help="as given to the server")
+    parser.add_argument("--port", type=int, default=8000, help="as given to the server")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="as given to the server")
+    given = parser.parse_args(arguments)
+    identity = Identity(issuer(given.host, given.port), Options(data=given.data).key_file)
+    print(identity.token(given.subject, given.scope, given.accounts, given.patient, given.hours))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
