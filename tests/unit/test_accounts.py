@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from bulkhead import accounts
 from bulkhead.store import Head
+from bulkhead.store.heads import shown
 
 NAMES = st.sampled_from([f"Organization/{letter}" for letter in "abcde"])
 LISTS = st.lists(NAMES, max_size=5).map(lambda names: tuple(dict.fromkeys(names)))
@@ -20,15 +21,15 @@ def head(key: str = "Patient/1", body: bytes | None = b"z", **more: object) -> H
 
 def test_own_accounts_come_first_each_once() -> None:
     inherited = {"Patient/2": ("Organization/c", "Organization/a"), "Patient/1": ("Organization/b",)}
-    assert accounts.shown(("Organization/a",), inherited) == ("Organization/a", "Organization/b", "Organization/c")
+    assert shown(("Organization/a",), inherited) == ("Organization/a", "Organization/b", "Organization/c")
 
 
 @given(LISTS, INHERITED)
 def test_shown_is_the_union(explicit: tuple[str, ...], inherited: dict[str, tuple[str, ...]]) -> None:
-    shown = accounts.shown(explicit, inherited)
-    assert len(shown) == len(set(shown))
-    assert shown[: len(explicit)] == explicit
-    assert set(shown) == set(explicit).union(*inherited.values())
+    found = shown(explicit, inherited)
+    assert len(found) == len(set(found))
+    assert found[: len(explicit)] == explicit
+    assert set(found) == set(explicit).union(*inherited.values())
 
 
 def test_a_patient_always_passes_on_its_own_accounts_only() -> None:

@@ -7,21 +7,13 @@ itself and of its targets, in whatever order they were set. Semantics, section 1
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bulkhead.store.heads import Head, Write
 
 PATIENT = "Patient"
-
-
-def shown(explicit: Iterable[str], inherited: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
-    """`meta.accounts`: the explicit accounts, then the inherited ones in the order of their targets, each once."""
-    merged = dict.fromkeys(explicit)
-    for target in sorted(inherited):
-        merged.update(dict.fromkeys(inherited[target]))
-    return tuple(merged)
 
 
 def passed_on(target: Head | Write | None) -> tuple[str, ...]:

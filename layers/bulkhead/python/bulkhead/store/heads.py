@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bulkhead.accounts import shown
 from bulkhead.model import json
 from bulkhead.store import keys
 
@@ -23,6 +22,14 @@ IN_S3 = b"s"
 LEVEL = 1
 
 _DERIVED = ("versionId", "lastUpdated", "accounts", "compartment")
+
+
+def shown(explicit: Iterable[str], inherited: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+    """`meta.accounts`: the explicit accounts, then the inherited ones in the order of their targets, each once."""
+    merged = dict.fromkeys(explicit)
+    for target in sorted(inherited):
+        merged.update(dict.fromkeys(inherited[target]))
+    return tuple(merged)
 
 
 @dataclass(frozen=True, slots=True)
