@@ -23,6 +23,7 @@ from bulkhead.errors import (
     BadRequest,
     BulkheadError,
     Issue,
+    MethodNotAllowed,
     NotAcceptable,
     PayloadTooLarge,
     Unauthorized,
@@ -103,7 +104,7 @@ class Request:
             try:
                 pairs += parse_qsl(self.body.decode(), keep_blank_values=True)
             except UnicodeDecodeError:
-                raise BadRequest("the form is not UTF-8") from None
+                raise BadRequest("the form is not UTF-8", json.BODY) from None
         return pairs
 
     @property
@@ -122,7 +123,7 @@ class Request:
         elif encoding not in ("identity", ""):
             raise UnsupportedMediaType("the server reads gzip only", "Content-Encoding")
         if len(data) > limit:
-            raise PayloadTooLarge(f"a request may have {limit} bytes")
+            raise PayloadTooLarge(f"a request may have {limit} bytes", json.BODY)
         return data
 
     def resource(self) -> dict[str, Any]:
@@ -130,7 +131,7 @@ class Request:
         if self.content_type not in _JSON_TYPES:
             raise UnsupportedMediaType(f"the server reads {FHIR_JSON}", "Content-Type")
         if not self.body.strip():
-            raise BadRequest("the request has no body")
+            raise BadRequest("the request has no body", json.BODY)
         return json.loads(self.body)
 
     @cached_property
@@ -166,10 +167,16 @@ class Request:
 
 def _inflate(data: bytes, limit: int) -> bytes:
     try:
-        inflater = zlib.decompressobj(wbits=31)
-        inflated = inflater.decompress(data, limit + 1)
-        if not inflater.eof and len(inflated) <= limit:
-            raise BadRequest("the gzip stream ends too early", "Content-Encoding")
+        inflated = b""
+        # A stream may have several members (RFC 1952, 2.2).
+        while len(inflated) <= limit:
+            inflater = zlib.decompressobj(wbits=31)
+            inflated += inflater.decompress(data, limit + 1 - len(inflated))
+            data = inflater.unused_data
+            if not inflater.eof and len(inflated) <= limit:
+                raise BadRequest("the gzip stream ends too early", "Content-Encoding")
+            if not data:
+                break
         return inflated
     except zlib.error:
         raise BadRequest("the body is not gzip", "Content-Encoding") from None
@@ -219,7 +226,8 @@ def _acceptable(request: Request) -> None:
     wanted = dict(parse_qsl(request._event.get("rawQueryString", ""))).get("_format") or request.headers.get(
         "accept", ""
     )
-    ranges = [part.partition(";")[0].strip().lower() for part in wanted.split(",")]
+    # `_format=application/fhir+json`: the plus is a space to a query string.
+    ranges = [part.partition(";")[0].strip().lower().replace(" ", "+") for part in wanted.split(",")]
     if not any(part in _JSON_TYPES or part in ("application/*", "text/html") for part in ranges):
         raise NotAcceptable(f"the server makes {FHIR_JSON}", "Accept")
 
@@ -228,6 +236,8 @@ def _failed(error: BulkheadError) -> Answer:
     headers = {"www-authenticate": "Bearer"} if isinstance(error, Unauthorized) else {}
     if isinstance(error, Unavailable):
         headers["retry-after"] = "1"
+    if isinstance(error, MethodNotAllowed):
+        headers["allow"] = ", ".join(error.allowed)
     return Answer(error.status, outcome.from_error(error), headers)
 
 

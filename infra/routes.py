@@ -28,6 +28,17 @@ class Route(NamedTuple):
 
 DEFAULT = "$default"
 
+# The OperationDefinitions that the server publishes itself: operation_definitions.BY_ID, which a test holds against these.
+OPERATION_DEFINITIONS = (
+    "bulkhead-set-accounts",
+    "bulkhead-validate",
+    "bulkhead-patient-everything",
+    "bulkhead-encounter-everything",
+    "bulkhead-meta",
+    "bulkhead-meta-add",
+    "bulkhead-meta-delete",
+)
+
 ROUTES: tuple[Route, ...] = (
     Route("POST", BASE, "bundles", "bundle"),
     Route("GET", f"{BASE}/{{type}}", "search", "search"),
@@ -40,9 +51,26 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", f"{BASE}/{{type}}/{{id}}", "resources", "delete"),
     Route("GET", f"{BASE}/{{type}}/{{id}}/_history", "resources", "history"),
     Route("GET", f"{BASE}/{{type}}/{{id}}/_history/{{version}}", "resources", "vread"),
+    Route("GET", f"{BASE}/{{type}}/{{id}}/$everything", "search", "everything"),
+    Route("POST", f"{BASE}/{{type}}/{{id}}/$everything", "search", "everything"),
+    Route("GET", f"{BASE}/{{type}}/{{id}}/$meta", "resources", "meta"),
+    Route("GET", f"{BASE}/{{type}}/{{id}}/_history/{{version}}/$meta", "resources", "meta"),
+    Route("POST", f"{BASE}/{{type}}/{{id}}/$meta-add", "resources", "meta-add"),
+    Route("POST", f"{BASE}/{{type}}/{{id}}/$meta-delete", "resources", "meta-delete"),
+    Route("POST", f"{BASE}/{{type}}/{{id}}/$validate", "capabilities", "validate"),
+    Route("POST", f"{BASE}/{{type}}/$validate", "capabilities", "validate"),
     Route("POST", f"{BASE}/{{type}}/{{id}}/$set-accounts", "accounts", "set-accounts"),
     Route("GET", f"{BASE}/job/{{id}}/status", "jobs", "status"),
     Route("DELETE", f"{BASE}/job/{{id}}/status", "jobs", "cancel"),
+    Route("GET", f"{BASE}/metadata", "capabilities", "metadata", public=True),
+    Route("GET", f"{BASE}/.well-known/smart-configuration", "capabilities", "smart-configuration", public=True),
+    Route("GET", "/.well-known/smart-configuration", "capabilities", "smart-configuration", public=True),
+    *(
+        Route("GET", f"{BASE}/OperationDefinition/{name}", "capabilities", "operation-definition", public=True)
+        for name in OPERATION_DEFINITIONS
+    ),
+    Route("GET", "/openapi.json", "capabilities", "openapi", public=True),
+    Route("GET", "/docs", "capabilities", "docs", public=True),
     Route("ANY", DEFAULT, "capabilities", "unmatched", public=True),
 )
 

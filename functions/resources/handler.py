@@ -9,6 +9,7 @@ from bulkhead import resources, settings
 from bulkhead.errors import BadRequest
 from bulkhead.store import Head
 from functions.http import Answer, Request, lambda_handler, version_headers, written
+from functions.resources import meta
 
 CREATED, OK, NO_CONTENT, NOT_MODIFIED = 201, 200, 204, 304
 
@@ -117,5 +118,6 @@ OPERATIONS = {
     "update": update,
     "delete": delete,
     "history": history,
+    **meta.OPERATIONS,
 }
 handler = lambda_handler(OPERATIONS)

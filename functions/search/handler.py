@@ -6,6 +6,7 @@ from bulkhead import access, compartments, resources, settings
 from bulkhead.errors import BadRequest, MethodNotAllowed, NotFound
 from bulkhead.search import parse, run
 from functions.http import Answer, Request, lambda_handler
+from functions.search.everything import everything
 from infra.routes import ROUTES
 
 
@@ -28,8 +29,8 @@ def compartment(request: Request) -> Answer:
 
 def _not_an_operation(member: str) -> MethodNotAllowed | NotFound:
     if any(route.path.endswith(f"/{member}") for route in ROUTES):
-        return MethodNotAllowed(f"{member} is called by POST")
-    return NotFound("this server has no such operation")
+        return MethodNotAllowed(f"{member} is called by POST", ["POST"])
+    return NotFound("this server has no such operation", "operation")
 
 
 def _searched(
@@ -54,5 +55,5 @@ def _searched(
     return Answer(200, bundle)
 
 
-OPERATIONS = {"search": search, "compartment": compartment}
+OPERATIONS = {"search": search, "compartment": compartment, "everything": everything}
 handler = lambda_handler(OPERATIONS)

@@ -7,7 +7,9 @@ import os
 import signal
 import sys
 import threading
+from io import TextIOWrapper
 from pathlib import Path
+from typing import cast
 
 from infra.local import logs
 
@@ -28,6 +30,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def main(arguments: list[str]) -> int:
     """Runs until Ctrl-C or SIGTERM. 1 when it cannot start."""
     options = parse(arguments)
+    # A log that goes to a file is whole even after a kill.
+    cast(TextIOWrapper, sys.stdout).reconfigure(line_buffering=True)
     if options.quiet:
         os.environ["LOG_LEVEL"] = "WARNING"
     logs.set_up(os.environ.get("LOG_LEVEL", "INFO"))

@@ -23,6 +23,8 @@ from infra.routes import Route
 Call = Callable[[str, dict[str, Any]], Any]
 THREADS = 16
 FHIR_JSON = "application/fhir+json; charset=utf-8"
+# What an error at the door points at: the HTTP message, unless it is one of its parts.
+POINTS_AT = {401: "Authorization", 404: "path", 405: "method"}
 log = logging.getLogger("bulkhead.local")
 
 
@@ -65,7 +67,11 @@ class Front:
             except Refused as refused:
                 return _unauthorized(str(refused))
         try:
-            event = gateway.event(environ, match, request_id, claims)
+            try:
+                event = gateway.event(environ, match, request_id, claims)
+            except ValueError:
+                # Its length or its chunks are no numbers, or not those of the body.
+                return _outcome(400, "invalid", "the body of the message cannot be read")
             return gateway.answer(self._call(match.route.function, event))
         except Exception as error:
             log_failure(match.route.function, error)
@@ -79,7 +85,8 @@ def _unauthorized(diagnostics: str) -> Answer:
 
 
 def _outcome(status: int, code: str, diagnostics: str) -> Answer:
-    issue = {"severity": "error", "code": code, "diagnostics": diagnostics}
+    place = [POINTS_AT.get(status, "message")]
+    issue = {"severity": "error", "code": code, "diagnostics": diagnostics, "expression": place}
     body = json.dumps({"resourceType": "OperationOutcome", "issue": [issue]})
     return Answer(status, {"Content-Type": FHIR_JSON}, body.encode())
 
@@ -88,7 +95,7 @@ class _Request(HTTPRequest):
     """What cheroot refuses by itself, such as a malformed request line, is an outcome like any other error."""
 
     def simple_response(self, status: str, msg: str = "") -> None:
-        if not str(status).startswith("4"):
+        if not str(status).startswith(("4", "5")):
             super().simple_response(status, msg)
             return
         self.close_connection = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import gzip
 import json
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,7 @@ class System:
         self.url = f"http://{_reachable(options.host)}:{self._listener.port}"
         if self.identity:
             self.identity.issuer = self.url
+            os.environ["ISSUER"] = self.url
         self._aws = aws.Aws(options.data, options.auth)
 
     def serve(self) -> None:

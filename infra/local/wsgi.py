@@ -23,10 +23,15 @@ class Answer:
 
 
 def read_body(environ: Environ) -> bytes:
-    """The whole body, whether its length is given or it comes in chunks; still compressed if the client compressed it."""
+    """The whole body, whether its length is given or it comes in chunks; still compressed if the client compressed it.
+
+    ValueError when length or chunks are broken.
+    """
     stream = environ["wsgi.input"]
     length = environ.get("CONTENT_LENGTH")
     if length:
+        if not length.isdecimal():
+            raise ValueError("a length is a number")
         return bytes(stream.read(int(length)))
     if "chunked" not in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
         return b""

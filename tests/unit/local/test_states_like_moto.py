@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+import uuid
 import zipfile
 from typing import Any
 
@@ -46,28 +47,30 @@ def by_moto(plans: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> tup
         "moto.awslambda.models.LambdaFunction._invoke_lambda",
         lambda _, event: (json.dumps(worker(event)), False, ""),
     )
-    definition = aws.DEFINITION.read_text().replace("${Bucket}", "bulkhead-manifests")
+    # moto's state outlives this context where another test holds one open, too.
+    name = f"like-moto-{uuid.uuid4().hex}"
+    definition = aws.DEFINITION.read_text().replace("${Bucket}", name)
     with mock_aws(config={"stepfunctions": {"execute_state_machine": True}}):
         session = boto3.Session("a", "b", region_name="us-east-1")
-        session.client("s3").create_bucket(Bucket="bulkhead-manifests")
-        session.client("s3").put_object(Bucket="bulkhead-manifests", Key="m", Body=json.dumps(MANIFEST).encode())
-        role = session.client("iam").create_role(RoleName="r", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
-        definition = definition.replace("${PropagationFunctionArn}", _function(session, role))
+        session.client("s3").create_bucket(Bucket=name)
+        session.client("s3").put_object(Bucket=name, Key="m", Body=json.dumps(MANIFEST).encode())
+        role = session.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+        definition = definition.replace("${PropagationFunctionArn}", _function(session, name, role))
         client = session.client("stepfunctions")
-        machine = client.create_state_machine(name="m", definition=definition, roleArn=role)["stateMachineArn"]
+        machine = client.create_state_machine(name=name, definition=definition, roleArn=role)["stateMachineArn"]
         started = client.start_execution(stateMachineArn=machine, name="1", input='{"job": "1"}')
         ended = _wait(client, started["executionArn"])
     assert ended["status"] == "SUCCEEDED"
     return json.loads(ended["output"]), sorted(worker.calls)
 
 
-def _function(session: Any, role: str) -> str:
+def _function(session: Any, name: str, role: str) -> str:
     code = io.BytesIO()
     with zipfile.ZipFile(code, "w") as archive:
         archive.writestr("handler.py", "")
     client = session.client("lambda")
     made = client.create_function(
-        FunctionName="propagation", Runtime="python3.13", Role=role, Handler="h.h", Code={"ZipFile": code.getvalue()}
+        FunctionName=name, Runtime="python3.13", Role=role, Handler="h.h", Code={"ZipFile": code.getvalue()}
     )
     return str(made["FunctionArn"])
 

@@ -42,9 +42,18 @@ def test_the_resource_that_begins_a_document_is_a_target() -> None:
     assert facts(document).targets == {"Composition/c": {"composition"}}
 
 
-def test_codes_have_their_system_to_sort_by_and_no_case() -> None:
+def test_codes_have_patient_and_system_to_sort_by_and_no_case() -> None:
     code = {"coding": [coding(LOINC, "A1"), coding(None, "b2")], "text": "not indexed"}
-    assert values(observation(code="x") | {"code": code}, "code") == {("a1", LOINC), ("b2", "")}
+    expected = {("a1", f"Patient/1#{LOINC}"), ("b2", "Patient/1#")}
+    assert values(observation(code="x") | {"code": code}, "code") == expected
+    without = {"resourceType": "Medication", "code": code}
+    assert values(without, "code") == {("a1", LOINC), ("b2", "")}
+
+
+def test_codes_are_sorted_by_each_patient_or_by_none() -> None:
+    assert values(observation(code="a", subject="Group/1"), "code") == {("a", f"#{LOINC}")}
+    performed = observation(code="a", subject="Patient/2", performer=[{"reference": "Patient/1"}])
+    assert values(performed, "code") == {("a", f"Patient/{number}#{LOINC}") for number in (1, 2)}
 
 
 def test_identifiers() -> None:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulkhead.definitions import search_parameters
 from bulkhead.errors import BadRequest, NotFound, NotSupported
 from bulkhead.search.literals import split, unescape
 from bulkhead.search.parse import parse
@@ -187,7 +188,8 @@ def test_how_results_are_to_be_given() -> None:
     results = query.results
     assert results.count == 1000
     assert ("_count", "1000") in query.used
-    assert results.sort == (Sort("birthdate", True), Sort("_id", False))
+    known = search_parameters("Patient")
+    assert results.sort == (Sort("birthdate", True, known["birthdate"]), Sort("_id", False, known["_id"]))
     assert (results.total, results.summary, results.elements, results.cursor) == (
         "accurate",
         "count",
@@ -204,14 +206,40 @@ def test_how_results_are_to_be_given() -> None:
 
 
 def test_chains_are_taken_apart() -> None:
-    chains = parse(
-        [("subject:Patient.organization.name", "x"), ("_has:Observation:patient:_has:AuditEvent:entity:agent", "y")],
-        "Encounter",
-    ).chains
-    assert chains[0].links == (Link("subject", "Patient"), Link("organization", None))
-    assert chains[0].parameter == "name"
-    assert chains[1].links == (Link("patient", "Observation", True), Link("entity", "AuditEvent", True))
-    assert chains[1].parameter == "agent"
+    (forward,) = parse([("subject:Patient.organization.name:exact", "x")], "Encounter").chains
+    assert forward.links == (Link("subject", "Patient"), Link("organization", None))
+    assert (forward.parameter, forward.rest) == ("name:exact", "organization.name:exact")
+    assert [name for name, _ in forward.inner] == ["Patient"]
+    (back,) = parse([("_has:Observation:patient:_has:AuditEvent:entity:agent", "y")], "Patient").chains
+    assert back.links == (Link("patient", "Observation", True), Link("entity", "AuditEvent", True))
+    assert (back.parameter, back.rest) == ("agent", "_has:AuditEvent:entity:agent")
+
+
+def test_a_chain_without_a_type_goes_to_every_type_that_has_the_parameter() -> None:
+    (chain,) = parse([("subject.birthdate", "2020")], "Observation").chains
+    assert [name for name, _ in chain.inner] == ["Patient"]
+    (chain,) = parse([("subject.identifier", "x")], "Observation").chains
+    assert {name for name, _ in chain.inner} == {"Patient", "Group", "Device", "Location"}
+
+
+@pytest.mark.parametrize(
+    ("resource_type", "name"),
+    [
+        ("Observation", "code.name"),
+        ("Observation", "subject.nonsense"),
+        ("Observation", "subject:Nonsense.name"),
+        ("Observation", "subject:Medication.code"),
+        ("Encounter", "_has:Observation:patient:code"),
+        ("Patient", "_has:Observation:patient"),
+        ("Patient", "_has:Observation:code:code"),
+        ("Patient", "_has:Nonsense:patient:code"),
+        ("Patient", "_has:Observation:patient:date"),
+    ],
+)
+def test_a_chain_that_leads_nowhere_is_an_error(resource_type: str, name: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        parse([(name, "x")], resource_type)
+    assert caught.value.issues[0].expression == name
 
 
 def test_a_compartment_search_knows_its_types() -> None:

@@ -78,7 +78,13 @@ class NotFound(BulkheadError):
 
 
 class MethodNotAllowed(BulkheadError):
+    """`allowed`: the methods that the path takes."""
+
     status, code = 405, "not-supported"
+
+    def __init__(self, message: str, allowed: Sequence[str]) -> None:
+        super().__init__(message, "method")
+        self.allowed = tuple(allowed)
 
 
 class NotAcceptable(BulkheadError):

@@ -70,7 +70,7 @@ def resources_updated(count: int) -> dict[str, Any]:
 def _own(store: Store, subject: str, job_id: str) -> Job:
     job = items.read(store.table, job_id)
     if job is None or job.owner != subject:
-        raise NotFound(f"there is no job {job_id}")
+        raise NotFound(f"there is no job {job_id}", "id")
     return job
 
 

@@ -40,7 +40,7 @@ def new_id() -> str:
 def known_type(resource_type: str) -> str:
     """`resource_type`, if it is one of R4's; NotFound otherwise."""
     if resource_type not in definitions.RESOURCE_TYPES:
-        raise NotFound(f"{resource_type[:64]} is not a resource type of R4")
+        raise NotFound(f"{resource_type[:64]} is not a resource type of R4", "type")
     return resource_type
 
 
@@ -78,16 +78,16 @@ def read(store: Store, who: Caller, key: str) -> Head:
     access.require(who, access.READ, key.partition("/")[0])
     head = store.read(key)
     if head is None:
-        raise NotFound(f"{key} is not known")
+        raise NotFound(f"{key} is not known", "id")
     return _shown(store, who, head)
 
 
 def _shown(store: Store, who: Caller, head: Head) -> Head:
     if head.deleted:
         # Nobody who is fenced can know whether a deleted resource was inside: for them it never was.
-        raise NotFound(f"{head.key} is not known") if who.fenced else Gone(f"{head.key} was deleted")
+        raise NotFound(f"{head.key} is not known", "id") if who.fenced else Gone(f"{head.key} was deleted", "id")
     if not access.fence(who)(Candidate(head, store.decode)):
-        raise NotFound(f"{head.key} is not known")
+        raise NotFound(f"{head.key} is not known", "id")
     return head
 
 
@@ -98,7 +98,7 @@ def read_version(store: Store, who: Caller, key: str, version: str) -> Head:
     if found is None:
         raise NotFound(f"{key} has no such version", "versionId")
     if found.deleted:
-        raise Gone(f"{key} was deleted in this version")
+        raise Gone(f"{key} was deleted in this version", "versionId")
     return found
 
 
@@ -280,7 +280,7 @@ def update(store: Store, who: Caller, resource: dict[str, Any], key: str, if_mat
     def attempt() -> tuple[Head, bool]:
         base = store.read(key)
         if base is not None and not (base.deleted or access.fence(who)(Candidate(base, store.decode))):
-            raise NotFound(f"{key} is not known")
+            raise NotFound(f"{key} is not known", "id")
         _match(base, expected)
         if base is None:
             access.require(who, access.CREATE, key.partition("/")[0])
@@ -303,7 +303,7 @@ def delete(store: Store, who: Caller, key: str, if_match: str | None) -> Head | 
     def attempt() -> Head | None:
         base = store.read(key)
         if base is not None and not base.deleted and not access.fence(who)(Candidate(base, store.decode)):
-            raise NotFound(f"{key} is not known")
+            raise NotFound(f"{key} is not known", "id")
         _match(base, expected)
         if base is None or base.deleted:
             return None
@@ -336,4 +336,4 @@ def _retried(attempt: Callable[[], T]) -> T:
                 return attempt()
         except (VersionConflict, ClaimTaken):
             continue
-    raise Conflict("too many writers on this resource at once; try again")
+    raise Conflict("too many writers on this resource at once; try again", "id")

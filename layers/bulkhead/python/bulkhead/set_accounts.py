@@ -198,9 +198,9 @@ def _checked(store: Store, key: str, request: Request, expected: int | None) -> 
     heads = store.read_many([key, *request.accounts])
     target = heads.get(key)
     if target is None:
-        raise NotFound(f"{key} is not known")
+        raise NotFound(f"{key} is not known", "id")
     if target.deleted:
-        raise Gone(f"{key} was deleted")
+        raise Gone(f"{key} was deleted", "id")
     if expected is not None and target.version != expected:
         raise PreconditionFailed(f"{key} has version {target.version}, not {expected}", "If-Match")
     missing = [account for account in request.accounts if account not in heads or heads[account].deleted]
@@ -238,7 +238,7 @@ def _set(store: Store, target: Head, request: Request, expected: int | None) -> 
     current: Head | None = target
     for attempt in range(_ATTEMPTS):
         if current is None or current.deleted:
-            raise Gone(f"{target.key} was deleted")
+            raise Gone(f"{target.key} was deleted", "id")
         try:
             return _set_once(store, current, request)
         except VersionConflict:

@@ -24,6 +24,14 @@ class Settings:
     """`off` gives every caller every right: for a server that nobody else can reach."""
     extended_meta: str = "always"
     """`on-request` shows meta.accounts and meta.compartment only under `X-Medplum: extended`."""
+    issuer: str = ""
+    """Whose tokens are accepted: an OIDC issuer. Only told to clients here; the API's JWT authorizer checks."""
+    jwks_uri: str = ""
+    """Its keys, for clients; when empty, `/.well-known/jwks.json` below the issuer."""
+    authorization_endpoint: str = ""
+    """Where users sign in, for clients (SMART App Launch); left out when empty."""
+    token_endpoint: str = ""
+    """Where clients get tokens; left out when empty."""
     sync_limit: int = 1000
     """The most members that a synchronous `$set-accounts` propagates to."""
     account_limit: int = 50

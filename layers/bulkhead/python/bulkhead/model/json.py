@@ -12,9 +12,39 @@ from bulkhead.errors import BadRequest
 MAXIMUM_DEPTH = 64
 """Nested objects and arrays that a document may have; real resources stay below 30."""
 
-_decoder = msgspec.json.Decoder(float_hook=Decimal)
-_encoder = msgspec.json.Encoder(decimal_format="number")
-_sorting = msgspec.json.Encoder(decimal_format="number", order="sorted")
+BODY = "body"
+"""The expression of what is wrong with a body as a whole."""
+
+
+
+class Written(Decimal):
+    """A number that Python would write in another way than the client did, such as 1e-7 or 0.0000000010."""
+
+    __slots__ = ("text",)
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def _number(text: str) -> Decimal:
+    number = Decimal(text)
+    if str(number) == text:
+        return number
+    written = Written(text)
+    written.text = text
+    return written
+
+
+def _raw(value: Any) -> msgspec.Raw:
+    if isinstance(value, Written):
+        return msgspec.Raw(value.text.encode())
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+_decoder = msgspec.json.Decoder(float_hook=_number)
+_encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=_raw)
+_sorting = msgspec.json.Encoder(decimal_format="number", order="sorted", enc_hook=_raw)
 
 
 def loads(data: bytes | str) -> dict[str, Any]:
@@ -26,15 +56,15 @@ def loads(data: bytes | str) -> dict[str, Any]:
     try:
         value = _decoder.decode(data)
     except msgspec.DecodeError as error:
-        raise BadRequest(f"the body cannot be read: {error}") from None
+        raise BadRequest(f"the body cannot be read: {error}", BODY) from None
     except UnicodeError:
-        raise BadRequest(f"the body cannot be read: {_misencoded(data)}") from None
+        raise BadRequest(f"the body cannot be read: {_misencoded(data)}", BODY) from None
     except (RecursionError, ArithmeticError):
-        raise BadRequest("the body cannot be read: it is nested too deeply, or holds too large a number") from None
+        raise BadRequest("the body cannot be read: it is nested too deeply, or holds too large a number", BODY) from None
     if not isinstance(value, dict):
-        raise BadRequest("the body must be one JSON object")
+        raise BadRequest("the body must be one JSON object", BODY)
     if _deeper_than(value, MAXIMUM_DEPTH):
-        raise BadRequest(f"the body is nested more than {MAXIMUM_DEPTH} levels deep")
+        raise BadRequest(f"the body is nested more than {MAXIMUM_DEPTH} levels deep", BODY)
     return value
 
 

@@ -49,6 +49,15 @@ def decode(text: str, query: Query, shape: Any) -> Cursor:
     return Cursor(found.version, position, found.total)
 
 
+def peek(text: str) -> Position:
+    """The position of a cursor that is still to be checked by `decode`; None where it cannot be read."""
+    try:
+        data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        return msgspec.json.decode(data[_SIZE:], type=Cursor).position
+    except (binascii.Error, ValueError, msgspec.MsgspecError):
+        return None
+
+
 _SIZE = 8
 
 

@@ -6,6 +6,7 @@ resource with several entries comes once, on whatever page. Positions are JSON: 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
@@ -57,6 +58,10 @@ class Source(NamedTuple):
 
     keys: list[str]
     last: str | None
+
+
+TARGETS = 50
+"""The most targets of which one listing goes through."""
 
 
 class Keys(Struct, frozen=True):
@@ -180,6 +185,8 @@ class Values(Struct, frozen=True):
     branches: tuple[Branch, ...]
     once: bool = False
     """True where no resource can have two entries here: one token with its system."""
+    owned: bool = False
+    """True where the ranges are of a patient, too."""
     shape: ClassVar[Any] = tuple[int, str | None]
 
     def list(self, store: Store, after: Position | None, limit: int) -> Listing:
@@ -195,7 +202,7 @@ class Values(Struct, frozen=True):
             position,
             limit,
         )
-        hints = [Hint(one.key, [number, one.position], [number, one.sort[: facts.SORT_LENGTH]]) for one in found]
+        hints = [Hint(one.key, [number, one.position], [number, one.sort[: facts.PLACE_LENGTH]]) for one in found]
         if len(found) == limit:
             return Listing(hints, [number, found[-1].position])
         return Listing(hints, [number + 1, None] if number + 1 < len(self.branches) else None)
@@ -207,10 +214,10 @@ class Values(Struct, frozen=True):
         entries = [
             entry
             for code in {branch.parameter for branch in self.branches}
-            for entry in facts.index_values(candidate.body, known[code])
+            for entry in facts.index_values(candidate.body, known[code], candidate.targets)
         ]
         places = [
-            [number, entry.sort[: facts.SORT_LENGTH]]
+            [number, entry.sort[: facts.PLACE_LENGTH]]
             for number, branch in enumerate(self.branches)
             for entry in entries
             if branch.covers(entry)
@@ -219,7 +226,39 @@ class Values(Struct, frozen=True):
         return bool(places) and min(places) == hint.entry
 
     def describe(self) -> str:
-        return f"by-value {self.resource_type} {', '.join(sorted({branch.parameter for branch in self.branches}))}"
+        parameters = sorted({branch.parameter for branch in self.branches})
+        return f"by-value {self.resource_type} {', '.join(parameters)}: {len(self.branches)} ranges"
+
+
+class Targets(Struct, frozen=True):
+    """What points at any of many targets through one parameter, target by target: a resource at the first of its own."""
+
+    targets: tuple[str, ...]
+    """Sorted."""
+    resource_type: str
+    code: str
+    shape: ClassVar[Any] = tuple[str, str | None]
+
+    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+        start, source = after if after is not None else ("", None)
+        hints: list[Hint] = []
+        left = self.targets[bisect_left(self.targets, start) :]
+        for number, target in enumerate(left):
+            if len(hints) >= limit or number == TARGETS:
+                return Listing(hints, [target, None])
+            found = store.pointing_at(target, self.resource_type, source if target == start else None, limit)
+            hints += [Hint(one.source, [target, one.source], target) for one in found if self.code in one.via]
+            if len(found) == limit:
+                return Listing(hints, [target, found[-1].source])
+        return Listing(hints, None)
+
+    def accepts(self, store: Store, hint: Hint, candidate: Candidate) -> bool:
+        known = frozenset(self.targets)
+        own = (target for target, via in candidate.targets.items() if self.code in via and target in known)
+        return bool(min(own, default=None) == hint.entry)
+
+    def describe(self) -> str:
+        return f"by-target of {len(self.targets)} resources, {self.code}"
 
 
 class Created(Struct, frozen=True):

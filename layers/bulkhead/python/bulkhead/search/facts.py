@@ -6,7 +6,7 @@ costly and hot. It filters what a better driver found.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -21,6 +21,8 @@ PREFIX = 2
 """Characters of a folded string that choose its partition."""
 SORT_LENGTH = 100
 """Characters of a folded string that are kept to sort by."""
+PLACE_LENGTH = 180
+"""Characters of a sort by which an entry is known again: in UTF-8 fewer bytes than the store keeps of it."""
 LONG = "long"
 """The partition of date values that cover more than three months."""
 
@@ -78,7 +80,8 @@ COVERED_BY: Mapping[str, tuple[str, ...]] = {
 
 def facts(resource: dict[str, Any]) -> Facts:
     """What the index is to hold of a valid resource. Pure: the same resource gives the same facts."""
-    return Facts(targets(resource), frozenset(_values(resource)))
+    pointed_at = targets(resource)
+    return Facts(pointed_at, frozenset(_values(resource, patients(pointed_at))))
 
 
 def targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:
@@ -113,10 +116,19 @@ def resource_key(kind: str, value: Any, parameter: SearchParameter) -> str | Non
     return None
 
 
-def index_values(resource: dict[str, Any], parameter: SearchParameter) -> set[Value]:
-    """The by-value entries of one parameter; none where it is not indexed.
+def patients(pointed_at: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
+    """The Patients among what a resource points at, sorted."""
+    return tuple(sorted(target for target in pointed_at if target.startswith("Patient/")))
 
-    token:  value = the code, case folded;              sort = its system, "" if none
+
+def index_values(
+    resource: dict[str, Any],
+    parameter: SearchParameter,
+    pointed_at: Mapping[str, frozenset[str]] | None = None,
+) -> set[Value]:
+    """The by-value entries of one parameter; none where it is not indexed. `pointed_at` saves finding out `targets` anew.
+
+    token:  value = the code, case folded;              sort = its system, "" if none, after the patient where `is_owned`
     string: value = the first two folded characters;    sort = the folded string, cut at 100 characters
     uri:    value = the uri;                            sort = ""
     date:   value = each month covered, or "long";      sort = the first instant
@@ -125,7 +137,11 @@ def index_values(resource: dict[str, Any], parameter: SearchParameter) -> set[Va
         return set()
     rows = _ROWS[parameter.type]
     found = extract.values(resource, parameter)
-    return {Value(parameter.code, value, sort) for kind, item in found for value, sort in rows(kind, item)}
+    entries = [Value(parameter.code, value, sort) for kind, item in found for value, sort in rows(kind, item)]
+    if not is_owned(resource["resourceType"], parameter):
+        return set(entries)
+    owners = patients(targets(resource) if pointed_at is None else pointed_at)
+    return {owned for entry in entries for owned in _owned(entry, owners)}
 
 
 @cache
@@ -148,6 +164,22 @@ def is_indexed(resource_type: str, parameter: SearchParameter) -> bool:
             }
             return bool(selective) and code not in NON_SELECTIVE and (resource_type, code) not in BULKY
     return False
+
+
+@cache
+def is_owned(resource_type: str, parameter: SearchParameter) -> bool:
+    """Whether the entries of a code are sorted by the patients of their resources: `Patient/1#http://loinc.org`.
+
+    A code may be on thousands of resources of each patient, and on millions of all. So `patient=1&code=x` is one range
+    of one partition, and costs no entry more. Who searches for a code and its system gives up a range for it: the same
+    code under two systems is rare.
+    """
+    if parameter.type != "token" or not is_indexed(resource_type, parameter):
+        return False
+    if types(parameter.expression, resource_type) & {"Identifier", "ContactPoint"}:
+        return False
+    references = (one for one in search_parameters(resource_type).values() if one.type == "reference")
+    return any("Patient" in one.targets for one in references)
 
 
 def drivers(resource_type: str, parameter: SearchParameter) -> tuple[SearchParameter, ...]:
@@ -182,19 +214,33 @@ def _references(resource_type: str) -> list[tuple[SearchParameter, Evaluate]]:
 
 
 @cache
-def _indexed(resource_type: str) -> list[tuple[str, _Rows, Evaluate]]:
+def _indexed(resource_type: str) -> list[tuple[str, _Rows, Evaluate, bool]]:
     return [
-        (parameter.code, _ROWS[parameter.type], compiled(parameter.expression, resource_type))
+        (
+            parameter.code,
+            _ROWS[parameter.type],
+            compiled(parameter.expression, resource_type),
+            is_owned(resource_type, parameter),
+        )
         for parameter in search_parameters(resource_type).values()
         if is_indexed(resource_type, parameter)
     ]
 
 
-def _values(resource: dict[str, Any]) -> Iterator[Value]:
-    for code, rows, evaluate in _indexed(resource["resourceType"]):
+def _values(resource: dict[str, Any], owners: Sequence[str]) -> Iterator[Value]:
+    for code, rows, evaluate, owned in _indexed(resource["resourceType"]):
         for kind, item in _unwrapped(evaluate(resource, resource)):
             for value, sort in rows(kind, item):
-                yield Value(code, value, sort)
+                entry = Value(code, value, sort)
+                if owned:
+                    yield from _owned(entry, owners)
+                else:
+                    yield entry
+
+
+def _owned(entry: Value, owners: Sequence[str]) -> Iterator[Value]:
+    for owner in owners or ("",):
+        yield Value(entry.parameter, entry.value, f"{owner}#{entry.sort}")
 
 
 def _unwrapped(found: list[Typed]) -> list[Typed]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+
+from msgspec import structs
 
 from bulkhead import definitions, settings
 from bulkhead.definitions import SearchParameter
 from bulkhead.errors import BadRequest, NotFound, NotSupported
 from bulkhead.search import literals
 from bulkhead.search.query import Chain, Clause, Include, Link, Query, Results, Sort
+from bulkhead.search.sorting import SORTABLE
 
 MODIFIERS: Mapping[str, frozenset[str]] = {
     "token": frozenset({"missing", "not", "text", "of-type"}),
@@ -34,6 +37,9 @@ FORMAT = frozenset({"_format", "_pretty"})
 
 SUMMARIES = frozenset({"true", "text", "data", "count", "false"})
 TOTALS = frozenset({"none", "estimate", "accurate"})
+
+# What may stand at the end of a chain besides a type's own parameters.
+RESULT_FREE = frozenset({"_account", "_compartment"})
 
 ACCOUNT = SearchParameter(code="_account", url="", type="reference", expression="")
 COMPARTMENT = SearchParameter(code="_compartment", url="", type="reference", expression="")
@@ -148,10 +154,30 @@ class _Reader:
         elif code in ("_include", "_revinclude"):
             self.read_include(code, name, text)
         elif code == "_has" or ("." in name and re.split("[:.]", name)[0] in self.known):
-            self.chains.append(chain(name, text))
+            self.chains.append(self.linked(chain(name, text)))
         elif not self.read_clause(name, text):
             return
         self.keep(name, text)
+
+    def linked(self, found: Chain) -> Chain:
+        """The chain with its inner searches. BadRequest where a link is none, or leads to nothing that has the parameter."""
+        link, code = found.links[0], re.split("[:.]", found.rest)[0]
+        if link.reverse:
+            types: tuple[str, ...] = (has_type(link, self.types, found.name),)
+        else:
+            types = chained_types(link, self.known.get(link.code), found.name)
+        asked = [name for name in types if code == "_has" or code in RESULT_FREE | common((name,)).keys()]
+        if not asked:
+            raise BadRequest(f"{found.name} leads to nothing that has the parameter {code}", expression=found.name)
+        inner = tuple((name, self.inner(name, found)) for name in asked)
+        return structs.replace(found, inner=inner)
+
+    def inner(self, resource_type: str, found: Chain) -> Query:
+        try:
+            return parse([(found.rest, found.value)], resource_type, base=self.base, strict=True)
+        except BadRequest as error:
+            issues = [replace(issue, expression=found.name) for issue in error.issues]
+            raise type(error)(str(error), issues=issues) from None
 
     def read_clause(self, name: str, text: str) -> bool:
         match = _NAME.fullmatch(name)
@@ -184,11 +210,11 @@ class _Reader:
         self.single["_count"] = str(min(int(text), settings.current().count_limit))
 
     def read_sort(self, text: str) -> None:
-        keys = [Sort(key.removeprefix("-"), key.startswith("-")) for key in text.split(",") if key]
-        for key in keys:
-            if key.code not in self.known:
-                raise BadRequest(f"_sort names {key.code}, which is no search parameter here", expression="_sort")
-        self.sort = tuple(keys)
+        keys = [(key.removeprefix("-"), key.startswith("-")) for key in text.split(",") if key]
+        for code, _ in keys:
+            if code not in self.known or self.known[code].type not in SORTABLE:
+                raise BadRequest(f"_sort names {code}, by which this cannot be sorted", expression="_sort")
+        self.sort = tuple(Sort(code, descending, self.known[code]) for code, descending in keys)
 
     def read_choice(self, name: str, text: str, choices: frozenset[str]) -> None:
         if text not in choices:
@@ -243,6 +269,33 @@ def checked_modifier(modifier: str | None, parameter: SearchParameter, name: str
     if modifier in REFUSED_MODIFIERS:
         raise NotSupported(f"the modifier :{modifier} is not supported for {parameter.code}", expression=name)
     raise BadRequest(f"{parameter.code} has no modifier :{modifier}", expression=name)
+
+
+def chained_types(link: Link, parameter: SearchParameter | None, name: str) -> tuple[str, ...]:
+    """The types that a forward link leads to."""
+    if parameter is None or parameter.type != "reference":
+        raise BadRequest(f"{link.code} is no reference parameter here", expression=name)
+    if link.type is not None:
+        if link.type not in definitions.RESOURCE_TYPES:
+            raise BadRequest(f"there is no resource type {link.type}", expression=name)
+        checked_modifier(link.type, parameter, name)
+        return (link.type,)
+    if not parameter.targets or "Resource" in parameter.targets:
+        raise BadRequest(f"{name} must say to which type: {link.code}:Patient, say", expression=name)
+    return parameter.targets
+
+
+def has_type(link: Link, types: tuple[str, ...], name: str) -> str:
+    """The type that a link of `_has` comes from."""
+    if link.type not in definitions.RESOURCE_TYPES:
+        raise BadRequest(f"{name} names a resource type that there is not", expression=name)
+    assert link.type is not None
+    parameter = definitions.search_parameters(link.type).get(link.code)
+    if parameter is None or parameter.type != "reference":
+        raise BadRequest(f"{link.type} has no reference parameter {link.code}", expression=name)
+    if parameter.targets and "Resource" not in parameter.targets and not set(types) & set(parameter.targets):
+        raise BadRequest(f"{link.code} of {link.type} does not refer to what is searched here", expression=name)
+    return link.type
 
 
 def chain(name: str, text: str) -> Chain:

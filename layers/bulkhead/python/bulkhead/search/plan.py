@@ -1,6 +1,6 @@
 """From a Query to what drives it and what filters: the most selective index leads, everything is checked on the bodies.
 
-Order of preference: ids, a compartment, identifiers, references to this server, accounts, other tokens, strings, uris,
+Order of preference: ids, a patient with a code, a compartment, identifiers, references to this server, accounts, other tokens, strings, uris,
 dates with both ends known, and as the last resort everything by time, page by page.
 """
 
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from msgspec import structs
 
 from bulkhead import compartments
 from bulkhead.definitions import SearchParameter, search_parameters
@@ -44,6 +46,8 @@ from bulkhead.search.query import (
 
 UNION = 50
 """The most listings that one driver merges."""
+RANGES = 20
+"""The most ranges of codes and patients that one driver goes through, one after the other."""
 MONTHS = 24
 """The most months of a date parameter that one driver goes through."""
 
@@ -66,21 +70,17 @@ class Plan:
 def plan(query: Query, definition: compartments.Definition | None = None, now: str | None = None) -> Plan:
     """The plan of a query. `definition` is that of its compartment, `now` the moment that paging by time is as of.
 
-    NotSupported, naming the parameter, for what is parsed but not answered: chains, `_has`, sorting by other than
-    `_id` and `_lastUpdated`, `_summary` and `_elements` of bodies, a search of the whole system without `_type`.
+    NotSupported, naming the parameter, for what is parsed but not answered: `_summary` and `_elements` of bodies, a search of the whole system without `_type`.
     """
     refuse(query)
     driver, in_order = choose(query, definition, now or dates.now())
     driven = 0 if isinstance(driver, (Created, Updated)) or query.compartment else 1
-    return Plan(driver, query.clauses, definition, in_order, filtered=len(query.clauses) > driven)
+    if isinstance(driver, Values) and driver.owned:
+        driven += 1
+    return Plan(driver, query.clauses, definition, in_order, filtered=len(query.clauses) > driven or bool(query.chains))
 
 
 def refuse(query: Query) -> None:
-    for chain in query.chains:
-        raise NotSupported(f"chained parameters are not supported: {chain.name}", expression=chain.name)
-    for key in query.results.sort:
-        if key.code not in ("_id", "_lastUpdated") or len(query.results.sort) > 1:
-            raise NotSupported("sorting is supported by one of _id and _lastUpdated", expression="_sort")
     if query.results.summary in ("true", "text", "data"):
         raise NotSupported(f"_summary={query.results.summary} is not supported", expression="_summary")
     if query.results.elements:
@@ -95,10 +95,14 @@ def refuse(query: Query) -> None:
 def choose(query: Query, definition: compartments.Definition | None, now: str) -> tuple[Driver, bool]:
     """The driver, and whether its order is the one asked for."""
     order = query.results.sort[0] if query.results.sort else None
-    by_key = order is None or (order.code == "_id" and not order.descending and len(query.types) == 1)
+    single = len(query.results.sort) == 1 and len(query.types) == 1
+    by_key = order is None or (single and order.code == "_id" and not order.descending)
     keys = ids(query)
     if keys is not None:
         return Keys(keys), by_key
+    owned = by_owner(query)
+    if owned is not None:
+        return owned, order is None
     if query.compartment and definition:
         return Merged((Compartment(query.compartment, definition, query.types),)), by_key
     if len(query.types) == 1:
@@ -115,7 +119,7 @@ def by_time(query: Query, now: str) -> tuple[Driver, bool]:
     """The last resort: everything, by lastUpdated where the search is about that, else in order of creation."""
     order = query.results.sort[0] if query.results.sort else None
     since, until = span(clause for clause in query.clauses if clause.parameter.code == "_lastUpdated")
-    by_update = order is not None and order.code == "_lastUpdated" and len(query.types) == 1
+    by_update = len(query.results.sort) == 1 and query.results.sort[0].code == "_lastUpdated" and len(query.types) == 1
     if not by_update and since is None:
         return Created(query.types, now), order is None
     newest_first = bool(by_update and order and order.descending)
@@ -190,6 +194,49 @@ def streams(clauses: Iterable[Clause], resource_type: str | None) -> tuple[KeySt
     return ()
 
 
+def by_owner(query: Query) -> Values | None:
+    """The ranges of a code and of a patient together, where a search of one type names both."""
+    owners = patients_of(query)
+    if len(query.types) != 1 or not owners:
+        return None
+    resource_type = query.types[0]
+    for clause in query.clauses:
+        found = by_value(clause, resource_type)
+        known = search_parameters(resource_type)
+        if found is None or not all(facts.is_owned(resource_type, known[one.parameter]) for one in found.branches):
+            continue
+        branches = tuple(structs.replace(one, prefix=f"{owner}#") for one in found.branches for owner in owners)
+        if len(branches) <= RANGES:
+            return Values(resource_type, branches, owned=True)
+    return None
+
+
+def patients_of(query: Query) -> tuple[str, ...]:
+    """The patients one of whom every match must point at, as far as the search says; () where it does not."""
+    if query.compartment:
+        return (query.compartment,) if query.compartment.startswith("Patient/") else ()
+    for clause in query.clauses:
+        if clause.parameter.type != "reference" or clause.modifier in ("missing", "identifier", "not"):
+            continue
+        expression = clause.parameter.expression
+        only_patients = clause.parameter.targets == ("Patient",) or (
+            clause.parameter.code == "patient" and expression.endswith((".patient", "resolve() is Patient)"))
+        )
+        found = [patient_of(value, only_patients) for value in clause.values]
+        if clause.parameter.code[0] != "_" and all(found):
+            return tuple(dict.fromkeys(one for one in found if one))
+    return ()
+
+
+def patient_of(value: Value, only_patients: bool) -> str | None:
+    """The Patient that a reference must be to; `only_patients` tells what an id alone stands for."""
+    if not isinstance(value, ReferenceValue) or value.id is None:
+        return None
+    if value.type is None and not only_patients:
+        return None
+    return f"Patient/{value.id}" if value.type in (None, "Patient") else None
+
+
 def by_value(clause: Clause, resource_type: str) -> Values | None:
     """The by-value branches that together hold every match of one clause; None where it cannot be driven so."""
     if clause.modifier not in (None, "exact"):
@@ -217,6 +264,8 @@ def branch_of(value: Value, parameter: SearchParameter, resource_type: str) -> B
     match value:
         case TokenValue(system=system, code=str(code)) if code:
             with_system = system is not None and "ContactPoint" not in types(parameter.expression, resource_type)
+            if facts.is_owned(resource_type, parameter):
+                with_system = False
             return Branch(parameter.code, code.casefold(), prefix=f"{system}#" if with_system else None)
         case StringValue(text=text):
             folded = fold(text)

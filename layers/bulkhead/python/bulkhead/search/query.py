@@ -112,12 +112,23 @@ class Link(Struct, frozen=True):
 
 
 class Chain(Struct, frozen=True):
-    """`subject:Patient.name=x`, `_has:Observation:patient:code=y`: conditions on other resources, not resolved here."""
+    """`subject:Patient.name=x`, `_has:Observation:patient:code=y`: conditions on other resources."""
 
     name: str
     links: tuple[Link, ...]
     parameter: str
     value: str
+    inner: tuple[tuple[str, Query], ...] = ()
+    """By type of the resources behind the first link: the search that one of them must meet."""
+
+    @property
+    def rest(self) -> str:
+        """The parameter without its first link: what the resources behind it are asked."""
+        steps = [
+            f"_has:{link.type}:{link.code}:" if link.reverse else f"{link.code}{f':{link.type}' if link.type else ''}."
+            for link in self.links[1:]
+        ]
+        return "".join((*steps, self.parameter))
 
 
 class Include(Struct, frozen=True):
@@ -133,6 +144,7 @@ class Include(Struct, frozen=True):
 class Sort(Struct, frozen=True):
     code: str
     descending: bool
+    parameter: SearchParameter | None = None
 
 
 class Results(Struct, frozen=True):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bulkhead import compartments
 from bulkhead.errors import TooCostly
-from bulkhead.search import bundle, cursor, includes, matching
+from bulkhead.search import bundle, chains, cursor, includes, matching, sorting
 from bulkhead.search.candidate import Candidate, Fence, everything
-from bulkhead.search.drivers import Hint, Position
+from bulkhead.search.drivers import Created, Hint, Position, Updated
 from bulkhead.search.plan import Plan, plan
-from bulkhead.search.query import Query, Sort
+from bulkhead.search.query import Query
 
 if TYPE_CHECKING:
     from bulkhead.store import Head, Store
@@ -24,6 +25,8 @@ BATCH = 100
 """Keys of one BatchGetItem: the most that is read at first where candidates are filtered; doubled from there."""
 LISTED = 1000
 """The most hints of one listing."""
+SEARCHED = 10
+"""What it costs to check one resource for `_has`, in heads read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class Limits:
     """The most that are read to sort matches that no index has in order."""
     counted: int = 100_000
     """The most that are read to count matches."""
+    inner: int = 2_000
+    """The most that are read of the inner search of a chain, to be led by what it finds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +84,8 @@ def search(
     """
     known = compartments.in_force(store)
     definition = known.get(query.compartment.partition("/")[0]) if query.compartment else None
-    chosen = plan(query, definition)
-    scanner = Scanner(store, query, chosen, known, fence, limits)
+    scanner = chained(Scanner(store, query, plan(query, definition), known, fence, limits))
+    chosen = scanner.plan
     if query.results.count_only:
         page = Page((), None, scanner.count())
     else:
@@ -95,7 +100,7 @@ def find(store: Store, query: Query, limit: int, fence: Fence = everything) -> l
     TooCostly where so many candidates had to be read that there may be more matches.
     """
     known = compartments.in_force(store)
-    scanner = Scanner(store, query, plan(query), known, fence, Limits())
+    scanner = chained(Scanner(store, query, plan(query), known, fence, Limits()))
     progress = Progress(scanner.limits.counted)
     found: list[Candidate] = []
     for candidate, _, _ in scanner.scan(None, limit + 1, progress):
@@ -105,6 +110,23 @@ def find(store: Store, query: Query, limit: int, fence: Fence = everything) -> l
     if not progress.ended:
         raise too_costly("finding what meets the condition")
     return found
+
+
+def chained(scanner: Scanner) -> Scanner:
+    """The same search, led by one of its chains where otherwise everything would be read."""
+    query, chosen = scanner.query, scanner.plan
+    if not query.chains or len(query.types) != 1 or not isinstance(chosen.driver, (Created, Updated)):
+        return scanner
+    begun = None if query.results.cursor is None else cursor.peek(query.results.cursor)
+    if isinstance(begun, list) and len(begun) == 3:
+        # The pages before went through everything: so does this one, whatever the inner search would find now.
+        return scanner
+    limit = scanner.limits.inner if begun is None else scanner.limits.counted
+    for chain in query.chains:
+        driver = chains.driver(chain, query.types[0], scanner.found, limit)
+        if driver is not None:
+            return replace(scanner, plan=replace(chosen, driver=driver, ordered=not query.results.sort))
+    return scanner
 
 
 @dataclass(frozen=True)
@@ -142,18 +164,43 @@ class Scanner:
 
     def sorted_page(self) -> Page:
         """The page at the query's cursor, of all matches, sorted."""
-        sort = self.query.results.sort[0]
+        sorts = self.query.results.sort
         progress = Progress(self.limits.gathered)
         matches = [candidate for candidate, _, _ in self.scan(None, LISTED, progress)]
         if not progress.ended:
             raise too_costly("sorting", "_sort")
-        matches.sort(key=lambda candidate: sort_key(candidate, sort), reverse=sort.descending)
-        after, _ = self.start(tuple[str, str])
-        left = [one for one in matches if after is None or is_after(sort_key(one, sort), tuple(after), sort)]
-        count = self.query.results.count
-        following = list(sort_key(left[count - 1], sort)) if len(left) > count else None
+        left = sorting.ordered(matches, sorts)
+        after, _ = self.start(tuple[str, int])
+        if after is not None:
+            # A version says where the page before ended: no value of a patient stands in a link.
+            last = self.store.read_version(*after)
+            if last is None or last.deleted:
+                raise cursor.refused()
+            left = sorting.after(left, Candidate(last, self.store.decode), sorts)
+        shown = [candidate for _, candidate in left[: self.query.results.count]]
+        following = [shown[-1].key, shown[-1].head.version] if len(left) > len(shown) else None
         total = None if self.query.results.total == "none" else len(matches)
-        return Page(left[:count], following, total)
+        return Page(shown, following, total)
+
+    def found(self, query: Query, limit: int) -> tuple[list[Candidate], bool]:
+        """Matches of an inner search for the same caller, and whether they are all: see `chains.Find`."""
+        progress = Progress(limit)
+        scanner = chained(replace(self, query=query, plan=plan(query)))
+        return [candidate for candidate, _, _ in scanner.scan(None, LISTED, progress)], progress.ended
+
+    def exists(self, query: Query) -> bool:
+        """Whether an inner search has a match. TooCostly where too much had to be read to know."""
+        progress = Progress(self.limits.gathered)
+        scanner = chained(replace(self, query=query, plan=plan(query)))
+        if next(scanner.scan(None, 1, progress), None) is not None:
+            return True
+        if not progress.ended:
+            raise too_costly("following _has")
+        return False
+
+    @cached_property
+    def chains(self) -> chains.Chains:
+        return chains.Chains(self.store, self.known, self.fence, self.exists)
 
     def start(self, shape: Any) -> tuple[Position | None, int | None]:
         """The position and the total that the query's cursor carries."""
@@ -205,10 +252,13 @@ class Scanner:
                     progress.ended = True
                     return
                 unchecked = None
-                for number, hint in enumerate(chunk, at - len(chunk) + 1):
+                admitted = [self.admitted(hint, heads.get(hint.key)) for hint in chunk]
+                if self.query.chains:
+                    admitted = self.linked(admitted)
+                    progress.read += len(chunk) * sum(chain.links[0].reverse for chain in self.query.chains) * SEARCHED
+                for number, (hint, candidate) in enumerate(zip(chunk, admitted, strict=True), at - len(chunk) + 1):
                     progress.read += 1
                     progress.position = hint.position
-                    candidate = self.admitted(hint, heads.get(hint.key))
                     if candidate:
                         yield candidate, hint.position, number < len(listing.hints) or listing.next is not None
                 if progress.spent:
@@ -224,6 +274,11 @@ class Scanner:
             if progress.spent:
                 return
             ask = min(ask * 2, LISTED)
+
+    def linked(self, admitted: Sequence[Candidate | None]) -> list[Candidate | None]:
+        """The candidates, None in place of those that do not meet every chain."""
+        kept = {one.key for one in self.chains.kept([one for one in admitted if one], self.query.chains)}
+        return [one if one and one.key in kept else None for one in admitted]
 
     def visible(self, head: Head | None) -> bool:
         """Whether a resource is there and the caller may see it."""
@@ -245,14 +300,6 @@ class Scanner:
         if its is None or target is None:
             return True
         return compartments.is_member(its, target, candidate.key, candidate.targets)
-
-
-def sort_key(candidate: Candidate, sort: Sort) -> tuple[str, str]:
-    return (candidate.head.updated if sort.code == "_lastUpdated" else candidate.head.id, candidate.key)
-
-
-def is_after(key: tuple[str, str], position: tuple[str, ...], sort: Sort) -> bool:
-    return key < position if sort.descending else key > position
 
 
 def too_costly(doing: str, expression: str | None = None) -> TooCostly:

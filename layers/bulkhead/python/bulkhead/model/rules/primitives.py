@@ -94,8 +94,8 @@ def _decimal(value: Any, _: Scope) -> Faults | None:
     kind = type(value)
     if kind is int:
         return None
-    if kind is Decimal or kind is float:
-        number = value if kind is Decimal else Decimal(value)
+    if kind is float or isinstance(value, Decimal):
+        number = Decimal(value)
         if number.is_finite() and -MAXIMUM_EXPONENT <= number.adjusted() <= MAXIMUM_EXPONENT:
             return None
         return [Fault(VALUE, "the number is too large or too small")]
@@ -108,7 +108,7 @@ def _integer_rule(smallest: int) -> Rule:
             if smallest <= value <= _MAXIMUM_INTEGER:
                 return None
             return [Fault(VALUE, f"must be from {smallest} to {_MAXIMUM_INTEGER}")]
-        if type(value) is Decimal:
+        if isinstance(value, Decimal):
             return [Fault(VALUE, "must be an integer, without point or exponent")]
         return _NULL if value is None else [Fault(STRUCTURE, "must be a JSON number")]
 
