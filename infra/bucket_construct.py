@@ -5,7 +5,7 @@ from __future__ import annotations
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
-from bulkhead.store import BODIES, manifests
+from bulkhead.store import manifests
 from constructs import Construct
 
 MANIFESTS = manifests.PREFIX

@@ -9,9 +9,10 @@ from typing import Literal
 from aws_cdk import Annotations, Duration
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
+from bulkhead.store import BODIES
 from constructs import Construct
 
-from infra.bucket_construct import BODIES, MANIFESTS, BucketConstruct
+from infra.bucket_construct import MANIFESTS, BucketConstruct
 from infra.deployment import Deployment
 from infra.layers_construct import ARCHITECTURE, RUNTIME, LayersConstruct
 from infra.log_groups import log_group
@@ -45,7 +46,8 @@ FUNCTIONS: Mapping[str, Function] = {
     "bundles": Function("Batches and transactions of any size", 3008, table="write", bodies="write"),
     "accounts": Function("Sets accounts; propagates small compartments itself", 1769, table="write", bodies="read"),
     "jobs": Function("Reports and cancels asynchronous jobs", 512, table="jobs", snapstart=False),
-    "capabilities": Function("Answers what no route matches", 512, snapstart=False),
+    # No right to any data. Memory for $validate, whose request may have 100 MB once it is inflated.
+    "capabilities": Function("Says what the server can do; validates resources", 3008, snapstart=False),
     "propagation": Function(
         "Plans, works and verifies propagations for the state machine",
         1769,
@@ -65,7 +67,7 @@ class FunctionsConstruct(Construct):
     """`functions` by folder name; `targets` are what to invoke: the alias `live` where the function has SnapStart.
 
     SnapStart restores a snapshot taken after the imports: for functions that import much and that someone waits for.
-    The others start rarely (jobs), import next to nothing (capabilities), or have nobody waiting (propagation).
+    The others start rarely (jobs, capabilities), or have nobody waiting (propagation).
     """
 
     def __init__(
