@@ -9,7 +9,7 @@ ARGS ?=
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup serve load token test check format synth layer definitions clean
+.PHONY: setup serve load token test check format figures synth layer definitions clean
 
 setup: $(READY)
 
@@ -38,6 +38,10 @@ check: setup
 format: setup
 	ruff format .
 	ruff check --fix .
+
+# Speed and cost; also at 100,000 resources with ARGS=--large.
+figures: setup
+	python -m tests.load $(ARGS)
 
 synth: setup
 	cdk synth --quiet $(ARGS)
