@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import re
 import time
 import traceback
 import zlib
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import format_datetime
 from functools import cached_property
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -30,15 +32,14 @@ from bulkhead.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
-from bulkhead.model import json, outcome
+from bulkhead.model import json, outcome, subset
 from bulkhead.store import Head, connect, one_request
-from infra.routes import BASE, BY_KEY, Route
+from functions import binary, formats
+from infra.routes import BASE, BY_KEY, ROUTES, Route, fits
 
 if TYPE_CHECKING:
     from bulkhead.store import Store
 
-FHIR_JSON = "application/fhir+json"
-_JSON_TYPES = {"", FHIR_JSON, "application/json", "text/json", "application/json+fhir", "*/*", "json"}
 _FORM = "application/x-www-form-urlencoded"
 # Below this, compressing costs more than it saves.
 _GZIP_FROM = 1400
@@ -51,7 +52,7 @@ Operation = Callable[["Request"], "Answer"]
 
 @dataclass(slots=True)
 class Answer:
-    """What an operation answers: a resource, or ready bytes of JSON, or nothing."""
+    """What an operation answers: a resource, nothing, or a ready body: JSON, or with a `content-type` of its own anything."""
 
     status: int
     resource: dict[str, Any] | None = None
@@ -127,12 +128,39 @@ class Request:
         return data
 
     def resource(self) -> dict[str, Any]:
-        """The resource in the body, parsed and not yet validated. BadRequest, UnsupportedMediaType."""
-        if self.content_type not in _JSON_TYPES:
-            raise UnsupportedMediaType(f"the server reads {FHIR_JSON}", "Content-Type")
-        if not self.body.strip():
-            raise BadRequest("the request has no body", json.BODY)
-        return json.loads(self.body)
+        """The resource in the body, parsed and not yet validated; raw bytes as a Binary. BadRequest, UnsupportedMediaType."""
+        content_type = self.headers.get("content-type", "")
+        if self.is_binary:
+            context = self.headers.get("x-security-context")
+            return binary.received(content_type, self.body, self.parameters.get("id"), context)
+        return formats.parsed(formats.received(content_type, self.body), self.body)
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether it is about a Binary, so that raw bytes may come or go."""
+        return self.parameters.get("type") == "Binary" and self.route.operation in binary.OPERATIONS
+
+    @cached_property
+    def wanted(self) -> formats.Wanted:
+        """The format that the client asks for. NotAcceptable."""
+        received = formats.XML if "xml" in self.content_type else formats.JSON
+        return formats.wanted(self._parameter("_format"), self.headers.get("accept", ""), received)
+
+    @property
+    def pretty(self) -> bool:
+        return self._parameter("_pretty") == "true"
+
+    def _parameter(self, name: str) -> str:
+        """Of the query string only: an error has to be rendered whatever the body is."""
+        given: dict[str, str] = dict(parse_qsl(self._event.get("rawQueryString", "")))
+        return given.get(name, "")
+
+    def subset(self, resource: dict[str, Any]) -> dict[str, Any]:
+        """What `_summary` and `_elements` leave of a resource that is read. BadRequest."""
+        given = dict(self.query)
+        if given.get("_summary", "false") != "false":
+            return subset.summary(resource, given["_summary"])
+        return subset.elements(resource, given["_elements"].split(",")) if given.get("_elements") else resource
 
     @cached_property
     def prefer(self) -> Prefer:
@@ -140,7 +168,7 @@ class Request:
         respond_async = False
         for word in self.headers.get("prefer", "").replace(";", ",").split(","):
             name, _, value = word.strip().partition("=")
-            value = value.strip().strip('"')
+            name, value = name.strip().lower(), value.strip().strip('"')
             if name == "return":
                 given["returns"] = value
             elif name == "handling" and value in ("strict", "lenient"):
@@ -167,18 +195,11 @@ class Request:
 
 def _inflate(data: bytes, limit: int) -> bytes:
     try:
-        inflated = b""
-        # A stream may have several members (RFC 1952, 2.2).
-        while len(inflated) <= limit:
-            inflater = zlib.decompressobj(wbits=31)
-            inflated += inflater.decompress(data, limit + 1 - len(inflated))
-            data = inflater.unused_data
-            if not inflater.eof and len(inflated) <= limit:
-                raise BadRequest("the gzip stream ends too early", "Content-Encoding")
-            if not data:
-                break
-        return inflated
-    except zlib.error:
+        # All members of the stream (RFC 1952, 2.2), but not much more than the limit.
+        return gzip.GzipFile(fileobj=BytesIO(data)).read(limit + 1)
+    except EOFError:
+        raise BadRequest("the gzip stream ends too early", "Content-Encoding") from None
+    except (OSError, zlib.error):
         raise BadRequest("the body is not gzip", "Content-Encoding") from None
 
 
@@ -197,11 +218,12 @@ def serve(event: Event, operations: Mapping[str, Operation]) -> Event:
     route = BY_KEY[event["routeKey"]]
     request = Request(event, route)
     try:
-        _acceptable(request)
+        if not request.is_binary:
+            _ = request.wanted
         if not route.public:
             _ = request.caller
         with one_request():
-            answer = operations[route.operation](request)
+            answer = _options(request) if request.method == "OPTIONS" else operations[route.operation](request)
     except BulkheadError as error:
         answer = _failed(error)
     except (ClientError, BotoCoreError) as error:
@@ -210,26 +232,26 @@ def serve(event: Event, operations: Mapping[str, Operation]) -> Event:
     except Exception as error:
         _log_failure(error)
         answer = _failed(BulkheadError("the server failed; its log has the cause"))
+    try:
+        made = _event(request, answer)
+    except Exception as error:
+        _log_failure(error)
+        made = _event(request, _failed(BulkheadError("the server failed; its log has the cause")))
     logger.info(
         "request",
         operation=route.operation,
         method=request.method,
-        status=answer.status,
+        status=made["statusCode"],
         milliseconds=round((time.perf_counter() - begun) * 1000, 1),
         request_id=event["requestContext"].get("requestId"),
     )
-    return _event(request, answer)
+    return made
 
 
-def _acceptable(request: Request) -> None:
-    """NotAcceptable where the client takes nothing that the server can make. `_format` wins over `Accept`."""
-    wanted = dict(parse_qsl(request._event.get("rawQueryString", ""))).get("_format") or request.headers.get(
-        "accept", ""
-    )
-    # `_format=application/fhir+json`: the plus is a space to a query string.
-    ranges = [part.partition(";")[0].strip().lower().replace(" ", "+") for part in wanted.split(",")]
-    if not any(part in _JSON_TYPES or part in ("application/*", "text/html") for part in ranges):
-        raise NotAcceptable(f"the server makes {FHIR_JSON}", "Accept")
+def _options(request: Request) -> Answer:
+    """The methods of a path. They come by `$default`; API Gateway adds what CORS needs (infra/cors.py)."""
+    methods = {route.method for route in ROUTES if fits(route.path, request.path)}
+    return Answer(204, headers={"allow": ", ".join(sorted(methods | {"OPTIONS"}))})
 
 
 def _failed(error: BulkheadError) -> Answer:
@@ -249,22 +271,48 @@ def _log_failure(error: Exception) -> None:
     logger.error("failure", error=type(error).__name__, code=code, where=where)
 
 
+def _takes_gzip(accept_encoding: str) -> bool:
+    """Whether the header names gzip, and not as what the client does not want (`gzip;q=0`)."""
+    return re.search(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", accept_encoding) is not None
+
+
 def _event(request: Request, answer: Answer) -> Event:
-    body = answer.body
-    if body is None and answer.resource is not None:
-        pretty = ("_pretty", "true") in parse_qsl(request._event.get("rawQueryString", ""))
-        body = json.dumps(answer.resource, pretty)
-    headers = {"content-type": f"{FHIR_JSON}; charset=utf-8"} if body else {}
+    body, headers = _content(request, answer)
     headers |= answer.headers
-    made: Event = {"statusCode": answer.status, "headers": headers, "isBase64Encoded": False}
-    if body and len(body) >= _GZIP_FROM and "gzip" in request.headers.get("accept-encoding", ""):
+    made: Event = {"statusCode": answer.status, "headers": headers, "isBase64Encoded": False, "body": ""}
+    if body and len(body) >= _GZIP_FROM and _takes_gzip(request.headers.get("accept-encoding", "")):
         headers["content-encoding"] = "gzip"
-        headers["vary"] = "accept-encoding"
-        made["body"] = base64.b64encode(gzip.compress(body, 1)).decode()
+        body = gzip.compress(body, 1)
+    if request.method == "HEAD":
+        headers["Content-Length"] = str(len(body))
+        return made
+    try:
+        made["body"] = body.decode()
+    except UnicodeDecodeError:
+        made["body"] = base64.b64encode(body).decode()
         made["isBase64Encoded"] = True
-    else:
-        made["body"] = body.decode() if body else ""
     return made
+
+
+def _content(request: Request, answer: Answer) -> tuple[bytes, dict[str, str]]:
+    """The body in the format that the client asked for, and the headers that belong to it."""
+    resource = answer.resource
+    if resource is None and (answer.body is None or "content-type" in answer.headers):
+        return answer.body or b"", {}
+    try:
+        wanted = request.wanted
+    except NotAcceptable:
+        wanted = formats.DEFAULT
+    is_read = request.is_binary and request.method in ("GET", "HEAD") and answer.status == 200
+    if is_read and resource and binary.is_raw(wanted, resource):
+        return binary.raw(resource)
+    headers = {"content-type": f"{wanted.content_type}; charset=utf-8", "vary": "accept, accept-encoding"}
+    if resource is None:
+        assert answer.body is not None
+        if wanted.format == formats.JSON:
+            return answer.body, headers
+        resource = json.loads(answer.body)
+    return formats.rendered(wanted.format, resource, request.pretty), headers
 
 
 def version_headers(head: Head) -> dict[str, str]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 import jsii
+from aws_cdk import Duration
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_apigatewayv2 as apigatewayv2
 from aws_cdk import aws_lambda as lambda_
@@ -14,6 +15,7 @@ from aws_cdk.aws_apigatewayv2_authorizers import HttpJwtAuthorizer
 from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from constructs import Construct
 
+from infra import cors
 from infra.deployment import Deployment
 from infra.log_groups import log_group
 from infra.routes import DEFAULT, ROUTES, Route
@@ -62,7 +64,17 @@ class ApiConstruct(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self.api = apigatewayv2.HttpApi(
-            self, "HttpApi", description="Bulkhead, a FHIR R4 server", create_default_stage=False
+            self,
+            "HttpApi",
+            description="Bulkhead, a FHIR R4 server",
+            create_default_stage=False,
+            cors_preflight=apigatewayv2.CorsPreflightOptions(
+                allow_origins=list(cors.ORIGINS),
+                allow_methods=[apigatewayv2.CorsHttpMethod(method) for method in cors.METHODS],
+                allow_headers=list(cors.REQUEST_HEADERS),
+                expose_headers=list(cors.ANSWER_HEADERS),
+                max_age=Duration.seconds(cors.MAX_AGE),
+            ),
         )
         self._add_routes(targets, HttpJwtAuthorizer("Issuer", issuer, jwt_audience=list(audience)))
         self.stage = apigatewayv2.HttpStage(

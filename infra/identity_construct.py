@@ -19,17 +19,19 @@ SCOPES = {
 
 
 class IdentityConstruct(Construct):
-    """`issuer` and `audience` are what the API's JWT authorizer checks."""
+    """`issuer` and `audience` are what the API's JWT authorizer checks; `settings` is what clients are told."""
 
     def __init__(self, scope: Construct, construct_id: str, *, deployment: Deployment) -> None:
         super().__init__(scope, construct_id)
         self.issuer = deployment.issuer
+        self.settings: dict[str, str] = {}
         self.audience = deployment.audiences
         if not self.issuer:
             pool = self._user_pool(deployment)
             client = self._backend_client(pool)
             self.issuer = pool.user_pool_provider_url
             self.audience = [client.user_pool_client_id]
+        self.settings["ISSUER"] = self.issuer
 
     def _user_pool(self, deployment: Deployment) -> cognito.UserPool:
         """Users are made by administrators, sign in with a second factor, and keep a strong password."""
@@ -48,10 +50,12 @@ class IdentityConstruct(Construct):
             removal_policy=RemovalPolicy.RETAIN if deployment.retained else RemovalPolicy.DESTROY,
         )
         # A prefix is unique in its region, among all AWS accounts.
-        pool.add_domain(
+        domain = pool.add_domain(
             "Domain",
             cognito_domain=cognito.CognitoDomainOptions(domain_prefix=f"{deployment.name.lower()}-{Aws.ACCOUNT_ID}"),
         )
+        self.settings["AUTHORIZATION_ENDPOINT"] = f"{domain.base_url()}/oauth2/authorize"
+        self.settings["TOKEN_ENDPOINT"] = f"{domain.base_url()}/oauth2/token"
         return pool
 
     def _backend_client(self, pool: cognito.UserPool) -> cognito.UserPoolClient:

@@ -39,8 +39,10 @@ OPERATION_DEFINITIONS = (
     "bulkhead-meta-delete",
 )
 
-ROUTES: tuple[Route, ...] = (
+_OPERATIONS: tuple[Route, ...] = (
     Route("POST", BASE, "bundles", "bundle"),
+    Route("GET", BASE, "search", "system"),
+    Route("POST", f"{BASE}/_search", "search", "system"),
     Route("GET", f"{BASE}/{{type}}", "search", "search"),
     Route("POST", f"{BASE}/{{type}}/_search", "search", "search"),
     Route("GET", f"{BASE}/{{type}}/{{id}}/{{member}}", "search", "compartment"),
@@ -49,6 +51,12 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{BASE}/{{type}}/{{id}}", "resources", "read"),
     Route("PUT", f"{BASE}/{{type}}/{{id}}", "resources", "update"),
     Route("DELETE", f"{BASE}/{{type}}/{{id}}", "resources", "delete"),
+    Route("PATCH", f"{BASE}/{{type}}/{{id}}", "resources", "patch"),
+    Route("PUT", f"{BASE}/{{type}}", "resources", "conditional-update"),
+    Route("PATCH", f"{BASE}/{{type}}", "resources", "conditional-patch"),
+    Route("DELETE", f"{BASE}/{{type}}", "resources", "conditional-delete"),
+    Route("GET", f"{BASE}/_history", "resources", "system-history"),
+    Route("GET", f"{BASE}/{{type}}/_history", "resources", "type-history"),
     Route("GET", f"{BASE}/{{type}}/{{id}}/_history", "resources", "history"),
     Route("GET", f"{BASE}/{{type}}/{{id}}/_history/{{version}}", "resources", "vread"),
     Route("GET", f"{BASE}/{{type}}/{{id}}/$everything", "search", "everything"),
@@ -73,6 +81,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/docs", "capabilities", "docs", public=True),
     Route("ANY", DEFAULT, "capabilities", "unmatched", public=True),
 )
+
+# HTTP APIs do not give HEAD to the route of GET by themselves. OPTIONS comes by $default: infra/cors.py.
+ROUTES = _OPERATIONS + tuple(route._replace(method="HEAD") for route in _OPERATIONS if route.method == "GET")
 
 BY_KEY: dict[str, Route] = {route.key: route for route in ROUTES}
 

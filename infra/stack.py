@@ -39,6 +39,8 @@ class BulkheadStack(Stack):
         propagation.allow_stop(functions.functions["jobs"])
         SweeperConstruct(self, "Sweeper", function=functions.functions["sweeper"])
         identity = IdentityConstruct(self, "Identity", deployment=deployment)
+        for name, value in identity.settings.items():
+            functions.functions["capabilities"].add_environment(name, value)
         api = ApiConstruct(
             self,
             "Api",

@@ -18,7 +18,7 @@ from infra.routes import BASE, ROUTES, Route, fits
 
 # Functions whose operations only read the table, with the rights that this function has, too.
 _READING = ("resources", "search")
-_WRITING = ("create", "update", "delete")
+_WRITING = ("create", "update", "delete", "meta-add", "meta-delete")
 _KEPT_HEADERS = ("x-medplum",)
 
 

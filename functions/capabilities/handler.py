@@ -10,6 +10,8 @@ from infra.routes import ROUTES, fits
 
 def unmatched(request: Request) -> Answer:
     """`$default`: 405 where the path has other methods, 404 where it has none, or is that of an operation that is not there."""
+    if len(request.path) > 1 and request.path.endswith("/"):
+        return Answer(308, headers={"location": request.path.removesuffix("/")})
     found = [route for route in ROUTES if fits(route.path, request.path)]
     last = request.path.rpartition("/")[2]
     methods = sorted({route.method for route in found if not last.startswith("$") or route.path.endswith(f"/{last}")})

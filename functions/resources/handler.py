@@ -1,46 +1,62 @@
-"""read, vread, create, update, delete, and the history of one resource (R4 http.html)."""
+"""read, vread, create, update, patch and delete, by id and by criteria; the operations on one resource are beside it (R4 http.html)."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from bulkhead import resources, settings
+from bulkhead import resources
 from bulkhead.errors import BadRequest
-from bulkhead.store import Head
+from bulkhead.resources.preconditions import not_modified
 from functions.http import Answer, Request, lambda_handler, version_headers, written
-from functions.resources import meta
+from functions.resources import history, meta
+
+if TYPE_CHECKING:
+    from bulkhead.conditions import Condition
+    from bulkhead.patch import Patch
 
 CREATED, OK, NO_CONTENT, NOT_MODIFIED = 201, 200, 204, 304
+# Parameters of a URL that say how the answer shall look.
+_FORMS = frozenset({"_format", "_pretty", "_summary", "_elements"})
 
 
 def _key(request: Request) -> str:
     return resources.key_of(request.parameters["type"], request.parameters["id"])
 
 
+def _condition(request: Request) -> Condition:
+    """The criteria in the query of a conditional update, patch or delete."""
+    # Imported here, as are conditional interactions: most requests name an id, and do without the search engine.
+    from bulkhead.conditions import condition
+
+    resource_type = resources.known_type(request.parameters["type"])
+    criteria = urlencode([pair for pair in request.query if pair[0] not in _FORMS])
+    return condition(resource_type, criteria, "request.url")
+
+
 def read(request: Request) -> Answer:
-    """`GET [base]/Type/id`."""
+    """`GET [base]/Type/id`, whole or as `_summary` or `_elements` says; 304 under `If-None-Match` and `If-Modified-Since`."""
     head = resources.read(request.store, request.caller, _key(request))
     headers = version_headers(head)
-    if request.headers.get("if-none-match") in (headers["etag"], headers["etag"].removeprefix("W/")):
+    if not_modified(head, request.headers.get("if-none-match"), request.headers.get("if-modified-since")):
         return Answer(NOT_MODIFIED, headers=headers)
-    return Answer(OK, request.represent(head), headers)
+    return Answer(OK, request.subset(request.represent(head)), headers)
 
 
 def vread(request: Request) -> Answer:
     """`GET [base]/Type/id/_history/version`."""
     head = resources.read_version(request.store, request.caller, _key(request), request.parameters["version"])
-    return Answer(OK, request.represent(head), version_headers(head))
+    return Answer(OK, request.subset(request.represent(head)), version_headers(head))
 
 
 def create(request: Request) -> Answer:
     """`POST [base]/Type`, with `If-None-Exist` as a conditional create."""
     resource_type = resources.known_type(request.parameters["type"])
-    resource = resources.checked(request.resource(), resource_type)
+    resource = resources.checked(request.resource(), resource_type, base=request.base)
     criteria = request.headers.get("if-none-exist")
     condition = None
     if criteria is not None:
-        from bulkhead.bundles.conditions import condition as parsed
+        from bulkhead.conditions import condition as parsed
 
         condition = parsed(resource_type, criteria, "If-None-Exist")
     head, made = resources.create(request.store, request.caller, resource, condition)
@@ -49,10 +65,48 @@ def create(request: Request) -> Answer:
 
 def update(request: Request) -> Answer:
     """`PUT [base]/Type/id`, which creates under a new id, too."""
+    if not resources.ID.fullmatch(request.parameters["id"]):
+        raise BadRequest("an id is 1 to 64 letters, digits, - and .", "id")
     key = _key(request)
-    resource = resources.checked(request.resource(), request.parameters["type"], request.parameters["id"])
-    head, made = resources.update(request.store, request.caller, resource, key, request.headers.get("if-match"))
+    resource = resources.checked(request.resource(), request.parameters["type"], request.parameters["id"], request.base)
+    head, made = resources.update(request.store, request.caller, resource, key, *_preconditions(request))
     return written(request, head, CREATED if made else OK)
+
+
+def conditional_update(request: Request) -> Answer:
+    """`PUT [base]/Type?criteria`."""
+    from bulkhead.resources import conditional
+
+    condition = _condition(request)
+    resource = resources.checked(request.resource(), condition.type, base=request.base)
+    head, made = conditional.update(request.store, request.caller, resource, condition, *_preconditions(request))
+    return written(request, head, CREATED if made else OK)
+
+
+def patch(request: Request) -> Answer:
+    """`PATCH [base]/Type/id` with JSON Patch or FHIRPath Patch."""
+    key = _key(request)
+    if_match = request.headers.get("if-match")
+    head = resources.patch(request.store, request.caller, key, _patch(request), if_match, request.base)
+    return written(request, head, OK)
+
+
+def conditional_patch(request: Request) -> Answer:
+    """`PATCH [base]/Type?criteria`."""
+    from bulkhead.resources import conditional
+
+    condition = _condition(request)
+    if_match = request.headers.get("if-match")
+    head = conditional.patch(request.store, request.caller, condition, _patch(request), if_match, request.base)
+    return written(request, head, OK)
+
+
+def _patch(request: Request) -> Patch:
+    from bulkhead import patch
+
+    if request.content_type == patch.JSON_PATCH:
+        return patch.json_patch.parse(request.body)
+    return patch.from_resource(request.resource())
 
 
 def delete(request: Request) -> Answer:
@@ -61,54 +115,17 @@ def delete(request: Request) -> Answer:
     return Answer(NO_CONTENT, headers=version_headers(head) if head else {})
 
 
-def history(request: Request) -> Answer:
-    """`GET [base]/Type/id/_history` with `_count` and a page cursor."""
-    key = _key(request)
-    given = dict(request.query)
-    count = _count(given.get("_count"))
-    position = _whole_number(given["_cursor"], "_cursor") if "_cursor" in given else None
-    found = resources.history(request.store, request.caller, key, position, count + 1)
-    page = found[:count]
-    links = [{"relation": "self", "url": _link(request, key, given)}]
-    if len(found) > count and page:
-        following = {"_count": str(count), "_cursor": str(page[-1].version)}
-        links.append({"relation": "next", "url": _link(request, key, following)})
-    bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "history", "link": links}
-    if position is None and len(found) <= count:
-        bundle["total"] = len(found)
-    elif position is None:
-        bundle["total"] = found[0].version
-    bundle["entry"] = [_entry(request, head) for head in page]
-    return Answer(OK, bundle)
+def conditional_delete(request: Request) -> Answer:
+    """`DELETE [base]/Type?criteria`: 204 also where nothing meets them."""
+    from bulkhead.resources import conditional
+
+    condition = _condition(request)
+    deleted = conditional.delete(request.store, request.caller, condition, request.headers.get("if-match"))
+    return Answer(NO_CONTENT, headers=version_headers(deleted[0]) if len(deleted) == 1 else {})
 
 
-def _count(text: str | None) -> int:
-    if text is None:
-        return settings.current().count_default
-    return max(1, min(_whole_number(text, "_count"), settings.current().count_limit))
-
-
-def _whole_number(text: str, parameter: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise BadRequest(f"{parameter} is a whole number", parameter)
-    return int(text)
-
-
-def _link(request: Request, key: str, parameters: dict[str, str]) -> str:
-    query = urlencode(parameters)
-    return f"{request.base}/{key}/_history" + (f"?{query}" if query else "")
-
-
-def _entry(request: Request, head: Head) -> dict[str, Any]:
-    """One version as an entry of a history Bundle (R4 http.html#history)."""
-    url = head.type if head.method == "POST" else head.key
-    status = "201" if head.version == 1 else "204" if head.deleted else "200"
-    entry: dict[str, Any] = {"fullUrl": f"{request.base}/{head.key}"}
-    if not head.deleted:
-        entry["resource"] = request.represent(head)
-    entry["request"] = {"method": head.method, "url": url}
-    entry["response"] = {"status": status, "etag": f'W/"{head.version}"', "lastModified": head.updated}
-    return entry
+def _preconditions(request: Request) -> tuple[str | None, str | None]:
+    return request.headers.get("if-match"), request.headers.get("if-none-match")
 
 
 OPERATIONS = {
@@ -116,8 +133,12 @@ OPERATIONS = {
     "vread": vread,
     "create": create,
     "update": update,
+    "conditional-update": conditional_update,
+    "patch": patch,
+    "conditional-patch": conditional_patch,
     "delete": delete,
-    "history": history,
+    "conditional-delete": conditional_delete,
+    **history.OPERATIONS,
     **meta.OPERATIONS,
 }
 handler = lambda_handler(OPERATIONS)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from bulkhead import access, compartments, resources, settings
-from bulkhead.errors import BadRequest, MethodNotAllowed, NotFound
-from bulkhead.search import parse, run
+from collections.abc import Callable
+from typing import Any
+
+from bulkhead import access, compartments, resources
+from bulkhead.errors import Forbidden, Issue, MethodNotAllowed, NotFound
+from bulkhead.model import outcome
+from bulkhead.search import custom, parse, run
+from bulkhead.search.plan import Plan, describe
+from bulkhead.search.query import Query
 from functions.http import Answer, Request, lambda_handler
 from functions.search.everything import everything
 from infra.routes import ROUTES
@@ -14,6 +20,11 @@ def search(request: Request) -> Answer:
     """`GET [base]/Type?parameters`, `POST [base]/Type/_search`."""
     resource_type = resources.known_type(request.parameters["type"])
     return _searched(request, resource_type)
+
+
+def system(request: Request) -> Answer:
+    """`GET [base]?_type=A,B&parameters`, `POST [base]/_search`."""
+    return _searched(request, None)
 
 
 def compartment(request: Request) -> Answer:
@@ -36,7 +47,9 @@ def _not_an_operation(member: str) -> MethodNotAllowed | NotFound:
 def _searched(
     request: Request, resource_type: str | None, target: str | None = None, types: tuple[str, ...] = ()
 ) -> Answer:
-    access.require(request.caller, access.SEARCH, resource_type or "*")
+    named = parse.requested_types(request.query, False, ()) if resource_type is None and target is None else ()
+    for name in named or (resource_type or "*",):
+        access.require(request.caller, access.SEARCH, name)
     query = parse.parse(
         request.query,
         resource_type,
@@ -44,16 +57,41 @@ def _searched(
         compartment_types=types,
         base=request.base,
         strict=request.prefer.handling == "strict",
+        custom=custom.stored_in(request.store),
     )
-    bundle = run.search(
+    if ("_explain", "true") in request.query:
+        return Answer(200, _explained(request, query))
+    return Answer(200, _run(request, query, lambda chosen: None))
+
+
+def _run(request: Request, query: Query, explain: Callable[[Plan], None]) -> dict[str, Any]:
+    return run.search(
         request.store,
         query,
         base=request.base,
         represent=request.represent,
         fence=access.fence(request.caller, access.SEARCH),
+        explain=explain,
     )
-    return Answer(200, bundle)
 
 
-OPERATIONS = {"search": search, "compartment": compartment, "everything": everything}
+def _explained(request: Request, query: Query) -> dict[str, Any]:
+    """The Bundle, and in its first entry how it was found and what that took. For callers with every right only."""
+    from bulkhead.store.meter import metered
+
+    if request.caller.fenced:
+        raise Forbidden("_explain is for callers who may see everything", "_explain")
+    for right in (access.SEARCH, access.SET_ACCOUNTS):
+        access.require(request.caller, right)
+    plans: list[Plan] = []
+    with metered(request.store.table.client) as meter:
+        bundle = _run(request, query, plans.append)
+    lines = [line for chosen in plans for line in describe(chosen)]
+    lines += [f"{name}: {count} requests, {meter.units[name]:g} units" for name, count in meter.requests.items()]
+    issues = [Issue("informational", line, severity="information") for line in lines]
+    entry = {"resource": outcome.outcome(issues), "search": {"mode": "outcome"}}
+    return bundle | {"entry": [entry, *bundle.get("entry", ())]}
+
+
+OPERATIONS = {"search": search, "system": system, "compartment": compartment, "everything": everything}
 handler = lambda_handler(OPERATIONS)

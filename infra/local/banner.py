@@ -37,7 +37,7 @@ def commands(url: str, auth: bool) -> list[str]:
         f"STATUS=$(curl -s -D - -o /dev/null{token} -H 'Content-Type: application/fhir+json' -H 'Prefer: respond-async'"
         f" '{base}/Patient/anna/$set-accounts' -d '{json.dumps(SHARED, separators=(',', ':'))}'"
         " | tr -d '\\r' | awk 'tolower($1) == \"content-location:\" {print $2}'); echo $STATUS",
-        f'curl -s -i{token} "$STATUS"; echo',
+        f'while curl -s -i{token} "$STATUS" | tee /dev/stderr | grep -q "^HTTP/1.1 202"; do sleep 1; done; echo',
         f"curl -s{token} '{base}/Patient/anna/*?_count=3&_pretty=true'; echo",
     ]
 

@@ -44,8 +44,11 @@ class Router:
             candidates.sort(key=lambda each: ([_is_variable(segment) for segment in each[1]], each[0].method == "ANY"))
 
     def match(self, method: str, path: str) -> Match | None:
-        """The most specific route for an undecoded path, so that an encoded slash stays in its segment; else $default."""
-        segments = path.split("/")
+        """The most specific route for an undecoded path, so that an encoded slash stays in its segment; else $default.
+
+        A slash at the end is ignored, since many HTTP libraries add one to a base URL. (API Gateway would take $default.)
+        """
+        segments = path.removesuffix("/").split("/")
         for route, template in self._by_length.get(len(segments), ()):
             if route.method in (method, "ANY") and _fits(template, segments):
                 return Match(route, _parameters(template, segments))

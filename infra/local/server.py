@@ -14,7 +14,7 @@ from typing import Any
 from cheroot.server import HTTPConnection, HTTPRequest
 from cheroot.wsgi import Server
 
-from infra.local import gateway
+from infra.local import cors, gateway
 from infra.local.identity import Identity, Refused
 from infra.local.lambdas import log_failure
 from infra.local.wsgi import Answer, Application, Environ, application
@@ -40,7 +40,7 @@ class Front:
         path = environ["REQUEST_URI"].partition("?")[0]
         document = self._identity.document(path) if self._identity else None
         if document is not None:
-            return Answer(200, {"Content-Type": "application/json"}, document)
+            return cors.with_headers(environ, Answer(200, {"Content-Type": "application/json"}, document))
         began = time.perf_counter()
         match = self._router.match(environ["REQUEST_METHOD"], path)
         request_id = uuid.uuid4().hex
@@ -55,7 +55,7 @@ class Front:
                 "request": request_id,
             },
         )
-        return answer
+        return cors.with_headers(environ, answer)
 
     def _answer(self, environ: Environ, match: gateway.Match | None, request_id: str) -> Answer:
         if match is None:

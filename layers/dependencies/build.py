@@ -19,14 +19,13 @@ PYTHON_VERSION = "3.13"
 PLATFORMS = ("manylinux_2_28_aarch64", "manylinux2014_aarch64")
 # botocore describes every AWS service in JSON; the code uses these three.
 SERVICES = frozenset({"dynamodb", "s3", "stepfunctions"})
-# Only cffi's compiler reads pycparser, and lxml/includes are for compilers; the rest are command lines and type stubs.
+# Only cffi's compiler reads pycparser; the rest are command lines and type stubs.
 UNUSED = (
     "bin",
     "pycparser",
     "jsonpatch_cli.py",
     "jsonpatch-stubs",
     "jsonpointer-stubs",
-    "lxml/includes",
     "boto3/examples",
 )
 

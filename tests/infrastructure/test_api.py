@@ -43,7 +43,11 @@ def test_a_route_asks_for_a_token_unless_it_is_public(template: Template, route:
 
 def test_one_integration_and_one_permission_a_function(template: Template) -> None:
     integrations = template.of_type("AWS::ApiGatewayV2::Integration").values()
-    permissions = template.of_type("AWS::Lambda::Permission").values()
+    permissions = [
+        permission
+        for permission in template.of_type("AWS::Lambda::Permission").values()
+        if permission["Principal"] == "apigateway.amazonaws.com"
+    ]
     expected = sorted({route.function for route in ROUTES})
     assert sorted(template.function_named(integration["IntegrationUri"]) for integration in integrations) == expected
     assert sorted(template.function_named(permission["FunctionName"]) for permission in permissions) == expected
@@ -78,3 +82,15 @@ def test_access_log_holds_no_path_and_no_query(template: Template) -> None:
 def test_requests_are_throttled(template: Template) -> None:
     settings = template.only("AWS::ApiGatewayV2::Stage")["DefaultRouteSettings"]
     assert (settings["ThrottlingRateLimit"], settings["ThrottlingBurstLimit"]) == (500, 1000)
+
+
+def test_browsers_of_every_origin_may_call(template: Template) -> None:
+    configuration = template.only("AWS::ApiGatewayV2::Api")["CorsConfiguration"]
+    assert configuration["AllowOrigins"] == ["*"]
+    assert {"GET", "HEAD", "PUT", "PATCH", "DELETE", "POST"} <= set(configuration["AllowMethods"])
+    assert {"Authorization", "If-Match", "Prefer"} <= set(configuration["AllowHeaders"])
+    assert {"ETag", "Content-Location"} <= set(configuration["ExposeHeaders"])
+    # With a token goes no cookie: an origin of `*` may not have credentials.
+    assert not configuration.get("AllowCredentials")
+    # A preflight carries no token, and comes by $default.
+    assert routes_of(template)["$default"]["AuthorizationType"] == "NONE"

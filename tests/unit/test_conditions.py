@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkhead.bundles import conditions
-from bulkhead.bundles.conditions import Written, condition, conditional_reference
+from bulkhead import conditions
+from bulkhead.conditions import Written, condition, conditional_reference
 from bulkhead.errors import BadRequest
 from bulkhead.search.candidate import everything
 from bulkhead.store import Store

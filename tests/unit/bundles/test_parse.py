@@ -96,7 +96,7 @@ def test_urls_may_be_relative_or_of_this_server(prefix: str) -> None:
         get(f"{prefix}Patient/a/_history/1"),
         {"request": {"method": "POST", "url": f"{prefix}Patient/_search?name=x"}},
         {"request": {"method": "POST", "url": f"{prefix}Patient/a/$set-accounts"}},
-        {"request": {"method": "PATCH", "url": f"{prefix}Patient/a"}},
+        {"request": {"method": "PATCH", "url": f"{prefix}Patient/a"}, "resource": {"resourceType": "Parameters"}},
     ]
     entries, faults = parse.entries(bundle(*given), BASE)
     assert faults == {}

@@ -29,7 +29,8 @@ ROUTER = gateway.Router(routes.ROUTES)
         ("GET", f"{BASE}/Patient/", "$default", {}),
         ("GET", "/elsewhere", "$default", {}),
         ("DELETE", BASE, "$default", {}),
-        ("HEAD", f"{BASE}/Patient/1", "$default", {}),
+        ("HEAD", f"{BASE}/Patient/1", f"HEAD {BASE}/{{type}}/{{id}}", {"type": "Patient", "id": "1"}),
+        ("OPTIONS", f"{BASE}/Patient/1", "$default", {}),
     ],
 )  # fmt: skip
 def test_the_most_specific_route_is_selected(method: str, path: str, key: str, parameters: dict[str, str]) -> None:

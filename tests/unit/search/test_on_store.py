@@ -28,6 +28,13 @@ QUERIES = [
     ("Patient", "name=smi&_count=1"),
     ("Patient", "family=smithson"),
     ("Patient/1/*", "_count=3"),
+    ("Observation", f"patient=1&code={LOINC}|b&_count=3"),
+    ("Observation", "patient=1,2&code=a,b&_count=3"),
+    ("Observation", "patient.name=smithson&_count=3"),
+    ("Observation", "patient.gender=male&_sort=-date,_id&_count=3"),
+    ("Patient", "_has:Observation:patient:code=b"),
+    ("", "_type=Observation,Patient&_id=1,03"),
+    ("", "_type=Condition,Observation&patient=1&_count=5"),
     ("Patient/1/Observation", "code=b&_count=3"),
 ]
 

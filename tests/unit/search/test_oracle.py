@@ -109,6 +109,83 @@ def test_a_search_finds_what_a_scan_finds(folder: str) -> None:
     assert asked > 100
 
 
+def reached(candidate: Candidate, codes: tuple[str, ...]) -> list[str]:
+    return [key for key, via in candidate.targets.items() if not via.isdisjoint(codes)]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_chain_finds_what_a_scan_of_both_ends_finds(folder: str) -> None:
+    store = loaded(folder)
+    everything = {key: Candidate(head, store.decode) for key, head in store.current.items()}
+    chance = random.Random(folder)
+    asked = 0
+    for resource_type in ("Observation", "Condition", "Encounter", "MedicationRequest"):
+        own = [one for one in everything.values() if one.head.type == resource_type]
+        for code in ("patient", "encounter"):
+            parameter = search_parameters(resource_type).get(code)
+            found = [key for one in own for key in reached(one, (code,)) if key in everything]
+            if parameter is None or not found:
+                continue
+            for key in chance.sample(sorted(set(found)), min(2, len(set(found)))):
+                asked += forward(store, everything, own, code, everything[key])
+                asked += backward(store, everything, own, code, resource_type, key.partition("/")[0], chance)
+    assert asked > 20
+
+
+def forward(
+    store: MemoryStore, everything: dict[str, Candidate], own: list[Candidate], code: str, target: Candidate
+) -> int:
+    """`Observation?patient:Patient.birthdate=...` for what one target holds."""
+    asked = 0
+    for inner in search_parameters(target.head.type).values():
+        values = extract.values(target.body, inner) if inner.expression and inner.code != "_lastUpdated" else []
+        for name, text in [pair for kind, value in values[:1] for pair in questions(inner, kind, value)][:2]:
+            if not text.strip():
+                continue
+            (clause,) = parse([(name, text)], target.head.type).clauses
+            expected = sorted(
+                one.key
+                for one in own
+                if any(
+                    key in everything
+                    and everything[key].head.type == target.head.type
+                    and matches(everything[key], clause)
+                    for key in reached(one, (code,))
+                )
+            )
+            query = urlencode([(f"{code}:{target.head.type}.{name}", text), ("_count", "50")])
+            assert sorted(pages(store, own[0].head.type, query)) == expected, query
+            asked += 1
+    return asked
+
+
+def backward(
+    store: MemoryStore,
+    everything: dict[str, Candidate],
+    own: list[Candidate],
+    code: str,
+    resource_type: str,
+    target_type: str,
+    chance: random.Random,
+) -> int:
+    """`Patient?_has:Observation:patient:code=...` for what one source holds."""
+    asked = 0
+    source = chance.choice(own)
+    for inner in search_parameters(resource_type).values():
+        values = extract.values(source.body, inner) if inner.expression and inner.code != "_lastUpdated" else []
+        for name, text in [pair for kind, value in values[:1] for pair in questions(inner, kind, value)][:2]:
+            if not text.strip():
+                continue
+            (clause,) = parse([(name, text)], resource_type).clauses
+            met = [one for one in own if matches(one, clause)]
+            expected = sorted({key for one in met for key in reached(one, (code,)) if key in everything})
+            expected = [key for key in expected if key.startswith(f"{target_type}/")]
+            query = urlencode([(f"_has:{resource_type}:{code}:{name}", text), ("_count", "50")])
+            assert sorted(pages(store, target_type, query)) == expected, query
+            asked += 1
+    return asked
+
+
 def compare(store: MemoryStore, resource_type: str, candidates: list[Candidate], name: str, text: str) -> None:
     (clause,) = parse([(name, text)], resource_type).clauses
     expected = sorted(one.key for one in candidates if matches(one, clause))

@@ -139,9 +139,7 @@ def test_what_is_malformed_names_its_parameter_and_not_its_value(resource_type: 
     assert caught.value.status == 400
 
 
-@pytest.mark.parametrize(
-    "name", ["_text", "_content", "_filter", "_query", "_list", "_contained", "code:in", "code:below"]
-)
+@pytest.mark.parametrize("name", ["_text", "_content", "_filter", "_query", "_contained", "code:above", "code:below"])
 def test_what_is_not_supported_says_so(name: str) -> None:
     with pytest.raises(NotSupported) as caught:
         parse([(name, "x")], "Observation")
@@ -229,6 +227,9 @@ def test_a_chain_without_a_type_goes_to_every_type_that_has_the_parameter() -> N
         ("Observation", "subject.nonsense"),
         ("Observation", "subject:Nonsense.name"),
         ("Observation", "subject:Medication.code"),
+        ("Observation", "_list._id"),
+        ("Observation", "_account:Organization.name"),
+        ("Observation", "_compartment:Patient.name"),
         ("Encounter", "_has:Observation:patient:code"),
         ("Patient", "_has:Observation:patient"),
         ("Patient", "_has:Observation:code:code"),

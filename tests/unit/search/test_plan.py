@@ -150,16 +150,16 @@ def test_an_order_that_the_driver_has_not_is_made_afterwards(query: list[tuple[s
     assert planned("Observation", *query).ordered is ordered
 
 
-@pytest.mark.parametrize(
-    ("resource_type", "query"),
-    [
-        ("Patient", ("_summary", "text")),
-        ("Patient", ("_elements", "id")),
-        ("Patient", ("_include:iterate", "Patient:link")),
-        (None, ("_id", "1")),
-    ],
-)
-def test_what_is_not_answered_yet_is_refused_by_name(resource_type: str | None, query: tuple[str, str]) -> None:
+def test_a_search_of_the_whole_system_must_say_of_what() -> None:
     with pytest.raises(NotSupported) as caught:
-        planned(resource_type, query)
-    assert caught.value.issues[0].expression == (query[0] if resource_type else "_type")
+        planned(None, ("_lastUpdated", "gt2020"))
+    assert caught.value.issues[0].expression == "_type"
+    assert isinstance(planned(None, ("_id", "1")).driver, Keys)
+    assert isinstance(planned(None, ("_account", "Organization/1")).driver, Merged)
+
+
+def test_several_types_are_driven_one_by_one() -> None:
+    driver = planned(None, ("_type", "Condition,Observation"), ("patient", "Patient/1"), ("code", "a")).driver
+    assert isinstance(driver, drivers.Each)
+    assert [type(one) for one in driver.drivers] == [Values, Values]
+    assert isinstance(planned(None, ("_type", "Condition,Observation")).driver, Created)

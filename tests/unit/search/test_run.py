@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bulkhead import compartments
 from bulkhead.errors import BadRequest, TooCostly
-from bulkhead.search import run
+from bulkhead.search import cursor, run
 from bulkhead.search.candidate import Candidate, everything
 from bulkhead.search.parse import parse
 from bulkhead.search.run import Limits, find
@@ -385,3 +385,37 @@ def test_alternatives_page_through_each_match_once(
 def test_everything_may_be_seen_by_default() -> None:
     head = MemoryStore().put(patient("1"))
     assert everything(Candidate(head, lambda _: {}))
+
+
+def test_several_types_at_once() -> None:
+    store = ward()
+    store.put({"resourceType": "Condition", "id": "c", "subject": {"reference": "Patient/1"}})
+    found = pages(store, "", "_type=Condition,Observation&patient=1&_count=4")
+    assert found[0] == "Condition/c"
+    assert sorted(found[1:]) == [f"Observation/{number:02d}" for number in range(0, 25, 2)]
+    assert pages(store, "", "_id=1,c") == ["Condition/c", "Patient/1"]
+    assert pages(store, "", "_type=Patient,Condition&_sort=_id") == ["Patient/1", "Patient/2", "Condition/c"]
+
+
+def test_a_forged_position_within_several_types_is_refused() -> None:
+    store = ward()
+    query = "_type=Condition,Observation&patient=1"
+    parsed = parse(parse_qsl(query), None, base=BASE)
+    forged = cursor.encode([1, {"a": 1}], None, parsed)
+    with pytest.raises(BadRequest):
+        search(store, "", f"{query}&_cursor={forged}")
+
+
+def test_what_a_list_names() -> None:
+    store = ward()
+    items = [{"item": {"reference": f"Observation/{name}"}} for name in ("03", "04", "99")]
+    gone = {"item": {"reference": "Observation/05"}, "deleted": True}
+    store.put({"resourceType": "List", "id": "l", "entry": [*items, gone, {"item": {"reference": "Patient/1"}}]})
+    assert pages(store, "Observation", "_list=l&_count=1") == ["Observation/03", "Observation/04"]
+    assert pages(store, "Observation", "_list=List/l&code=a") == ["Observation/03"]
+    assert pages(store, "Patient", "_list=l") == ["Patient/1"]
+    assert pages(store, "Observation", "_list=nothing") == []
+    assert pages(store, "Observation", "_list=l", fence=hidden("List/l")) == []
+    for query in ("_list=$current-problems", "_list:missing=true"):
+        with pytest.raises(BadRequest):
+            search(store, "Observation", query)

@@ -44,6 +44,10 @@ class Settings:
     """Entries of a search page when `_count` is not given."""
     count_limit: int = 1000
     """The largest `_count` that is honoured; a larger one is lowered to it."""
+    conditional_delete: str = "single"
+    """`multiple` lets a conditional delete take all matches; `single` refuses several with 412."""
+    history_settle: int = 60
+    """Seconds within which a change is seen in the history of its type: longer than a request may take, and the GSIs lag."""
     transaction_lease: int = 60
     """Seconds after which a large transaction that has not committed may be aborted by others."""
     job_days: int = 7

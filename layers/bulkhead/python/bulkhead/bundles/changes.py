@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from bulkhead.bundles.conditions import Condition, condition
 from bulkhead.bundles.entries import Entry, Interaction, at_entry
 from bulkhead.bundles.links import Link, find_links
-from bulkhead.errors import BulkheadError, NotSupported
+from bulkhead.conditions import Condition, condition
+from bulkhead.errors import BulkheadError
 
 if TYPE_CHECKING:
+    from bulkhead.patch import Patch
     from bulkhead.store import Claim, Head, Write
 
 
@@ -23,6 +24,9 @@ class Change:
     entry: Entry
     condition: Condition | None = None
     links: Sequence[Link] = field(default_factory=list)
+    patch: Patch | None = None
+    resource: dict[str, Any] | None = None
+    """What will stand there: the entry's resource, or what the patch makes of the base."""
     fresh_id: str = ""
     """The id that the resource gets where it is new and the client gives none: the same in every attempt."""
     fault: BulkheadError | None = None
@@ -63,12 +67,15 @@ def start(entries: Iterable[Entry]) -> list[Change]:
 
 def _start(change: Change) -> None:
     entry = change.entry
-    if entry.interaction is Interaction.PATCH:
-        raise NotSupported("PATCH is not supported in bundles yet", expression=f"{entry.place}.request.method")
     criteria = entry.if_none_exist if entry.interaction is Interaction.CREATE else entry.criteria
     if criteria is not None:
         change.condition = condition(entry.type, criteria, entry.condition_place)
-    if entry.resource is not None and entry.interaction is not Interaction.DELETE:
+    if entry.interaction is Interaction.PATCH:
+        from bulkhead.patch import from_resource
+
+        change.patch = from_resource(entry.resource)
+    elif entry.resource is not None and entry.interaction is not Interaction.DELETE:
+        change.resource = entry.resource
         change.links = find_links(entry.resource)
     change.fresh_id = str(uuid4())
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from bulkhead import resources
 from bulkhead.bundles.changes import Change, faultless
-from bulkhead.bundles.conditions import meets
 from bulkhead.bundles.context import Context
-from bulkhead.bundles.parallel import in_parallel
 from bulkhead.bundles.preparation import Owners, prepare
+from bulkhead.conditions import meets
 from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
+from bulkhead.parallel import in_parallel
 from bulkhead.store import one_request
 
 ATTEMPTS = 8

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from bulkhead.bundles.changes import Change, each
-from bulkhead.bundles.conditions import Condition, Written, conditional_reference, meets
 from bulkhead.bundles.context import Context
 from bulkhead.bundles.entries import Interaction
 from bulkhead.bundles.links import Kind, Link
+from bulkhead.conditions import Condition, Written, conditional_reference, meets
 from bulkhead.errors import BadRequest, BulkheadError, MultipleMatches, NotFound
 from bulkhead.model import references
 
@@ -59,9 +59,9 @@ def _targets(
     writing = [change for change in changes if change.writes] if together else []
     moved = {change.key for change in writing}
     bodies = {
-        change.key: change.entry.resource
+        change.key: change.resource
         for change in writing
-        if change.entry.resource and change.entry.interaction is not Interaction.DELETE
+        if change.resource and change.entry.interaction is not Interaction.DELETE
     }
     written = Written(bodies)
     targets: dict[Condition, list[str]] = {}
@@ -93,7 +93,7 @@ def _failure(matches: int, expression: str) -> BulkheadError:
 
 def _place(change: Change, link: Link) -> str:
     """`Bundle.entry[7].resource.subject`."""
-    resource = change.entry.resource or {}
+    resource = change.resource or {}
     path = next(
         (path for path, reference in references.walk(resource) if reference is link.container), change.entry.type
     )

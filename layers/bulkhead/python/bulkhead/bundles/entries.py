@@ -21,6 +21,7 @@ class Interaction(Enum):
     OPERATION = 6
 
 
+_PATH = frozenset({"type", "id", "versionId"})
 WRITES = frozenset({Interaction.DELETE, Interaction.CREATE, Interaction.UPDATE, Interaction.PATCH})
 
 
@@ -85,6 +86,8 @@ def _placed(expression: str | None, entry: Entry) -> str:
         return entry.place
     if expression.startswith("Bundle.entry["):
         return expression
+    if expression in _PATH:
+        return f"{entry.place}.request.url"
     if expression in _HEADERS:
         return f"{entry.place}.request.{_HEADERS[expression]}"
     if expression.lower() in {name.lower() for name in _HEADERS.values()}:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bulkhead.bundles.changes import Change, each, faultless
-from bulkhead.bundles.conditions import Condition, Matches, Written
 from bulkhead.bundles.entries import Interaction, place
-from bulkhead.errors import BadRequest, MultipleMatches
+from bulkhead.conditions import Condition, Matches, Written
+from bulkhead.errors import BadRequest, MultipleMatches, NotFound
 
 
 class SameResource(BadRequest):
@@ -19,7 +19,7 @@ def identify(changes: Sequence[Change], found: Matches, together: bool) -> None:
     """Set `key`, `base` where a condition led to it, `exists` and `new` of each change; errors stay with their change.
 
     `found` are the matches of all conditions before the commit. `together`: the entries are one transaction, so that
-    conditions see what comes before them in its order (DELETE, then POST, then PUT). SameResource for all but the first
+    conditions see what comes before them in its order (DELETE, then POST, then PUT and PATCH). SameResource for all but the first
     of several changes to one resource: they cannot be part of one commit.
     """
     of = {kind: [change for change in changes if change.entry.interaction is kind] for kind in Interaction}
@@ -29,6 +29,7 @@ def identify(changes: Sequence[Change], found: Matches, together: bool) -> None:
     seen = _Seen(found, deleted, Written(created))
     each(of[Interaction.CREATE], lambda change: _identify_create(change, seen))
     each(of[Interaction.UPDATE], lambda change: _identify_update(change, seen))
+    each(of[Interaction.PATCH], lambda change: _identify_patch(change, seen))
     _refuse_twice(changes)
 
 
@@ -99,6 +100,16 @@ def _identify_update(change: Change, seen: _Seen) -> None:
         raise BadRequest("the id is not that of the resource that meets the criteria", f"{entry.place}.resource.id")
     change.new = key is None
     change.key = key or (f"{entry.type}/{given}" if given is not None else _fresh_key(change))
+
+
+def _identify_patch(change: Change, seen: _Seen) -> None:
+    if change.condition is None:
+        change.key = change.entry.key or ""
+        return
+    key = seen.by(change, change.condition)
+    if key is None:
+        raise NotFound("no resource meets the criteria", change.entry.condition_place)
+    change.key = key
 
 
 def _refuse_twice(changes: Sequence[Change]) -> None:

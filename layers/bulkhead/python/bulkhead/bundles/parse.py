@@ -103,6 +103,8 @@ def _entry(index: int, content: dict[str, Any], base: str) -> Entry:
         _check_target(entry, segments)
     if interaction in (Interaction.CREATE, Interaction.UPDATE):
         _check_resource(entry)
+    if interaction is Interaction.PATCH and not isinstance(resource, dict):
+        raise _fault(index, "resource", "a PATCH needs a Binary with JSON Patch, or a Parameters with FHIRPath Patch")
     return entry
 
 

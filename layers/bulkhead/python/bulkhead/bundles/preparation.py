@@ -6,23 +6,30 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bulkhead import access, resources
-from bulkhead.bundles import conditions
+from bulkhead import access, conditions, resources
 from bulkhead.bundles.changes import Change, each, faultless, raise_faults
 from bulkhead.bundles.conditional_references import resolve_conditional
-from bulkhead.bundles.conditions import Condition
 from bulkhead.bundles.context import Context
 from bulkhead.bundles.entries import Interaction
 from bulkhead.bundles.full_urls import FullUrls
 from bulkhead.bundles.identities import identify
-from bulkhead.errors import Conflict, NotFound, PreconditionFailed
+from bulkhead.bundles.links import Kind, find_links
+from bulkhead.conditions import Condition
+from bulkhead.errors import Conflict, Gone, NotFound
+from bulkhead.model import references
+from bulkhead.patch import patched
+from bulkhead.resources.preconditions import Preconditions
 from bulkhead.search.candidate import Candidate
 from bulkhead.store import Claim
 
 if TYPE_CHECKING:
     from bulkhead.store import Head
 
-_RIGHTS = {Interaction.UPDATE: access.UPDATE, Interaction.DELETE: access.DELETE}
+_RIGHTS = {
+    Interaction.UPDATE: access.UPDATE,
+    Interaction.PATCH: access.UPDATE,
+    Interaction.DELETE: access.DELETE,
+}
 
 
 @dataclass(slots=True)
@@ -64,7 +71,7 @@ def prepare(changes: Sequence[Change], context: Context, owners: Owners, togethe
     stays with its change.
     """
     attempt = Attempt(changes, context, together, owners)
-    for step in (_reset, _identify, _read_bases, _resolve_links, _write_all, _name_versions_again, _claim):
+    for step in (_reset, _identify, _read_bases, _patch_all, _resolve_links, _write_all, _name_versions_again, _claim):
         step(attempt)
         if together:
             raise_faults(change.fault for change in changes)
@@ -116,13 +123,24 @@ def _check_base(change: Change, context: Context) -> None:
         access.require(context.caller, access.CREATE, entry.type)
     if base and there and not access.fence(context.caller)(Candidate(base, context.store.decode)):
         raise NotFound(f"{base.key} is not known", entry.condition_place)
-    expected = resources.version_of(entry.if_match)
-    if expected is not None and (base is None or base.version != expected):
-        raise PreconditionFailed("the resource is not at this version", "If-Match")
-    if entry.if_none_match == "*" and there:
-        raise PreconditionFailed("the resource exists already", "If-None-Match")
+    Preconditions(entry.if_match, entry.if_none_match).check(base)
+    if entry.interaction is Interaction.PATCH and not there:
+        gone = base is not None and not context.caller.fenced
+        error = Gone if gone else NotFound
+        raise error(f"{change.key} {'was deleted' if gone else 'is not known'}", entry.condition_place)
     if change.new and there:
         raise Conflict("the id belongs to a resource that does not meet the criteria", f"{entry.place}.resource.id")
+
+
+def _patch_all(attempt: Attempt) -> None:
+    each(attempt.changes, lambda change: _patch(change, attempt.context))
+
+
+def _patch(change: Change, context: Context) -> None:
+    """What the patch makes of the base; its links may name other entries, as those of any resource."""
+    if change.patch and change.base:
+        change.resource = patched(context.store, change.base, change.patch, context.base)
+        change.links = find_links(change.resource)
 
 
 def _resolve_links(attempt: Attempt) -> None:
@@ -133,6 +151,8 @@ def _resolve_links(attempt: Attempt) -> None:
         resolver = attempt.full_urls.resolver(change)
         for link in change.links:
             link.set(resolver)
+            if link.kind is Kind.REFERENCE:
+                link.container[link.name] = references.relative(link.container[link.name], f"{attempt.context.base}/")
 
     each(attempt.changes, resolve)
     resolve_conditional(attempt.faultless, attempt.context, attempt.find, attempt.together)
@@ -144,7 +164,7 @@ def _write_all(attempt: Attempt) -> None:
 
 def _write(change: Change, context: Context) -> None:
     """The write of one change, by the code that serves single requests. None where nothing changes."""
-    resource, base, store = change.entry.resource, change.base, context.store
+    resource, base, store = change.resource, change.base, context.store
     if change.entry.interaction is Interaction.DELETE:
         if base and not base.deleted:
             change.write = resources.prepare_delete(store, base)

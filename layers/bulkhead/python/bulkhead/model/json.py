@@ -27,10 +27,11 @@ class Written(Decimal):
         return self.text
 
 
-def _number(text: str) -> Decimal:
-    number = Decimal(text)
-    if str(number) == text:
-        return number
+def number(text: str) -> Decimal:
+    """A number with a point or exponent, that is written again as it stands here."""
+    plain = Decimal(text)
+    if str(plain) == text:
+        return plain
     written = Written(text)
     written.text = text
     return written
@@ -42,7 +43,7 @@ def _raw(value: Any) -> msgspec.Raw:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-_decoder = msgspec.json.Decoder(float_hook=_number)
+_decoder = msgspec.json.Decoder(float_hook=number)
 _encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=_raw)
 _sorting = msgspec.json.Encoder(decimal_format="number", order="sorted", enc_hook=_raw)
 

@@ -21,6 +21,12 @@ def local(reference: str) -> str | None:
     return f"{match[1]}/{match[2]}" if match and match[1] in definitions.RESOURCE_TYPES else None
 
 
+def relative(reference: str, base: str) -> str:
+    """`Patient/1` for that URL below `base` (which ends in a slash); any other reference as it is."""
+    below = reference.removeprefix(base)
+    return below if local(below) else reference
+
+
 def walk(resource: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every Reference in a resource with its FHIRPath ("Observation.performer[0]"), in document order.
 

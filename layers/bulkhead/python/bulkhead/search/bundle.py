@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
+from bulkhead.model import subset
 from bulkhead.search import cursor
 from bulkhead.search.candidate import Candidate
-from bulkhead.search.query import Query
+from bulkhead.search.query import Query, Results
 
 if TYPE_CHECKING:
     from bulkhead.search.run import Page, Represent
@@ -26,19 +27,27 @@ def searchset(query: Query, page: Page, base: str, represent: Represent) -> dict
     if page.next is not None:
         following = ("_cursor", cursor.encode(page.next, page.total, query))
         result["link"].append({"relation": "next", "url": url(base, query, (*query.used, following))})
-    entries = [entry(candidate, "match", base, represent) for candidate in page.matches]
-    entries += [entry(candidate, "include", base, represent) for candidate in page.included]
+    entries = [entry(candidate, "match", base, represent, query.results) for candidate in page.matches]
+    entries += [entry(candidate, "include", base, represent, query.results) for candidate in page.included]
     if entries:
         result["entry"] = entries
     return result
 
 
-def entry(candidate: Candidate, mode: str, base: str, represent: Represent) -> dict[str, Any]:
+def entry(candidate: Candidate, mode: str, base: str, represent: Represent, results: Results) -> dict[str, Any]:
     return {
         "fullUrl": f"{base}/{candidate.key}",
-        "resource": represent(candidate.head, candidate.body),
+        "resource": shown(represent(candidate.head, candidate.body), mode, results),
         "search": {"mode": mode},
     }
+
+
+def shown(resource: dict[str, Any], mode: str, results: Results) -> dict[str, Any]:
+    """The part of a resource that `_summary` and `_elements` ask for. What is included has elements named by its type only."""
+    if results.summary not in (None, "count"):
+        resource = subset.summary(resource, results.summary)
+    names = [name for name in results.elements if mode == "match" or name.startswith(f"{resource['resourceType']}.")]
+    return subset.elements(resource, names) if names else resource
 
 
 def url(base: str, query: Query, parameters: Sequence[tuple[str, str]]) -> str:

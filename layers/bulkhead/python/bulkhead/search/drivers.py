@@ -10,10 +10,11 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, ValidationError, convert
 
 from bulkhead import compartments
 from bulkhead.definitions import search_parameters
+from bulkhead.errors import BadRequest
 from bulkhead.search import facts
 from bulkhead.search.candidate import Candidate
 
@@ -211,10 +212,15 @@ class Values(Struct, frozen=True):
         if self.once:
             return True
         known = search_parameters(self.resource_type)
+        prefixes = {branch.prefix for branch in self.branches} if self.owned else frozenset()
+        # Where all ranges are of one patient, whom the exact filter has confirmed, nobody else matters.
+        pointed_at = {f"{one}".removesuffix("#"): frozenset[str]() for one in prefixes}
+        if len(prefixes) != 1:
+            pointed_at = candidate.targets
         entries = [
             entry
             for code in {branch.parameter for branch in self.branches}
-            for entry in facts.index_values(candidate.body, known[code], candidate.targets)
+            for entry in facts.index_values(candidate.body, known[code], pointed_at)
         ]
         places = [
             [number, entry.sort[: facts.PLACE_LENGTH]]
@@ -326,6 +332,36 @@ class Updated(Struct, frozen=True):
 
     def describe(self) -> str:
         return f"by-time {', '.join(self.types)}"
+
+
+class Each(Struct, frozen=True):
+    """Several types, one after the other, each by a driver of its own."""
+
+    drivers: tuple[Driver, ...]
+    shape: ClassVar[Any] = tuple[int, Any]
+
+    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+        number, position = after if after is not None else (0, None)
+        number %= len(self.drivers)
+        driver = self.drivers[number]
+        if position is not None:
+            try:
+                convert(position, driver.shape)
+            except ValidationError:
+                raise BadRequest("this page link is not one that this server gave", expression="_cursor") from None
+        listing = driver.list(store, position, limit)
+        hints = [Hint(hint.key, [number, hint.position], (number, hint)) for hint in listing.hints]
+        if listing.next is not None:
+            return Listing(hints, [number, listing.next])
+        return Listing(hints, [number + 1, None] if number + 1 < len(self.drivers) else None)
+
+    def accepts(self, store: Store, hint: Hint, candidate: Candidate) -> bool:
+        number, own = hint.entry
+        accepted: bool = self.drivers[number].accepts(store, own, candidate)
+        return accepted
+
+    def describe(self) -> str:
+        return "; then ".join(driver.describe() for driver in self.drivers)
 
 
 def following(found: Sequence[Moment], number: int, until: str, limit: int, types: Sequence[str]) -> Position | None:

@@ -85,7 +85,9 @@ def periods(kind: str, value: Any) -> Iterator[tuple[str, str]]:
     A Timing spans from its first event to its last, or its bounds.
     """
     if isinstance(value, str):
-        yield dates.bounds(value)
+        # A choice such as Immunization.occurrence may be a string: it says something of time, but is no date.
+        if kind != "string":
+            yield dates.bounds(value)
     elif kind == "Period":
         if "start" in value or "end" in value:
             yield (

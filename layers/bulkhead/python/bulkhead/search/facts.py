@@ -121,6 +121,13 @@ def patients(pointed_at: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
     return tuple(sorted(target for target in pointed_at if target.startswith("Patient/")))
 
 
+def only_patients(parameter: SearchParameter) -> bool:
+    """Whether a reference parameter leads to Patients only. HL7 gives `patient` the target Group, too, for all types at once."""
+    return parameter.targets == ("Patient",) or (
+        parameter.code == "patient" and parameter.expression.endswith((".patient", "resolve() is Patient)"))
+    )
+
+
 def index_values(
     resource: dict[str, Any],
     parameter: SearchParameter,
@@ -149,6 +156,9 @@ def is_indexed(resource_type: str, parameter: SearchParameter) -> bool:
     """Whether values of this parameter have by-value entries."""
     code = parameter.code
     if code.startswith("_") or not parameter.expression:
+        return False
+    if parameter != search_parameters(resource_type).get(code):
+        # Defined by a client: no entry was made for it.
         return False
     match parameter.type:
         case "date" | "uri":

@@ -1,13 +1,13 @@
-"""`_include` and `_revinclude`: what the matches of a page point at, and what points at them. One level."""
+"""`_include` and `_revinclude`: what the matches of a page point at, and what points at them; `:iterate` goes on from these."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bulkhead.errors import TooCostly
 from bulkhead.search.candidate import Candidate, Fence
-from bulkhead.search.query import Include, Results
+from bulkhead.search.query import ANYTHING, Include, Results
 
 if TYPE_CHECKING:
     from bulkhead.store import Store
@@ -20,50 +20,72 @@ _LISTED = 1000
 def included(store: Store, results: Results, matches: Sequence[Candidate], fence: Fence) -> list[Candidate]:
     """The resources to show besides the matches, each once, by type and id; what `fence` refuses is left out.
 
-    TooCostly where they are more than 5,000: a smaller `_count` helps.
+    `:iterate` is applied to what was included, too, until nothing new comes. TooCostly where they are more than 5,000: a
+    smaller `_count` helps.
     """
-    if not results.include and not results.revinclude:
-        return []
-    forward = {key for include in results.include for match in matches for key in pointed_at(match, include)}
-    sources = {
-        include: {key for match in matches for key in pointing_at(store, match.key, include)}
-        for include in results.revinclude
-    }
-    wanted = forward.union(*sources.values()) - {match.key for match in matches}
+    known = {match.key for match in matches}
+    shown: dict[str, Candidate] = {}
+    fresh: Sequence[Candidate] = matches
+    include, revinclude = results.include, results.revinclude
+    while fresh and (include or revinclude):
+        fresh = [one for one in brought(store, include, revinclude, fresh, known, fence) if one.key not in known]
+        known |= {one.key for one in fresh}
+        shown |= {one.key: one for one in fresh}
+        if len(shown) > MOST:
+            raise too_many()
+        include = tuple(one for one in include if one.iterate)
+        revinclude = tuple(one for one in revinclude if one.iterate)
+    return [shown[key] for key in sorted(shown)]
+
+
+def brought(
+    store: Store,
+    include: Sequence[Include],
+    revinclude: Sequence[Include],
+    sources: Sequence[Candidate],
+    known: set[str],
+    fence: Fence,
+) -> Iterator[Candidate]:
+    """What one round of includes brings for `sources`; `known` need not be read again."""
+    forward = {key for one in include for source in sources for key in pointed_at(source, one)}
+    backward = {key for one in revinclude for source in sources for key in pointing_at(store, source.key, one)}
+    wanted = (forward | backward) - known
     if len(wanted) > MOST:
-        raise TooCostly("the includes bring too many resources: ask for fewer matches a page", expression="_count")
-    matched = frozenset(match.key for match in matches)
-    heads = store.read_many(sorted(wanted))
-    shown: list[Candidate] = []
-    for key in sorted(heads):
-        if heads[key].deleted:
+        raise too_many()
+    to = frozenset(source.key for source in sources)
+    heads = store.read_many(sorted(wanted)) if wanted else {}
+    for key, head in heads.items():
+        candidate = Candidate(head, store.decode)
+        if head.deleted or not fence(candidate):
             continue
-        candidate = Candidate(heads[key], store.decode)
-        if fence(candidate) and (key in forward or still_points(candidate, matched, sources)):
-            shown.append(candidate)
-    return shown
+        if key in forward or still_points(candidate, to, revinclude):
+            yield candidate
 
 
-def pointed_at(match: Candidate, include: Include) -> Iterable[str]:
-    """The targets of a match that one `_include` names."""
-    if match.head.type != include.type:
+def too_many() -> TooCostly:
+    return TooCostly("the includes bring too many resources: ask for fewer matches a page", expression="_count")
+
+
+def pointed_at(source: Candidate, include: Include) -> Iterable[str]:
+    """The targets of a resource that one `_include` names."""
+    if include.type not in (ANYTHING, source.head.type):
         return
-    for target, via in match.targets.items():
-        through = include.code in via or include.code == "*"
+    for target, via in source.targets.items():
+        through = include.code in via or include.code == ANYTHING
         if through and (include.target is None or target.startswith(f"{include.target}/")):
             yield target
 
 
 def pointing_at(store: Store, key: str, include: Include) -> Iterable[str]:
-    """What points at a match through one `_revinclude`: hints."""
+    """What points at a resource through one `_revinclude`: hints."""
     if include.target is not None and not key.startswith(f"{include.target}/"):
         return
     after: str | None = None
     count = 0
     while True:
-        found = store.pointing_at(key, include.type, after, _LISTED)
+        found = store.pointing_at(key, None if include.type == ANYTHING else include.type, after, _LISTED)
         for pointer in found:
-            if include.code == "*" or include.code in pointer.via:
+            if include.code == ANYTHING or include.code in pointer.via:
                 count += 1
                 yield pointer.source
         if len(found) < _LISTED or count > MOST:
@@ -71,10 +93,13 @@ def pointing_at(store: Store, key: str, include: Include) -> Iterable[str]:
         after = found[-1].source
 
 
-def still_points(candidate: Candidate, matched: frozenset[str], sources: dict[Include, set[str]]) -> bool:
-    """Whether the hint holds: the resource points now at a match, through the parameter of a `_revinclude`."""
+def still_points(candidate: Candidate, to: frozenset[str], revinclude: Sequence[Include]) -> bool:
+    """Whether the hint holds: the resource points now at one of `to`, through the parameter of a `_revinclude`."""
     return any(
-        candidate.head.type == include.type and target in matched and (include.code == "*" or include.code in via)
-        for include in sources
+        include.type in (ANYTHING, candidate.head.type)
+        and target in to
+        and (include.code == ANYTHING or include.code in via)
+        and (include.target is None or target.startswith(f"{include.target}/"))
+        for include in revinclude
         for target, via in candidate.targets.items()
     )

@@ -50,6 +50,11 @@ def unescape(text: str) -> str:
     return re.sub(r"\\([,|$\\])", r"\1", text)
 
 
+def escape(text: str) -> str:
+    r"""`a,b` -> `a\,b`: a text as one value."""
+    return re.sub(r"([,|$\\])", r"\\\1", text)
+
+
 def value(
     text: str,
     parameter: SearchParameter,
@@ -68,6 +73,8 @@ def value(
         return of_type(text, name)
     if modifier == "identifier":
         return token(text, name)
+    if modifier in ("in", "not-in"):
+        return value_set(unescape(text), name)
     if modifier == "text":
         return StringValue(unescape(text))
     match parameter.type:
@@ -107,6 +114,13 @@ def token(text: str, name: str) -> TokenValue:
     if len(parts) > 2 or not any(parts):
         raise malformed(name, "must be code, system|code, |code or system|")
     return TokenValue(parts[0], parts[1] or None)
+
+
+def value_set(text: str, name: str) -> UriValue:
+    """A canonical url, or `ValueSet/id` here."""
+    if ":" not in text and not re.fullmatch(r"ValueSet/[A-Za-z0-9.\-]{1,64}", text):
+        raise malformed(name, "must be the url of a value set, or ValueSet/id")
+    return UriValue(text)
 
 
 def of_type(text: str, name: str) -> OfTypeValue:

@@ -9,12 +9,13 @@ with it (two identifiers that differ in case may be two people's).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from bulkhead import compartments
 from bulkhead.definitions import SearchParameter, search_parameters
 from bulkhead.model import references
-from bulkhead.search import extract, facts, ranges
+from bulkhead.search import extract, facts, ranges, units
 from bulkhead.search.candidate import Candidate
 from bulkhead.search.expressions import Typed, compiled
 from bulkhead.search.fold import fold
@@ -33,17 +34,25 @@ from bulkhead.search.query import (
     Value,
 )
 
+ONE = Decimal(1)
+
 
 def matches(candidate: Candidate, clause: Clause, known: compartments.Definitions | None = None) -> bool:
     """Whether a resource meets one condition: any of its OR values, by any of the resource's values.
 
     `known` are the compartment definitions in force, for `_compartment`; the built-in ones by default.
     """
-    found = values(candidate, clause.parameter, known)
+    found = values(candidate, own(candidate, clause.parameter), known)
     if clause.modifier == "missing":
         return any(isinstance(value, MissingValue) and value.missing == (not found) for value in clause.values)
     met = any(meets(item, value, clause, candidate) for value in clause.values for item in found)
     return not met if clause.modifier == "not" else met
+
+
+def own(candidate: Candidate, parameter: SearchParameter) -> SearchParameter:
+    """The parameter as the candidate's type has it: a search of several types names but one of them."""
+    its = search_parameters(candidate.head.type).get(parameter.code)
+    return its if its is not None and its.type == parameter.type else parameter
 
 
 def values(
@@ -133,15 +142,27 @@ def is_of_type(kind: str, content: Any, value: OfTypeValue) -> bool:
 
 
 def is_quantity(kind: str, content: Any, value: QuantityValue) -> bool:
-    if value.code is not None or value.system is not None:
-        units = list(ranges.units(kind, content))
-        if not any(is_unit(system, code, printed, value) for system, code, printed in units):
-            return False
-    return any(ranges.numbers(value.amount, low, high) for low, high in ranges.amounts(kind, content))
+    scale = in_units_of(kind, content, value)
+    if scale is None:
+        return False
+    return any(ranges.numbers(value.amount, low * scale, high * scale) for low, high in ranges.amounts(kind, content))
+
+
+def in_units_of(kind: str, content: Any, value: QuantityValue) -> Decimal | None:
+    """What an amount is multiplied by to be in the unit that is asked for; None where it cannot be."""
+    if value.code is None and value.system is None:
+        return ONE
+    found = list(ranges.units(kind, content))
+    if any(is_unit(system, code, printed, value) for system, code, printed in found):
+        return ONE
+    if value.system != units.SYSTEM or value.code is None:
+        return None
+    codes = (code for system, code, _ in found if system == units.SYSTEM and code is not None)
+    return next((scale for code in codes if (scale := units.ratio(code, value.code)) is not None), None)
 
 
 def is_unit(system: str | None, code: str | None, printed: str | None, value: QuantityValue) -> bool:
-    """Units compare as they stand; UCUM's equivalences (g and mg) are not known here."""
+    """Whether a unit is the very one that is asked for; without a system it may be the printed one."""
     if value.system is not None:
         return system == value.system and value.code in (None, code)
     return value.code in (code, printed)

@@ -12,12 +12,13 @@ from msgspec import structs
 from bulkhead import definitions, settings
 from bulkhead.definitions import SearchParameter
 from bulkhead.errors import BadRequest, NotFound, NotSupported
-from bulkhead.search import literals
-from bulkhead.search.query import Chain, Clause, Include, Link, Query, Results, Sort
+from bulkhead.search import facts, literals
+from bulkhead.search.custom import Custom, none
+from bulkhead.search.query import ANYTHING, Chain, Clause, Include, Link, Query, Results, Sort
 from bulkhead.search.sorting import SORTABLE
 
 MODIFIERS: Mapping[str, frozenset[str]] = {
-    "token": frozenset({"missing", "not", "text", "of-type"}),
+    "token": frozenset({"missing", "not", "text", "of-type", "in", "not-in"}),
     "string": frozenset({"missing", "exact", "contains"}),
     "date": frozenset({"missing"}),
     "number": frozenset({"missing"}),
@@ -29,11 +30,11 @@ MODIFIERS: Mapping[str, frozenset[str]] = {
 }
 
 # In R4, or ours by intent, but not answered yet: refused by name, never passed over.
-REFUSED = frozenset({"_text", "_content", "_filter", "_query", "_list", "_contained", "_containedType", "near"})
-REFUSED_MODIFIERS = frozenset({"in", "not-in", "above", "below", "contains", "code-text", "text-advanced"})
+REFUSED = frozenset({"_text", "_content", "_filter", "_query", "_contained", "_containedType", "near"})
+REFUSED_MODIFIERS = frozenset({"above", "below", "contains", "code-text", "text-advanced"})
 
 # Asked of the HTTP layer, not of the search: they stay in the links so that a next page looks the same.
-FORMAT = frozenset({"_format", "_pretty"})
+FORMAT = frozenset({"_format", "_pretty", "_explain"})
 
 SUMMARIES = frozenset({"true", "text", "data", "count", "false"})
 TOTALS = frozenset({"none", "estimate", "accurate"})
@@ -43,6 +44,7 @@ RESULT_FREE = frozenset({"_account", "_compartment"})
 
 ACCOUNT = SearchParameter(code="_account", url="", type="reference", expression="")
 COMPARTMENT = SearchParameter(code="_compartment", url="", type="reference", expression="")
+LIST = SearchParameter(code="_list", url="", type="reference", expression="")
 
 _NAME = re.compile(r"(?P<code>[^:.]+)(?::(?P<modifier>[^:.]+))?")
 
@@ -55,6 +57,7 @@ def parse(
     compartment_types: Iterable[str] = (),
     base: str = "",
     strict: bool = False,
+    custom: Custom = none,
 ) -> Query:
     """The Query of `GET [base]/{resource_type}?query`.
 
@@ -63,14 +66,15 @@ def parse(
     compartment:        "Patient/1" for `GET Patient/1/{resource_type}`; `compartment_types` are those of its definition
     base:               base URL of this server: references below it are local
     strict:             `Prefer: handling=strict`: a parameter that is not known is an error, not passed over
+    custom:             the parameters that clients have defined: see `custom.stored_in`
 
     Raises BadRequest or NotSupported with the parameter as expression; NotFound for a type that R4 does not have.
     """
     if resource_type is not None and resource_type not in definitions.RESOURCE_TYPES:
         raise NotFound(f"there is no resource type {resource_type}", expression=resource_type)
     types = (resource_type,) if resource_type else requested_types(query, compartment is not None, compartment_types)
-    known = common(types) | {"_account": ACCOUNT, "_compartment": COMPARTMENT}
-    reader = _Reader(types, known, base, compartment is not None, strict)
+    known = common(types) | {"_account": ACCOUNT, "_compartment": COMPARTMENT, "_list": LIST}
+    reader = _Reader(types, known, base, compartment is not None, strict, custom)
     for name, text in query:
         if text == "" or (name == "_type" and not resource_type):
             reader.keep(name, text)
@@ -112,8 +116,15 @@ def common(types: tuple[str, ...]) -> dict[str, SearchParameter]:
     return {
         code: parameter
         for code, parameter in first.items()
-        if (code.startswith("_") if not types else all(parameter == other.get(code) for other in others))
+        if (code.startswith("_") if not types else all(alike(parameter, other.get(code)) for other in others))
     }
+
+
+def alike(one: SearchParameter, other: SearchParameter | None) -> bool:
+    """Whether a parameter means the same for two types, though each has its own expression for it."""
+    if other is None or one.type != other.type or one.type == "composite":
+        return one == other
+    return True
 
 
 @dataclass
@@ -121,10 +132,11 @@ class _Reader:
     """Collects one query's parameters; `used` repeats what was honoured."""
 
     types: tuple[str, ...]
-    known: Mapping[str, SearchParameter]
+    known: dict[str, SearchParameter]
     base: str
     in_compartment: bool
     strict: bool
+    custom: Custom
     clauses: list[Clause] = field(default_factory=list)
     chains: list[Chain] = field(default_factory=list)
     used: list[tuple[str, str]] = field(default_factory=list)
@@ -165,8 +177,15 @@ class _Reader:
         if link.reverse:
             types: tuple[str, ...] = (has_type(link, self.types, found.name),)
         else:
-            types = chained_types(link, self.known.get(link.code), found.name)
-        asked = [name for name in types if code == "_has" or code in RESULT_FREE | common((name,)).keys()]
+            parameter = self.known.get(link.code)
+            if parameter and any(link.code not in definitions.search_parameters(name) for name in self.types):
+                raise NotSupported(f"chains through {link.code} are not supported", expression=found.name)
+            types = chained_types(link, parameter, found.name)
+        asked = [
+            name
+            for name in types
+            if code == "_has" or code in RESULT_FREE | common((name,)).keys() or self.custom(name, code)
+        ]
         if not asked:
             raise BadRequest(f"{found.name} leads to nothing that has the parameter {code}", expression=found.name)
         inner = tuple((name, self.inner(name, found)) for name in asked)
@@ -174,14 +193,22 @@ class _Reader:
 
     def inner(self, resource_type: str, found: Chain) -> Query:
         try:
-            return parse([(found.rest, found.value)], resource_type, base=self.base, strict=True)
+            return parse([(found.rest, found.value)], resource_type, base=self.base, strict=True, custom=self.custom)
         except BadRequest as error:
             issues = [replace(issue, expression=found.name) for issue in error.issues]
             raise type(error)(str(error), issues=issues) from None
 
+    def parameter(self, code: str) -> SearchParameter | None:
+        """The parameter with this code: one of R4's, or where there is none, one that clients have defined."""
+        if code not in self.known and len(self.types) == 1:
+            found = self.custom(self.types[0], code)
+            if found is not None:
+                self.known[code] = found
+        return self.known.get(code)
+
     def read_clause(self, name: str, text: str) -> bool:
         match = _NAME.fullmatch(name)
-        parameter = self.known.get(match["code"]) if match else None
+        parameter = self.parameter(match["code"]) if match else None
         if match is None or parameter is None:
             if self.strict:
                 raise BadRequest(f"the parameter {name} is not known here", expression=name)
@@ -212,7 +239,8 @@ class _Reader:
     def read_sort(self, text: str) -> None:
         keys = [(key.removeprefix("-"), key.startswith("-")) for key in text.split(",") if key]
         for code, _ in keys:
-            if code not in self.known or self.known[code].type not in SORTABLE:
+            parameter = self.parameter(code)
+            if parameter is None or parameter.type not in SORTABLE or code in REFUSED | {"_list"}:
                 raise BadRequest(f"_sort names {code}, by which this cannot be sorted", expression="_sort")
         self.sort = tuple(Sort(code, descending, self.known[code]) for code, descending in keys)
 
@@ -234,6 +262,8 @@ class _Reader:
         self.clauses.append(Clause("_since", parameter, None, (literals.date(f"ge{text}", "_since"),)))
 
     def results(self) -> Results:
+        if self.single.get("_summary") == "text" and (self.include or self.revinclude):
+            raise BadRequest("_summary=text cannot be mixed with includes", expression="_summary")
         default = settings.current().count_default
         self.used = [(name, self.single["_count"] if name == "_count" else text) for name, text in self.used]
         return Results(
@@ -282,7 +312,7 @@ def chained_types(link: Link, parameter: SearchParameter | None, name: str) -> t
         return (link.type,)
     if not parameter.targets or "Resource" in parameter.targets:
         raise BadRequest(f"{name} must say to which type: {link.code}:Patient, say", expression=name)
-    return parameter.targets
+    return ("Patient",) if facts.only_patients(parameter) else parameter.targets
 
 
 def has_type(link: Link, types: tuple[str, ...], name: str) -> str:
@@ -324,8 +354,8 @@ def include(name: str, text: str, known_type: str | None) -> Include:
     _, _, modifier = name.partition(":")
     if modifier not in ("", "iterate", "recurse"):
         raise BadRequest(f"{name} is no known form of include", expression=name)
-    if text == "*" and known_type:
-        return Include(name, known_type, "*", None, bool(modifier))
+    if text == ANYTHING:
+        return Include(name, known_type or ANYTHING, ANYTHING, None, bool(modifier))
     parts = text.split(":")
     if len(parts) not in (2, 3) or not all(parts):
         raise BadRequest(f"{name} must be Type:parameter or Type:parameter:TargetType", expression=name)
@@ -333,6 +363,6 @@ def include(name: str, text: str, known_type: str | None) -> Include:
     if source not in definitions.RESOURCE_TYPES or (target and target not in definitions.RESOURCE_TYPES):
         raise BadRequest(f"{name} names a resource type that there is not", expression=name)
     parameter = definitions.search_parameters(source).get(code)
-    if code != "*" and (parameter is None or parameter.type != "reference"):
+    if code != ANYTHING and (parameter is None or parameter.type != "reference"):
         raise BadRequest(f"{source} has no reference parameter {code}", expression=name)
     return Include(name, source, code, target, bool(modifier))

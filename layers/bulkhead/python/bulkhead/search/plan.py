@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from msgspec import structs
 
 from bulkhead import compartments
-from bulkhead.definitions import SearchParameter, search_parameters
+from bulkhead.definitions import RESOURCE_TYPES, SearchParameter, search_parameters
 from bulkhead.errors import NotSupported
 from bulkhead.model import dates
 from bulkhead.search import facts
@@ -22,6 +22,7 @@ from bulkhead.search.drivers import (
     Compartment,
     Created,
     Driver,
+    Each,
     Itself,
     Keys,
     KeyStream,
@@ -70,7 +71,7 @@ class Plan:
 def plan(query: Query, definition: compartments.Definition | None = None, now: str | None = None) -> Plan:
     """The plan of a query. `definition` is that of its compartment, `now` the moment that paging by time is as of.
 
-    NotSupported, naming the parameter, for what is parsed but not answered: `_summary` and `_elements` of bodies, a search of the whole system without `_type`.
+    NotSupported for a search of the whole system that names neither types, nor ids, accounts or compartments.
     """
     refuse(query)
     driver, in_order = choose(query, definition, now or dates.now())
@@ -81,14 +82,9 @@ def plan(query: Query, definition: compartments.Definition | None = None, now: s
 
 
 def refuse(query: Query) -> None:
-    if query.results.summary in ("true", "text", "data"):
-        raise NotSupported(f"_summary={query.results.summary} is not supported", expression="_summary")
-    if query.results.elements:
-        raise NotSupported("_elements is not supported", expression="_elements")
-    for include in (*query.results.include, *query.results.revinclude):
-        if include.iterate:
-            raise NotSupported("iterating includes are not supported", expression=include.name)
-    if not query.types and not query.compartment:
+    if query.types or query.compartment:
+        return
+    if ids(query) is None and not streams(query.clauses, None):
         raise NotSupported("a search of the whole system must name types by _type", expression="_type")
 
 
@@ -112,7 +108,21 @@ def choose(query: Query, definition: compartments.Definition | None, now: str) -
     accounts = streams(query.clauses, None)
     if accounts:
         return Merged(accounts), by_key
+    if len(query.types) > 1 and not query.results.sort:
+        each = tuple(choose(of_type(query, name), None, now)[0] for name in query.types)
+        if not all(isinstance(driver, (Created, Updated)) for driver in each):
+            return Each(each), True
     return by_time(query, now)
+
+
+def of_type(query: Query, resource_type: str) -> Query:
+    """One type's share of a search of several."""
+    known = search_parameters(resource_type)
+    clauses = tuple(
+        structs.replace(clause, parameter=known.get(clause.parameter.code, clause.parameter))
+        for clause in query.clauses
+    )
+    return structs.replace(query, types=(resource_type,), clauses=clauses)
 
 
 def by_time(query: Query, now: str) -> tuple[Driver, bool]:
@@ -127,11 +137,18 @@ def by_time(query: Query, now: str) -> tuple[Driver, bool]:
 
 
 def ids(query: Query) -> tuple[str, ...] | None:
-    """The keys that `_id` names; where there are several `_id`, of the first: the others filter."""
+    """The keys that `_id` names; where there are several `_id`, of the first: the others filter.
+
+    None at all where a condition has no value that could be met, such as that of an empty value set.
+    """
+    if not all(clause.values for clause in query.clauses if clause.modifier is None):
+        return ()
     for clause in query.clauses:
-        if clause.parameter.code == "_id" and clause.modifier is None and query.types:
+        if clause.parameter.code == "_id" and clause.modifier is None:
+            if not query.types and query.compartment:
+                continue
             codes = [value.code for value in clause.values if isinstance(value, TokenValue) and value.code]
-            return tuple(f"{name}/{code}" for name in query.types for code in codes)
+            return tuple(f"{name}/{code}" for name in query.types or sorted(RESOURCE_TYPES) for code in codes)
     return None
 
 
@@ -161,6 +178,9 @@ def rank(parameter: SearchParameter, resource_type: str) -> int:
 def stream(clause: Clause, resource_type: str | None) -> tuple[KeyStream, ...]:
     """By-target listings that together hold every match of one clause; () where it cannot be driven so."""
     if clause.parameter.type != "reference" or clause.modifier in ("missing", "identifier", "not"):
+        return ()
+    code = clause.parameter.code
+    if code[0] != "_" and resource_type and search_parameters(resource_type).get(code) != clause.parameter:
         return ()
     found: list[KeyStream] = []
     for value in clause.values:
@@ -218,11 +238,9 @@ def patients_of(query: Query) -> tuple[str, ...]:
     for clause in query.clauses:
         if clause.parameter.type != "reference" or clause.modifier in ("missing", "identifier", "not"):
             continue
-        expression = clause.parameter.expression
-        only_patients = clause.parameter.targets == ("Patient",) or (
-            clause.parameter.code == "patient" and expression.endswith((".patient", "resolve() is Patient)"))
-        )
-        found = [patient_of(value, only_patients) for value in clause.values]
+        if query.types and clause.parameter != search_parameters(query.types[0]).get(clause.parameter.code):
+            continue
+        found = [patient_of(value, facts.only_patients(clause.parameter)) for value in clause.values]
         if clause.parameter.code[0] != "_" and all(found):
             return tuple(dict.fromkeys(one for one in found if one))
     return ()
@@ -330,4 +348,8 @@ def bound(value: DateValue) -> tuple[str | None, str | None]:
 
 def describe(chosen: Plan) -> Sequence[str]:
     """The plan in words, without values."""
-    return [chosen.driver.describe(), *(f"filter {clause.name}" for clause in chosen.clauses)]
+    return [
+        f"driver: {chosen.driver.describe()}",
+        *(f"filter: {clause.name}" for clause in chosen.clauses),
+        f"order: {'as the driver gives it' if chosen.ordered else 'all matches are gathered and sorted'}",
+    ]

@@ -131,8 +131,11 @@ class Chain(Struct, frozen=True):
         return "".join((*steps, self.parameter))
 
 
+ANYTHING = "*"
+
+
 class Include(Struct, frozen=True):
-    """`_include=MedicationRequest:patient:Patient`; `*` as code means every reference parameter of the type."""
+    """`_include=MedicationRequest:patient:Patient`; `*` as code means every reference parameter of the type, as type any."""
 
     name: str
     type: str

@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from bulkhead import compartments
 from bulkhead.errors import TooCostly
-from bulkhead.search import bundle, chains, cursor, includes, matching, sorting
+from bulkhead.search import bundle, chains, cursor, includes, lists, matching, sorting, value_sets
 from bulkhead.search.candidate import Candidate, Fence, everything
 from bulkhead.search.drivers import Created, Hint, Position, Updated
+from bulkhead.search.parse import parse
 from bulkhead.search.plan import Plan, plan
 from bulkhead.search.query import Query
 
@@ -75,17 +78,20 @@ def search(
     represent: Represent,
     fence: Fence = everything,
     limits: Limits = Limits(),
+    explain: Callable[[Plan], None] = lambda chosen: None,
 ) -> dict[str, Any]:
     """The searchset Bundle of a query, as plain JSON data.
 
     `base` is the server's base URL for links and fullUrls. Nothing that `fence` refuses is shown, included or counted.
-    BadRequest for a cursor that is not this search's, NotSupported for what is not answered (see `plan.plan`),
-    TooCostly where counting or sorting would read too much.
+    `explain` is told how the search is run. BadRequest for a cursor that is not this search's, NotSupported for what is not
+    answered (see `plan.plan`), TooCostly where counting or sorting would read too much.
     """
+    query = spelt_out(store, query, fence)
     known = compartments.in_force(store)
     definition = known.get(query.compartment.partition("/")[0]) if query.compartment else None
     scanner = chained(Scanner(store, query, plan(query, definition), known, fence, limits))
     chosen = scanner.plan
+    explain(chosen)
     if query.results.count_only:
         page = Page((), None, scanner.count())
     else:
@@ -100,6 +106,7 @@ def find(store: Store, query: Query, limit: int, fence: Fence = everything) -> l
     TooCostly where so many candidates had to be read that there may be more matches.
     """
     known = compartments.in_force(store)
+    query = spelt_out(store, query, fence)
     scanner = chained(Scanner(store, query, plan(query), known, fence, Limits()))
     progress = Progress(scanner.limits.counted)
     found: list[Candidate] = []
@@ -112,10 +119,25 @@ def find(store: Store, query: Query, limit: int, fence: Fence = everything) -> l
     return found
 
 
+def spelt_out(store: Store, query: Query, fence: Fence) -> Query:
+    """The query with the codes of the value sets and the entries of the lists that it names, as the caller may see them."""
+
+    def look(resource_type: str, name: str) -> dict[str, Any] | None:
+        parameter = "_id" if name.startswith(f"{resource_type}/") else "url"
+        wanted = name.removeprefix(f"{resource_type}/").replace(",", "\\,")
+        found = find(store, parse([(parameter, wanted)], resource_type), 1, fence)
+        return found[0].body if found else None
+
+    return lists.resolved(value_sets.resolved(query, look), look)
+
+
 def chained(scanner: Scanner) -> Scanner:
     """The same search, led by one of its chains where otherwise everything would be read."""
+    if not scanner.query.chains or len(scanner.query.types) != 1:
+        return scanner
+    scanner = narrowed(scanner)
     query, chosen = scanner.query, scanner.plan
-    if not query.chains or len(query.types) != 1 or not isinstance(chosen.driver, (Created, Updated)):
+    if not isinstance(chosen.driver, (Created, Updated)):
         return scanner
     begun = None if query.results.cursor is None else cursor.peek(query.results.cursor)
     if isinstance(begun, list) and len(begun) == 3:
@@ -127,6 +149,17 @@ def chained(scanner: Scanner) -> Scanner:
         if driver is not None:
             return replace(scanner, plan=replace(chosen, driver=driver, ordered=not query.results.sort))
     return scanner
+
+
+def narrowed(scanner: Scanner) -> Scanner:
+    """The same search with its chains as references, where they lead to one resource only."""
+    query = scanner.query
+    found = [chains.reference(chain, query.types[0], scanner.indexed) for chain in query.chains]
+    clauses = tuple(clause for clause in found if clause is not None)
+    if not clauses:
+        return scanner
+    query = structs.replace(query, clauses=(*query.clauses, *clauses))
+    return replace(scanner, query=query, plan=plan(query, scanner.plan.membership))
 
 
 @dataclass(frozen=True)
@@ -185,12 +218,20 @@ class Scanner:
     def found(self, query: Query, limit: int) -> tuple[list[Candidate], bool]:
         """Matches of an inner search for the same caller, and whether they are all: see `chains.Find`."""
         progress = Progress(limit)
+        query = spelt_out(self.store, query, self.fence)
         scanner = chained(replace(self, query=query, plan=plan(query)))
         return [candidate for candidate, _, _ in scanner.scan(None, LISTED, progress)], progress.ended
+
+    def indexed(self, query: Query, limit: int) -> tuple[list[Candidate], bool]:
+        """As `found`, but nothing is read where no index leads to the matches."""
+        if query.chains or isinstance(plan(query).driver, (Created, Updated)):
+            return [], False
+        return self.found(query, limit)
 
     def exists(self, query: Query) -> bool:
         """Whether an inner search has a match. TooCostly where too much had to be read to know."""
         progress = Progress(self.limits.gathered)
+        query = spelt_out(self.store, query, self.fence)
         scanner = chained(replace(self, query=query, plan=plan(query)))
         if next(scanner.scan(None, 1, progress), None) is not None:
             return True
@@ -198,9 +239,12 @@ class Scanner:
             raise too_costly("following _has")
         return False
 
+    def spelt_out(self, query: Query) -> Query:
+        return spelt_out(self.store, query, self.fence)
+
     @cached_property
     def chains(self) -> chains.Chains:
-        return chains.Chains(self.store, self.known, self.fence, self.exists)
+        return chains.Chains(self.store, self.known, self.fence, self.exists, self.spelt_out)
 
     def start(self, shape: Any) -> tuple[Position | None, int | None]:
         """The position and the total that the query's cursor carries."""

@@ -12,10 +12,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote
 
-from bulkhead.bundles.parallel import in_parallel
 from bulkhead.definitions import RESOURCE_TYPES, search_parameters
 from bulkhead.errors import BadRequest
 from bulkhead.model import dates
+from bulkhead.parallel import in_parallel
 from bulkhead.search import matching, run
 from bulkhead.search.candidate import Candidate, Fence
 from bulkhead.search.facts import index_values

@@ -1,0 +1,19 @@
+"""`POST {Type}/$validate` and `POST {Type}/{id}/$validate`."""
+
+from __future__ import annotations
+
+from bulkhead import resources, validate_operation
+from bulkhead.model import outcome
+from functions.http import Answer, Request
+
+
+def validate(request: Request) -> Answer:
+    """200 with an OperationOutcome of every issue, whatever they are: it is the operation that succeeded."""
+    resource_type = resources.known_type(request.parameters["type"])
+    identifier = request.parameters.get("id")
+    if identifier is not None:
+        resources.key_of(resource_type, identifier)
+    body = request.resource() if request.body.strip() else None
+    asked = validate_operation.parse(body, request.query, resource_type)
+    found = validate_operation.issues(request.caller, resource_type, identifier, asked)
+    return Answer(200, outcome.outcome(found))

@@ -1,0 +1,43 @@
+"""`$meta`, `$meta-add` and `$meta-delete` on a resource, `$meta` on one of its versions too."""
+
+from __future__ import annotations
+
+from bulkhead import meta_operations, resources
+from bulkhead.meta_operations import Change
+from bulkhead.store import Head
+from functions.http import Answer, Request, version_headers
+
+
+def _key(request: Request) -> str:
+    return resources.key_of(request.parameters["type"], request.parameters["id"])
+
+
+def meta(request: Request) -> Answer:
+    """`GET {Type}/{id}/$meta` and `GET {Type}/{id}/_history/{version}/$meta`."""
+    key, version = _key(request), request.parameters.get("version")
+    if version is None:
+        return _answer(request, resources.read(request.store, request.caller, key))
+    return _answer(request, resources.read_version(request.store, request.caller, key, version))
+
+
+def meta_add(request: Request) -> Answer:
+    """`POST {Type}/{id}/$meta-add`."""
+    return _changed(request, meta_operations.added)
+
+
+def meta_delete(request: Request) -> Answer:
+    """`POST {Type}/{id}/$meta-delete`."""
+    return _changed(request, meta_operations.removed)
+
+
+def _changed(request: Request, how: Change) -> Answer:
+    given = meta_operations.parse(request.resource())
+    if_match = request.headers.get("if-match")
+    return _answer(request, meta_operations.change(request.store, request.caller, _key(request), given, how, if_match))
+
+
+def _answer(request: Request, head: Head) -> Answer:
+    return Answer(200, meta_operations.answer(request.represent(head)["meta"]), version_headers(head))
+
+
+OPERATIONS = {"meta": meta, "meta-add": meta_add, "meta-delete": meta_delete}

@@ -1,0 +1,131 @@
+"""Versions by time, of one resource, a type, or all types: as the index lists them, and then as they really are."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bulkhead import access
+from bulkhead.access import Caller
+from bulkhead.history.cursor import Place
+from bulkhead.history.query import Query
+from bulkhead.parallel import in_parallel
+from bulkhead.search.candidate import Candidate
+from bulkhead.store import Head, Store
+from bulkhead.store import history as stored
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A version that the index lists: a hint, to be checked."""
+
+    key: str
+    version: int
+    updated: str
+
+    @property
+    def place(self) -> Place:
+        resource_type, _, identifier = self.key.partition("/")
+        return Place(f"{self.updated}#{identifier}#{self.version:010d}", resource_type)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What was listed, in order, and whether that was all; `heads` are versions that came with the listing."""
+
+    listed: Sequence[Listed]
+    ended: bool
+    heads: Sequence[Head] = ()
+
+
+Lister = Callable[[Place | None, int, bool], Batch]
+"""(after which place, how many, newest first) -> what comes next."""
+
+
+def lister(store: Store, query: Query, types: Sequence[str]) -> Lister:
+    """Lists the versions that the query is about, of these `types`."""
+    return _of_one(store, query) if query.of_one else _of_types(store, query, types)
+
+
+def _of_types(store: Store, query: Query, types: Sequence[str]) -> Lister:
+    def listed(after: Place | None, limit: int, newest_first: bool) -> Batch:
+        def of_type(resource_type: str) -> list[Listed]:
+            start = _after(after, resource_type, newest_first)
+            found = store.by_time(resource_type, query.since, query.last, start, limit, newest_first)
+            return [Listed(moment.key, moment.version, moment.updated) for moment in found]
+
+        found = in_parallel(of_type, types, store.settings.threads)
+        merged = list(heapq.merge(*found, key=lambda one: one.place, reverse=newest_first))
+        ended = len(merged) <= limit and all(len(one) < limit for one in found)
+        # A version that is being superseded is listed twice.
+        return Batch(list(dict.fromkeys(merged[:limit])), ended)
+
+    return listed
+
+
+def _after(place: Place | None, resource_type: str, newest_first: bool) -> str | None:
+    """The position in this type after which all comes after `place`. Types share positions: one transaction, one id."""
+    if place is None or place.type == resource_type:
+        return place.position if place else None
+    if (resource_type < place.type) != newest_first:
+        return place.position
+    start, _, version = place.position.rpartition("#")
+    return f"{start}#{int(version) + (1 if newest_first else -1):010d}"
+
+
+def _of_one(store: Store, query: Query) -> Lister:
+    """The versions of one resource: strongly consistent, without the index."""
+
+    def listed(after: Place | None, limit: int, newest_first: bool) -> Batch:
+        at = int(after.position.rpartition("#")[2]) if after else None
+        if newest_first:
+            found = store.versions(query.path, at, limit)
+        else:
+            first = (at or 0) + 1
+            found = [head for head in store.versions(query.path, first + limit, limit) if head.version >= first][::-1]
+        return Batch([Listed(head.key, head.version, head.updated) for head in found], len(found) < limit, found)
+
+    return listed
+
+
+def resolve(
+    store: Store, who: Caller, query: Query, listed: Sequence[Listed], known: Sequence[Head] = ()
+) -> dict[Listed, Head]:
+    """The versions that are really there, that the caller may see, and that were current when the query asks for.
+
+    `known` are versions that need not be read again.
+    """
+    heads = store.read_many({one.key for one in listed})
+    visible = {key: head for key, head in heads.items() if _visible(store, who, query, head)}
+    real = [one for one in listed if one.key in visible and one.version <= visible[one.key].version]
+    wanted = {(one.key, one.version) for one in real}
+    if query.at:
+        wanted |= {(one.key, one.version + 1) for one in real}
+    there = {(head.key, head.version): head for head in (*known, *visible.values())}
+    past = {(key, version) for key, version in wanted - there.keys() if version < visible[key].version}
+    versions = stored.read_versions(store.table, past) | there
+    found = {one: versions[one.key, one.version] for one in real if (one.key, one.version) in versions}
+    return {
+        one: head
+        for one, head in found.items()
+        # Another stamp: staged by a transaction that was not committed, before the one that made this version.
+        if head.updated == one.updated and _current(head, versions.get((one.key, one.version + 1)), query)
+    }
+
+
+def _visible(store: Store, who: Caller, query: Query, head: Head) -> bool:
+    """Whether the caller may see the resource now; what was deleted only who is not fenced."""
+    right = access.READ if query.of_one else access.SEARCH
+    if head.deleted:
+        return not who.fenced and access.may(who, right, head.type)
+    return access.fence(who, right)(Candidate(head, store.decode))
+
+
+def _current(head: Head, successor: Head | None, query: Query) -> bool:
+    """Whether the version was made since `since`, and was current in the period `at`; a deletion counts only where it happened in it."""
+    if (query.since and head.updated < query.since) or (query.at and head.updated > query.at[1]):
+        return False
+    if query.at is None or head.updated >= query.at[0]:
+        return True
+    return not head.deleted and (successor is None or successor.updated > query.at[0])

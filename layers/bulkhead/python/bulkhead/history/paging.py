@@ -1,0 +1,184 @@
+"""Pages of a history, with links that stay right while others write; and the link that a poller keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bulkhead import access
+from bulkhead.access import Caller
+from bulkhead.history import cursor, listing
+from bulkhead.history.cursor import BACK, FEED, FORWARD, Cursor, Place
+from bulkhead.history.listing import Listed, Lister
+from bulkhead.history.query import Query
+from bulkhead.resources.interactions import visible_history
+from bulkhead.store import Head, Store
+from bulkhead.store import history as stored
+
+DELIVERED = 300
+"""Versions above the horizon that a cursor remembers: what fits in a URL. When there are more, a poller comes back for them."""
+EXAMINED = 5000
+"""Versions that one request looks at; after so many the page ends, with a next link, even if it is not full."""
+_BATCH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page. `next` and `previous` are cursors of its neighbours; `monitor` is what a poller comes back with.
+
+    `total` is given only where it is exact. Every change up to the instant `settled` is there, or on the pages after.
+    """
+
+    heads: list[Head]
+    next: str | None = None
+    previous: str | None = None
+    monitor: str | None = None
+    total: int | None = None
+    settled: str | None = None
+
+
+def page(store: Store, who: Caller, query: Query) -> Page:
+    """A page of the history of `query.path`. NotFound for a resource that is not there to see; Forbidden; BadRequest."""
+    types = _types(store, who, query)
+    at = cursor.decode(query.cursor, query) if query.cursor else None
+    # Before anything is listed: what comes into being during the listing is above it.
+    horizon = None if query.of_one else stored.horizon(store.table, store.settings.history_settle)
+    scan = _Scan(store, who, query, listing.lister(store, query, types))
+    if at and at.mode == BACK:
+        return _backward(scan, at)
+    feeds = horizon is not None and not query.newest_first and query.at is None and (at is None or at.mode == FEED)
+    if feeds and horizon is not None:
+        return _feed(scan, at or Cursor(FEED, None), horizon)
+    return _forward(scan, at, horizon)
+
+
+def _types(store: Store, who: Caller, query: Query) -> list[str]:
+    if query.of_one:
+        visible_history(store, who, query.path)
+        return []
+    if query.path:
+        access.require(who, access.SEARCH, query.path)
+        return [query.path]
+    if not any(access.SEARCH in scope.rights for scope in who.scopes):
+        access.require(who, access.SEARCH)
+    return [one for one in stored.types(store.table) if access.may(who, access.SEARCH, one)]
+
+
+@dataclass(slots=True)
+class _Scan:
+    """Reads on until enough versions are found."""
+
+    store: Store
+    who: Caller
+    query: Query
+    lister: Lister
+    examined: list[Listed] = field(default_factory=list)
+    heads: dict[Listed, Head] = field(default_factory=dict)
+    ended: bool = False
+
+    def take(self, after: Place | None, count: int, newest_first: bool, known: frozenset[bytes]) -> list[Listed]:
+        """The next `count` visible versions after a place that are not `known`; sets `examined` up to the last, and `ended`."""
+        found: list[Listed] = []
+        while len(found) < count and not self.ended and len(self.examined) < EXAMINED:
+            batch = self.lister(after, max(_BATCH, count), newest_first)
+            new = [one for one in batch.listed if not known or cursor.digest(one.place) not in known]
+            heads = listing.resolve(self.store, self.who, self.query, new, batch.heads)
+            self.heads |= heads
+            for one in batch.listed:
+                if len(found) == count:
+                    return found
+                self.examined.append(one)
+                if one in heads:
+                    found.append(one)
+            self.ended = batch.ended
+            after = batch.listed[-1].place if batch.listed else after
+        return found
+
+
+def _forward(scan: _Scan, at: Cursor | None, horizon: str | None) -> Page:
+    """The page after a cursor, or the first one."""
+    query = scan.query
+    found = scan.take(at.place if at else None, query.count + 1, query.newest_first, frozenset())
+    shown = found[: query.count]
+    more = len(found) > query.count
+    resume = shown[-1].place if more else scan.examined[-1].place if scan.examined and not scan.ended else None
+    return Page(
+        [scan.heads[one] for one in shown],
+        next=cursor.encode(Cursor(FORWARD, resume), query) if resume else None,
+        previous=_previous(at, shown, query),
+        total=_total(scan, at, shown, resume),
+        settled=horizon,
+    )
+
+
+def _total(scan: _Scan, at: Cursor | None, shown: list[Listed], resume: Place | None) -> int | None:
+    if at is not None:
+        return None
+    if resume is None:
+        return len(shown)
+    query = scan.query
+    every = query.of_one and query.newest_first and not query.since and not query.at
+    return scan.heads[shown[0]].version if every and shown else None
+
+
+def _previous(at: Cursor | None, shown: list[Listed], query: Query) -> str | None:
+    """The cursor of what comes before a page that is not the first."""
+    if at is None or not (at.place or at.delivered):
+        return None
+    first = shown[0].place if shown else at.place
+    return cursor.encode(Cursor(BACK, first), query) if first else None
+
+
+def _backward(scan: _Scan, at: Cursor) -> Page:
+    """The page before a cursor: read against the order, and turned round."""
+    query = scan.query
+    found = scan.take(at.place, query.count + 1, not query.newest_first, frozenset())
+    shown = found[: query.count][::-1]
+    first = shown[0].place if len(found) > query.count else None
+    last = shown[-1].place if shown else None
+    return Page(
+        [scan.heads[one] for one in shown],
+        next=cursor.encode(Cursor(FORWARD, last), query),
+        previous=cursor.encode(Cursor(BACK, first), query) if first else None,
+    )
+
+
+def _feed(scan: _Scan, at: Cursor, horizon: str) -> Page:
+    """A page forward by time, whose cursors neither miss nor repeat a version: see `cursor`."""
+    query = scan.query
+    room = max(0, DELIVERED - len(at.delivered))
+    found = scan.take(at.place, query.count + 1, False, at.delivered)
+    shown = found[: query.count]
+    above = [one for one in shown if one.updated > horizon]
+    if len(above) > room:
+        shown = shown[: len(shown) - (len(above) - room)]
+    after = _advanced(at, scan, shown, len(found) > len(shown), horizon)
+    left = len(found) > len(shown) or not scan.ended
+    # What comes next is above the horizon, and there is no room to remember it.
+    full = len(found) > len(shown) and found[len(shown)].updated > horizon and len(above) >= room
+    # Without progress a next link would lead here again: the rest is for a later poll.
+    more = left and not full and after != at
+    text = cursor.encode(after, query)
+    # Who pages goes on past what a cursor remembers; who polls keeps the first monitor link, and comes back.
+    beyond = cursor.encode(Cursor(FORWARD, shown[-1].place), query) if full and shown else None
+    return Page(
+        [scan.heads[one] for one in shown],
+        next=text if more else beyond,
+        previous=_previous(at, shown, query),
+        monitor=None if more else text,
+        total=len(shown) if at == Cursor(FEED, None) and not left else None,
+        settled=horizon,
+    )
+
+
+def _advanced(at: Cursor, scan: _Scan, shown: list[Listed], cut: bool, horizon: str) -> Cursor:
+    """The cursor after `shown`: `cut` tells that more was examined than is shown."""
+    place = at.place
+    for one in scan.examined:
+        if one.updated > horizon or (cut and shown and one.place > shown[-1].place):
+            break
+        place = one.place
+    if cut and not shown:
+        place = at.place
+    given = {cursor.digest(one.place) for one in shown if one.updated > horizon}
+    settled = {cursor.digest(one.place) for one in scan.examined if place is not None and one.place <= place}
+    return Cursor(FEED, place, frozenset((at.delivered | given) - settled))

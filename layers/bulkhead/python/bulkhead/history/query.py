@@ -1,0 +1,92 @@
+"""The parameters of a history request: `_since`, `_at`, `_sort`, `_count`, and the cursor of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from bulkhead.errors import BadRequest
+from bulkhead.model import dates
+
+_SORTS = {"-_lastUpdated": True, "_lastUpdated": False}
+_FREE = frozenset({"_format", "_pretty", "_summary", "_elements"})
+_KNOWN = frozenset({"_since", "_at", "_sort", "_count", "_cursor"})
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked for. `path` is what stands between base and `/_history`: "Patient/1", "Patient", "" for the system.
+
+    `since` is the first instant, inclusive; `at` the first and last instant of a period: asked for are the versions
+    that were current at some point in it. `used` are the parameters as they were given, the cursor apart.
+    """
+
+    path: str
+    count: int
+    since: str | None = None
+    at: tuple[str, str] | None = None
+    newest_first: bool = True
+    cursor: str | None = None
+    used: Mapping[str, str] | None = None
+
+    @property
+    def last(self) -> str | None:
+        """No version after this instant is listed."""
+        return self.at[1] if self.at else None
+
+    @property
+    def of_one(self) -> bool:
+        """Whether it is the history of one resource."""
+        return "/" in self.path
+
+    @property
+    def search(self) -> list[str | None]:
+        """What a cursor belongs to."""
+        return [self.path, self.since, *(self.at or (None, None)), str(self.newest_first)]
+
+
+def parse(path: str, pairs: Iterable[tuple[str, str]], default: int, limit: int, strict: bool = False) -> Query:
+    """The query of a history request. BadRequest, naming the parameter, for a value that it cannot have.
+
+    `default` and `limit` are of `_count`. Unknown parameters are left out, or refused when `strict`.
+    """
+    given: dict[str, str] = {}
+    for name, value in pairs:
+        if name in given:
+            raise BadRequest(f"{name} is given once", name)
+        if name in _KNOWN:
+            given[name] = value
+        elif strict and name not in _FREE:
+            raise BadRequest(f"history has no parameter {name[:64]}", name[:64])
+    used = {name: value for name, value in given.items() if name != "_cursor"}
+    return Query(
+        path=path,
+        count=_count(given.get("_count"), default, limit),
+        since=_bounds(given["_since"], "_since")[0] if "_since" in given else None,
+        at=_bounds(given["_at"], "_at") if "_at" in given else None,
+        newest_first=_newest_first(given.get("_sort", "-_lastUpdated")),
+        cursor=given.get("_cursor"),
+        used=used,
+    )
+
+
+def _count(text: str | None, default: int, limit: int) -> int:
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise BadRequest("_count is a whole number", "_count")
+    return max(1, min(int(text), limit))
+
+
+def _bounds(text: str, parameter: str) -> tuple[str, str]:
+    """First and last instant. A `+` of a time zone that was not encoded has become a space."""
+    try:
+        return dates.bounds(text.replace(" ", "+"))
+    except BadRequest as error:
+        raise BadRequest(f"{parameter} is {error}", parameter) from None
+
+
+def _newest_first(text: str) -> bool:
+    if text not in _SORTS:
+        raise BadRequest("a history is sorted by _lastUpdated or -_lastUpdated", "_sort")
+    return _SORTS[text]

@@ -1,0 +1,190 @@
+"""The operations of this server as OperationDefinitions (R4 operationdefinition.html): what each takes and gives back.
+
+HL7's own operations are derived by `base` from HL7's definitions, whose parameters this server takes in part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bulkhead.version import RELEASED, VERSION
+
+Served = Collection[tuple[str, str]]
+"""Method and path below the base of each request that the server answers: ("GET", "{type}/{id}")."""
+
+_HL7 = "http://hl7.org/fhir/OperationDefinition/"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of an operation, as OperationDefinition.parameter has it."""
+
+    name: str
+    use: str
+    min: int
+    max: str
+    type: str
+    documentation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation. It is offered where the server answers its `path`, or its `type_path`."""
+
+    id: str
+    code: str
+    title: str
+    description: str
+    parameters: tuple[Parameter, ...]
+    affects_state: bool = False
+    base: str | None = None
+    resource_types: tuple[str, ...] = ()
+    """Those that have it; none means every type."""
+
+    @property
+    def path(self) -> str:
+        return f"{{type}}/{{id}}/${self.code}"
+
+    @property
+    def type_path(self) -> str:
+        return f"{{type}}/${self.code}"
+
+    def on(self, resource_type: str) -> bool:
+        return not self.resource_types or resource_type in self.resource_types
+
+
+_META_OUT = Parameter("return", "out", 1, "1", "Meta", "The meta of the resource as it is now")
+_EVERYTHING = (
+    Parameter("start", "in", 0, "1", "date", "Nothing whose care ended before this day"),
+    Parameter("end", "in", 0, "1", "date", "Nothing whose care began after this day"),
+    Parameter("_since", "in", 0, "1", "instant", "Only what was updated at this moment or later"),
+    Parameter("_type", "in", 0, "*", "code", "Only resources of these types"),
+    Parameter("_count", "in", 0, "1", "integer", "Matches of one page"),
+    Parameter("return", "out", 1, "1", "Bundle", "A searchset with links to the following pages"),
+)
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        "bulkhead-set-accounts",
+        "set-accounts",
+        "Set the accounts of a resource",
+        "Replaces the resource's own accounts, and with `propagate` hands them to every member of its compartment.",
+        (
+            Parameter("accounts", "in", 0, "50", "Reference", "An account; none at all clears them"),
+            Parameter(
+                "propagate", "in", 0, "1", "boolean", "Whether members of the compartment inherit; default false"
+            ),
+            Parameter("resourcesUpdated", "out", 1, "1", "integer", "How many resources now stand as asked"),
+        ),
+        affects_state=True,
+    ),
+    Operation(
+        "bulkhead-validate",
+        "validate",
+        "Validate a resource",
+        "Checks a resource against R4, and the caller's right to what `mode` names. Profiles are not checked.",
+        (
+            Parameter("resource", "in", 0, "1", "Resource", "The resource; needed unless the mode is delete"),
+            Parameter("mode", "in", 0, "1", "code", "create, update, delete or profile"),
+            Parameter("profile", "in", 0, "1", "uri", "Only the type's own definition is known"),
+            Parameter("return", "out", 1, "1", "OperationOutcome", "Every fault"),
+        ),
+        base=f"{_HL7}Resource-validate",
+    ),
+    Operation(
+        "bulkhead-patient-everything",
+        "everything",
+        "Everything of a patient",
+        "The patient, all of the Patient compartment, and what these refer to.",
+        _EVERYTHING,
+        base=f"{_HL7}Patient-everything",
+        resource_types=("Patient",),
+    ),
+    Operation(
+        "bulkhead-encounter-everything",
+        "everything",
+        "Everything of an encounter",
+        "The encounter, all of the Encounter compartment, and what these refer to.",
+        _EVERYTHING,
+        base=f"{_HL7}Encounter-everything",
+        resource_types=("Encounter",),
+    ),
+    Operation(
+        "bulkhead-meta",
+        "meta",
+        "Read the meta of a resource",
+        "Profiles, tags, security labels, version and accounts of one resource, or of one of its versions.",
+        (_META_OUT,),
+        base=f"{_HL7}Resource-meta",
+    ),
+    Operation(
+        "bulkhead-meta-add",
+        "meta-add",
+        "Add profiles, tags and security labels",
+        "What is there already is not added again. A change makes a new version, which histories and caches see.",
+        (Parameter("meta", "in", 1, "1", "Meta", "Profiles, tags and security labels to add"), _META_OUT),
+        affects_state=True,
+        base=f"{_HL7}Resource-meta-add",
+    ),
+    Operation(
+        "bulkhead-meta-delete",
+        "meta-delete",
+        "Remove profiles, tags and security labels",
+        "What is not there is passed over. A change makes a new version, which histories and caches see.",
+        (Parameter("meta", "in", 1, "1", "Meta", "Profiles, tags and security labels to remove"), _META_OUT),
+        affects_state=True,
+        base=f"{_HL7}Resource-meta-delete",
+    ),
+)
+
+BY_ID: Mapping[str, Operation] = {operation.id: operation for operation in OPERATIONS}
+
+
+def offered(served: Served) -> tuple[Operation, ...]:
+    """The operations that the server answers now."""
+    paths = {path for _, path in served}
+    return tuple(operation for operation in OPERATIONS if {operation.path, operation.type_path} & paths)
+
+
+def url(base: str, operation: Operation) -> str:
+    """The canonical URL, which is where the definition can be read."""
+    return f"{base}/OperationDefinition/{operation.id}"
+
+
+def definition(operation: Operation, base: str, served: Served) -> dict[str, Any]:
+    """The OperationDefinition, as plain JSON data. `base` is the server's base URL."""
+    paths = {path for _, path in served}
+    made: dict[str, Any] = {
+        "resourceType": "OperationDefinition",
+        "id": operation.id,
+        "url": url(base, operation),
+        "version": VERSION,
+        "name": "".join(word.title() for word in operation.id.split("-")),
+        "title": operation.title,
+        "status": "active",
+        "kind": "operation",
+        "date": RELEASED,
+        "publisher": "Bulkhead",
+        "description": operation.description,
+        "affectsState": operation.affects_state,
+        "code": operation.code,
+        "resource": list(operation.resource_types) or ["Resource"],
+        "system": False,
+        "type": operation.type_path in paths,
+        "instance": operation.path in paths,
+        "parameter": [_parameter(parameter) for parameter in operation.parameters],
+    }
+    return made | ({"base": operation.base} if operation.base else {})
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "use": parameter.use,
+        "min": parameter.min,
+        "max": parameter.max,
+        "documentation": parameter.documentation,
+        "type": parameter.type,
+    }

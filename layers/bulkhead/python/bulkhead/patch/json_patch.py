@@ -1,0 +1,62 @@
+"""JSON Patch (RFC 6902) on resources."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from bulkhead.errors import BadRequest, Unprocessable
+
+# Of one patch: some cost the size of the resource.
+_MOST_OPERATIONS = 1000
+
+_decoder = msgspec.json.Decoder(list[dict[str, Any]], float_hook=Decimal)
+
+
+def parse(data: bytes) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The patch in a document of type application/json-patch+json. BadRequest where it is none.
+
+    The patch raises Unprocessable where a `test` fails or a path is not there; numbers keep their digits.
+    """
+    import jsonpatch
+
+    try:
+        operations = _decoder.decode(data)
+        if len(operations) > _MOST_OPERATIONS:
+            raise BadRequest(f"a patch has at most {_MOST_OPERATIONS} operations", "patch")
+        document = jsonpatch.JsonPatch(operations)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, ArithmeticError):
+        raise BadRequest("JSON Patch is an array of operations, each an object", "patch") from None
+    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, ValueError):
+        raise BadRequest("this is no JSON Patch (RFC 6902): see its op, path, value and from", "patch") from None
+
+    def apply(resource: dict[str, Any]) -> dict[str, Any]:
+        try:
+            after = document.apply(resource, in_place=True)
+        except jsonpatch.JsonPatchTestFailed:
+            raise Unprocessable("a test operation of the patch failed", "patch") from None
+        except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException):
+            raise Unprocessable("an operation of the patch has a path that is not there", "patch") from None
+        except (TypeError, KeyError, IndexError, ValueError, AttributeError, RecursionError):
+            # jsonpatch's own words for a step into a string or a number.
+            raise Unprocessable("an operation of the patch does not fit the resource", "patch") from None
+        if not isinstance(after, dict):
+            raise Unprocessable("the patch does not leave a resource", "patch")
+        return after
+
+    return apply
+
+
+def from_binary(binary: dict[str, Any], expected: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The patch in a valid Binary, whose content type has to be the `expected` one. BadRequest."""
+    if str(binary["contentType"]).partition(";")[0].strip().lower() != expected:
+        raise BadRequest(f"a Binary with a patch has the content type {expected}", "Binary.contentType")
+    try:
+        return parse(base64.b64decode(binary.get("data", "")))
+    except binascii.Error:
+        raise BadRequest("the data is not base64", "Binary.data") from None

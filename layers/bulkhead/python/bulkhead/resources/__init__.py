@@ -1,0 +1,33 @@
+"""Single resources: what a client sees of them, how their writes are prepared, and the interactions (R4 http.html).
+
+Bundles prepare their writes by the same functions.
+"""
+
+from __future__ import annotations
+
+from bulkhead.resources.interactions import create, delete, patch, read, read_version, update
+from bulkhead.resources.names import ID, key_of, known_type, new_id
+from bulkhead.resources.preconditions import version_of
+from bulkhead.resources.preparation import checked, inherit, prepare_create, prepare_delete, prepare_update
+from bulkhead.resources.representation import represent, stored
+
+__all__ = [
+    "ID",
+    "checked",
+    "create",
+    "delete",
+    "inherit",
+    "key_of",
+    "known_type",
+    "new_id",
+    "patch",
+    "prepare_create",
+    "prepare_delete",
+    "prepare_update",
+    "read",
+    "read_version",
+    "represent",
+    "stored",
+    "update",
+    "version_of",
+]

@@ -1,0 +1,165 @@
+"""create, update, patch and delete of what meets search criteria (R4 http.html#ccreate, #cond-update, #cdelete, #patch).
+
+Who creates under a condition claims it in the same commit, so that two requests at once make one resource.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bulkhead import access, conditions
+from bulkhead.access import Caller
+from bulkhead.conditions import Condition
+from bulkhead.errors import BadRequest, Conflict, MultipleMatches, NotFound, TooCostly
+from bulkhead.resources.interactions import commit_patch, commit_update, retried, seen
+from bulkhead.resources.names import new_id
+from bulkhead.resources.preconditions import Preconditions
+from bulkhead.resources.preparation import inherit, prepare_create, prepare_delete, prepare_update
+from bulkhead.store import Claim, Head, Store, Write
+
+if TYPE_CHECKING:
+    from bulkhead.patch import Patch
+
+MULTIPLE = "multiple"
+"""The setting CONDITIONAL_DELETE that deletes all matches; any other refuses several."""
+_MOST_DELETED = 10_000
+_CRITERIA = "request.url"
+
+
+def create(store: Store, who: Caller, resource: dict[str, Any], condition: Condition) -> tuple[Head, bool]:
+    """Create a checked resource if nothing meets the condition. Returns the head of what meets it now, and whether that is new."""
+    access.require(who, access.CREATE, condition.type)
+    _may_search(who, condition)
+
+    def attempt() -> tuple[Head, bool]:
+        found, owner = _the_one(store, who, condition, "If-None-Exist")
+        if found:
+            return found, False
+        key = f"{condition.type}/{new_id()}"
+        return _claimed(store, prepare_create(store, resource, who, key, True), condition, owner), True
+
+    return retried(attempt)
+
+
+def update(
+    store: Store,
+    who: Caller,
+    resource: dict[str, Any],
+    condition: Condition,
+    if_match: str | None = None,
+    if_none_match: str | None = None,
+) -> tuple[Head, bool]:
+    """Update the one resource that meets the condition, or create it. Returns its head, and whether it is new.
+
+    MultipleMatches; BadRequest where the resource's id is not that of the match; Conflict where nothing matches and the
+    id is that of another resource; PreconditionFailed.
+    """
+    access.require(who, access.UPDATE, condition.type)
+    _may_search(who, condition)
+    wanted = Preconditions(if_match, if_none_match)
+    given = resource.get("id")
+
+    def attempt() -> tuple[Head, bool]:
+        found, owner = _the_one(store, who, condition, _CRITERIA)
+        wanted.check(found)
+        if found is None:
+            access.require(who, access.CREATE, condition.type)
+            return _claimed(store, _prepare_new(store, who, resource, condition), condition, owner), True
+        if given not in (None, found.id):
+            raise BadRequest("the id is not that of the resource that meets the criteria", f"{condition.type}.id")
+        return commit_update(store, who, resource, seen(store, who, found)), False
+
+    return retried(attempt)
+
+
+def _prepare_new(store: Store, who: Caller, resource: dict[str, Any], condition: Condition) -> Write:
+    """The write that makes a resource which nothing met the criteria of: under its own id, if it has one that is free."""
+    given = resource.get("id")
+    if given is None:
+        return prepare_create(store, resource, who, f"{condition.type}/{new_id()}", True)
+    key = f"{condition.type}/{given}"
+    base = store.read(key)
+    if base is None:
+        return prepare_create(store, resource, who, key, False)
+    write = prepare_update(store, resource, base, who) if base.deleted else None
+    if write is None:
+        raise Conflict("the id belongs to a resource that does not meet the criteria", f"{condition.type}.id")
+    return write
+
+
+def patch(
+    store: Store,
+    who: Caller,
+    condition: Condition,
+    change: Patch,
+    if_match: str | None = None,
+    url: str | None = None,
+) -> Head:
+    """Patch the one resource that meets the condition. NotFound where none does, MultipleMatches, PreconditionFailed."""
+    access.require(who, access.UPDATE, condition.type)
+    _may_search(who, condition)
+    wanted = Preconditions(if_match)
+
+    def attempt() -> Head:
+        found, _ = _the_one(store, who, condition, _CRITERIA)
+        if found is None:
+            raise NotFound("no resource meets the criteria", _CRITERIA)
+        wanted.check(found)
+        return commit_patch(store, who, change, seen(store, who, found), url)
+
+    return retried(attempt)
+
+
+def delete(store: Store, who: Caller, condition: Condition, if_match: str | None = None) -> list[Head]:
+    """Delete what meets the condition, in one commit. Returns the deletions' heads.
+
+    Several matches are all deleted where the setting CONDITIONAL_DELETE is `multiple`, and MultipleMatches otherwise.
+    TooCostly above 10,000.
+    """
+    access.require(who, access.DELETE, condition.type)
+    _may_search(who, condition)
+    wanted = Preconditions(if_match)
+    multiple = store.settings.conditional_delete == MULTIPLE
+    limit = _MOST_DELETED + 1 if multiple else 2
+
+    def attempt() -> list[Head]:
+        fence = access.fence(who, access.SEARCH)
+        found = conditions.find(store, [condition], fence, limit)[condition]
+        if len(found) > 1 and not multiple:
+            raise _several(_CRITERIA)
+        if len(found) > _MOST_DELETED:
+            raise TooCostly(f"more than {_MOST_DELETED} resources meet the criteria; narrow them", _CRITERIA)
+        for head in found:
+            wanted.check(seen(store, who, head))
+        return store.commit([prepare_delete(store, head) for head in found]) if found else []
+
+    return retried(attempt)
+
+
+def _may_search(who: Caller, condition: Condition) -> None:
+    """Who may not search would find nothing, and make a second resource."""
+    access.require(who, access.SEARCH, condition.type)
+
+
+def _the_one(store: Store, who: Caller, condition: Condition, place: str) -> tuple[Head | None, str | None]:
+    """The one resource that meets the condition, if there is one; and who owns the condition's claim, where that is gone."""
+    fence = access.fence(who, access.SEARCH)
+    found = conditions.find(store, [condition], fence)[condition]
+    if len(found) > 1:
+        raise _several(place)
+    if found:
+        return found[0], None
+    owner = store.claim_owner(condition.text)
+    # The index may lag behind the resource that the claim names.
+    head = store.read(owner) if owner else None
+    if head and conditions.meets(store, head, condition, fence):
+        return head, None
+    return None, owner
+
+
+def _claimed(store: Store, write: Write, condition: Condition, stale: str | None) -> Head:
+    return store.commit([write], [Claim(condition.text, write.key, stale)], inherit(store))[0]
+
+
+def _several(place: str) -> MultipleMatches:
+    return MultipleMatches("several resources meet the criteria", place)

@@ -1,0 +1,175 @@
+"""read, vread, create, update, patch and delete of one resource that is named by its id (R4 http.html)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bulkhead import access
+from bulkhead.access import Caller
+from bulkhead.errors import ClaimTaken, Conflict, Gone, NotFound, VersionConflict
+from bulkhead.resources.names import new_id
+from bulkhead.resources.preconditions import Preconditions
+from bulkhead.resources.preparation import inherit, prepare_create, prepare_delete, prepare_update
+from bulkhead.search.candidate import Candidate
+from bulkhead.store import Head, Store, one_request
+from bulkhead.store.table import pause
+
+if TYPE_CHECKING:
+    from bulkhead.conditions import Condition
+    from bulkhead.patch import Patch
+
+_ATTEMPTS = 12
+T = TypeVar("T")
+
+
+def read(store: Store, who: Caller, key: str) -> Head:
+    """The current version. NotFound where there is none or the caller may not see it, Gone where it was deleted."""
+    access.require(who, access.READ, key.partition("/")[0])
+    head = store.read(key)
+    if head is None:
+        raise NotFound(f"{key} is not known", "id")
+    if head.deleted:
+        # Nobody who is fenced can know whether a deleted resource was inside: for them it never was.
+        raise NotFound(f"{key} is not known", "id") if who.fenced else Gone(f"{key} was deleted", "id")
+    return seen(store, who, head)
+
+
+def seen(store: Store, who: Caller, head: Head) -> Head:
+    """A live head that the caller may see. NotFound where it may not."""
+    if not access.fence(who)(Candidate(head, store.decode)):
+        raise NotFound(f"{head.key} is not known", "id")
+    return head
+
+
+def read_version(store: Store, who: Caller, key: str, version: str) -> Head:
+    """One version, of a resource that the caller may see now. NotFound; Gone for the version that is a deletion."""
+    visible_history(store, who, key)
+    found = store.read_version(key, int(version)) if re.fullmatch(r"[1-9]\d{0,9}", version) else None
+    if found is None:
+        raise NotFound(f"{key} has no such version", "versionId")
+    if found.deleted:
+        raise Gone(f"{key} was deleted in this version", "versionId")
+    return found
+
+
+def visible_history(store: Store, who: Caller, key: str) -> None:
+    """NotFound where the caller may not see the versions of `key`: those of a deleted one are there for who is not fenced."""
+    try:
+        read(store, who, key)
+    except Gone:
+        return
+
+
+def create(
+    store: Store, who: Caller, resource: dict[str, Any], condition: Condition | None = None
+) -> tuple[Head, bool]:
+    """Create a checked resource under a new id; with a `condition`, only if nothing meets it. Returns its head, and whether it is new.
+
+    MultipleMatches where several resources meet the condition. Two requests at once under one condition make one resource.
+    """
+    resource_type = resource["resourceType"]
+    if condition is not None:
+        from bulkhead.resources import conditional
+
+        return conditional.create(store, who, resource, condition)
+    access.require(who, access.CREATE, resource_type)
+    write = prepare_create(store, resource, who, f"{resource_type}/{new_id()}", True)
+    return store.commit([write], (), inherit(store))[0], True
+
+
+def update(
+    store: Store,
+    who: Caller,
+    resource: dict[str, Any],
+    key: str,
+    if_match: str | None = None,
+    if_none_match: str | None = None,
+) -> tuple[Head, bool]:
+    """Make a checked resource the next version of `key`, or its first. Returns its head, and whether it is new.
+
+    PreconditionFailed where the headers `If-Match` and `If-None-Match` ask for another current version, or for none.
+    """
+    access.require(who, access.UPDATE, key.partition("/")[0])
+    wanted = Preconditions(if_match, if_none_match)
+
+    def attempt() -> tuple[Head, bool]:
+        base = store.read(key)
+        if base is not None and not base.deleted:
+            seen(store, who, base)
+        wanted.check(base)
+        if base is None or base.deleted:
+            access.require(who, access.CREATE, key.partition("/")[0])
+        if base is None:
+            return store.commit([prepare_create(store, resource, who, key, False)], (), inherit(store))[0], True
+        return commit_update(store, who, resource, base), base.deleted
+
+    return retried(attempt)
+
+
+def commit_update(store: Store, who: Caller, resource: dict[str, Any], base: Head) -> Head:
+    """Make a checked resource the next version of `base`, which stays where nothing would change."""
+    write = prepare_update(store, resource, base, who)
+    return store.commit([write], (), inherit(store))[0] if write else base
+
+
+def patch(
+    store: Store, who: Caller, key: str, change: Patch, if_match: str | None = None, url: str | None = None
+) -> Head:
+    """Make what `change` makes of the current version the next one. Returns its head.
+
+    NotFound, Gone; PreconditionFailed where `if_match` is not the current version; what `change` raises where it does not
+    fit; InvalidResource where its result is not valid. Another writer in between: the patch is applied to what that one made.
+    """
+    access.require(who, access.UPDATE, key.partition("/")[0])
+    wanted = Preconditions(if_match)
+
+    def attempt() -> Head:
+        base = store.read(key)
+        if base is None or (base.deleted and who.fenced):
+            raise NotFound(f"{key} is not known", "id")
+        if not base.deleted:
+            seen(store, who, base)
+        wanted.check(base)
+        if base.deleted:
+            raise Gone(f"{key} was deleted", "id")
+        return commit_patch(store, who, change, base, url)
+
+    return retried(attempt)
+
+
+def commit_patch(store: Store, who: Caller, change: Patch, base: Head, url: str | None) -> Head:
+    """The patched resource as the next version of `base`; `url` is that of this server."""
+    from bulkhead.patch import patched
+
+    return commit_update(store, who, patched(store, base, change, url), base)
+
+
+def delete(store: Store, who: Caller, key: str, if_match: str | None = None) -> Head | None:
+    """Delete `key`. Returns the deletion's head; None where there was nothing to delete."""
+    access.require(who, access.DELETE, key.partition("/")[0])
+    wanted = Preconditions(if_match)
+
+    def attempt() -> Head | None:
+        base = store.read(key)
+        if base is not None and not base.deleted:
+            seen(store, who, base)
+        wanted.check(base)
+        if base is None or base.deleted:
+            return None
+        return store.commit([prepare_delete(store, base)])[0]
+
+    return retried(attempt)
+
+
+def retried(attempt: Callable[[], T]) -> T:
+    """`attempt`, again where another writer was faster: it reads anew, and an `If-Match` fails by itself then."""
+    for number in range(_ATTEMPTS):
+        try:
+            # A large transaction of someone else may have been decided since the last attempt.
+            with one_request():
+                return attempt()
+        except (VersionConflict, ClaimTaken):
+            pause(number)
+    raise Conflict("too many writers on this resource at once; try again", "id")

@@ -1,0 +1,29 @@
+"""Types, ids, and `Type/id`, by which the store knows a resource."""
+
+from __future__ import annotations
+
+import re
+from uuid import uuid4
+
+from bulkhead import definitions
+from bulkhead.errors import NotFound
+
+ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+
+
+def new_id() -> str:
+    return str(uuid4())
+
+
+def known_type(resource_type: str) -> str:
+    """`resource_type`, if it is one of R4's; NotFound otherwise."""
+    if resource_type not in definitions.RESOURCE_TYPES:
+        raise NotFound(f"{resource_type[:64]} is not a resource type of R4", "type")
+    return resource_type
+
+
+def key_of(resource_type: str, identifier: str) -> str:
+    """`Type/id`; NotFound for an unknown type or what cannot be an id."""
+    if not ID.fullmatch(identifier):
+        raise NotFound("an id is 1 to 64 letters, digits, - and .", "id")
+    return f"{known_type(resource_type)}/{identifier}"

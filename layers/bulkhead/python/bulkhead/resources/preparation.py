@@ -1,0 +1,121 @@
+"""Preparing writes: one code path for single requests and for bundles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bulkhead import access, accounts, compartments
+from bulkhead.access import Caller
+from bulkhead.errors import BadRequest
+from bulkhead.model import json, references, validation
+from bulkhead.resources.representation import stored
+from bulkhead.search import facts
+from bulkhead.store import Head, Inherit, Store, Write
+
+
+def checked(
+    resource: Any, resource_type: str, identifier: str | None = None, base: str | None = None
+) -> dict[str, Any]:
+    """A valid resource of the type, whose `id` (given with `identifier`) is that of the URL. InvalidResource, BadRequest.
+
+    References by absolute URLs below `base`, this server's own, become relative: they are of the same compartments.
+    """
+    validation.check(resource, resource_type)
+    if identifier is not None and resource.get("id") != identifier:
+        raise BadRequest("the resource's id must be the one of the URL", f"{resource_type}.id")
+    valid: dict[str, Any] = resource
+    for _, reference in references.walk(valid) if base else ():
+        if "reference" in reference:
+            reference["reference"] = references.relative(reference["reference"], f"{base}/")
+    return valid
+
+
+def _given_accounts(resource: dict[str, Any], who: Caller) -> tuple[str, ...] | None:
+    """The accounts that the body asks for, if it has any and the caller has the right; None otherwise. BadRequest."""
+    listed = resource.get("meta", {}).get("accounts")
+    if listed is None or not who.sets_accounts:
+        return None
+    found = [references.local(account.get("reference", "")) for account in listed]
+    for n, account in enumerate(found):
+        if account is None:
+            raise BadRequest(
+                "an account is a reference Type/id", f"{resource['resourceType']}.meta.accounts[{n}].reference"
+            )
+    return tuple(account for account in found if account)
+
+
+def prepare_create(store: Store, resource: dict[str, Any], who: Caller, key: str, fresh: bool) -> Write:
+    """The write that makes `resource` (checked) as `key`. `fresh`: the id was made by the server just now."""
+    resource = {**resource, "id": key.partition("/")[2]}
+    given = _given_accounts(resource, who) or ()
+    explicit = access.explicit_on_create(who, accounts.own(given, None))
+    body = store.encode(resource)
+    method = "POST" if fresh else "PUT"
+    return Write(key, None, body, None, facts.facts(resource), explicit, method=method, fresh=fresh)
+
+
+def prepare_update(store: Store, resource: dict[str, Any], base: Head, who: Caller) -> Write | None:
+    """The write that makes `resource` (checked) the next version of `base`. None where nothing would change.
+
+    A deleted `base` is made anew. The explicit accounts stay, unless the caller may set them and the body names others.
+    """
+    resource = {**resource, "id": base.id}
+    body = store.encode(resource)
+    given = _given_accounts(resource, who)
+    if base.deleted:
+        explicit = access.explicit_on_create(who, accounts.own(given or (), None))
+        return Write(base.key, base, body, None, facts.facts(resource), explicit, method="PUT")
+    explicit = base.explicit if given is None or _echoes(store, resource, base, given) else accounts.own(given, base)
+    former = store.decode(base)
+    if explicit == base.explicit and (body == base.body or _same(former, resource)):
+        return None
+    return Write(
+        base.key, base, body, facts.facts(former), facts.facts(resource), explicit, {}, base.propagate, method="PUT"
+    )
+
+
+def _echoes(store: Store, resource: dict[str, Any], base: Head, given: tuple[str, ...]) -> bool:
+    """Whether the body's accounts are those of the version that it was made from: sent back, not asked for."""
+    if given == base.accounts:
+        return True
+    version = resource["meta"].get("versionId", "")
+    if not (version.isdigit() and int(version) < base.version):
+        return False
+    made_from = store.read_version(base.key, int(version))
+    return made_from is not None and given == made_from.accounts
+
+
+def _same(former: dict[str, Any], resource: dict[str, Any]) -> bool:
+    """Equal as JSON to the digit (1.10 is not 1.1), whatever the order of the members; `meta` as it is stored."""
+    return json.canonical(former) == json.canonical(stored(resource))
+
+
+def prepare_delete(store: Store, base: Head) -> Write:
+    """The write that deletes `base`."""
+    return Write(base.key, base, None, facts.facts(store.decode(base)), None, method="DELETE")
+
+
+def inherit(store: Store) -> Inherit:
+    """What a commit calls between staging and committing: sets what each write inherits from its targets as they are then.
+
+    From every Patient that the resource names through the Patient compartment's parameters, and from other targets while they propagate.
+    """
+
+    def set_inherited(writes: Sequence[Write]) -> None:
+        known = compartments.in_force(store)
+        here: dict[str, Head | Write] = {write.key: write for write in writes}
+        roots = {
+            write.key: [
+                root for root in compartments.memberships(write.new.targets, write.key, known) if root != write.key
+            ]
+            for write in writes
+            if write.new is not None and write.body is not None
+        }
+        elsewhere = {root for found in roots.values() for root in found if root not in here}
+        targets = here | store.read_many(elsewhere)
+        for write in writes:
+            given = {root: accounts.passed_on(targets.get(root)) for root in roots.get(write.key, ())}
+            write.inherited = {root: passed for root, passed in given.items() if passed}
+
+    return set_inherited

@@ -1,0 +1,39 @@
+"""A version of a resource as a client sees it, and back: what of it is stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bulkhead import compartments
+from bulkhead.search import facts
+from bulkhead.store import Head
+
+
+def represent(head: Head, body: dict[str, Any], extended: bool = True) -> dict[str, Any]:
+    """A version as a client sees it: `body` (which stays as it is) with what the head says in `meta`.
+
+    `extended` adds `meta.accounts` and `meta.compartment`; both are derived now, so never stale.
+    """
+    meta: dict[str, Any] = {"versionId": str(head.version), "lastUpdated": head.updated, **body.get("meta", {})}
+    if extended:
+        carried = head.accounts
+        if carried:
+            meta["accounts"] = [{"reference": account} for account in carried]
+        inside = dict.fromkeys(compartments.memberships(facts.targets(body), head.key))
+        inside.update(dict.fromkeys(carried))
+        if inside:
+            meta["compartment"] = [{"reference": compartment} for compartment in inside]
+    shown = {"resourceType": head.type, "id": head.id, "meta": meta}
+    shown.update((name, value) for name, value in body.items() if name not in shown)
+    return shown
+
+
+def stored(resource: dict[str, Any]) -> dict[str, Any]:
+    """A resource without the parts of `meta` that the server derives."""
+    meta = {
+        name: value
+        for name, value in resource.get("meta", {}).items()
+        if name not in ("versionId", "lastUpdated", "accounts", "compartment")
+    }
+    rest = {name: value for name, value in resource.items() if name != "meta"}
+    return rest | {"meta": meta} if meta else rest

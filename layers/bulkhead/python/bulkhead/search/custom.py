@@ -1,0 +1,64 @@
+"""Search parameters that clients have defined: stored SearchParameter resources, as far as their expression compiles.
+
+They work at once, for resources that were there before, too: they filter, and sort, and never lead, for no index knows them.
+So they are best used with another parameter that does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from bulkhead import definitions
+from bulkhead.definitions import SearchParameter
+from bulkhead.errors import NotSupported
+from bulkhead.search.candidate import everything
+from bulkhead.search.expressions import compiled
+
+if TYPE_CHECKING:
+    from bulkhead.store import Store
+
+Custom = Callable[[str, str], SearchParameter | None]
+"""(resource type, code) -> the parameter that clients have defined; None where there is none."""
+
+MOST = 20
+"""The most SearchParameters with one code that are looked at."""
+_TYPES = frozenset({"token", "string", "date", "number", "quantity", "uri", "reference"})
+
+
+def none(resource_type: str, code: str) -> SearchParameter | None:
+    """Where nobody has defined any."""
+    return None
+
+
+def stored_in(store: Store) -> Custom:
+    """Those of a store, whoever asks: a definition holds no patient's data. Asked only for codes that R4 does not have."""
+    from bulkhead.search import run
+    from bulkhead.search.literals import escape
+    from bulkhead.search.parse import parse
+
+    def look(resource_type: str, code: str) -> SearchParameter | None:
+        if code.startswith("_"):
+            return None
+        query = parse([("code", escape(code))], "SearchParameter")
+        found = sorted(run.find(store, query, MOST, everything), key=lambda one: one.key)
+        return next((one for each in found if (one := usable(each.body, resource_type, code))), None)
+
+    return look
+
+
+def usable(resource: dict[str, Any], resource_type: str, code: str) -> SearchParameter | None:
+    """The parameter that a SearchParameter resource defines for a type; None if it does not, or is not in use."""
+    if resource.get("code") != code or resource.get("status") != "active":
+        return None
+    if not {resource_type, "Resource", "DomainResource"} & set(resource.get("base", ())):
+        return None
+    kind, expression = resource.get("type"), resource.get("expression")
+    if kind not in _TYPES or not expression:
+        raise NotSupported(f"the SearchParameter {resource['id']} is of a kind that is not supported", expression=code)
+    try:
+        compiled(expression, resource_type)
+    except (NotSupported, RecursionError):
+        raise NotSupported(f"the expression of the SearchParameter {resource['id']} is not supported", code) from None
+    targets = tuple(name for name in resource.get("target", ()) if name in definitions.RESOURCE_TYPES)
+    return SearchParameter(code=code, url=resource["url"], type=kind, expression=expression, targets=targets)

@@ -1,0 +1,88 @@
+"""`_sort` (R4 search.html, 3.1.1.6.1) by any parameters: matches in order, and where the next page goes on.
+
+Of several values the one that comes first in the order asked for counts. A resource without a value comes last, whatever
+the direction. What is equal is in order of type and id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from functools import cmp_to_key
+from typing import Any
+
+from bulkhead.definitions import SearchParameter
+from bulkhead.search import extract, matching, ranges
+from bulkhead.search.candidate import Candidate
+from bulkhead.search.fold import fold
+from bulkhead.search.query import Sort
+
+SORTABLE = frozenset({"token", "string", "date", "number", "quantity", "uri", "reference"})
+
+Key = tuple[tuple[Any, ...], str]
+"""A value (None: missing) for each sort, and the resource's key."""
+
+
+def ordered(candidates: Sequence[Candidate], sorts: Sequence[Sort]) -> list[tuple[Key, Candidate]]:
+    """The candidates in the order asked for, each with what it is sorted by."""
+    compare = comparison(sorts)
+
+    def compare_first(one: tuple[Key, Candidate], other: tuple[Key, Candidate]) -> int:
+        return compare(one[0], other[0])
+
+    return sorted(((key(one, sorts), one) for one in candidates), key=cmp_to_key(compare_first))
+
+
+def after(
+    found: Sequence[tuple[Key, Candidate]], last: Candidate, sorts: Sequence[Sort]
+) -> list[tuple[Key, Candidate]]:
+    """What comes behind `last`, the last match of the page before, as it was then."""
+    compare, position = comparison(sorts), key(last, sorts)
+    return [one for one in found if compare(one[0], position) > 0]
+
+
+def comparison(sorts: Sequence[Sort]) -> Callable[[Key, Key], int]:
+    def compare(one: Key, other: Key) -> int:
+        for sort, left, right in zip(sorts, one[0], other[0], strict=True):
+            if left == right:
+                continue
+            if left is None or right is None:
+                return 1 if left is None else -1
+            return (1 if left > right else -1) * (-1 if sort.descending else 1)
+        return (one[1] > other[1]) - (one[1] < other[1])
+
+    return compare
+
+
+def key(candidate: Candidate, sorts: Sequence[Sort]) -> Key:
+    return tuple(value(candidate, sort) for sort in sorts), candidate.key
+
+
+def value(candidate: Candidate, sort: Sort) -> str | Decimal | None:
+    """What a resource is sorted by; None where it has no value for the parameter."""
+    assert sort.parameter is not None
+    found: list[str | Decimal] = [
+        one
+        for kind, content in matching.values(candidate, sort.parameter)
+        for one in values(kind, content, sort.parameter, sort.descending)
+    ]
+    if not found:
+        return None
+    return (max if sort.descending else min)(found)
+
+
+def values(kind: str, content: Any, parameter: SearchParameter, descending: bool) -> list[Any]:
+    match parameter.type:
+        case "token":
+            texts = [code.casefold() for _, code in extract.tokens(kind, content)]
+            return texts or [fold(text) for text in matching.texts(kind, content)]
+        case "string":
+            return [folded for text in extract.strings(kind, content) if (folded := fold(text))]
+        case "date":
+            return [period[1 if descending else 0] for period in extract.periods(kind, content)]
+        case "number" | "quantity":
+            return [pair[1 if descending else 0] for pair in ranges.amounts(kind, content)]
+        case "reference":
+            text = content.get("reference") if kind == "Reference" else content
+            return [text] if isinstance(text, str) else []
+    return [content] if isinstance(content, str) else []

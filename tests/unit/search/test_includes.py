@@ -1,0 +1,82 @@
+"""`_include`, `_revinclude`, `:iterate` and `*`; what of a resource is shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from bulkhead.errors import BadRequest
+from bulkhead.search.candidate import Candidate
+from tests.unit.search.memory import MemoryStore
+from tests.unit.search.samples import observation, patient
+from tests.unit.search.test_run import keys, search
+
+
+def ward() -> MemoryStore:
+    store = MemoryStore()
+    store.put({"resourceType": "Organization", "id": "1", "name": "One", "partOf": {"reference": "Organization/2"}})
+    store.put({"resourceType": "Organization", "id": "2", "name": "Two", "partOf": {"reference": "Organization/1"}})
+    store.put({"resourceType": "Practitioner", "id": "1"})
+    store.put(patient("1", managingOrganization={"reference": "Organization/1"}, name=[{"family": "Smith"}]))
+    store.put(observation("1", performer=[{"reference": "Practitioner/1"}], text={"status": "empty", "div": "<div/>"}))
+    store.put({"resourceType": "Provenance", "id": "1", "target": [{"reference": "Observation/1"}]})
+    store.put({"resourceType": "Provenance", "id": "2", "target": [{"reference": "Provenance/1"}]})
+    return store
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("_include=Observation:subject", ["Patient/1"]),
+        ("_include=Observation:subject&_include=Patient:organization", ["Patient/1"]),
+        ("_include=Observation:subject&_include:iterate=Patient:organization", ["Organization/1", "Patient/1"]),
+        (
+            "_include=Observation:subject&_include:iterate=Patient:organization&_include:iterate=Organization:partof",
+            ["Organization/1", "Organization/2", "Patient/1"],
+        ),
+        ("_include=*", ["Patient/1", "Practitioner/1"]),
+        # `*` stands for the type that is searched: what it brings along has other types.
+        ("_include:iterate=*", ["Patient/1", "Practitioner/1"]),
+        ("_include=Observation:*", ["Patient/1", "Practitioner/1"]),
+        ("_include=Observation:performer:Organization", []),
+        ("_revinclude=Provenance:target", ["Provenance/1"]),
+        ("_revinclude:iterate=Provenance:target", ["Provenance/1", "Provenance/2"]),
+        ("_revinclude=Provenance:target:Patient", []),
+        ("_revinclude=*", ["Provenance/1"]),
+    ],
+)
+def test_what_comes_along(query: str, expected: list[str]) -> None:
+    bundle = search(ward(), "Observation", query)
+    assert keys(bundle) == ["Observation/1"]
+    assert keys(bundle, "include") == expected
+    assert bundle["total"] == 1
+
+
+def test_nothing_is_included_through_what_the_caller_may_not_see() -> None:
+    def fence(candidate: Candidate) -> bool:
+        return candidate.head.type != "Patient"
+
+    query = "_include=Observation:subject&_include:iterate=Patient:organization"
+    assert keys(search(ward(), "Observation", query, fence=fence), "include") == []
+
+
+def test_parts_of_resources() -> None:
+    def first(query: str, mode: str = "match") -> dict[str, object]:
+        entries = search(ward(), "Observation", query)["entry"]
+        return next(one["resource"] for one in entries if one["search"]["mode"] == mode)
+
+    assert "text" in first("")
+    assert "text" not in first("_summary=data")
+    assert {"text", "status"} <= first("_summary=text").keys()
+    assert "subject" not in first("_summary=text")
+    assert "text" not in first("_summary=true")
+    cut = first("_elements=subject&_include=Observation:subject")
+    assert {"subject", "status", "code"} <= cut.keys()
+    assert "performer" not in cut
+    assert cut["meta"]["tag"][0]["code"] == "SUBSETTED"  # type: ignore[index]
+    assert "name" in first("_elements=subject&_include=Observation:subject", "include")
+    assert "name" not in first("_elements=Patient.id&_include=Observation:subject", "include")
+
+
+def test_a_narrative_summary_takes_no_includes() -> None:
+    with pytest.raises(BadRequest):
+        search(ward(), "Observation", "_summary=text&_include=Observation:subject")

@@ -1,0 +1,109 @@
+"""`:in` and `:not-in`: value sets stored and built in, and those that cannot be spelt out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bulkhead.errors import BadRequest, NotSupported
+from tests.unit.search.memory import MemoryStore
+from tests.unit.search.samples import LOINC, observation, patient
+from tests.unit.search.test_run import keys, pages, search
+
+
+def value_set(id: str, **content: Any) -> dict[str, Any]:
+    return {"resourceType": "ValueSet", "id": id, "url": f"http://sets/{id}", "status": "active", **content}
+
+
+def ward() -> MemoryStore:
+    store = MemoryStore()
+    for code in "abcd":
+        store.put(observation(code, code=code))
+    store.put(patient("f", gender="female"))
+    store.put(patient("x"))
+    store.put(value_set("listed", compose={"include": [{"system": LOINC, "concept": [{"code": "a"}, {"code": "b"}]}]}))
+    store.put(
+        value_set(
+            "nested",
+            compose={
+                "include": [{"valueSet": ["http://sets/listed"]}, {"system": "http://all"}],
+                "exclude": [{"system": LOINC, "concept": [{"code": "a"}]}],
+            },
+        )
+    )
+    contains = [{"abstract": True, "code": "d", "contains": [{"system": LOINC, "code": "c"}]}]
+    store.put(value_set("expanded", expansion={"contains": contains}))
+    store.put(value_set("filtered", compose={"include": [{"system": LOINC, "filter": [{}]}]}))
+    store.put(value_set("unknown", compose={"include": [{"system": "http://nowhere"}]}))
+    store.put(value_set("circular", compose={"include": [{"valueSet": ["http://sets/circular"]}]}))
+    store.put(
+        {
+            "resourceType": "CodeSystem",
+            "id": "all",
+            "url": "http://all",
+            "content": "complete",
+            "status": "active",
+            "concept": [{"code": "x", "concept": [{"code": "y"}]}],
+        }
+    )
+    store.put(observation("y", code="y") | {"code": {"coding": [{"system": "http://all", "code": "y"}]}})
+    return store
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("code:in=http://sets/listed", "ab"),
+        ("code:in=http://sets/listed|1.0", "ab"),
+        ("code:in=ValueSet/listed", "ab"),
+        ("code:not-in=http://sets/listed", "cdy"),
+        ("code:in=http://sets/nested", "by"),
+        ("code:in=http://sets/expanded,http://sets/listed", "abc"),
+        ("code:in=http://sets/circular", ""),
+        ("code:not-in=http://sets/circular", "abcdy"),
+    ],
+)
+def test_codes_of_a_set(query: str, expected: str) -> None:
+    found = pages(ward(), "Observation", f"{query}&_count=2")
+    assert sorted(found) == [f"Observation/{name}" for name in expected]
+
+
+def test_a_built_in_set() -> None:
+    query = "gender:in=http://hl7.org/fhir/ValueSet/administrative-gender"
+    assert keys(search(ward(), "Patient", query)) == ["Patient/f"]
+    assert keys(search(ward(), "Patient", query.replace(":in", ":not-in"))) == ["Patient/x"]
+
+
+def test_a_set_behind_a_chain() -> None:
+    query = "_has:Observation:patient:code:in=http://sets/listed"
+    store = ward()
+    store.put(patient("1"))
+    assert keys(search(store, "Patient", query)) == ["Patient/1"]
+    chained = "patient.gender:in=http://hl7.org/fhir/ValueSet/administrative-gender"
+    assert keys(search(store, "Observation", chained)) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        ("http://sets/nothing", BadRequest),
+        ("http://sets/filtered", NotSupported),
+        ("http://sets/unknown", NotSupported),
+        ("nonsense", BadRequest),
+    ],
+)
+def test_what_cannot_be_spelt_out_is_refused(url: str, error: type[BadRequest]) -> None:
+    with pytest.raises(error) as caught:
+        search(ward(), "Observation", f"code:in={url}")
+    assert caught.value.issues[0].expression == "code:in"
+
+
+def test_a_set_that_the_caller_may_not_see_is_none() -> None:
+    with pytest.raises(BadRequest):
+        search(
+            ward(),
+            "Observation",
+            "code:in=http://sets/listed",
+            fence=lambda candidate: candidate.head.type != "ValueSet",
+        )

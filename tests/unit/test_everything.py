@@ -1,0 +1,211 @@
+"""`$everything`: the target, its compartment, what these refer to; each once, on whatever pages."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from bulkhead import everything, resources
+from bulkhead.access import EVERYBODY, Caller, Scope
+from bulkhead.errors import BadRequest, BulkheadError, Forbidden, Gone, NotFound
+from bulkhead.store import Store
+
+BASE = "https://server.example/fhir/R4"
+ALL = (Scope("system", "*", "cruds"),)
+
+
+def put(store: Store, key: str, **content: Any) -> None:
+    resource_type, _, identifier = key.partition("/")
+    resources.update(store, EVERYBODY, {"resourceType": resource_type, "id": identifier, **content}, key, None)
+
+
+def reference(key: str) -> dict[str, str]:
+    return {"reference": key}
+
+
+@pytest.fixture
+def record(store: Store) -> Store:
+    """A patient with an encounter, three observations and a condition; and another patient's."""
+    for key in ("Practitioner/seen", "Practitioner/unseen", "Organization/general", "Location/ward"):
+        put(store, key)
+    put(store, "Patient/1", generalPractitioner=[reference("Organization/general")])
+    put(store, "Patient/2", generalPractitioner=[reference("Practitioner/unseen")])
+    put(store, "Encounter/e", status="finished", subject=reference("Patient/1"),
+        **{"class": {"code": "AMB"}}, location=[{"location": reference("Location/ward")}])  # fmt: skip
+    for year in (2018, 2020, 2022):
+        put(store, f"Observation/{year}", status="final", code={"text": "x"}, subject=reference("Patient/1"),
+            effectiveDateTime=f"{year}-06-01", performer=[reference("Practitioner/seen")],
+            encounter=reference("Encounter/e"))  # fmt: skip
+    # `recorder` is no search parameter of Condition.
+    put(store, "Condition/c", subject=reference("Patient/1"), recorder=reference("Practitioner/recorder"))
+    put(store, "Practitioner/recorder")
+    put(store, "Observation/other", status="final", code={"text": "x"}, subject=reference("Patient/2"))
+    return store
+
+
+MEMBERS = ["Condition/c", "Encounter/e", "Observation/2018", "Observation/2020", "Observation/2022"]
+REFERRED = ["Location/ward", "Organization/general", "Practitioner/recorder", "Practitioner/seen"]
+
+
+def page(store: Store, query: str, key: str = "Patient/1", who: Caller = EVERYBODY) -> dict[str, Any]:
+    asked = everything.asked(parse_qsl(query, keep_blank_values=True), key, BASE, strict=True)
+    return everything.everything(store, who, key, asked, BASE, resources.represent)
+
+
+def keys(bundle: dict[str, Any], mode: str | None = None) -> list[str]:
+    entries = bundle.get("entry", [])
+    return [e["fullUrl"].removeprefix(f"{BASE}/") for e in entries if mode in (None, e["search"]["mode"])]
+
+
+def pages(store: Store, query: str, **named: Any) -> list[dict[str, Any]]:
+    found = [page(store, query, **named)]
+    while following := next((link["url"] for link in found[-1]["link"] if link["relation"] == "next"), None):
+        assert len(found) < 50
+        found.append(page(store, urlsplit(following).query, **named))
+    return found
+
+
+def test_all_of_a_patient(record: Store) -> None:
+    [bundle] = pages(record, "")
+    assert keys(bundle, "match") == ["Patient/1", *MEMBERS]
+    assert keys(bundle, "include") == REFERRED
+    assert bundle["total"] == 6
+
+
+def test_all_of_an_encounter(record: Store) -> None:
+    [bundle] = pages(record, "", key="Encounter/e")
+    assert keys(bundle, "match") == ["Encounter/e", "Observation/2018", "Observation/2020", "Observation/2022"]
+    assert keys(bundle, "include") == ["Location/ward", "Patient/1", "Practitioner/seen"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 6, 7, 10])
+def test_pages_hold_each_resource_once(record: Store, count: int) -> None:
+    found = pages(record, f"_count={count}")
+    assert [key for bundle in found for key in keys(bundle)] == ["Patient/1", *MEMBERS, *REFERRED]
+    assert all(len(keys(bundle)) <= count for bundle in found)
+    assert all("total" not in bundle for bundle in found) or len(found) == 1
+
+
+@pytest.mark.parametrize(("window", "read"), [(1, 1), (2, 3), (3, 2)])
+def test_small_windows_lose_nothing(record: Store, monkeypatch: pytest.MonkeyPatch, window: int, read: int) -> None:
+    monkeypatch.setattr(everything, "WINDOW", window)
+    monkeypatch.setattr(everything, "READ", read)
+    found = [key for bundle in pages(record, "_count=2") for key in keys(bundle)]
+    assert [key for key in found if key in MEMBERS] == MEMBERS
+    assert set(found) == {"Patient/1", *MEMBERS, *REFERRED}
+
+
+def test_types(record: Store) -> None:
+    assert [key for bundle in pages(record, "_type=Observation,Location") for key in keys(bundle)] == [
+        "Observation/2018",
+        "Observation/2020",
+        "Observation/2022",
+        "Location/ward",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("period", "years"),
+    [
+        ("start=2020-01-01", {2020, 2022}),
+        ("end=2020-06-01", {2018, 2020}),
+        ("start=2019&end=2021", {2020}),
+        ("start=2023", set()),
+    ],
+)
+def test_care_dates(record: Store, period: str, years: set[int]) -> None:
+    found = {key for bundle in pages(record, period) for key in keys(bundle)}
+    assert {key for key in found if key.startswith("Observation/")} == {f"Observation/{year}" for year in years}
+    assert {"Patient/1", "Condition/c", "Encounter/e"} <= found
+    assert ("Practitioner/seen" in found) == bool(years)
+
+
+def test_since(record: Store) -> None:
+    moment = record.read("Observation/2022").updated  # type: ignore[union-attr]
+    found = {key for bundle in pages(record, f"_since={moment}") for key in keys(bundle)}
+    assert found == {"Observation/2022", "Condition/c", "Practitioner/recorder"}
+
+
+def test_a_fenced_caller_sees_what_is_inside(record: Store) -> None:
+    patient = Caller("app", (Scope("patient", "*", "rs"),), patient="1")
+    assert {key for bundle in pages(record, "", who=patient) for key in keys(bundle)} == {"Patient/1", *MEMBERS}
+    some = Caller(
+        "app", (Scope("system", "Patient", "r"), Scope("system", "Condition", "rs"), Scope("system", "Encounter", "r"))
+    )
+    assert [key for bundle in pages(record, "", who=some) for key in keys(bundle)] == ["Patient/1", "Condition/c"]
+
+
+@pytest.mark.parametrize(
+    ("key", "who", "error"),
+    [
+        ("Patient/none", EVERYBODY, NotFound),
+        ("Patient/gone", EVERYBODY, Gone),
+        ("Patient/1", Caller("x", ALL, accounts=("Organization/a",)), NotFound),
+        ("Patient/1", Caller("x", (Scope("system", "Condition", "rs"),)), Forbidden),
+        ("Observation/2018", EVERYBODY, NotFound),
+    ],
+)
+def test_a_target_that_is_not_for_the_caller(record: Store, key: str, who: Caller, error: type[BulkheadError]) -> None:
+    put(record, "Patient/gone")
+    resources.delete(record, EVERYBODY, "Patient/gone", None)
+    with pytest.raises(error):
+        page(record, "", key=key, who=who)
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("_type=Nothing", "_type"),
+        ("_count=x", "_count"),
+        ("start=yesterday", "start"),
+        ("end=ge2020", "end"),
+        ("_since=now", "_since"),
+        ("_cursor=abc", "_cursor"),
+        ("code=1", "code"),
+    ],
+)
+def test_what_cannot_be_understood_is_named(store: Store, query: str, name: str) -> None:
+    put(store, "Patient/1")
+    with pytest.raises(BadRequest) as refused:
+        page(store, query)
+    assert refused.value.issues[0].expression == name
+
+
+def test_a_cursor_is_for_its_own_call(record: Store) -> None:
+    first = page(record, "_count=2")
+    following = next(link["url"] for link in first["link"] if link["relation"] == "next")
+    with pytest.raises(BadRequest):
+        page(record, urlsplit(following).query + "&_type=Condition")
+    with pytest.raises(BadRequest):
+        page(record, urlsplit(following).query + "&start=2020")
+
+
+def test_parameters_of_a_post() -> None:
+    body = {
+        "resourceType": "Parameters",
+        "parameter": [
+            {"name": "start", "valueDate": "2020-01-01"},
+            {"name": "_type", "valueCode": "Condition"},
+            {"name": "_count", "valueInteger": 5},
+        ],
+    }
+    assert everything.from_parameters(body) == [("start", "2020-01-01"), ("_type", "Condition"), ("_count", "5")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"resourceType": "Patient"},
+        {"resourceType": "Parameters", "parameter": {}},
+        {"resourceType": "Parameters", "parameter": [3]},
+        {"resourceType": "Parameters", "parameter": [{"name": "code", "valueCode": "x"}]},
+        {"resourceType": "Parameters", "parameter": [{"name": "_count", "valueString": "5"}]},
+        {"resourceType": "Parameters", "parameter": [{"name": "_count", "valueInteger": True}]},
+    ],
+)
+def test_other_parameters_are_refused(body: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest) as refused:
+        everything.from_parameters(body)
+    assert refused.value.issues[0].expression
