@@ -5,8 +5,9 @@ from __future__ import annotations
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
-from bulkhead.store import manifests
 from constructs import Construct
+
+from bulkhead.store import manifests
 
 MANIFESTS = manifests.PREFIX
 # As long as a job lives, and as long as DynamoDB's point-in-time recovery reaches back.

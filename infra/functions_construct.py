@@ -9,9 +9,9 @@ from typing import Literal
 from aws_cdk import Annotations, Duration
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from bulkhead.store import BODIES
 from constructs import Construct
 
+from bulkhead.store import BODIES
 from infra.bucket_construct import MANIFESTS, BucketConstruct
 from infra.deployment import Deployment
 from infra.layers_construct import ARCHITECTURE, RUNTIME, LayersConstruct

@@ -7,8 +7,9 @@ from typing import Any
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
-from bulkhead.store import keys
 from constructs import Construct
+
+from bulkhead.store import keys
 
 READ = ("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query")
 # TransactWriteItems is allowed through the actions that it consists of.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bulkhead.settings import Settings
-
 from infra.bucket_construct import MANIFESTS
 from tests.infrastructure.synthesis import Template
 

@@ -6,8 +6,8 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from bulkhead.settings import Settings
 
+from bulkhead.settings import Settings
 from infra.routes import ROUTES
 from tests.infrastructure.synthesis import Template, actions, as_list, referred
 
@@ -40,7 +40,9 @@ def statements_of(template: Template, name: str) -> list[dict[str, Any]]:
 
 
 def test_every_function_of_the_route_table_is_there(template: Template) -> None:
-    assert set(template.functions()) == {route.function for route in ROUTES} | {"propagation", "sweeper"} == set(ALLOWED)
+    assert (
+        set(template.functions()) == {route.function for route in ROUTES} | {"propagation", "sweeper"} == set(ALLOWED)
+    )
 
 
 def test_runtime_and_architecture(template: Template) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bulkhead.store import keys
-
 from tests.infrastructure.synthesis import Template
 
 TABLE = "AWS::DynamoDB::Table"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from bulkhead import definitions
 from bulkhead.definitions import ANY_RESOURCE, DATATYPES, PRIMITIVES, RESOURCE_TYPES
 

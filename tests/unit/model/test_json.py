@@ -6,10 +6,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from bulkhead.errors import BadRequest
-from bulkhead.model import json
 from hypothesis import given
 from hypothesis import strategies as st
+
+from bulkhead.errors import BadRequest
+from bulkhead.model import json
 
 NUMBERS = [
     "1.10",

@@ -6,9 +6,9 @@ import gzip
 import zipfile
 
 import pytest
+
 from bulkhead import definitions
 from bulkhead.model import json, references, validation
-
 from tests.shared_data import shared
 
 EXAMPLES = "hl7-r4-examples-clinical.zip"

@@ -16,7 +16,6 @@ BODY = "body"
 """The expression of what is wrong with a body as a whole."""
 
 
-
 class Written(Decimal):
     """A number that Python would write in another way than the client did, such as 1e-7 or 0.0000000010."""
 
@@ -61,7 +60,9 @@ def loads(data: bytes | str) -> dict[str, Any]:
     except UnicodeError:
         raise BadRequest(f"the body cannot be read: {_misencoded(data)}", BODY) from None
     except (RecursionError, ArithmeticError):
-        raise BadRequest("the body cannot be read: it is nested too deeply, or holds too large a number", BODY) from None
+        raise BadRequest(
+            "the body cannot be read: it is nested too deeply, or holds too large a number", BODY
+        ) from None
     if not isinstance(value, dict):
         raise BadRequest("the body must be one JSON object", BODY)
     if _deeper_than(value, MAXIMUM_DEPTH):
