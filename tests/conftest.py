@@ -9,11 +9,10 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.config import Config
 from moto import mock_aws
 
 from bulkhead.settings import Settings
-from bulkhead.store import Store, keys
+from bulkhead.store import Store, client, keys
 
 os.environ.setdefault("AWS_ACCESS_KEY_ID", "test")
 os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "test")
@@ -42,10 +41,7 @@ def s3() -> Iterator[Any]:
 
 
 def dynamodb_client(endpoint: str) -> Any:
-    config = Config(
-        parameter_validation=False, max_pool_connections=20, retries={"mode": "standard", "max_attempts": 3}
-    )
-    return boto3.client("dynamodb", endpoint_url=endpoint, config=config)
+    return client.dynamodb(18, endpoint_url=endpoint)
 
 
 @pytest.fixture
@@ -54,9 +50,9 @@ def new_store(dynoxide: str, s3: Any) -> Any:
 
     def make(**settings: Any) -> Store:
         name = f"bulkhead-{os.getpid()}-{next(_numbers)}"
-        client = dynamodb_client(dynoxide)
-        client.create_table(**keys.table_definition(name))
-        return Store(client, s3, Settings(table=name, bucket="bulkhead", **settings))
+        dynamodb = dynamodb_client(dynoxide)
+        dynamodb.create_table(**keys.table_definition(name))
+        return Store(dynamodb, s3, Settings(table=name, bucket="bulkhead", **settings))
 
     return make
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bulkhead import settings as _settings
 from bulkhead.errors import VersionConflict
-from bulkhead.store import commits, each, heads, index, keys, marks, sweeper
+from bulkhead.store import client, commits, each, heads, index, keys, marks, sweeper
 from bulkhead.store.heads import Claim, Head, Inherit, Write
 from bulkhead.store.index import Found, Moment, Pointer
 from bulkhead.store.table import Table
@@ -25,9 +25,9 @@ BODIES = "bodies/"
 class Store:
     """Resources, their versions, and the index over them. A `key` is `Observation/9`."""
 
-    def __init__(self, client: DynamoDBClient, s3: Any, settings: _settings.Settings) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, s3: Any, settings: _settings.Settings) -> None:
         self.settings = settings
-        self.table = Table(client, settings.table, settings.threads, settings.bulk_writes == "transact")
+        self.table = Table(dynamodb, settings.table, settings.threads, settings.bulk_writes == "transact")
         self._s3 = s3
 
     @property
@@ -170,15 +170,6 @@ class Store:
 def connect() -> Store:
     """The store of this process, as the settings and the standard AWS variables say."""
     import boto3
-    from botocore.config import Config
 
     settings = _settings.current()
-    # Parameter validation is a third of a BatchWrite's CPU, building boto3's own user agent a sixth of a GetItem's.
-    # The pool must hold a connection for each thread.
-    config = Config(
-        user_agent="bulkhead",
-        parameter_validation=False,
-        max_pool_connections=settings.threads + 2,
-        retries={"mode": "standard", "max_attempts": 5},
-    )
-    return Store(boto3.client("dynamodb", config=config), lambda: boto3.client("s3"), settings)
+    return Store(client.dynamodb(settings.threads), lambda: boto3.client("s3"), settings)
