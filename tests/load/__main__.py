@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from tests.load import clinic, costs
+from tests.load import clinic, costs, searches
 from tests.load.server import milliseconds, post, running
 
 MEMBERS = 1000
@@ -114,17 +114,24 @@ FIGURES: dict[str, Callable[[], None]] = {
 }
 
 
+# Figures that depend on how much is in the table.
+SIZED = {"searches": searches.report, "costs": costs.report}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[[], *FIGURES, "costs"], help="which figures; all without")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join([*FIGURES, *SIZED])}; all without")
     parser.add_argument("--large", action="store_true", help="also at 100,000 resources in the table (minutes)")
     given = parser.parse_args()
+    if unknown := set(given.names) - {*FIGURES, *SIZED}:
+        parser.error(f"unknown: {', '.join(unknown)}")
     for name, figure in FIGURES.items():
         if not given.names or name in given.names:
             figure()
-    if not given.names or "costs" in given.names:
-        for size in (1000, 100_000) if given.large else (1000,):
-            costs.report(size, say)
+    for size in (1000, 100_000) if given.large else (1000,):
+        for name, report in SIZED.items():
+            if not given.names or name in given.names:
+                report(size, say)
 
 
 if __name__ == "__main__":
