@@ -19,7 +19,7 @@ SERVED = frozenset(
 
 FORMATS = (*formats.FHIR_TYPES.values(), *formats.FHIR_TYPES)
 # JSON Patch, and FHIRPath Patch in either format.
-PATCH_FORMATS = ("application/json-patch+json", *formats.FHIR_TYPES.values())
+PATCH_FORMATS = ("application/json-patch+json", "application/merge-patch+json", *formats.FHIR_TYPES.values())
 
 
 def metadata(request: Request) -> Answer:

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from bulkhead import resources
 from bulkhead.errors import BadRequest
+from bulkhead.model import json
 from bulkhead.resources.preconditions import not_modified
 from functions.http import Answer, Request, lambda_handler, version_headers, written
 from functions.resources import history, meta
@@ -106,7 +107,9 @@ def _patch(request: Request) -> Patch:
 
     if request.content_type == patch.JSON_PATCH:
         return patch.json_patch.parse(request.body)
-    return patch.from_resource(request.resource())
+    if request.content_type == patch.merge_patch.MEDIA_TYPE:
+        return patch.merge_patch.parse(json.loads(request.body))
+    return patch.from_document(request.resource())
 
 
 def delete(request: Request) -> Answer:

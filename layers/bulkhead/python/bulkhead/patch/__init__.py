@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from bulkhead.errors import BadRequest, Unprocessable
 from bulkhead.model import json
-from bulkhead.patch import fhirpath_patch, json_patch
+from bulkhead.patch import fhirpath_patch, json_patch, merge_patch
 from bulkhead.resources.preparation import checked
 from bulkhead.resources.representation import represent
 
 if TYPE_CHECKING:
     from bulkhead.store import Head, Store
 
-__all__ = ["JSON_PATCH", "Patch", "from_resource", "json_patch", "patched"]
+__all__ = ["JSON_PATCH", "Patch", "from_document", "from_resource", "json_patch", "merge_patch", "patched"]
 
 JSON_PATCH = "application/json-patch+json"
 
@@ -32,6 +32,15 @@ def from_resource(resource: Any) -> Patch:
     raise BadRequest(
         "a patch is a Parameters with FHIRPath Patch, or a Binary with JSON Patch in a bundle", "resourceType"
     )
+
+
+def from_document(document: dict[str, Any]) -> Patch:
+    """The patch in the body of a request: a FHIRPath Patch, or else a JSON Merge Patch. BadRequest, with the place."""
+    if not document:
+        raise BadRequest("the patch is empty", "body")
+    if document.get("resourceType") in ("Parameters", "Binary"):
+        return from_resource(document)
+    return merge_patch.parse(document)
 
 
 def patched(store: Store, base: Head, change: Patch, url: str | None = None) -> dict[str, Any]:
