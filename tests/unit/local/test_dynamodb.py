@@ -27,16 +27,17 @@ def gone(endpoint: str) -> bool:
     return False
 
 
-def test_it_starts_and_stops_and_leaves_nothing() -> None:
-    before = set(dynamodb.SHARED_MEMORY.glob("bulkhead-*"))
+def test_it_starts_and_stops_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dynamodb, "SHARED_MEMORY", tmp_path)
     process = dynamodb.start()
     assert dynamodb_client(process.endpoint).list_tables()["TableNames"] == []
+    assert list(tmp_path.iterdir()) != []
 
     process.stop()
     process.stop()
 
     assert gone(process.endpoint)
-    assert set(dynamodb.SHARED_MEMORY.glob("bulkhead-*")) <= before
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

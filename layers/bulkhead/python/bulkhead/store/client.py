@@ -50,7 +50,7 @@ class ShortWay:
     _request_signer: Any
 
     def _make_api_call(self, operation_name: str, api_params: dict[str, Any]) -> Any:
-        if operation_name not in SHORT:
+        if operation_name not in SHORT or self._request_signer._credentials is None:
             return super()._make_api_call(operation_name, api_params)  # type: ignore[misc]
         if operation_name == "TransactWriteItems":
             # One token for all tries: DynamoDB does once what it is told twice.
@@ -88,7 +88,7 @@ class ShortWay:
             "X-Amz-Target": f"DynamoDB_20120810.{operation_name}",
             "User-Agent": "bulkhead",
         }
-        request = AWSRequest("POST", self.meta.endpoint_url, headers, body)
+        request = AWSRequest("POST", self.meta.endpoint_url.rstrip("/") + "/", headers, body)
         credentials = self._request_signer._credentials.get_frozen_credentials()
         SigV4Auth(credentials, "dynamodb", self.meta.region_name).add_auth(request)
         prepared = request.prepare()
