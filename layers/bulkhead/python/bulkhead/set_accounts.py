@@ -21,6 +21,7 @@ from bulkhead.errors import (
     BadRequest,
     BulkheadError,
     Conflict,
+    Forbidden,
     Gone,
     Issue,
     NotFound,
@@ -144,6 +145,9 @@ def run(
     Conflict (too many writers), Unavailable. Nothing is changed then, but where Unavailable names the members that resisted.
     """
     access.require(caller, access.SET_ACCOUNTS)
+    if caller.fenced:
+        # Such a caller may change its own accounts only, on what it may see: until that is built, it may change none.
+        raise Forbidden("a token that is fenced cannot set accounts yet", "Authorization")
     resource_type = key.partition("/")[0]
     if request.propagate and compartments.definition(store, resource_type) is None:
         raise BadRequest(f"{resource_type} has no compartment to propagate to", PROPAGATE)
