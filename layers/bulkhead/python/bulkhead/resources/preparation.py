@@ -34,7 +34,7 @@ def checked(
 def _given_accounts(resource: dict[str, Any], who: Caller) -> tuple[str, ...] | None:
     """The accounts that the body asks for, if it has any and the caller has the right; None otherwise. BadRequest."""
     listed = resource.get("meta", {}).get("accounts")
-    if listed is None or not who.sets_accounts:
+    if listed is None or who.fenced or not who.sets_accounts:
         return None
     found = [references.local(account.get("reference", "")) for account in listed]
     for n, account in enumerate(found):
