@@ -156,10 +156,10 @@ def run(
         return _run_in_background(store, caller, key, request, expected, background)
     target = _checked(store, key, request, expected)
     if not request.propagate:
-        _set(store, target, request, expected)
+        _set(store, caller, target, request, expected)
         return 1
     keys = _listed(store, key)
-    changed_at = time.time() if _set(store, target, request, expected) else None
+    changed_at = time.time() if _set(store, caller, target, request, expected) else None
     return 1 + propagation.propagate(store, key, keys, changed_at)
 
 
@@ -181,7 +181,7 @@ def _run_in_background(
             items.remove(store.table, job.id)
         raise Unavailable("the run could not be started, nothing was changed; send the request again") from error
     try:
-        _set(store, target, request, expected)
+        _set(store, caller, target, request, expected)
     except BulkheadError as error:
         jobs.give_up(store, job.id, error)
         raise
@@ -234,7 +234,7 @@ def _listed(store: Store, key: str) -> list[str]:
     return keys
 
 
-def _set(store: Store, target: Head, request: Request, expected: int | None) -> bool:
+def _set(store: Store, caller: Caller, target: Head, request: Request, expected: int | None) -> bool:
     """Give the target its own accounts, in one commit; False where it had them. Tried again when someone else was faster.
 
     Under If-Match: PreconditionFailed then, as the version is another now.
@@ -244,7 +244,7 @@ def _set(store: Store, target: Head, request: Request, expected: int | None) -> 
         if current is None or current.deleted:
             raise Gone(f"{target.key} was deleted", "id")
         try:
-            return _set_once(store, current, request)
+            return _set_once(store, caller, current, request)
         except VersionConflict:
             if expected is not None:
                 raise PreconditionFailed(f"{target.key} is no longer at version {expected}", "If-Match") from None
@@ -253,7 +253,7 @@ def _set(store: Store, target: Head, request: Request, expected: int | None) -> 
     raise Conflict(f"{target.key} is being changed by too many others; try again", target.key)
 
 
-def _set_once(store: Store, target: Head, request: Request) -> bool:
+def _set_once(store: Store, caller: Caller, target: Head, request: Request) -> bool:
     if target.explicit == request.accounts:
         if target.propagate == request.propagate:
             return False
@@ -268,5 +268,5 @@ def _set_once(store: Store, target: Head, request: Request) -> bool:
         propagate=request.propagate,
         method="PUT",
     )
-    store.commit([write])
+    resources.commit(store, caller, [write])
     return True

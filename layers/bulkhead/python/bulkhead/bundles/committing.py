@@ -48,8 +48,7 @@ def _commit(made: Sequence[Change], context: Context) -> None:
     for change in made:
         change.head = change.base
     if writing:
-        store = context.store
-        heads = store.commit([write for _, write in writing], claims, resources.inherit(store))
+        heads = resources.commit(context.store, context.caller, [write for _, write in writing], claims)
         for (change, _), head in zip(writing, heads, strict=True):
             change.head = head
 

@@ -5,6 +5,7 @@ Bundles prepare their writes by the same functions.
 
 from __future__ import annotations
 
+from bulkhead.resources.commit import commit
 from bulkhead.resources.interactions import create, delete, patch, read, read_version, update
 from bulkhead.resources.names import ID, key_of, known_type, new_id
 from bulkhead.resources.preconditions import version_of
@@ -14,6 +15,7 @@ from bulkhead.resources.representation import represent, stored
 __all__ = [
     "ID",
     "checked",
+    "commit",
     "create",
     "delete",
     "inherit",

@@ -11,10 +11,11 @@ from bulkhead import access, conditions
 from bulkhead.access import Caller
 from bulkhead.conditions import Condition
 from bulkhead.errors import BadRequest, Conflict, MultipleMatches, NotFound, TooCostly
+from bulkhead.resources.commit import commit
 from bulkhead.resources.interactions import commit_patch, commit_update, retried, seen
 from bulkhead.resources.names import new_id
 from bulkhead.resources.preconditions import Preconditions
-from bulkhead.resources.preparation import inherit, prepare_create, prepare_delete, prepare_update
+from bulkhead.resources.preparation import prepare_create, prepare_delete, prepare_update
 from bulkhead.store import Claim, Head, Store, Write
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def create(store: Store, who: Caller, resource: dict[str, Any], condition: Condi
         if found:
             return found, False
         key = f"{condition.type}/{new_id()}"
-        return _claimed(store, prepare_create(store, resource, who, key, True), condition, owner), True
+        return _claimed(store, who, prepare_create(store, resource, who, key, True), condition, owner), True
 
     return retried(attempt)
 
@@ -64,7 +65,7 @@ def update(
         wanted.check(found)
         if found is None:
             access.require(who, access.CREATE, condition.type)
-            return _claimed(store, _prepare_new(store, who, resource, condition), condition, owner), True
+            return _claimed(store, who, _prepare_new(store, who, resource, condition), condition, owner), True
         if given not in (None, found.id):
             raise BadRequest("the id is not that of the resource that meets the criteria", f"{condition.type}.id")
         return commit_update(store, who, resource, seen(store, who, found)), False
@@ -131,7 +132,7 @@ def delete(store: Store, who: Caller, condition: Condition, if_match: str | None
             raise TooCostly(f"more than {_MOST_DELETED} resources meet the criteria; narrow them", _CRITERIA)
         for head in found:
             wanted.check(seen(store, who, head))
-        return store.commit([prepare_delete(store, head) for head in found]) if found else []
+        return commit(store, who, [prepare_delete(store, head) for head in found]) if found else []
 
     return retried(attempt)
 
@@ -157,8 +158,8 @@ def _the_one(store: Store, who: Caller, condition: Condition, place: str) -> tup
     return None, owner
 
 
-def _claimed(store: Store, write: Write, condition: Condition, stale: str | None) -> Head:
-    return store.commit([write], [Claim(condition.text, write.key, stale)], inherit(store))[0]
+def _claimed(store: Store, who: Caller, write: Write, condition: Condition, stale: str | None) -> Head:
+    return commit(store, who, [write], [Claim(condition.text, write.key, stale)])[0]
 
 
 def _several(place: str) -> MultipleMatches:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bulkhead import access
 from bulkhead.access import Caller
 from bulkhead.errors import ClaimTaken, Conflict, Gone, NotFound, VersionConflict
+from bulkhead.resources.commit import commit
 from bulkhead.resources.names import new_id
 from bulkhead.resources.preconditions import Preconditions
-from bulkhead.resources.preparation import inherit, prepare_create, prepare_delete, prepare_update
+from bulkhead.resources.preparation import prepare_create, prepare_delete, prepare_update
 from bulkhead.search.candidate import Candidate
 from bulkhead.store import Head, Store, one_request
 from bulkhead.store.table import pause
@@ -76,7 +77,7 @@ def create(
         return conditional.create(store, who, resource, condition)
     access.require(who, access.CREATE, resource_type)
     write = prepare_create(store, resource, who, f"{resource_type}/{new_id()}", True)
-    return store.commit([write], (), inherit(store))[0], True
+    return commit(store, who, [write])[0], True
 
 
 def update(
@@ -102,7 +103,7 @@ def update(
         if base is None or base.deleted:
             access.require(who, access.CREATE, key.partition("/")[0])
         if base is None:
-            return store.commit([prepare_create(store, resource, who, key, False)], (), inherit(store))[0], True
+            return commit(store, who, [prepare_create(store, resource, who, key, False)])[0], True
         return commit_update(store, who, resource, base), base.deleted
 
     return retried(attempt)
@@ -111,7 +112,7 @@ def update(
 def commit_update(store: Store, who: Caller, resource: dict[str, Any], base: Head) -> Head:
     """Make a checked resource the next version of `base`, which stays where nothing would change."""
     write = prepare_update(store, resource, base, who)
-    return store.commit([write], (), inherit(store))[0] if write else base
+    return commit(store, who, [write])[0] if write else base
 
 
 def patch(
@@ -158,7 +159,7 @@ def delete(store: Store, who: Caller, key: str, if_match: str | None = None) -> 
         wanted.check(base)
         if base is None or base.deleted:
             return None
-        return store.commit([prepare_delete(store, base)])[0]
+        return commit(store, who, [prepare_delete(store, base)])[0]
 
     return retried(attempt)
 

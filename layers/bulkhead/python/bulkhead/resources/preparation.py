@@ -115,7 +115,9 @@ def inherit(store: Store) -> Inherit:
         elsewhere = {root for found in roots.values() for root in found if root not in here}
         targets = here | store.read_many(elsewhere)
         for write in writes:
-            given = {root: accounts.passed_on(targets.get(root)) for root in roots.get(write.key, ())}
+            if write.key not in roots:
+                continue
+            given = {root: accounts.passed_on(targets.get(root)) for root in roots[write.key]}
             write.inherited = {root: passed for root, passed in given.items() if passed}
 
     return set_inherited
