@@ -9,7 +9,7 @@ import time
 import traceback
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.utils import format_datetime
 from functools import cached_property
@@ -34,7 +34,7 @@ from bulkhead.errors import (
 )
 from bulkhead.model import json, outcome, subset
 from bulkhead.store import Head, connect, one_request
-from functions import binary, formats
+from functions import binary, formats, trail
 from infra.routes import BASE, BY_KEY, ROUTES, Route, fits
 
 if TYPE_CHECKING:
@@ -82,11 +82,14 @@ class Request:
         self.parameters: Mapping[str, str] = event.get("pathParameters") or {}
         claims = (context.get("authorizer") or {}).get("jwt", {}).get("claims")
         self._claims: Mapping[str, str] | None = claims
+        self.address: str = context["http"].get("sourceIp", "")
+        self.shown: list[trail.Shown] = []
+        """What the audit trail has to tell of before this request is answered."""
 
     @cached_property
     def caller(self) -> access.Caller:
         """Who sent the request; Unauthorized without a token where one is needed."""
-        return access.caller(self._claims, settings.current().auth)
+        return replace(access.caller(self._claims, settings.current().auth), address=self.address)
 
     @cached_property
     def base(self) -> str:
@@ -190,6 +193,8 @@ class Request:
         """A version as this client sees it."""
         from bulkhead.resources import represent
 
+        if trail.is_recorded(self.route.operation, head):
+            self.shown.append(trail.Shown(self.route.operation, head))
         return represent(head, self.store.decode(head) if body is None else body, self.extended)
 
 
@@ -224,8 +229,9 @@ def serve(event: Event, operations: Mapping[str, Operation]) -> Event:
             _ = request.caller
         with one_request():
             answer = _options(request) if request.method == "OPTIONS" else operations[route.operation](request)
+            trail.record_reads(request)
     except BulkheadError as error:
-        answer = _failed(error)
+        answer = _refused(request, error)
     except (ClientError, BotoCoreError) as error:
         _log_failure(error)
         answer = _failed(Unavailable("a service behind this server did not answer; try again"))
@@ -252,6 +258,16 @@ def _options(request: Request) -> Answer:
     """The methods of a path. They come by `$default`; API Gateway adds what CORS needs (infra/cors.py)."""
     methods = {route.method for route in ROUTES if fits(route.path, request.path)}
     return Answer(204, headers={"allow": ", ".join(sorted(methods | {"OPTIONS"}))})
+
+
+def _refused(request: Request, error: BulkheadError) -> Answer:
+    """The answer to a request that failed: unrecorded, a refusal is not even told."""
+    try:
+        trail.record_refusal(request, error)
+    except (ClientError, BotoCoreError, BulkheadError) as failure:
+        _log_failure(failure)
+        return _failed(Unavailable("the refusal of this request could not be recorded; try again"))
+    return _failed(error)
 
 
 def _failed(error: BulkheadError) -> Answer:

@@ -2,8 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
+
+from bulkhead import audit
+from bulkhead.settings import Settings, from_environment
+
+# What the stack itself makes: no deployment chooses it.
+_MADE_HERE = frozenset(
+    [
+        "AUTH",
+        "BASE_URL",
+        "BUCKET",
+        "ISSUER",
+        "JWKS_URI",
+        "AUTHORIZATION_ENDPOINT",
+        "TOKEN_ENDPOINT",
+        "STATE_MACHINE",
+        "TABLE",
+    ]
+)
+SETTINGS = tuple(sorted({each.name.upper() for each in fields(Settings)} - _MADE_HERE))
+"""Settings of `bulkhead.settings` that a deployment may choose: `cdk deploy -c AUDIT=off -c SYNC_LIMIT=500`."""
 
 
 class Context(Protocol):
@@ -36,6 +57,8 @@ class Deployment:
     """Requests a second that the API accepts, over all clients; twice as many in a burst."""
     alarm_topic: str = ""
     """ARN of the SNS topic that alarms notify."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Settings of `bulkhead.settings` by their variable, where they are not the default."""
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -58,9 +81,11 @@ _CHOICES = {"data": ("retain", "destroy"), "snapstart": ("on", "off"), "layers":
 
 def from_context(node: Context) -> Deployment:
     """The deployment that the context describes. ValueError where a value is not one that its field allows."""
-    values: dict[str, str | int] = {}
-    for field in fields(Deployment):
-        value = node.try_get_context(field.name)
-        if value is not None:
-            values[field.name] = int(value) if isinstance(field.default, int) else str(value)
-    return Deployment(**values)  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for each in fields(Deployment):
+        value = node.try_get_context(each.name)
+        if value is not None and each.name != "settings":
+            values[each.name] = int(value) if isinstance(each.default, int) else str(value)
+    chosen = {name: str(value) for name in SETTINGS if (value := node.try_get_context(name)) is not None}
+    audit.policy(from_environment(chosen).audit)
+    return Deployment(**values, settings=chosen)

@@ -11,6 +11,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from bulkhead import audit
 from bulkhead.store import BODIES
 from infra.bucket_construct import MANIFESTS, BucketConstruct
 from infra.deployment import Deployment
@@ -34,6 +35,8 @@ class Function:
     memory: int
     timeout: int = API_TIMEOUT
     table: Literal["", "read", "write", "jobs"] = ""
+    trail: bool = False
+    """Whether it writes AuditEvents, though nothing else."""
     bodies: Literal["", "read", "write"] = ""
     manifests: bool = False
     snapstart: bool = True
@@ -41,7 +44,9 @@ class Function:
 
 FUNCTIONS: Mapping[str, Function] = {
     "resources": Function("Reads and writes single resources, and their history", 1024, table="write", bodies="write"),
-    "search": Function("Searches and pages through types and compartments", 1769, table="read", bodies="read"),
+    "search": Function(
+        "Searches and pages through types and compartments", 1769, table="read", trail=True, bodies="read"
+    ),
     # A request of 100 MB (6 MB gzipped) takes some 2 GB as Python objects.
     "bundles": Function("Batches and transactions of any size", 3008, table="write", bodies="write"),
     "accounts": Function("Sets accounts; propagates small compartments itself", 1769, table="write", bodies="read"),
@@ -118,6 +123,9 @@ class FunctionsConstruct(Construct):
         variables: dict[str, str] = {}
         if function.table:
             variables |= {"TABLE": self._table.table.table_name, "PROPAGATION_SETTLE": str(INDEX_LAG)}
+        variables |= self._deployment.settings
+        if not (function.trail or function.table == "write"):
+            variables["AUDIT"] = audit.OFF
         if function.bodies or function.manifests:
             variables["BUCKET"] = self._bucket.bucket.bucket_name
         if self._deployment.base_url:
@@ -131,6 +139,8 @@ class FunctionsConstruct(Construct):
             self._table.grant_read(grantee)
         if function.table == "write":
             self._table.grant_write(grantee)
+        elif function.trail:
+            self._table.grant_trail(grantee)
         if function.bodies:
             self._bucket.grant_read(grantee, BODIES)
         if function.bodies == "write":

@@ -9,6 +9,7 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from bulkhead import audit
 from bulkhead.store import keys
 
 READ = ("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query")
@@ -65,6 +66,17 @@ class TableConstruct(Construct):
     def grant_write(self, grantee: iam.IGrantable) -> None:
         """Write any item. Indexes are never written to directly."""
         iam.Grant.add_to_principal(grantee=grantee, actions=list(WRITE), resource_arns=[self.table.table_arn])
+
+    def grant_trail(self, grantee: iam.IGrantable) -> None:
+        """Add AuditEvents of the server's own, told by their partition key, and note the month in which they were written."""
+        leading = [f"{audit.AUDIT_EVENT}/{audit.TRAIL}*", keys.MONTHS]
+        grantee.grant_principal.add_to_principal_policy(
+            iam.PolicyStatement(
+                actions=["dynamodb:BatchWriteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
+                resources=[self.table.table_arn],
+                conditions={"ForAllValues:StringLike": {"dynamodb:LeadingKeys": leading}},
+            )
+        )
 
     def grant_jobs(self, grantee: iam.IGrantable) -> None:
         """Read and update the items of asynchronous jobs, told by their partition key; never those of a patient."""

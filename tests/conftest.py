@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -62,3 +63,9 @@ def store(new_store: Any) -> Store:
     """A Store on a table of its own."""
     made: Store = new_store()
     return made
+
+
+@pytest.fixture(scope="session")
+def keys_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the issuer of this session keeps its key: making one takes a moment."""
+    return tmp_path_factory.mktemp("identity")

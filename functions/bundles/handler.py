@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bulkhead import bundles
 from bulkhead.bundles.context import MINIMAL
+from functions import trail
 from functions.bundles.reads import Reads
 from functions.http import Answer, Request, lambda_handler
 
@@ -18,7 +19,10 @@ def bundle(request: Request) -> Answer:
         represent=request.represent,
         returns=request.prefer.returns or MINIMAL,
     )
-    return Answer(200, bundles.process(request.resource(), context))
+    given = request.resource()
+    answered = bundles.process(given, context)
+    trail.record_refused_entries(request, given.get("entry", ()), answered.get("entry", ()))
+    return Answer(200, answered)
 
 
 OPERATIONS = {"bundle": bundle}

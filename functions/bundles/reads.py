@@ -39,7 +39,9 @@ class Reads:
         """What the client would get for the request of the entry."""
         request = self._request(entry)
         operations: dict[str, Operation] = import_module(f"functions.{request.route.function}.handler").OPERATIONS
-        return _content(operations[request.route.operation](request), entry.method == "HEAD")
+        answered = operations[request.route.operation](request)
+        self._outer.shown += request.shown
+        return _content(answered, entry.method == "HEAD")
 
     def _request(self, entry: Entry) -> Request:
         path, _, query = entry.url.partition("?")

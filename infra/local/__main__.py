@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
 
     try:
         running = system.System(system.Options(options.host, options.port, auth=not options.no_auth, data=options.data))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         print(f"Cannot start: {error}", file=sys.stderr)
         return 1
     try:

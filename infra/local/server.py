@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from cheroot.server import HTTPConnection, HTTPRequest
@@ -65,7 +65,17 @@ class Front:
             try:
                 claims = self._identity.claims(environ.get("HTTP_AUTHORIZATION", ""))
             except Refused as refused:
-                return _unauthorized(str(refused))
+                return self._refused(environ, match, request_id, str(refused))
+        return self._called(environ, match, request_id, claims)
+
+    def _refused(self, environ: Environ, match: gateway.Match, request_id: str, reason: str) -> Answer:
+        """401. Unlike API Gateway, this door lets the function see that there is no caller, so that it is put on the audit trail."""
+        answer = self._called(environ, match, request_id, None)
+        return answer if answer.status == 503 else _unauthorized(reason)
+
+    def _called(
+        self, environ: Environ, match: gateway.Match, request_id: str, claims: Mapping[str, str] | None
+    ) -> Answer:
         try:
             try:
                 event = gateway.event(environ, match, request_id, claims)

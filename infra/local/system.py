@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from bulkhead import audit, settings
 from infra import routes
 from infra.local import aws, dynamodb, lambdas, load, sample, server
 from infra.local.identity import FULL_RIGHTS, Identity
@@ -41,7 +42,8 @@ class System:
     """Starts on construction; requests are answered from `serve` on."""
 
     def __init__(self, options: Options) -> None:
-        """OSError when the port is taken, DataInUse when the data folder is."""
+        """OSError when the port is taken, DataInUse when the data folder is, ValueError for a setting that is not understood."""
+        audit.policy(settings.from_environment(os.environ).audit)
         self._lock = _lock(options.data) if options.data else None
         self.identity = Identity(issuer(options.host, options.port), options.key_file) if options.auth else None
         front = server.Front(routes.ROUTES, lambdas.call, self.identity)

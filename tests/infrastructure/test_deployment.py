@@ -30,6 +30,11 @@ def test_text_of_the_command_line_becomes_numbers() -> None:
     assert from_context(Node({"log_days": "7", "request_rate": 50})) == Deployment(log_days=7, request_rate=50)
 
 
+def test_settings_of_the_server_are_chosen_by_their_variables() -> None:
+    deployment = from_context(Node({"AUDIT": "*.read", "SYNC_LIMIT": 50, "TABLE": "another"}))
+    assert deployment.settings == {"AUDIT": "*.read", "SYNC_LIMIT": "50"}
+
+
 def test_audiences_are_separated_by_commas() -> None:
     assert Deployment(issuer="https://i", audience="a, b,").audiences == ["a", "b"]
 
@@ -42,6 +47,8 @@ def test_audiences_are_separated_by_commas() -> None:
         ({"layers": "no"}, "layers"),
         ({"issuer": "https://issuer.example"}, "audience"),
         ({"audience": "a"}, "issuer"),
+        ({"AUDIT": "List.reads"}, "AUDIT"),
+        ({"SYNC_LIMIT": "many"}, "many"),
     ],
 )
 def test_a_wrong_value_is_refused(context: dict[str, str], key: str) -> None:

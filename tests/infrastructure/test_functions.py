@@ -23,7 +23,7 @@ WRITE = {
 # What each function may do, in full.
 ALLOWED = {
     "resources": LOGS | READ | WRITE | {"s3:GetObject", "s3:PutObject"},
-    "search": LOGS | READ | {"s3:GetObject"},
+    "search": LOGS | READ | {"dynamodb:BatchWriteItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject"},
     "bundles": LOGS | READ | WRITE | {"s3:GetObject", "s3:PutObject"},
     "accounts": LOGS | READ | WRITE | {"s3:GetObject", "states:StartExecution"},
     "jobs": LOGS
@@ -91,6 +91,22 @@ def test_a_role_names_its_resources(template: Template, name: str) -> None:
 def test_jobs_touches_no_item_of_a_patient(template: Template) -> None:
     on_table = [s for s in statements_of(template, "jobs") if actions([s]) & (READ | WRITE)]
     assert [s["Condition"] for s in on_table] == [{"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["job#*"]}}]
+
+
+def test_search_writes_nothing_but_the_audit_trail(template: Template) -> None:
+    writing = [s for s in statements_of(template, "search") if actions([s]) & WRITE]
+    leading = ["AuditEvent/audit-*", "months"]
+    assert [s["Condition"] for s in writing] == [{"ForAllValues:StringLike": {"dynamodb:LeadingKeys": leading}}]
+
+
+def test_who_cannot_write_the_audit_trail_does_not_try(template: Template) -> None:
+    functions = template.functions()
+    silent = {
+        name
+        for name, function in functions.items()
+        if function.get("Environment", {}).get("Variables", {}).get("AUDIT") == "off"
+    }
+    assert silent == {"capabilities", "jobs"}
 
 
 def test_nothing_writes_to_an_index(template: Template) -> None:

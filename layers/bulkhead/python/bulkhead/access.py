@@ -44,6 +44,8 @@ class Caller:
     sets_accounts: bool = False
     accounts: tuple[str, ...] | None = None
     patient: str | None = None
+    address: str = ""
+    """The IP address that the request came from, for the audit trail."""
 
     @property
     def fenced(self) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from bulkhead import accounts, compartments
+from bulkhead import accounts, audit, compartments
 from bulkhead.errors import Issue, Unavailable
 from bulkhead.search.facts import targets
 from bulkhead.store import Head, Store, Write, holds
@@ -78,7 +78,9 @@ def members(store: Store, target: str, after: str | None = None) -> Iterator[lis
     """
     while True:
         listed = compartments.members(store, target, after=after, limit=PAGE)
-        yield [pointer.source for pointer in listed.members if pointer.source != target]
+        sources = [pointer.source for pointer in listed.members if pointer.source != target]
+        # What the trail tells of is fenced by the data that it speaks of: it takes no accounts.
+        yield [source for source in sources if not audit.is_trail(source)]
         if listed.next is None:
             return
         after = listed.next

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from bulkhead import access, compartments, definitions, jobs, propagation, resources
+from bulkhead import access, audit, compartments, definitions, jobs, propagation, resources
 from bulkhead.access import Caller
 from bulkhead.errors import (
     BadRequest,
@@ -254,7 +254,10 @@ def _set(store: Store, caller: Caller, target: Head, request: Request, expected:
 
 
 def _set_once(store: Store, caller: Caller, target: Head, request: Request) -> bool:
+    events = audit.of_set_accounts(store, caller, target, request.accounts, request.propagate)
     if target.explicit == request.accounts:
+        # Before the flag is changed: nothing goes unrecorded.
+        audit.record(store, events)
         if target.propagate == request.propagate:
             return False
         store.set_propagate(target, request.propagate)
@@ -268,5 +271,5 @@ def _set_once(store: Store, caller: Caller, target: Head, request: Request) -> b
         propagate=request.propagate,
         method="PUT",
     )
-    resources.commit(store, caller, [write])
+    resources.commit(store, caller, [write], events=events)
     return True

@@ -46,6 +46,8 @@ class Settings:
     """The largest `_count` that is honoured; a larger one is lowered to it."""
     conditional_delete: str = "single"
     """`multiple` lets a conditional delete take all matches; `single` refuses several with 412."""
+    audit: str = "List.read,List.write,$set-accounts,refusals"
+    """Which requests leave AuditEvents: `Type.read` and `Type.write` (`*` for every type), `$set-accounts`, `refusals`; `off` for none."""
     history_settle: int = 60
     """Seconds within which a change is seen in the history of its type: longer than a request may take, and the GSIs lag."""
     transaction_lease: int = 60

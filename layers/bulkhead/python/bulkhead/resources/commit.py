@@ -1,4 +1,4 @@
-"""The commit boundary: every change of resources that a request makes goes through here, and takes along what belongs to it.
+"""The commit boundary: every change of resources that a request makes goes through here, with the AuditEvents that tell of it.
 
 Only propagation writes elsewhere (`store.commit_each`): it changes what resources inherit, and nothing else.
 """
@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bulkhead import audit
 from bulkhead.access import Caller
 from bulkhead.resources.preparation import inherit
 from bulkhead.store import Claim, Head, Store, Write
 
 
-def commit(store: Store, who: Caller, writes: Sequence[Write], claims: Sequence[Claim] = ()) -> list[Head]:
+def commit(
+    store: Store, who: Caller, writes: Sequence[Write], claims: Sequence[Claim] = (), events: Sequence[Write] = ()
+) -> list[Head]:
     """Make all `writes` and `claims` true for the caller `who`, or none. Returns the new heads, in the order of `writes`.
 
-    VersionConflict, ClaimTaken, Conflict, Unavailable as `Store.commit`.
+    The AuditEvents of what changes are part of the commit; `events` are more of them. MethodNotAllowed where an AuditEvent
+    would be changed; VersionConflict, ClaimTaken, Conflict, Unavailable as `Store.commit`.
     """
-    return store.commit(writes, claims, inherit(store))
+    audit.require_untouched(writes, store.settings.auth)
+    trail = [*audit.of_changes(store, who, writes), *events]
+    return store.commit([*writes, *trail], claims, inherit(store))[: len(writes)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bulkhead import access, accounts, compartments
+from bulkhead import access, accounts, audit, compartments
 from bulkhead.access import Caller
 from bulkhead.errors import BadRequest
 from bulkhead.model import json, references, validation
@@ -110,7 +110,8 @@ def inherit(store: Store) -> Inherit:
                 root for root in compartments.memberships(write.new.targets, write.key, known) if root != write.key
             ]
             for write in writes
-            if write.new is not None and write.body is not None
+            # What the trail tells of is fenced by the data that it speaks of, as it is then: it carries no accounts of its own.
+            if write.new is not None and write.body is not None and not audit.is_trail(write.key)
         }
         elsewhere = {root for found in roots.values() for root in found if root not in here}
         targets = here | store.read_many(elsewhere)

@@ -90,6 +90,11 @@ class Write:
     def version(self) -> int:
         return self.base.version + 1 if self.base else 1
 
+    @property
+    def changes_content(self) -> bool:
+        """Whether it makes, changes or deletes the resource itself, and not only its accounts."""
+        return self.new is not None or self.body is None
+
     def head(self, updated: str) -> Head:
         """The head that this write leaves behind."""
         return Head(

@@ -1,0 +1,110 @@
+"""The audit trail at the edge: what was shown is recorded before the answer leaves, and so is what was refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bulkhead import audit, settings
+from bulkhead.audit_events import Deed, deed
+from bulkhead.errors import BulkheadError, Forbidden, NotFound, Unauthorized
+from bulkhead.model import references
+
+if TYPE_CHECKING:
+    from bulkhead.access import Caller
+    from bulkhead.store import Head, Write
+    from functions.http import Request
+
+READS: Mapping[str, Deed] = {
+    "read": deed("read"),
+    "vread": deed("vread"),
+    "history": deed("history-instance"),
+    "type-history": deed("history-type"),
+    "system-history": deed("history-system"),
+    "search": deed("search-type"),
+    "compartment": deed("search-type"),
+    "system": deed("search-system"),
+    "everything": deed("operation", "$everything"),
+    "meta": deed("operation", "$meta"),
+}
+"""Operations of the route table that show resources."""
+
+DEEDS: Mapping[str, Deed] = {
+    **READS,
+    "create": deed("create"),
+    "update": deed("update"),
+    "patch": deed("patch"),
+    "delete": deed("delete"),
+    "conditional-update": deed("update"),
+    "conditional-patch": deed("patch"),
+    "conditional-delete": deed("delete"),
+    "bundle": deed("batch"),
+    "set-accounts": deed("operation", audit.SET_ACCOUNTS),
+    "meta-add": deed("operation", "$meta-add"),
+    "meta-delete": deed("operation", "$meta-delete"),
+    "validate": deed("operation", "$validate"),
+    "status": deed("operation", "job status"),
+    "cancel": deed("operation", "job cancel"),
+}
+"""All operations that need a caller. What changes resources is recorded in the commit itself (resources/commit.py)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A version that an operation showed to the caller."""
+
+    operation: str
+    head: Head
+
+
+def is_recorded(operation: str, head: Head) -> bool:
+    """Whether it is recorded that the operation shows `head`."""
+    return operation in READS and audit.policy(settings.current().audit).records_read(head.type)
+
+
+def record_reads(request: Request) -> None:
+    """Record what the request has shown. It must not be answered where this raises."""
+    if not request.shown:
+        return
+    events: list[Write] = []
+    for operation in dict.fromkeys(shown.operation for shown in request.shown):
+        heads = [shown.head for shown in request.shown if shown.operation == operation]
+        events += audit.of_reads(request.store, request.caller, READS[operation], heads)
+    audit.record(request.store, events)
+
+
+def record_refusal(request: Request, error: BulkheadError) -> None:
+    """Record that the request was refused, if it was. Raises where it cannot be recorded."""
+    if request.route.public:
+        return
+    who = _caller(request)
+    if audit.is_refusal(who, error):
+        key = references.local(f"{request.parameters.get('type')}/{request.parameters.get('id')}")
+        audit.record(request.store, audit.of_refusal(request.store, who, DEEDS[request.route.operation], key, error))
+
+
+def record_refused_entries(request: Request, asked: Sequence[Any], answered: Sequence[Mapping[str, Any]]) -> None:
+    """Record the entries of a batch that were refused: `asked` and `answered` are the entries of both Bundles, side by side."""
+    events: list[Write] = []
+    for entry, content in zip(asked, answered, strict=True):
+        error = _REFUSALS.get(content["response"]["status"].partition(" ")[0])
+        if error and audit.is_refusal(request.caller, error):
+            url = entry["request"]["url"].removeprefix(f"{request.base}/").partition("?")[0]
+            done = DEEDS["bundle"]
+            events += audit.of_refusal(request.store, request.caller, done, references.local(url), error)
+    audit.record(request.store, events)
+
+
+_REFUSALS: Mapping[str, BulkheadError] = {
+    str(error.status): error for error in (Unauthorized("refused"), Forbidden("refused"), NotFound("refused"))
+}
+
+
+def _caller(request: Request) -> Caller:
+    from bulkhead.access import ANONYMOUS, Caller
+
+    try:
+        return request.caller
+    except Unauthorized:
+        return Caller(ANONYMOUS, (), address=request.address)

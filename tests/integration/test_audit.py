@@ -1,0 +1,270 @@
+"""The audit trail through the front door: what leaves AuditEvents, who may see them, and that nobody changes one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from bulkhead import audit
+from bulkhead.model import validation
+from bulkhead.store import Store
+from tests.integration.door import ADDRESS, Door
+from tests.unit.store.faults import Failing, unreachable
+
+A, B = "Organization/a", "Organization/b"
+LIST = {
+    "resourceType": "List",
+    "id": "l1",
+    "status": "current",
+    "mode": "working",
+    "subject": {"reference": "Patient/p1"},
+}
+REST = "http://hl7.org/fhir/restful-interaction"
+
+
+@pytest.fixture
+def door(store: Store, keys_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Door:
+    made = Door(store, keys_folder, monkeypatch)
+    with made.client() as admin:
+        for name in ("a", "b"):
+            put(admin, {"resourceType": "Organization", "id": name, "name": name})
+            put(admin, {"resourceType": "Patient", "id": f"p{'1' if name == 'a' else '2'}"})
+    return made
+
+
+@pytest.fixture
+def admin(door: Door) -> httpx.Client:
+    return door.client(subject="admin")
+
+
+def put(client: httpx.Client, resource: dict[str, Any]) -> httpx.Response:
+    answer = client.put(f"{resource['resourceType']}/{resource['id']}", json=resource)
+    assert answer.status_code in (200, 201), answer.text
+    return answer
+
+
+def share(client: httpx.Client, key: str, *accounts: str, propagate: bool = True, status: int = 200) -> httpx.Response:
+    parameters = [{"name": "accounts", "valueReference": {"reference": account}} for account in accounts]
+    flag = {"name": "propagate", "valueBoolean": propagate}
+    answer = client.post(f"{key}/$set-accounts", json={"resourceType": "Parameters", "parameter": [*parameters, flag]})
+    assert answer.status_code == status, answer.text
+    return answer
+
+
+def events(client: httpx.Client, **query: str) -> list[dict[str, Any]]:
+    found = client.get("AuditEvent", params={"_count": "1000", **query}).raise_for_status().json()
+    return [entry["resource"] for entry in found.get("entry", ())]
+
+
+def told(event: dict[str, Any]) -> tuple[str, str, list[str]]:
+    """Interaction, action, and what it is about."""
+    return event["subtype"][0]["code"], event["action"], [entity["what"]["reference"] for entity in event["entity"]]
+
+
+def test_each_change_and_each_read_of_a_list_leaves_an_event_that_its_patient_finds(admin: httpx.Client) -> None:
+    put(admin, LIST)
+    put(admin, {**LIST, "title": "changed"})
+    admin.get("List/l1")
+    admin.get("List/l1/_history/1")
+    admin.get("List/l1/_history")
+    admin.get("Patient/p1/List")
+    admin.get("List?subject=Patient/p1")
+    admin.delete("List/l1")
+    today = events(admin)[0]["recorded"][:10]
+    found = events(admin, patient="p1", date=f"ge{today}", _sort="date")
+    both = ["List/l1", "Patient/p1"]
+    assert [told(event) for event in found] == [
+        ("create", "C", both),
+        ("update", "U", both),
+        ("read", "R", both),
+        ("vread", "R", both),
+        ("history-instance", "R", both),
+        ("search-type", "R", both),
+        ("search-type", "R", both),
+        ("delete", "D", both),
+    ]
+    assert len(events(admin, entity="List/l1")) == 8
+    for event in found:
+        stored = {name: value for name, value in event.items() if name != "meta"}
+        assert validation.faults(stored, "AuditEvent") == []
+        assert event["agent"] == [
+            {
+                "who": {"identifier": {"value": "admin"}},
+                "requestor": True,
+                "network": {"address": ADDRESS, "type": "2"},
+            }
+        ]
+
+
+def test_what_nobody_asked_to_record_leaves_none(admin: httpx.Client) -> None:
+    put(admin, {"resourceType": "Observation", "id": "o", "status": "final", "code": {"text": "x"}})
+    admin.get("Observation/o")
+    admin.get("List")
+    admin.get("Patient/p1/*")
+    assert events(admin) == []
+
+
+def test_changes_within_bundles_and_reads_too(admin: httpx.Client) -> None:
+    entries = [
+        {"resource": LIST, "request": {"method": "PUT", "url": "List/l1"}},
+        {"request": {"method": "GET", "url": "List?subject=Patient/p1"}},
+    ]
+    for kind in ("transaction", "batch"):
+        admin.post("", json={"resourceType": "Bundle", "type": kind, "entry": entries}).raise_for_status()
+        entries[0]["resource"] = {**LIST, "title": kind}
+    interactions = [told(event)[:2] for event in events(admin, patient="p1", _sort="date")]
+    assert sorted(interactions) == [("create", "C"), ("search-type", "R"), ("search-type", "R"), ("update", "U")]
+
+
+def test_one_event_for_each_patient_of_a_search(admin: httpx.Client) -> None:
+    put(admin, LIST)
+    put(admin, {**LIST, "id": "l2", "subject": {"reference": "Patient/p2"}})
+    admin.get("List?status=current")
+    for patient, other in (("p1", "l2"), ("p2", "l1")):
+        (searched,) = [event for event in events(admin, patient=patient) if told(event)[0] == "search-type"]
+        assert f"List/{other}" not in told(searched)[2]
+
+
+def test_set_accounts_leaves_one_event_whatever_it_changes(admin: httpx.Client) -> None:
+    assert share(admin, "Patient/p1", A).json()["parameter"][0]["valueInteger"] == 1
+    share(admin, "Patient/p1", A)
+    share(admin, "Patient/p1", A, propagate=False)
+    found = events(admin, patient="p1", _sort="date")
+    assert [event["subtype"][1]["code"] for event in found] == ["$set-accounts"] * 3
+    details = [{each["type"]: each["valueString"] for each in event["entity"][0]["detail"]} for event in found]
+    assert [(each["accounts"], each["propagate"]) for each in details] == [(A, "true"), (A, "true"), (A, "false")]
+
+
+def test_the_trail_is_not_a_member_that_propagation_counts_or_changes(admin: httpx.Client) -> None:
+    put(admin, LIST)
+    for _ in range(3):
+        assert share(admin, "Patient/p1", A).json()["parameter"][0]["valueInteger"] == 2
+    assert all("accounts" not in event["meta"] and event["meta"]["versionId"] == "1" for event in events(admin))
+
+
+class TestRefusals:
+    def test_a_token_without_the_right(self, door: Door, admin: httpx.Client) -> None:
+        with door.client("system/*.rs", subject="reader") as reader:
+            share(reader, "Patient/p1", A, status=403)
+            assert reader.put("Patient/p1", json={"resourceType": "Patient", "id": "p1"}).status_code == 403
+        found = events(admin, _sort="date")
+        assert [event["agent"][0]["who"]["identifier"]["value"] for event in found] == ["reader"] * 2
+        assert [(event["outcome"], event["outcomeDesc"]) for event in found] == [("4", "403 forbidden")] * 2
+        assert [told(event)[2] for event in found] == [["Patient/p1"]] * 2
+
+    def test_what_a_fence_hides_is_recorded_as_what_is_not_there(self, door: Door, admin: httpx.Client) -> None:
+        with door.client(accounts=[B], subject="other") as other:
+            for key in ("Patient/p1", "Patient/nobody"):
+                assert other.get(key).status_code == 404
+        assert [told(event)[2] for event in events(admin, outcome="4", _sort="date")] == [
+            ["Patient/p1"],
+            ["Patient/nobody"],
+        ]
+
+    def test_entries_of_a_batch(self, door: Door, admin: httpx.Client) -> None:
+        entries = [
+            {"request": {"method": "GET", "url": "Patient/p1"}},
+            {"request": {"method": "DELETE", "url": "Patient/p2"}},
+        ]
+        with door.client("system/*.rs", accounts=[B]) as other:
+            answer = other.post("", json={"resourceType": "Bundle", "type": "batch", "entry": entries})
+        assert [entry["response"]["status"][:3] for entry in answer.json()["entry"]] == ["404", "403"]
+        assert sorted(told(event)[2] for event in events(admin, outcome="4")) == [["Patient/p1"], ["Patient/p2"]]
+
+    def test_who_has_no_token(self, door: Door, admin: httpx.Client) -> None:
+        with door.with_token(None) as nobody:
+            assert nobody.get("Patient/p1").status_code == 401
+        (found,) = events(admin, outcome="4")
+        assert (told(found)[2], found["outcomeDesc"]) == (["Patient/p1"], "401 login")
+
+
+class TestNobodyChangesOne:
+    @pytest.fixture
+    def key(self, admin: httpx.Client) -> str:
+        share(admin, "Patient/p1", A)
+        (event,) = events(admin)
+        return f"AuditEvent/{event['id']}"
+
+    def test_the_servers_own(self, admin: httpx.Client, key: str) -> None:
+        event = admin.get(key).json()
+        changed = {**event, "outcome": "12"}
+        patch = [{"op": "replace", "path": "/outcome", "value": "12"}]
+        tag = {"name": "meta", "valueMeta": {"tag": [{"system": "urn:x", "code": "y"}]}}
+        answers = [
+            admin.put(key, json=changed),
+            admin.patch(key, json=patch, headers={"content-type": "application/json-patch+json"}),
+            admin.delete(key),
+            admin.delete(f"AuditEvent?_id={event['id']}"),
+            admin.put(f"AuditEvent?_id={event['id']}", json=changed),
+            admin.post(f"{key}/$meta-add", json={"resourceType": "Parameters", "parameter": [tag]}),
+            share(admin, key, A, propagate=False, status=405),
+        ]
+        assert [answer.status_code for answer in answers] == [405] * 7
+        for entry in ({"method": "DELETE", "url": key}, {"method": "PUT", "url": key}):
+            content = {"request": entry, **({"resource": changed} if entry["method"] == "PUT" else {})}
+            for kind, status in (("transaction", 405), ("batch", 200)):
+                answer = admin.post("", json={"resourceType": "Bundle", "type": kind, "entry": [content]})
+                assert answer.status_code == status
+                if kind == "batch":
+                    assert answer.json()["entry"][0]["response"]["status"].startswith("405")
+        assert admin.get(key).json() == event
+
+    def test_a_clients_own(self, admin: httpx.Client, key: str) -> None:
+        event = {name: value for name, value in admin.get(key).json().items() if name not in ("id", "meta")}
+        made = admin.post("AuditEvent", json=event)
+        assert made.status_code == 201
+        identifier = made.json()["id"]
+        assert (
+            admin.put(f"AuditEvent/{identifier}", json={**event, "id": identifier, "outcome": "12"}).status_code == 405
+        )
+        assert admin.delete(f"AuditEvent/{identifier}").status_code == 405
+
+    def test_no_client_makes_one_of_the_servers(self, admin: httpx.Client, key: str) -> None:
+        event = {**admin.get(key).json(), "id": f"{audit.TRAIL}forged"}
+        assert admin.put(f"AuditEvent/{audit.TRAIL}forged", json=event).status_code == 403
+
+
+class TestWhatCannotBeRecordedIsNotDone:
+    """The same at every call of DynamoDB: with an event unwritten, no answer shows a List and no refusal is told."""
+
+    @pytest.mark.parametrize("path", ["List/l1", "Patient/p1/List", "List?subject=Patient/p1"])
+    def test_a_read(self, door: Door, admin: httpx.Client, path: str) -> None:
+        put(admin, LIST)
+        before = len(events(admin))
+        for failed, answer in _failing(door, lambda: admin.get(path)):
+            recorded = len(events(admin)) > before
+            before = len(events(admin))
+            assert recorded or (failed and answer.status_code == 503 and "l1" not in answer.text)
+
+    def test_a_change(self, door: Door, admin: httpx.Client) -> None:
+        for number, (_, answer) in enumerate(_failing(door, lambda: admin.put("List/l1", json=LIST))):
+            made = admin.get("List/l1/_history").status_code == 200
+            created = [event for event in events(admin, entity="List/l1") if event["action"] == "C"]
+            assert len(created) == made, number
+            if made:
+                assert answer.status_code in (200, 201, 503)
+                return
+
+    def test_a_refusal(self, door: Door, admin: httpx.Client) -> None:
+        with door.client("system/*.rs") as reader:
+            for failed, answer in _failing(door, lambda: reader.delete("Patient/p1")):
+                assert answer.status_code == (503 if failed else 403)
+
+
+def _failing(door: Door, call: Any) -> Any:
+    """(whether a call of DynamoDB failed, the answer), for a failure at each of its calls in turn, up to one without any."""
+    healthy = door.store.table.client
+    for at in range(50):
+        failing = Failing(healthy, at, unreachable())
+        door.store.table.client = failing  # type: ignore[assignment]
+        try:
+            answer = call()
+        finally:
+            door.store.table.client = healthy
+        yield failing.struck, answer
+        if not failing.struck:
+            return
+    raise AssertionError("it never came through")

@@ -1,0 +1,104 @@
+"""Which requests leave AuditEvents, and what one says. Through the front door: tests/integration/test_audit.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from bulkhead import audit
+from bulkhead.access import EVERYBODY, Caller
+from bulkhead.audit_events import Entity, deed, event
+from bulkhead.errors import Forbidden, Gone, MethodNotAllowed, NotFound, Unauthorized
+from bulkhead.model import validation
+from bulkhead.search.facts import facts
+from bulkhead.settings import Settings
+from bulkhead.store import Head, Write
+from functions.trail import DEEDS, READS
+from infra.routes import ROUTES
+
+NOW = "2026-11-28T00:00:00.000Z"
+FENCED = Caller("someone", (), accounts=("Organization/a",))
+
+
+class TestPolicy:
+    def test_the_default(self) -> None:
+        known = audit.policy(Settings().audit)
+        assert known.records_read("List")
+        assert known.records_change("List")
+        assert not known.records_read("Observation")
+        assert not known.records_change("Patient")
+        assert known.set_accounts
+        assert known.refusals
+
+    def test_up_to_everything_and_down_to_nothing(self) -> None:
+        known = audit.policy(" *.read, Patient.write ")
+        assert known.records_read("Observation")
+        assert known.records_change("Patient")
+        assert not known.records_change("Observation")
+        assert audit.policy("off") == audit.policy("") == audit.Policy()
+
+    @pytest.mark.parametrize("text", ["List", "List.reads", "on", "$set-account"])
+    def test_what_is_not_understood_is_refused(self, text: str) -> None:
+        with pytest.raises(ValueError, match="AUDIT"):
+            audit.policy(text)
+
+
+def test_every_operation_that_needs_a_caller_has_a_deed() -> None:
+    assert {route.operation for route in ROUTES if not route.public} == set(DEEDS)
+    assert set(READS) < set(DEEDS)
+
+
+@pytest.mark.parametrize(
+    ("who", "error", "refused"),
+    [
+        (None, Unauthorized("x"), True),
+        (EVERYBODY, Forbidden("x"), True),
+        (EVERYBODY, NotFound("x"), False),
+        (FENCED, NotFound("x"), True),
+        (FENCED, Gone("x"), False),
+    ],
+)
+def test_what_is_a_refusal(who: Caller | None, error: Unauthorized, refused: bool) -> None:
+    assert audit.is_refusal(who, error) is refused
+
+
+def test_an_event_is_valid_and_names_each_patient_once() -> None:
+    entities = [Entity("List/1", 3, {"note": "x"}), Entity("Patient/1")]
+    made = event("audit-1", Caller("me", (), address="::1"), deed("read"), entities, ["Patient/1", "Patient/2"], NOW)
+    assert validation.faults(made, "AuditEvent") == []
+    assert [entity["what"]["reference"] for entity in made["entity"]] == ["List/1", "Patient/1", "Patient/2"]
+    assert made["entity"][0]["detail"] == [
+        {"type": "note", "valueString": "x"},
+        {"type": "version", "valueString": "3"},
+    ]
+    nothing = event("audit-2", EVERYBODY, deed("operation", "$x"), [], [], NOW, "4", "403 forbidden")
+    assert validation.faults(nothing, "AuditEvent") == []
+
+
+def write(key: str, base: Head | None = None, body: bytes | None = b"z") -> Write:
+    return Write(key, base, body, new=None if body is None else facts({"resourceType": "AuditEvent"}))
+
+
+def head(key: str) -> Head:
+    return Head(key, 1, NOW, "POST", b"z")
+
+
+class TestUntouched:
+    def test_a_new_one_of_a_client(self) -> None:
+        audit.require_untouched([write("AuditEvent/1"), write("Patient/audit-1", head("Patient/audit-1"))], "on")
+
+    @pytest.mark.parametrize("body", [b"z", None])
+    def test_a_clients_own_changes_only_without_authentication(self, body: bytes | None) -> None:
+        changed = [write("AuditEvent/1", head("AuditEvent/1"), body)]
+        with pytest.raises(MethodNotAllowed):
+            audit.require_untouched(changed, "on")
+        audit.require_untouched(changed, "off")
+
+    def test_accounts_of_a_clients_own_may_change(self) -> None:
+        audit.require_untouched([Write("AuditEvent/1", head("AuditEvent/1"), b"z")], "on")
+
+    def test_the_servers_own_never(self) -> None:
+        for auth in ("on", "off"):
+            with pytest.raises(MethodNotAllowed):
+                audit.require_untouched([Write("AuditEvent/audit-1", head("AuditEvent/audit-1"), b"z")], auth)
+            with pytest.raises(Forbidden):
+                audit.require_untouched([write("AuditEvent/audit-1")], auth)
