@@ -63,7 +63,7 @@ DEFAULT = Wanted(JSON, FHIR_TYPES[JSON], named=False)
 def wanted(format_parameter: str, accept: str, received: str = JSON) -> Wanted:
     """The best of what the client takes. `_format` wins over `Accept`; `received`, the format of the request's body, where all are welcome.
 
-    Generic types are answered by the same type, as R4 asks. NotAcceptable where the client takes neither JSON nor XML.
+    In `Accept` a generic type is answered by the same type; in `_format` it means FHIR's own (R4 http.html#mime-type). NotAcceptable where the client takes neither JSON nor XML.
     """
     # `_format=application/fhir+json`: to a query string the plus is a space.
     text, place = (format_parameter.strip().replace(" ", "+"), "_format") if format_parameter else (accept, "Accept")
@@ -77,7 +77,8 @@ def wanted(format_parameter: str, accept: str, received: str = JSON) -> Wanted:
     for each in sorted(welcome, key=lambda each: (-each.quality, each.media_type not in _NAMED)):
         if each.media_type in _NAMED:
             name = _NAMED[each.media_type]
-            return Wanted(name, each.media_type if each.media_type in GENERIC_TYPES else FHIR_TYPES[name])
+            generic = not format_parameter and each.media_type in GENERIC_TYPES
+            return Wanted(name, each.media_type if generic else FHIR_TYPES[name])
         if each.media_type in _ANY:
             for name in (received, JSON, XML):
                 if name not in refused:

@@ -120,7 +120,7 @@ def test_accept(client: httpx.Client, patient: str, accept: str | None, expected
         ("_format=json", JSON),
         ("_format=application/fhir%2Bxml", XML),
         ("_format=application/fhir+xml", XML),
-        ("_format=text/xml", "text/xml"),
+        ("_format=text/xml", XML),
     ],
 )
 def test_format_wins_over_accept(client: httpx.Client, patient: str, query: str, expected: str) -> None:

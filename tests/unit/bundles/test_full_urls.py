@@ -68,3 +68,14 @@ def test_a_link_to_a_version_names_the_one_that_is_made() -> None:
     full_urls = FullUrls([target, source], BASE)
     assert full_urls.resolver(source)("http://x.org/Patient/1/_history/2") == "Patient/1/_history/5"
     assert full_urls.versioned == {"Patient/1"}
+
+
+def test_a_post_without_a_full_url_is_known_by_the_id_that_it_had() -> None:
+    posted = Change(Entry(0, Interaction.CREATE, "POST", "Patient", "Patient", resource=patient(id="foo")))
+    posted.key = "Patient/n"
+    source = change("urn:uuid:source", "Observation/n")
+    assert FullUrls([posted, source], BASE).resolver(source)("Patient/foo") == "Patient/n"
+    assert FullUrls([posted, source], BASE).resolver(source)("Patient/n") is None
+    put = Change(Entry(1, Interaction.UPDATE, "PUT", "Patient/foo", "Patient", "foo", resource=patient(id="foo")))
+    put.key = "Patient/foo"
+    assert FullUrls([posted, put, source], BASE).resolver(source)("Patient/foo") is None

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from bulkhead.bundles.changes import Change
+from bulkhead.bundles.entries import Interaction
 from bulkhead.bundles.links import Resolve
 from bulkhead.definitions import RESOURCE_TYPES
 
@@ -18,13 +19,24 @@ class FullUrls:
     def __init__(self, changes: Iterable[Change], base: str) -> None:
         """`base` is the URL of this server: a fullUrl below it is meant by a relative reference too."""
         self._changes: dict[str, Change] = {}
-        for change in changes:
+        made = [change for change in changes if change.entry.resource is not None and change.key]
+        for change in made:
             full_url = change.entry.full_url
-            if full_url and change.entry.resource is not None and change.key:
+            if full_url:
                 self._changes[full_url] = change
                 self._changes.setdefault(full_url.removeprefix(f"{base}/"), change)
+        self._add_own_ids(made)
         self.versioned: set[str] = set()
         """Keys of resources that a link with a version was resolved to."""
+
+    def _add_own_ids(self, made: Iterable[Change]) -> None:
+        """A POST without a fullUrl is known by the id that its resource had at the client, as HAPI takes it."""
+        written = {change.key for change in made}
+        for change in made:
+            identifier = (change.entry.resource or {}).get("id")
+            own = f"{change.entry.type}/{identifier}"
+            if change.entry.interaction is Interaction.CREATE and not change.entry.full_url and own not in written:
+                self._changes.setdefault(own, change)
 
     def resolver(self, change: Change) -> Resolve:
         """What resolves the links of this change's resource. A relative one is relative to its own fullUrl (R4 bundle.html#references)."""
