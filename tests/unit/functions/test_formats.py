@@ -58,7 +58,7 @@ def test_not_acceptable(accept: str) -> None:
         ("json", FHIR_JSON),
         ("application/fhir xml", FHIR_XML),
         ("application/fhir+json; fhirVersion=4.0", FHIR_JSON),
-        ("text/xml", "text/xml"),
+        ("text/xml", FHIR_XML),
     ],
 )
 def test_format_wins(parameter: str, expected: str) -> None:
