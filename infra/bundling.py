@@ -62,13 +62,19 @@ def build_domain(output: Path) -> None:
     compile_in(output, "/opt")
 
 
-def build_dependencies(output: Path) -> None:
-    """The layer of third-party packages. Kept below build/ and made anew only when its recipe changes."""
-    recipe = b"".join(path.read_bytes() for path in sorted(DEPENDENCIES.glob("*.*"))) + repr(lambda_python()).encode()
+def build_dependencies(output: Path, host: bool = False) -> None:
+    """The layer of third-party packages. Kept below build/ and made anew only when its recipe changes.
+
+    `host`: for this machine instead of Lambda's, for emulators that run the functions here.
+    """
+    recipe = b"".join(path.read_bytes() for path in sorted(DEPENDENCIES.glob("*.*")))
+    recipe += repr((lambda_python(), sys.version if host else "")).encode()
     built = CACHE / hashlib.sha256(recipe).hexdigest()[:16]
     if not built.exists():
         unfinished = built.with_suffix(f".{os.getpid()}")
-        subprocess.run([sys.executable, str(DEPENDENCIES / "build.py"), str(unfinished)], check=True)
-        compile_in(unfinished, "/opt")
+        target = ["host"] if host else []
+        subprocess.run([sys.executable, str(DEPENDENCIES / "build.py"), str(unfinished), *target], check=True)
+        if not host:
+            compile_in(unfinished, "/opt")
         unfinished.rename(built)
     shutil.copytree(built, output, dirs_exist_ok=True)

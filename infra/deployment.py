@@ -50,7 +50,8 @@ class Deployment:
     snapstart: str = "on"
     """`off` deploys functions without published versions, for emulators and regions that have no SnapStart."""
     layers: str = "build"
-    """`skip` takes source folders as they are: for a synthesis that needs no network, never for a deployment."""
+    """`skip` takes source folders as they are: for a synthesis that needs no network, never for a deployment.
+    `host` takes packages for this machine and this Python: for an emulator that runs the functions here."""
     log_days: int = 90
     """How long logs are kept: one of CloudWatch's retention periods."""
     request_rate: int = 500
@@ -76,7 +77,7 @@ class Deployment:
         return [value.strip() for value in self.audience.split(",") if value.strip()]
 
 
-_CHOICES = {"data": ("retain", "destroy"), "snapstart": ("on", "off"), "layers": ("build", "skip")}
+_CHOICES = {"data": ("retain", "destroy"), "snapstart": ("on", "off"), "layers": ("build", "skip", "host")}
 
 
 def from_context(node: Context) -> Deployment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,11 @@ def code(source: Path, build: bundling.Build) -> lambda_.Code:
 
 
 class LayersConstruct(Construct):
-    def __init__(self, scope: Construct, construct_id: str) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, host: bool) -> None:
+        """`host`: third-party packages for this machine, for an emulator that runs the functions on it."""
         super().__init__(scope, construct_id)
-        self.dependencies = self._layer("Dependencies", code(bundling.DEPENDENCIES, bundling.build_dependencies))
+        build = partial(bundling.build_dependencies, host=host)
+        self.dependencies = self._layer("Dependencies", code(bundling.DEPENDENCIES, build))
         self.domain = self._layer("Domain", code(bundling.DOMAIN, bundling.build_domain))
         self.handlers = code(bundling.FUNCTIONS, bundling.build_functions)
         if bundling.lambda_python() is None:

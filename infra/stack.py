@@ -30,7 +30,12 @@ class BulkheadStack(Stack):
         table = TableConstruct(self, "Table", retained=deployment.retained)
         bucket = BucketConstruct(self, "Bucket", retained=deployment.retained)
         functions = FunctionsConstruct(
-            self, "Functions", table=table, bucket=bucket, layers=LayersConstruct(self, "Layers"), deployment=deployment
+            self,
+            "Functions",
+            table=table,
+            bucket=bucket,
+            layers=LayersConstruct(self, "Layers", host=deployment.layers == "host"),
+            deployment=deployment,
         )
         propagation = PropagationConstruct(
             self, "Propagation", worker=functions.functions["propagation"], bucket=bucket, deployment=deployment

@@ -1,9 +1,10 @@
 """Builds the dependencies layer for Lambda (Python 3.13 on arm64) from wheels: no Docker, no compiler.
 
-    python layers/dependencies/build.py OUTPUT_FOLDER
+    python layers/dependencies/build.py OUTPUT_FOLDER [host]
 
 OUTPUT_FOLDER/python is what Lambda mounts as /opt/python. pip takes the wheels of requirements.txt
 for Lambda's platform, whatever this machine is; then what the runtime never reads is removed.
+`host` takes wheels for this machine and this Python: for emulators that run the handlers here.
 """
 
 from __future__ import annotations
@@ -30,11 +31,13 @@ UNUSED = (
 )
 
 
-def install(folder: Path) -> None:
-    """Unpack the pinned wheels for Lambda's platform into `folder`. CalledProcessError when the index lacks one."""
+def install(folder: Path, host: bool = False) -> None:
+    """Unpack the pinned wheels for Lambda's platform, or the host's, into `folder`. CalledProcessError when the index lacks one."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-    command += ["--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON_VERSION}"]
-    command += [f"--platform={platform}" for platform in PLATFORMS]
+    command += ["--only-binary=:all:"]
+    if not host:
+        command += ["--implementation=cp", f"--python-version={PYTHON_VERSION}"]
+        command += [f"--platform={platform}" for platform in PLATFORMS]
     subprocess.run([*command, f"--target={folder}", f"--requirement={REQUIREMENTS}"], check=True, stdout=sys.stderr)
 
 
@@ -48,11 +51,11 @@ def prune(folder: Path) -> None:
             shutil.rmtree(service)
 
 
-def build(output: Path) -> None:
+def build(output: Path, host: bool = False) -> None:
     """Make the layer in `output`, which must be empty or absent."""
-    install(output / "python")
+    install(output / "python", host)
     prune(output / "python")
 
 
 if __name__ == "__main__":
-    build(Path(sys.argv[1]))
+    build(Path(sys.argv[1]), host="host" in sys.argv[2:])

@@ -70,3 +70,14 @@ def test_a_python_that_does_not_run_is_not_used(monkeypatch: pytest.MonkeyPatch,
     bundling.lambda_python.cache_clear()
     assert bundling.lambda_python() is None
     bundling.lambda_python.cache_clear()
+
+
+def test_the_host_takes_wheels_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    build = runpy.run_path(str(bundling.DEPENDENCIES / "build.py"))
+    commands: list[list[str]] = []
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command))
+    build["install"](tmp_path)
+    build["install"](tmp_path, host=True)
+    lambdas, hosts = commands
+    assert "--platform=manylinux2014_aarch64" in lambdas
+    assert not any(option.startswith(("--platform", "--python-version")) for option in hosts)
