@@ -51,15 +51,18 @@ def vread(request: Request) -> Answer:
 
 
 def create(request: Request) -> Answer:
-    """`POST [base]/Type`, with `If-None-Exist` as a conditional create."""
+    """`POST [base]/Type`; with `If-None-Exist`, or criteria in the query as Aidbox has them, a conditional create."""
     resource_type = resources.known_type(request.parameters["type"])
     resource = resources.checked(request.resource(), resource_type, base=request.base)
-    criteria = request.headers.get("if-none-exist")
+    header = request.headers.get("if-none-exist")
+    # What begins with _ says how it is done, such as Medplum's _filename: nothing to find a resource by.
+    own = urlencode([pair for pair in request.query if not pair[0].startswith("_")])
+    criteria = own if header is None else header
     condition = None
-    if criteria is not None:
+    if criteria or header is not None:
         from bulkhead.conditions import condition as parsed
 
-        condition = parsed(resource_type, criteria, "If-None-Exist")
+        condition = parsed(resource_type, criteria, "request.url" if header is None else "If-None-Exist")
     head, made = resources.create(request.store, request.caller, resource, condition)
     return written(request, head, CREATED if made else OK)
 

@@ -72,3 +72,12 @@ def test_preconditions_of_writers(client: httpx.Client) -> None:
         assert client.put("/Patient/guarded", json=other, headers={"If-Match": header}).status_code == status
         assert client.delete("/Patient/guarded", headers={"If-Match": header}).status_code == status
     assert client.delete("/Patient/guarded", headers={"If-Match": 'W/"1"'}).status_code == 204
+
+
+def test_a_create_takes_criteria_in_its_query_too(client: httpx.Client) -> None:
+    value = str(uuid4())
+    made = [client.post("/Patient?_format=json", params=by(value), json=patient(value)) for _ in range(2)]
+    assert [answer.status_code for answer in made] == [201, 200]
+    assert made[0].json()["id"] == made[1].json()["id"]
+    unknown = client.post("/Patient", params={"nonsense": "1"}, json=patient(value))
+    assert (unknown.status_code, unknown.json()["issue"][0]["expression"]) == (400, ["request.url"])
