@@ -1,13 +1,15 @@
-"""Executions of the propagation state machine: one for each job, under the job's id."""
+"""Executions of the state machines: one for each job, under the job's id."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from bulkhead import settings
 from bulkhead.model import json
+from bulkhead.store.jobs import BUNDLE, Job
 
 # Seconds that a running execution is taken to run on: a client that polls often does not make as many requests of Step Functions.
 _TRUSTED = 3.0
@@ -21,41 +23,49 @@ def _client() -> Any:
     return boto3.client("stepfunctions")
 
 
-def start(job: str) -> None:
-    """Start the execution of a job. No effect where it was started before."""
-    client = _client()
-    try:
-        client.start_execution(
-            stateMachineArn=settings.current().state_machine, name=job, input=json.dumps({"job": job}).decode()
-        )
-    except client.exceptions.ExecutionAlreadyExists:
-        return
+def _machine(kind: str) -> str:
+    """The ARN of the state machine that does jobs of a kind."""
+    known = settings.current()
+    return known.bundle_state_machine if kind == BUNDLE else known.state_machine
 
 
-def is_running(job: str) -> bool:
+def starting(kind: str) -> Callable[[str], None]:
+    """What starts the execution of a job of this kind, given its id. No effect where it was started before."""
+
+    def start(job: str) -> None:
+        client = _client()
+        try:
+            client.start_execution(stateMachineArn=_machine(kind), name=job, input=json.dumps({"job": job}).decode())
+        except client.exceptions.ExecutionAlreadyExists:
+            return
+
+    return start
+
+
+def is_running(job: Job) -> bool:
     """Whether the job's execution is at work."""
-    if time.monotonic() - _seen_running.get(job, -_TRUSTED) < _TRUSTED:
+    if time.monotonic() - _seen_running.get(job.id, -_TRUSTED) < _TRUSTED:
         return True
     client = _client()
     try:
-        answer = client.describe_execution(executionArn=_arn(job))
+        answer = client.describe_execution(executionArn=_execution(job))
     except client.exceptions.ExecutionDoesNotExist:
         return False
     running = bool(answer["status"] == "RUNNING")
     if running:
         _seen_running.clear()
-        _seen_running[job] = time.monotonic()
+        _seen_running[job.id] = time.monotonic()
     return running
 
 
-def stop(job: str) -> None:
+def stop(job: Job) -> None:
     """End the job's execution, if there is one."""
     client = _client()
     try:
-        client.stop_execution(executionArn=_arn(job), error="Cancelled")
+        client.stop_execution(executionArn=_execution(job), error="Cancelled")
     except client.exceptions.ExecutionDoesNotExist:
         return
 
 
-def _arn(job: str) -> str:
-    return f"{settings.current().state_machine.replace(':stateMachine:', ':execution:')}:{job}"
+def _execution(job: Job) -> str:
+    return f"{_machine(job.kind).replace(':stateMachine:', ':execution:')}:{job.id}"

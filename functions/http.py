@@ -7,13 +7,11 @@ import gzip
 import re
 import time
 import traceback
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.utils import format_datetime
 from functools import cached_property
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -27,12 +25,11 @@ from bulkhead.errors import (
     Issue,
     MethodNotAllowed,
     NotAcceptable,
-    PayloadTooLarge,
     Unauthorized,
     Unavailable,
     UnsupportedMediaType,
 )
-from bulkhead.model import json, outcome, subset
+from bulkhead.model import compression, json, outcome, subset
 from bulkhead.store import Head, connect, one_request
 from functions import binary, formats, trail
 from infra.routes import BASE, BY_KEY, ROUTES, Route, fits
@@ -43,6 +40,8 @@ if TYPE_CHECKING:
 _FORM = "application/x-www-form-urlencoded"
 # Below this, compressing costs more than it saves.
 _GZIP_FROM = 1400
+RETRY_AFTER = "1"
+"""Seconds after which a client may ask again."""
 
 logger = Logger(service="bulkhead", level=settings.current().log_level, log_uncaught_exceptions=False)
 
@@ -123,11 +122,10 @@ class Request:
         encoding = self.headers.get("content-encoding", "identity").strip().lower()
         limit = settings.current().request_limit
         if encoding == "gzip":
-            data = _inflate(data, limit)
-        elif encoding not in ("identity", ""):
+            return compression.inflate(data, limit)
+        if encoding not in ("identity", ""):
             raise UnsupportedMediaType("the server reads gzip only", "Content-Encoding")
-        if len(data) > limit:
-            raise PayloadTooLarge(f"a request may have {limit} bytes", json.BODY)
+        compression.within(data, limit)
         return data
 
     def resource(self) -> dict[str, Any]:
@@ -198,16 +196,6 @@ class Request:
         return represent(head, self.store.decode(head) if body is None else body, self.extended)
 
 
-def _inflate(data: bytes, limit: int) -> bytes:
-    try:
-        # All members of the stream (RFC 1952, 2.2), but not much more than the limit.
-        return gzip.GzipFile(fileobj=BytesIO(data)).read(limit + 1)
-    except EOFError:
-        raise BadRequest("the gzip stream ends too early", "Content-Encoding") from None
-    except (OSError, zlib.error):
-        raise BadRequest("the body is not gzip", "Content-Encoding") from None
-
-
 def lambda_handler(operations: Mapping[str, Operation]) -> Callable[[Event, Any], Event]:
     """The Lambda handler of a function: `operations` by their names in the route table."""
 
@@ -273,7 +261,7 @@ def _refused(request: Request, error: BulkheadError) -> Answer:
 def _failed(error: BulkheadError) -> Answer:
     headers = {"www-authenticate": "Bearer"} if isinstance(error, Unauthorized) else {}
     if isinstance(error, Unavailable):
-        headers["retry-after"] = "1"
+        headers["retry-after"] = RETRY_AFTER
     if isinstance(error, MethodNotAllowed):
         headers["allow"] = ", ".join(error.allowed)
     return Answer(error.status, outcome.from_error(error), headers)
@@ -329,6 +317,13 @@ def _content(request: Request, answer: Answer) -> tuple[bytes, dict[str, str]]:
             return answer.body, headers
         resource = json.loads(answer.body)
     return formats.rendered(wanted.format, resource, request.pretty), headers
+
+
+def accepted(request: Request, job: str) -> Answer:
+    """202: the answer comes later, at `Content-Location` (R5's asynchronous request pattern)."""
+    issue = Issue("informational", f"accepted as job {job}; Content-Location tells of it", severity="information")
+    location = {"content-location": f"{request.base}/job/{job}/status", "retry-after": RETRY_AFTER}
+    return Answer(202, outcome.outcome([issue]), location)
 
 
 def version_headers(head: Head) -> dict[str, str]:

@@ -40,6 +40,7 @@ DEEDS: Mapping[str, Deed] = {
     "conditional-patch": deed("patch"),
     "conditional-delete": deed("delete"),
     "bundle": deed("batch"),
+    "upload": deed("operation", "$upload"),
     "set-accounts": deed("operation", audit.SET_ACCOUNTS),
     "meta-add": deed("operation", "$meta-add"),
     "meta-delete": deed("operation", "$meta-delete"),

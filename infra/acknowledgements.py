@@ -29,6 +29,9 @@ TABLE_WILDCARDS = {"<{}.Arn>/index/*": "The indexes of this table."}
 BUCKET_WILDCARDS = {
     "<{}.Arn>/bodies/*": "The objects below one prefix: bodies are named by their hash.",
     "<{}.Arn>/manifests/*": "The objects below one prefix: manifests are named by their job.",
+    "<{}.Arn>/requests/*": "The objects below one prefix: bundles that wait are named by their job.",
+    "<{}.Arn>/results/*": "The objects below one prefix: answers are named by their job.",
+    "<{}.Arn>/uploads/*": "The objects below one prefix: uploads are named by their owner.",
 }
 STATE_MACHINE_WILDCARDS = {
     f"{_EXECUTION}:*": "The executions of this state machine.",
@@ -36,7 +39,7 @@ STATE_MACHINE_WILDCARDS = {
 }
 
 
-def acknowledge(stack: Stack, table: IConstruct, bucket: IConstruct, state_machine: IConstruct) -> None:
+def acknowledge(stack: Stack, table: IConstruct, bucket: IConstruct, *state_machines: IConstruct) -> None:
     """Note the reasons at `stack`, for all that is below it."""
     reasons = dict(REASONS)
     reasons[_wildcard("*")] = (
@@ -45,7 +48,7 @@ def acknowledge(stack: Stack, table: IConstruct, bucket: IConstruct, state_machi
     for construct, arns in (
         (table, TABLE_WILDCARDS),
         (bucket, BUCKET_WILDCARDS),
-        (state_machine, STATE_MACHINE_WILDCARDS),
+        *((state_machine, STATE_MACHINE_WILDCARDS) for state_machine in state_machines),
     ):
         logical_id = stack.get_logical_id(cast(CfnElement, construct.node.default_child))
         reasons |= {_wildcard(arn.format(logical_id)): reason for arn, reason in arns.items()}

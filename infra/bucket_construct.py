@@ -1,4 +1,4 @@
-"""The one S3 bucket: bodies too large for a DynamoDB item, and the manifests of propagation jobs."""
+"""The one S3 bucket: bodies too large for a DynamoDB item, and for a while what jobs need: manifests, bundles, answers."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from bulkhead.store import manifests
+from bulkhead.store import files, manifests
+from infra import cors
 
 MANIFESTS = manifests.PREFIX
 # As long as a job lives, and as long as DynamoDB's point-in-time recovery reaches back.
-MANIFEST_DAYS = 7
+JOB_DAYS = 7
 RECOVERY_DAYS = 35
+EXPIRING = {MANIFESTS: JOB_DAYS, files.REQUESTS: JOB_DAYS, files.RESULTS: JOB_DAYS, files.UPLOADS: 1}
+"""By prefix, the days after which objects go. Of patient data among them nothing is left a day after that."""
 
 
 class BucketConstruct(Construct):
@@ -31,12 +34,29 @@ class BucketConstruct(Construct):
             versioned=True,
             removal_policy=RemovalPolicy.RETAIN if retained else RemovalPolicy.DESTROY,
             lifecycle_rules=[
-                s3.LifecycleRule(id="manifests", prefix=MANIFESTS, expiration=Duration.days(MANIFEST_DAYS)),
+                *(
+                    s3.LifecycleRule(
+                        id=prefix.rstrip("/"),
+                        prefix=prefix,
+                        expiration=Duration.days(days),
+                        noncurrent_version_expiration=Duration.days(1),
+                    )
+                    for prefix, days in EXPIRING.items()
+                ),
                 s3.LifecycleRule(
                     id="superseded",
                     noncurrent_version_expiration=Duration.days(RECOVERY_DAYS),
                     abort_incomplete_multipart_upload_after=Duration.days(1),
                 ),
+            ],
+            # Browsers upload and fetch by signed URLs: who has one needs no origin.
+            cors=[
+                s3.CorsRule(
+                    allowed_origins=list(cors.ORIGINS),
+                    allowed_methods=[s3.HttpMethods.GET, s3.HttpMethods.PUT],
+                    allowed_headers=["*"],
+                    max_age=cors.MAX_AGE,
+                )
             ],
         )
 
@@ -45,8 +65,12 @@ class BucketConstruct(Construct):
         self._grant(grantee, prefix, "s3:GetObject")
 
     def grant_write(self, grantee: iam.IGrantable, prefix: str) -> None:
-        """Put objects below `prefix`: lifecycle rules remove them, no function does."""
+        """Put objects below `prefix`."""
         self._grant(grantee, prefix, "s3:PutObject")
+
+    def grant_delete(self, grantee: iam.IGrantable, prefix: str) -> None:
+        """Remove objects below `prefix`; what nobody removes, lifecycle rules do."""
+        self._grant(grantee, prefix, "s3:DeleteObject")
 
     def _grant(self, grantee: iam.IGrantable, prefix: str, action: str) -> None:
         iam.Grant.add_to_principal(

@@ -20,6 +20,7 @@ _MADE_HERE = frozenset(
         "AUTHORIZATION_ENDPOINT",
         "TOKEN_ENDPOINT",
         "STATE_MACHINE",
+        "BUNDLE_STATE_MACHINE",
         "TABLE",
     ]
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from aws_cdk import Annotations, Duration
@@ -13,6 +13,7 @@ from constructs import Construct
 
 from bulkhead import audit
 from bulkhead.store import BODIES
+from bulkhead.store.files import REQUESTS, RESULTS, UPLOADS
 from infra.bucket_construct import MANIFESTS, BucketConstruct
 from infra.deployment import Deployment
 from infra.layers_construct import ARCHITECTURE, RUNTIME, LayersConstruct
@@ -37,29 +38,50 @@ class Function:
     table: Literal["", "read", "write", "jobs"] = ""
     trail: bool = False
     """Whether it writes AuditEvents, though nothing else."""
-    bodies: Literal["", "read", "write"] = ""
-    manifests: bool = False
+    objects: Mapping[str, str] = field(default_factory=dict)
+    """What it does below which prefix of the bucket: `r`, `w`, `d` for read, write, delete."""
     snapstart: bool = True
 
 
+# A request of 100 MB (6 MB gzipped, or uploaded) takes some 2 GB as Python objects.
+_LARGE = 3008
+
 FUNCTIONS: Mapping[str, Function] = {
-    "resources": Function("Reads and writes single resources, and their history", 1024, table="write", bodies="write"),
-    "search": Function(
-        "Searches and pages through types and compartments", 1769, table="read", trail=True, bodies="read"
+    "resources": Function(
+        "Reads and writes single resources, and their history", 1024, table="write", objects={BODIES: "rw"}
     ),
-    # A request of 100 MB (6 MB gzipped) takes some 2 GB as Python objects.
-    "bundles": Function("Batches and transactions of any size", 3008, table="write", bodies="write"),
-    "accounts": Function("Sets accounts; propagates small compartments itself", 1769, table="write", bodies="read"),
-    "jobs": Function("Reports and cancels asynchronous jobs", 512, table="jobs", snapstart=False),
+    "search": Function(
+        "Searches and pages through types and compartments", 1769, table="read", trail=True, objects={BODIES: "r"}
+    ),
+    "bundles": Function(
+        "Batches and transactions of any size, uploads",
+        _LARGE,
+        table="write",
+        # What it signs URLs for, it must be allowed itself.
+        objects={BODIES: "rw", REQUESTS: "w", UPLOADS: "rwd"},
+    ),
+    "accounts": Function(
+        "Sets accounts; propagates small compartments itself", 1769, table="write", objects={BODIES: "r"}
+    ),
+    "jobs": Function(
+        "Reports and cancels asynchronous jobs", 1024, table="jobs", objects={RESULTS: "rw"}, snapstart=False
+    ),
     # No right to any data. Memory for $validate, whose request may have 100 MB once it is inflated.
-    "capabilities": Function("Says what the server can do; validates resources", 3008, snapstart=False),
+    "capabilities": Function("Says what the server can do; validates resources", _LARGE, snapstart=False),
+    "processing": Function(
+        "Processes bundles in the background for the state machine",
+        _LARGE,
+        timeout=TASK_TIMEOUT,
+        table="write",
+        objects={BODIES: "rw", REQUESTS: "rd", RESULTS: "rw"},
+        snapstart=False,
+    ),
     "propagation": Function(
         "Plans, works and verifies propagations for the state machine",
         1769,
         timeout=TASK_TIMEOUT,
         table="write",
-        bodies="read",
-        manifests=True,
+        objects={BODIES: "r", MANIFESTS: "w"},
         snapstart=False,
     ),
     "sweeper": Function(
@@ -72,7 +94,7 @@ class FunctionsConstruct(Construct):
     """`functions` by folder name; `targets` are what to invoke: the alias `live` where the function has SnapStart.
 
     SnapStart restores a snapshot taken after the imports: for functions that import much and that someone waits for.
-    The others start rarely (jobs, capabilities), or have nobody waiting (propagation).
+    The others start rarely (jobs, capabilities), or have nobody waiting (propagation, processing).
     """
 
     def __init__(
@@ -126,7 +148,7 @@ class FunctionsConstruct(Construct):
         variables |= self._deployment.settings
         if not (function.trail or function.table == "write"):
             variables["AUDIT"] = audit.OFF
-        if function.bodies or function.manifests:
+        if function.objects:
             variables["BUCKET"] = self._bucket.bucket.bucket_name
         if self._deployment.base_url:
             variables["BASE_URL"] = self._deployment.base_url
@@ -141,12 +163,10 @@ class FunctionsConstruct(Construct):
             self._table.grant_write(grantee)
         elif function.trail:
             self._table.grant_trail(grantee)
-        if function.bodies:
-            self._bucket.grant_read(grantee, BODIES)
-        if function.bodies == "write":
-            self._bucket.grant_write(grantee, BODIES)
-        if function.manifests:
-            self._bucket.grant_write(grantee, MANIFESTS)
+        grants = {"r": self._bucket.grant_read, "w": self._bucket.grant_write, "d": self._bucket.grant_delete}
+        for prefix, letters in function.objects.items():
+            for letter in letters:
+                grants[letter](grantee, prefix)
 
     def _snapstart(self, function: Function) -> bool:
         return function.snapstart and self._deployment.snapstart == "on"

@@ -27,7 +27,7 @@ class ObservabilityConstruct(Construct):
         *,
         stage: apigatewayv2.HttpStage,
         functions: Mapping[str, lambda_.Function],
-        state_machine: stepfunctions.StateMachine,
+        state_machines: Mapping[str, stepfunctions.StateMachine],
         table: dynamodb.Table,
         alarm_topic: str = "",
     ) -> None:
@@ -39,10 +39,11 @@ class ObservabilityConstruct(Construct):
             self._alarm(f"{name.title()}Errors", function.metric_errors(period=PERIOD))
             self._alarm(f"{name.title()}Throttles", function.metric_throttles(period=PERIOD))
         # An execution that a client cancels counts as aborted: no failure.
-        self._alarm("PropagationsFailed", state_machine.metric_failed(period=PERIOD))
-        self._alarm("PropagationsTimedOut", state_machine.metric_timed_out(period=PERIOD))
+        for name, state_machine in state_machines.items():
+            self._alarm(f"{name}Failed", state_machine.metric_failed(period=PERIOD))
+            self._alarm(f"{name}TimedOut", state_machine.metric_timed_out(period=PERIOD))
         self._alarm("TableThrottles", _table_metric(table, "ThrottledRequests"))
-        self._dashboard(stage, functions, state_machine, table)
+        self._dashboard(stage, functions, state_machines, table)
 
     def _alarm(self, construct_id: str, metric: cloudwatch.IMetric) -> None:
         alarm = cloudwatch.Alarm(
@@ -61,20 +62,23 @@ class ObservabilityConstruct(Construct):
         self,
         stage: apigatewayv2.HttpStage,
         functions: Mapping[str, lambda_.Function],
-        state_machine: stepfunctions.StateMachine,
+        state_machines: Mapping[str, stepfunctions.StateMachine],
         table: dynamodb.Table,
     ) -> None:
         requests = [stage.metric_count(), stage.metric_client_error(), stage.metric_server_error()]
         latency = [stage.metric_latency(statistic=statistic) for statistic in ("p50", "p95", "p99")]
         duration = [function.metric_duration(statistic="p95", label=name) for name, function in functions.items()]
         units = [table.metric_consumed_read_capacity_units(), table.metric_consumed_write_capacity_units()]
-        executions = [state_machine.metric_started(), state_machine.metric_succeeded(), state_machine.metric_failed()]
+        executions = {
+            name: [state_machine.metric_started(), state_machine.metric_succeeded(), state_machine.metric_failed()]
+            for name, state_machine in state_machines.items()
+        }
         graphs = {
             "Requests": requests,
             "Latency": latency,
             "Function duration, p95": duration,
             "Consumed units": units,
-            "Propagations": executions,
+            **executions,
         }
         dashboard = cloudwatch.Dashboard(self, "Dashboard", default_interval=Duration.hours(3))
         dashboard.add_widgets(*(cloudwatch.GraphWidget(title=title, left=metrics) for title, metrics in graphs.items()))

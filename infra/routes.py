@@ -37,10 +37,12 @@ OPERATION_DEFINITIONS = (
     "bulkhead-meta",
     "bulkhead-meta-add",
     "bulkhead-meta-delete",
+    "bulkhead-upload",
 )
 
 _OPERATIONS: tuple[Route, ...] = (
     Route("POST", BASE, "bundles", "bundle"),
+    Route("POST", f"{BASE}/$upload", "bundles", "upload"),
     Route("GET", BASE, "search", "system"),
     Route("POST", f"{BASE}/_search", "search", "system"),
     Route("GET", f"{BASE}/{{type}}", "search", "search"),

@@ -8,6 +8,7 @@ from constructs import Construct
 from infra.acknowledgements import acknowledge
 from infra.api_construct import ApiConstruct
 from infra.bucket_construct import BucketConstruct
+from infra.bundle_construct import BundleConstruct
 from infra.deployment import Deployment
 from infra.functions_construct import FunctionsConstruct
 from infra.identity_construct import IdentityConstruct
@@ -42,6 +43,9 @@ class BulkheadStack(Stack):
         )
         propagation.allow_start(functions.functions["accounts"])
         propagation.allow_stop(functions.functions["jobs"])
+        bundle = BundleConstruct(self, "Bundle", worker=functions.functions["processing"], deployment=deployment)
+        bundle.allow_start(functions.functions["bundles"])
+        bundle.allow_stop(functions.functions["jobs"])
         SweeperConstruct(self, "Sweeper", function=functions.functions["sweeper"])
         identity = IdentityConstruct(self, "Identity", deployment=deployment)
         for name, value in identity.settings.items():
@@ -59,7 +63,7 @@ class BulkheadStack(Stack):
             "Observability",
             stage=api.stage,
             functions=functions.functions,
-            state_machine=propagation.state_machine,
+            state_machines={"Propagations": propagation.state_machine, "Bundles": bundle.state_machine},
             table=table.table,
             alarm_topic=deployment.alarm_topic,
         )
@@ -69,9 +73,10 @@ class BulkheadStack(Stack):
             "TableName": table.table.table_name,
             "BucketName": bucket.bucket.bucket_name,
             "StateMachineArn": propagation.state_machine.state_machine_arn,
+            "BundleStateMachineArn": bundle.state_machine.state_machine_arn,
         }
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)
         # The CDK itself writes DependsOn where a reference says as much.
         self.template_options.metadata = {"cfn-lint": {"config": {"ignore_checks": ["W3005"]}}}
-        acknowledge(self, table.table, bucket.bucket, propagation.state_machine)
+        acknowledge(self, table.table, bucket.bucket, propagation.state_machine, bundle.state_machine)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from bulkhead import access, jobs, resources, set_accounts
-from bulkhead.errors import Issue
-from bulkhead.model import outcome
-from bulkhead.set_accounts import Background
+from bulkhead.jobs import Background
+from bulkhead.store.jobs import SET_ACCOUNTS
 from functions import executions
-from functions.http import Answer, Request, lambda_handler
-
-_RETRY_AFTER = "1"
+from functions.http import Answer, Request, accepted, lambda_handler
 
 
 def set_accounts_of(request: Request) -> Answer:
@@ -21,13 +18,11 @@ def set_accounts_of(request: Request) -> Answer:
     asked = set_accounts.parse(request.resource(), store.settings.account_limit)
     background = None
     if request.prefer.respond_async:
-        background = Background(executions.start, request.headers.get("idempotency-key"))
+        background = Background(executions.starting(SET_ACCOUNTS), request.headers.get("idempotency-key"))
     done = set_accounts.run(store, request.caller, key, asked, request.headers.get("if-match"), background)
     if isinstance(done, int):
         return Answer(200, jobs.resources_updated(done))
-    accepted = Issue("informational", f"accepted as job {done}; Content-Location tells of it", severity="information")
-    location = {"content-location": f"{request.base}/job/{done}/status", "retry-after": _RETRY_AFTER}
-    return Answer(202, outcome.outcome([accepted]), location)
+    return accepted(request, done)
 
 
 OPERATIONS = {"set-accounts": set_accounts_of}

@@ -15,20 +15,23 @@ _VARIABLE = re.compile(r"\{(\w+)\}")
 
 
 class Words(NamedTuple):
-    """What is said of an operation; `body` and `gives` are names of schemas."""
+    """What is said of an operation; `body` and `gives` are names of schemas. `later`: takes `Prefer: respond-async`."""
 
     tag: str
     summary: str
     body: str | None = None
     gives: str = "Resource"
     query: tuple[str, ...] = ()
+    later: bool = False
 
 
 _PAGING = ("_count", "_format", "_pretty")
 _SEARCH = ("_id", "_lastUpdated", "_sort", "_include", "_revinclude", "_total", "_account", "_compartment", *_PAGING)
 _HISTORY = ("_since", "_at", *_PAGING)
 WORDS: Mapping[str, Words] = {
-    "bundle": Words("Bundles", "A batch or a transaction of any size, all or nothing", "Bundle", "Bundle"),
+    "bundle": Words("Bundles", "A batch or a transaction of any size, all or nothing; `Prefer: respond-async` answers later",
+                    "BundleOrUpload", "Bundle", later=True),
+    "upload": Words("Bundles", "Where to upload a Bundle that is too large for a request", gives="Parameters"),
     "search": Words("Search", "Resources of a type; every R4 search parameter of the type may be added", None, "Bundle", _SEARCH),
     "system": Words("Search", "Resources of the types that `_type` names", None, "Bundle", ("_type", *_SEARCH)),
     "compartment": Words("Compartments", "Members of a compartment: a type, or * for all", None, "Bundle", _SEARCH),
@@ -44,7 +47,8 @@ WORDS: Mapping[str, Words] = {
     "history": Words("History", "Versions, newest first", None, "Bundle", _HISTORY),
     "type-history": Words("History", "Versions of all resources of a type", None, "Bundle", _HISTORY),
     "system-history": Words("History", "Versions of all resources", None, "Bundle", _HISTORY),
-    "set-accounts": Words("Accounts", "Set a resource's accounts, and propagate them to its compartment", "Parameters", "Parameters"),
+    "set-accounts": Words("Accounts", "Set a resource's accounts, and propagate them to its compartment", "Parameters", "Parameters",
+                          later=True),
     "everything": Words("Operations", "A patient or encounter, its compartment, and what these refer to", None, "Bundle",
                         ("_since", "_type", "start", "end", *_PAGING)),
     "meta": Words("Operations", "Profiles, tags and security labels", None, "Parameters"),
@@ -103,6 +107,11 @@ def _operation(route: Route, secured: bool) -> dict[str, Any]:
         found["requestBody"] = {"content": {"application/x-www-form-urlencoded": {"schema": {"type": "object"}}}}
     elif words.body and route.method != "GET":
         found["requestBody"] = {"required": True, "content": _in_each_format(words.body)}
+    if words.later:
+        found["parameters"].append({"name": "Prefer", "in": "header", "schema": {"type": "string"}})
+        found["responses"]["202"] = _response("OperationOutcome", "Accepted; Content-Location is the job's status") | {
+            "headers": {"Content-Location": {"schema": {"type": "string", "format": "uri"}}}
+        }
     if secured and not route.public:
         found["security"] = [{"token": []}]
     return found
@@ -153,6 +162,7 @@ def _schemas() -> dict[str, Any]:
         "Type": {"type": "string", "enum": sorted(definitions.RESOURCE_TYPES)},
         "Resource": _resource_schema(None),
         **{name: _resource_schema(name) for name in ("Bundle", "Parameters", "OperationOutcome")},
+        "BundleOrUpload": {"oneOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("Bundle", "Parameters")]},
     }
 
 

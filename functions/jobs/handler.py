@@ -6,9 +6,7 @@ from bulkhead import jobs
 from bulkhead.errors import Issue
 from bulkhead.model import outcome
 from functions import executions
-from functions.http import Answer, Request, lambda_handler
-
-_RETRY_AFTER = "1"
+from functions.http import RETRY_AFTER, Answer, Request, lambda_handler
 
 
 def status(request: Request) -> Answer:
@@ -17,7 +15,7 @@ def status(request: Request) -> Answer:
     if found.bundle:
         return Answer(200, found.bundle)
     running = Issue("informational", found.progress, severity="information")
-    return Answer(202, outcome.outcome([running]), {"x-progress": found.progress, "retry-after": _RETRY_AFTER})
+    return Answer(202, outcome.outcome([running]), {"x-progress": found.progress, "retry-after": RETRY_AFTER})
 
 
 def cancel(request: Request) -> Answer:

@@ -20,7 +20,14 @@ from infra.local.wsgi import Answer, Environ
 NAME = "bulkhead"
 REGION = "us-east-1"
 STATE_MACHINE = f"arn:aws:states:{REGION}:000000000000:stateMachine:{NAME}-propagation"
-DEFINITION = Path(__file__).resolve().parents[1] / "propagation.asl.json"
+BUNDLE_STATE_MACHINE = f"arn:aws:states:{REGION}:000000000000:stateMachine:{NAME}-bundle"
+_INFRA = Path(__file__).resolve().parents[1]
+DEFINITIONS = {
+    STATE_MACHINE: _INFRA / "propagation.asl.json",
+    BUNDLE_STATE_MACHINE: _INFRA / "bundle.asl.json",
+}
+"""By the ARN of each state machine, its definition."""
+SECRET = "local"
 THREADS = 8
 PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 log = logging.getLogger("bulkhead.local")
@@ -33,7 +40,7 @@ class Aws:
         """`data` is the folder that keeps table, objects and executions; None keeps nothing."""
         self._database = _start_dynamodb(data)
         self.objects = s3.Objects(_file(data, "s3.sqlite"))
-        machines = {STATE_MACHINE: definition(DEFINITION)} if DEFINITION.exists() else {}
+        machines = {machine: definition(path) for machine, path in DEFINITIONS.items()}
         self.step_functions = StepFunctions(
             machines, lambdas.invoke, self._get_object, _file(data, "executions.sqlite")
         )
@@ -67,7 +74,7 @@ class Aws:
     def _answer(self, environ: Environ) -> Answer:
         if environ.get("HTTP_X_AMZ_TARGET", "").startswith("AWSStepFunctions."):
             return self.step_functions.answer(environ)
-        return s3.answer(environ, self.objects)
+        return s3.answer(environ, self.objects, SECRET)
 
     def _get_object(self, bucket: str, key: str) -> bytes:
         body = self.objects.body(bucket, key)
@@ -77,11 +84,12 @@ class Aws:
 
 
 def definition(path: Path) -> Mapping[str, Any]:
-    """A state machine's definition with its placeholders filled in: `${PropagationFunctionArn}` and `${Bucket}`.
+    """A state machine's definition with its placeholders filled in: `${PropagationFunctionArn}` and its like, and `${Bucket}`.
 
     KeyError for any other placeholder.
     """
-    values = {"PropagationFunctionArn": lambdas.arn("propagation"), "Bucket": NAME}
+    functions = {f"{name.title()}FunctionArn": lambdas.arn(name) for name in ("propagation", "processing")}
+    values = functions | {"Bucket": NAME}
     filled: Mapping[str, Any] = json.loads(PLACEHOLDER.sub(lambda found: values[found[1]], path.read_text()))
     return filled
 
@@ -96,13 +104,14 @@ def _environment(endpoint: str, database: dynamodb.Process | None, auth: bool) -
         "TABLE": NAME,
         "BUCKET": NAME,
         "STATE_MACHINE": STATE_MACHINE,
+        "BUNDLE_STATE_MACHINE": BUNDLE_STATE_MACHINE,
         "AUTH": "on" if auth else "off",
         # One SQLite commit for 100 items instead of one for each: three times as fast on a disk.
         "BULK_WRITES": os.environ.get("BULK_WRITES", "transact"),
         # The front door logs each request already.
         "LOG_LEVEL": os.environ.get("LOG_LEVEL", "WARNING"),
         "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_SECRET_ACCESS_KEY": SECRET,
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_CONFIG_FILE": os.devnull,

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
+from infra.local import cors, signed_urls
 from infra.local.wsgi import Answer, Environ, read_body
 
 SCHEMA = """
@@ -89,8 +90,18 @@ def _entry(row: tuple[str, int, str, str, str]) -> Entry:
     return Entry(*row[:4], modified=datetime.fromisoformat(row[4]))
 
 
-def answer(environ: Environ, objects: Objects) -> Answer:
-    """Serves one request in path style: PutObject, GetObject, HeadObject, DeleteObject, ListObjectsV2 and CreateBucket."""
+def answer(environ: Environ, objects: Objects, secret: str) -> Answer:
+    """Serves one request in path style, from any origin; `secret` is the key that signed URLs are made with.
+
+    PutObject, CopyObject, GetObject, HeadObject, DeleteObject, ListObjectsV2 and CreateBucket.
+    """
+    if environ["REQUEST_METHOD"] == "OPTIONS":
+        return cors.with_headers(environ, Answer(200))
+    refused = signed_urls.refusal(environ, secret)
+    return cors.with_headers(environ, _error(403, refused) if refused else _answer(environ, objects))
+
+
+def _answer(environ: Environ, objects: Objects) -> Answer:
     url = urlsplit(environ["REQUEST_URI"])
     bucket, _, key = unquote(url.path.lstrip("/")).partition("/")
     query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
@@ -99,6 +110,8 @@ def answer(environ: Environ, objects: Objects) -> Answer:
             return Answer(200)
         case "GET", False if query.get("list-type") == "2":
             return _list(objects, bucket, query)
+        case "PUT", True if "HTTP_X_AMZ_COPY_SOURCE" in environ:
+            return _copy(objects, bucket, key, unquote(environ["HTTP_X_AMZ_COPY_SOURCE"]))
         case "PUT", True if "aws-chunked" not in environ.get("HTTP_CONTENT_ENCODING", ""):
             content_type = environ.get("CONTENT_TYPE") or "binary/octet-stream"
             return Answer(200, {"ETag": objects.put(bucket, key, read_body(environ), content_type)})
@@ -122,6 +135,15 @@ def _get(objects: Objects, bucket: str, key: str, with_body: bool) -> Answer:
         "Last-Modified": format_datetime(entry.modified, usegmt=True),
     }
     return Answer(200, headers, body)
+
+
+def _copy(objects: Objects, bucket: str, key: str, source: str) -> Answer:
+    source_bucket, _, source_key = source.lstrip("/").partition("/")
+    entry, body = objects.head(source_bucket, source_key), objects.body(source_bucket, source_key)
+    if entry is None or body is None:
+        return _error(404, "NoSuchKey")
+    etag = objects.put(bucket, key, body, entry.type)
+    return _xml(200, f"<CopyObjectResult><ETag>{escape(etag)}</ETag></CopyObjectResult>")
 
 
 def _list(objects: Objects, bucket: str, query: dict[str, str]) -> Answer:

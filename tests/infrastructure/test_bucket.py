@@ -1,8 +1,10 @@
-"""The bucket is private, encrypted, and forgets manifests."""
+"""The bucket is private, encrypted, and forgets what jobs needed."""
 
 from __future__ import annotations
 
+from bulkhead.bundle_jobs import uploads
 from bulkhead.settings import Settings
+from bulkhead.store import files
 from infra.bucket_construct import MANIFESTS
 from tests.infrastructure.synthesis import Template
 
@@ -29,7 +31,16 @@ def test_plain_http_is_denied(template: Template) -> None:
     assert insecure[0]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
-def test_manifests_live_as_long_as_jobs(template: Template) -> None:
+def test_what_jobs_need_lives_as_long_as_they_do_and_goes_for_good(template: Template) -> None:
     rules = template.only(BUCKET)["LifecycleConfiguration"]["Rules"]
-    expiring = {rule.get("Prefix"): rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule}
-    assert expiring == {MANIFESTS: Settings().job_days}
+    expiring = {rule.get("Prefix"): rule for rule in rules if "ExpirationInDays" in rule}
+    assert {prefix: rule["ExpirationInDays"] for prefix, rule in expiring.items()} == {
+        **dict.fromkeys((MANIFESTS, files.REQUESTS, files.RESULTS), Settings().job_days),
+        files.UPLOADS: uploads.LIFETIME.days,
+    }
+    assert all(rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1} for rule in expiring.values())
+
+
+def test_browsers_may_use_signed_urls(template: Template) -> None:
+    (rule,) = template.only(BUCKET)["CorsConfiguration"]["CorsRules"]
+    assert (rule["AllowedOrigins"], sorted(rule["AllowedMethods"])) == (["*"], ["GET", "PUT"])

@@ -11,6 +11,17 @@ from bulkhead.settings import Settings
 from infra.routes import ROUTES
 from tests.infrastructure.synthesis import Template, actions, as_list, referred
 
+# What each may do to which objects: read, write, delete.
+OBJECTS = {
+    "resources": {"bodies": "rw"},
+    "search": {"bodies": "r"},
+    "bundles": {"bodies": "rw", "requests": "w", "uploads": "rwd"},
+    "accounts": {"bodies": "r"},
+    "jobs": {"results": "rw"},
+    "propagation": {"bodies": "r", "manifests": "w"},
+    "processing": {"bodies": "rw", "requests": "rd", "results": "rw"},
+}
+LETTERS = {"s3:GetObject": "r", "s3:PutObject": "w", "s3:DeleteObject": "d"}
 LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 READ = {"dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"}
 WRITE = {
@@ -24,13 +35,15 @@ WRITE = {
 ALLOWED = {
     "resources": LOGS | READ | WRITE | {"s3:GetObject", "s3:PutObject"},
     "search": LOGS | READ | {"dynamodb:BatchWriteItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject"},
-    "bundles": LOGS | READ | WRITE | {"s3:GetObject", "s3:PutObject"},
+    "bundles": LOGS | READ | WRITE | {"s3:GetObject", "s3:PutObject", "s3:DeleteObject", "states:StartExecution"},
     "accounts": LOGS | READ | WRITE | {"s3:GetObject", "states:StartExecution"},
     "jobs": LOGS
     | {"dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"}
+    | {"s3:GetObject", "s3:PutObject"}
     | {"states:DescribeExecution", "states:StopExecution"},
     "capabilities": LOGS,
     "propagation": LOGS | READ | WRITE | {"s3:GetObject", "s3:PutObject"},
+    "processing": LOGS | READ | WRITE | {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"},
     "sweeper": LOGS | READ | WRITE,
 }
 
@@ -40,9 +53,8 @@ def statements_of(template: Template, name: str) -> list[dict[str, Any]]:
 
 
 def test_every_function_of_the_route_table_is_there(template: Template) -> None:
-    assert (
-        set(template.functions()) == {route.function for route in ROUTES} | {"propagation", "sweeper"} == set(ALLOWED)
-    )
+    tasks = {"propagation", "processing", "sweeper"}
+    assert set(template.functions()) == {route.function for route in ROUTES} | tasks == set(ALLOWED)
 
 
 def test_runtime_and_architecture(template: Template) -> None:
@@ -65,6 +77,11 @@ def test_environment_holds_settings_only(template: Template) -> None:
     }
     assert all(set(variables) <= known for variables in environments.values())
     assert {name for name, variables in environments.items() if "STATE_MACHINE" in variables} == {"accounts", "jobs"}
+    assert {name for name, variables in environments.items() if "BUNDLE_STATE_MACHINE" in variables} == {
+        "bundles",
+        "jobs",
+    }
+    assert {name for name, variables in environments.items() if "BUCKET" in variables} == set(OBJECTS)
     assert {name for name, variables in environments.items() if "TABLE" in variables} == set(ALLOWED) - {"capabilities"}
 
 
@@ -86,6 +103,19 @@ def test_a_role_names_its_resources(template: Template, name: str) -> None:
     for statement in statements_of(template, name):
         assert statement["Effect"] == "Allow"
         assert "*" not in as_list(statement["Resource"])
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_a_role_reaches_objects_below_its_prefixes_only(template: Template, name: str) -> None:
+    found: dict[str, str] = {}
+    for statement in statements_of(template, name):
+        for action in actions([statement]) & set(LETTERS):
+            for resource in as_list(statement["Resource"]):
+                prefix = resource["Fn::Join"][1][1].strip("/*")
+                found[prefix] = found.get(prefix, "") + LETTERS[action]
+    assert {prefix: sorted(letters) for prefix, letters in found.items()} == {
+        prefix: sorted(letters) for prefix, letters in OBJECTS.get(name, {}).items()
+    }
 
 
 def test_jobs_touches_no_item_of_a_patient(template: Template) -> None:

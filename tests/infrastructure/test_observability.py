@@ -20,6 +20,12 @@ def test_failed_propagations_server_errors_and_a_throttled_table(template: Templ
     assert {"ExecutionsFailed", "ExecutionsTimedOut", "5xx", "ThrottledRequests"} <= watched
 
 
+def test_every_state_machine_is_watched(template: Template) -> None:
+    alarms = template.of_type("AWS::CloudWatch::Alarm").values()
+    watched = [alarm["MetricName"] for alarm in alarms if alarm["Namespace"] == "AWS/States"]
+    assert sorted(watched) == sorted(["ExecutionsFailed", "ExecutionsTimedOut"] * 2)
+
+
 def test_one_failure_is_enough(template: Template) -> None:
     for alarm in template.of_type("AWS::CloudWatch::Alarm").values():
         assert (alarm["Threshold"], alarm["EvaluationPeriods"]) == (1, 1)

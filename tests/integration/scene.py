@@ -10,8 +10,9 @@ from typing import Any
 
 from bulkhead import resources, set_accounts
 from bulkhead.access import EVERYBODY, Caller
-from bulkhead.set_accounts import Background
+from bulkhead.jobs import Background
 from bulkhead.store import Head, Store
+from bulkhead.store.jobs import Job
 from functions import http
 from functions.accounts.handler import OPERATIONS as ACCOUNTS
 from functions.jobs.handler import OPERATIONS as JOBS
@@ -123,11 +124,11 @@ class Machine:
         status: str = self.step_functions.describe({"executionArn": self._arn(job)})["status"]
         return status
 
-    def is_running(self, job: str) -> bool:
-        return self.state(job) == "RUNNING"
+    def is_running(self, job: Job) -> bool:
+        return self.state(job.id) == "RUNNING"
 
-    def stop(self, job: str) -> None:
-        self.step_functions.stop({"executionArn": self._arn(job)})
+    def stop(self, job: Job) -> None:
+        self.step_functions.stop({"executionArn": self._arn(job.id)})
 
     def _arn(self, job: str) -> str:
         return f"{MACHINE.replace(':stateMachine:', ':execution:')}:{job}"

@@ -117,7 +117,7 @@ class TestJob:
 
 
 def set_accounts_background(start: Callable[[str], None]) -> Any:
-    from bulkhead.set_accounts import Background
+    from bulkhead.jobs import Background
 
     return Background(start)
 

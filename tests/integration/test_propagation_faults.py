@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError
 
 from bulkhead import propagation
 from bulkhead.errors import BulkheadError
-from bulkhead.set_accounts import Background
+from bulkhead.jobs import Background
 from bulkhead.store import Store
 from bulkhead.store import jobs as items
 from bulkhead.store.jobs import DONE, FAILED

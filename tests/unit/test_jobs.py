@@ -38,15 +38,15 @@ def made(store: Store) -> Callable[..., Job]:
     return make
 
 
-def alive(job: str) -> bool:
+def alive(job: Job) -> bool:
     return True
 
 
-def dead(job: str) -> bool:
+def dead(job: Job) -> bool:
     return False
 
 
-def nobody(job: str) -> bool:
+def nobody(job: Job) -> bool:
     raise AssertionError("the state machine was asked about a job that is over")
 
 
@@ -164,7 +164,7 @@ class TestStatus:
     def test_nor_one_that_ended_just_now(self, store: Store, made: Callable[..., Job]) -> None:
         made(state=RUNNING)
 
-        def ends(job: str) -> bool:
+        def ends(job: Job) -> bool:
             items.change(store.table, "j", [RUNNING], state=DONE, updated=3)
             return False
 
@@ -188,8 +188,8 @@ class TestCancel:
         made(state=state, begun=1, total=9)
         stopped: list[str] = []
 
-        def stop(job: str) -> None:
-            known = items.read(store.table, job)
+        def stop(job: Job) -> None:
+            known = items.read(store.table, job.id)
             stopped.append(known.state if known else "")
 
         jobs.cancel(store, "me", "j", stop)

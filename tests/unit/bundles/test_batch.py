@@ -9,7 +9,7 @@ import pytest
 
 from bulkhead.bundles import batch
 from bulkhead.errors import BulkheadError, VersionConflict
-from bulkhead.store import Claim, Head, Inherit, Store, Write
+from bulkhead.store import Head, Store, Write
 from tests.unit.bundles.samples import (
     SYSTEM,
     Json,
@@ -122,9 +122,9 @@ def test_thousands_of_conditional_creates_share_commits(store: Store, monkeypatc
     commits: list[int] = []
     commit = store.commit
 
-    def counted(writes: Sequence[Write], claims: Sequence[Claim] = (), inherit: Inherit | None = None) -> list[Head]:
+    def counted(writes: Sequence[Write], *others: Any) -> list[Head]:
         commits.append(len(writes))
-        return commit(writes, claims, inherit)
+        return commit(writes, *others)
 
     monkeypatch.setattr(store, "commit", counted)
     number = 3 * batch.GROUP + 1

@@ -20,7 +20,7 @@ from infra.local.server import Listener
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[Any]:
     objects = s3.Objects(str(tmp_path / "s3.sqlite"))
-    listener = Listener("127.0.0.1", 0, lambda environ: s3.answer(environ, objects), threads=2)
+    listener = Listener("127.0.0.1", 0, lambda environ: s3.answer(environ, objects, "b"), threads=2)
     listener.serve()
     yield boto3.client(
         "s3",

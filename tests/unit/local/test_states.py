@@ -208,7 +208,7 @@ def test_what_the_interpreter_does_not_know_is_refused_at_once(definition: dict[
 
 
 def test_our_own_state_machine_is_understood_and_filled_in() -> None:
-    definition = aws.definition(aws.DEFINITION)
+    definition = aws.definition(aws.DEFINITIONS[aws.STATE_MACHINE])
 
     states.check(definition)
     assert "${" not in json.dumps(definition)

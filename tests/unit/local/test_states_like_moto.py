@@ -38,7 +38,7 @@ class Worker:
 def by_us(plans: list[dict[str, Any]]) -> tuple[Any, list[str]]:
     worker = Worker(plans)
     runtime = states.Runtime(lambda _, payload: worker(payload), lambda *_: json.dumps(MANIFEST).encode())
-    return states.run(aws.definition(aws.DEFINITION), {"job": "1"}, runtime), sorted(worker.calls)
+    return states.run(aws.definition(aws.DEFINITIONS[aws.STATE_MACHINE]), {"job": "1"}, runtime), sorted(worker.calls)
 
 
 def by_moto(plans: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> tuple[Any, list[str]]:
@@ -49,7 +49,7 @@ def by_moto(plans: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> tup
     )
     # moto's state outlives this context where another test holds one open, too.
     name = f"like-moto-{uuid.uuid4().hex}"
-    definition = aws.DEFINITION.read_text().replace("${Bucket}", name)
+    definition = aws.DEFINITIONS[aws.STATE_MACHINE].read_text().replace("${Bucket}", name)
     with mock_aws(config={"stepfunctions": {"execute_state_machine": True}}):
         session = boto3.Session("a", "b", region_name="us-east-1")
         session.client("s3").create_bucket(Bucket=name)

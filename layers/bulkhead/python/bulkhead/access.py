@@ -89,6 +89,12 @@ def require(who: Caller, right: str, resource_type: str = "*") -> None:
         raise Forbidden(f"the token's scopes do not give this right ({right}) on {resource_type}", "Authorization")
 
 
+def require_writing(who: Caller) -> None:
+    """Forbidden where no scope of the caller lets it write anything."""
+    if not any(right in scope.rights for scope in who.scopes for right in (CREATE, UPDATE, DELETE)):
+        raise Forbidden("the token's scopes give no right to write", "Authorization")
+
+
 def fence(who: Caller, right: str = READ) -> Fence:
     """Whether the caller may see a resource: asked for every resource that a request comes upon."""
     if not who.fenced:

@@ -85,6 +85,7 @@ def statement(server: Server, known: Iterable[str]) -> dict[str, Any]:
                 ],
                 "interaction": _interactions(_SYSTEM_INTERACTIONS, server.served),
                 "searchParam": _search_parameters(()),
+                **_offered(server.base, [operation for operation in operations if operation.system]),
                 "compartment": [_compartment(code, server.base) for code in sorted(known)],
             }
         ],
@@ -146,12 +147,14 @@ def _resource(
         "searchInclude": ["*", *includes],
         "searchRevInclude": list(pointing),
         "searchParam": _search_parameters((resource_type,)),
-        "operation": [
-            {"name": operation.code, "definition": operation_definitions.url(server.base, operation)}
-            for operation in offered
-        ],
+        **_offered(server.base, offered),
     }
     return {name: value for name, value in found.items() if value != []}
+
+
+def _offered(base: str, operations: Sequence[Operation]) -> dict[str, Any]:
+    listed = [{"name": each.code, "definition": operation_definitions.url(base, each)} for each in operations]
+    return {"operation": listed} if listed else {}
 
 
 def _answered(resource_type: str) -> list[SearchParameter]:

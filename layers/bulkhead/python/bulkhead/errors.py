@@ -12,7 +12,8 @@ BulkheadError
 ├── NotAcceptable              406  not-supported
 ├── Conflict                   409  conflict
 │   ├── VersionConflict        409  conflict (a base version is no longer current; callers may read again and retry)
-│   └── ClaimTaken             409  duplicate (another resource owns the condition of a conditional create)
+│   ├── ClaimTaken             409  duplicate (another resource owns the condition of a conditional create)
+│   └── JobMovedOn             409  conflict (a job is over, or another delivery of it was faster)
 ├── Gone                       410  deleted
 ├── PreconditionFailed         412  conflict
 │   └── MultipleMatches        412  multiple-matches
@@ -112,6 +113,13 @@ class ClaimTaken(Conflict):
         super().__init__("another request is creating a resource under the same condition", expression="ifNoneExist")
         self.condition = condition
         self.owner = owner
+
+
+class JobMovedOn(Conflict):
+    """What a job was about to commit is not its to commit any more: the job is over, or another delivery of it has done so."""
+
+    def __init__(self, job: str) -> None:
+        super().__init__(f"the job {job} is over, or was taken up anew")
 
 
 class Gone(BulkheadError):

@@ -31,7 +31,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation. It is offered where the server answers its `path`, or its `type_path`."""
+    """One operation. It is offered where the server answers its `path`, its `type_path` or its `system_path`."""
 
     id: str
     code: str
@@ -41,7 +41,8 @@ class Operation:
     affects_state: bool = False
     base: str | None = None
     resource_types: tuple[str, ...] = ()
-    """Those that have it; none means every type."""
+    """Those that have it; none means every type, unless it is of the whole `system` and of no type."""
+    system: bool = False
 
     @property
     def path(self) -> str:
@@ -51,8 +52,16 @@ class Operation:
     def type_path(self) -> str:
         return f"{{type}}/${self.code}"
 
+    @property
+    def system_path(self) -> str:
+        return f"${self.code}"
+
+    @property
+    def paths(self) -> set[str]:
+        return {self.system_path} if self.system else {self.path, self.type_path}
+
     def on(self, resource_type: str) -> bool:
-        return not self.resource_types or resource_type in self.resource_types
+        return not self.system and (not self.resource_types or resource_type in self.resource_types)
 
 
 _META_OUT = Parameter("return", "out", 1, "1", "Meta", "The meta of the resource as it is now")
@@ -137,6 +146,23 @@ OPERATIONS: tuple[Operation, ...] = (
         affects_state=True,
         base=f"{_HL7}Resource-meta-delete",
     ),
+    Operation(
+        "bulkhead-upload",
+        "upload",
+        "Upload a Bundle that is too large for a request",
+        "PUT the Bundle (JSON or XML, gzipped or not) to `url` until it expires. Then POST `next` to the base with "
+        "`Prefer: respond-async`: the Bundle is processed as if it had been the body.",
+        (
+            Parameter(
+                "upload", "out", 1, "1", "id", "The id of the upload; only the caller who asked for it may use it"
+            ),
+            Parameter("method", "out", 1, "1", "code", "PUT"),
+            Parameter("url", "out", 1, "1", "url", "Where to PUT the Bundle, without a token"),
+            Parameter("expires", "out", 1, "1", "instant", "When the url ends"),
+            Parameter("next", "out", 1, "1", "Parameters", "What to POST to the base once the Bundle is uploaded"),
+        ),
+        system=True,
+    ),
 )
 
 BY_ID: Mapping[str, Operation] = {operation.id: operation for operation in OPERATIONS}
@@ -145,7 +171,7 @@ BY_ID: Mapping[str, Operation] = {operation.id: operation for operation in OPERA
 def offered(served: Served) -> tuple[Operation, ...]:
     """The operations that the server answers now."""
     paths = {path for _, path in served}
-    return tuple(operation for operation in OPERATIONS if {operation.path, operation.type_path} & paths)
+    return tuple(operation for operation in OPERATIONS if operation.paths & paths)
 
 
 def url(base: str, operation: Operation) -> str:
@@ -170,8 +196,8 @@ def definition(operation: Operation, base: str, served: Served) -> dict[str, Any
         "description": operation.description,
         "affectsState": operation.affects_state,
         "code": operation.code,
-        "resource": list(operation.resource_types) or ["Resource"],
-        "system": False,
+        **({} if operation.system else {"resource": list(operation.resource_types) or ["Resource"]}),
+        "system": operation.system and operation.system_path in paths,
         "type": operation.type_path in paths,
         "instance": operation.path in paths,
         "parameter": [_parameter(parameter) for parameter in operation.parameters],

@@ -7,13 +7,10 @@ that dies elsewhere leaves members behind at worst, and sending it again repairs
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
 from bulkhead import access, audit, compartments, definitions, jobs, propagation, resources
 from bulkhead.access import Caller
@@ -31,6 +28,7 @@ from bulkhead.errors import (
     Unprocessable,
     VersionConflict,
 )
+from bulkhead.jobs import Background
 from bulkhead.store import Head, Store, Write
 from bulkhead.store import jobs as items
 from bulkhead.store.jobs import RUNNING, STARTING, Job
@@ -42,7 +40,6 @@ _REFERENCE = re.compile(r"([A-Za-z]+)/[A-Za-z0-9\-.]{1,64}")
 _PARTS = {"resourceType", "id", "meta", "implicitRules", "language", "parameter"}
 _PARAMETER_PARTS = {"id", "extension", "name", "_name"}
 _ATTEMPTS = 8
-_DAY = 86_400
 # A compartment that is too large for a synchronous run is not counted beyond this.
 _COUNTED = 50_000
 
@@ -53,17 +50,6 @@ class Request:
 
     accounts: tuple[str, ...]
     propagate: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Background:
-    """That the caller wants the answer later. `start` starts the state machine for a job id, once however often it is called.
-
-    `idempotency_key`: two requests with the same key are one job.
-    """
-
-    start: Callable[[str], None]
-    idempotency_key: str | None = None
 
 
 def parse(parameters: dict[str, Any], account_limit: int) -> Request:
@@ -166,7 +152,9 @@ def run(
 def _run_in_background(
     store: Store, caller: Caller, key: str, request: Request, expected: int | None, background: Background
 ) -> str:
-    job = _job(store, caller, key, request, background.idempotency_key)
+    now = time.time()
+    expires = jobs.expiry(store.settings, now)
+    job = Job(background.identifier(caller.subject), caller.subject, key, request.accounts, now, expires)
     earlier = items.read(store.table, job.id) if background.idempotency_key else None
     if earlier and (earlier.target, earlier.accounts) != (key, request.accounts):
         raise Unprocessable("this Idempotency-Key was used for another request", "Idempotency-Key")
@@ -187,14 +175,6 @@ def _run_in_background(
         raise
     items.change(store.table, job.id, [STARTING], state=RUNNING, begun=time.time())
     return job.id
-
-
-def _job(store: Store, caller: Caller, key: str, request: Request, idempotency_key: str | None) -> Job:
-    identifier = uuid4().hex
-    if idempotency_key is not None:
-        identifier = hashlib.sha256(f"{caller.subject}\n{idempotency_key}".encode()).hexdigest()[:32]
-    now = time.time()
-    return Job(identifier, caller.subject, key, request.accounts, now, int(now) + store.settings.job_days * _DAY)
 
 
 def _checked(store: Store, key: str, request: Request, expected: int | None) -> Head:

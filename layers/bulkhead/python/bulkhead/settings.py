@@ -18,6 +18,8 @@ class Settings:
     """S3 bucket for large bodies and for the manifests of jobs."""
     state_machine: str = ""
     """ARN of the propagation state machine."""
+    bundle_state_machine: str = ""
+    """ARN of the state machine that processes bundles in the background."""
     base_url: str = ""
     """What clients call; when empty, made from the request's host."""
     auth: str = "on"
@@ -40,6 +42,16 @@ class Settings:
     """Bytes of a compressed body above which it goes to S3 (DynamoDB's item limit is 400 KB)."""
     request_limit: int = 100_000_000
     """Bytes of a request after decompression."""
+    upload_limit: int = 100_000_000
+    """Bytes of an uploaded bundle after decompression. A function needs some 20 times as much memory."""
+    upload_seconds: int = 3600
+    """How long the URL of an upload takes it."""
+    answer_limit: int = 4_000_000
+    """Bytes of a bundle's answer above which a job's status gives a URL to fetch it (a Lambda function answers at most 6 MB, escapes included)."""
+    entry_limit: int = 100_000
+    """The most entries of a batch or transaction."""
+    depth_limit: int = 64
+    """Nested objects and arrays that a document may have, in JSON or as JSON would have them; real resources stay below 30."""
     count_default: int = 20
     """Entries of a search page when `_count` is not given."""
     count_limit: int = 1000

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from bulkhead import access
+from bulkhead.access import Caller
 from bulkhead.bundles import batch, parse, transaction
+from bulkhead.bundles.changes import raise_faults
 from bulkhead.bundles.context import Context, Reader
-from bulkhead.bundles.entries import Entry, Interaction
+from bulkhead.bundles.entries import Entry, Interaction, at_entry
+from bulkhead.bundles.preparation import RIGHTS
 from bulkhead.bundles.response import response_bundle
+from bulkhead.errors import BulkheadError, Forbidden
 
-__all__ = ["Context", "Entry", "Interaction", "Reader", "process"]
+__all__ = ["Context", "Entry", "Interaction", "Reader", "check", "process", "read_again"]
 
 
 def process(bundle: dict[str, Any], context: Context) -> dict[str, Any]:
@@ -22,3 +27,32 @@ def process(bundle: dict[str, Any], context: Context) -> dict[str, Any]:
     entries, faults = parse.entries(bundle, context.base)
     run = transaction.run if kind == parse.TRANSACTION else batch.run
     return response_bundle(kind, run(entries, faults, context))
+
+
+def check(bundle: dict[str, Any], caller: Caller, base: str) -> int:
+    """Refuse what needs no look at the store to be refused, as `process` would; returns the number of entries.
+
+    Of a transaction that is every fault of its form, and every right that `caller` has not; entries of a batch have answers of their own.
+    """
+    kind = parse.bundle_type(bundle)
+    entries, faults = parse.entries(bundle, base)
+    if kind == parse.TRANSACTION:
+        raise_faults(faults[index] for index in sorted(faults))
+        raise_faults(_forbidden(entry, caller) for entry in entries)
+    return len(bundle.get("entry", []))
+
+
+def _forbidden(entry: Entry, caller: Caller) -> BulkheadError | None:
+    if entry.interaction in RIGHTS:
+        try:
+            access.require(caller, RIGHTS[entry.interaction], entry.type)
+        except Forbidden as error:
+            return at_entry(error, entry)
+    return None
+
+
+def read_again(bundle: dict[str, Any], answer: dict[str, Any], context: Context) -> dict[str, Any]:
+    """The `answer` to a transaction that is committed, with its reads answered anew."""
+    entries, _ = parse.entries(bundle, context.base)
+    contents = dict(enumerate(answer.get("entry", []))) | transaction.read(entries, context)
+    return response_bundle(parse.TRANSACTION, [contents[index] for index in sorted(contents)])

@@ -10,33 +10,47 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from bulkhead.bundles.changes import Change, start
-from bulkhead.bundles.committing import commit
+from bulkhead.bundles.committing import Receipts, commit
 from bulkhead.bundles.context import Context
 from bulkhead.bundles.entries import WRITES, Entry, at_entry
 from bulkhead.bundles.identities import SameResource
 from bulkhead.bundles.parse import Faults
 from bulkhead.bundles.response import Content, of_change, of_fault
 from bulkhead.bundles.transaction import answer
-from bulkhead.errors import BulkheadError
+from bulkhead.errors import BulkheadError, JobMovedOn
 
 GROUP = 50
 """Entries of a shared commit: with a claim each, what one TransactWriteItems takes."""
+GROUP_WITH_RECEIPTS = 25
+"""The same with a receipt each, and an AuditEvent."""
 GROUPS_AT_ONCE = 4
 
 
 def run(entries: Sequence[Entry], faults: Faults, context: Context) -> list[Content]:
-    """The response's entries in the order of the request, those that failed with their own status and outcome."""
-    contents = {index: of_fault(error) for index, error in faults.items()}
-    made = {change.entry.index: change for change in start(entry for entry in entries if entry.interaction in WRITES)}
+    """The response's entries in the order of the request, those that failed with their own status and outcome.
+
+    What the context's journal has as done is not done again. JobMovedOn where the job is over: what is done stays done.
+    """
+    contents: dict[int, Content] = {index: of_fault(error) for index, error in faults.items()}
+    journal = context.journal
+    if journal:
+        contents |= journal.done()
+        journal.finished(len(contents))
+    left = [entry for entry in entries if entry.index not in contents]
+    made = {change.entry.index: change for change in start(entry for entry in left if entry.interaction in WRITES)}
+    size = GROUP_WITH_RECEIPTS if journal else GROUP
     with ThreadPoolExecutor(GROUPS_AT_ONCE) as pool:
-        for neighbours in _runs(entries, made):
+        for neighbours in _runs(left, made):
             writing = [made[entry.index] for entry in neighbours if entry.index in made]
-            groups = [writing[start : start + GROUP] for start in range(0, len(writing), GROUP)]
+            groups = [writing[start : start + size] for start in range(0, len(writing), size)]
             list(pool.map(lambda group: _commit(group, context), groups))
             contents |= {change.entry.index: of_change(change, context) for change in writing}
             reading = [entry for entry in neighbours if entry.index not in made]
             answers = pool.map(lambda entry: answer(entry, context), reading)
             contents |= {entry.index: content for entry, content in zip(reading, answers, strict=True)}
+    if journal and any(isinstance(change.fault, JobMovedOn) for change in made.values()):
+        # Another delivery of the job has done them in the meantime.
+        contents |= journal.done()
     return [contents[index] for index in sorted(contents)]
 
 
@@ -58,8 +72,11 @@ def _runs(entries: Sequence[Entry], made: Mapping[int, Change]) -> Iterator[list
 
 def _commit(group: Sequence[Change], context: Context) -> None:
     """Make a group's changes, those alone that cannot be made together with the others."""
+    journal = context.journal
+    if journal:
+        journal.go_on()
     try:
-        commit(group, context, together=False)
+        commit(group, context, together=False, receipts=_receipts(context))
     except BulkheadError:
         alone: Sequence[Change] = group
     else:
@@ -68,11 +85,18 @@ def _commit(group: Sequence[Change], context: Context) -> None:
             change.fault = None
     for change in alone:
         _commit_alone(change, context)
+    if journal:
+        journal.finished(len(group))
+
+
+def _receipts(context: Context) -> Receipts | None:
+    journal = context.journal
+    return (lambda changes: journal.of_entries(changes, context)) if journal else None
 
 
 def _commit_alone(change: Change, context: Context) -> None:
     if change.fault is None:
         try:
-            commit([change], context, together=False)
+            commit([change], context, together=False, receipts=_receipts(context))
         except BulkheadError as error:
             change.fault = at_entry(error, change.entry)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from bulkhead import resources
 from bulkhead.bundles.changes import Change, faultless
@@ -15,15 +16,21 @@ from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
 from bulkhead.parallel import in_parallel
 from bulkhead.store import one_request
 
+if TYPE_CHECKING:
+    from bulkhead.store import Receipt
+
 ATTEMPTS = 8
 
+Receipts = Callable[[Sequence[Change]], "Receipt"]
+"""Makes the receipt of a commit, from the changes that it makes."""
 
-def commit(changes: Sequence[Change], context: Context, together: bool) -> None:
+
+def commit(changes: Sequence[Change], context: Context, together: bool, receipts: Receipts | None = None) -> None:
     """Make all changes without a fault, in one commit; sets their `head`.
 
     `together`: as a transaction, raised with the first kind of fault. Otherwise faults of single changes stay with them.
     A head that moved on, or a condition that another request has just claimed, is looked at anew. Conflict where that
-    goes on for too long; nothing is written then.
+    goes on for too long, JobMovedOn where the receipt is refused; nothing is written then.
     """
     owners = Owners()
     for attempt in range(ATTEMPTS):
@@ -32,7 +39,7 @@ def commit(changes: Sequence[Change], context: Context, together: bool) -> None:
             prepare(changes, context, owners, together)
         made = faultless(changes)
         try:
-            _commit(made, context)
+            _commit(made, context, receipts)
             return
         except VersionConflict:
             pass
@@ -42,13 +49,16 @@ def commit(changes: Sequence[Change], context: Context, together: bool) -> None:
     raise Conflict("others keep changing these resources at the same time; try again")
 
 
-def _commit(made: Sequence[Change], context: Context) -> None:
+def _commit(made: Sequence[Change], context: Context, receipts: Receipts | None) -> None:
     writing = [(change, change.write) for change in made if change.write]
     claims = [change.claim for change in made if change.claim]
     for change in made:
         change.head = change.base
     if writing:
-        heads = resources.commit(context.store, context.caller, [write for _, write in writing], claims)
+        receipt = receipts([change for change, _ in writing]) if receipts else None
+        heads = resources.commit(
+            context.store, context.caller, [write for _, write in writing], claims, receipt=receipt
+        )
         for (change, _), head in zip(writing, heads, strict=True):
             change.head = head
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,7 +12,8 @@ from bulkhead.bundles.entries import Entry
 from bulkhead.search.candidate import Fence
 
 if TYPE_CHECKING:
-    from bulkhead.store import Head, Store
+    from bulkhead.bundles.changes import Change
+    from bulkhead.store import Head, Receipt, Store
 
 MINIMAL, REPRESENTATION, OPERATION_OUTCOME = "minimal", "representation", "OperationOutcome"
 
@@ -32,6 +34,27 @@ class Represent(Protocol):
     def __call__(self, head: Head) -> dict[str, Any]: ...
 
 
+class Journal(Protocol):
+    """What a job writes down while it processes a bundle, so that one who takes it up again repeats nothing."""
+
+    def done(self) -> Mapping[int, dict[str, Any]]:
+        """The answers of a batch's entries that are done already, by entry."""
+
+    def go_on(self) -> None:
+        """Called before each commit of a batch. JobMovedOn where the job is over, or another has taken it up."""
+
+    def finished(self, entries: int) -> None:
+        """So many entries more are dealt with."""
+
+    def of_entries(self, changes: Sequence[Change], context: Context) -> Receipt:
+        """The receipt that makes entries of a batch `done`, in one fact with their commit."""
+
+    def of_all(
+        self, changes: Sequence[Change], answer: Callable[[], Sequence[dict[str, Any]]], complete: bool
+    ) -> Receipt:
+        """The receipt of a transaction: `answer` makes its answer, of what will have been committed; `complete` where that is all of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """One request: for whom, on which store, and what the client wants back."""
@@ -44,6 +67,8 @@ class Context:
     represent: Represent
     returns: str = MINIMAL
     """`Prefer: return=`."""
+    journal: Journal | None = None
+    """None where the answer is waited for: nobody takes such a request up again."""
 
     @property
     def found_by(self) -> Fence:

@@ -6,9 +6,10 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
+from bulkhead import settings
 from bulkhead.bundles.entries import Entry, Interaction, place
 from bulkhead.definitions import RESOURCE_TYPES
-from bulkhead.errors import BadRequest, Issue
+from bulkhead.errors import BadRequest, Issue, PayloadTooLarge
 from bulkhead.model import validation
 
 TRANSACTION, BATCH = "transaction", "batch"
@@ -22,13 +23,16 @@ Faults = dict[int, BadRequest]
 
 
 def bundle_type(bundle: dict[str, Any]) -> str:
-    """`transaction` or `batch`. BadRequest for any other resource or Bundle."""
+    """`transaction` or `batch`. BadRequest for any other resource or Bundle, PayloadTooLarge for too many entries."""
     if bundle.get("resourceType") != "Bundle":
         raise BadRequest("the base takes a Bundle of type batch or transaction", expression="resourceType")
     if bundle.get("type") not in (TRANSACTION, BATCH):
         raise BadRequest("a Bundle that is processed has the type batch or transaction", expression="Bundle.type")
     if not isinstance(bundle.get("entry", []), list):
         raise BadRequest("entry is an array", expression="Bundle.entry")
+    limit = settings.current().entry_limit
+    if len(bundle.get("entry", [])) > limit:
+        raise PayloadTooLarge(f"a Bundle may have {limit} entries", expression="Bundle.entry")
     return str(bundle["type"])
 
 

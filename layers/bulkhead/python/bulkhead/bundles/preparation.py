@@ -25,7 +25,8 @@ from bulkhead.store import Claim
 if TYPE_CHECKING:
     from bulkhead.store import Head
 
-_RIGHTS = {
+RIGHTS = {
+    Interaction.CREATE: access.CREATE,
     Interaction.UPDATE: access.UPDATE,
     Interaction.PATCH: access.UPDATE,
     Interaction.DELETE: access.DELETE,
@@ -114,11 +115,10 @@ def _is_fresh(change: Change) -> bool:
 def _check_base(change: Change, context: Context) -> None:
     """The same checks as for single requests: rights, what the caller may see, ifMatch, ifNoneMatch."""
     entry, base = change.entry, change.base
+    access.require(context.caller, RIGHTS[entry.interaction], entry.type)
     if entry.interaction is Interaction.CREATE:
-        access.require(context.caller, access.CREATE, entry.type)
         return
     there = base is not None and not base.deleted
-    access.require(context.caller, _RIGHTS[entry.interaction], entry.type)
     if entry.interaction is Interaction.UPDATE and not there:
         access.require(context.caller, access.CREATE, entry.type)
     if base and there and not access.fence(context.caller)(Candidate(base, context.store.decode)):

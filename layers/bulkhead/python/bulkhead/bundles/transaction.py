@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bulkhead.bundles.changes import Change, raise_faults, start
 from bulkhead.bundles.committing import commit
@@ -11,9 +12,14 @@ from bulkhead.bundles.context import Context
 from bulkhead.bundles.entries import WRITES, Entry, Interaction, at_entry
 from bulkhead.bundles.parse import Faults
 from bulkhead.bundles.response import Content, of_change, of_fault
-from bulkhead.errors import BulkheadError, NotFound, NotSupported
+from bulkhead.errors import BulkheadError, NotFound, NotSupported, Unavailable
+
+if TYPE_CHECKING:
+    from bulkhead.store import Receipt
 
 _READ = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
+
+_UNANSWERED = "the transaction is committed, but this read was not answered: send it again by itself"
 
 
 def run(entries: Sequence[Entry], faults: Faults, context: Context) -> list[Content]:
@@ -27,10 +33,23 @@ def run(entries: Sequence[Entry], faults: Faults, context: Context) -> list[Cont
     raise_faults(change.fault for change in made)
     raise_faults(_check(entry, context) for entry in reads)
     _check_reads(reads, made, context)
-    commit(made, context, together=True)
-    contents = {change.entry.index: of_change(change, context) for change in made}
-    contents |= {entry.index: answer(entry, context) for entry in reads}
-    return [contents[entry.index] for entry in entries]
+
+    def answers(of_reads: dict[int, Content]) -> list[Content]:
+        contents = {change.entry.index: of_change(change, context) for change in made} | of_reads
+        return [contents[entry.index] for entry in entries]
+
+    def receipt(changes: Sequence[Change]) -> Receipt:
+        unanswered = {entry.index: of_fault(at_entry(Unavailable(_UNANSWERED), entry)) for entry in reads}
+        assert context.journal is not None
+        return context.journal.of_all(changes, lambda: answers(unanswered), complete=not reads)
+
+    commit(made, context, together=True, receipts=receipt if context.journal else None)
+    return answers(read(entries, context))
+
+
+def read(entries: Sequence[Entry], context: Context) -> dict[int, Content]:
+    """The answers of the entries that write nothing, by entry."""
+    return {entry.index: answer(entry, context) for entry in entries if entry.interaction not in WRITES}
 
 
 def answer(entry: Entry, context: Context) -> Content:

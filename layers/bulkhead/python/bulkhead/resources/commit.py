@@ -10,17 +10,22 @@ from collections.abc import Sequence
 from bulkhead import audit
 from bulkhead.access import Caller
 from bulkhead.resources.preparation import inherit
-from bulkhead.store import Claim, Head, Store, Write
+from bulkhead.store import Claim, Head, Receipt, Store, Write
 
 
 def commit(
-    store: Store, who: Caller, writes: Sequence[Write], claims: Sequence[Claim] = (), events: Sequence[Write] = ()
+    store: Store,
+    who: Caller,
+    writes: Sequence[Write],
+    claims: Sequence[Claim] = (),
+    events: Sequence[Write] = (),
+    receipt: Receipt | None = None,
 ) -> list[Head]:
     """Make all `writes` and `claims` true for the caller `who`, or none. Returns the new heads, in the order of `writes`.
 
-    The AuditEvents of what changes are part of the commit; `events` are more of them. MethodNotAllowed where an AuditEvent
-    would be changed; VersionConflict, ClaimTaken, Conflict, Unavailable as `Store.commit`.
+    The AuditEvents of what changes are part of the commit; `events` are more of them, `receipt` is that of a job. MethodNotAllowed
+    where an AuditEvent would be changed; VersionConflict, ClaimTaken, JobMovedOn, Conflict, Unavailable as `Store.commit`.
     """
     audit.require_untouched(writes, store.settings.auth)
     trail = [*audit.of_changes(store, who, writes), *events]
-    return store.commit([*writes, *trail], claims, inherit(store))[: len(writes)]
+    return store.commit([*writes, *trail], claims, inherit(store), receipt)[: len(writes)]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from bulkhead import settings as _settings
 from bulkhead.errors import VersionConflict
-from bulkhead.store import client, commits, each, heads, index, keys, marks, sweeper
-from bulkhead.store.heads import Claim, Head, Inherit, Write
+from bulkhead.store import client, commits, each, files, heads, index, keys, marks, sweeper
+from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
 from bulkhead.store.index import Found, Moment, Pointer
 from bulkhead.store.table import Table
 from bulkhead.store.transactions import one_request
@@ -17,7 +17,19 @@ from bulkhead.store.transactions import one_request
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
-__all__ = ["Claim", "Found", "Head", "Inherit", "Moment", "Pointer", "Store", "Write", "connect", "one_request"]
+__all__ = [
+    "Claim",
+    "Found",
+    "Head",
+    "Inherit",
+    "Moment",
+    "Pointer",
+    "Receipt",
+    "Store",
+    "Write",
+    "connect",
+    "one_request",
+]
 
 BODIES = "bodies/"
 
@@ -91,10 +103,14 @@ class Store:
     # Writing
 
     def commit(
-        self, writes: Sequence[Write], claims: Sequence[Claim] = (), inherit: Inherit | None = None
+        self,
+        writes: Sequence[Write],
+        claims: Sequence[Claim] = (),
+        inherit: Inherit | None = None,
+        receipt: Receipt | None = None,
     ) -> list[Head]:
-        """All `writes` and `claims`, or none: see `commits.commit`. VersionConflict, ClaimTaken, Conflict, Unavailable."""
-        return commits.commit(self.table, self._put_body, self.settings, writes, claims, inherit)
+        """All of it, or none: see `commits.commit`. VersionConflict, ClaimTaken, JobMovedOn, Conflict, Unavailable."""
+        return commits.commit(self.table, self._put_body, self.settings, writes, claims, inherit, receipt)
 
     def _put_body(self, name: str, data: bytes) -> None:
         self.s3.put_object(Bucket=self.settings.bucket, Key=BODIES + name, Body=data)
@@ -169,7 +185,5 @@ class Store:
 @lru_cache(maxsize=1)
 def connect() -> Store:
     """The store of this process, as the settings and the standard AWS variables say."""
-    import boto3
-
     settings = _settings.current()
-    return Store(client.dynamodb(settings.threads), lambda: boto3.client("s3"), settings)
+    return Store(client.dynamodb(settings.threads), files.client, settings)

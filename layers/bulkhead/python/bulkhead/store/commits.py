@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
+from bulkhead.errors import ClaimTaken, Conflict, JobMovedOn, VersionConflict
 from bulkhead.model import dates
 from bulkhead.store import each, heads, keys, large, marks, months, staging
-from bulkhead.store.heads import Claim, Head, Inherit, Write
+from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
 from bulkhead.store.table import TRANSACT_BYTES, TRANSACT_LIMIT, ConditionFailed, Item, Table, pause
 
 if TYPE_CHECKING:
@@ -38,22 +38,23 @@ def commit(
     writes: Sequence[Write],
     claims: Sequence[Claim] = (),
     inherit: Inherit | None = None,
+    receipt: Receipt | None = None,
 ) -> list[Head]:
-    """Make all `writes` and `claims` true, or none. Returns the new heads, in the order of `writes`.
+    """Make all `writes`, `claims` and the `receipt` true, or none. Returns the new heads, in the order of `writes`.
 
     `put_body(key, data)` stores a large body. `inherit` is called between staging and committing and sets each write's `inherited`:
     whoever propagates to a target later finds these resources in the index; whoever did before has left its accounts to read.
-    VersionConflict where a base is no longer current, ClaimTaken where another resource owns a claim's condition.
+    VersionConflict where a base is no longer current, ClaimTaken where another resource owns a claim's condition, JobMovedOn.
     """
     updated = dates.now()
     offload(writes, put_body, settings.body_limit)
     months.note(table, {write.key.partition("/")[0] for write in writes}, updated)
     clock = _Clock(inherit)
-    too_many = len(writes) + len(claims) > TRANSACT_LIMIT
+    too_many = len(writes) + len(claims) + (receipt.size if receipt else 0) > TRANSACT_LIMIT
     if too_many or sum(len(write.body or b"") + _OVERHEAD for write in writes) > TRANSACT_BYTES:
-        new = large.commit(table, settings.transaction_lease, writes, claims, clock.inherit, updated)
+        new = large.commit(table, settings.transaction_lease, writes, claims, clock.inherit, updated, receipt)
     else:
-        new = _commit_at_once(table, writes, claims, clock.inherit, updated)
+        new = _commit_at_once(table, writes, claims, clock.inherit, updated, receipt)
     staging.afterwards(lambda: staging.settle(table, writes), writes=len(writes))
     if inherit and clock.late:
         staging.afterwards(lambda: _inherit_again(table, writes, new, inherit), writes=len(writes))
@@ -103,7 +104,12 @@ def _inherit_again(table: Table, writes: Sequence[Write], new: list[Head], inher
 
 
 def _commit_at_once(
-    table: Table, writes: Sequence[Write], claims: Sequence[Claim], inherit: Inherit | None, updated: str
+    table: Table,
+    writes: Sequence[Write],
+    claims: Sequence[Claim],
+    inherit: Inherit | None,
+    updated: str,
+    receipt: Receipt | None,
 ) -> list[Head]:
     staging.stage(table, writes)
     if inherit:
@@ -111,17 +117,24 @@ def _commit_at_once(
     new = [write.head(updated) for write in writes]
     actions = [staging.head_action(table, write, head) for write, head in zip(writes, new, strict=True)]
     actions += [staging.claim_action(table, claim) for claim in claims]
+    actions += receipt.actions(table, new) if receipt else []
     accounts = [action for write in writes for action in staging.account_actions(table, write)]
     if len(actions) + len(accounts) <= TRANSACT_LIMIT:
         # Account entries ride along: they are known only now, and a request of their own would cost a round trip.
         actions += accounts
     else:
         table.write_each(accounts)
-    _write(table, actions, writes, claims)
+    _write(table, actions, writes, claims, receipt)
     return new
 
 
-def _write(table: Table, actions: Sequence[Item], writes: Sequence[Write], claims: Sequence[Claim]) -> None:
+def _write(
+    table: Table,
+    actions: Sequence[Item],
+    writes: Sequence[Write],
+    claims: Sequence[Claim],
+    receipt: Receipt | None,
+) -> None:
     """The commit of up to 100 items. A mark that a large transaction left on one of them is cleared away, and the commit tried again."""
     for attempt in range(_ATTEMPTS):
         try:
@@ -130,7 +143,9 @@ def _write(table: Table, actions: Sequence[Item], writes: Sequence[Write], claim
         except ConditionFailed as error:
             if _done_already(table, actions):
                 return
-            conflict = explain(error, writes, claims)
+            conflict = explain(error, writes, claims, receipt)
+            if isinstance(conflict, JobMovedOn):
+                raise conflict from None
             if not marks.clear(table, staging.blocked(conflict)):
                 raise conflict from None
         pause(attempt)
@@ -145,14 +160,18 @@ def _done_already(table: Table, actions: Sequence[Item]) -> bool:
     return table.get((item["pk"]["S"], item["sk"]["S"])) == item
 
 
-def explain(error: ConditionFailed, writes: Sequence[Write], claims: Sequence[Claim]) -> VersionConflict | ClaimTaken:
-    """What a failed condition means, for actions that are `writes`, then `claims`, then account entries."""
+def explain(
+    error: ConditionFailed, writes: Sequence[Write], claims: Sequence[Claim], receipt: Receipt | None
+) -> VersionConflict | ClaimTaken | JobMovedOn:
+    """What a failed condition means, for actions that are `writes`, then `claims`, then the receipt's, then account entries."""
     n = error.failed[0]
     if n < len(writes):
         return VersionConflict(writes[n].key)
     if n < len(writes) + len(claims):
         claim = claims[n - len(writes)]
         return ClaimTaken(claim.condition, None)
+    if receipt and n < len(writes) + len(claims) + receipt.size:
+        return receipt.refusal()
     return VersionConflict(writes[0].key)
 
 

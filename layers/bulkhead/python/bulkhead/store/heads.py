@@ -5,13 +5,15 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bulkhead.model import json
 from bulkhead.store import keys
 
 if TYPE_CHECKING:
+    from bulkhead.errors import JobMovedOn
     from bulkhead.search.facts import Facts
+    from bulkhead.store.table import Table
 
 Item = dict[str, Any]
 
@@ -113,6 +115,23 @@ class Claim:
     condition: str
     owner: str
     stale: str | None = None
+
+
+class Receipt(Protocol):
+    """What a job keeps of a commit, written in one fact with it: so that a second delivery of the job knows (`store.receipts`)."""
+
+    @property
+    def size(self) -> int:
+        """How many actions it adds to the commit."""
+
+    def begun(self, table: Table, transaction: str) -> None:
+        """Called when a large transaction has begun, before it holds anything. JobMovedOn."""
+
+    def actions(self, table: Table, new: Sequence[Head]) -> list[Item]:
+        """Called right before the commit, with the heads that it makes. JobMovedOn."""
+
+    def refusal(self) -> JobMovedOn:
+        """What it means that the condition of one of the actions fails."""
 
 
 def encode(resource: dict[str, Any]) -> bytes:

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bulkhead.store import keys
 from bulkhead.store.table import ConditionFailed, Item, Table
 
 STARTING, RUNNING = "starting", "running"
+# Of a bundle whose writes are committed, while its reads are being answered: nothing can undo it, nor fail it.
+COMMITTED = "committed"
 DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
 UNFINISHED = (STARTING, RUNNING)
+
+SET_ACCOUNTS, BUNDLE = "set-accounts", "bundle"
+"""What a job does."""
 
 _RESULT = "r#"
 _LEFT_NAMED = 100
@@ -22,10 +27,13 @@ _LEFT_NAMED = 100
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One `$set-accounts` that propagates in the background.
+    """One request that is answered later: of `kind` SET_ACCOUNTS, for a `target` and its `accounts`, or BUNDLE.
 
     `created` and `expires` are seconds since 1970, `begun` is when the target stood as asked (0: not yet). `total` counts the
-    members that the first pass listed (None: not yet). `error` is an OperationOutcome and `status` its HTTP status, of a failed job.
+    members that the first pass listed (None: not yet), or the bundle's entries, of which `done` are dealt with.
+    `error` is an OperationOutcome and `status` its HTTP status, of a failed job.
+    A bundle's `request` is JSON that says how to process it; `attempt` counts the deliveries that took it up, `transaction` is the
+    large transaction that the last of them began; the answer lies in S3 as `result`, of `size` bytes.
     """
 
     id: str
@@ -40,6 +48,13 @@ class Job:
     updated: int = 0
     status: int = 0
     error: str = ""
+    kind: str = SET_ACCOUNTS
+    request: str = ""
+    attempt: int = 0
+    transaction: str = ""
+    done: int = 0
+    result: str = ""
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +77,13 @@ def create(table: Table, job: Job) -> bool:
         "accounts": {"L": [{"S": account} for account in job.accounts]},
         "created": {"N": str(job.created)},
         "state": {"S": job.state},
+        "kind": {"S": job.kind},
+        "request": {"S": job.request},
+        "attempt": {"N": str(job.attempt)},
         keys.TTL: {"N": str(job.expires)},
     }
+    if job.total is not None:
+        item["total"] = {"N": str(job.total)}
     try:
         table.put(item, "attribute_not_exists(#pk) OR #ttl <= :now", {":now": {"N": str(int(time.time()))}})
     except ConditionFailed:
@@ -76,37 +96,77 @@ def read(table: Table, job: str) -> Job | None:
     item = table.get((keys.job_key(job), keys.HEAD))
     if item is None or int(item[keys.TTL]["N"]) <= time.time():
         return None
+
+    def text(name: str) -> str:
+        return str(item[name]["S"]) if name in item else ""
+
+    def number(name: str) -> float:
+        return float(item[name]["N"]) if name in item else 0
+
     return Job(
         id=job,
-        owner=item["owner"]["S"],
-        target=item["target"]["S"],
+        owner=text("owner"),
+        target=text("target"),
         accounts=tuple(account["S"] for account in item["accounts"]["L"]),
-        created=float(item["created"]["N"]),
-        expires=int(item[keys.TTL]["N"]),
-        state=item["state"]["S"],
-        begun=float(item["begun"]["N"]) if "begun" in item else 0,
-        total=int(item["total"]["N"]) if "total" in item else None,
-        updated=int(item["updated"]["N"]) if "updated" in item else 0,
-        status=int(item["status"]["N"]) if "status" in item else 0,
-        error=item["error"]["S"] if "error" in item else "",
+        created=number("created"),
+        expires=int(number(keys.TTL)),
+        state=text("state"),
+        begun=number("begun"),
+        total=int(number("total")) if "total" in item else None,
+        updated=int(number("updated")),
+        status=int(number("status")),
+        error=text("error"),
+        kind=text("kind"),
+        request=text("request"),
+        attempt=int(number("attempt")),
+        transaction=text("transaction"),
+        done=int(number("done")),
+        result=text("result"),
+        size=int(number("size")),
     )
 
 
-def change(table: Table, job: str, allowed: Iterable[str], **values: str | int | float) -> bool:
-    """Set attributes of a job that is in one of the `allowed` states. False, and nothing changed, where it is not."""
+def change(
+    table: Table, job: str, allowed: Iterable[str], taken: int | None = None, /, **values: str | int | float
+) -> bool:
+    """Set attributes of a job that is in one of the `allowed` states. False, and nothing changed, where it is not.
+
+    `taken`: only where that is its attempt still, and no later delivery has taken it up.
+    """
+    try:
+        table.write([change_action(table, job, allowed, taken, **values)])
+    except ConditionFailed:
+        return False
+    return True
+
+
+def change_action(
+    table: Table, job: str, allowed: Iterable[str], taken: int | None = None, /, **values: str | int | float
+) -> Item:
+    """What `change` writes, as an action for a commit."""
     states = {f":state{n}": {"S": state} for n, state in enumerate(allowed)}
     expression = "SET " + ", ".join(f"#{name} = :{name}" for name in values)
     attributes: Item = {
         f":{name}": {"S": value} if isinstance(value, str) else {"N": str(value)} for name, value in values.items()
     }
-    action = table.update_action(
-        (keys.job_key(job), keys.HEAD), expression, attributes | states, f"#state IN ({', '.join(states)})"
-    )
-    try:
-        table.write([action])
-    except ConditionFailed:
-        return False
-    return True
+    condition = f"#state IN ({', '.join(states)})"
+    if taken is not None:
+        condition += " AND #attempt = :taken"
+        attributes[":taken"] = {"N": str(taken)}
+    return table.update_action((keys.job_key(job), keys.HEAD), expression, attributes | states, condition)
+
+
+def take(table: Table, job: str) -> Job | None:
+    """Take up a job that is not over, as its next attempt: what an earlier one has not committed yet, it cannot commit any more.
+
+    None where the job is over, or unknown.
+    """
+    while (found := read(table, job)) and found.state in UNFINISHED:
+        taken = replace(found, state=RUNNING, attempt=found.attempt + 1, begun=time.time())
+        values: dict[str, str | int | float] = {"state": taken.state, "attempt": taken.attempt, "begun": taken.begun}
+        if change(table, job, UNFINISHED, found.attempt, **values):
+            return taken
+    return None
 
 
 def remove(table: Table, job: str) -> None:

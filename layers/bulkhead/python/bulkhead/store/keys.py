@@ -11,6 +11,7 @@
 | transaction   | `txn#<id>`           | `#`                         | by-time while it is open, so that a sweeper finds it    |
 | its members   | `txn#<id>`           | `k#0000`                    |                                                         |
 | job           | `job#<id>`           | `#`; results `r#<pass>#<n>` |                                                         |
+| its receipts  | `job#<id>`           | `e#<entry of the bundle>`   |                                                         |
 | month in use  | `months`             | `Observation#2026-11`       |                                                         |
 
 by-target: `tpk` = what is pointed at (with a write shard where that may be hot), `tsk` = `Observation#9`, who points.
@@ -38,6 +39,7 @@ ENTRY = "i#"
 ACCOUNT = "a#"
 VERSION = "v#"
 STAGED = "s#"
+RECEIPT = "e#"
 
 BY_TARGET, BY_VALUE, BY_TIME = "by-target", "by-value", "by-time"
 INDEXES: dict[str, tuple[str, str]] = {BY_TARGET: ("tpk", "tsk"), BY_VALUE: ("vpk", "vsk"), BY_TIME: ("mpk", "msk")}
@@ -102,6 +104,11 @@ def job_key(job: str) -> str:
 def result_sort(turn: int, batch: int) -> str:
     """The sort key of one worker's result: the pass of the job, and its batch within that pass."""
     return f"r#{turn:04d}#{batch:08d}"
+
+
+def receipt_sort(entry: int) -> str:
+    """The sort key of the receipt for one entry of a job's bundle."""
+    return f"{RECEIPT}{entry:08d}"
 
 
 def shard(text: str, shards: int) -> int:

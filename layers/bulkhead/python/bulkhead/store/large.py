@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
 from bulkhead.store import heads, keys, marks, staging, transactions
-from bulkhead.store.heads import Claim, Head, Inherit, Write
+from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
 from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Key, Table, chunks, pause
 
 _ATTEMPTS = 5
@@ -22,22 +22,29 @@ def commit(
     claims: Sequence[Claim],
     inherit: Inherit | None,
     updated: str,
+    receipt: Receipt | None = None,
 ) -> list[Head]:
-    """Stage and commit any number of `writes` and `claims`, all or nothing; returns the new heads.
+    """Stage and commit any number of `writes` and `claims` and the `receipt`, all or nothing; returns the new heads.
 
-    VersionConflict, ClaimTaken as `commits.commit`; Conflict where staging outlived the lease and another writer aborted it.
+    VersionConflict, ClaimTaken, JobMovedOn as `commits.commit`; Conflict where staging outlived the lease and another writer aborted it.
     """
     members = [(_FRESH if write.fresh else "") + write.key for write in writes]
     members += [keys.claim_key(claim.condition) for claim in claims]
     transaction = transactions.begin(table, members, lease + int(len(writes) * _LEASE_PER_WRITE))
     try:
+        if receipt:
+            receipt.begun(table, transaction)
         staging.stage(table, writes)
         if inherit:
             inherit(writes)
         new = [write.head(updated) for write in writes]
         table.write_each([action for write in writes for action in staging.account_actions(table, write)])
         _mark(table, transaction, writes, new, claims)
-        if not transactions.decide(table, transaction, transactions.COMMITTED):
+        receipts = receipt.actions(table, new) if receipt else []
+        if not transactions.decide(table, transaction, transactions.COMMITTED, receipts):
+            state, _ = transactions.state_now(table, transaction)
+            if receipt and state == transactions.PENDING:
+                raise receipt.refusal()
             raise Conflict("the transaction took too long and was aborted by another writer; try again")
     except Exception:
         # Not aborted: the answer to the commit was lost, but it stands.

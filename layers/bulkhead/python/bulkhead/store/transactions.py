@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from bulkhead.model import dates
 from bulkhead.store import keys
-from bulkhead.store.table import ConditionFailed, Table, chunks
+from bulkhead.store.table import ConditionFailed, Item, Table, chunks
 
 PENDING, COMMITTED, ABORTED = "PENDING", "COMMITTED", "ABORTED"
 
@@ -72,19 +72,19 @@ def members(table: Table, transaction: str) -> list[str]:
     return [key for page in pages for key in zlib.decompress(page["keys"]["B"]).decode().split("\n")]
 
 
-def decide(table: Table, transaction: str, state: str) -> bool:
-    """PENDING -> `state`. Whether it stands as asked now: also when an earlier try came through and its answer was lost."""
+def decide(table: Table, transaction: str, state: str, receipts: Sequence[Item] = ()) -> bool:
+    """PENDING -> `state`, in one fact with the actions `receipts`; False where a condition does not hold.
+
+    Whether it stands as asked now: also when an earlier try came through and its answer was lost.
+    """
+    decision = table.update_action(
+        (keys.transaction_key(transaction), keys.HEAD),
+        "SET #state = :state",
+        {":state": {"S": state}, ":pending": {"S": PENDING}},
+        "#state = :pending",
+    )
     try:
-        table.write(
-            [
-                table.update_action(
-                    (keys.transaction_key(transaction), keys.HEAD),
-                    "SET #state = :state",
-                    {":state": {"S": state}, ":pending": {"S": PENDING}},
-                    "#state = :pending",
-                )
-            ]
-        )
+        table.write([decision, *receipts])
     except ConditionFailed:
         return state_now(table, transaction)[0] == state
     return True

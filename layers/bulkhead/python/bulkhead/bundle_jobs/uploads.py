@@ -1,0 +1,93 @@
+"""Bundles that do not fit a request: the client asks for an upload, PUTs it to S3 by a signed URL, and has it processed by its id.
+
+An upload lies under the hash of its owner, so that nobody else can have it processed, whoever comes to know its id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from bulkhead.errors import BadRequest, NotFound, PayloadTooLarge
+from bulkhead.store import Store, files
+
+LIFETIME = timedelta(days=1)
+"""How long an upload is there to be processed: as long as the bucket's lifecycle rule keeps it at least."""
+
+NAME = "upload"
+
+_ID = re.compile(r"[0-9a-f]{32}")
+_PLACE = "Parameters.parameter[0].valueId"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An upload that may be made: PUT to `url` until `expires`."""
+
+    id: str
+    url: str
+    expires: datetime
+
+
+def offer(store: Store, owner: str) -> Upload:
+    """A new upload for the caller with the subject `owner`."""
+    seconds = store.settings.upload_seconds
+    identifier = uuid4().hex
+    url = files.url_to_put(store, _name(owner, identifier), seconds)
+    return Upload(identifier, url, datetime.now(UTC) + timedelta(seconds=seconds))
+
+
+def parameters(upload: Upload) -> dict[str, Any]:
+    """The answer of `$upload`: where to PUT the Bundle, and what to POST next."""
+    expires = upload.expires.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return {
+        "resourceType": "Parameters",
+        "parameter": [
+            {"name": NAME, "valueId": upload.id},
+            {"name": "method", "valueCode": "PUT"},
+            {"name": "url", "valueUrl": upload.url},
+            {"name": "expires", "valueInstant": expires},
+            {"name": "next", "resource": reference(upload.id)},
+        ],
+    }
+
+
+def reference(identifier: str) -> dict[str, Any]:
+    """The Parameters that stand for the upload in a `POST [base]`."""
+    return {"resourceType": "Parameters", "parameter": [{"name": NAME, "valueId": identifier}]}
+
+
+def referred(parameters: dict[str, Any]) -> str:
+    """The id of the upload that a Parameters resource stands for. BadRequest where it is about anything else."""
+    given = parameters.get("parameter")
+    first = given[0] if isinstance(given, list) and len(given) == 1 else None
+    if not isinstance(first, dict) or first.get("name") != NAME:
+        raise BadRequest("Parameters that stand for a Bundle have one parameter, upload", "Parameters.parameter")
+    identifier = first.get("valueId")
+    if not isinstance(identifier, str) or first.keys() - {"id", "name", "valueId"}:
+        raise BadRequest("upload has a valueId and nothing else", _PLACE)
+    return identifier
+
+
+def take(store: Store, owner: str, identifier: str, name: str) -> None:
+    """Copy what was uploaded to the object `name`, where no later PUT to the same URL reaches it. NotFound, PayloadTooLarge."""
+    found = files.find(store, _name(owner, identifier)) if _ID.fullmatch(identifier) else None
+    if found is None or datetime.now(UTC) - found.modified > LIFETIME:
+        raise NotFound("nothing was uploaded under this id, or it has expired", _PLACE)
+    limit = store.settings.upload_limit
+    if found.size > limit:
+        raise PayloadTooLarge(f"an upload may have {limit} bytes", _PLACE)
+    files.copy(store, _name(owner, identifier), name)
+
+
+def remove(store: Store, owner: str, identifier: str) -> None:
+    """Forget an upload that has a job."""
+    files.remove(store, _name(owner, identifier))
+
+
+def _name(owner: str, identifier: str) -> str:
+    return f"{files.UPLOADS}{hashlib.sha256(owner.encode()).hexdigest()[:32]}/{identifier}"

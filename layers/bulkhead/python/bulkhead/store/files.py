@@ -1,0 +1,92 @@
+"""Objects that a job needs for a while: uploads of clients, requests that wait, answers that are fetched. Lifecycle rules remove them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from bulkhead.store import Store
+
+UPLOADS, REQUESTS, RESULTS = "uploads/", "requests/", "results/"
+"""Prefixes of their names: each has rights and a lifetime of its own."""
+
+# Who may not list the bucket, and no function may, is told 403 of an object that is not there.
+_ABSENT = ("404", "NoSuchKey", "NotFound", "403", "AccessDenied")
+
+
+def client(**options: Any) -> Any:
+    """An S3 client whose signed URLs hold in every region: of signature 4, at the region's own host, with no checksum of a body to come."""
+    import boto3
+    from botocore.config import Config
+
+    config = Config(
+        signature_version="s3v4", s3={"addressing_style": "virtual"}, request_checksum_calculation="when_required"
+    )
+    return boto3.client("s3", config=config, **options)
+
+
+class File(NamedTuple):
+    """What is known of an object without its content."""
+
+    size: int
+    modified: datetime
+
+
+def put(store: Store, name: str, body: bytes, content_type: str = "application/octet-stream") -> None:
+    store.s3.put_object(Bucket=store.settings.bucket, Key=name, Body=body, ContentType=content_type)
+
+
+def get(store: Store, name: str) -> bytes | None:
+    """The whole content; None where there is no such object."""
+    try:
+        body: bytes = store.s3.get_object(Bucket=store.settings.bucket, Key=name)["Body"].read()
+    except ClientError as error:
+        if not _is_absence(error):
+            raise
+        return None
+    return body
+
+
+def find(store: Store, name: str) -> File | None:
+    """None where there is no such object."""
+    try:
+        found = store.s3.head_object(Bucket=store.settings.bucket, Key=name)
+    except ClientError as error:
+        if not _is_absence(error):
+            raise
+        return None
+    return File(found["ContentLength"], found["LastModified"])
+
+
+def _is_absence(error: ClientError) -> bool:
+    return error.response.get("Error", {}).get("Code") in _ABSENT
+
+
+def copy(store: Store, source: str, name: str) -> None:
+    """Copy an object within S3. ClientError where there is none."""
+    bucket = store.settings.bucket
+    store.s3.copy_object(Bucket=bucket, Key=name, CopySource={"Bucket": bucket, "Key": source})
+
+
+def remove(store: Store, name: str) -> None:
+    """No effect where there is none."""
+    store.s3.delete_object(Bucket=store.settings.bucket, Key=name)
+
+
+def url_to_put(store: Store, name: str, seconds: int) -> str:
+    """A URL at which anyone may PUT the object, without a token, for so long: it is to reach one client only."""
+    return _signed(store, "put_object", name, seconds)
+
+
+def url_to_get(store: Store, name: str, seconds: int) -> str:
+    """A URL at which anyone may GET the object, without a token, for so long."""
+    return _signed(store, "get_object", name, seconds)
+
+
+def _signed(store: Store, operation: str, name: str, seconds: int) -> str:
+    place = {"Bucket": store.settings.bucket, "Key": name}
+    url: str = store.s3.generate_presigned_url(operation, Params=place, ExpiresIn=seconds)
+    return url

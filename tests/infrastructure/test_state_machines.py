@@ -1,0 +1,100 @@
+"""The state machines are the files infra/*.asl.json, with rights for what they start."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from infra import bundle_construct, propagation_construct
+from tests.infrastructure.synthesis import Template, actions, as_list, referred
+
+STATE_MACHINE = "AWS::StepFunctions::StateMachine"
+# By the function that does its tasks.
+DEFINITIONS = {"propagation": propagation_construct.DEFINITION, "processing": bundle_construct.DEFINITION}
+
+
+def machine_of(template: Template, worker: str) -> dict[str, Any]:
+    """The state machine whose tasks are the function `worker`."""
+    machines = template.of_type(STATE_MACHINE).values()
+    placeholder = f"{worker.title()}FunctionArn"
+    (found,) = [machine for machine in machines if placeholder in machine["DefinitionSubstitutions"]]
+    assert template.function_named(found["DefinitionSubstitutions"][placeholder]) == worker
+    return found
+
+
+def statements_for(template: Template, worker: str, action: str) -> list[dict[str, Any]]:
+    role = machine_of(template, worker)["RoleArn"]
+    return [statement for statement in template.statements(role) if action in as_list(statement["Action"])]
+
+
+def test_there_is_no_other(template: Template) -> None:
+    assert len(template.of_type(STATE_MACHINE)) == len(DEFINITIONS)
+
+
+@pytest.mark.parametrize("worker", DEFINITIONS)
+def test_definition_is_the_file(template: Template, worker: str) -> None:
+    assert machine_of(template, worker)["DefinitionString"] == DEFINITIONS[worker].read_text()
+
+
+@pytest.mark.parametrize("worker", DEFINITIONS)
+def test_every_placeholder_is_filled(template: Template, worker: str) -> None:
+    substitutions = machine_of(template, worker)["DefinitionSubstitutions"]
+    assert set(re.findall(r"\$\{(\w+)\}", DEFINITIONS[worker].read_text())) == set(substitutions)
+    assert all(
+        referred(substitutions[n]) in template.of_type("AWS::S3::Bucket") for n in {"Bucket"} & set(substitutions)
+    )
+
+
+def test_map_states_bound_their_concurrency() -> None:
+    definition = json.loads(DEFINITIONS["propagation"].read_text())
+    maps = [state for state in definition["States"].values() if state["Type"] == "Map"]
+    assert maps
+    assert all(state.get("MaxConcurrency", 0) > 0 for state in maps)
+
+
+@pytest.mark.parametrize("worker", DEFINITIONS)
+def test_a_task_is_tried_again_and_its_end_is_always_told(worker: str) -> None:
+    """A job never runs for ever: each task has a timeout, retries, and a way to the step that marks the job as failed."""
+    for name, state in json.loads(DEFINITIONS[worker].read_text())["States"].items():
+        if state["Type"] == "Task":
+            assert state["TimeoutSeconds"] > 900
+            assert state["Retry"][0]["ErrorEquals"] == ["States.ALL"]
+            assert name == "Fail" or state["Catch"][0]["Next"] == "Fail"
+
+
+@pytest.mark.parametrize("worker", DEFINITIONS)
+def test_it_calls_its_function_and_no_other(template: Template, worker: str) -> None:
+    (invoke,) = statements_for(template, worker, "lambda:InvokeFunction")
+    assert template.function_named(invoke["Resource"]) == worker
+
+
+def test_the_one_for_bundles_may_do_nothing_else(template: Template) -> None:
+    statements = template.statements(machine_of(template, "processing")["RoleArn"])
+    assert {action for action in actions(statements) if not action.startswith("logs:")} == {"lambda:InvokeFunction"}
+
+
+def test_it_may_do_what_a_distributed_map_does(template: Template) -> None:
+    (start,) = statements_for(template, "propagation", "states:StartExecution")
+    assert referred(start["Resource"]) in template.of_type(STATE_MACHINE)
+    (manifest,) = statements_for(template, "propagation", "s3:GetObject")
+    assert manifest["Resource"]["Fn::Join"][1][1] == "/manifests/*"
+    (children,) = statements_for(template, "propagation", "states:StopExecution")
+    assert actions([children]) == {"states:DescribeExecution", "states:RedriveExecution", "states:StopExecution"}
+
+
+def test_only_log_delivery_is_allowed_on_everything(template: Template) -> None:
+    for policy in template.of_type("AWS::IAM::Policy").values():
+        for statement in policy["PolicyDocument"]["Statement"]:
+            if "*" in as_list(statement["Resource"]):
+                assert all(action.startswith("logs:") for action in as_list(statement["Action"]))
+                roles = {referred(machine["RoleArn"]) for machine in template.of_type(STATE_MACHINE).values()}
+                assert policy["Roles"][0]["Ref"] in roles
+
+
+def test_log_holds_no_execution_data(template: Template) -> None:
+    for machine in template.of_type(STATE_MACHINE).values():
+        assert machine["LoggingConfiguration"]["IncludeExecutionData"] is False
+        assert machine["LoggingConfiguration"]["Level"] == "ALL"
