@@ -8,12 +8,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from moto import mock_aws
 
 from bulkhead.settings import Settings
-from bulkhead.store import Store, client, keys
+from bulkhead.store import Store, client, files, keys
 
 os.environ.setdefault("AWS_ACCESS_KEY_ID", "test")
 os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "test")
@@ -36,7 +35,7 @@ def dynoxide() -> Iterator[str]:
 def s3() -> Iterator[Any]:
     """An S3 client on a bucket named `bulkhead`."""
     with mock_aws():
-        client = boto3.client("s3")
+        client = files.client()
         client.create_bucket(Bucket="bulkhead")
         yield client
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Mapping, Sequence
@@ -16,14 +17,18 @@ from bulkhead.store.jobs import Job
 from functions import http
 from functions.accounts.handler import OPERATIONS as ACCOUNTS
 from functions.jobs.handler import OPERATIONS as JOBS
-from functions.propagation.handler import STEPS
+from functions.processing.handler import STEPS as PROCESSING
+from functions.propagation.handler import STEPS as PROPAGATION
 from infra.local.states import ExecutionFailed
-from infra.local.step_functions import StepFunctions
+from infra.local.step_functions import Fault, StepFunctions
 
 A, B, C = "Organization/a", "Organization/b", "Organization/c"
 PATIENT = "Patient/p"
 MACHINE = "arn:aws:states:us-east-1:000000000000:stateMachine:propagation"
-DEFINITION = Path(__file__).parents[2] / "infra" / "propagation.asl.json"
+INFRA = Path(__file__).parents[2] / "infra"
+# By the function that does their tasks: the state machines' definitions, and the steps of these tasks.
+DEFINITIONS = {"propagation": INFRA / "propagation.asl.json", "processing": INFRA / "bundle.asl.json"}
+STEPS = {"propagation": PROPAGATION, "processing": PROCESSING}
 
 
 class Scene:
@@ -95,18 +100,18 @@ class Scene:
 
 
 class Machine:
-    """The state machine of the repository, interpreted; its tasks work on `store`."""
+    """A state machine of the repository, interpreted; its tasks, those of the function `worker`, work on `store`."""
 
-    def __init__(self, store: Store) -> None:
-        text = DEFINITION.read_text().replace("${PropagationFunctionArn}", "propagation")
+    def __init__(self, store: Store, worker: str = "propagation") -> None:
+        text = DEFINITIONS[worker].read_text().replace(f"${{{worker.title()}FunctionArn}}", worker)
         definition = json.loads(text.replace("${Bucket}", store.settings.bucket))
         _without_pauses(definition)
         self.store = store
-        self.steps = dict(STEPS)
+        self.steps = dict(STEPS[worker])
         self.step_functions = StepFunctions({MACHINE: definition}, self._invoke, self._get_object)
 
     def _invoke(self, function: str, payload: Any) -> Any:
-        assert function == "propagation"
+        assert function in STEPS
         payload = json.loads(json.dumps(payload))
         try:
             return self.steps[payload["step"]](self.store, payload["input"])
@@ -118,6 +123,11 @@ class Machine:
         return body
 
     def start(self, job: str) -> None:
+        """As `functions.executions` does: no effect where it was started before."""
+        with contextlib.suppress(Fault):
+            self._start(job)
+
+    def _start(self, job: str) -> None:
         self.step_functions.start({"stateMachineArn": MACHINE, "name": job, "input": json.dumps({"job": job})})
 
     def state(self, job: str) -> str:

@@ -1,0 +1,524 @@
+"""Bundles in the background, through the state machine: taken in, processed, told of. Dying and delivered twice: test_bundle_jobs_faults.py."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bulkhead import access, jobs
+from bulkhead.access import EVERYBODY, Caller
+from bulkhead.bundle_jobs import journal as journal_module
+from bulkhead.bundle_jobs import processing, submission, uploads
+from bulkhead.bundle_jobs.orders import Order
+from bulkhead.bundles import batch, parse
+from bulkhead.bundles.context import MINIMAL, REPRESENTATION
+from bulkhead.errors import BulkheadError
+from bulkhead.jobs import Background
+from bulkhead.settings import Settings
+from bulkhead.store import Store, files
+from bulkhead.store import jobs as items
+from bulkhead.store.jobs import DONE, FAILED, STARTING, Job
+from functions import http
+from functions.formats import XML, rendered
+from tests.integration.scene import A, B, Machine, Scene
+from tests.unit.bundles.samples import bundle, create, delete, get, observation, patient, statuses, update
+
+Json = dict[str, Any]
+BASE = "https://server.example/fhir/R4"
+SUBJECT = EVERYBODY.subject
+
+
+class Desk:
+    """Where bundles are handed in, and asked about."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.machine = Machine(store, "processing")
+
+    def order(self, caller: Caller = EVERYBODY, returns: str = MINIMAL) -> Order:
+        return Order(caller, BASE, returns, True)
+
+    def submit(self, body: Json, key: str | None = None, **order: Any) -> str:
+        return submission.submit(self.store, self.order(**order), body, Background(self.machine.start, key))
+
+    def submit_upload(self, upload: str, key: str | None = None, **order: Any) -> str:
+        return submission.submit_upload(self.store, self.order(**order), upload, Background(self.machine.start, key))
+
+    def upload(self, content: bytes, owner: str = SUBJECT) -> str:
+        """What a client does with the URL of an upload; that it works is tests/e2e/test_uploads.py."""
+        made = uploads.offer(self.store, owner)
+        name = made.url.partition("?")[0].partition("uploads/")[2]
+        files.put(self.store, files.UPLOADS + name, content)
+        return made.id
+
+    def entry(self, job: str, subject: str = SUBJECT) -> Json:
+        """The entry of the batch-response of a job, once its execution has ended."""
+        self.machine.join(job)
+        found = jobs.status(self.store, subject, job, self.machine.is_running)
+        assert found.bundle is not None, found.progress
+        (entry,) = found.bundle["entry"]
+        return entry  # type: ignore[no-any-return]
+
+    def run(self, body: Json, **options: Any) -> Json:
+        subject = options.get("caller", EVERYBODY).subject
+        return self.entry(self.submit(body, **options), subject)
+
+    def item(self, job: str) -> Job:
+        found = items.read(self.store.table, job)
+        assert found is not None
+        return found
+
+    def objects(self, prefix: str, job: str) -> list[str]:
+        found = self.store.s3.list_objects_v2(Bucket=self.store.settings.bucket, Prefix=f"{prefix}{job}")
+        return [each["Key"] for each in found.get("Contents", [])]
+
+
+@pytest.fixture
+def new_desk(new_store: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Desk]:
+    """Makes a Desk on a store of its own; keyword arguments are settings. Reads within bundles are answered by the handlers."""
+
+    def make(**settings: Any) -> Desk:
+        store = new_store(**settings)
+        monkeypatch.setattr(http, "connect", lambda: store)
+        return Desk(store)
+
+    return make
+
+
+@pytest.fixture
+def desk(new_desk: Callable[..., Desk]) -> Desk:
+    return new_desk()
+
+
+def code(entry: Json) -> str:
+    return str(entry["response"]["status"][:3])
+
+
+def issues(entry: Json) -> list[tuple[str, str | None]]:
+    return [(each["code"], each.get("expression", [None])[0]) for each in entry["response"]["outcome"]["issue"]]
+
+
+def family(count: int) -> list[Json]:
+    """A patient and so many observations of it, as new resources."""
+    urn = "urn:uuid:9d2b1b7e-5f0e-4c39-9c6b-2f3b8f6a1c11"
+    return [create(patient("1"), urn), *(create(observation(urn)) for _ in range(count))]
+
+
+def count(store: Store, *types: str) -> int:
+    return sum(len(store.by_time(each)) for each in types)
+
+
+class TestTransaction:
+    @pytest.mark.parametrize("size", [3, 150])
+    def test_the_answer_is_that_of_a_synchronous_one(self, desk: Desk, size: int) -> None:
+        entry = desk.run(bundle(*family(size)))
+        assert entry["response"] == {"status": "200 OK"}
+        answer = entry["resource"]
+        assert answer["type"] == "transaction-response"
+        assert statuses(answer["entry"]) == ["201"] * (size + 1)
+        made = [content["response"]["location"].partition("/_history")[0] for content in answer["entry"]]
+        heads = desk.store.read_many(made)
+        assert set(heads) == set(made)
+        assert desk.store.decode(heads[made[1]])["subject"]["reference"] == made[0]
+
+    def test_reads_are_answered_after_the_commit(self, desk: Desk) -> None:
+        entry = desk.run(bundle(get("Patient/a"), update(patient("1", id="a")), get("Patient?identifier=1")))
+        answers = entry["resource"]["entry"]
+        assert statuses(answers) == ["200", "201", "200"]
+        assert (answers[0]["resource"]["id"], answers[2]["resource"]["total"]) == ("a", 1)
+
+    def test_prefer_representation(self, desk: Desk) -> None:
+        (content,) = desk.run(bundle(update(patient("1", id="a"))), returns=REPRESENTATION)["resource"]["entry"]
+        assert content["resource"]["meta"]["versionId"] == "1"
+        assert content["resource"]["meta"]["compartment"] == [{"reference": "Patient/a"}]
+
+    def test_nothing_to_write(self, desk: Desk) -> None:
+        one = create(patient("1"), None, "identifier=1")
+        desk.run(bundle(one))
+        assert statuses(desk.run(bundle(one))["resource"]["entry"]) == ["200"]
+        assert desk.run(bundle())["resource"] == {"resourceType": "Bundle", "type": "transaction-response"}
+
+    def test_what_only_the_store_knows_fails_in_the_job(self, desk: Desk) -> None:
+        body = bundle(*family(2), delete("Patient?identifier=1"), update(patient(id="b"), ifMatch='W/"7"'))
+        entry = desk.run(body)
+        assert code(entry) == "412"
+        assert issues(entry)[0][1] == "Bundle.entry[4].request.ifMatch"
+        assert "nothing was changed" in entry["response"]["outcome"]["issue"][-1]["diagnostics"]
+        assert "resource" not in entry
+        assert count(desk.store, "Patient", "Observation") == 0
+
+    @pytest.mark.parametrize("kind", ["transaction", "batch"])
+    def test_the_body_waits_in_s3_until_the_job_is_over(self, desk: Desk, kind: str) -> None:
+        job = submission.submit(desk.store, desk.order(), bundle(create(patient("1")), kind=kind), Background(str))
+        assert len(desk.objects(files.REQUESTS, job)) == 1
+        desk.machine.start(job)
+        assert code(desk.entry(job)) == "200"
+        assert desk.objects(files.REQUESTS, job) == []
+
+    def test_everything_of_a_job_expires_with_it(self, desk: Desk) -> None:
+        job = desk.submit(bundle(*family(3), kind="batch"))
+        desk.machine.join(job)
+        found = list(desk.store.table.query(f"job#{job}"))
+        assert len(found) == 5
+        assert {item["ttl"]["N"] for item in found} == {str(desk.item(job).expires)}
+
+
+class TestRights:
+    def test_the_caller_is_the_same_later(self, desk: Desk) -> None:
+        scene = Scene(desk.store)
+        theirs = scene.put("Patient/theirs").key
+        scene.set(theirs, B)
+        scopes = (access.Scope("system", "Patient", "cruds"),)
+        fenced = Caller("tenant", scopes, accounts=(A,))
+        reads = [get("Patient/theirs"), get("Observation?status=final")]
+        entry = desk.run(bundle(create(patient("1")), *reads, delete(theirs), kind="batch"), caller=fenced)
+        answers = entry["resource"]["entry"]
+        assert statuses(answers) == ["201", "404", "403", "404"]
+        made = answers[0]["response"]["location"].partition("/_history")[0]
+        assert scene.accounts(made) == (A,)
+        assert not scene.head(theirs).deleted
+
+    def test_a_job_is_its_owners(self, desk: Desk) -> None:
+        job = desk.submit(bundle(create(patient("1"))), caller=replace(EVERYBODY, subject="me"))
+        for subject in (SUBJECT, "other"):
+            with pytest.raises(BulkheadError) as caught:
+                desk.entry(job, subject)
+            assert caught.value.status == 404
+            with pytest.raises(BulkheadError) as caught:
+                jobs.cancel(desk.store, subject, job, desk.machine.stop)
+            assert caught.value.status == 404
+        assert code(desk.entry(job, "me")) == "200"
+
+
+class TestRefusedAtOnce:
+    CASES: tuple[tuple[Json, int, str], ...] = (
+        ({"resourceType": "Patient"}, 400, "resourceType"),
+        ({"resourceType": "Bundle", "type": "searchset"}, 400, "Bundle.type"),
+        ({"resourceType": "Bundle", "type": "batch", "entry": {}}, 400, "Bundle.entry"),
+        ({"resourceType": "Bundle", "type": "batch", "nonsense": 1}, 400, "Bundle.nonsense"),
+        (bundle(create(patient(gender="x"))), 400, "Bundle.entry[0].resource.gender"),
+        (bundle(create(patient()), create({"resourceType": "Basic"})), 400, "Bundle.entry[1].resource.code"),
+        (bundle(create(observation("Patient/a"))), 403, "Bundle.entry[0]"),
+    )
+
+    def test_what_can_be_seen(self, desk: Desk) -> None:
+        def start(job: str) -> None:
+            raise AssertionError("a job was started")
+
+        caller = Caller("me", (access.Scope("system", "Patient", "cruds"), access.Scope("system", "Basic", "cruds")))
+        for body, status, expression in self.CASES:
+            with pytest.raises(BulkheadError) as caught:
+                submission.submit(desk.store, desk.order(caller), body, Background(start))
+            assert (caught.value.status, caught.value.issues[0].expression) == (status, expression)
+
+    def test_too_many_entries(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(parse.settings, "current", lambda: Settings(entry_limit=3))
+        with pytest.raises(BulkheadError) as caught:
+            desk.submit(bundle(*family(3), kind="batch"))
+        assert (caught.value.status, caught.value.issues[0].expression) == (413, "Bundle.entry")
+
+    def test_a_state_machine_that_does_not_start(self, desk: Desk) -> None:
+        begun: list[str] = []
+
+        def refuse(job: str) -> None:
+            begun.append(job)
+            raise ConnectionError
+
+        with pytest.raises(BulkheadError) as caught:
+            submission.submit(desk.store, desk.order(), bundle(create(patient("1"))), Background(refuse, "key"))
+        assert caught.value.status == 503
+        assert items.read(desk.store.table, begun[0]) is None
+        assert code(desk.run(bundle(create(patient("1"))), key="key")) == "200"
+
+
+class TestIdempotency:
+    def test_the_same_key_is_the_same_job(self, desk: Desk) -> None:
+        body = bundle(create(patient("1")))
+        first, second = desk.submit(body, "once"), desk.submit(body, "once")
+        assert first == second
+        assert code(desk.entry(first)) == "200"
+        assert desk.submit(body, "once") == first
+        assert desk.submit(body, "twice") != first
+        assert desk.submit(body, "once", caller=replace(EVERYBODY, subject="other")) != first
+        desk.machine.join(first)
+        assert desk.item(first).attempt == 1
+
+    def test_a_key_is_good_for_one_request(self, desk: Desk) -> None:
+        desk.submit(bundle(create(patient("1"))), "once")
+        scene = Scene(desk.store)
+        propagation = Machine(desk.store)
+        scene.set("Patient/p", A, propagate=True, background=propagation.background("shared"))
+        for body, key in ((bundle(create(patient("2"))), "once"), (bundle(create(patient("1"))), "shared")):
+            with pytest.raises(BulkheadError) as caught:
+                desk.submit(body, key)
+            assert (caught.value.status, caught.value.issues[0].expression) == (422, "Idempotency-Key")
+        with pytest.raises(BulkheadError) as caught:
+            scene.set("Patient/p", A, propagate=True, background=propagation.background("once"))
+        assert caught.value.status == 422
+
+    def test_a_request_that_died_before_the_start_is_started_by_the_next(self, desk: Desk) -> None:
+        body = bundle(create(patient("1")))
+        job = submission.submit(desk.store, desk.order(), body, Background(str, "once"))
+        assert desk.item(job).state == STARTING
+        assert desk.submit(body, "once") == job
+        assert code(desk.entry(job)) == "200"
+
+
+class TestUploads:
+    def test_any_format(self, desk: Desk) -> None:
+        forms = [json.dumps(bundle(*family(3))).encode(), rendered(XML, bundle(*family(3)), True)]
+        for content in [*forms, *map(gzip.compress, forms)]:
+            job = desk.submit_upload(desk.upload(content))
+            assert statuses(desk.entry(job)["resource"]["entry"]) == ["201"] * 4
+            assert desk.item(job).total == 4
+        assert count(desk.store, "Observation") == 12
+
+    def test_one_upload_is_one_job(self, desk: Desk) -> None:
+        upload = desk.upload(json.dumps(bundle(create(patient("1")))).encode())
+        first, second = desk.submit_upload(upload), desk.submit_upload(upload)
+        assert first == second
+        assert code(desk.entry(first)) == "200"
+        assert desk.submit_upload(upload) == first
+        assert count(desk.store, "Patient") == 1
+
+    def test_what_is_put_later_is_not_seen(self, desk: Desk) -> None:
+        upload = desk.upload(json.dumps(bundle(create(patient("1")))).encode())
+        job = submission.submit_upload(desk.store, desk.order(), upload, Background(str))
+        files.put(desk.store, uploads._name(SUBJECT, upload), b"other")
+        assert desk.submit_upload(upload) == job
+        assert code(desk.entry(job)) == "200"
+
+    def test_unknown_somebody_elses_and_expired(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        for identifier in ("0" * 32, "", "../../bodies/x", "nonsense"):
+            self.assert_absent(desk, identifier)
+        content = json.dumps(bundle(create(patient("1")))).encode()
+        self.assert_absent(desk, desk.upload(content, owner="other"))
+        monkeypatch.setattr(uploads, "LIFETIME", timedelta(seconds=-5))
+        self.assert_absent(desk, desk.upload(content))
+
+    def assert_absent(self, desk: Desk, identifier: str) -> None:
+        with pytest.raises(BulkheadError) as caught:
+            desk.submit_upload(identifier)
+        assert (caught.value.status, caught.value.issues[0].expression) == (
+            404,
+            "Parameters.parameter[0].valueId",
+        )
+
+    def test_too_large(self, new_desk: Callable[..., Desk]) -> None:
+        desk = new_desk(upload_limit=1000)
+        with pytest.raises(BulkheadError) as caught:
+            desk.submit_upload(desk.upload(b"x" * 1001))
+        assert caught.value.status == 413
+        entry = desk.entry(desk.submit_upload(desk.upload(gzip.compress(b" " * 1001))))
+        assert (code(entry), issues(entry)[0]) == ("413", ("too-long", "body"))
+
+    NONSENSE = (
+        b"", b"{", b"<Bundle", b"\xff", b"[]", gzip.compress(b"{}")[:-9], b"\x1f\x8bnonsense", b"[" * 100_000,
+         b'{"resourceType":"Patient"}', b'{"resourceType":"Bundle","type":"batch","entry":3}', b'{"resourceType":["x"]}',
+    )  # fmt: skip
+
+    def test_nonsense(self, desk: Desk) -> None:
+        for content in self.NONSENSE:
+            job = desk.submit_upload(desk.upload(content))
+            entry = desk.entry(job)
+            assert code(entry) == "400"
+            assert issues(entry)[0][1]
+            assert desk.item(job).attempt == 1
+
+    def test_thousands_of_faults_are_cut(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(jobs, "_ERROR_BYTES", 5000)
+        body = bundle(*[create(patient(gender="x"))] * 300)
+        entry = desk.entry(desk.submit_upload(desk.upload(json.dumps(body).encode())))
+        assert code(entry) == "400"
+        first, *_, cut, nothing = entry["response"]["outcome"]["issue"]
+        assert first["expression"] == ["Bundle.entry[0].resource.gender"]
+        left = 300 - (len(entry["response"]["outcome"]["issue"]) - 2)
+        assert cut["diagnostics"] == f"{left} more issues are left out"
+        assert nothing["severity"] == "information"
+
+    @pytest.mark.parametrize(
+        "parameters",
+        [
+            {},
+            {"parameter": []},
+            {"parameter": "x"},
+            {"parameter": [{"name": "upload", "valueId": "a"}, {"name": "upload", "valueId": "b"}]},
+            {"parameter": [{"name": "other", "valueId": "a"}]},
+            {"parameter": [{"name": "upload"}]},
+            {"parameter": [{"name": "upload", "valueId": 5}]},
+            {"parameter": [{"name": "upload", "valueId": "a", "valueString": "b"}]},
+            {"parameter": [None]},
+        ],
+    )
+    def test_what_stands_for_no_upload(self, parameters: Json) -> None:
+        with pytest.raises(BulkheadError) as caught:
+            uploads.referred({"resourceType": "Parameters", **parameters})
+        assert caught.value.status == 400
+        assert caught.value.issues[0].expression
+
+    def test_what_is_to_be_sent_next(self, desk: Desk) -> None:
+        given = {each["name"]: each for each in uploads.parameters(uploads.offer(desk.store, "me"))["parameter"]}
+        assert uploads.referred(given["next"]["resource"]) == given["upload"]["valueId"]
+
+
+class TestBatch:
+    def test_entries_stand_for_themselves(self, desk: Desk) -> None:
+        body = bundle(create(patient("1")), create(patient(gender="x")), get("Patient?identifier=1"), kind="batch")
+        entry = desk.run(body)
+        assert entry["response"] == {"status": "200 OK"}
+        assert entry["resource"]["type"] == "batch-response"
+        assert statuses(entry["resource"]["entry"]) == ["201", "400", "200"]
+
+    def test_progress_counts_entries(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: list[str] = []
+        commit = batch.commit
+
+        def observed(*arguments: Any, **named: Any) -> None:
+            seen.append(jobs.status(desk.store, SUBJECT, job.pop(), desk.machine.is_running).progress)
+            commit(*arguments, **named)
+
+        monkeypatch.setattr(batch, "GROUPS_AT_ONCE", 1)
+        monkeypatch.setattr(batch, "commit", observed)
+        made = submission.submit(
+            desk.store, desk.order(), bundle(*[create(patient())] * 80, kind="batch"), Background(str)
+        )
+        job = [made] * 3
+        desk.machine.start(made)
+        assert statuses(desk.entry(made)["resource"]["entry"]) == ["201"] * 80
+        assert seen == ["0 of 80 entries", "33 of 80 entries", "66 of 80 entries"]
+
+    def test_cancelling_stops_within_a_group(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        begun, cancelled = threading.Event(), threading.Event()
+        commit, calls = batch.commit, [0]
+
+        def held(*arguments: Any, **named: Any) -> None:
+            calls[0] += 1
+            if calls[0] == 2:
+                begun.set()
+                cancelled.wait(20)
+            commit(*arguments, **named)
+
+        monkeypatch.setattr(batch, "GROUPS_AT_ONCE", 1)
+        monkeypatch.setattr(batch, "commit", held)
+        job = desk.submit(bundle(*[create(patient())] * 150, kind="batch"))
+        begun.wait(20)
+        jobs.cancel(desk.store, SUBJECT, job, desk.machine.stop)
+        cancelled.set()
+        entry = desk.entry(job)
+        assert calls[0] == 2
+        assert code(entry) == "409"
+        assert statuses(entry["resource"]["entry"]) == ["201"] * 66 + ["409"] * 84
+        assert "66 of 150 entries" in entry["response"]["outcome"]["issue"][-1]["diagnostics"]
+        assert count(desk.store, "Patient") == 66
+        assert desk.objects(files.REQUESTS, job) == []
+
+
+class TestCancel:
+    def test_before_the_commit_nothing_is_changed(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Cancelled when all but the commit is done: the answer is stored already."""
+        keep = journal_module.answers.keep
+
+        def cancelled(store: Store, job: Job, answer: Json, final: bool = False) -> tuple[str, int]:
+            jobs.cancel(store, SUBJECT, job.id, desk.machine.stop)
+            return keep(store, job, answer, final)
+
+        monkeypatch.setattr(journal_module.answers, "keep", cancelled)
+        for size in (3, 120):
+            entry = desk.run(bundle(*family(size)))
+            assert code(entry) == "409"
+            assert [each["code"] for each in entry["response"]["outcome"]["issue"]] == ["incomplete", "informational"]
+        assert count(desk.store, "Patient", "Observation") == 0
+
+    def test_after_the_commit_it_comes_too_late(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        finish = processing.finish
+
+        def late(store: Store, job: Job, answer: Json) -> None:
+            jobs.cancel(store, SUBJECT, job.id, desk.machine.stop)
+            finish(store, job, answer)
+
+        monkeypatch.setattr(processing, "finish", late)
+        for more in ([], [get("Patient?identifier=1")]):
+            assert code(desk.run(bundle(*family(2), *more))) == "200"
+
+    def test_before_it_has_begun(self, desk: Desk) -> None:
+        job = submission.submit(desk.store, desk.order(), bundle(create(patient("1"))), Background(str))
+        jobs.cancel(desk.store, SUBJECT, job, lambda job: None)
+        desk.machine.start(job)
+        assert code(desk.entry(job)) == "409"
+        assert count(desk.store, "Patient") == 0
+
+
+class TestLargeAnswers:
+    def fetched(self, desk: Desk, entry: Json) -> Json:
+        """What the location of the entry leads to; that a client can GET it is tests/e2e/test_uploads.py."""
+        assert "resource" not in entry
+        location = entry["response"]["location"]
+        assert "X-Amz-Signature=" in location
+        name = files.RESULTS + location.partition("?")[0].partition(files.RESULTS)[2]
+        content: Json = json.loads(files.get(desk.store, name) or b"")
+        return content
+
+    def test_are_fetched_by_a_url(self, new_desk: Callable[..., Desk]) -> None:
+        desk = new_desk(answer_limit=500)
+        entry = desk.run(bundle(*family(3), get("Patient?identifier=1")))
+        assert entry["response"]["status"] == "200 OK"
+        assert statuses(self.fetched(desk, entry)["entry"]) == ["201"] * 4 + ["200"]
+
+    def test_also_what_was_done_before_it_broke_off(self, new_desk: Callable[..., Desk]) -> None:
+        desk = new_desk(answer_limit=500)
+        job = desk.submit(bundle(*[create(patient())] * 9, kind="batch"))
+        desk.machine.join(job)
+        assert items.change(desk.store.table, job, [DONE], state=items.CANCELLED)
+        entry = desk.entry(job)
+        assert code(entry) == "409"
+        assert statuses(self.fetched(desk, entry)["entry"]) == ["201"] * 9
+
+
+class TestDead:
+    def failing(self, desk: Desk) -> None:
+        def broken(store: Store, given: Mapping[str, Any]) -> Json:
+            raise RuntimeError("with a patient's name")
+
+        desk.machine.steps["process"] = broken
+
+    def test_a_task_that_always_fails(self, desk: Desk) -> None:
+        self.failing(desk)
+        job = desk.submit(bundle(create(patient("1"))))
+        entry = desk.entry(job)
+        assert desk.item(job).state == FAILED
+        assert (code(entry), issues(entry)[0]) == ("503", ("transient", None))
+        diagnostics = entry["response"]["outcome"]["issue"][0]["diagnostics"]
+        assert "RuntimeError" in diagnostics
+        assert "name" not in diagnostics
+
+    def test_a_state_machine_that_is_gone(self, desk: Desk) -> None:
+        job = submission.submit(desk.store, desk.order(), bundle(create(patient("1"))), Background(str))
+        assert jobs.status(desk.store, SUBJECT, job, lambda job: False).progress == "0 of 1 entries"
+        taken = items.take(desk.store.table, job)
+        assert taken
+        found = jobs.status(desk.store, SUBJECT, job, lambda job: False).bundle
+        assert found is not None
+        assert code(found["entry"][0]) == "503"
+        # A worker that hangs, and goes on later, does nothing any more.
+        assert not items.change(desk.store.table, job, items.UNFINISHED, taken.attempt, state=DONE)
+
+    def test_committed_is_told_even_if_its_reads_are_never_answered(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def dies(*arguments: Any) -> None:
+            raise RuntimeError
+
+        monkeypatch.setattr(processing, "finish", dies)
+        entry = desk.run(bundle(create(patient("1")), get("Patient?identifier=1")))
+        assert entry["response"]["status"] == "200 OK"
+        answers = entry["resource"]["entry"]
+        assert statuses(answers) == ["201", "503"]
+        assert "send it again" in answers[1]["response"]["outcome"]["issue"][0]["diagnostics"]
+        assert count(desk.store, "Patient") == 1
