@@ -49,6 +49,17 @@ def test_an_object_is_read_back_as_it_was_put(client: Any, key: str) -> None:
     assert client.head_object(Bucket="bulkhead", Key=key)["ContentLength"] == len(body)
 
 
+def test_a_copy_is_independent(client: Any) -> None:
+    client.put_object(Bucket="bulkhead", Key="a b/ü+", Body=b"1", ContentType="text/x")
+    client.copy_object(Bucket="bulkhead", Key="copy", CopySource={"Bucket": "bulkhead", "Key": "a b/ü+"})
+    client.put_object(Bucket="bulkhead", Key="a b/ü+", Body=b"2")
+    got = client.get_object(Bucket="bulkhead", Key="copy")
+    assert (got["Body"].read(), got["ContentType"]) == (b"1", "text/x")
+    with pytest.raises(ClientError) as error:
+        client.copy_object(Bucket="bulkhead", Key="copy", CopySource={"Bucket": "bulkhead", "Key": "absent"})
+    assert code(error) == "NoSuchKey"
+
+
 def test_a_put_replaces_and_a_delete_removes(client: Any) -> None:
     client.put_object(Bucket="bulkhead", Key="k", Body=b"1")
     client.put_object(Bucket="bulkhead", Key="k", Body=b"")
