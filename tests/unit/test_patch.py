@@ -223,6 +223,14 @@ def test_no_json_patch_breaks_the_server(listed: list[Json]) -> None:
         json_patch.parse(json.dumps(listed))(json.loads(json.dumps(ANNA)))
 
 
+@pytest.mark.parametrize(
+    "path", ["Patient" + ".name" * 100_000, "Patient" + "[0]" * 331, "(" * 999, "Patient" + ".a" * 490]
+)
+def test_a_long_path_breaks_nothing(path: str) -> None:
+    with suppress(BadRequest, Unprocessable):
+        fhirpath(ANNA, operation("delete", path=path))
+
+
 paths = st.lists(st.sampled_from(["Patient", "name", "given", "value", "[0]", ".", "(", ")", "where(", "use", "=", "'a'", "first()", "as", "extension('u')", "ofType(Quantity)", " "]), max_size=6).map("".join)  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from bulkhead.access import EVERYBODY, Caller, Scope
 from bulkhead.errors import BadRequest, Conflict, Forbidden, Gone, InvalidResource, NotFound, PreconditionFailed
 from bulkhead.model import json
 from bulkhead.resources.preconditions import not_modified
+from bulkhead.settings import Settings
 from bulkhead.store import Head, Store
 
 Json = dict[str, Any]
@@ -61,6 +62,14 @@ def test_extended_meta_can_be_left_out(store: Store) -> None:
     body = store.decode(head)
     assert set(resources.represent(head, body, extended=False)["meta"]) == {"versionId", "lastUpdated"}
     assert resources.represent(head, body)["meta"]["accounts"] == [{"reference": "Organization/a"}]
+
+
+def test_no_more_accounts_than_the_limit(store: Store) -> None:
+    limit = Settings().account_limit
+    put(store, meta=accounts(*(f"Organization/{n}" for n in range(limit))))
+    with pytest.raises(BadRequest) as caught:
+        put(store, meta=accounts(*(f"Organization/{n}" for n in range(limit + 1))))
+    assert caught.value.issues[0].expression == "Patient.meta.accounts"
 
 
 def test_checked_wants_the_type_and_id_of_the_url() -> None:

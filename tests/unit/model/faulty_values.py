@@ -158,6 +158,7 @@ WRONG_NARRATIVES = [
     Probe(
         "document type", text('<!DOCTYPE div [<!ENTITY a "b">]>' + DIV + "&a;</div>"), [("value", "Patient.text.div")]
     ),
+    Probe("too deep", text(DIV + "<div>" * 100_000 + "</div>" * 100_000 + "</div>"), [("value", "Patient.text.div")]),
     Probe("script", text(DIV + "<script>x</script></div>"), [("value", "Patient.text.div")]),
     Probe("event handler", text(DIV + '<p onclick="x">y</p></div>'), [("value", "Patient.text.div")]),
     Probe("script in a link", text(DIV + '<a href=" Java&#10;Script:x">y</a></div>'), [("value", "Patient.text.div")]),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bulkhead.errors import BadRequest
 from bulkhead.model import json
+from bulkhead.settings import Settings
 
 NUMBERS = [
     "1.10",
@@ -105,7 +106,30 @@ def test_depth(brackets: tuple[bytes, bytes]) -> None:
     def nested(levels: int) -> bytes:
         return b'{"a":' + brackets[0] * (levels - 1) + b"1" + brackets[1] * (levels - 1) + b"}"
 
-    assert json.loads(nested(json.MAXIMUM_DEPTH))
-    for levels in (json.MAXIMUM_DEPTH + 1, 100_000):
+    limit = Settings().depth_limit
+    assert json.loads(nested(limit))
+    for levels in (limit + 1, 100_000):
         with pytest.raises(BadRequest, match="nested"):
             json.loads(nested(levels))
+
+
+def test_the_place_where_it_is_too_deep() -> None:
+    deep = b'{"url":"u","extension":[' * 40 + b'{"url":"u"}' + b"]}" * 40
+    entries = (
+        b'{"resource":{"resourceType":"Patient"}},{"resource":{"resourceType":"Patient","extension":[' + deep + b"]}}"
+    )
+    for document, place in (
+        (b'{"resourceType":"Bundle","entry":[' + entries + b"]}", "Bundle.entry[1].resource.extension[0]"),
+        (b'{"resourceType":"Who","a":1,"b":' + b"[" * 80 + b"]" * 80 + b"}", "body.b[0][0][0][0]"),
+        (b'{"a":{"Mr. X":' + b"[" * 80 + b"]" * 80 + b"}}", "body.a"),
+    ):
+        with pytest.raises(BadRequest) as caught:
+            json.loads(document)
+        assert caught.value.issues[0].expression == place
+
+
+def test_the_limit_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json.settings, "current", lambda: Settings(depth_limit=3))
+    assert json.loads(b'{"a":[{"b":1}]}')
+    with pytest.raises(BadRequest, match="more than 3 levels"):
+        json.loads(b'{"a":[{"b":[]}]}')

@@ -240,6 +240,12 @@ def test_every_string_survives(text: str) -> None:
     assert xml.loads(xml.dumps(resource)) == resource
 
 
+def test_an_attribute_that_looks_like_two() -> None:
+    extension = {"url": "http://example.org/?q=", "valueString": "kept"}
+    resource = {"resourceType": "Patient", "extension": [extension]}
+    assert xml.loads(xml.dumps(resource)) == resource
+
+
 @given(st.text())
 def test_whatever_a_string_holds_the_xml_is_well_formed(text: str) -> None:
     ET.fromstring(xml.dumps({"resourceType": "Patient", "name": [{"family": text}]}))

@@ -7,13 +7,15 @@ from typing import Any
 
 import msgspec
 
+from bulkhead import settings
 from bulkhead.errors import BadRequest
-
-MAXIMUM_DEPTH = 64
-"""Nested objects and arrays that a document may have; real resources stay below 30."""
 
 BODY = "body"
 """The expression of what is wrong with a body as a whole."""
+
+
+# Steps of the way to a nesting that is too deep: enough to find it in a bundle.
+_NAMED = 6
 
 
 class Written(Decimal):
@@ -50,8 +52,8 @@ _sorting = msgspec.json.Encoder(decimal_format="number", order="sorted", enc_hoo
 def loads(data: bytes | str) -> dict[str, Any]:
     """Reads one JSON object. Numbers with a point or exponent become Decimal, others int.
 
-    BadRequest, naming the byte where it can, for anything else: malformed JSON or UTF-8, NaN, another top level than an
-    object, deeper nesting than MAXIMUM_DEPTH. Of a property given twice the last one counts.
+    BadRequest, naming the byte or the place where it can, for anything else: malformed JSON or UTF-8, NaN, another top level than
+    an object, deeper nesting than the setting DEPTH_LIMIT. Of a property given twice the last one counts.
     """
     try:
         value = _decoder.decode(data)
@@ -65,8 +67,9 @@ def loads(data: bytes | str) -> dict[str, Any]:
         ) from None
     if not isinstance(value, dict):
         raise BadRequest("the body must be one JSON object", BODY)
-    if _deeper_than(value, MAXIMUM_DEPTH):
-        raise BadRequest(f"the body is nested more than {MAXIMUM_DEPTH} levels deep", BODY)
+    limit = settings.current().depth_limit
+    if _deeper_than(value, limit):
+        raise BadRequest(f"the body is nested more than {limit} levels deep", _deep_place(value, limit))
     return value
 
 
@@ -90,6 +93,26 @@ def _misencoded(data: bytes | str) -> str:
     except UnicodeEncodeError as error:
         return f"invalid Unicode (character {error.start})"
     return "invalid Unicode"
+
+
+def _deep_place(value: dict[str, Any], limit: int) -> str:
+    """Where the way to the too deep nesting begins: `Bundle.entry[3].resource.extension[0]`."""
+    from bulkhead.definitions import RESOURCE_TYPES
+
+    kind = value.get("resourceType")
+    place = kind if isinstance(kind, str) and kind in RESOURCE_TYPES else BODY
+    inner: Any = value
+    for depth in range(limit - 1, max(limit - _NAMED, 0), -1):
+        pairs = inner.items() if type(inner) is dict else enumerate(inner)
+        step, inner = next((key, child) for key, child in pairs if _is_deeper(child, depth))
+        if isinstance(step, str) and not step.isalnum():
+            break
+        place += f"[{step}]" if isinstance(step, int) else f".{step}"
+    return place
+
+
+def _is_deeper(value: Any, limit: int) -> bool:
+    return type(value) in (dict, list) and _deeper_than(value, limit)
 
 
 def _deeper_than(value: Any, limit: int) -> bool:

@@ -16,6 +16,9 @@ from bulkhead.errors import BadRequest, NotSupported
 from bulkhead.search import fhirpath
 from bulkhead.search.fhirpath import Call, Child, Index, Literal, Name, Node, Operation
 
+# Each step of a path is a level of recursion here.
+_LONGEST = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -40,6 +43,8 @@ def find(path: str, resource: dict[str, Any]) -> list[Place]:
 
 def parse(path: str) -> Node:
     """The tree of a path. BadRequest where it is none of this grammar."""
+    if len(path) > _LONGEST:
+        raise BadRequest(f"a path may have {_LONGEST} characters", "path")
     try:
         return fhirpath.parse(path)
     except (NotSupported, RecursionError, ValueError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bulkhead import access, accounts, audit, compartments
+from bulkhead import access, accounts, audit, compartments, settings
 from bulkhead.access import Caller
 from bulkhead.errors import BadRequest
 from bulkhead.model import json, references, validation
@@ -36,12 +36,13 @@ def _given_accounts(resource: dict[str, Any], who: Caller) -> tuple[str, ...] | 
     listed = resource.get("meta", {}).get("accounts")
     if listed is None or who.fenced or not who.sets_accounts:
         return None
+    place, limit = f"{resource['resourceType']}.meta.accounts", settings.current().account_limit
+    if len(listed) > limit:
+        raise BadRequest(f"at most {limit} accounts may be given", place)
     found = [references.local(account.get("reference", "")) for account in listed]
     for n, account in enumerate(found):
         if account is None:
-            raise BadRequest(
-                "an account is a reference Type/id", f"{resource['resourceType']}.meta.accounts[{n}].reference"
-            )
+            raise BadRequest("an account is a reference Type/id", f"{place}[{n}].reference")
     return tuple(account for account in found if account)
 
 

@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable
 from xml.parsers import expat
 
+from bulkhead import settings
+
 XHTML = "http://www.w3.org/1999/xhtml"
 
 _ELEMENT_NAMES = """
@@ -37,7 +39,7 @@ class _Refused(Exception):
 def narrative_fault(xhtml: str) -> str | None:
     """What is wrong with the text of Narrative.div; None if nothing. Repeats no part of it."""
     parser = expat.ParserCreate(namespace_separator=" ")
-    parser.StartElementHandler = _start_handler()
+    parser.StartElementHandler, parser.EndElementHandler = _handlers(settings.current().depth_limit)
     parser.StartDoctypeDeclHandler = _refuse_doctype
     try:
         parser.Parse(xhtml, True)
@@ -50,12 +52,20 @@ def narrative_fault(xhtml: str) -> str | None:
     return None
 
 
-def _start_handler() -> Callable[[str, dict[str, str]], None]:
-    """Sees each start tag of one narrative; the first must be the div."""
+def _handlers(limit: int) -> tuple[Callable[[str, dict[str, str]], None], Callable[[str], None]]:
+    """See each start and end tag of one narrative; the first must be the div, and up to `limit` are open at once."""
     first = True
+    depth = 0
+
+    def end(name: str) -> None:
+        nonlocal depth
+        depth -= 1
 
     def start(name: str, attributes: dict[str, str]) -> None:
-        nonlocal first
+        nonlocal first, depth
+        depth += 1
+        if depth > limit:
+            raise _Refused(f"is nested more than {limit} levels deep")
         namespace, _, local_name = name.rpartition(" ")
         if first and (namespace, local_name) != (XHTML, "div"):
             raise _Refused(f"must be one div element in the namespace {XHTML}")
@@ -68,7 +78,7 @@ def _start_handler() -> Callable[[str, dict[str, str]], None]:
             if attribute in _LINKS and _SCRIPT.match(value):
                 raise _Refused("has a link that runs a script")
 
-    return start
+    return start, end
 
 
 def _refuse_doctype(*_: object) -> None:

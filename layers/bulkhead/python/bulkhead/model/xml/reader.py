@@ -8,8 +8,9 @@ from decimal import Decimal
 from typing import Any, NoReturn
 from xml.parsers import expat
 
+from bulkhead import settings
 from bulkhead.errors import BadRequest
-from bulkhead.model.json import BODY, MAXIMUM_DEPTH, number
+from bulkhead.model.json import BODY, number
 from bulkhead.model.xml.narrative import NarrativeReader
 from bulkhead.model.xml.tables import FHIR, Property, resource_types, table
 
@@ -54,6 +55,7 @@ def loads(data: bytes | str) -> dict[str, Any]:
 class _Reader:
     def __init__(self, data: bytes) -> None:
         self._data = data
+        self._depth_limit = settings.current().depth_limit
         self._stack = [_Frame(resource_types(), None, {}, 0)]
         self._beside_primitives = table("Element").by_tag
         self._narrative: NarrativeReader | None = None
@@ -183,8 +185,8 @@ class _Reader:
         depth = self._stack[-1].depth
         if child.kind != "resource":
             depth += 2 if child.repeats else 1
-        if depth > MAXIMUM_DEPTH:
-            self._fail(f"the body is nested more than {MAXIMUM_DEPTH} levels deep")
+        if depth > self._depth_limit:
+            self._fail(f"is nested more than {self._depth_limit} levels deep")
         self._stack.append(_Frame(expected, child, content, depth))
 
     def _attach(self, frame: _Frame, child: Property, value: Any) -> None:

@@ -50,8 +50,9 @@ def _write_resource(write: _Write, resource: Mapping[str, Any], margin: str, nam
 
 def _write_object(write: _Write, name: str, value: Mapping[str, Any], type_name: str, margin: str) -> None:
     known = table(type_name)
-    attributes = "".join(f' {each}="{_text(value[each])}"' for each in sorted(known.attributes) if each in value)
-    if len(value) == attributes.count('="'):
+    given = [each for each in sorted(known.attributes) if each in value]
+    attributes = "".join(f' {each}="{_text(value[each])}"' for each in given)
+    if len(value) == len(given):
         write(f"{margin}<{name}{attributes}/>")
         return
     write(f"{margin}<{name}{attributes}>")
