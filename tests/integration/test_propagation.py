@@ -410,6 +410,22 @@ class TestAtOnce:
         members = [pointer.source for pointer in scene.store.in_account(A)]
         assert members == (sorted([*keys, PATIENT]) if A in last else [])
 
+    def test_jobs_at_once_end_in_the_state_committed_last(self, scene: Scene, machine: Machine) -> None:
+        keys = scene.observations(150)
+        wanted = [(A,), (B,), (C, A)]
+
+        def start(accounts: tuple[str, ...]) -> str:
+            job: str = scene.set(PATIENT, *accounts, propagate=True, background=machine.background())
+            return job
+
+        with ThreadPoolExecutor(3) as callers:
+            started = list(callers.map(start, wanted))
+        for job in started:
+            machine.join(job)
+        assert [(found(scene, job).state, found(scene, job).updated) for job in started] == [(DONE, 151)] * 3
+        assert scene.accounts(PATIENT) in wanted
+        assert scene.accounts_of(keys) == {scene.accounts(PATIENT)}
+
     def test_clinical_updates_are_never_lost_nor_undone(self, scene: Scene) -> None:
         keys = scene.observations(120)
         written: dict[str, int] = {}

@@ -7,12 +7,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 import httpx
 
-from tests.load import clinic, costs, searches
-from tests.load.server import milliseconds, post, running
+from tests.load import clinic, costs, members, searches
+from tests.load.server import milliseconds, post, running, set_accounts
 
 MEMBERS = 1000
 
@@ -64,7 +63,7 @@ def accounts() -> None:
         for name, prefer in (("synchronous", ""), ("respond-async", "respond-async")):
             for organization in organizations:
                 begun = time.perf_counter()
-                updated = _set_accounts(client, path, organization, prefer)
+                updated = set_accounts(client, path, organization, prefer)
                 taken = time.perf_counter() - begun
                 say(
                     f"$set-accounts, {updated} resources, {name}",
@@ -72,7 +71,7 @@ def accounts() -> None:
                     ">= 600/s",
                 )
             begun = time.perf_counter()
-            updated = _set_accounts(client, path, organizations[-1], prefer)
+            updated = set_accounts(client, path, organizations[-1], prefer)
             taken = time.perf_counter() - begun
             say(
                 f"the same again, nothing to change, {name}",
@@ -89,23 +88,6 @@ def _patient_with(client: httpx.Client, members: int) -> tuple[str, list[str]]:
     return f"/Patient/{key}", [f"Organization/{organization}" for organization in made]
 
 
-def _set_accounts(client: httpx.Client, path: str, organization: str, prefer: str) -> int:
-    parameters: list[dict[str, Any]] = [
-        {"name": "accounts", "valueReference": {"reference": organization}},
-        {"name": "propagate", "valueBoolean": True},
-    ]
-    body = {"resourceType": "Parameters", "parameter": parameters}
-    answer = post(client, f"{path}/$set-accounts", body, **({"prefer": prefer} if prefer else {}))
-    while answer.status_code == 202:
-        status = answer.headers.get("content-location") or str(answer.request.url)
-        time.sleep(0.02)
-        answer = client.get(status)
-    result = answer.json()
-    if result["resourceType"] == "Bundle":
-        result = result["entry"][0]["resource"]
-    return int(result["parameter"][0]["valueInteger"])
-
-
 FIGURES: dict[str, Callable[[], None]] = {
     "imports": imports,
     "single": single,
@@ -114,23 +96,27 @@ FIGURES: dict[str, Callable[[], None]] = {
 }
 
 
-# Figures that depend on how much is in the table.
-SIZED = {"searches": searches.report, "costs": costs.report}
+# Figures that depend on how much is in the table, or in one compartment; the sizes without and with --large.
+SIZED = {
+    "searches": (searches.report, (1000,), (1000, 100_000)),
+    "costs": (costs.report, (1000,), (1000, 100_000)),
+    "members": (members.report, (), (30_000, 100_000)),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join([*FIGURES, *SIZED])}; all without")
-    parser.add_argument("--large", action="store_true", help="also at 100,000 resources in the table (minutes)")
+    parser.add_argument("--large", action="store_true", help="also at 30,000 and 100,000 resources (many minutes)")
     given = parser.parse_args()
     if unknown := set(given.names) - {*FIGURES, *SIZED}:
         parser.error(f"unknown: {', '.join(unknown)}")
     for name, figure in FIGURES.items():
         if not given.names or name in given.names:
             figure()
-    for size in (1000, 100_000) if given.large else (1000,):
-        for name, report in SIZED.items():
-            if not given.names or name in given.names:
+    for name, (report, small, large) in SIZED.items():
+        if not given.names or name in given.names:
+            for size in large if given.large else small:
                 report(size, say)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import statistics
 import subprocess
@@ -20,11 +21,19 @@ ROOT = Path(__file__).resolve().parents[2]
 @contextmanager
 def running(*options: str) -> Iterator[httpx.Client]:
     """A client whose base URL is that of a server started with `--empty --no-auth`."""
+    with started(*options) as (client, _):
+        yield client
+
+
+@contextmanager
+def started(*options: str, **environment: str) -> Iterator[tuple[httpx.Client, int]]:
+    """The same, with the server's process id; `environment` are variables for it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "infra.local", "--port", str(port), "--empty", "--no-auth", *options]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, **quiet)  # type: ignore[call-overload]
     try:
         client = httpx.Client(base_url=f"http://127.0.0.1:{port}/fhir/R4", timeout=600)
         for _ in range(300):
@@ -33,7 +42,7 @@ def running(*options: str) -> Iterator[httpx.Client]:
                 break
             except httpx.TransportError:
                 time.sleep(0.1)
-        yield client
+        yield client, process.pid
     finally:
         process.terminate()
         process.wait(30)
@@ -43,6 +52,27 @@ def post(client: httpx.Client, path: str, body: dict[str, Any], **headers: str) 
     response = client.post(path, json=body, headers={"content-type": "application/fhir+json", **headers})
     response.raise_for_status()
     return response
+
+
+def set_accounts(
+    client: httpx.Client, path: str, organization: str, prefer: str, look: Callable[[], object] = lambda: None
+) -> int:
+    """`$set-accounts` with propagate, until it is done; how many resources it counts. `look` is called at every poll."""
+    parameters: list[dict[str, Any]] = [
+        {"name": "accounts", "valueReference": {"reference": organization}},
+        {"name": "propagate", "valueBoolean": True},
+    ]
+    body = {"resourceType": "Parameters", "parameter": parameters}
+    answer = post(client, f"{path}/$set-accounts", body, **({"prefer": prefer} if prefer else {}))
+    while answer.status_code == 202:
+        status = answer.headers.get("content-location") or str(answer.request.url)
+        look()
+        time.sleep(0.02)
+        answer = client.get(status)
+    result = answer.json()
+    if result["resourceType"] == "Bundle":
+        result = result["entry"][0]["resource"]
+    return int(result["parameter"][0]["valueInteger"])
 
 
 def milliseconds(call: Callable[[int], object], times: int) -> str:
