@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -19,13 +19,13 @@ from bulkhead.bundle_jobs import processing, submission, uploads
 from bulkhead.bundle_jobs.orders import Order
 from bulkhead.bundles import batch, parse
 from bulkhead.bundles.context import MINIMAL, REPRESENTATION
-from bulkhead.errors import BulkheadError
+from bulkhead.errors import BulkheadError, Unavailable
 from bulkhead.jobs import Background
 from bulkhead.settings import Settings
 from bulkhead.store import Store, files
 from bulkhead.store import jobs as items
 from bulkhead.store.jobs import DONE, FAILED, STARTING, Job
-from functions import http
+from functions import http, trail
 from functions.formats import XML, rendered
 from tests.integration.scene import A, B, Machine, Scene
 from tests.unit.bundles.samples import bundle, create, delete, get, observation, patient, statuses, update
@@ -195,6 +195,55 @@ class TestRights:
                 jobs.cancel(desk.store, subject, job, desk.machine.stop)
             assert caught.value.status == 404
         assert code(desk.entry(job, "me")) == "200"
+
+
+class TestAudit:
+    """A bundle leaves the same AuditEvents in the background as one that is waited for."""
+
+    LIST: ClassVar[Json] = {"resourceType": "List", "id": "l", "status": "current", "mode": "working"}
+
+    def events(self, desk: Desk) -> list[tuple[str, str, list[str]]]:
+        found = [moment.key for moment in desk.store.by_time("AuditEvent")]
+        made = [desk.store.decode(head) for head in desk.store.read_many(found).values()]
+        return sorted(
+            (
+                event["subtype"][0]["code"],
+                event["agent"][0]["who"]["identifier"]["value"],
+                [entity["what"]["reference"] for entity in event.get("entity", ())],
+            )
+            for event in made
+        )
+
+    def test_changes_and_reads(self, desk: Desk) -> None:
+        caller = replace(EVERYBODY, subject="me", address="192.0.2.7")
+        for kind in ("transaction", "batch"):
+            body = bundle(update({**self.LIST, "title": kind}), get("List/l"), get("List?status=current"), kind=kind)
+            assert statuses(desk.run(body, caller=caller)["resource"]["entry"])[1:] == ["200", "200"]
+        assert self.events(desk) == [
+            ("create", "me", ["List/l"]),
+            *[("read", "me", ["List/l"])] * 2,
+            *[("search-type", "me", ["List/l"])] * 2,
+            ("update", "me", ["List/l"]),
+        ]
+
+    def test_refusals(self, desk: Desk) -> None:
+        Scene(desk.store)
+        caller = Caller("me", EVERYBODY.scopes, accounts=(B,))
+        assert code(desk.run(bundle(delete("Patient/p")), caller=caller)) == "404"
+        answers = desk.run(bundle(delete("Patient/p"), get("Patient/p"), kind="batch"), caller=caller)
+        assert statuses(answers["resource"]["entry"]) == ["404", "404"]
+        refused = [("batch", "me", [])] + [("batch", "me", ["Patient/p"])] * 2
+        assert self.events(desk) == refused
+
+    def test_what_cannot_be_recorded_is_not_told(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        def unavailable(*arguments: Any) -> None:
+            raise Unavailable("the trail cannot be written")
+
+        desk.run(bundle(update(self.LIST)))
+        monkeypatch.setattr(trail.audit, "record", unavailable)
+        entry = desk.run(bundle(get("List/l"), kind="batch"))
+        assert code(entry) == "503"
+        assert "resource" not in entry
 
 
 class TestRefusedAtOnce:
@@ -389,10 +438,10 @@ class TestBatch:
         made = submission.submit(
             desk.store, desk.order(), bundle(*[create(patient())] * 80, kind="batch"), Background(str)
         )
-        job = [made] * 3
+        job = [made] * 4
         desk.machine.start(made)
         assert statuses(desk.entry(made)["resource"]["entry"]) == ["201"] * 80
-        assert seen == ["0 of 80 entries", "33 of 80 entries", "66 of 80 entries"]
+        assert seen == [f"{done} of 80 entries" for done in (0, 25, 50, 75)]
 
     def test_cancelling_stops_within_a_group(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         begun, cancelled = threading.Event(), threading.Event()
@@ -414,9 +463,9 @@ class TestBatch:
         entry = desk.entry(job)
         assert calls[0] == 2
         assert code(entry) == "409"
-        assert statuses(entry["resource"]["entry"]) == ["201"] * 66 + ["409"] * 84
-        assert "66 of 150 entries" in entry["response"]["outcome"]["issue"][-1]["diagnostics"]
-        assert count(desk.store, "Patient") == 66
+        assert statuses(entry["resource"]["entry"]) == ["201"] * 50 + ["409"] * 100
+        assert "50 of 150 entries" in entry["response"]["outcome"]["issue"][-1]["diagnostics"]
+        assert count(desk.store, "Patient") == 50
         assert desk.objects(files.REQUESTS, job) == []
 
 

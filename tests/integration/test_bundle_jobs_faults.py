@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
@@ -46,14 +45,24 @@ def entries(n: int, observations: int) -> list[Json]:
 def prepared(store: Store, n: int) -> None:
     for name in ("p", "q"):
         resource = patient(id=f"{name}{n}", name=[{"family": "First"}])
-        bundles.process(bundle(update(resource)), context(store)(ORDER, None))
+        bundles.process(bundle(update(resource)), Edge(store).context(ORDER, None))
 
 
-def context(store: Store) -> Callable[[Order, Journal | None], bundles.Context]:
-    def made(order: Order, journal: Journal | None) -> bundles.Context:
+class Edge:
+    """The edge of a store whose bundles read by id only, and that has no audit trail."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def context(self, order: Order, journal: Journal | None) -> bundles.Context:
+        store = self._store
         return bundles.Context(store, EVERYBODY, BASE, Reads(store), store.decode, order.returns, journal)
 
-    return made
+    def answered(self, given: Json, answer: Json) -> None:
+        """Nothing is recorded here."""
+
+    def refused(self, error: BulkheadError) -> None:
+        """Nothing is recorded here."""
 
 
 ORDER = Order(EVERYBODY, BASE, REPRESENTATION, True)
@@ -64,7 +73,7 @@ def submitted(store: Store, body: Json) -> str:
 
 
 def deliver(store: Store, job: str) -> None:
-    processing.process(store, job, context(store))
+    processing.process(store, job, Edge(store))
 
 
 def item(store: Store, job: str) -> Job:
