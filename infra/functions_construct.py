@@ -34,7 +34,7 @@ class Function:
     purpose: str
     memory: int
     timeout: int = API_TIMEOUT
-    table: Literal["", "read", "write", "jobs"] = ""
+    table: Literal["", "read", "write", "jobs", "definitions"] = ""
     trail: bool = False
     """Whether it writes AuditEvents, though nothing else."""
     bodies: Literal["", "read", "write"] = ""
@@ -51,8 +51,10 @@ FUNCTIONS: Mapping[str, Function] = {
     "bundles": Function("Batches and transactions of any size", 3008, table="write", bodies="write"),
     "accounts": Function("Sets accounts; propagates small compartments itself", 1769, table="write", bodies="read"),
     "jobs": Function("Reports and cancels asynchronous jobs", 512, table="jobs", snapstart=False),
-    # No right to any data. Memory for $validate, whose request may have 100 MB once it is inflated.
-    "capabilities": Function("Says what the server can do; validates resources", 3008, snapstart=False),
+    # No right to patients' data. Memory for $validate, whose request may have 100 MB once it is inflated.
+    "capabilities": Function(
+        "Says what the server can do; validates resources", 3008, table="definitions", snapstart=False
+    ),
     "propagation": Function(
         "Plans, works and verifies propagations for the state machine",
         1769,
@@ -135,6 +137,8 @@ class FunctionsConstruct(Construct):
     def _grant(self, grantee: iam.IPrincipal, function: Function) -> None:
         if function.table == "jobs":
             self._table.grant_jobs(grantee)
+        elif function.table == "definitions":
+            self._table.grant_definitions(grantee)
         elif function.table:
             self._table.grant_read(grantee)
         if function.table == "write":

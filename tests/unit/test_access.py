@@ -10,8 +10,11 @@ from bulkhead import access
 from bulkhead.errors import Forbidden, Unauthorized
 from bulkhead.search.candidate import Candidate
 from bulkhead.store import Head
+from tests.unit.search.memory import MemoryStore
 
 OBSERVATION = {"resourceType": "Observation", "subject": {"reference": "Patient/1"}}
+
+STORE: Any = MemoryStore()
 
 
 def caller(scope: str, **claims: str) -> access.Caller:
@@ -34,7 +37,7 @@ def test_auth_off_gives_every_right() -> None:
     who = access.caller(None, "off")
     access.require(who, access.SET_ACCOUNTS)
     access.require(who, access.DELETE, "Patient")
-    assert access.fence(who)(candidate("Observation/1", OBSERVATION))
+    assert access.fence(STORE, who)(candidate("Observation/1", OBSERVATION))
 
 
 @pytest.mark.parametrize(
@@ -64,26 +67,28 @@ def test_the_right_to_set_accounts_is_a_scope_of_its_own() -> None:
 
 
 def test_accounts_fence() -> None:
-    sees = access.fence(caller("system/*.cruds", accounts="[Organization/a Organization/b]"))
+    sees = access.fence(STORE, caller("system/*.cruds", accounts="[Organization/a Organization/b]"))
     assert sees(candidate("Observation/1", OBSERVATION, "Organization/b"))
     assert not sees(candidate("Observation/1", OBSERVATION, "Organization/c"))
     assert not sees(candidate("Observation/1", OBSERVATION))
 
 
 def test_an_empty_fence_shows_nothing() -> None:
-    assert not access.fence(caller("system/*.cruds", accounts="[]"))(candidate("Observation/1", OBSERVATION, "x"))
+    assert not access.fence(STORE, caller("system/*.cruds", accounts="[]"))(
+        candidate("Observation/1", OBSERVATION, "x")
+    )
 
 
 def test_a_patient_sees_its_compartment() -> None:
     who = caller("patient/*.rs", patient="1")
-    assert access.fence(who)(candidate("Observation/1", OBSERVATION))
-    assert access.fence(who)(candidate("Patient/1", {"resourceType": "Patient"}))
-    assert not access.fence(who)(candidate("Patient/2", {"resourceType": "Patient"}))
-    assert not access.fence(caller("patient/*.rs"))(candidate("Observation/1", OBSERVATION))
+    assert access.fence(STORE, who)(candidate("Observation/1", OBSERVATION))
+    assert access.fence(STORE, who)(candidate("Patient/1", {"resourceType": "Patient"}))
+    assert not access.fence(STORE, who)(candidate("Patient/2", {"resourceType": "Patient"}))
+    assert not access.fence(STORE, caller("patient/*.rs"))(candidate("Observation/1", OBSERVATION))
 
 
 def test_a_fence_keeps_types_without_a_scope_out() -> None:
-    sees = access.fence(caller("system/Observation.rs"))
+    sees = access.fence(STORE, caller("system/Observation.rs"))
     assert sees(candidate("Observation/1", OBSERVATION))
     assert not sees(candidate("Patient/1", {"resourceType": "Patient"}))
 

@@ -37,7 +37,11 @@ def test_the_five_of_r4() -> None:
 
 def test_memberships_follow_the_parameters_of_each_definition() -> None:
     targets = facts(ENCOUNTER).targets
-    assert compartments.memberships(targets, "Encounter/e") == ["Encounter/e", "Patient/1", "Practitioner/p"]
+    assert compartments.memberships(targets, "Encounter/e", compartments.built_in()) == [
+        "Encounter/e",
+        "Patient/1",
+        "Practitioner/p",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -51,12 +55,12 @@ def test_memberships_follow_the_parameters_of_each_definition() -> None:
     ],
 )
 def test_a_resource_is_in_its_own_where_the_definition_lists_its_type(key: str, own: list[str]) -> None:
-    assert compartments.memberships({}, key) == own
+    assert compartments.memberships({}, key, compartments.built_in()) == own
 
 
 def test_a_parameter_outside_the_definition_makes_no_member() -> None:
     focused = observation("c", subject="Patient/2", focus=[{"reference": "Patient/1"}])
-    assert compartments.memberships(facts(focused).targets, "Observation/c") == ["Patient/2"]
+    assert compartments.memberships(facts(focused).targets, "Observation/c", compartments.built_in()) == ["Patient/2"]
 
 
 def test_definitions_given_decide() -> None:

@@ -7,10 +7,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from bulkhead import everything, resources
+from bulkhead import compartments, everything, resources
 from bulkhead.access import EVERYBODY, Caller, Scope
 from bulkhead.errors import BadRequest, BulkheadError, Forbidden, Gone, NotFound
-from bulkhead.store import Store
+from bulkhead.store import Head, Store
 
 BASE = "https://server.example/fhir/R4"
 ALL = (Scope("system", "*", "cruds"),)
@@ -51,7 +51,11 @@ REFERRED = ["Location/ward", "Organization/general", "Practitioner/recorder", "P
 
 def page(store: Store, query: str, key: str = "Patient/1", who: Caller = EVERYBODY) -> dict[str, Any]:
     asked = everything.asked(parse_qsl(query, keep_blank_values=True), key, BASE, strict=True)
-    return everything.everything(store, who, key, asked, BASE, resources.represent)
+
+    def represent(head: Head, body: dict[str, Any]) -> dict[str, Any]:
+        return resources.represent(head, body, compartments.in_force(store))
+
+    return everything.everything(store, who, key, asked, BASE, represent)
 
 
 def keys(bundle: dict[str, Any], mode: str | None = None) -> list[str]:

@@ -17,10 +17,13 @@ from bulkhead.errors import Forbidden, Unauthorized
 
 if TYPE_CHECKING:
     from bulkhead.search.candidate import Candidate, Fence
+    from bulkhead.store import Store
 
 CREATE, READ, UPDATE, DELETE, SEARCH = "c", "r", "u", "d", "s"
 SET_ACCOUNTS = "accounts.write"
 ANONYMOUS = "anonymous"
+OF_THE_SERVER = frozenset({"CompartmentDefinition"})
+"""Types that say how the server works: written by callers who are not fenced."""
 
 _SCOPE = re.compile(r"(patient|user|system)/(\*|[A-Z][A-Za-z]+)\.(c?r?u?d?s?|read|write|\*)")
 _V1 = {"read": "rs", "write": "cud", "*": "cruds"}
@@ -85,11 +88,15 @@ def may(who: Caller, right: str, resource_type: str) -> bool:
 def require(who: Caller, right: str, resource_type: str = "*") -> None:
     """Forbidden where the caller has no scope for it."""
     allowed = who.sets_accounts if right == SET_ACCOUNTS else may(who, right, resource_type)
+    if resource_type in OF_THE_SERVER and right in (CREATE, UPDATE, DELETE) and who.fenced:
+        raise Forbidden(
+            f"a token that is fenced cannot change {resource_type}: it is in force for all", "Authorization"
+        )
     if not allowed:
         raise Forbidden(f"the token's scopes do not give this right ({right}) on {resource_type}", "Authorization")
 
 
-def fence(who: Caller, right: str = READ) -> Fence:
+def fence(store: Store, who: Caller, right: str = READ) -> Fence:
     """Whether the caller may see a resource: asked for every resource that a request comes upon."""
     if not who.fenced:
         return lambda candidate: may(who, right, candidate.head.type)
@@ -101,13 +108,15 @@ def fence(who: Caller, right: str = READ) -> Fence:
             return False
         if accounts is not None and accounts.isdisjoint(candidate.head.accounts):
             return False
-        return patient is None or _is_in(candidate, patient)
+        return patient is None or _is_in(store, candidate, patient)
 
     return sees
 
 
-def _is_in(candidate: Candidate, compartment: str) -> bool:
-    return candidate.key == compartment or compartment in compartments.memberships(candidate.targets, candidate.key)
+def _is_in(store: Store, candidate: Candidate, compartment: str) -> bool:
+    if candidate.key == compartment:
+        return True
+    return compartment in compartments.memberships(candidate.targets, candidate.key, compartments.in_force(store))
 
 
 def explicit_on_create(who: Caller, given: tuple[str, ...]) -> tuple[str, ...]:

@@ -112,7 +112,7 @@ def _care(period: dict[str, str]) -> Clause | None:
 def everything(store: Store, who: Caller, key: str, given: Asked, base: str, represent: Represent) -> dict[str, Any]:
     """One page as a searchset Bundle. NotFound, Gone or Forbidden where the caller cannot read the target itself."""
     target = Candidate(resources.read(store, who, key), store.decode)
-    walk = _Walk(store, given, target, access.fence(who, access.SEARCH), compartments.in_force(store))
+    walk = _Walk(store, given, target, access.fence(store, who, access.SEARCH), compartments.in_force(store))
     return bundle.searchset(given.query, walk.page(), base, represent)
 
 
@@ -182,7 +182,7 @@ class _Walk:
                 return found - members, last
             last = candidate.key
             members.add(last)
-            if in_care(candidate, self.asked.care):
+            if in_care(candidate, self.asked.care, self.known):
                 found |= referred(candidate)
         return found - members, None
 
@@ -216,8 +216,8 @@ class _Walk:
         types = self.asked.query.types
         if types and candidate.head.type not in types:
             return False
-        return all(matching.matches(candidate, clause) for clause in self.asked.query.clauses) and in_care(
-            candidate, self.asked.care
+        return all(matching.matches(candidate, clause, self.known) for clause in self.asked.query.clauses) and in_care(
+            candidate, self.asked.care, self.known
         )
 
 
@@ -228,7 +228,7 @@ def referred(candidate: Candidate) -> set[str]:
     return {key for key in keys if key and key.partition("/")[0] in definitions.RESOURCE_TYPES}
 
 
-def in_care(candidate: Candidate, care: Clause | None) -> bool:
+def in_care(candidate: Candidate, care: Clause | None, known: compartments.Definitions) -> bool:
     """Whether the care that a resource tells of falls into the period asked for; what tells no time is always in it."""
     parameter = care_parameter(candidate.head.type) if care else None
     if care is None or parameter is None:
@@ -236,7 +236,7 @@ def in_care(candidate: Candidate, care: Clause | None) -> bool:
     if not any(True for item in extract.values(candidate.body, parameter) for _ in extract.periods(*item)):
         return True
     return all(
-        matching.matches(candidate, msgspec.structs.replace(care, parameter=parameter, values=(value,)))
+        matching.matches(candidate, msgspec.structs.replace(care, parameter=parameter, values=(value,)), known)
         for value in care.values
     )
 

@@ -202,14 +202,14 @@ class Scanner:
         matches = [candidate for candidate, _, _ in self.scan(None, LISTED, progress)]
         if not progress.ended:
             raise too_costly("sorting", "_sort")
-        left = sorting.ordered(matches, sorts)
+        left = sorting.ordered(matches, sorts, self.known)
         after, _ = self.start(tuple[str, int])
         if after is not None:
             # A version says where the page before ended: no value of a patient stands in a link.
             last = self.store.read_version(*after)
             if last is None or last.deleted:
                 raise cursor.refused()
-            left = sorting.after(left, Candidate(last, self.store.decode), sorts)
+            left = sorting.after(left, Candidate(last, self.store.decode), sorts, self.known)
         shown = [candidate for _, candidate in left[: self.query.results.count]]
         following = [shown[-1].key, shown[-1].head.version] if len(left) > len(shown) else None
         total = None if self.query.results.total == "none" else len(matches)

@@ -12,6 +12,7 @@
 | its members   | `txn#<id>`           | `k#0000`                    |                                                         |
 | job           | `job#<id>`           | `#`; results `r#<pass>#<n>` |                                                         |
 | month in use  | `months`             | `Observation#2026-11`       |                                                         |
+| definition    | `definitions`        | `CompartmentDefinition/x`   |                                                         |
 
 by-target: `tpk` = what is pointed at (with a write shard where that may be hot), `tsk` = `Observation#9`, who points.
 by-value:  `vpk` = `Observation|code|1234`, `vsk` = `<sort>#9`.
@@ -45,6 +46,7 @@ PROJECTED: dict[str, list[str]] = {BY_TARGET: ["via"]}
 TTL = "ttl"
 OPEN_TRANSACTIONS = "txn"
 MONTHS = "months"
+DEFINITIONS = "definitions"
 
 # Targets that a whole organisation's data may point at: one GSI partition takes 1,000 writes a second, and a hot one throttles the table.
 SHARDS = {
