@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
-from bulkhead import compartments
+from bulkhead import compartments, replaced
 from bulkhead.errors import Forbidden, Unauthorized
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def fence(store: Store, who: Caller, right: str = READ) -> Fence:
     """Whether the caller may see a resource: asked for every resource that a request comes upon."""
     if not who.fenced:
         return lambda candidate: may(who, right, candidate.head.type)
-    patient = f"Patient/{who.patient}" if who.patient else None
+    inside = _inside(store, f"Patient/{who.patient}") if who.patient else None
     accounts = frozenset(who.accounts) if who.accounts is not None else None
 
     def sees(candidate: Candidate) -> bool:
@@ -108,15 +109,29 @@ def fence(store: Store, who: Caller, right: str = READ) -> Fence:
             return False
         if accounts is not None and accounts.isdisjoint(candidate.head.accounts):
             return False
-        return patient is None or _is_in(store, candidate, patient)
+        return inside is None or inside(candidate)
 
     return sees
 
 
-def _is_in(store: Store, candidate: Candidate, compartment: str) -> bool:
-    if candidate.key == compartment:
-        return True
-    return compartment in compartments.memberships(candidate.targets, candidate.key, compartments.in_force(store))
+def _inside(store: Store, patient: str) -> Fence:
+    """Whether a resource is in the compartment of `patient`, or of a Patient that this one replaces and that says so itself."""
+    known = compartments.in_force(store)
+
+    @cache
+    def others() -> frozenset[str]:
+        return replaced.agreed(store, patient)
+
+    def is_inside(candidate: Candidate) -> bool:
+        if candidate.key == patient:
+            return True
+        found = compartments.memberships(candidate.targets, candidate.key, known)
+        if patient in found:
+            return True
+        # Asked for only now: hardly any search comes upon what is another Patient's.
+        return any(key.startswith("Patient/") and key in others() for key in found)
+
+    return is_inside
 
 
 def explicit_on_create(who: Caller, given: tuple[str, ...]) -> tuple[str, ...]:

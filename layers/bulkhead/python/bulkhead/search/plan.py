@@ -104,7 +104,7 @@ def choose(query: Query, definition: compartments.Definition | None, now: str) -
     if owned is not None:
         return owned, order is None
     if query.compartment and definition:
-        return Merged((Compartment(query.compartment, definition, query.types),)), by_key
+        return Merged(tuple(Compartment(key, definition, query.types) for key in query.compartments)), by_key
     if len(query.types) == 1:
         driver = best(query)
         if driver is not None:
@@ -238,7 +238,7 @@ def by_owner(query: Query) -> Values | None:
 def patients_of(query: Query) -> tuple[str, ...]:
     """The patients one of whom every match must point at, as far as the search says; () where it does not."""
     if query.compartment:
-        return (query.compartment,) if query.compartment.startswith("Patient/") else ()
+        return query.compartments if query.compartment.startswith("Patient/") else ()
     for clause in query.clauses:
         if clause.parameter.type != "reference" or clause.modifier in ("missing", "identifier", "not"):
             continue
