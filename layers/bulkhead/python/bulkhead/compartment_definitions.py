@@ -7,6 +7,7 @@ resource type, and so says nothing where the id does. What is retired is not in 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,8 @@ from bulkhead.model import json
 TYPE = "CompartmentDefinition"
 ITSELF = "{def}"
 RETIRED = "retired"
+
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +107,13 @@ def faults(resource: Mapping[str, Any]) -> Iterator[Issue]:
     """What a valid CompartmentDefinition names in vain."""
     target = target_type(resource)
     if resource.get("code") not in definitions.RESOURCE_TYPES:
-        yield _fault("the compartment's code must be a resource type of R4", "code")
+        yield _fault(f"{_named(resource.get('code'))} is not a resource type of R4", "code")
     if target not in definitions.RESOURCE_TYPES:
         return
     for n, entry in enumerate(resource.get("resource", ())):
         resource_type = entry.get("code")
         if resource_type not in definitions.RESOURCE_TYPES:
-            yield _fault("must be a resource type of R4", f"resource[{n}].code")
+            yield _fault(f"{_named(resource_type)} is not a resource type of R4", f"resource[{n}].code")
             continue
         for m, parameter in enumerate(entry.get("param", ())):
             fault = _parameter_fault(target, resource_type, parameter)
@@ -121,21 +124,28 @@ def faults(resource: Mapping[str, Any]) -> Iterator[Issue]:
 def _parameter_fault(target: str, resource_type: str, code: str | None) -> str | None:
     """Why resources of the type cannot be members of compartments of `target` through the parameter; None where they can."""
     from bulkhead.search.expressions import types
+    from bulkhead.search.facts import only_patients
 
     if code is None:
         return None
     if code == ITSELF:
-        return None if resource_type == target else f"{ITSELF} is the {target} itself, not a {resource_type}"
+        return None if resource_type == target else f"{ITSELF} is the {target} itself, and goes with that type only"
     parameter = definitions.search_parameters(resource_type).get(code)
     if parameter is None:
-        return f"{resource_type} has no search parameter of R4 with this code"
+        return f"{_named(code)} is not a search parameter of {resource_type} in R4"
     if parameter.type != "reference":
         return f"{parameter.code} of {resource_type} is no reference"
     if not types(parameter.expression, resource_type) & {"Reference", "Resource"}:
         return f"{parameter.code} of {resource_type} holds canonical URLs, which are no references to resources here"
-    if parameter.targets and not {target, definitions.ANY_RESOURCE} & set(parameter.targets):
-        return f"{parameter.code} of {resource_type} cannot refer to a {target}"
+    targets = ("Patient",) if only_patients(parameter) else parameter.targets
+    if targets and not {target, definitions.ANY_RESOURCE} & set(targets):
+        return f"{parameter.code} of {resource_type} does not refer to resources of the type {target}"
     return None
+
+
+def _named(code: str | None) -> str:
+    """A code as a message may repeat it: only what looks like one."""
+    return code if code and _CODE.fullmatch(code) else "what is here"
 
 
 def _fault(text: str, path: str) -> Issue:
