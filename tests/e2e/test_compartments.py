@@ -84,7 +84,9 @@ def test_searching_a_compartment(ward: httpx.Client, path: str, query: str, matc
     at_once = ward.get(f"Patient/cw-1/{path}?{query}").raise_for_status().json()
     assert found(at_once) == matches
     assert at_once["total"] == len(matches)
-    posted = ward.post(f"Patient/cw-1/{path}/_search", data=dict(pair.split("=", 1) for pair in query.split("&") if pair))
+    posted = ward.post(
+        f"Patient/cw-1/{path}/_search", data=dict(pair.split("=", 1) for pair in query.split("&") if pair)
+    )
     assert found(posted.raise_for_status().json()) == matches
     assert found({"entry": list(pages(ward, f"Patient/cw-1/{path}?{query}&_count=1"))}) == matches
 
@@ -101,7 +103,10 @@ def test_a_compartment_brings_along_what_is_asked_for(ward: httpx.Client) -> Non
 @pytest.mark.parametrize("identifier", ["nobody", "cw-gone"])
 def test_who_is_not_there_has_an_empty_compartment(ward: httpx.Client, identifier: str) -> None:
     ward.put("Patient/cw-gone", json={"resourceType": "Patient", "id": "cw-gone"})
-    ward.put("Condition/cw-gone", json={"resourceType": "Condition", "id": "cw-gone", "subject": reference("Patient/cw-gone")})
+    ward.put(
+        "Condition/cw-gone",
+        json={"resourceType": "Condition", "id": "cw-gone", "subject": reference("Patient/cw-gone")},
+    )
     assert ward.delete("Patient/cw-gone").status_code == 204
     for path in ("Condition", "*"):
         answer = ward.get(f"Patient/{identifier}/{path}")
@@ -182,7 +187,9 @@ def test_the_five_of_r4_are_there_and_come_back(ward: httpx.Client) -> None:
 
 
 def test_a_definition_of_what_there_is_not_is_refused_with_the_places(ward: httpx.Client) -> None:
-    wrong = definition("cw-x", "Patient", {"code": "Nothing", "param": ["x"]}, {"code": "Observation", "param": ["encounter"]})
+    wrong = definition(
+        "cw-x", "Patient", {"code": "Nothing", "param": ["x"]}, {"code": "Observation", "param": ["encounter"]}
+    )
     for answer in (ward.put("CompartmentDefinition/cw-x", json=wrong), ward.post("CompartmentDefinition", json=wrong)):
         assert answer.status_code == 422
         places = [issue["expression"] for issue in answer.json()["issue"]]

@@ -73,7 +73,9 @@ def test_a_type_that_is_taken_away_propagates_no_more(scene: Scene) -> None:
         scene.set(O, B, propagate=True)
     assert scene.set(O, B) == 1
     assert scene.accounts(encounter(scene, "new")) == ()
-    assert scene.accounts(encounter(scene, "e", status="finished")) == (), "the next write lets go of what it has inherited"
+    assert scene.accounts(encounter(scene, "e", status="finished")) == (), (
+        "the next write lets go of what it has inherited"
+    )
 
 
 def test_a_definition_of_patients_decides_who_inherits(scene: Scene) -> None:

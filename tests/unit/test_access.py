@@ -149,7 +149,9 @@ def test_the_replaced_patient_itself_is_seen() -> None:
     sees_it = access.fence(store, caller("patient/*.rs", patient="p1"))
     assert sees_it(candidate("Patient/p2", {"resourceType": "Patient"}))
     store.delete("Patient/p2")
-    assert not access.fence(store, caller("patient/*.rs", patient="p1"))(candidate("Patient/p2", {"resourceType": "Patient"}))
+    assert not access.fence(store, caller("patient/*.rs", patient="p1"))(
+        candidate("Patient/p2", {"resourceType": "Patient"})
+    )
 
 
 def test_links_are_read_only_where_another_patient_is_met_and_once() -> None:
@@ -171,4 +173,6 @@ def test_the_definition_in_force_decides() -> None:
     fence = access.fence(store, caller("patient/*.rs", patient="p1"))
     assert fence(candidate("Task/x", task))
     assert fence(candidate("Patient/p1", {"resourceType": "Patient"}))
-    assert not fence(candidate("Observation/x", {"resourceType": "Observation", "subject": {"reference": "Patient/p1"}}))
+    assert not fence(
+        candidate("Observation/x", {"resourceType": "Observation", "subject": {"reference": "Patient/p1"}})
+    )

@@ -126,12 +126,6 @@ def trail(id: str) -> dict[str, Any]:
     return {"resourceType": "AuditEvent", "id": id, "entity": [{"what": {"reference": "Patient/1"}}]}
 
 
-def test_what_the_server_has_recorded_is_told_by_its_id() -> None:
-    assert compartments.is_trail("AuditEvent/audit-1")
-    assert not compartments.is_trail("AuditEvent/1")
-    assert not compartments.is_trail("Observation/audit-1")
-
-
 def test_what_the_server_has_recorded_is_listed_where_it_is_asked_for() -> None:
     store = clinic()
     store.put(trail("audit-1"))

@@ -11,6 +11,7 @@ import pytest
 from bulkhead import compartments, everything, resources
 from bulkhead.access import EVERYBODY, Caller, Scope
 from bulkhead.errors import BadRequest, BulkheadError, Forbidden, Gone, NotFound
+from bulkhead.search.facts import facts
 from bulkhead.store import Head, Store, Write
 
 BASE = "https://server.example/fhir/R4"
@@ -302,6 +303,7 @@ def test_who_is_replaced_is_behind_the_fence(record: Store) -> None:
 
 
 def test_what_the_server_has_recorded_is_left_out(record: Store) -> None:
-    put(record, "AuditEvent/audit-1", entity=[{"what": reference("Patient/1")}])
-    put(record, "AuditEvent/own", entity=[{"what": reference("Patient/1")}])
+    for identifier in ("audit-1", "own"):
+        resource = {"resourceType": "AuditEvent", "id": identifier, "entity": [{"what": reference("Patient/1")}]}
+        record.commit([Write(f"AuditEvent/{identifier}", None, record.encode(resource), None, facts(resource))])
     assert [name for name in keys(page(record, "")) if name.startswith("AuditEvent")] == ["AuditEvent/own"]

@@ -62,9 +62,9 @@ def leading_to(code: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for resource_type in sorted(definitions.RESOURCE_TYPES):
         for parameter in definitions.search_parameters(resource_type).values():
-            if parameter.type == "reference" and code in parameter.targets and not only_patients(parameter):
-                if "Reference" in types(parameter.expression, resource_type):
-                    found.setdefault(resource_type, []).append(parameter.code)
+            leads = parameter.type == "reference" and code in parameter.targets and not only_patients(parameter)
+            if leads and "Reference" in types(parameter.expression, resource_type):
+                found.setdefault(resource_type, []).append(parameter.code)
     return found
 
 

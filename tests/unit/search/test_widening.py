@@ -33,7 +33,9 @@ def clinic(*patients: dict[str, Any]) -> MemoryStore:
         store.put(patient(number))
         store.put(observation(f"{number}a", code="a", subject=f"Patient/{number}"))
         store.put(
-            observation(f"{number}b", code="b", subject=f"Patient/{number}", encounter={"reference": f"Encounter/{number}"})
+            observation(
+                f"{number}b", code="b", subject=f"Patient/{number}", encounter={"reference": f"Encounter/{number}"}
+            )
         )
         store.put({"resourceType": "Encounter", "id": number, "subject": {"reference": f"Patient/{number}"}})
     for one in patients:
@@ -248,5 +250,7 @@ def test_it_equals_the_union_of_plain_searches(links: list[list[str]], count: in
         for path, query in (("Observation", "patient=%s&code=a,b"), ("Encounter", "subject=Patient/%s")):
             union = {key for number in reached for key in pages(plain, path, query % number)}
             assert sorted(pages(linked, path, f"{query % start}&_count={count}")) == sorted(union)
-        union = {key for number in reached for key in keys(search(linked, "Encounter", f"_compartment=Patient/{number}"))}
+        union = {
+            key for number in reached for key in keys(search(linked, "Encounter", f"_compartment=Patient/{number}"))
+        }
         assert pages(linked, f"Patient/{start}/Encounter", f"_count={count}") == sorted(union)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from bulkhead.audit import is_trail
 from bulkhead.compartment_definitions import ITSELF, Definition, Definitions, built_in, deciding
 from bulkhead.errors import BadRequest
 
@@ -33,7 +34,6 @@ __all__ = [
     "definition",
     "in_force",
     "is_member",
-    "is_trail",
     "members",
     "memberships",
 ]
@@ -110,11 +110,6 @@ def is_member(its: Definition, target: str, key: str, targets: Mapping[str, froz
     return not its.parameters.get(key.partition("/")[0], frozenset()).isdisjoint(targets.get(target, frozenset()))
 
 
-def is_trail(key: str) -> bool:
-    """Whether `key` is an AuditEvent that the server made: about its compartments' resources, and not one to be shared with them."""
-    return key.startswith("AuditEvent/audit-")
-
-
 @dataclass(frozen=True, slots=True)
 class Members:
     """A page of members. They are hints: take each to its head, and check it with `is_member`."""
@@ -136,8 +131,8 @@ def members(
     """Members of the compartment of `target` ("Patient/1") by type and id, through one listing of by-target.
 
     Each once, with the search parameters through which it points at the target; the target itself with `{def}` where
-    the definition lists it, whether it exists or not. What the server itself has recorded (`is_trail`) only with
-    `trail`. BadRequest where the target's type has no compartment.
+    the definition lists it, whether it exists or not. Events of the audit trail, which are about the compartment and are
+    not to be shared or paged through with it, only with `trail`. BadRequest where the target's type has no compartment.
     """
     from bulkhead.store import Pointer
 
