@@ -189,11 +189,13 @@ class Request:
 
     def represent(self, head: Head, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """A version as this client sees it."""
+        from bulkhead import compartments
         from bulkhead.resources import represent
 
         if trail.is_recorded(self.route.operation, head):
             self.shown.append(trail.Shown(self.route.operation, head))
-        return represent(head, self.store.decode(head) if body is None else body, self.extended)
+        known = compartments.in_force(self.store)
+        return represent(head, self.store.decode(head) if body is None else body, known, self.extended)
 
 
 def lambda_handler(operations: Mapping[str, Operation]) -> Callable[[Event, Any], Event]:

@@ -11,7 +11,7 @@ What is written (JSON, one row a line, defaults left out):
     types.json                      resource types, datatypes, primitives with their regular expressions
     elements/{Type}.json            {"Patient": [...], "Patient.contact": [...]}: rows of definitions.Element
     search_parameters/{Type}.json   rows of definitions.SearchParameter, with the branches that apply to the type
-    compartments.json               {"Patient": {"Observation": ["subject", "performer"], ...}, ...}
+    compartments.json               {"Patient": CompartmentDefinition, ...}: the five, without their narratives
     value_sets.json                 {url: {system: [code, ...]}} of every required binding that can be enumerated
 """
 
@@ -248,11 +248,14 @@ def branches(expression: str) -> Iterator[str]:
 # --- CompartmentDefinitions and ValueSets
 
 
-def compartment_table(resources: Iterable[Resource]) -> dict[str, dict[str, list[str]]]:
-    """The five definitions of the specification; the package's `example` has no version."""
+def compartment_table(resources: Iterable[Resource]) -> dict[str, Resource]:
+    """The five definitions of the specification by code; the package's `example` has no version.
+
+    Their narratives, which print what they define as HTML, are four fifths of them, and are left out.
+    """
     definitions = [r for r in resources if r["resourceType"] == "CompartmentDefinition" and r.get("version") == VERSION]
     return {
-        definition["code"]: {entry["code"]: entry["param"] for entry in definition["resource"] if entry.get("param")}
+        definition["code"]: {name: value for name, value in definition.items() if name != "text"}
         for definition in sorted(definitions, key=lambda definition: str(definition["code"]))
     }
 

@@ -35,7 +35,7 @@ class Function:
     purpose: str
     memory: int
     timeout: int = API_TIMEOUT
-    table: Literal["", "read", "write", "jobs"] = ""
+    table: Literal["", "read", "write", "jobs", "definitions"] = ""
     trail: bool = False
     """Whether it writes AuditEvents, though nothing else."""
     objects: Mapping[str, str] = field(default_factory=dict)
@@ -66,8 +66,10 @@ FUNCTIONS: Mapping[str, Function] = {
     "jobs": Function(
         "Reports and cancels asynchronous jobs", 1024, table="jobs", objects={RESULTS: "rw"}, snapstart=False
     ),
-    # No right to any data. Memory for $validate, whose request may have 100 MB once it is inflated.
-    "capabilities": Function("Says what the server can do; validates resources", _LARGE, snapstart=False),
+    # No right to patients' data. Memory for $validate, whose request may have 100 MB once it is inflated.
+    "capabilities": Function(
+        "Says what the server can do; validates resources", _LARGE, table="definitions", snapstart=False
+    ),
     "processing": Function(
         "Processes bundles in the background for the state machine",
         _LARGE,
@@ -157,6 +159,8 @@ class FunctionsConstruct(Construct):
     def _grant(self, grantee: iam.IPrincipal, function: Function) -> None:
         if function.table == "jobs":
             self._table.grant_jobs(grantee)
+        elif function.table == "definitions":
+            self._table.grant_definitions(grantee)
         elif function.table:
             self._table.grant_read(grantee)
         if function.table == "write":

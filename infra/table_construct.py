@@ -10,7 +10,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from bulkhead import audit
-from bulkhead.store import keys
+from bulkhead.store import definitions, keys
 
 READ = ("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query")
 # TransactWriteItems is allowed through the actions that it consists of.
@@ -86,6 +86,17 @@ class TableConstruct(Construct):
                 actions=["dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"],
                 resources=[self.table.table_arn],
                 conditions=condition,
+            )
+        )
+
+    def grant_definitions(self, grantee: iam.IGrantable) -> None:
+        """Read CompartmentDefinitions, and the transactions that may have them in progress; nothing of a patient."""
+        leading = [keys.DEFINITIONS, f"{definitions.TYPE}/*", keys.transaction_key("*")]
+        grantee.grant_principal.add_to_principal_policy(
+            iam.PolicyStatement(
+                actions=list(READ),
+                resources=[self.table.table_arn],
+                conditions={"ForAllValues:StringLike": {"dynamodb:LeadingKeys": leading}},
             )
         )
 

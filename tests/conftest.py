@@ -44,7 +44,7 @@ def dynamodb_client(endpoint: str) -> Any:
     return client.dynamodb(18, endpoint_url=endpoint)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_store(dynoxide: str, s3: Any) -> Any:
     """Makes a Store on a table of its own; keyword arguments are settings."""
 

@@ -29,11 +29,12 @@ def metadata(request: Request) -> Answer:
         return cached.answer(request, capabilities.terminology(request.base))
     if mode not in ("full", "normative"):
         raise BadRequest("mode is full, normative or terminology", "mode")
-    return cached.answer(request, statement(request.base))
+    known = compartments.in_force(request.store)
+    return cached.answer(request, statement(request.base, tuple(sorted(its.url for its in known.values() if its.url))))
 
 
 @lru_cache(maxsize=8)
-def statement(base: str) -> dict[str, Any]:
+def statement(base: str, compartments: tuple[str, ...]) -> dict[str, Any]:
     """The CapabilityStatement below a base URL: a client that makes up hosts fills no memory."""
     server = capabilities.Server(
         base=base,
@@ -44,7 +45,7 @@ def statement(base: str) -> dict[str, Any]:
         conditional_delete=settings.current().conditional_delete,
         authorization=smart.authorization(settings.current()),
     )
-    return capabilities.statement(server, compartments.built_in())
+    return capabilities.statement(server, compartments)
 
 
 def operation_definition(request: Request) -> Answer:

@@ -70,7 +70,7 @@ def _run(request: Request, query: Query, explain: Callable[[Plan], None]) -> dic
         query,
         base=request.base,
         represent=request.represent,
-        fence=access.fence(request.caller, access.SEARCH),
+        fence=access.fence(request.store, request.caller, access.SEARCH),
         explain=explain,
     )
 

@@ -96,11 +96,23 @@ def bundle(kind: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+DEFINITION = {
+    "resourceType": "CompartmentDefinition",
+    "id": "d",
+    "url": "http://bulkhead.example/d",
+    "name": "D",
+    "status": "active",
+    "code": "Organization",
+    "search": True,
+    "resource": [{"code": "Patient", "param": ["organization"]}, {"code": "Organization", "param": ["{def}"]}],
+}
+
 BODIES: tuple[Any, ...] = (
     *RESOURCES,
     BINARY,
     bundle("batch"),
     bundle("transaction"),
+    DEFINITION,
     parameters({"name": "accounts", "valueReference": {"reference": "Organization/a"}}, {"name": "propagate", "valueBoolean": True}),
     parameters({"name": "meta", "valueMeta": PATIENT["meta"]}),
     parameters({"name": "resource", "resource": PATIENT}, {"name": "mode", "valueCode": "update"}),

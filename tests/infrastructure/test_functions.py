@@ -41,7 +41,7 @@ ALLOWED = {
     | {"dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"}
     | {"s3:GetObject", "s3:PutObject"}
     | {"states:DescribeExecution", "states:StopExecution"},
-    "capabilities": LOGS,
+    "capabilities": LOGS | READ,
     "propagation": LOGS | READ | WRITE | {"s3:GetObject", "s3:PutObject"},
     "processing": LOGS | READ | WRITE | {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"},
     "sweeper": LOGS | READ | WRITE,
@@ -82,7 +82,7 @@ def test_environment_holds_settings_only(template: Template) -> None:
         "jobs",
     }
     assert {name for name, variables in environments.items() if "BUCKET" in variables} == set(OBJECTS)
-    assert {name for name, variables in environments.items() if "TABLE" in variables} == set(ALLOWED) - {"capabilities"}
+    assert {name for name, variables in environments.items() if "TABLE" in variables} == set(ALLOWED)
 
 
 def test_each_function_has_a_role_of_its_own(template: Template) -> None:
@@ -118,9 +118,13 @@ def test_a_role_reaches_objects_below_its_prefixes_only(template: Template, name
     }
 
 
-def test_jobs_touches_no_item_of_a_patient(template: Template) -> None:
-    on_table = [s for s in statements_of(template, "jobs") if actions([s]) & (READ | WRITE)]
-    assert [s["Condition"] for s in on_table] == [{"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["job#*"]}}]
+@pytest.mark.parametrize(
+    ("name", "leading"),
+    [("jobs", ["job#*"]), ("capabilities", ["definitions", "CompartmentDefinition/*", "txn#*"])],
+)
+def test_some_functions_touch_no_item_of_a_patient(template: Template, name: str, leading: list[str]) -> None:
+    on_table = [s for s in statements_of(template, name) if actions([s]) & (READ | WRITE)]
+    assert [s["Condition"] for s in on_table] == [{"ForAllValues:StringLike": {"dynamodb:LeadingKeys": leading}}]
 
 
 def test_search_writes_nothing_but_the_audit_trail(template: Template) -> None:

@@ -21,7 +21,7 @@ HERE = "https://server.example/fhir/R4"
 
 def made(served: operation_definitions.Served = metadata.SERVED, authorization: Any = None) -> dict[str, Any]:
     server = capabilities.Server(HERE, served, ("json",), (), "not-match", "single", authorization)
-    return capabilities.statement(server, compartments.built_in())
+    return capabilities.statement(server, [its.url for its in compartments.built_in().values()])
 
 
 def rest(statement: dict[str, Any]) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def test_interactions_are_those_of_the_routes() -> None:
 
 def test_compartments_in_force(statement: dict[str, Any]) -> None:
     codes = [url.rpartition("/")[2] for url in rest(statement)["compartment"]]
-    assert codes == ["device", "encounter", "patient", "practitioner", "relatedperson"]
+    assert codes == ["device", "encounter", "patient", "practitioner", "relatedPerson"]
 
 
 def test_security_says_whether_a_token_is_needed(statement: dict[str, Any]) -> None:

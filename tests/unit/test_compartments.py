@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from bulkhead import compartments
@@ -5,6 +7,7 @@ from bulkhead.errors import BadRequest
 from bulkhead.search.facts import facts
 from tests.unit.search.memory import MemoryStore
 from tests.unit.search.samples import observation, patient
+from tests.unit.search.test_run import pages
 
 ENCOUNTER = {
     "resourceType": "Encounter",
@@ -37,7 +40,11 @@ def test_the_five_of_r4() -> None:
 
 def test_memberships_follow_the_parameters_of_each_definition() -> None:
     targets = facts(ENCOUNTER).targets
-    assert compartments.memberships(targets, "Encounter/e") == ["Encounter/e", "Patient/1", "Practitioner/p"]
+    assert compartments.memberships(targets, "Encounter/e", compartments.built_in()) == [
+        "Encounter/e",
+        "Patient/1",
+        "Practitioner/p",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -51,12 +58,12 @@ def test_memberships_follow_the_parameters_of_each_definition() -> None:
     ],
 )
 def test_a_resource_is_in_its_own_where_the_definition_lists_its_type(key: str, own: list[str]) -> None:
-    assert compartments.memberships({}, key) == own
+    assert compartments.memberships({}, key, compartments.built_in()) == own
 
 
 def test_a_parameter_outside_the_definition_makes_no_member() -> None:
     focused = observation("c", subject="Patient/2", focus=[{"reference": "Patient/1"}])
-    assert compartments.memberships(facts(focused).targets, "Observation/c") == ["Patient/2"]
+    assert compartments.memberships(facts(focused).targets, "Observation/c", compartments.built_in()) == ["Patient/2"]
 
 
 def test_definitions_given_decide() -> None:
@@ -112,3 +119,21 @@ def test_a_type_outside_the_definition_is_refused_by_name() -> None:
     with pytest.raises(BadRequest) as caught:
         compartments.checked(clinic(), "Patient", "Practitioner")  # type: ignore[arg-type]
     assert caught.value.issues[0].expression == "Practitioner"
+
+
+def trail(id: str) -> dict[str, Any]:
+    """An AuditEvent about Patient/1."""
+    return {"resourceType": "AuditEvent", "id": id, "entity": [{"what": {"reference": "Patient/1"}}]}
+
+
+def test_what_the_server_has_recorded_is_listed_where_it_is_asked_for() -> None:
+    store = clinic()
+    store.put(trail("audit-1"))
+    store.put(trail("by-a-client"))
+    assert "AuditEvent/audit-1" not in listed(store, "Patient/1")
+    assert "AuditEvent/by-a-client" in listed(store, "Patient/1")
+    page = compartments.members(store, "Patient/1", "AuditEvent", trail=True)  # type: ignore[arg-type]
+    assert [member.source for member in page.members] == ["AuditEvent/audit-1", "AuditEvent/by-a-client"]
+    assert "AuditEvent/audit-1" not in pages(store, "Patient/1/*", "")
+    for path, query in (("Patient/1/AuditEvent", ""), ("Patient/1/*", "_type=AuditEvent"), ("AuditEvent", "patient=1")):
+        assert sorted(pages(store, path, query)) == ["AuditEvent/audit-1", "AuditEvent/by-a-client"], path

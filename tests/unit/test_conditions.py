@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkhead import conditions
+from bulkhead.compartments import built_in
 from bulkhead.conditions import Written, condition, conditional_reference
 from bulkhead.errors import BadRequest
 from bulkhead.search.candidate import everything
@@ -102,7 +103,8 @@ def test_resources_about_to_be_written_are_met() -> None:
             "Patient/a": patient("1"),
             "Patient/b": patient("1", gender="female"),
             "Observation/a": observation("Patient/a"),
-        }
+        },
+        built_in(),
     )
     assert sorted(written.meeting(condition("Patient", f"identifier={SYSTEM}|1", "x"))) == ["Patient/a", "Patient/b"]
     assert written.meeting(condition("Patient", "gender=female", "x")) == ["Patient/b"]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from bulkhead import everything, resources
+from bulkhead import compartments, everything, resources
 from bulkhead.access import EVERYBODY, Caller, Scope
 from bulkhead.errors import BadRequest, BulkheadError, Forbidden, Gone, NotFound
-from bulkhead.store import Store
+from bulkhead.search.facts import facts
+from bulkhead.store import Head, Store, Write
 
 BASE = "https://server.example/fhir/R4"
 ALL = (Scope("system", "*", "cruds"),)
@@ -51,7 +53,11 @@ REFERRED = ["Location/ward", "Organization/general", "Practitioner/recorder", "P
 
 def page(store: Store, query: str, key: str = "Patient/1", who: Caller = EVERYBODY) -> dict[str, Any]:
     asked = everything.asked(parse_qsl(query, keep_blank_values=True), key, BASE, strict=True)
-    return everything.everything(store, who, key, asked, BASE, resources.represent)
+
+    def represent(head: Head, body: dict[str, Any]) -> dict[str, Any]:
+        return resources.represent(head, body, compartments.in_force(store))
+
+    return everything.everything(store, who, key, asked, BASE, represent)
 
 
 def keys(bundle: dict[str, Any], mode: str | None = None) -> list[str]:
@@ -209,3 +215,95 @@ def test_other_parameters_are_refused(body: dict[str, Any]) -> None:
     with pytest.raises(BadRequest) as refused:
         everything.from_parameters(body)
     assert refused.value.issues[0].expression
+
+
+# Behind fences
+
+
+TENANT = Caller("x", ALL, accounts=("Organization/a",))
+"""Sees what carries Organization/a."""
+
+
+def share(store: Store, *given: str) -> None:
+    """Give Organization/a to these resources, and to nothing else."""
+    for key in given:
+        head = store.read(key)
+        assert head is not None
+        store.commit([replace(write_of(head), explicit=("Organization/a",))])
+
+
+def write_of(head: Head) -> Write:
+    return Write(head.key, head, head.body, inherited=dict(head.inherited))
+
+
+@pytest.mark.parametrize("key", ["Patient/1", "Encounter/e"])
+@pytest.mark.parametrize("query", ["", "_count=1", "_count=2"])
+def test_a_tenant_gets_what_it_sees_of_members_and_of_what_they_refer_to(record: Store, key: str, query: str) -> None:
+    inside = {key, "Observation/2018", "Practitioner/seen", "Location/ward"}
+    put(record, "Observation/2020", status="final", code={"text": "x"}, subject=reference("Patient/1"),
+        encounter=reference("Encounter/e"), performer=[reference("Practitioner/unseen")])  # fmt: skip
+    share(record, *inside)
+    found = pages(record, query, key=key, who=TENANT)
+    everything_found = [name for bundle in found for name in keys(bundle)]
+    assert len(everything_found) == len(set(everything_found))
+    # Location/ward is named by Encounter/e alone: who does not see that one does not get there.
+    assert set(everything_found) == (inside if key == "Encounter/e" else inside - {"Location/ward"})
+    assert all(bundle["total"] == 2 for bundle in found if "total" in bundle)
+
+
+@pytest.mark.parametrize("key", ["Patient/1", "Encounter/e"])
+def test_a_target_outside_is_not_there(record: Store, key: str) -> None:
+    share(record, "Observation/2018", "Practitioner/seen")
+    with pytest.raises(NotFound):
+        page(record, "", key=key, who=TENANT)
+
+
+def test_a_patient_gets_its_own_and_nothing_else_that_it_refers_to(record: Store) -> None:
+    """What members refer to outside of the compartment is outside of the fence."""
+    own = Caller("p", ALL, patient="1")
+    assert [name for bundle in pages(record, "_count=2", who=own) for name in keys(bundle)] == ["Patient/1", *MEMBERS]
+    assert keys(page(record, "", key="Encounter/e", who=own)) == ["Encounter/e", *MEMBERS[2:], "Patient/1"]
+    with pytest.raises(NotFound):
+        page(record, "", key="Patient/2", who=own)
+
+
+def test_types_without_a_scope_are_left_out(record: Store) -> None:
+    scopes = tuple(Scope("system", name, "rs") for name in ("Patient", "Condition"))
+    assert keys(page(record, "", who=Caller("x", scopes))) == ["Patient/1", "Condition/c"]
+
+
+# Replaced patients, and the server's own record
+
+
+def linked(kind: str, other: str) -> list[dict[str, Any]]:
+    return [{"other": reference(other), "type": kind}]
+
+
+@pytest.mark.parametrize("query", ["", "_count=1", "_count=3"])
+def test_everything_of_whom_it_replaces_too(record: Store, query: str) -> None:
+    put(record, "Patient/2", link=linked("replaces", "Patient/3"))
+    put(record, "Patient/3", link=linked("replaces", "Patient/1"))
+    put(record, "Patient/1", link=linked("replaces", "Patient/2"))
+    put(record, "Condition/d", subject=reference("Patient/3"))
+    found = [name for bundle in pages(record, query) for name in keys(bundle, "match")]
+    assert found == ["Patient/1", *sorted([*MEMBERS, "Condition/d", "Observation/other", "Patient/2", "Patient/3"])]
+    # Patient/4 replaces nobody.
+    put(record, "Patient/4", link=linked("replaced-by", "Patient/1"))
+    assert keys(page(record, "", key="Patient/4"), "match") == ["Patient/4"]
+
+
+def test_who_is_replaced_is_behind_the_fence(record: Store) -> None:
+    put(record, "Patient/1", link=linked("replaces", "Patient/2"))
+    share(record, "Patient/1", "Observation/2018")
+    assert keys(page(record, "", who=TENANT)) == ["Patient/1", "Observation/2018"]
+    own = Caller("p", ALL, patient="1")
+    assert "Observation/other" not in keys(page(record, "", who=own))
+    put(record, "Patient/2", link=linked("replaced-by", "Patient/1"))
+    assert {"Observation/other", "Patient/2"} <= set(keys(page(record, "", who=own)))
+
+
+def test_what_the_server_has_recorded_is_left_out(record: Store) -> None:
+    for identifier in ("audit-1", "own"):
+        resource = {"resourceType": "AuditEvent", "id": identifier, "entity": [{"what": reference("Patient/1")}]}
+        record.commit([Write(f"AuditEvent/{identifier}", None, record.encode(resource), None, facts(resource))])
+    assert [name for name in keys(page(record, "")) if name.startswith("AuditEvent")] == ["AuditEvent/own"]

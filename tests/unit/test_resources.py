@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bulkhead import resources
+from bulkhead import compartments, resources
 from bulkhead.access import EVERYBODY, Caller, Scope
 from bulkhead.errors import BadRequest, Conflict, Forbidden, Gone, InvalidResource, NotFound, PreconditionFailed
 from bulkhead.model import json
@@ -40,7 +40,7 @@ def accounts(*listed: str) -> Json:
 
 def test_what_is_sent_comes_back_with_meta(store: Store) -> None:
     head, made = resources.create(store, EVERYBODY, {"resourceType": "Patient", "active": True, "meta": {"tag": [{"code": "x"}]}})  # fmt: skip
-    shown = resources.represent(head, store.decode(head))
+    shown = resources.represent(head, store.decode(head), compartments.in_force(store))
     assert made
     assert list(shown) == ["resourceType", "id", "meta", "active"]
     assert shown["meta"] == {
@@ -59,9 +59,9 @@ def test_what_the_server_derives_is_not_stored(store: Store) -> None:
 
 def test_extended_meta_can_be_left_out(store: Store) -> None:
     head = put(store, meta=accounts("Organization/a"))
-    body = store.decode(head)
-    assert set(resources.represent(head, body, extended=False)["meta"]) == {"versionId", "lastUpdated"}
-    assert resources.represent(head, body)["meta"]["accounts"] == [{"reference": "Organization/a"}]
+    body, known = store.decode(head), compartments.in_force(store)
+    assert set(resources.represent(head, body, known, extended=False)["meta"]) == {"versionId", "lastUpdated"}
+    assert resources.represent(head, body, known)["meta"]["accounts"] == [{"reference": "Organization/a"}]
 
 
 def test_no_more_accounts_than_the_limit(store: Store) -> None:

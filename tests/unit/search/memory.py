@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any
 
 from bulkhead.search.facts import Facts, facts
+from bulkhead.settings import Settings
 from bulkhead.store import Found, Head, Moment, Pointer
 
 
@@ -22,6 +23,8 @@ class MemoryStore:
         self.facts: dict[str, list[Facts]] = {}
         self.keep_stale = keep_stale
         self.reads: list[str] = []
+        self.settings = Settings(definitions_ttl=0)
+        self.definitions_mark = object()
         self._second = -1
         self._names = count()
 
@@ -76,6 +79,12 @@ class MemoryStore:
     def decode(self, head: Head) -> dict[str, Any]:
         assert head.body is not None
         return self.bodies[head.body]
+
+    def written_definitions(self) -> list[str]:
+        return sorted(key for key in self.current if key.startswith("CompartmentDefinition/"))
+
+    def compartment_definitions(self) -> list[str]:
+        return self.written_definitions()
 
     def pointing_at(
         self, target: str, resource_type: str | None = None, after: str | None = None, limit: int = 1000

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from bulkhead.compartments import built_in
 from bulkhead.search.candidate import Candidate
 from bulkhead.search.matching import matches
 from bulkhead.search.parse import parse
@@ -12,7 +13,7 @@ from tests.unit.search.samples import LOINC, coding, observation, patient, quant
 
 def found(resource: dict[str, Any], name: str, text: str, **head: Any) -> bool:
     (clause,) = parse([(name, text)], resource["resourceType"], base="http://here/fhir").clauses
-    return matches(Candidate(head_of(resource, **head), lambda _: resource), clause)
+    return matches(Candidate(head_of(resource, **head), lambda _: resource), clause, built_in())
 
 
 CONCEPT = {

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from bulkhead.compartments import built_in
 from bulkhead.definitions import SearchParameter, search_parameters
 from bulkhead.model import json
 from bulkhead.search import extract
@@ -149,7 +150,7 @@ def forward(
                 if any(
                     key in everything
                     and everything[key].head.type == target.head.type
-                    and matches(everything[key], clause)
+                    and matches(everything[key], clause, built_in())
                     for key in reached(one, (code,))
                 )
             )
@@ -177,7 +178,7 @@ def backward(
             if not text.strip():
                 continue
             (clause,) = parse([(name, text)], resource_type).clauses
-            met = [one for one in own if matches(one, clause)]
+            met = [one for one in own if matches(one, clause, built_in())]
             expected = sorted({key for one in met for key in reached(one, (code,)) if key in everything})
             expected = [key for key in expected if key.startswith(f"{target_type}/")]
             query = urlencode([(f"_has:{resource_type}:{code}:{name}", text), ("_count", "50")])
@@ -188,6 +189,6 @@ def backward(
 
 def compare(store: MemoryStore, resource_type: str, candidates: list[Candidate], name: str, text: str) -> None:
     (clause,) = parse([(name, text)], resource_type).clauses
-    expected = sorted(one.key for one in candidates if matches(one, clause))
+    expected = sorted(one.key for one in candidates if matches(one, clause, built_in()))
     found = pages(store, resource_type, urlencode([(name, text), ("_count", "50")]))
     assert sorted(found) == expected, f"{resource_type}?{name}"

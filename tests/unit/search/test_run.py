@@ -376,7 +376,7 @@ def test_alternatives_page_through_each_match_once(
     naive = {
         head.key
         for head in store.current.values()
-        if run.matching.matches(Candidate(head, store.decode), parsed.clauses[0])
+        if run.matching.matches(Candidate(head, store.decode), parsed.clauses[0], compartments.built_in())
     }
     assert len(found) == len(set(found))
     assert set(found) == naive

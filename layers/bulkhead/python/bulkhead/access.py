@@ -10,17 +10,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
-from bulkhead import compartments
+from bulkhead import compartments, replaced
 from bulkhead.errors import Forbidden, Unauthorized
 
 if TYPE_CHECKING:
     from bulkhead.search.candidate import Candidate, Fence
+    from bulkhead.store import Store
 
 CREATE, READ, UPDATE, DELETE, SEARCH = "c", "r", "u", "d", "s"
 SET_ACCOUNTS = "accounts.write"
 ANONYMOUS = "anonymous"
+OF_THE_SERVER = frozenset({"CompartmentDefinition"})
+"""Types that say how the server works: written by callers who are not fenced."""
 
 _SCOPE = re.compile(r"(patient|user|system)/(\*|[A-Z][A-Za-z]+)\.(c?r?u?d?s?|read|write|\*)")
 _V1 = {"read": "rs", "write": "cud", "*": "cruds"}
@@ -85,6 +89,10 @@ def may(who: Caller, right: str, resource_type: str) -> bool:
 def require(who: Caller, right: str, resource_type: str = "*") -> None:
     """Forbidden where the caller has no scope for it."""
     allowed = who.sets_accounts if right == SET_ACCOUNTS else may(who, right, resource_type)
+    if resource_type in OF_THE_SERVER and right in (CREATE, UPDATE, DELETE) and who.fenced:
+        raise Forbidden(
+            f"a token that is fenced cannot change {resource_type}: it is in force for all", "Authorization"
+        )
     if not allowed:
         raise Forbidden(f"the token's scopes do not give this right ({right}) on {resource_type}", "Authorization")
 
@@ -95,11 +103,11 @@ def require_writing(who: Caller) -> None:
         raise Forbidden("the token's scopes give no right to write", "Authorization")
 
 
-def fence(who: Caller, right: str = READ) -> Fence:
+def fence(store: Store, who: Caller, right: str = READ) -> Fence:
     """Whether the caller may see a resource: asked for every resource that a request comes upon."""
     if not who.fenced:
         return lambda candidate: may(who, right, candidate.head.type)
-    patient = f"Patient/{who.patient}" if who.patient else None
+    inside = _inside(store, f"Patient/{who.patient}") if who.patient else None
     accounts = frozenset(who.accounts) if who.accounts is not None else None
 
     def sees(candidate: Candidate) -> bool:
@@ -107,13 +115,29 @@ def fence(who: Caller, right: str = READ) -> Fence:
             return False
         if accounts is not None and accounts.isdisjoint(candidate.head.accounts):
             return False
-        return patient is None or _is_in(candidate, patient)
+        return inside is None or inside(candidate)
 
     return sees
 
 
-def _is_in(candidate: Candidate, compartment: str) -> bool:
-    return candidate.key == compartment or compartment in compartments.memberships(candidate.targets, candidate.key)
+def _inside(store: Store, patient: str) -> Fence:
+    """Whether a resource is in the compartment of `patient`, or of a Patient that this one replaces and that says so itself."""
+    known = compartments.in_force(store)
+
+    @cache
+    def others() -> frozenset[str]:
+        return replaced.agreed(store, patient)
+
+    def is_inside(candidate: Candidate) -> bool:
+        if candidate.key == patient:
+            return True
+        found = compartments.memberships(candidate.targets, candidate.key, known)
+        if patient in found:
+            return True
+        # Asked for only now: hardly any search comes upon what is another Patient's.
+        return any(key.startswith("Patient/") and key in others() for key in found)
+
+    return is_inside
 
 
 def explicit_on_create(who: Caller, given: tuple[str, ...]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ the statement is true by construction.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,8 +55,8 @@ class Server:
     """By `authorize` and `token` the URLs of the authorization server; None where no token is needed."""
 
 
-def statement(server: Server, known: Iterable[str]) -> dict[str, Any]:
-    """The CapabilityStatement of this server, as plain JSON data. `known` are the codes of the compartments in force."""
+def statement(server: Server, compartments: Sequence[str]) -> dict[str, Any]:
+    """The CapabilityStatement of this server, as plain JSON data. `compartments` are the URLs of the definitions in force."""
     operations = operation_definitions.offered(server.served)
     pointing = _pointing()
     return {
@@ -86,7 +86,7 @@ def statement(server: Server, known: Iterable[str]) -> dict[str, Any]:
                 "interaction": _interactions(_SYSTEM_INTERACTIONS, server.served),
                 "searchParam": _search_parameters(()),
                 **_offered(server.base, [operation for operation in operations if operation.system]),
-                "compartment": [_compartment(code, server.base) for code in sorted(known)],
+                **({"compartment": list(compartments)} if compartments else {}),
             }
         ],
     }
@@ -182,10 +182,3 @@ def _pointing() -> Mapping[str, Sequence[str]]:
                 for target in parameter.targets or definitions.RESOURCE_TYPES:
                     found.setdefault(target, []).append(f"{source}:{parameter.code}")
     return found
-
-
-def _compartment(code: str, base: str) -> str:
-    """The canonical URL of a definition: HL7's for the five of R4, else this server's."""
-    if code in definitions.COMPARTMENTS:
-        return f"http://hl7.org/fhir/CompartmentDefinition/{code.lower()}"
-    return f"{base}/CompartmentDefinition/{code}"

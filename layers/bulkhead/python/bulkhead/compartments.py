@@ -10,53 +10,76 @@ compartment.
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
-from bulkhead import definitions
+from bulkhead.audit import is_trail
+from bulkhead.compartment_definitions import ITSELF, Definition, Definitions, built_in, deciding
 from bulkhead.errors import BadRequest
 
 if TYPE_CHECKING:
     from bulkhead.store import Pointer, Store
 
-ITSELF = "{def}"
+__all__ = [
+    "ITSELF",
+    "Definition",
+    "Definitions",
+    "Members",
+    "built_in",
+    "checked",
+    "definition",
+    "in_force",
+    "is_member",
+    "members",
+    "memberships",
+]
 
 
 @dataclass(frozen=True, slots=True)
-class Definition:
-    """A CompartmentDefinition as the server uses it."""
-
-    code: str
-    """The type of the resources that have such a compartment."""
-    parameters: Mapping[str, frozenset[str]]
-    """Resource type -> the search parameters that make a resource of it a member; `{def}` for the target itself."""
-    search: bool = True
-
-    @property
-    def lists_itself(self) -> bool:
-        return ITSELF in self.parameters.get(self.code, ())
+class _Kept:
+    definitions: Definitions
+    mark: object
+    """The store's `definitions_mark` when these were read."""
+    until: float
 
 
-Definitions = Mapping[str, Definition]
-"""By the type of the target."""
+_kept: WeakKeyDictionary[Store, _Kept] = WeakKeyDictionary()
+_reading = threading.Lock()
 
 
-@cache
-def built_in() -> Definitions:
-    """The five definitions of R4."""
-    return {
-        code: Definition(
-            code, {name: frozenset(codes) for name, codes in definitions.compartment_parameters(code).items()}
-        )
-        for code in definitions.COMPARTMENTS
-    }
+def in_force(store: Store, fresh: bool = False) -> Definitions:
+    """The definitions that decide now: those that clients have stored, and R4's own where there are none.
+
+    What was read is kept for DEFINITIONS_TTL seconds, or until this process writes a definition; `fresh` reads anew.
+    One strongly consistent Query, and a BatchGet where definitions were ever written.
+    """
+    kept = _kept.get(store)
+    if kept is None or fresh or not _is_current(kept, store):
+        with _reading:
+            if fresh or (kept := _kept.get(store)) is None or not _is_current(kept, store):
+                _kept[store] = kept = _read(store)
+    return kept.definitions
 
 
-def in_force(store: Store) -> Definitions:
-    """The definitions that decide now. The one place where those that clients have stored will come in."""
-    return built_in()
+def _is_current(kept: _Kept, store: Store) -> bool:
+    return kept.mark is store.definitions_mark and time.monotonic() < kept.until
+
+
+def _read(store: Store) -> _Kept:
+    from bulkhead.store import one_request
+
+    # Marked and timed before reading: what is written meanwhile must be seen by the next who asks.
+    mark, until = store.definitions_mark, time.monotonic() + store.settings.definitions_ttl
+    keys = store.written_definitions()
+    # Not with what this request has seen of large transactions: others will use what is read here.
+    with one_request():
+        heads = store.read_many(keys) if keys else {}
+    stored = [{**store.decode(head), "id": head.id} for head in heads.values() if not head.deleted]
+    return _Kept(deciding(stored), mark, until)
 
 
 def definition(store: Store, code: str) -> Definition | None:
@@ -64,12 +87,12 @@ def definition(store: Store, code: str) -> Definition | None:
     return in_force(store).get(code)
 
 
-def memberships(targets: Mapping[str, frozenset[str]], key: str, known: Definitions | None = None) -> list[str]:
+def memberships(targets: Mapping[str, frozenset[str]], key: str, known: Definitions) -> list[str]:
     """The compartments that the resource `key` is in, sorted, given what it points at (`Facts.targets`).
 
-    A resource is in its own compartment where the definition lists its own type: Patient, Encounter, Practitioner.
+    `known` are the definitions in force. A resource is in its own compartment where its definition lists its own type:
+    of R4's those of Patient, Encounter, Practitioner and RelatedPerson.
     """
-    known = built_in() if known is None else known
     resource_type = key.partition("/")[0]
     own = known.get(resource_type)
     found = {key} if own and own.parameters.get(resource_type) else set()
@@ -103,11 +126,13 @@ def members(
     after: str | None = None,
     limit: int = 1000,
     known: Definitions | None = None,
+    trail: bool = False,
 ) -> Members:
     """Members of the compartment of `target` ("Patient/1") by type and id, through one listing of by-target.
 
     Each once, with the search parameters through which it points at the target; the target itself with `{def}` where
-    the definition lists it, whether it exists or not. BadRequest where the target's type has no compartment.
+    the definition lists it, whether it exists or not. Events of the audit trail, which are about the compartment and are
+    not to be shared or paged through with it, only with `trail`. BadRequest where the target's type has no compartment.
     """
     from bulkhead.store import Pointer
 
@@ -121,6 +146,7 @@ def members(
         pointer
         for pointer in listed
         if not its.parameters.get(pointer.source.partition("/")[0], frozenset()).isdisjoint(pointer.via)
+        and (trail or not is_trail(pointer.source))
     ]
     wanted = resource_type in (None, its.code) and its.lists_itself
     if wanted and (after is None or target > after) and (last is None or target <= last):
@@ -133,8 +159,10 @@ def members(
 def checked(store: Store, code: str, resource_type: str | None) -> Definition:
     """The definition for `GET {code}/{id}/{resource_type}`; BadRequest where there is none, or it lacks the type."""
     its = definition(store, code)
-    if its is None or not its.search:
+    if its is None:
         raise BadRequest(f"{code} has no compartment", expression=code)
+    if not its.search:
+        raise BadRequest(f"the {code} compartment is defined as one that cannot be searched", expression=code)
     if resource_type is not None and not its.parameters.get(resource_type):
         raise BadRequest(f"{resource_type} is not in the {code} compartment", expression=resource_type)
     return its

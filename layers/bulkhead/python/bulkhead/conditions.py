@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote
 
+from bulkhead import compartments
 from bulkhead.definitions import RESOURCE_TYPES, search_parameters
 from bulkhead.errors import BadRequest
 from bulkhead.model import dates
@@ -105,11 +106,11 @@ def meets(store: Store, head: Head, one: Condition, fence: Fence) -> bool:
     if one.query.chains:
         return head.key in [candidate.key for candidate in run.find(store, one.query, _PAGE, fence)]
     candidate = Candidate(head, store.decode)
-    return fence(candidate) and _matches(candidate, one)
+    return fence(candidate) and _matches(candidate, one, compartments.in_force(store))
 
 
-def _matches(candidate: Candidate, one: Condition) -> bool:
-    return all(matching.matches(candidate, clause) for clause in one.query.clauses)
+def _matches(candidate: Candidate, one: Condition, known: compartments.Definitions) -> bool:
+    return all(matching.matches(candidate, clause, known) for clause in one.query.clauses)
 
 
 def exact_identifier(one: Condition) -> tuple[str, str] | None:
@@ -140,8 +141,9 @@ def _body(resource: dict[str, Any], head: Head) -> dict[str, Any]:
 class Written:
     """The resources that a transaction is about to write, for conditions that are to see them."""
 
-    def __init__(self, resources: Mapping[str, dict[str, Any]]) -> None:
-        """`resources` by key, as they will be."""
+    def __init__(self, resources: Mapping[str, dict[str, Any]], known: compartments.Definitions) -> None:
+        """`resources` by key, as they will be; `known` are the compartment definitions in force."""
+        self._known = known
         self._by_type: dict[str, dict[str, Candidate]] = {}
         updated = dates.now()
         for key, resource in resources.items():
@@ -156,7 +158,7 @@ class Written:
             return []
         identifier = exact_identifier(one)
         keys = self._under(one.type, candidates).get(identifier, ()) if identifier else candidates
-        return [key for key in keys if _matches(candidates[key], one)]
+        return [key for key in keys if _matches(candidates[key], one, self._known)]
 
     def _under(
         self, resource_type: str, candidates: Mapping[str, Candidate]

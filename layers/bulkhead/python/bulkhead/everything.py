@@ -1,8 +1,9 @@
 """`Patient/{id}/$everything` and `Encounter/{id}/$everything` (R4 patient-operation-everything.html), page by page.
 
-First the target itself, then the members of its compartment, then, once those are through, what they refer to outside
-of it. Each resource comes once. What is referred to is collected anew for each of its pages, from up to WINDOW members
-at a time: only in a larger compartment may a resource that several windows refer to come once for each.
+First the target itself, then the members of its compartment (and of those of the Patients that it replaces), then, once
+those are through, what they refer to outside of it. Each resource comes once. What is referred to is collected anew for
+each of its pages, from up to WINDOW members at a time: only in a larger compartment may a resource that several windows
+refer to come once for each.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bulkhead import access, compartments, definitions, resources
+from bulkhead import access, compartments, definitions, replaced, resources
 from bulkhead.errors import BadRequest, NotFound
 from bulkhead.model import references
 from bulkhead.search import bundle, cursor, extract, literals, matching, parse
 from bulkhead.search.candidate import Candidate, Fence
+from bulkhead.search.drivers import Compartment, Merged
 from bulkhead.search.query import Clause, Query
 from bulkhead.search.run import Page, Represent
 
@@ -112,7 +114,9 @@ def _care(period: dict[str, str]) -> Clause | None:
 def everything(store: Store, who: Caller, key: str, given: Asked, base: str, represent: Represent) -> dict[str, Any]:
     """One page as a searchset Bundle. NotFound, Gone or Forbidden where the caller cannot read the target itself."""
     target = Candidate(resources.read(store, who, key), store.decode)
-    walk = _Walk(store, given, target, access.fence(who, access.SEARCH), compartments.in_force(store))
+    fence = access.fence(store, who, access.SEARCH)
+    others = replaced.followed(store, [target], fence).get(key, ()) if key.startswith("Patient/") else ()
+    walk = _Walk(store, given, target, (key, *others), fence, compartments.in_force(store))
     return bundle.searchset(given.query, walk.page(), base, represent)
 
 
@@ -123,6 +127,8 @@ class _Walk:
     store: Store
     asked: Asked
     target: Candidate
+    targets: tuple[str, ...]
+    """The target, and the Patients that it replaces."""
     fence: Fence
     known: compartments.Definitions
 
@@ -182,16 +188,18 @@ class _Walk:
                 return found - members, last
             last = candidate.key
             members.add(last)
-            if in_care(candidate, self.asked.care):
+            if in_care(candidate, self.asked.care, self.known):
                 found |= referred(candidate)
         return found - members, None
 
     def all_members(self, after: str | None) -> Iterator[Candidate]:
         """Members that the caller may see, by key, the target left out."""
+        its = self.known[self.target.head.type]
+        merged = Merged(tuple(Compartment(key, its, ()) for key in self.targets))
         while True:
-            listed = compartments.members(self.store, self.target.key, None, after, _LISTED, self.known)
-            for start in range(0, len(listed.members), 100):
-                keys = [pointer.source for pointer in listed.members[start : start + 100]]
+            listed = merged.list(self.store, after, _LISTED)
+            for start in range(0, len(listed.hints), 100):
+                keys = [hint.key for hint in listed.hints[start : start + 100]]
                 heads = self.store.read_many(keys)
                 for key in keys:
                     candidate = self.admitted(heads.get(key))
@@ -209,15 +217,15 @@ class _Walk:
 
     def is_member(self, candidate: Candidate) -> bool:
         its = self.known[self.target.head.type]
-        return compartments.is_member(its, self.target.key, candidate.key, candidate.targets)
+        return any(compartments.is_member(its, key, candidate.key, candidate.targets) for key in self.targets)
 
     def wanted(self, candidate: Candidate) -> bool:
         """Whether `_type`, `_since`, `start` and `end` leave it in."""
         types = self.asked.query.types
         if types and candidate.head.type not in types:
             return False
-        return all(matching.matches(candidate, clause) for clause in self.asked.query.clauses) and in_care(
-            candidate, self.asked.care
+        return all(matching.matches(candidate, clause, self.known) for clause in self.asked.query.clauses) and in_care(
+            candidate, self.asked.care, self.known
         )
 
 
@@ -228,7 +236,7 @@ def referred(candidate: Candidate) -> set[str]:
     return {key for key in keys if key and key.partition("/")[0] in definitions.RESOURCE_TYPES}
 
 
-def in_care(candidate: Candidate, care: Clause | None) -> bool:
+def in_care(candidate: Candidate, care: Clause | None, known: compartments.Definitions) -> bool:
     """Whether the care that a resource tells of falls into the period asked for; what tells no time is always in it."""
     parameter = care_parameter(candidate.head.type) if care else None
     if care is None or parameter is None:
@@ -236,7 +244,7 @@ def in_care(candidate: Candidate, care: Clause | None) -> bool:
     if not any(True for item in extract.values(candidate.body, parameter) for _ in extract.periods(*item)):
         return True
     return all(
-        matching.matches(candidate, msgspec.structs.replace(care, parameter=parameter, values=(value,)))
+        matching.matches(candidate, msgspec.structs.replace(care, parameter=parameter, values=(value,)), known)
         for value in care.values
     )
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bulkhead import jobs
+from bulkhead import compartments, jobs
 from bulkhead.errors import Unavailable
 from bulkhead.propagation import PAGE, TURNS, Findings, Wait, apply, left_issues, members, second_look, survey
 from bulkhead.store import Store, manifests
@@ -45,6 +45,8 @@ def plan(store: Store, state: State, wait: Wait = time.sleep) -> State:
     after `settle` seconds, "settle" for one more plan, or "finish".
     """
     state = _FIRST | state
+    # What follows asks for the definitions again and again: a process that had some already must not work by those.
+    compartments.in_force(store, fresh=True)
     job = _begun(store, state["job"], wait)
     if job is None:
         return state | {"batches": 0, "next": "finish"}
@@ -65,6 +67,7 @@ def plan(store: Store, state: State, wait: Wait = time.sleep) -> State:
 
 def work(store: Store, item: Mapping[str, Any]) -> State:
     """Apply one item of a manifest: its `members`, as batches numbered from `batch` on. A cancelled job's are left as they are."""
+    compartments.in_force(store, fresh=True)
     standing = 0
     for n, batch in enumerate(chunks(item["members"], store.settings.propagation_batch)):
         job = items.read(store.table, item["job"])

@@ -135,7 +135,7 @@ def run(
         # Such a caller may change its own accounts only, on what it may see: until that is built, it may change none.
         raise Forbidden("a token that is fenced cannot set accounts yet", "Authorization")
     resource_type = key.partition("/")[0]
-    if request.propagate and compartments.definition(store, resource_type) is None:
+    if request.propagate and resource_type not in compartments.in_force(store, fresh=True):
         raise BadRequest(f"{resource_type} has no compartment to propagate to", PROPAGATE)
     expected = resources.version_of(if_match)
     if background and request.propagate:

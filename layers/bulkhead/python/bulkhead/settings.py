@@ -72,6 +72,8 @@ class Settings:
     """Seconds between the map and the verify pass: longer than the GSIs lag."""
     bulk_writes: str = "batch"
     """`transact` stages by TransactWriteItems of 100 instead of BatchWriteItem of 25: a quarter of the requests, twice the write units."""
+    definitions_ttl: int = 1
+    """Seconds for which a process keeps the CompartmentDefinitions that it has read; its own writes count at once."""
     threads: int = 8
     """Parallel requests to DynamoDB from one process."""
     log_level: str = "INFO"

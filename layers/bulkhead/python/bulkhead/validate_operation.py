@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bulkhead import access
+from bulkhead import access, compartment_definitions
 from bulkhead.access import Caller
 from bulkhead.errors import BadRequest, Issue
 from bulkhead.model import validation
@@ -86,7 +86,10 @@ def issues(who: Caller, resource_type: str, identifier: str | None, asked: Asked
         if identifier is None:
             found.append(Issue("required", "mode delete is for an instance: [type]/[id]/$validate", "mode"))
         return found
-    found += validation.faults(asked.resource, resource_type)
+    invalid = validation.faults(asked.resource, resource_type)
+    if not invalid and resource_type == compartment_definitions.TYPE:
+        invalid = list(compartment_definitions.faults(asked.resource))
+    found += invalid
     if asked.mode == "update":
         found += _identity(asked.resource, resource_type, identifier)
     return found + _profiles(asked, resource_type)

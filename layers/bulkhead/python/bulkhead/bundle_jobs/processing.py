@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from bulkhead import bundles, jobs
+from bulkhead import bundles, compartments, jobs
 from bulkhead.bundle_jobs import answers, orders
 from bulkhead.bundle_jobs.journal import JobJournal, finish
 from bulkhead.bundle_jobs.orders import Order
@@ -67,7 +67,7 @@ def _process(store: Store, job: Job, edge: Edge) -> None:
     order = orders.order(job.request)
 
     def shown(head: Head) -> dict[str, Any]:
-        return represent(head, store.decode(head), order.extended)
+        return represent(head, store.decode(head), compartments.in_force(store), order.extended)
 
     journal = JobJournal(store, job, shown, order.returns)
     context = edge.context(order, journal)

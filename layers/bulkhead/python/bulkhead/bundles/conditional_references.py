@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from bulkhead import compartments
 from bulkhead.bundles.changes import Change, each
 from bulkhead.bundles.context import Context
 from bulkhead.bundles.entries import Interaction
@@ -63,7 +64,7 @@ def _targets(
         for change in writing
         if change.resource and change.entry.interaction is not Interaction.DELETE
     }
-    written = Written(bodies)
+    written = Written(bodies, compartments.in_force(context.store))
     targets: dict[Condition, list[str]] = {}
     for condition, heads in found.items():
         keys = [head.key for head in heads if head.key not in moved] + written.meeting(condition)

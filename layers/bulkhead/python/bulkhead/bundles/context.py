@@ -73,4 +73,4 @@ class Context:
     @property
     def found_by(self) -> Fence:
         """What the caller's conditions may find."""
-        return access.fence(self.caller, access.SEARCH)
+        return access.fence(self.store, self.caller, access.SEARCH)

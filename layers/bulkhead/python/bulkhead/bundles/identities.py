@@ -7,6 +7,7 @@ from typing import Any
 
 from bulkhead.bundles.changes import Change, each, faultless
 from bulkhead.bundles.entries import Interaction, place
+from bulkhead.compartments import Definitions
 from bulkhead.conditions import Condition, Matches, Written
 from bulkhead.errors import BadRequest, MultipleMatches, NotFound
 
@@ -15,10 +16,10 @@ class SameResource(BadRequest):
     """Two entries are about one resource."""
 
 
-def identify(changes: Sequence[Change], found: Matches, together: bool) -> None:
+def identify(changes: Sequence[Change], found: Matches, together: bool, known: Definitions) -> None:
     """Set `key`, `base` where a condition led to it, `exists` and `new` of each change; errors stay with their change.
 
-    `found` are the matches of all conditions before the commit. `together`: the entries are one transaction, so that
+    `found` are the matches of all conditions before the commit, `known` the compartment definitions in force. `together`: the entries are one transaction, so that
     conditions see what comes before them in its order (DELETE, then POST, then PUT and PATCH). SameResource for all but the first
     of several changes to one resource: they cannot be part of one commit.
     """
@@ -26,7 +27,7 @@ def identify(changes: Sequence[Change], found: Matches, together: bool) -> None:
     each(of[Interaction.DELETE], lambda change: _identify_delete(change, found))
     deleted = {change.key for change in of[Interaction.DELETE]} if together else set()
     created = _created(of[Interaction.CREATE], found, deleted) if together and found else {}
-    seen = _Seen(found, deleted, Written(created))
+    seen = _Seen(found, deleted, Written(created, known))
     each(of[Interaction.CREATE], lambda change: _identify_create(change, seen))
     each(of[Interaction.UPDATE], lambda change: _identify_update(change, seen))
     each(of[Interaction.PATCH], lambda change: _identify_patch(change, seen))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bulkhead import access, conditions, resources
+from bulkhead import access, compartments, conditions, resources
 from bulkhead.bundles.changes import Change, each, faultless, raise_faults
 from bulkhead.bundles.conditional_references import resolve_conditional
 from bulkhead.bundles.context import Context
@@ -90,7 +90,7 @@ def _identify(attempt: Attempt) -> None:
     for condition, head in attempt.owners.live.items():
         if condition in found and head.key not in [other.key for other in found[condition]]:
             found[condition].append(head)
-    identify(attempt.changes, found, attempt.together)
+    identify(attempt.changes, found, attempt.together, compartments.in_force(attempt.context.store))
 
 
 def _may_search(change: Change, context: Context) -> None:
@@ -121,7 +121,7 @@ def _check_base(change: Change, context: Context) -> None:
     there = base is not None and not base.deleted
     if entry.interaction is Interaction.UPDATE and not there:
         access.require(context.caller, access.CREATE, entry.type)
-    if base and there and not access.fence(context.caller)(Candidate(base, context.store.decode)):
+    if base and there and not access.fence(context.store, context.caller)(Candidate(base, context.store.decode)):
         raise NotFound(f"{base.key} is not known", entry.condition_place)
     Preconditions(entry.if_match, entry.if_none_match).check(base)
     if entry.interaction is Interaction.PATCH and not there:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -124,16 +124,19 @@ def search_parameters(resource_type: str) -> Mapping[str, SearchParameter]:
 
 
 @cache
-def compartments() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
-    return load("compartments.json", dict[str, dict[str, tuple[str, ...]]])
+def compartment_definitions() -> Mapping[str, Mapping[str, Any]]:
+    """R4's five CompartmentDefinitions by code, as HL7 has them, without their narratives. Not to be changed."""
+    return load("compartments.json", dict[str, dict[str, Any]])
 
 
+@cache
 def compartment_parameters(code: str) -> Mapping[str, tuple[str, ...]]:
     """R4's CompartmentDefinition with this code: resource type -> codes of search parameters; {} if there is none.
 
     A parameter `{def}` stands for the type itself: an Encounter is in its own compartment.
     """
-    return compartments().get(code, {})
+    listed = compartment_definitions().get(code, {}).get("resource", ())
+    return {entry["code"]: tuple(entry["param"]) for entry in listed if entry.get("param")}
 
 
 @cache

@@ -119,7 +119,7 @@ def _visible(store: Store, who: Caller, query: Query, head: Head) -> bool:
     right = access.READ if query.of_one else access.SEARCH
     if head.deleted:
         return not who.fenced and access.may(who, right, head.type)
-    return access.fence(who, right)(Candidate(head, store.decode))
+    return access.fence(store, who, right)(Candidate(head, store.decode))
 
 
 def _current(head: Head, successor: Head | None, query: Query) -> bool:

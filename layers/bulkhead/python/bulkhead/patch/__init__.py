@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from bulkhead import compartments
 from bulkhead.errors import BadRequest, Unprocessable
 from bulkhead.model import json
 from bulkhead.patch import fhirpath_patch, json_patch, merge_patch
@@ -48,7 +49,7 @@ def patched(store: Store, base: Head, change: Patch, url: str | None = None) -> 
 
     References below `url`, this server's own, become relative.
     """
-    before = represent(base, store.decode(base))
+    before = represent(base, store.decode(base), compartments.in_force(store))
     # By way of text: what the patch has put there is of its own document, and the depth is checked.
     after = json.loads(json.dumps(change(json.loads(json.dumps(before)))))
     for name in ("resourceType", "id"):

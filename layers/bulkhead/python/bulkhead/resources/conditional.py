@@ -124,7 +124,7 @@ def delete(store: Store, who: Caller, condition: Condition, if_match: str | None
     limit = _MOST_DELETED + 1 if multiple else 2
 
     def attempt() -> list[Head]:
-        fence = access.fence(who, access.SEARCH)
+        fence = access.fence(store, who, access.SEARCH)
         found = conditions.find(store, [condition], fence, limit)[condition]
         if len(found) > 1 and not multiple:
             raise _several(_CRITERIA)
@@ -144,7 +144,7 @@ def _may_search(who: Caller, condition: Condition) -> None:
 
 def _the_one(store: Store, who: Caller, condition: Condition, place: str) -> tuple[Head | None, str | None]:
     """The one resource that meets the condition, if there is one; and who owns the condition's claim, where that is gone."""
-    fence = access.fence(who, access.SEARCH)
+    fence = access.fence(store, who, access.SEARCH)
     found = conditions.find(store, [condition], fence)[condition]
     if len(found) > 1:
         raise _several(place)

@@ -39,7 +39,7 @@ def read(store: Store, who: Caller, key: str) -> Head:
 
 def seen(store: Store, who: Caller, head: Head) -> Head:
     """A live head that the caller may see. NotFound where it may not."""
-    if not access.fence(who)(Candidate(head, store.decode)):
+    if not access.fence(store, who)(Candidate(head, store.decode)):
         raise NotFound(f"{head.key} is not known", "id")
     return head
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bulkhead import access, accounts, audit, compartments, settings
+from bulkhead import access, accounts, audit, compartment_definitions, compartments, settings
 from bulkhead.access import Caller
 from bulkhead.errors import BadRequest
 from bulkhead.model import json, references, validation
@@ -49,6 +49,7 @@ def _given_accounts(resource: dict[str, Any], who: Caller) -> tuple[str, ...] | 
 def prepare_create(store: Store, resource: dict[str, Any], who: Caller, key: str, fresh: bool) -> Write:
     """The write that makes `resource` (checked) as `key`. `fresh`: the id was made by the server just now."""
     resource = {**resource, "id": key.partition("/")[2]}
+    _check_definition(store, resource)
     given = _given_accounts(resource, who) or ()
     explicit = access.explicit_on_create(who, accounts.own(given, None))
     body = store.encode(resource)
@@ -62,6 +63,7 @@ def prepare_update(store: Store, resource: dict[str, Any], base: Head, who: Call
     A deleted `base` is made anew. The explicit accounts stay, unless the caller may set them and the body names others.
     """
     resource = {**resource, "id": base.id}
+    _check_definition(store, resource)
     body = store.encode(resource)
     given = _given_accounts(resource, who)
     if base.deleted:
@@ -74,6 +76,12 @@ def prepare_update(store: Store, resource: dict[str, Any], base: Head, who: Call
     return Write(
         base.key, base, body, facts.facts(former), facts.facts(resource), explicit, {}, base.propagate, method="PUT"
     )
+
+
+def _check_definition(store: Store, resource: dict[str, Any]) -> None:
+    """Unprocessable where a CompartmentDefinition, under the id that it will have, defines what there is not."""
+    if resource["resourceType"] == compartment_definitions.TYPE:
+        compartment_definitions.check(resource, store.settings.body_limit)
 
 
 def _echoes(store: Store, resource: dict[str, Any], base: Head, given: tuple[str, ...]) -> bool:
@@ -93,7 +101,13 @@ def _same(former: dict[str, Any], resource: dict[str, Any]) -> bool:
 
 
 def prepare_delete(store: Store, base: Head) -> Write:
-    """The write that deletes `base`."""
+    """The write that deletes `base`; of one of R4's own CompartmentDefinitions, that brings it back as it was."""
+    original = store.built_in(base.key)
+    if original:
+        former, resource = store.decode(base), store.decode(original)
+        return Write(
+            base.key, base, original.body, facts.facts(former), facts.facts(resource), base.explicit, method="PUT"
+        )
     return Write(base.key, base, None, facts.facts(store.decode(base)), None, method="DELETE")
 
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from bulkhead import compartments
+from bulkhead.compartments import Definitions
 from bulkhead.search import facts
 from bulkhead.store import Head
 
 
-def represent(head: Head, body: dict[str, Any], extended: bool = True) -> dict[str, Any]:
+def represent(head: Head, body: dict[str, Any], known: Definitions, extended: bool = True) -> dict[str, Any]:
     """A version as a client sees it: `body` (which stays as it is) with what the head says in `meta`.
 
-    `extended` adds `meta.accounts` and `meta.compartment`; both are derived now, so never stale.
+    `known` are the compartment definitions in force. `extended` adds `meta.accounts` and `meta.compartment`; both are derived now, so never stale.
     """
     meta: dict[str, Any] = {"versionId": str(head.version), "lastUpdated": head.updated, **body.get("meta", {})}
     if extended:
         carried = head.accounts
         if carried:
             meta["accounts"] = [{"reference": account} for account in carried]
-        inside = dict.fromkeys(compartments.memberships(facts.targets(body), head.key))
+        inside = dict.fromkeys(compartments.memberships(facts.targets(body), head.key, known))
         inside.update(dict.fromkeys(carried))
         if inside:
             meta["compartment"] = [{"reference": compartment} for compartment in inside]

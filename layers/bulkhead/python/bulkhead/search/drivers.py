@@ -82,6 +82,21 @@ class Keys(Struct, frozen=True):
         return f"{len(self.keys)} ids"
 
 
+class AllDefinitions(Struct, frozen=True):
+    """Every CompartmentDefinition, by id: those of R4 are there without an index that knows them, and there are few."""
+
+    shape: ClassVar[Any] = str
+
+    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+        return Keys(tuple(store.compartment_definitions())).list(store, after, limit)
+
+    def accepts(self, store: Store, hint: Hint, candidate: Candidate) -> bool:
+        return True
+
+    def describe(self) -> str:
+        return "all CompartmentDefinitions"
+
+
 class Pointers(Struct, frozen=True):
     """What points at a target through some parameters (None: whatever they are)."""
 
@@ -114,7 +129,7 @@ class Itself(Struct, frozen=True):
 
 
 class Compartment(Struct, frozen=True):
-    """Members of a compartment; `types` narrows them where there are several."""
+    """Members of a compartment; `types` narrows them. What the server itself has recorded is listed if a type is named."""
 
     target: str
     definition: compartments.Definition
@@ -123,7 +138,7 @@ class Compartment(Struct, frozen=True):
     def keys(self, store: Store, after: str | None, limit: int) -> Source:
         only = self.types[0] if len(self.types) == 1 else None
         known = {self.definition.code: self.definition}
-        page = compartments.members(store, self.target, only, after, limit, known)
+        page = compartments.members(store, self.target, only, after, limit, known, trail=bool(self.types))
         wanted = frozenset(self.types)
         keys = [member.source for member in page.members if not wanted or member.source.partition("/")[0] in wanted]
         return Source(keys, page.next)

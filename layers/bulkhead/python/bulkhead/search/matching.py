@@ -37,10 +37,10 @@ from bulkhead.search.query import (
 ONE = Decimal(1)
 
 
-def matches(candidate: Candidate, clause: Clause, known: compartments.Definitions | None = None) -> bool:
+def matches(candidate: Candidate, clause: Clause, known: compartments.Definitions) -> bool:
     """Whether a resource meets one condition: any of its OR values, by any of the resource's values.
 
-    `known` are the compartment definitions in force, for `_compartment`; the built-in ones by default.
+    `known` are the compartment definitions in force, for `_compartment`.
     """
     found = values(candidate, own(candidate, clause.parameter), known)
     if clause.modifier == "missing":
@@ -55,9 +55,7 @@ def own(candidate: Candidate, parameter: SearchParameter) -> SearchParameter:
     return its if its is not None and its.type == parameter.type else parameter
 
 
-def values(
-    candidate: Candidate, parameter: SearchParameter, known: compartments.Definitions | None = None
-) -> list[Typed]:
+def values(candidate: Candidate, parameter: SearchParameter, known: compartments.Definitions) -> list[Typed]:
     """What a resource holds for a parameter, with types; some parameters are about the head, not about the body."""
     match parameter.code:
         case "_id":

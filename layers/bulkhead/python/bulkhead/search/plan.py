@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from msgspec import structs
 
 from bulkhead import compartments
+from bulkhead.compartment_definitions import TYPE as DEFINITIONS
 from bulkhead.definitions import RESOURCE_TYPES, SearchParameter, search_parameters
 from bulkhead.errors import NotSupported
 from bulkhead.model import dates
 from bulkhead.search import facts
 from bulkhead.search.drivers import (
     Account,
+    AllDefinitions,
     Branch,
     Compartment,
     Created,
@@ -75,7 +77,7 @@ def plan(query: Query, definition: compartments.Definition | None = None, now: s
     """
     refuse(query)
     driver, in_order = choose(query, definition, now or dates.now())
-    driven = 0 if isinstance(driver, (Created, Updated)) or query.compartment else 1
+    driven = 0 if isinstance(driver, (AllDefinitions, Created, Updated)) or query.compartment else 1
     if isinstance(driver, Values) and driver.owned:
         driven += 1
     return Plan(driver, query.clauses, definition, in_order, filtered=len(query.clauses) > driven or bool(query.chains))
@@ -96,11 +98,13 @@ def choose(query: Query, definition: compartments.Definition | None, now: str) -
     keys = ids(query)
     if keys is not None:
         return Keys(keys), by_key
+    if query.types == (DEFINITIONS,) and not query.compartment:
+        return AllDefinitions(), by_key
     owned = by_owner(query)
     if owned is not None:
         return owned, order is None
     if query.compartment and definition:
-        return Merged((Compartment(query.compartment, definition, query.types),)), by_key
+        return Merged(tuple(Compartment(key, definition, query.types) for key in query.compartments)), by_key
     if len(query.types) == 1:
         driver = best(query)
         if driver is not None:
@@ -108,10 +112,10 @@ def choose(query: Query, definition: compartments.Definition | None, now: str) -
     accounts = streams(query.clauses, None)
     if accounts:
         return Merged(accounts), by_key
-    if len(query.types) > 1 and not query.results.sort:
+    if len(query.types) > 1 and (not query.results.sort or DEFINITIONS in query.types):
         each = tuple(choose(of_type(query, name), None, now)[0] for name in query.types)
         if not all(isinstance(driver, (Created, Updated)) for driver in each):
-            return Each(each), True
+            return Each(each), order is None
     return by_time(query, now)
 
 
@@ -234,7 +238,7 @@ def by_owner(query: Query) -> Values | None:
 def patients_of(query: Query) -> tuple[str, ...]:
     """The patients one of whom every match must point at, as far as the search says; () where it does not."""
     if query.compartment:
-        return (query.compartment,) if query.compartment.startswith("Patient/") else ()
+        return query.compartments if query.compartment.startswith("Patient/") else ()
     for clause in query.clauses:
         if clause.parameter.type != "reference" or clause.modifier in ("missing", "identifier", "not"):
             continue

@@ -184,3 +184,10 @@ class Query(Struct, frozen=True):
     """The parameters that were honoured, cursor apart: what the self link shows."""
     ignored: tuple[str, ...] = ()
     """Names of parameters that were not known, and left out."""
+    replaced: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Patients that are named, each with those that it replaces: the clauses have these already (see `widening`)."""
+
+    @property
+    def compartments(self) -> tuple[str, ...]:
+        """The compartment of a compartment search, and those of the Patients that its Patient replaces."""
+        return (self.compartment, *dict(self.replaced).get(self.compartment, ())) if self.compartment else ()

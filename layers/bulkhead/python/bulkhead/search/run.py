@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from bulkhead import compartments
+from bulkhead import compartments, replaced
 from bulkhead.errors import TooCostly
-from bulkhead.search import bundle, chains, cursor, includes, lists, matching, sorting, value_sets
+from bulkhead.search import bundle, chains, cursor, includes, lists, matching, sorting, value_sets, widening
 from bulkhead.search.candidate import Candidate, Fence, everything
 from bulkhead.search.drivers import Created, Hint, Position, Updated
 from bulkhead.search.parse import parse
@@ -89,15 +89,28 @@ def search(
     query = spelt_out(store, query, fence)
     known = compartments.in_force(store)
     definition = known.get(query.compartment.partition("/")[0]) if query.compartment else None
-    scanner = chained(Scanner(store, query, plan(query, definition), known, fence, limits))
-    chosen = scanner.plan
-    explain(chosen)
-    if query.results.count_only:
-        page = Page((), None, scanner.count())
-    else:
-        page = scanner.page() if chosen.ordered else scanner.sorted_page()
-        page = Page(page.matches, page.next, page.total, includes.included(store, query.results, page.matches, fence))
-    return bundle.searchset(query, page, base, represent)
+
+    def answered(query: Query, named: widening.Named) -> dict[str, Any]:
+        scanner = chained(Scanner(store, query, plan(query, definition), known, fence, limits, named))
+        explain(scanner.plan)
+        return bundle.searchset(query, asked_page(scanner), base, represent)
+
+    if query.results.cursor is not None:
+        return answered(widening.widened(query, cursor.replaced(query.results.cursor)), widening.Named())
+    try:
+        return answered(query, widening.Named(widening.named(query)))
+    except widening.Replacing as found:
+        others = replaced.followed(store, found.patients, fence)
+    return answered(widening.widened(query, others), widening.Named())
+
+
+def asked_page(scanner: Scanner) -> Page:
+    """What a query asks for: a page with what it brings along, or only the number of matches."""
+    results = scanner.query.results
+    if results.count_only:
+        return Page((), None, scanner.count())
+    page = scanner.page() if scanner.plan.ordered else scanner.sorted_page()
+    return replace(page, included=includes.included(scanner.store, results, page.matches, scanner.fence))
 
 
 def find(store: Store, query: Query, limit: int, fence: Fence = everything) -> list[Candidate]:
@@ -172,6 +185,7 @@ class Scanner:
     known: compartments.Definitions
     fence: Fence
     limits: Limits
+    named: widening.Named = field(default_factory=widening.Named)
 
     def page(self) -> Page:
         """The page at the query's cursor, in the driver's order."""
@@ -202,14 +216,14 @@ class Scanner:
         matches = [candidate for candidate, _, _ in self.scan(None, LISTED, progress)]
         if not progress.ended:
             raise too_costly("sorting", "_sort")
-        left = sorting.ordered(matches, sorts)
+        left = sorting.ordered(matches, sorts, self.known)
         after, _ = self.start(tuple[str, int])
         if after is not None:
             # A version says where the page before ended: no value of a patient stands in a link.
             last = self.store.read_version(*after)
             if last is None or last.deleted:
                 raise cursor.refused()
-            left = sorting.after(left, Candidate(last, self.store.decode), sorts)
+            left = sorting.after(left, Candidate(last, self.store.decode), sorts, self.known)
         shown = [candidate for _, candidate in left[: self.query.results.count]]
         following = [shown[-1].key, shown[-1].head.version] if len(left) > len(shown) else None
         total = None if self.query.results.total == "none" else len(matches)
@@ -283,19 +297,23 @@ class Scanner:
         where to go on.
         """
         ask = min(wanted + 1, LISTED) if not self.plan.filtered else min(max(wanted + 1, 2 * BATCH), LISTED)
-        take = max(min(wanted, LISTED), 1) if not self.plan.filtered else min(wanted + 1, BATCH)
-        unchecked = self.query.compartment
+        unchecked, named = self.query.compartment, self.named.take()
+        room = max(BATCH - len({unchecked, *named} - {None}), 1)
+        take = max(min(wanted, LISTED), 1) if not self.plan.filtered else min(wanted + 1, room)
         while True:
             listing = self.plan.driver.list(self.store, after, ask)
+            if named and not listing.hints:
+                named = self.looked_at(named, self.store.read_many(named))
             at = 0
             while at < len(listing.hints):
                 chunk = listing.hints[at : at + min(take, max(progress.limit - progress.read, 1))]
                 at += len(chunk)
-                heads = self.store.read_many([*(hint.key for hint in chunk), *([unchecked] if unchecked else [])])
+                besides = dict.fromkeys((*named, *([unchecked] if unchecked else [])))
+                heads = self.store.read_many([*(hint.key for hint in chunk), *besides])
                 if unchecked and not self.visible(heads.get(unchecked)):
                     progress.ended = True
                     return
-                unchecked = None
+                unchecked, named = None, self.looked_at(named, heads)
                 admitted = [self.admitted(hint, heads.get(hint.key)) for hint in chunk]
                 if self.query.chains:
                     admitted = self.linked(admitted)
@@ -324,6 +342,14 @@ class Scanner:
         kept = {one.key for one in self.chains.kept([one for one in admitted if one], self.query.chains)}
         return [one if one and one.key in kept else None for one in admitted]
 
+    def looked_at(self, named: Sequence[str], heads: Mapping[str, Head]) -> tuple[str, ...]:
+        """Nobody left to look at, once it is known that none of the Patients `named` replaces another; Replacing where one does."""
+        patients = [Candidate(heads[key], self.store.decode) for key in named if self.visible(heads.get(key))]
+        replacing = [one for one in patients if replaced.linked(one.body, replaced.REPLACES)]
+        if replacing:
+            raise widening.Replacing(replacing)
+        return ()
+
     def visible(self, head: Head | None) -> bool:
         """Whether a resource is there and the caller may see it."""
         return head is not None and not head.deleted and self.fence(Candidate(head, self.store.decode))
@@ -340,10 +366,12 @@ class Scanner:
         return candidate if self.plan.driver.accepts(self.store, hint, candidate) else None
 
     def is_member(self, candidate: Candidate) -> bool:
-        its, target = self.plan.membership, self.query.compartment
-        if its is None or target is None:
+        its = self.plan.membership
+        if its is None or self.query.compartment is None:
             return True
-        return compartments.is_member(its, target, candidate.key, candidate.targets)
+        return any(
+            compartments.is_member(its, one, candidate.key, candidate.targets) for one in self.query.compartments
+        )
 
 
 def too_costly(doing: str, expression: str | None = None) -> TooCostly:

@@ -11,6 +11,7 @@ from decimal import Decimal
 from functools import cmp_to_key
 from typing import Any
 
+from bulkhead.compartments import Definitions
 from bulkhead.definitions import SearchParameter
 from bulkhead.search import extract, matching, ranges
 from bulkhead.search.candidate import Candidate
@@ -23,21 +24,21 @@ Key = tuple[tuple[Any, ...], str]
 """A value (None: missing) for each sort, and the resource's key."""
 
 
-def ordered(candidates: Sequence[Candidate], sorts: Sequence[Sort]) -> list[tuple[Key, Candidate]]:
-    """The candidates in the order asked for, each with what it is sorted by."""
+def ordered(candidates: Sequence[Candidate], sorts: Sequence[Sort], known: Definitions) -> list[tuple[Key, Candidate]]:
+    """The candidates in the order asked for, each with what it is sorted by. `known` are the compartments in force."""
     compare = comparison(sorts)
 
     def compare_first(one: tuple[Key, Candidate], other: tuple[Key, Candidate]) -> int:
         return compare(one[0], other[0])
 
-    return sorted(((key(one, sorts), one) for one in candidates), key=cmp_to_key(compare_first))
+    return sorted(((key(one, sorts, known), one) for one in candidates), key=cmp_to_key(compare_first))
 
 
 def after(
-    found: Sequence[tuple[Key, Candidate]], last: Candidate, sorts: Sequence[Sort]
+    found: Sequence[tuple[Key, Candidate]], last: Candidate, sorts: Sequence[Sort], known: Definitions
 ) -> list[tuple[Key, Candidate]]:
     """What comes behind `last`, the last match of the page before, as it was then."""
-    compare, position = comparison(sorts), key(last, sorts)
+    compare, position = comparison(sorts), key(last, sorts, known)
     return [one for one in found if compare(one[0], position) > 0]
 
 
@@ -54,16 +55,16 @@ def comparison(sorts: Sequence[Sort]) -> Callable[[Key, Key], int]:
     return compare
 
 
-def key(candidate: Candidate, sorts: Sequence[Sort]) -> Key:
-    return tuple(value(candidate, sort) for sort in sorts), candidate.key
+def key(candidate: Candidate, sorts: Sequence[Sort], known: Definitions) -> Key:
+    return tuple(value(candidate, sort, known) for sort in sorts), candidate.key
 
 
-def value(candidate: Candidate, sort: Sort) -> str | Decimal | None:
+def value(candidate: Candidate, sort: Sort, known: Definitions) -> str | Decimal | None:
     """What a resource is sorted by; None where it has no value for the parameter."""
     assert sort.parameter is not None
     found: list[str | Decimal] = [
         one
-        for kind, content in matching.values(candidate, sort.parameter)
+        for kind, content in matching.values(candidate, sort.parameter, known)
         for one in values(kind, content, sort.parameter, sort.descending)
     ]
     if not found:

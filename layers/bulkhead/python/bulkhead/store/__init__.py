@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bulkhead import settings as _settings
 from bulkhead.errors import VersionConflict
-from bulkhead.store import client, commits, each, files, heads, index, keys, marks, sweeper
+from bulkhead.store import builtin, client, commits, definitions, each, files, heads, index, keys, marks, sweeper
 from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
 from bulkhead.store.index import Found, Moment, Pointer
 from bulkhead.store.table import Table
@@ -41,6 +41,8 @@ class Store:
         self.settings = settings
         self.table = Table(dynamodb, settings.table, settings.threads, settings.bulk_writes == "transact")
         self._s3 = s3
+        self.definitions_mark = object()
+        """Another object after each write of CompartmentDefinitions by this process."""
 
     @property
     def s3(self) -> Any:
@@ -54,11 +56,18 @@ class Store:
     def read(self, key: str) -> Head | None:
         """The current version, strongly consistent; a deleted one has `deleted`. None where there never was one."""
         item = self.table.get((key, keys.HEAD))
-        return self._heads([item]).get(key) if item else None
+        return (self._heads([item]).get(key) if item else None) or builtin.head(key)
 
     def read_many(self, wanted: Iterable[str]) -> dict[str, Head]:
         """The current versions of many resources, 100 a request; deleted ones included, absent ones left out."""
-        return self._heads(self.table.get_many((key, keys.HEAD) for key in wanted).values())
+        asked = list(wanted)
+        found = self._heads(self.table.get_many((key, keys.HEAD) for key in asked).values())
+        found.update(builtin.missing(asked, found))
+        return found
+
+    def built_in(self, key: str) -> Head | None:
+        """The resource that is there under `key` without anybody having written it; None for nearly all keys."""
+        return builtin.head(key)
 
     def _heads(self, items: Iterable[dict[str, Any]]) -> dict[str, Head]:
         seen = marks.resolve(self.table, {(item["pk"]["S"], item["sk"]["S"]): item for item in items})
@@ -110,7 +119,15 @@ class Store:
         receipt: Receipt | None = None,
     ) -> list[Head]:
         """All of it, or none: see `commits.commit`. VersionConflict, ClaimTaken, JobMovedOn, Conflict, Unavailable."""
-        return commits.commit(self.table, self._put_body, self.settings, writes, claims, inherit, receipt)
+        defining = [write.key for write in writes if write.key.startswith(f"{definitions.TYPE}/")]
+        if not defining:
+            return commits.commit(self.table, self._put_body, self.settings, writes, claims, inherit, receipt)
+        definitions.note(self.table, defining)
+        try:
+            return commits.commit(self.table, self._put_body, self.settings, writes, claims, inherit, receipt)
+        finally:
+            # Also where it failed: a commit may stand though its answer was lost.
+            self.definitions_mark = object()
 
     def _put_body(self, name: str, data: bytes) -> None:
         self.s3.put_object(Bucket=self.settings.bucket, Key=BODIES + name, Body=data)
@@ -142,6 +159,14 @@ class Store:
         return sweeper.sweep(self.table)
 
     # The index: hints, to be checked against the heads
+
+    def written_definitions(self) -> list[str]:
+        """Keys of the CompartmentDefinitions that were ever written, sorted; strongly consistent."""
+        return definitions.written(self.table)
+
+    def compartment_definitions(self) -> list[str]:
+        """Keys of all CompartmentDefinitions, those of R4 that nobody has written included, sorted."""
+        return sorted({*definitions.written(self.table), *builtin.heads()})
 
     def pointing_at(
         self, target: str, resource_type: str | None = None, after: str | None = None, limit: int = 1000

@@ -13,6 +13,7 @@
 | job           | `job#<id>`           | `#`; results `r#<pass>#<n>` |                                                         |
 | its receipts  | `job#<id>`           | `e#<entry of the bundle>`   |                                                         |
 | month in use  | `months`             | `Observation#2026-11`       |                                                         |
+| definition    | `definitions`        | `CompartmentDefinition/x`   |                                                         |
 
 by-target: `tpk` = what is pointed at (with a write shard where that may be hot), `tsk` = `Observation#9`, who points.
 by-value:  `vpk` = `Observation|code|1234`, `vsk` = `<sort>#9`.
@@ -47,6 +48,7 @@ PROJECTED: dict[str, list[str]] = {BY_TARGET: ["via"]}
 TTL = "ttl"
 OPEN_TRANSACTIONS = "txn"
 MONTHS = "months"
+DEFINITIONS = "definitions"
 
 # Targets that a whole organisation's data may point at: one GSI partition takes 1,000 writes a second, and a hot one throttles the table.
 SHARDS = {

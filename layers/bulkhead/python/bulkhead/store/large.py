@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
-from bulkhead.store import heads, keys, marks, staging, transactions
+from bulkhead.store import builtin, heads, keys, marks, staging, transactions
 from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
 from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Key, Table, chunks, pause
 
@@ -64,7 +64,7 @@ def _mark(
     unshared: list[Item] = []
     shared: list[tuple[Item, VersionConflict | ClaimTaken]] = []
     for write, head in zip(writes, new, strict=True):
-        if write.base is not None:
+        if write.base is not None and not builtin.is_unwritten(write.base):
             unshared.append(heads.to_item(head, keys.staged_sort(transaction)))
             values = {":base": {"N": str(write.base.version)}, ":txn": mark["txn"]}
             action = table.update_action((write.key, keys.HEAD), "SET #txn = :txn", values, _CURRENT_OR_MINE)

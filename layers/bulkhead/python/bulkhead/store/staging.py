@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from botocore.exceptions import BotoCoreError, ClientError
 
 from bulkhead.errors import ClaimTaken, Unavailable, VersionConflict
-from bulkhead.store import heads, keys
+from bulkhead.store import builtin, heads, keys
 from bulkhead.store.heads import Claim, Head, Write
 from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, chunks
 
@@ -45,7 +45,8 @@ def stage(table: Table, writes: Sequence[Write]) -> None:
 
 def _added(write: Write) -> dict[str, tuple[dict[str, str], frozenset[str]]]:
     """Entries that the new version has and the old one has not, or not for as many parameters."""
-    old, new = keys.index_entries(write.key, write.old), keys.index_entries(write.key, write.new)
+    old = keys.index_entries(write.key, None if builtin.is_unwritten(write.base) else write.old)
+    new = keys.index_entries(write.key, write.new)
     return {sort: entry for sort, entry in new.items() if sort not in old or entry[1] - old[sort][1]}
 
 
@@ -78,7 +79,7 @@ def account_actions(table: Table, write: Write) -> list[Item]:
 
 def head_action(table: Table, write: Write, head: Head) -> Item:
     item = heads.to_item(head)
-    if write.base is None:
+    if write.base is None or builtin.is_unwritten(write.base):
         return table.put_action(item, NEW)
     return table.put_action(item, CURRENT, {":base": {"N": str(write.base.version)}})
 

@@ -11,7 +11,7 @@ from bulkhead import definitions
 from bulkhead.definitions import ANY_RESOURCE, Element
 from bulkhead.model.rules.datatypes import bound_concept_rule, extension_rule, reference_rule
 from bulkhead.model.rules.faults import INVARIANT, MAXIMUM_FAULTS, REQUIRED, STRUCTURE, Fault, Faults, Rule, Scope
-from bulkhead.model.rules.guests import EXTRA_ELEMENTS, R5_CONCEPTS, r5_concept_rule
+from bulkhead.model.rules.guests import EXTRA_ELEMENTS, OPEN_CODES, R5_CONCEPTS, r5_concept_rule
 from bulkhead.model.rules.primitives import NULL_MESSAGE, bound_code_rule, primitive_rule
 
 _PROPERTY_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -102,7 +102,7 @@ def _compile(type_name: str) -> _Table:
 
 
 def _element_rule(type_name: str, element: Element, code: str) -> Rule:
-    rule = _value_rule(element, code)
+    rule = primitive_rule(code) if (type_name, element.name) in OPEN_CODES else _value_rule(element, code)
     if not element.choice and (type_name, element.name) in R5_CONCEPTS:
         rule = r5_concept_rule(object_rule("CodeableConcept"), rule)
     return _repeating(rule) if element.repeats else rule

@@ -1,0 +1,41 @@
+"""Resources that are there without having been written: R4's CompartmentDefinitions, at version 1 until somebody writes the next.
+
+They are no items of the table, so no index knows them. Who writes over one stages it as version 1, as any superseded one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+
+from bulkhead import definitions
+from bulkhead.model import dates
+from bulkhead.store.heads import Head, encode
+
+_PREFIX = "CompartmentDefinition/"
+
+
+@cache
+def heads() -> Mapping[str, Head]:
+    """Their heads, by key."""
+    found = {}
+    for resource in definitions.compartment_definitions().values():
+        key = _PREFIX + resource["id"]
+        updated = dates.bounds(resource["meta"]["lastUpdated"])[0]
+        found[key] = Head(key, 1, updated, "PUT", encode(dict(resource)))
+    return found
+
+
+def head(key: str) -> Head | None:
+    """What stands under a key of which the table has nothing."""
+    return heads().get(key) if key.startswith(_PREFIX) else None
+
+
+def missing(wanted: Iterable[str], found: Mapping[str, Head]) -> dict[str, Head]:
+    """Those of `wanted` that the table did not have."""
+    return {key: made for key in wanted if key not in found and (made := head(key))}
+
+
+def is_unwritten(base: Head | None) -> bool:
+    """Whether a head that was read is none of the table's."""
+    return base is not None and head(base.key) is base
