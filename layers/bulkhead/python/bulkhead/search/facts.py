@@ -109,6 +109,22 @@ def targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:
     return result
 
 
+def through(resource: dict[str, Any], parameter: SearchParameter) -> set[str]:
+    """Which resources of this server a resource points at through one parameter, one that clients have defined, too."""
+    found: set[str] = set()
+    for kind, value in extract.values(resource, parameter):
+        text = value.get("reference") if kind == "Reference" else resource_key(kind, value, parameter)
+        target = references.local(text) if text else None
+        if target is not None:
+            found.add(target)
+    return found
+
+
+def is_own(resource_type: str, parameter: SearchParameter) -> bool:
+    """Whether a parameter is R4's for a type, and so known to the index; not one that clients have defined."""
+    return parameter == search_parameters(resource_type).get(parameter.code)
+
+
 def resource_key(kind: str, value: Any, parameter: SearchParameter) -> str | None:
     """`Composition/1` of a whole resource that a parameter yields, such as the first entry of a document."""
     if kind == "Resource" and "id" in value and value["resourceType"] in parameter.targets:
@@ -157,8 +173,7 @@ def is_indexed(resource_type: str, parameter: SearchParameter) -> bool:
     code = parameter.code
     if code.startswith("_") or not parameter.expression:
         return False
-    if parameter != search_parameters(resource_type).get(code):
-        # Defined by a client: no entry was made for it.
+    if not is_own(resource_type, parameter):
         return False
     match parameter.type:
         case "date" | "uri":

@@ -33,6 +33,7 @@ from bulkhead.search.drivers import (
 )
 from bulkhead.search.expressions import types
 from bulkhead.search.fold import fold
+from bulkhead.search.literals import ID
 from bulkhead.search.query import (
     Clause,
     CompositeValue,
@@ -148,7 +149,8 @@ def ids(query: Query) -> tuple[str, ...] | None:
             if not query.types and query.compartment:
                 continue
             codes = [value.code for value in clause.values if isinstance(value, TokenValue) and value.code]
-            return tuple(f"{name}/{code}" for name in query.types or sorted(RESOURCE_TYPES) for code in codes)
+            possible = [code for code in codes if ID.fullmatch(code)]
+            return tuple(f"{name}/{code}" for name in query.types or sorted(RESOURCE_TYPES) for code in possible)
     return None
 
 
@@ -261,7 +263,7 @@ def by_value(clause: Clause, resource_type: str) -> Values | None:
         return None
     indexed = facts.drivers(resource_type, clause.parameter)
     if clause.parameter.type == "composite":
-        return by_first_component(clause, resource_type)
+        return by_first_component(clause, resource_type) if facts.is_own(resource_type, clause.parameter) else None
     if not indexed or clause.parameter.type == "date":
         return None
     branches: list[Branch] = []
