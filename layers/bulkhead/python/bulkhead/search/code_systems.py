@@ -75,9 +75,11 @@ def known(url: str, look: Look) -> CodeSystem | None:
 
 def having(code: str, look: Look) -> list[CodeSystem]:
     """The code systems here that have a code, each url once."""
-    stored = [complete(one) for one in look("CodeSystem", "code", code) if is_complete(one)]
-    found = {one.url: one for url in definitions.code_systems_with(code) if (one := built_in(url))}
-    return list((found | {one.url: one for one in stored}).values())
+    found = {url: built_in(url) for url in definitions.code_systems_with(code)}
+    # R4's parameter `code` knows the concepts at the top only.
+    for stored in filter(is_complete, look("CodeSystem", "content-mode", "complete")):
+        found[stored["url"]] = complete(stored)
+    return [one for one in found.values() if one and one.has(code)]
 
 
 def is_complete(resource: dict[str, Any]) -> bool:

@@ -6,7 +6,7 @@ whole, or what a concept subsumes. Other filters, and code systems that are not 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msgspec import structs
@@ -60,8 +60,13 @@ def members(name: str, look: Look, clause: str, within: tuple[str, ...]) -> Code
     compose = value_set_compose(url) if stored is None else stored.get("compose", {})
     if compose is None:
         raise BadRequest("the value set is not on this server", expression=clause)
-    found = _union(compose.get("include", ()), look, clause, (*within, url))
-    return found - _union(compose.get("exclude", ()), look, clause, (*within, url))
+    return composed(compose, look, clause, (*within, url))
+
+
+def composed(compose: Mapping[str, Any], look: Look, clause: str, within: tuple[str, ...]) -> Codes:
+    """The codes of a `ValueSet.compose`; `within` are the sets that it is part of."""
+    found = _union(compose.get("include", ()), look, clause, within)
+    return found - _union(compose.get("exclude", ()), look, clause, within)
 
 
 def _union(parts: Any, look: Look, clause: str, within: tuple[str, ...]) -> Codes:
