@@ -27,9 +27,13 @@ START, END = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 9
 MILLISECOND = timedelta(milliseconds=1)
 
 
-def values(resource: dict[str, Any], expression: str) -> list[Any]:
-    """What an expression finds in a resource; an extension's value in place of the extension."""
+def values(resource: dict[str, Any], expression: str, without: str | tuple[str, ...] = "-") -> list[Any]:
+    """What an expression finds in a resource; an extension's value in place of the extension.
+
+    `without` is the end of the names of choices that do not count.
+    """
     found = walk(tree(expression), [(resource["resourceType"], resource)], resource)
+    found = [one for one in found if not one[0].endswith(without)]
     return [inner for name, value in found for inner in opened(name, value)]
 
 
@@ -95,7 +99,7 @@ def children(value: Any, name: str) -> Iterator[Found]:
     if not isinstance(value, dict):
         return
     for key, content in value.items():
-        if key == name or re.fullmatch(rf"{name}{CHOICE}", key):
+        if key == name or (re.fullmatch(rf"{name}{CHOICE}", key) and key not in NO_CHOICES):
             yield from ((key, one) for one in (content if isinstance(content, list) else [content]) if one is not None)
 
 
@@ -103,6 +107,7 @@ CHOICE = (
     "(Quantity|Money|CodeableConcept|String|Boolean|Integer|Range|Ratio|SampledData|Time|DateTime|Date|Period|Instant|"
     "Decimal|Uri|Canonical|Reference|Coding|Code|Age|Duration|Timing|Attachment|Address|Identifier|Markdown)"
 )
+NO_CHOICES = {"statusDate"}
 SAME = {"uri": ("uri", "canonical", "url"), "Quantity": ("Quantity", "Age", "Duration", "Money")}
 
 
@@ -160,6 +165,11 @@ def span(text: str) -> Span:
 def spans(value: Any) -> Iterator[Span]:
     if isinstance(value, str) and re.match(r"\d{4}(-|$)", value):
         yield span(value)
+    elif isinstance(value, dict) and ("event" in value or "repeat" in value):
+        found = [span(event) for event in value.get("event", ())]
+        found += spans(value.get("repeat", {}).get("boundsPeriod"))
+        if found:
+            yield min(one[0] for one in found), max(one[1] for one in found)
     elif isinstance(value, dict) and value.keys() & {"start", "end"}:
         yield (
             span(value["start"])[0] if "start" in value else START,

@@ -12,6 +12,8 @@ from bulkhead.definitions import SearchParameter
 from tests.unit.search import naive
 
 PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb")
+IDS = ("_id", "response-id")
+"""Codes that are ids, in which case counts."""
 _LOCAL = r"[A-Z]\w+/[\w.-]+"
 
 
@@ -24,8 +26,10 @@ class Asked(NamedTuple):
 
 
 def questions(parameter: SearchParameter, value: Any) -> Iterator[Asked]:
-    """Of every kind of parameter but composites."""
+    """Of every kind of parameter but composites; none about the whole resources in a Bundle."""
     code = parameter.code
+    if isinstance(value, dict) and "resourceType" in value:
+        return
     yield Asked(f"{code}:missing", "true", is_missing)
     yield Asked(f"{code}:missing", "false", bool)
     match parameter.type:
@@ -60,7 +64,7 @@ def about_tokens(code: str, value: Any) -> Iterator[Asked]:
     for system, text, exact in naive.tokens(value):
         yield Asked(code, escaped(text), partial(any_token, None, text))
         yield Asked(f"{code}:not", escaped(text), partial(no_token, None, text))
-        if not exact and code != "_id":
+        if not exact and code not in IDS:
             yield Asked(code, escaped(text.swapcase()), partial(any_token, None, text))
         if system is not None:
             yield Asked(code, f"{escaped(system)}|{escaped(text)}", partial(any_token, system, text))
@@ -102,6 +106,8 @@ def any_exact(wanted: str, held: list[Any]) -> bool:
 
 def about_dates(code: str, value: Any) -> Iterator[Asked]:
     for first, _ in naive.spans(value):
+        if first == naive.START:
+            continue
         for text in (f"{first:%Y}", f"{first:%Y-%m}", f"{first:%Y-%m-%d}", f"{first:%Y-%m-%dT%H:%M:%SZ}"):
             for prefix in PREFIXES:
                 yield Asked(code, f"{prefix}{text}", partial(any_time, prefix, naive.span(text)))
@@ -133,10 +139,11 @@ def any_amount(prefix: str, text: str, unit: str | None, held: list[Any]) -> boo
 
 
 def about_references(code: str, value: Any) -> Iterator[Asked]:
-    text = value.get("reference", "") if isinstance(value, dict) else value
-    if isinstance(value, str):
-        yield Asked(code, escaped(value), partial(any_reference, value))
+    (text,) = referred([value])
     # Contained references are not searched by.
+    if ":" in text:
+        yield Asked(code, escaped(text), partial(any_reference, text))
+        yield Asked(code, escaped(text.partition("|")[0]), partial(any_version, text.partition("|")[0]))
     elif re.fullmatch(_LOCAL, text):
         resource_type, _, identifier = text.partition("/")
         yield Asked(code, text, partial(any_reference, text))
@@ -149,11 +156,17 @@ def about_references(code: str, value: Any) -> Iterator[Asked]:
 
 
 def referred(held: list[Any]) -> list[str]:
-    return [one.get("reference", "") if isinstance(one, dict) else one for one in held]
+    """What references say, their versions left out."""
+    texts = [one.get("reference", "") if isinstance(one, dict) else one for one in held]
+    return [text.partition("/_history/")[0] if re.match(_LOCAL, text) else text for text in texts]
 
 
 def any_reference(text: str, held: list[Any]) -> bool:
     return text in referred(held)
+
+
+def any_version(url: str, held: list[Any]) -> bool:
+    return any(text.partition("|")[0] == url for text in referred(held))
 
 
 def any_id(identifier: str, held: list[Any]) -> bool:

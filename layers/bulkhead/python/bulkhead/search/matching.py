@@ -14,7 +14,6 @@ from typing import Any
 
 from bulkhead import compartments
 from bulkhead.definitions import SearchParameter, search_parameters
-from bulkhead.model import references
 from bulkhead.search import extract, facts, geography, ranges, units
 from bulkhead.search.candidate import Candidate
 from bulkhead.search.expressions import Typed, compiled
@@ -110,8 +109,8 @@ def meets(item: Typed, value: Value, clause: Clause, candidate: Candidate) -> bo
         case UriValue():
             return is_uri(kind, content, value.uri, clause.modifier)
         case ReferenceValue():
-            text = reference_text(kind, content, clause.parameter)
-            return text is not None and is_reference(kind, text, value)
+            text = facts.reference_text(kind, content, clause.parameter)
+            return text is not None and is_reference(text, value)
         case NearValue():
             return geography.is_near(content, value)
         case CompositeValue():
@@ -132,15 +131,15 @@ def is_one_of(item: Typed, clause: Clause) -> bool:
 
 def is_referred_to(item: Typed, clause: Clause) -> bool:
     kind, content = item
-    text = reference_text(kind, content, clause.parameter)
+    text = facts.reference_text(kind, content, clause.parameter)
     if text is None:
         return False
-    key = references.local(text) if kind in ("Reference", "Resource") else None
+    key = facts.local(text)
     if key is not None and clause.keys:
         resource_type, _, identifier = key.partition("/")
         if not clause.keys.isdisjoint(((resource_type, identifier), (None, identifier))):
             return True
-    return any(is_reference(kind, text, value) for value in clause.links)
+    return any(is_reference(text, value) for value in clause.links)
 
 
 def is_exact(kind: str) -> bool:
@@ -224,18 +223,10 @@ def is_uri(kind: str, content: Any, uri: str, modifier: str | None) -> bool:
     return bool(content == uri or (kind == "canonical" and content.partition("|")[0] == uri))
 
 
-def reference_text(kind: str, content: Any, parameter: SearchParameter) -> str | None:
-    """What a reference says, a canonical is, or the key of a whole resource."""
-    text = content.get("reference") if kind == "Reference" else facts.resource_key(kind, content, parameter) or content
-    return text if isinstance(text, str) else None
-
-
-def is_reference(kind: str, text: str, value: ReferenceValue) -> bool:
+def is_reference(text: str, value: ReferenceValue) -> bool:
     if value.url is not None:
         return text == value.url or text.partition("|")[0] == value.url
-    if kind not in ("Reference", "Resource"):
-        return False
-    key = references.local(text)
+    key = facts.local(text)
     if key is None or (value.version is not None and not text.endswith(f"/_history/{value.version}")):
         return False
     return key == value.key if value.type else key.partition("/")[2] == value.id

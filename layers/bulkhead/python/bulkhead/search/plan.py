@@ -174,7 +174,7 @@ def best(query: Query) -> Driver | None:
 def rank(parameter: SearchParameter, resource_type: str) -> int:
     if parameter.type == "token":
         return 1 if "Identifier" in types(parameter.expression, resource_type) else 4
-    return {"string": 5, "uri": 6, "composite": 4}.get(parameter.type, 8)
+    return {"string": 5, "uri": 6, "composite": 4, "reference": 4}.get(parameter.type, 8)
 
 
 def stream(clause: Clause, resource_type: str | None) -> tuple[KeyStream, ...]:
@@ -293,6 +293,8 @@ def branch_of(value: Value, parameter: SearchParameter, resource_type: str) -> B
                 return Branch(parameter.code, folded[: facts.PREFIX], prefix=folded[: facts.SORT_LENGTH])
         case UriValue(uri=uri):
             return Branch(parameter.code, uri)
+        case ReferenceValue(url=str(url)):
+            return Branch(parameter.code, url.partition("|")[0])
     return None
 
 
