@@ -37,7 +37,7 @@ from infra.routes import BASE, BY_KEY, ROUTES, Route, fits
 if TYPE_CHECKING:
     from bulkhead.store import Store
 
-_FORM = "application/x-www-form-urlencoded"
+FORM = "application/x-www-form-urlencoded"
 # Below this, compressing costs more than it saves.
 _GZIP_FROM = 1400
 RETRY_AFTER = "1"
@@ -103,7 +103,7 @@ class Request:
     def query(self) -> list[tuple[str, str]]:
         """Query parameters in order, then those of a form in the body of a `_search`."""
         pairs = parse_qsl(self._event.get("rawQueryString", ""), keep_blank_values=True)
-        if self.content_type == _FORM:
+        if self.content_type == FORM:
             try:
                 pairs += parse_qsl(self.body.decode(), keep_blank_values=True)
             except UnicodeDecodeError:

@@ -13,6 +13,8 @@ What is written (JSON, one row a line, defaults left out):
     search_parameters/{Type}.json   rows of definitions.SearchParameter, with the branches that apply to the type
     compartments.json               {"Patient": CompartmentDefinition, ...}: the five, without their narratives
     value_sets.json                 {url: {system: [code, ...]}} of every required binding that can be enumerated
+    composes.json                   {url: compose} of every ValueSet, without displays and designations
+    code_systems.json               {url: {"": [code at the top, ...], code: [child, ...]}} of every complete CodeSystem
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ FHIRPATH_SYSTEM_TYPE = "http://hl7.org/fhirpath/System."
 FHIR_TYPE_EXTENSION = CANONICAL + "StructureDefinition/structuredefinition-fhir-type"
 REGEX_EXTENSION = CANONICAL + "StructureDefinition/regex"
 TOO_COSTLY_EXTENSION = CANONICAL + "StructureDefinition/valueset-toocostly"
+
+COMPOSED = ("include", "exclude")
 
 Resource = dict[str, Any]
 Row = dict[str, Any]
@@ -82,6 +86,8 @@ def compile_tables(packages: Path, output: Path) -> None:
         write(output / f"search_parameters/{name}.json", search_parameter_rows(parameters, name, bases))
     write(output / "compartments.json", compartment_table(examples))
     write(output / "value_sets.json", value_set_table(tables.values(), read(packages / EXPANSIONS)))
+    write(output / "composes.json", compose_table(examples))
+    write(output / "code_systems.json", code_system_table(examples))
 
 
 def read(folder: Path) -> Iterator[Resource]:
@@ -245,7 +251,7 @@ def branches(expression: str) -> Iterator[str]:
         yield expression[start:].strip()
 
 
-# --- CompartmentDefinitions and ValueSets
+# --- CompartmentDefinitions, ValueSets and CodeSystems
 
 
 def compartment_table(resources: Iterable[Resource]) -> dict[str, Resource]:
@@ -286,6 +292,51 @@ def flatten(contains: Iterable[Resource]) -> Iterator[Resource]:
     for concept in contains:
         yield concept
         yield from flatten(concept.get("contains", ()))
+
+
+def compose_table(resources: Iterable[Resource]) -> dict[str, Row]:
+    """What each ValueSet is made of: `{"include": [...], "exclude": [...]}`, by codes alone."""
+    found = {
+        resource["url"]: {
+            name: [slim(part) for part in resource["compose"][name]] for name in COMPOSED if name in resource["compose"]
+        }
+        for resource in resources
+        if resource["resourceType"] == "ValueSet" and resource.get("compose")
+    }
+    return dict(sorted(found.items()))
+
+
+def slim(part: Resource) -> Row:
+    kept = {name: part[name] for name in ("system", "valueSet", "filter") if name in part}
+    return kept | ({"concept": [{"code": one["code"]} for one in part["concept"]]} if "concept" in part else {})
+
+
+def code_system_table(resources: Iterable[Resource]) -> dict[str, dict[str, list[str]]]:
+    """The concepts of each CodeSystem that has all of its own, under what subsumes them directly."""
+    found = {
+        resource["url"]: {parent: sorted(codes) for parent, codes in sorted(hierarchy(resource).items())}
+        for resource in resources
+        if resource["resourceType"] == "CodeSystem" and resource["content"] == "complete" and "concept" in resource
+    }
+    return dict(sorted(found.items()))
+
+
+def hierarchy(system: Resource) -> dict[str, set[str]]:
+    """Codes by parent, "" for those at the top. HL7 nests concepts or names a `child`; either means is-a."""
+    found: dict[str, set[str]] = {}
+    for concept in concepts(system["concept"]):
+        own = {child["code"] for child in concept.get("concept", ())}
+        own |= {one["valueCode"] for one in concept.get("property", ()) if one["code"] == "child"}
+        if own:
+            found.setdefault(concept["code"], set()).update(own)
+    every = {concept["code"] for concept in concepts(system["concept"])}
+    return {"": every.difference(*found.values())} | found
+
+
+def concepts(entries: Iterable[Resource]) -> Iterator[Resource]:
+    for concept in entries:
+        yield concept
+        yield from concepts(concept.get("concept", ()))
 
 
 if __name__ == "__main__":

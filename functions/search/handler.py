@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from bulkhead import access, compartments, resources
-from bulkhead.errors import Forbidden, Issue, MethodNotAllowed, NotFound
+from bulkhead.errors import Forbidden, Issue, MethodNotAllowed, NotFound, UnsupportedMediaType
 from bulkhead.model import outcome
 from bulkhead.search import custom, parse, run
 from bulkhead.search.plan import Plan, describe
 from bulkhead.search.query import Query
-from functions.http import Answer, Request, lambda_handler
+from functions.http import FORM, Answer, Request, lambda_handler
 from functions.search.everything import everything
 from infra.routes import ROUTES
 
@@ -47,6 +47,8 @@ def _not_an_operation(member: str) -> MethodNotAllowed | NotFound:
 def _searched(
     request: Request, resource_type: str | None, target: str | None = None, types: tuple[str, ...] = ()
 ) -> Answer:
+    if request.method == "POST" and request.body and request.content_type != FORM:
+        raise UnsupportedMediaType(f"the parameters of a search are sent as {FORM}", "Content-Type")
     named = parse.requested_types(request.query, False, ()) if resource_type is None and target is None else ()
     for name in named or (resource_type or "*",):
         access.require(request.caller, access.SEARCH, name)

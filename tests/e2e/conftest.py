@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
+from infra.local import load
 from tests.e2e.running import Server
+from tests.shared_data import shared
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +24,18 @@ def server() -> Iterator[Server]:
 def client(server: Server) -> Iterator[httpx.Client]:
     with server.client() as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def synthea() -> Path:
+    """The folder of Synthea's bundles."""
+    return shared("synthea")
+
+
+@pytest.fixture(scope="session")
+def loaded(synthea: Path) -> Iterator[httpx.Client]:
+    """A server into which all of Synthea's folders were loaded: half a minute, so it is for one group of tests."""
+    with Server("--empty", "--no-auth", "--quiet") as server:
+        assert load.main([str(synthea), "--base", server.url]) == 0
+        with server.client() as client:
+            yield client

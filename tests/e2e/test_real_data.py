@@ -13,25 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
-from infra.local import load
-from tests.e2e.running import Server, pages
-from tests.shared_data import shared
+from tests.e2e.running import pages
 
 pytestmark = pytest.mark.xdist_group("real data")
-
-
-@pytest.fixture(scope="module")
-def folder() -> Path:
-    return shared("synthea")
-
-
-@pytest.fixture(scope="module")
-def loaded(folder: Path) -> Iterator[httpx.Client]:
-    """A server into which all folders were loaded."""
-    with Server("--empty", "--no-auth", "--quiet") as server:
-        assert load.main([str(folder), "--base", server.url]) == 0
-        with server.client() as client:
-            yield client
 
 
 def bundles(folder: Path) -> Iterator[dict[str, Any]]:
@@ -54,16 +38,16 @@ def key(entry: dict[str, Any]) -> str:
     return f"{entry['resource']['resourceType']}/{entry['resource']['id']}"
 
 
-def test_as_many_resources_of_each_type_as_entries(loaded: httpx.Client, folder: Path) -> None:
-    wanted = expected(folder)
+def test_as_many_resources_of_each_type_as_entries(loaded: httpx.Client, synthea: Path) -> None:
+    wanted = expected(synthea)
     found = {name: len({key(entry) for entry in pages(loaded, f"/{name}?_count=1000")}) for name in wanted}
     assert found == dict(wanted)
 
 
-def test_the_largest_patient_is_shared_and_taken_back(loaded: httpx.Client, folder: Path) -> None:
+def test_the_largest_patient_is_shared_and_taken_back(loaded: httpx.Client, synthea: Path) -> None:
     patients = (
         (len(bundle["entry"]), entry["resource"])
-        for bundle in bundles(folder)
+        for bundle in bundles(synthea)
         for entry in bundle["entry"]
         if entry["resource"]["resourceType"] == "Patient"
     )

@@ -39,21 +39,41 @@ def registry() -> MemoryStore:
                 str(number),
                 extension=[{"url": eyes, "valueString": colour}],
                 maritalStatus={"text": colour},
-                generalPractitioner=[{"reference": f"Practitioner/{number}"}],
+                generalPractitioner=[
+                    {"reference": f"Practitioner/{number}", "identifier": {"system": "s", "value": str(number)}}
+                ],
+                name=[{"use": "official", "family": "Real"}]
+                if number == 0
+                else [{"use": "nickname", "family": "Real"}],
+                **({"language": "de"} if number == 2 else {}),
             )
         )
+        name = ["Jekyll", "Who", "House"][number]
+        store.put({"resourceType": "Practitioner", "id": str(number), "name": [{"family": name}]})
+    store.put(patient("dark"))
     store.put(definition("eyes", "string", f"Patient.extension('{eyes}').value"))
     store.put(definition("marital", "token", "Patient.maritalStatus"))
     store.put(definition("doctor", "reference", "Patient.generalPractitioner", target=["Practitioner"]))
     store.put(definition("retired", "string", "Patient.name.family", status="retired"))
     store.put(definition("odd", "string", "Patient.name.family.lower().nonsense()"))
-    store.put(observation("1", subject="Patient/1"))
+    store.put(definition("official", "string", "Patient.name.where(use='official' and family='Real').family"))
+    store.put(definition("noted", "string", "Observation.note.text", base=["Observation"]))
+    store.put(definition("language-of-all", "token", "Resource.language", base=["Resource"]))
+    parts = [
+        {"definition": "http://hl7.org/fhir/SearchParameter/clinical-code", "expression": "code"},
+        {"definition": "http://hl7.org/fhir/SearchParameter/Observation-value-string", "expression": "note.text"},
+    ]
+    store.put(definition("code-noted", "composite", "Observation", base=["Observation"], component=parts))
+    store.put(observation("1", subject="Patient/1", note=[{"text": "A note"}]))
     return store
 
 
 def search(store: MemoryStore, resource_type: str, query: str, strict: bool = True) -> dict[str, Any]:
     look = custom.stored_in(store)  # type: ignore[arg-type]
-    parsed = parse(parse_qsl(query), resource_type, base=BASE, strict=strict, custom=look)
+    compartment, _, resource_type = resource_type.rpartition("/")
+    parsed = parse(
+        parse_qsl(query), resource_type, compartment=compartment or None, base=BASE, strict=strict, custom=look
+    )
     return run.search(store, parsed, base=BASE, represent=represent)  # type: ignore[arg-type]
 
 
@@ -65,8 +85,29 @@ def search(store: MemoryStore, resource_type: str, query: str, strict: bool = Tr
         ("Patient", "marital:text=brown", ["Patient/2"]),
         ("Patient", "doctor=Practitioner/2", ["Patient/2"]),
         ("Patient", "eyes=b&_sort=eyes", ["Patient/1", "Patient/2"]),
-        ("Patient", "_sort=-eyes", ["Patient/0", "Patient/2", "Patient/1"]),
+        ("Patient", "_sort=-eyes", ["Patient/0", "Patient/2", "Patient/1", "Patient/dark"]),
         ("Observation", "patient.eyes=blue", ["Observation/1"]),
+        ("Patient", "eyes:missing=true", ["Patient/dark"]),
+        ("Patient", "marital:not=x&eyes=bl", ["Patient/1"]),
+        ("Patient", "doctor:missing=true", ["Patient/dark"]),
+        ("Patient", "doctor:Practitioner=1", ["Patient/1"]),
+        ("Patient", "doctor:identifier=s|2", ["Patient/2"]),
+        ("Patient", "official=Real", ["Patient/0"]),
+        # Chains through them, forward and back, nested.
+        ("Patient", "doctor.name=who", ["Patient/1"]),
+        ("Patient", "doctor:Practitioner.name=who,house", ["Patient/1", "Patient/2"]),
+        ("Observation", "patient.doctor.name=who", ["Observation/1"]),
+        ("Practitioner", "_has:Patient:doctor:eyes=brown", ["Practitioner/2"]),
+        ("Practitioner", "_has:Patient:doctor:_has:Observation:patient:code=1234-5", ["Practitioner/1"]),
+        ("Practitioner", "_has:Patient:doctor:eyes=brown,green&name=house", ["Practitioner/2"]),
+        ("Patient", "_has:Observation:patient:noted=a", ["Patient/1"]),
+        # In compartments, and for every type.
+        ("Patient/1/Observation", "noted=a", ["Observation/1"]),
+        ("Patient/1/Observation", "noted=b", []),
+        ("Practitioner/1/Patient", "eyes=blue", ["Patient/1"]),
+        ("Observation", "code-noted=1234-5$a", ["Observation/1"]),
+        ("Observation", "code-noted=1234-5$b", []),
+        ("Patient", "language-of-all=de", ["Patient/2"]),
     ],
 )
 def test_what_a_defined_parameter_finds(resource_type: str, query: str, expected: list[str]) -> None:
@@ -77,14 +118,64 @@ def test_what_a_defined_parameter_finds(resource_type: str, query: str, expected
 def test_what_is_not_in_use_is_unknown(query: str) -> None:
     with pytest.raises(BadRequest):
         search(registry(), "Patient", query)
-    assert search(registry(), "Patient", query, strict=False)["total"] == 3
+    assert search(registry(), "Patient", query, strict=False)["total"] == 4
     with pytest.raises(BadRequest):
         search(registry(), "Observation", "eyes=blue")
 
 
-def test_what_does_not_compile_is_refused() -> None:
+def test_a_definition_works_at_once_and_ends_at_once() -> None:
+    store = registry()
+    for change in (
+        lambda: store.put(definition("eyes", "string", "x", status="retired")),
+        lambda: store.delete("SearchParameter/eyes"),
+    ):
+        assert keys(search(store, "Patient", "eyes=bl")) == ["Patient/1"]
+        assert keys(search(store, "Observation", "patient.eyes=blue")) == ["Observation/1"]
+        change()
+        for resource_type, query in (
+            ("Patient", "eyes=bl"),
+            ("Patient", "_sort=eyes"),
+            ("Observation", "patient.eyes=blue"),
+        ):
+            with pytest.raises(BadRequest):
+                search(store, resource_type, query)
+        store.put(definition("eyes", "string", "Patient.extension('http://eyes').value"))
+
+
+def test_includes_by_a_defined_parameter() -> None:
+    found = search(registry(), "Patient", "eyes=bl&_include=Patient:doctor")
+    assert keys(found, "include") == ["Practitioner/1"]
     with pytest.raises(NotSupported):
-        search(registry(), "Patient", "odd=x")
+        search(registry(), "Practitioner", "_revinclude=Patient:doctor")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "Patient.name.family.lower().nonsense()",
+        "Patient.birthDate.year",
+        "Patient.nothing",
+        "Patient.name.given.first",
+        "%context.name",
+        "iif(true, 1, 2)",
+        "(" * 5000,
+        "",
+    ],
+)
+def test_what_does_not_compile_is_refused(expression: str) -> None:
+    store = registry()
+    store.put(definition("odd", "string", expression))
+    with pytest.raises(NotSupported):
+        search(store, "Patient", "odd=x")
+
+
+def test_a_composite_of_what_r4_does_not_define_is_refused() -> None:
+    store = registry()
+    part = {"definition": "http://parameters/eyes", "expression": "extension"}
+    for components in ([part, part], []):
+        store.put(definition("both", "composite", "Patient", component=components))
+        with pytest.raises(NotSupported):
+            search(store, "Patient", "both=a$b")
 
 
 def test_nothing_is_looked_up_for_parameters_of_r4() -> None:

@@ -63,7 +63,7 @@ PERSON = patient(
     generalPractitioner=[{"reference": "http://there/Practitioner/p"}, {"reference": "Practitioner/q/_history/3"}],
     meta={
         "tag": [coding("t", "tag1")],
-        "profile": ["http://p"],
+        "profile": ["http://p", "http://q|1.0"],
         "source": "http://src",
         "security": [coding("s", "R")],
     },
@@ -81,6 +81,9 @@ PERSON = patient(
         ("identifier:of-type", "t|SS|V1", False),
         ("active", "true", True),
         ("active", "false", False),
+        ("active", "http://terminology.hl7.org/CodeSystem/special-values|true", True),
+        ("active", "|true", True),
+        ("active", "http://wrong|true", False),
         ("gender", "male", True),
         ("gender", "http://hl7.org/fhir/administrative-gender|male", True),
         ("gender", "http://wrong|male", False),
@@ -123,6 +126,9 @@ PERSON = patient(
         ("_id", "2,1", True),
         ("_tag", "t|tag1", True),
         ("_profile", "http://p", True),
+        ("_profile", "http://q", True),
+        ("_profile", "http://q|1.0", True),
+        ("_profile", "http://q|2.0", False),
         ("_source", "http://src", True),
         ("_security", "R", True),
         ("_account", "Organization/a", True),
@@ -223,10 +229,29 @@ def test_quantities_have_the_precision_they_are_asked_in(text: str, expected: bo
     assert found(observation(valueQuantity=quantity(Decimal("99.6"))), "value-quantity", text) is expected
 
 
-def test_a_comparator_leaves_one_end_open() -> None:
-    resource = observation(valueQuantity={**quantity(5), "comparator": "<"})
-    assert found(resource, "value-quantity", "lt1")
-    assert not found(resource, "value-quantity", "gt5")
+@pytest.mark.parametrize(
+    ("comparator", "met"),
+    [
+        ("<", "gt4 ge4 lt4 lt5 lt6 le4 le5 le6 eb5 eb6"),
+        ("<=", "gt4 ge4 ge5 lt4 lt5 lt6 le4 le5 le6 eb6"),
+        (">", "gt4 gt5 gt6 ge4 ge5 ge6 lt6 le6 sa4 sa5"),
+        (">=", "gt4 gt5 gt6 ge4 ge5 ge6 lt6 le5 le6 sa4"),
+    ],
+)
+def test_a_comparator_leaves_one_end_open(comparator: str, met: str) -> None:
+    resource = observation(valueQuantity={**quantity(5), "comparator": comparator})
+    asked = [f"{prefix}{number}" for prefix in ("gt", "ge", "lt", "le", "sa", "eb", "eq") for number in (4, 5, 6)]
+    assert [text for text in asked if found(resource, "value-quantity", text)] == met.split()
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high"),
+    [("100", "99.5", "100.5"), ("100.00", "99.995", "100.005"), ("1e2", "95", "105"), ("1.0e2", "95", "105")],
+)
+def test_the_ranges_that_r4_gives_for_numbers(text: str, low: str, high: str) -> None:
+    for value, expected in ((Decimal(low), True), (Decimal(high), False), (Decimal(high) - Decimal("0.001"), True)):
+        assert found(observation(valueQuantity=quantity(value)), "value-quantity", text) is expected
+    assert not found(observation(valueQuantity=quantity(Decimal(low) - Decimal("0.001"))), "value-quantity", text)
 
 
 def test_a_range_and_an_age_and_money() -> None:
@@ -266,6 +291,30 @@ def test_plain_numbers() -> None:
 )
 def test_uris(name: str, text: str, expected: bool) -> None:
     assert found({"resourceType": "ValueSet", "id": "1", "url": "http://acme.org/fhir/a"}, name, text) is expected
+
+
+def test_what_says_something_of_time_and_is_no_date_is_no_date() -> None:
+    resource = {"resourceType": "Procedure", "id": "1", "performedString": "in March"}
+    assert found(resource, "date:missing", "true")
+    assert not found(resource, "date", "ge1900")
+
+
+def test_a_canonical_has_no_identifier() -> None:
+    resource = {"resourceType": "MeasureReport", "id": "1", "measure": "http://identifier/m"}
+    assert not found(resource, "measure:identifier", "x")
+
+
+def test_one_of_thousands_of_values() -> None:
+    many = ",".join(f"c{number}" for number in range(4000))
+    assert found(CONCEPT, "code", f"{many},A-1")
+    assert found(CONCEPT, "code", f"{many},{LOINC}|a-1")
+    assert not found(CONCEPT, "code", many)
+    assert found(CONCEPT, "code:not", many)
+    subject = observation(subject="Patient/77")
+    patients = ",".join(f"Patient/{number}" for number in range(100, 4000))
+    assert found(subject, "subject", f"{patients},77")
+    assert found(subject, "subject", f"http://there/Patient/77,{patients},Patient/77")
+    assert not found(subject, "subject", f"{patients},Group/77,Patient/77/_history/1")
 
 
 def test_canonicals_are_references_with_or_without_version() -> None:

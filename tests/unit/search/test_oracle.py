@@ -1,194 +1,254 @@
-"""Every search parameter that has values in real data finds exactly what a plain scan of that data finds."""
+"""Every search parameter that has values in real data finds in the table exactly what a scan by hand of that data finds.
+
+Random resources, parameters and values (`ORACLE_SEED` for others); what is expected comes from tests/unit/search/naive.py.
+"""
 
 from __future__ import annotations
 
 import gzip
+import json
+import os
 import random
 import re
-from collections.abc import Iterator
-from functools import cache
-from typing import Any
+import zipfile
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import pytest
 
-from bulkhead.compartments import built_in
+from bulkhead import access, resources
 from bulkhead.definitions import SearchParameter, search_parameters
-from bulkhead.model import json
-from bulkhead.search import extract
-from bulkhead.search.candidate import Candidate
-from bulkhead.search.matching import matches
-from bulkhead.search.parse import parse
+from bulkhead.model import validation
+from bulkhead.settings import Settings
+from bulkhead.store import Store, keys
+from tests.conftest import dynamodb_client
 from tests.shared_data import shared
-from tests.unit.search.memory import MemoryStore
+from tests.unit.search import naive
+from tests.unit.search.naive import key_of
+from tests.unit.search.questions import Asked, questions
 from tests.unit.search.test_run import pages
 
 FOLDERS = ["preston-2022-put", "smart-v2.4.0-2019", "blaze-v2.7.0-2021", "datapipes-hiv-2021"]
-PER_TYPE = 25
-PER_PARAMETER = 2
+SEED = os.environ.get("ORACLE_SEED", "oracle")
+PER_TYPE = 12
+"""Resources of a type that are taken of each folder."""
+COMMIT = 100
 
 
-def resolved(text: str) -> list[dict[str, Any]]:
-    """The entries of a transaction, their urn:uuid references replaced by Type/id."""
-    types = {entry.get("fullUrl"): entry["resource"]["resourceType"] for entry in json.loads(text)["entry"]}
-    text = re.sub(r'"(urn:uuid:([^"]+))"', lambda match: f'"{types.get(match[1], "Basic")}/{match[2]}"', text)
-    entries: list[dict[str, Any]] = json.loads(text)["entry"]
-    return entries
+class World(NamedTuple):
+    store: Store
+    resources: dict[str, dict[str, Any]]
+
+    def of_type(self, resource_type: str) -> list[dict[str, Any]]:
+        return [one for one in self.resources.values() if one["resourceType"] == resource_type]
+
+    @property
+    def types(self) -> list[str]:
+        return sorted({one["resourceType"] for one in self.resources.values()})
 
 
-@cache
-def loaded(folder: str) -> MemoryStore:
-    """Some resources of every type of a folder, with the references that a load would have resolved."""
-    store = MemoryStore()
-    taken: dict[str, int] = {}
-    for path in sorted(shared(f"synthea/{folder}").glob("*.gz")):
-        text = gzip.decompress(path.read_bytes()).decode()
-        for entry in resolved(text):
-            resource = entry["resource"]
-            resource.setdefault("id", entry.get("fullUrl", "").rpartition("/")[2])
-            taken[resource["resourceType"]] = taken.get(resource["resourceType"], 0) + 1
-            if taken[resource["resourceType"]] <= PER_TYPE:
-                store.put(resource)
-    return store
+def linked(text: str, ids: dict[str, str]) -> list[dict[str, Any]]:
+    """The resources of a transaction as a load would leave them: references lead to `Type/id`, conditional ones too."""
+    bundle = read(text)
+    names = {entry.get("fullUrl", ""): entry["resource"] for entry in bundle["entry"]}
+    for url, resource in names.items():
+        resource.setdefault("id", url.rpartition("/")[2].rpartition(":")[2])
+        for identifier in resource.get("identifier", ()) if isinstance(resource.get("identifier"), list) else ():
+            condition = f"{resource['resourceType']}?identifier={identifier.get('system')}|{identifier.get('value')}"
+            ids.setdefault(condition, key_of(resource))
+    ids |= {url: key_of(resource) for url, resource in names.items() if url}
+    text = re.sub(r'"reference": ?"([^"]+)"', lambda match: f'"reference":"{ids.get(match[1], match[1])}"', text)
+    return [entry["resource"] | {"id": names[entry["fullUrl"]]["id"]} for entry in read(text)["entry"]]
 
 
-def questions(parameter: SearchParameter, kind: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Searches that a value of the data suggests."""
-    code = parameter.code
-    match parameter.type:
-        case "token":
-            for system, text in extract.tokens(kind, value):
-                yield code, escaped(text)
-                yield code, f"{escaped(system)}|{escaped(text)}"
-                yield f"{code}:not", escaped(text)
-        case "string":
-            for text in extract.strings(kind, value):
-                yield code, escaped(text[:4])
-                yield f"{code}:contains", escaped(text[1:5] or text)
-                yield f"{code}:exact", escaped(text)
-        case "date":
-            for first, last in extract.periods(kind, value):
-                yield code, first[:10]
-                yield code, first[:7]
-                yield code, f"ge{first}"
-                yield code, f"lt{last}"
-        case "reference":
-            # Contained and conditional references are not searched by.
-            if kind == "Reference" and not set("#?") & set(value.get("reference", "#")):
-                yield code, escaped(value["reference"])
-                yield code, escaped(value["reference"].rpartition("/")[2])
-        case "uri":
-            yield code, escaped(value)
-        case "quantity":
-            if "value" in value:
-                yield code, str(value["value"])
-                yield code, f"gt{value['value']}||{escaped(value.get('code', ''))}"
+def read(text: str) -> Any:
+    return json.loads(text, parse_float=Decimal)
 
 
-def escaped(text: str) -> str:
-    for character in "\\,|$":
-        text = text.replace(character, "\\" + character)
-    return text
+def samples() -> dict[str, dict[str, Any]]:
+    """Some resources of every type of every folder, by key."""
+    found: dict[str, dict[str, Any]] = {}
+    for folder in FOLDERS:
+        taken: dict[str, int] = {}
+        ids: dict[str, str] = {}
+        paths = sorted(shared(f"synthea/{folder}").glob("*.gz"), key=lambda path: ("nformation" not in path.name, path))
+        for path in paths:
+            for resource in linked(gzip.decompress(path.read_bytes()).decode(), ids):
+                number = taken[resource["resourceType"]] = taken.get(resource["resourceType"], 0) + 1
+                if number <= PER_TYPE:
+                    found.setdefault(key_of(resource), resource)
+    return found | examples()
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_a_search_finds_what_a_scan_finds(folder: str) -> None:
-    store = loaded(folder)
-    chance = random.Random(folder)
+def examples() -> dict[str, dict[str, Any]]:
+    """HL7's clinical examples, by key: the valid ones, without quantities that stand for more than one number."""
+    with zipfile.ZipFile(shared("hl7-r4-examples-clinical.zip")) as archive:
+        texts = [archive.read(name).decode() for name in archive.namelist() if name.endswith(".json")]
+    found = [read(text) for text in texts if '"comparator"' not in text]
+    return {key_of(one): one for one in found if not validation.faults(one)}
+
+
+@pytest.fixture(scope="module")
+def world(dynoxide: str, s3: Any) -> World:
+    """The samples in a table of their own."""
+    client = dynamodb_client(dynoxide)
+    name = f"oracle-{os.getpid()}"
+    client.create_table(**keys.table_definition(name))
+    store = Store(client, s3, Settings(table=name, bucket="bulkhead", bulk_writes="transact"))
+    found = samples()
+    everything = list(found.items())
+    for start in range(0, len(everything), COMMIT):
+        part = everything[start : start + COMMIT]
+        store.commit([resources.prepare_create(store, resource, access.EVERYBODY, key, True) for key, resource in part])
+    return World(store, found)
+
+
+def searched(resource_type: str) -> list[SearchParameter]:
+    """The parameters of a type that are about its content."""
+    known = search_parameters(resource_type).values()
+    return [one for one in known if one.expression and one.code != "_lastUpdated" and one.type != "special"]
+
+
+def held(resource: dict[str, Any], parameter: SearchParameter) -> list[Any]:
+    """What a resource holds for a parameter. A choice that is a string or a range of ages is no date."""
+    return naive.values(resource, parameter.expression, ("String", "Age", "Range") if parameter.type == "date" else "-")
+
+
+def expected(candidates: Sequence[dict[str, Any]], *asked: tuple[SearchParameter, Asked]) -> list[str]:
+    met = [one for one in candidates if all(each.test(held(one, parameter)) for parameter, each in asked)]
+    return sorted(key_of(one) for one in met)
+
+
+def compare(world: World, resource_type: str, *asked: tuple[SearchParameter, Asked]) -> None:
+    query = urlencode([*((each.name, each.text) for _, each in asked), ("_count", "1000")])
+    found = sorted(pages(world.store, resource_type, query))  # type: ignore[arg-type]
+    assert found == expected(world.of_type(resource_type), *asked), f"{resource_type}?{query}"
+
+
+def random_question(chance: random.Random, resource: dict[str, Any]) -> tuple[SearchParameter, Asked] | None:
+    parameter = chance.choice([one for one in searched(resource["resourceType"]) if one.type != "composite"])
+    found = held(resource, parameter)
+    suggested = questions(parameter, chance.choice(found)) if found else ()
+    asked = [one for one in suggested if one.text.strip()]
+    return (parameter, chance.choice(asked)) if asked else None
+
+
+def test_every_parameter_finds_what_a_scan_finds(world: World) -> None:
+    chance = random.Random(SEED)
+    parameters = searches = 0
+    for resource_type in world.types:
+        for parameter in (one for one in searched(resource_type) if one.type != "composite"):
+            found = [value for one in world.of_type(resource_type) for value in held(one, parameter)]
+            parameters += bool(found)
+            asked = [one for one in questions(parameter, chance.choice(found)) if one.text.strip()] if found else []
+            if asked:
+                compare(world, resource_type, (parameter, chance.choice(asked)))
+                searches += 1
+    assert parameters > 1100
+    assert searches > 1100
+
+
+def test_conditions_together_find_what_a_scan_finds(world: World) -> None:
+    """Two conditions that a resource suggests, so that there is something to find."""
+    chance = random.Random(SEED)
     asked = 0
-    for resource_type in sorted({head.type for head in store.current.values()}):
-        candidates = [Candidate(head, store.decode) for head in store.current.values() if head.type == resource_type]
-        for parameter in search_parameters(resource_type).values():
-            if not parameter.expression or parameter.code == "_lastUpdated":
-                continue
-            found = [value for one in candidates for value in extract.values(one.body, parameter)]
-            for kind, value in chance.sample(found, min(PER_PARAMETER, len(found))):
-                for name, text in questions(parameter, kind, value):
-                    if text.strip():
-                        compare(store, resource_type, candidates, name, text)
-                        asked += 1
-    assert asked > 100
-
-
-def reached(candidate: Candidate, codes: tuple[str, ...]) -> list[str]:
-    return [key for key, via in candidate.targets.items() if not via.isdisjoint(codes)]
-
-
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_a_chain_finds_what_a_scan_of_both_ends_finds(folder: str) -> None:
-    store = loaded(folder)
-    everything = {key: Candidate(head, store.decode) for key, head in store.current.items()}
-    chance = random.Random(folder)
-    asked = 0
-    for resource_type in ("Observation", "Condition", "Encounter", "MedicationRequest"):
-        own = [one for one in everything.values() if one.head.type == resource_type]
-        for code in ("patient", "encounter"):
-            parameter = search_parameters(resource_type).get(code)
-            found = [key for one in own for key in reached(one, (code,)) if key in everything]
-            if parameter is None or not found:
-                continue
-            for key in chance.sample(sorted(set(found)), min(2, len(set(found)))):
-                asked += forward(store, everything, own, code, everything[key])
-                asked += backward(store, everything, own, code, resource_type, key.partition("/")[0], chance)
-    assert asked > 20
-
-
-def forward(
-    store: MemoryStore, everything: dict[str, Candidate], own: list[Candidate], code: str, target: Candidate
-) -> int:
-    """`Observation?patient:Patient.birthdate=...` for what one target holds."""
-    asked = 0
-    for inner in search_parameters(target.head.type).values():
-        values = extract.values(target.body, inner) if inner.expression and inner.code != "_lastUpdated" else []
-        for name, text in [pair for kind, value in values[:1] for pair in questions(inner, kind, value)][:2]:
-            if not text.strip():
-                continue
-            (clause,) = parse([(name, text)], target.head.type).clauses
-            expected = sorted(
-                one.key
-                for one in own
-                if any(
-                    key in everything
-                    and everything[key].head.type == target.head.type
-                    and matches(everything[key], clause, built_in())
-                    for key in reached(one, (code,))
-                )
-            )
-            query = urlencode([(f"{code}:{target.head.type}.{name}", text), ("_count", "50")])
-            assert sorted(pages(store, own[0].head.type, query)) == expected, query
+    everything = list(world.resources.values())
+    while asked < 200:
+        resource = chance.choice(everything)
+        pair = [random_question(chance, resource) for _ in range(2)]
+        if all(pair):
+            compare(world, resource["resourceType"], *(one for one in pair if one))
             asked += 1
-    return asked
 
 
-def backward(
-    store: MemoryStore,
-    everything: dict[str, Candidate],
-    own: list[Candidate],
-    code: str,
-    resource_type: str,
-    target_type: str,
-    chance: random.Random,
-) -> int:
-    """`Patient?_has:Observation:patient:code=...` for what one source holds."""
+def test_composites_find_what_a_scan_finds(world: World) -> None:
+    """`code-value-quantity` and the like: both parts within one element."""
+    chance = random.Random(SEED)
     asked = 0
-    source = chance.choice(own)
-    for inner in search_parameters(resource_type).values():
-        values = extract.values(source.body, inner) if inner.expression and inner.code != "_lastUpdated" else []
-        for name, text in [pair for kind, value in values[:1] for pair in questions(inner, kind, value)][:2]:
-            if not text.strip():
+    for resource_type in world.types:
+        known = {one.url: one for one in search_parameters(resource_type).values()}
+        candidates = world.of_type(resource_type)
+        for parameter in searched(resource_type):
+            if parameter.type != "composite":
                 continue
-            (clause,) = parse([(name, text)], resource_type).clauses
-            met = [one for one in own if matches(one, clause, built_in())]
-            expected = sorted({key for one in met for key in reached(one, (code,)) if key in everything})
-            expected = [key for key in expected if key.startswith(f"{target_type}/")]
-            query = urlencode([(f"_has:{resource_type}:{code}:{name}", text), ("_count", "50")])
-            assert sorted(pages(store, target_type, query)) == expected, query
+            elements = [element for one in candidates for element in naive.values(one, parameter.expression)]
+            for element in chance.sample(elements, min(10, len(elements))):
+                parts = [pair_of(element, known[url], expression) for url, expression in parameter.components]
+                if not all(parts):
+                    continue
+                text = "$".join(chance.choice(one).text for one in parts)
+                wanted = [
+                    next(each for each in one if each.text == half)
+                    for one, half in zip(parts, text.split("$"), strict=True)
+                ]
+                met = [
+                    key_of(one)
+                    for one in candidates
+                    if any(
+                        all(
+                            each.test(within(inner, expression))
+                            for each, (_, expression) in zip(wanted, parameter.components, strict=True)
+                        )
+                        for inner in naive.values(one, parameter.expression)
+                    )
+                ]
+                query = urlencode([(parameter.code, text), ("_count", "1000")])
+                found = pages(world.store, resource_type, query)  # type: ignore[arg-type]
+                assert sorted(found) == sorted(met), f"{resource_type}?{query}"
+                asked += 1
+    assert asked > 10
+
+
+def within(element: dict[str, Any], expression: str) -> list[Any]:
+    return naive.values({"resourceType": "", **element}, expression)
+
+
+def pair_of(element: dict[str, Any], parameter: SearchParameter, expression: str) -> list[Asked]:
+    """The plain searches that a part of an element suggests."""
+    asked = [one for value in within(element, expression) for one in questions(parameter, value)]
+    return [one for one in asked if ":" not in one.name and "$" not in one.text and one.text.strip()]
+
+
+def reached(resource: dict[str, Any], parameter: SearchParameter) -> set[str]:
+    return {one.get("reference", "") for one in naive.values(resource, parameter.expression) if isinstance(one, dict)}
+
+
+def test_chains_find_what_a_scan_of_both_ends_finds(world: World) -> None:
+    """Forward and back, by what a random resource and one that it points at hold."""
+    chance = random.Random(SEED)
+    everything = list(world.resources.values())
+    asked = 0
+    while asked < 50:
+        source = chance.choice(everything)
+        links = [one for one in searched(source["resourceType"]) if one.type == "reference"]
+        link = chance.choice(links) if links else None
+        targets = sorted(reached(source, link) & world.resources.keys()) if link else []
+        if link is None or not targets:
+            continue
+        target = world.resources[chance.choice(targets)]
+        forward, back = random_question(chance, target), random_question(chance, source)
+        if forward and back:
+            chained(world, source["resourceType"], link, target["resourceType"], forward)
+            reverse(world, target["resourceType"], link, source["resourceType"], back)
             asked += 1
-    return asked
 
 
-def compare(store: MemoryStore, resource_type: str, candidates: list[Candidate], name: str, text: str) -> None:
-    (clause,) = parse([(name, text)], resource_type).clauses
-    expected = sorted(one.key for one in candidates if matches(one, clause, built_in()))
-    found = pages(store, resource_type, urlencode([(name, text), ("_count", "50")]))
-    assert sorted(found) == expected, f"{resource_type}?{name}"
+def chained(
+    world: World, resource_type: str, link: SearchParameter, target: str, asked: tuple[SearchParameter, Asked]
+) -> None:
+    met = set(expected(world.of_type(target), asked))
+    wanted = sorted(key_of(one) for one in world.of_type(resource_type) if reached(one, link) & met)
+    query = urlencode([(f"{link.code}:{target}.{asked[1].name}", asked[1].text), ("_count", "1000")])
+    assert sorted(pages(world.store, resource_type, query)) == wanted, f"{resource_type}?{query}"  # type: ignore[arg-type]
+
+
+def reverse(
+    world: World, resource_type: str, link: SearchParameter, source: str, asked: tuple[SearchParameter, Asked]
+) -> None:
+    met = expected(world.of_type(source), asked)
+    pointed_at = {key for one in met for key in reached(world.resources[one], link)}
+    wanted = sorted(key for key in pointed_at & world.resources.keys() if key.startswith(f"{resource_type}/"))
+    query = urlencode([(f"_has:{source}:{link.code}:{asked[1].name}", asked[1].text), ("_count", "1000")])
+    assert sorted(pages(world.store, resource_type, query)) == wanted, f"{resource_type}?{query}"  # type: ignore[arg-type]

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulkhead import settings
 from bulkhead.definitions import search_parameters
-from bulkhead.errors import BadRequest, NotFound, NotSupported
+from bulkhead.errors import BadRequest, NotFound, NotSupported, TooCostly
 from bulkhead.search.literals import split, unescape
 from bulkhead.search.parse import parse
 from bulkhead.search.query import (
@@ -24,6 +25,7 @@ from bulkhead.search.query import (
     UriValue,
     Value,
 )
+from bulkhead.settings import Settings
 
 BASE = "http://here/fhir/R4"
 
@@ -54,7 +56,7 @@ def value(resource_type: str, name: str, text: str) -> Value:
         ),
         ("RiskAssessment", "probability", "100", NumberValue("eq", Decimal(100), Decimal("0.5"))),
         ("RiskAssessment", "probability", "gt0.80", NumberValue("gt", Decimal("0.80"), Decimal("0.005"))),
-        ("RiskAssessment", "probability", "1e2", NumberValue("eq", Decimal("1e2"), Decimal(50))),
+        ("RiskAssessment", "probability", "1e2", NumberValue("eq", Decimal("1e2"), Decimal(5))),
         (
             "Observation",
             "value-quantity",
@@ -130,6 +132,17 @@ def test_commas_are_or_and_repetition_is_and() -> None:
         ("Patient", "_include:often", "Patient:link"),
         ("Patient", "_since", "2020"),
         ("Patient", "_has:Observation:patient", "x"),
+        ("Location", "near", "1"),
+        ("Location", "near", "1|2|3|km|5"),
+        ("Location", "near", "91|0"),
+        ("Location", "near", "0|-181"),
+        ("Location", "near", "north|2"),
+        ("Location", "near", "1|2|-3"),
+        ("Location", "near", "1|2|far"),
+        ("Location", "near", "1|2|3|mg"),
+        ("Location", "near", "|2"),
+        ("Location", "near:missing", "true"),
+        ("Location", "_sort", "near"),
     ],
 )
 def test_what_is_malformed_names_its_parameter_and_not_its_value(resource_type: str, name: str, text: str) -> None:
@@ -139,11 +152,41 @@ def test_what_is_malformed_names_its_parameter_and_not_its_value(resource_type: 
     assert caught.value.status == 400
 
 
-@pytest.mark.parametrize("name", ["_text", "_content", "_filter", "_query", "_contained", "code:above", "code:below"])
+@pytest.mark.parametrize("name", ["_text", "_content", "_filter", "_query", "_contained", "subject:below"])
 def test_what_is_not_supported_says_so(name: str) -> None:
     with pytest.raises(NotSupported) as caught:
         parse([(name, "x")], "Observation")
     assert caught.value.issues[0].expression == name
+
+
+@pytest.mark.parametrize(
+    ("setting", "parameters", "place"),
+    [
+        ("parameter_limit", [("name", "a")] * 3 + [("given", "b")], "given"),
+        ("value_limit", [("name", "a,b,c,d")], "name"),
+        ("value_limit", [("_id", "a,b,c,d")], "_id"),
+        ("value_limit", [("_has:Observation:patient:code", "a,b,c,d")], "_has:Observation:patient:code"),
+        ("chain_limit", [("link:Patient." * 4 + "name", "a")], "link:Patient." * 4 + "name"),
+        ("chain_limit", [("_has:Patient:link:" * 4 + "name", "a")], "_has:Patient:link:" * 4 + "name"),
+        ("include_limit", [("_include", "*")] * 2 + [("_revinclude", "Observation:subject")] * 2, "_revinclude"),
+        ("sort_limit", [("_sort", "name,-name,given,family")], "_sort"),
+    ],
+)
+def test_each_limit_is_a_setting_and_names_where_it_was_passed(
+    setting: str, parameters: list[tuple[str, str]], place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse(parameters, "Patient")
+    monkeypatch.setattr(settings, "current", lambda: Settings(**{setting: 3}))  # type: ignore[arg-type]
+    with pytest.raises(TooCostly) as caught:
+        parse(parameters, "Patient")
+    assert caught.value.issues[0].expression == place
+    assert "3" in caught.value.issues[0].diagnostics
+
+
+def test_a_chain_of_any_length_is_refused_not_followed() -> None:
+    for name in ("link:Patient." * 5000 + "name", "_has:Patient:link:" * 5000 + "name"):
+        with pytest.raises(TooCostly):
+            parse([(name, "x")], "Patient")
 
 
 def test_an_unknown_parameter_is_passed_over_and_left_out_of_what_was_used() -> None:
@@ -194,22 +237,25 @@ def test_how_results_are_to_be_given() -> None:
         ("id", "name"),
         "abc",
     )
+    subject = search_parameters("Observation")["subject"]
     assert results.include == (
-        Include("_include", "Patient", "organization", "Organization"),
+        Include("_include", "Patient", "organization", "Organization", parameter=known["organization"]),
         Include("_include", "Patient", "*", None),
     )
-    assert results.revinclude == (Include("_revinclude:iterate", "Observation", "subject", None, iterate=True),)
+    assert results.revinclude == (Include("_revinclude:iterate", "Observation", "subject", None, True, subject),)
     assert ("_format", "json") in query.used
     assert not any(name == "_cursor" for name, _ in query.used)
 
 
 def test_chains_are_taken_apart() -> None:
     (forward,) = parse([("subject:Patient.organization.name:exact", "x")], "Encounter").chains
-    assert forward.links == (Link("subject", "Patient"), Link("organization", None))
+    subject = search_parameters("Encounter")["subject"]
+    assert forward.links == (Link("subject", "Patient", parameter=subject), Link("organization", None))
     assert (forward.parameter, forward.rest) == ("name:exact", "organization.name:exact")
     assert [name for name, _ in forward.inner] == ["Patient"]
     (back,) = parse([("_has:Observation:patient:_has:AuditEvent:entity:agent", "y")], "Patient").chains
-    assert back.links == (Link("patient", "Observation", True), Link("entity", "AuditEvent", True))
+    its_patient = search_parameters("Observation")["patient"]
+    assert back.links == (Link("patient", "Observation", True, its_patient), Link("entity", "AuditEvent", True))
     assert (back.parameter, back.rest) == ("agent", "_has:AuditEvent:entity:agent")
 
 

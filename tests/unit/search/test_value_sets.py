@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from bulkhead.definitions import tables
 from bulkhead.errors import BadRequest, NotSupported
+from bulkhead.search.value_sets import composed
 from tests.unit.search.memory import MemoryStore
 from tests.unit.search.samples import LOINC, observation, patient
 from tests.unit.search.test_run import keys, pages, search
@@ -34,7 +36,14 @@ def ward() -> MemoryStore:
     )
     contains = [{"abstract": True, "code": "d", "contains": [{"system": LOINC, "code": "c"}]}]
     store.put(value_set("expanded", expansion={"contains": contains}))
-    store.put(value_set("filtered", compose={"include": [{"system": LOINC, "filter": [{}]}]}))
+    is_x = {"property": "concept", "op": "is-a", "value": "x"}
+    store.put(value_set("subsumed", compose={"include": [{"system": "http://all", "filter": [is_x]}]}))
+    below_x = {"property": "concept", "op": "descendent-of", "value": "x"}
+    store.put(value_set("below", compose={"include": [{"system": "http://all", "filter": [below_x]}]}))
+    not_y = {"property": "concept", "op": "is-not-a", "value": "y"}
+    store.put(value_set("without", compose={"include": [{"system": "http://all", "filter": [is_x, not_y]}]}))
+    by_regex = {"property": "code", "op": "regex", "value": ".*"}
+    store.put(value_set("filtered", compose={"include": [{"system": "http://all", "filter": [by_regex]}]}))
     store.put(value_set("unknown", compose={"include": [{"system": "http://nowhere"}]}))
     store.put(value_set("circular", compose={"include": [{"valueSet": ["http://sets/circular"]}]}))
     store.put(
@@ -60,6 +69,10 @@ def ward() -> MemoryStore:
         ("code:not-in=http://sets/listed", "cdy"),
         ("code:in=http://sets/nested", "by"),
         ("code:in=http://sets/expanded,http://sets/listed", "abc"),
+        ("code:in=http://sets/subsumed", "y"),
+        ("code:in=http://sets/below", "y"),
+        ("code:in=http://sets/without", ""),
+        ("code:not-in=http://sets/below", "abcd"),
         ("code:in=http://sets/circular", ""),
         ("code:not-in=http://sets/circular", "abcdy"),
     ],
@@ -73,6 +86,39 @@ def test_a_built_in_set() -> None:
     query = "gender:in=http://hl7.org/fhir/ValueSet/administrative-gender"
     assert keys(search(ward(), "Patient", query)) == ["Patient/f"]
     assert keys(search(ward(), "Patient", query.replace(":in", ":not-in"))) == ["Patient/x"]
+
+
+def test_a_built_in_set_that_no_element_requires() -> None:
+    """By a filter, with parts taken out again."""
+    store = MemoryStore()
+    act = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+    for code in ("AMB", "PBILLACCT"):
+        encounter = {"resourceType": "Encounter", "id": code, "status": "planned"}
+        store.put(encounter | {"class": {"system": act, "code": code}})
+    query = "class:in=http://terminology.hl7.org/ValueSet/v3-ActEncounterCode"
+    assert pages(store, "Encounter", query) == ["Encounter/AMB"]
+    assert pages(store, "Encounter", query.replace(":in", ":not-in")) == ["Encounter/PBILLACCT"]
+    with pytest.raises(NotSupported):
+        search(store, "Encounter", "reason-code:in=http://hl7.org/fhir/ValueSet/encounter-reason")
+
+
+def test_what_a_built_in_set_is_made_of_gives_the_codes_that_hl7_gives() -> None:
+    """`composes.json` evaluated here against HL7's own expansions, of every required value set."""
+    checked = 0
+    for url, expanded in tables.value_sets().items():
+        compose = tables.value_set_compose(url)
+        if compose is None:
+            continue
+        try:
+            found = composed(compose, lambda *asked: [], "", ())
+        except NotSupported:
+            continue
+        listed = {(system, code) for system, codes in expanded.items() for code in codes}
+        assert listed <= found, url
+        # HL7 leaves out what is not selectable.
+        assert len(found) - len(listed) <= 5, url
+        checked += 1
+    assert checked > 200
 
 
 def test_a_set_behind_a_chain() -> None:

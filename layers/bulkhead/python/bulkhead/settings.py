@@ -56,6 +56,16 @@ class Settings:
     """Entries of a search page when `_count` is not given."""
     count_limit: int = 1000
     """The largest `_count` that is honoured; a larger one is lowered to it."""
+    parameter_limit: int = 200
+    """The most parameters of one search, repeated ones counted each time."""
+    value_limit: int = 5000
+    """The most values of one search parameter, with commas between them."""
+    chain_limit: int = 8
+    """The most links of one chain: `a.b.c` has two, and so has `_has:A:b:_has:C:d:e`."""
+    include_limit: int = 50
+    """The most `_include` and `_revinclude` of one search together."""
+    sort_limit: int = 20
+    """The most parameters that `_sort` names."""
     conditional_delete: str = "single"
     """`multiple` lets a conditional delete take all matches; `single` refuses several with 412."""
     audit: str = "List.read,List.write,$set-accounts,refusals"

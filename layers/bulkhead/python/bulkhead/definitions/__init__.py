@@ -1,4 +1,4 @@
-"""FHIR R4 (4.0.1) itself, compiled from HL7's packages: elements, search parameters, compartments, required value sets.
+"""FHIR R4 (4.0.1) itself, compiled from HL7's packages: elements, search parameters, compartments, value sets, code systems.
 
 The tables in `data/` are made by infra/compile_definitions.py. Each type's table is read on its first use.
 """
@@ -14,12 +14,15 @@ from bulkhead.definitions.tables import (
     Property,
     SearchParameter,
     Types,
+    code_system,
+    code_systems_with,
     compartment_definitions,
     compartment_parameters,
     elements,
     load,
     search_parameters,
     value_set_codes,
+    value_set_compose,
     value_set_systems,
 )
 
@@ -47,10 +50,13 @@ __all__ = [
     "ElementTable",
     "Property",
     "SearchParameter",
+    "code_system",
+    "code_systems_with",
     "compartment_definitions",
     "compartment_parameters",
     "elements",
     "search_parameters",
     "value_set_codes",
+    "value_set_compose",
     "value_set_systems",
 ]

@@ -153,3 +153,28 @@ def value_set_systems(url: str) -> Mapping[str, frozenset[str]]:
 def value_set_codes(url: str) -> frozenset[str]:
     """Codes of a value set with a required binding, of all its systems; empty where it cannot be enumerated."""
     return frozenset().union(*value_set_systems(url).values())
+
+
+@cache
+def value_set_composes() -> Mapping[str, Mapping[str, list[dict[str, Any]]]]:
+    return load("composes.json", dict[str, dict[str, list[dict[str, Any]]]])
+
+
+def value_set_compose(url: str) -> Mapping[str, list[dict[str, Any]]] | None:
+    """`ValueSet.compose` of one of HL7's value sets, by codes alone; None where HL7 has none with this url."""
+    return value_set_composes().get(url)
+
+
+@cache
+def code_systems() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+    return load("code_systems.json", dict[str, dict[str, tuple[str, ...]]])
+
+
+def code_system(url: str) -> Mapping[str, tuple[str, ...]]:
+    """The codes of one of HL7's code systems under the one that subsumes them directly, "" at the top; {} if it is none."""
+    return code_systems().get(url, {})
+
+
+def code_systems_with(code: str) -> list[str]:
+    """The urls of HL7's code systems that have a code."""
+    return [url for url, under in code_systems().items() if any(code in codes for codes in under.values())]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from bulkhead.definitions import SearchParameter
 from bulkhead.search import facts
 
 if TYPE_CHECKING:
@@ -39,6 +40,12 @@ class Candidate:
         if self._targets is None:
             self._targets = facts.targets(self.body)
         return self._targets
+
+    def through(self, parameter: SearchParameter) -> Iterable[str]:
+        """What the resource points at now through one reference parameter of its type."""
+        if not facts.is_own(self.head.type, parameter):
+            return facts.through(self.body, parameter)
+        return [key for key, via in self.targets.items() if parameter.code in via]
 
 
 Fence = Callable[[Candidate], bool]

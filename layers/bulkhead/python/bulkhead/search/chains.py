@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from bulkhead import compartments
-from bulkhead.definitions import search_parameters
-from bulkhead.search import matching
+from bulkhead.definitions import SearchParameter
+from bulkhead.errors import TooCostly
+from bulkhead.search import facts, matching
 from bulkhead.search.candidate import Candidate, Fence
 from bulkhead.search.drivers import Driver, Keys, Targets
 from bulkhead.search.query import Chain, Clause, Query, ReferenceValue
@@ -29,6 +30,8 @@ Exists = Callable[[Query], bool]
 
 FEW = 10
 """The most resources that are read to see whether a chain leads to but one."""
+MOST = 10_000
+"""The most heads that are read of an inner search whose matches are needed all."""
 TYPES = 8
 """The most types behind a chain that are searched so that it leads."""
 
@@ -41,10 +44,13 @@ class Chains:
     known: compartments.Definitions
     fence: Fence
     exists: Exists
+    find: Find
     spelt_out: Callable[[Query], Query]
     """A query with the codes of the value sets that it names."""
     seen: dict[tuple[str, str], bool] = field(default_factory=dict)
     """(chain, key) -> whether the resource meets what stands at the chain's far end."""
+    pointed_at: dict[str, set[str]] = field(default_factory=dict)
+    """By chain through a parameter that no index knows: all that the matches of its inner search point at."""
 
     def kept(self, candidates: Sequence[Candidate], chains: Iterable[Chain]) -> list[Candidate]:
         """The candidates that meet all chains, in their order."""
@@ -83,28 +89,52 @@ class Chains:
 
     def _backward(self, candidates: Sequence[Candidate], chain: Chain) -> list[Candidate]:
         name = chain.name + "=" + chain.value
+        if not is_indexed(chain):
+            known = self._all_pointed_at(chain)
+            return [candidate for candidate in candidates if candidate.key in known]
         for candidate in candidates:
             if (name, candidate.key) not in self.seen:
                 self.seen[name, candidate.key] = self.exists(pointing_at(candidate.key, chain))
         return [candidate for candidate in candidates if self.seen[name, candidate.key]]
 
+    def _all_pointed_at(self, chain: Chain) -> set[str]:
+        name = chain.name + "=" + chain.value
+        if name not in self.pointed_at:
+            ((_, query),) = chain.inner
+            found, all_of_them = self.find(query, MOST)
+            if not all_of_them:
+                raise TooCostly("following _has would read too many resources", expression=chain.name)
+            self.pointed_at[name] = {key for one in found for key in one.through(parameter_of(chain))}
+        return self.pointed_at[name]
+
+
+def parameter_of(chain: Chain) -> SearchParameter:
+    """What the first link of a chain that has been checked goes through."""
+    parameter = chain.links[0].parameter
+    assert parameter is not None
+    return parameter
+
+
+def is_indexed(chain: Chain) -> bool:
+    """Whether the index knows the first link of `_has`; not where clients have defined its parameter."""
+    return chain.links[0].type is not None and facts.is_own(chain.links[0].type, parameter_of(chain))
+
 
 def targets(candidate: Candidate, chain: Chain) -> list[str]:
     """What a candidate points at by the first step of a forward chain, of the types that the chain goes on with."""
     types = {resource_type for resource_type, _ in chain.inner}
-    code = chain.links[0].code
-    return [key for key, via in candidate.targets.items() if code in via and key.partition("/")[0] in types]
+    its = matching.own(candidate, parameter_of(chain))
+    return [key for key in candidate.through(its) if key.partition("/")[0] in types]
 
 
 def pointing_at(key: str, chain: Chain) -> Query:
     """The inner search of `_has`, of what points at one resource."""
-    ((source, query),) = chain.inner
-    parameter = search_parameters(source)[chain.links[0].code]
-    to = Clause(chain.name, parameter, None, (ReferenceValue(*key.split("/")),))
+    ((_, query),) = chain.inner
+    to = Clause(chain.name, parameter_of(chain), None, (ReferenceValue(*key.split("/")),))
     return structs.replace(query, clauses=(*query.clauses, to))
 
 
-def reference(chain: Chain, resource_type: str, find: Find) -> Clause | None:
+def reference(chain: Chain, find: Find) -> Clause | None:
     """A forward chain as a plain reference, where it leads to one resource at most: `patient.identifier=s|v`.
 
     It may then lead together with a code. Not where it leads to more: these may be others on the next page.
@@ -119,22 +149,21 @@ def reference(chain: Chain, resource_type: str, find: Find) -> Clause | None:
         if not all_of_them or len(keys) > 1:
             return None
     values = tuple(ReferenceValue(*key.split("/")) for key in keys)
-    return Clause(chain.name, search_parameters(resource_type)[link.code], None, values)
+    return Clause(chain.name, parameter_of(chain), None, values)
 
 
 def driver(chain: Chain, resource_type: str, find: Find, limit: int) -> Driver | None:
     """What leads to the matches of a search by one of its chains; None where the inner search reads too much."""
     keys: set[str] = set()
-    if len(chain.inner) > TYPES:
-        return None
     link = chain.links[0]
+    if len(chain.inner) > TYPES or not (link.reverse or facts.is_own(resource_type, parameter_of(chain))):
+        return None
     for _, query in chain.inner:
         found, all_of_them = find(query, limit)
         if not all_of_them:
             return None
         if link.reverse:
-            pointed_at = (one.targets.items() for one in found)
-            keys |= {key for pairs in pointed_at for key, via in pairs if link.code in via}
+            keys |= {key for one in found for key in one.through(parameter_of(chain))}
         else:
             keys |= {one.key for one in found}
     if link.reverse:

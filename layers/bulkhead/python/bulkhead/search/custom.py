@@ -6,14 +6,14 @@ So they are best used with another parameter that does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from bulkhead import definitions
 from bulkhead.definitions import SearchParameter
 from bulkhead.errors import NotSupported
 from bulkhead.search.candidate import everything
-from bulkhead.search.expressions import compiled
+from bulkhead.search.expressions import compiled, types
 
 if TYPE_CHECKING:
     from bulkhead.store import Store
@@ -23,7 +23,7 @@ Custom = Callable[[str, str], SearchParameter | None]
 
 MOST = 20
 """The most SearchParameters with one code that are looked at."""
-_TYPES = frozenset({"token", "string", "date", "number", "quantity", "uri", "reference"})
+_TYPES = frozenset({"token", "string", "date", "number", "quantity", "uri", "reference", "composite"})
 
 
 def none(resource_type: str, code: str) -> SearchParameter | None:
@@ -54,11 +54,29 @@ def usable(resource: dict[str, Any], resource_type: str, code: str) -> SearchPar
     if not {resource_type, "Resource", "DomainResource"} & set(resource.get("base", ())):
         return None
     kind, expression = resource.get("type"), resource.get("expression")
-    if kind not in _TYPES or not expression:
+    components = tuple((one["definition"], one["expression"]) for one in resource.get("component", ()))
+    if kind not in _TYPES or not expression or (kind == "composite" and not components):
         raise NotSupported(f"the SearchParameter {resource['id']} is of a kind that is not supported", expression=code)
     try:
         compiled(expression, resource_type)
+        of_a_composite(components if kind == "composite" else (), types(expression, resource_type), resource_type)
     except (NotSupported, RecursionError):
         raise NotSupported(f"the expression of the SearchParameter {resource['id']} is not supported", code) from None
-    targets = tuple(name for name in resource.get("target", ()) if name in definitions.RESOURCE_TYPES)
-    return SearchParameter(code=code, url=resource["url"], type=kind, expression=expression, targets=targets)
+    return SearchParameter(
+        code=code,
+        url=resource["url"],
+        type=kind,
+        expression=expression,
+        targets=tuple(name for name in resource.get("target", ()) if name in definitions.RESOURCE_TYPES),
+        components=components if kind == "composite" else (),
+    )
+
+
+def of_a_composite(components: Iterable[tuple[str, str]], contexts: Iterable[str], resource_type: str) -> None:
+    """NotSupported where a component is not by one of R4's parameters, or its expression does not compile."""
+    known = {parameter.url for parameter in definitions.search_parameters(resource_type).values()}
+    for url, expression in components:
+        if url not in known:
+            raise NotSupported("a component is defined by no parameter of R4")
+        for context in contexts:
+            compiled(expression, context)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from bulkhead.definitions import RESOURCE_TYPES, elements
+from bulkhead.definitions import PRIMITIVES, RESOURCE_TYPES, elements
 from bulkhead.errors import NotSupported
 from bulkhead.search.fhirpath import Call, Child, Index, Literal, Name, Node, Operation, parse
 
@@ -141,7 +141,7 @@ def called(base: tuple[Route, ...], function: str, argument: Node | None) -> tup
 def children(base: tuple[Route, ...], name: str, *more: Step) -> tuple[Route, ...]:
     found: list[Route] = []
     for route in base:
-        for element in elements(route.type).elements:
+        for element in elements(route.type).elements if route.type not in PRIMITIVES else ():
             if element.name != name:
                 continue
             for type_code in element.types:

@@ -10,6 +10,9 @@ from bulkhead.definitions import SearchParameter
 from bulkhead.model import dates
 from bulkhead.search.expressions import Typed, compiled
 
+BOOLEANS = "http://terminology.hl7.org/CodeSystem/special-values"
+"""The system that R4 gives to true and false as tokens."""
+_DATES = frozenset({"date", "dateTime", "instant", "Period", "Timing"})
 _STRING_PARTS = {
     "HumanName": ("text", "family", "given", "prefix", "suffix"),
     "Address": ("text", "line", "city", "district", "state", "postalCode", "country"),
@@ -20,10 +23,12 @@ def values(resource: dict[str, Any], parameter: SearchParameter) -> list[Typed]:
     """Every value of `parameter` in a resource as (FHIR type, JSON), in document order by branch of the expression.
 
     NotSupported where the parameter has no expression, or one that does not compile. Of extensions the values are
-    given.
+    given. A choice such as Procedure.performed may be a string or an age, which says something of time, but is no date.
     """
     found = compiled(parameter.expression, resource["resourceType"])(resource, resource)
-    return unwrapped(found) if any(kind == "Extension" for kind, _ in found) else found
+    if any(kind == "Extension" for kind, _ in found):
+        found = unwrapped(found)
+    return [one for one in found if one[0] in _DATES] if parameter.type == "date" else found
 
 
 def unwrapped(found: Iterable[Typed]) -> list[Typed]:
@@ -50,7 +55,8 @@ def tokens(kind: str, value: Any) -> Iterator[tuple[str, str]]:
         if "value" in value:
             yield value.get("system", ""), value["value"]
     elif kind == "boolean":
-        yield "", "true" if value else "false"
+        for system in ("", BOOLEANS):
+            yield system, "true" if value else "false"
     elif kind.startswith("code|"):
         yield from coded(kind.partition("|")[2], value)
     elif isinstance(value, str):
@@ -85,8 +91,7 @@ def periods(kind: str, value: Any) -> Iterator[tuple[str, str]]:
     A Timing spans from its first event to its last, or its bounds.
     """
     if isinstance(value, str):
-        # A choice such as Immunization.occurrence may be a string: it says something of time, but is no date.
-        if kind != "string":
+        if kind in _DATES:
             yield dates.bounds(value)
     elif kind == "Period":
         if "start" in value or "end" in value:

@@ -87,18 +87,19 @@ def facts(resource: dict[str, Any]) -> Facts:
 def targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:
     """Which resources of this server a resource points at, and through which search parameters.
 
-    References outside every search parameter, absolute URLs and logical references make no target.
+    References outside every search parameter, absolute URLs and logical references make no target; of canonicals do
+    those that are `Type/id`.
     """
     found: dict[str, set[str]] = {}
     known: dict[str, str | None] = {}
     for parameter, evaluate in _references(resource["resourceType"]):
         for kind, value in evaluate(resource, resource):
-            reference = value.get("reference") if kind == "Reference" else resource_key(kind, value, parameter)
+            reference = reference_text(kind, value, parameter)
             if reference is None:
                 continue
             target = known.get(reference, "")
             if target == "":
-                target = known[reference] = references.local(reference)
+                target = known[reference] = local(reference)
             if target is not None:
                 found.setdefault(target, set()).add(parameter.code)
     shared: dict[frozenset[str], frozenset[str]] = {}
@@ -107,6 +108,35 @@ def targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:
         via = frozenset(codes)
         result[target] = shared.setdefault(via, via)
     return result
+
+
+def through(resource: dict[str, Any], parameter: SearchParameter) -> set[str]:
+    """Which resources of this server a resource points at through one parameter, one that clients have defined, too."""
+    found: set[str] = set()
+    for kind, value in extract.values(resource, parameter):
+        text = reference_text(kind, value, parameter)
+        target = local(text) if text else None
+        if target is not None:
+            found.add(target)
+    return found
+
+
+def reference_text(kind: str, value: Any, parameter: SearchParameter) -> str | None:
+    """What a Reference says, a canonical is, or the key of a whole resource."""
+    if kind == "Reference":
+        text = value.get("reference")
+        return text if isinstance(text, str) else None
+    return value if isinstance(value, str) else resource_key(kind, value, parameter)
+
+
+def local(reference: str) -> str | None:
+    """`Measure/1` for that, also with a version behind it: a canonical may be relative, though it should be a url."""
+    return references.local(reference.partition("|")[0])
+
+
+def is_own(resource_type: str, parameter: SearchParameter) -> bool:
+    """Whether a parameter is R4's for a type, and so known to the index; not one that clients have defined."""
+    return parameter == search_parameters(resource_type).get(parameter.code)
 
 
 def resource_key(kind: str, value: Any, parameter: SearchParameter) -> str | None:
@@ -137,7 +167,7 @@ def index_values(
 
     token:  value = the code, case folded;              sort = its system, "" if none, after the patient where `is_owned`
     string: value = the first two folded characters;    sort = the folded string, cut at 100 characters
-    uri:    value = the uri;                            sort = ""
+    uri:    value = the uri, of a canonical without its version;  sort = ""
     date:   value = each month covered, or "long";      sort = the first instant
     """
     if not is_indexed(resource["resourceType"], parameter):
@@ -157,14 +187,15 @@ def is_indexed(resource_type: str, parameter: SearchParameter) -> bool:
     code = parameter.code
     if code.startswith("_") or not parameter.expression:
         return False
-    if parameter != search_parameters(resource_type).get(code):
-        # Defined by a client: no entry was made for it.
+    if not is_own(resource_type, parameter):
         return False
     match parameter.type:
         case "date" | "uri":
             return True
         case "string":
             return code in SELECTIVE_STRINGS
+        case "reference":
+            return is_canonical(resource_type, parameter)
         case "token":
             others = COVERED_BY.get(code)
             if others and all(other in search_parameters(resource_type) for other in others):
@@ -174,6 +205,11 @@ def is_indexed(resource_type: str, parameter: SearchParameter) -> bool:
             }
             return bool(selective) and code not in NON_SELECTIVE and (resource_type, code) not in BULKY
     return False
+
+
+def is_canonical(resource_type: str, parameter: SearchParameter) -> bool:
+    """Whether a reference parameter is about canonicals, which have no target, and no References."""
+    return types(parameter.expression, resource_type) <= {"canonical", "uri"}
 
 
 @cache
@@ -219,7 +255,7 @@ def _references(resource_type: str) -> list[tuple[SearchParameter, Evaluate]]:
     return [
         (parameter, compiled(parameter.expression, resource_type))
         for parameter in search_parameters(resource_type).values()
-        if parameter.type == "reference" and types(parameter.expression, resource_type) & {"Reference", "Resource"}
+        if parameter.type == "reference" and types(parameter.expression, resource_type)
     ]
 
 
@@ -273,6 +309,10 @@ def _uri_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
     yield item, ""
 
 
+def _canonical_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
+    yield item.partition("|")[0], ""
+
+
 def _date_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
     for first, last in extract.periods(kind, item):
         for bucket in month_buckets(first, last):
@@ -280,4 +320,10 @@ def _date_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
 
 
 _Rows = Callable[[str, Any], Iterator[tuple[str, str]]]
-_ROWS: Mapping[str, _Rows] = {"token": _token_rows, "string": _string_rows, "uri": _uri_rows, "date": _date_rows}
+_ROWS: Mapping[str, _Rows] = {
+    "token": _token_rows,
+    "string": _string_rows,
+    "uri": _uri_rows,
+    "date": _date_rows,
+    "reference": _canonical_rows,
+}

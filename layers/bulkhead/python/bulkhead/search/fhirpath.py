@@ -5,7 +5,7 @@
     comparison  := cast (('=' | '!=') literal)?
     cast     := path (('as' | 'is') Type)?
     path     := ('(' union ')' | name | call) ('.' (name | call) | '[' number ']')*
-    call     := name '(' (literal | Type | comparison)? ')'
+    call     := name '(' (literal | Type | conjunction)? ')'
 
 Anything else is refused with NotSupported: a custom SearchParameter is either understood whole or not taken.
 """
@@ -152,7 +152,7 @@ class _Parser:
         self.need("(")
         argument: Node | None = None
         if self.current != ")":
-            argument = self.literal() if self.current.startswith("'") else self.comparison()
+            argument = self.literal() if self.current.startswith("'") else self.conjunction()
         self.need(")")
         return Call(base, function, argument)
 

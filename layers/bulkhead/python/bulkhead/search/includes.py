@@ -70,9 +70,8 @@ def pointed_at(source: Candidate, include: Include) -> Iterable[str]:
     """The targets of a resource that one `_include` names."""
     if include.type not in (ANYTHING, source.head.type):
         return
-    for target, via in source.targets.items():
-        through = include.code in via or include.code == ANYTHING
-        if through and (include.target is None or target.startswith(f"{include.target}/")):
+    for target in source.through(include.parameter) if include.parameter else source.targets:
+        if include.target is None or target.startswith(f"{include.target}/"):
             yield target
 
 

@@ -7,8 +7,8 @@ from msgspec import structs
 from bulkhead.definitions import search_parameters
 from bulkhead.errors import NotSupported
 from bulkhead.model import references
+from bulkhead.search.code_systems import Look, named
 from bulkhead.search.query import Clause, Query, ReferenceValue, TokenValue
-from bulkhead.search.value_sets import Look
 
 
 def resolved(query: Query, look: Look) -> Query:
@@ -26,7 +26,7 @@ def ids(clause: Clause, types: tuple[str, ...], look: Look) -> Clause:
     found: dict[str, None] = {}
     for value in clause.values:
         assert isinstance(value, ReferenceValue)
-        stored = look("List", f"List/{value.id}") if value.type in (None, "List") else None
+        stored = named("List", f"List/{value.id}", look) if value.type in (None, "List") else None
         for entry in (stored or {}).get("entry", ()):
             key = references.local(entry.get("item", {}).get("reference", ""))
             if key and key.startswith(f"{types[0]}/") and not entry.get("deleted"):

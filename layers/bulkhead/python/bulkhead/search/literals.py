@@ -11,10 +11,12 @@ from bulkhead import definitions
 from bulkhead.definitions import SearchParameter
 from bulkhead.errors import BadRequest
 from bulkhead.model import dates
+from bulkhead.search import units
 from bulkhead.search.query import (
     CompositeValue,
     DateValue,
     MissingValue,
+    NearValue,
     NumberValue,
     OfTypeValue,
     QuantityValue,
@@ -25,9 +27,12 @@ from bulkhead.search.query import (
     Value,
 )
 
+NEAR = "50"
+"""Kilometres that count as near where the client says no distance."""
+_MILES = {"mi": "[mi_us]", "mile": "[mi_us]", "miles": "[mi_us]"}
 _PREFIX = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(.*)", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
-_ID = re.compile(r"[A-Za-z0-9.\-]{1,64}")
+ID = re.compile(r"[A-Za-z0-9.\-]{1,64}")
 _REFERENCE = re.compile(r"([A-Za-z]+)/([A-Za-z0-9.\-]{1,64})(?:/_history/([A-Za-z0-9.\-]{1,64}))?")
 
 
@@ -75,6 +80,8 @@ def value(
         return token(text, name)
     if modifier in ("in", "not-in"):
         return value_set(unescape(text), name)
+    if modifier in ("above", "below") and parameter.type == "token":
+        return concept(text, name)
     if modifier == "text":
         return StringValue(unescape(text))
     match parameter.type:
@@ -94,6 +101,8 @@ def value(
             return reference(unescape(text), modifier, name, base)
         case "composite":
             return composite(text, parameter, name, base, siblings)
+        case "special" if parameter.code == "near":
+            return near(text, name)
     raise malformed(name, "is of a kind that cannot be searched by value")
 
 
@@ -114,6 +123,14 @@ def token(text: str, name: str) -> TokenValue:
     if len(parts) > 2 or not any(parts):
         raise malformed(name, "must be code, system|code, |code or system|")
     return TokenValue(parts[0], parts[1] or None)
+
+
+def concept(text: str, name: str) -> TokenValue:
+    """What has a place in a hierarchy."""
+    found = token(text, name)
+    if not found.code or found.system == "":
+        raise malformed(name, "must be system|code, or a code of a system that is here")
+    return found
 
 
 def value_set(text: str, name: str) -> UriValue:
@@ -153,12 +170,20 @@ def widened(first: str, last: str) -> tuple[str, str]:
 
 def number(text: str, name: str) -> NumberValue:
     prefix, digits = prefixed(text)
+    # A `+` that was not percent-encoded arrives as a space.
+    digits = digits.replace(" ", "+")
     if not _NUMBER.fullmatch(digits):
         raise malformed(name, "must be a number")
+    return NumberValue(prefix, Decimal(digits), margin(digits))
+
+
+def margin(digits: str) -> Decimal:
+    """Half of the last digit given: 0.5 for 100, 0.005 for 100.00. R4 has 1e2 stand for 95 up to 105, so one digit counts as two."""
     amount = Decimal(digits)
     exponent = amount.as_tuple().exponent
     assert isinstance(exponent, int)
-    return NumberValue(prefix, amount, Decimal(5).scaleb(exponent - 1))
+    alone = "e" in digits.lower() and len(amount.as_tuple().digits) == 1
+    return Decimal(5).scaleb(exponent - (2 if alone else 1))
 
 
 def quantity(text: str, name: str) -> QuantityValue:
@@ -183,11 +208,34 @@ def reference(text: str, modifier: str | None, name: str, base: str) -> Referenc
         if modifier in definitions.RESOURCE_TYPES and modifier != match[1]:
             raise malformed(name, f"must refer to a {modifier}")
         return ReferenceValue(match[1], match[2], match[3])
-    if _ID.fullmatch(text):
+    if ID.fullmatch(text):
         return ReferenceValue(modifier if modifier in definitions.RESOURCE_TYPES else None, text)
     if ":" in text or "|" in text:
         return ReferenceValue(url=text)
     raise malformed(name, "must be an id, Type/id or a url")
+
+
+def near(text: str, name: str) -> NearValue:
+    """`latitude|longitude|distance|unit`: in kilometres without a unit, within NEAR of them without a distance."""
+    parts = split(text, "|")
+    if not 2 <= len(parts) <= 4:
+        raise malformed(name, "must be latitude|longitude, latitude|longitude|distance or with |unit behind these")
+    latitude, longitude = degrees(parts[0], 90, "latitude", name), degrees(parts[1], 180, "longitude", name)
+    far = parts[2] if len(parts) > 2 and parts[2] else NEAR
+    if not _NUMBER.fullmatch(far) or Decimal(far) < 0:
+        raise malformed(name, "must have a distance of 0 or more")
+    unit = unescape(parts[3]) if len(parts) > 3 and parts[3] else "km"
+    scale = units.ratio(_MILES.get(unit, unit), "m")
+    if scale is None:
+        raise malformed(name, "must have a UCUM unit of length, such as km, m or [mi_us]")
+    return NearValue(latitude, longitude, float(Decimal(far) * scale))
+
+
+def degrees(text: str, limit: int, what: str, name: str) -> float:
+    digits = text.replace(" ", "+")
+    if not _NUMBER.fullmatch(digits) or abs(Decimal(digits)) > limit:
+        raise malformed(name, f"must have a {what} from -{limit} to {limit} degrees")
+    return float(digits)
 
 
 def composite(

@@ -14,8 +14,7 @@ from typing import Any
 
 from bulkhead import compartments
 from bulkhead.definitions import SearchParameter, search_parameters
-from bulkhead.model import references
-from bulkhead.search import extract, facts, ranges, units
+from bulkhead.search import extract, facts, geography, ranges, units
 from bulkhead.search.candidate import Candidate
 from bulkhead.search.expressions import Typed, compiled
 from bulkhead.search.fold import fold
@@ -24,6 +23,7 @@ from bulkhead.search.query import (
     CompositeValue,
     DateValue,
     MissingValue,
+    NearValue,
     NumberValue,
     OfTypeValue,
     QuantityValue,
@@ -45,7 +45,7 @@ def matches(candidate: Candidate, clause: Clause, known: compartments.Definition
     found = values(candidate, own(candidate, clause.parameter), known)
     if clause.modifier == "missing":
         return any(isinstance(value, MissingValue) and value.missing == (not found) for value in clause.values)
-    met = any(meets(item, value, clause, candidate) for value in clause.values for item in found)
+    met = any(meets_any(item, clause, candidate) for item in found)
     return not met if clause.modifier == "not" else met
 
 
@@ -70,13 +70,27 @@ def values(candidate: Candidate, parameter: SearchParameter, known: compartments
     return extract.values(candidate.body, parameter)
 
 
+def meets_any(item: Typed, clause: Clause, candidate: Candidate) -> bool:
+    """Whether one value of the resource is what one of the values of the search asks for."""
+    plain = clause.modifier in (None, "not")
+    if plain and clause.parameter.type == "token":
+        return is_one_of(item, clause)
+    if clause.parameter.type == "reference" and clause.modifier != "identifier":
+        return is_referred_to(item, clause)
+    return any(meets(item, value, clause, candidate) for value in clause.values)
+
+
 def meets(item: Typed, value: Value, clause: Clause, candidate: Candidate) -> bool:
     """Whether one value of the resource is what one value of the search asks for."""
     kind, content = item
     match value:
         case TokenValue():
             if clause.modifier == "identifier":
-                return "identifier" in content and is_token("Identifier", content["identifier"], value)
+                return (
+                    kind == "Reference"
+                    and "identifier" in content
+                    and is_token("Identifier", content["identifier"], value)
+                )
             return is_token(kind, content, value)
         case StringValue():
             return is_string(
@@ -87,20 +101,52 @@ def meets(item: Typed, value: Value, clause: Clause, candidate: Candidate) -> bo
         case DateValue():
             return any(ranges.dates(value, *period) for period in extract.periods(kind, content))
         case NumberValue():
-            return any(ranges.numbers(value, low, high) for low, high in ranges.amounts(kind, content))
+            return any(ranges.numbers(value, span) for span in ranges.amounts(kind, content))
         case QuantityValue():
             return is_quantity(kind, content, value)
         case UriValue():
-            return is_uri(content, value.uri, clause.modifier)
+            return is_uri(kind, content, value.uri, clause.modifier)
         case ReferenceValue():
-            return is_reference(kind, content, value, clause.parameter)
+            text = facts.reference_text(kind, content, clause.parameter)
+            return text is not None and is_reference(text, value)
+        case NearValue():
+            return geography.is_near(content, value)
         case CompositeValue():
             return is_composite(item, value, clause, candidate)
     return False
 
 
+def is_one_of(item: Typed, clause: Clause) -> bool:
+    kind, content = item
+    exact = is_exact(kind)
+    wanted = clause.tokens if exact else clause.folded_tokens
+    for system, code in extract.tokens(kind, content):
+        code = code if exact else code.casefold()
+        if not wanted.isdisjoint(((system, code), (None, code), (system, None))):
+            return True
+    return False
+
+
+def is_referred_to(item: Typed, clause: Clause) -> bool:
+    kind, content = item
+    text = facts.reference_text(kind, content, clause.parameter)
+    if text is None:
+        return False
+    key = facts.local(text)
+    if key is not None and clause.keys:
+        resource_type, _, identifier = key.partition("/")
+        if not clause.keys.isdisjoint(((resource_type, identifier), (None, identifier))):
+            return True
+    return any(is_reference(text, value) for value in clause.links)
+
+
+def is_exact(kind: str) -> bool:
+    """Whether case counts in the tokens of a type."""
+    return kind in ("Identifier", "id")
+
+
 def is_token(kind: str, content: Any, value: TokenValue) -> bool:
-    exact = kind in ("Identifier", "id")
+    exact = is_exact(kind)
     wanted = value.code if exact or value.code is None else value.code.casefold()
     for system, code in extract.tokens(kind, content):
         if value.system is not None and system != value.system:
@@ -143,7 +189,7 @@ def is_quantity(kind: str, content: Any, value: QuantityValue) -> bool:
     scale = in_units_of(kind, content, value)
     if scale is None:
         return False
-    return any(ranges.numbers(value.amount, low * scale, high * scale) for low, high in ranges.amounts(kind, content))
+    return any(ranges.numbers(value.amount, span.times(scale)) for span in ranges.amounts(kind, content))
 
 
 def in_units_of(kind: str, content: Any, value: QuantityValue) -> Decimal | None:
@@ -166,23 +212,19 @@ def is_unit(system: str | None, code: str | None, printed: str | None, value: Qu
     return value.code in (code, printed)
 
 
-def is_uri(content: Any, uri: str, modifier: str | None) -> bool:
+def is_uri(kind: str, content: Any, uri: str, modifier: str | None) -> bool:
+    """A canonical is found without its version, too: `_profile=http://profile` finds `http://profile|1.0`."""
     if modifier == "below":
         return bool(content == uri or content.startswith(uri if uri.endswith("/") else uri + "/"))
     if modifier == "above":
         return bool(content == uri or uri.startswith(content if content.endswith("/") else content + "/"))
-    return bool(content == uri)
+    return bool(content == uri or (kind == "canonical" and content.partition("|")[0] == uri))
 
 
-def is_reference(kind: str, content: Any, value: ReferenceValue, parameter: SearchParameter) -> bool:
-    text = content.get("reference") if kind == "Reference" else facts.resource_key(kind, content, parameter) or content
-    if not isinstance(text, str):
-        return False
+def is_reference(text: str, value: ReferenceValue) -> bool:
     if value.url is not None:
         return text == value.url or text.partition("|")[0] == value.url
-    if kind not in ("Reference", "Resource"):
-        return False
-    key = references.local(text)
+    key = facts.local(text)
     if key is None or (value.version is not None and not text.endswith(f"/_history/{value.version}")):
         return False
     return key == value.key if value.type else key.partition("/")[2] == value.id

@@ -11,14 +11,14 @@ from msgspec import structs
 
 from bulkhead import definitions, settings
 from bulkhead.definitions import SearchParameter
-from bulkhead.errors import BadRequest, NotFound, NotSupported
+from bulkhead.errors import BadRequest, NotFound, NotSupported, TooCostly
 from bulkhead.search import facts, literals
 from bulkhead.search.custom import Custom, none
 from bulkhead.search.query import ANYTHING, Chain, Clause, Include, Link, Query, Results, Sort
 from bulkhead.search.sorting import SORTABLE
 
 MODIFIERS: Mapping[str, frozenset[str]] = {
-    "token": frozenset({"missing", "not", "text", "of-type", "in", "not-in"}),
+    "token": frozenset({"missing", "not", "text", "of-type", "in", "not-in", "above", "below"}),
     "string": frozenset({"missing", "exact", "contains"}),
     "date": frozenset({"missing"}),
     "number": frozenset({"missing"}),
@@ -30,7 +30,7 @@ MODIFIERS: Mapping[str, frozenset[str]] = {
 }
 
 # In R4, or ours by intent, but not answered yet: refused by name, never passed over.
-REFUSED = frozenset({"_text", "_content", "_filter", "_query", "_contained", "_containedType", "near"})
+REFUSED = frozenset({"_text", "_content", "_filter", "_query", "_contained", "_containedType"})
 REFUSED_MODIFIERS = frozenset({"above", "below", "contains", "code-text", "text-advanced"})
 
 # Asked of the HTTP layer, not of the search: they stay in the links so that a next page looks the same.
@@ -72,6 +72,9 @@ def parse(
     """
     if resource_type is not None and resource_type not in definitions.RESOURCE_TYPES:
         raise NotFound(f"there is no resource type {resource_type}", expression=resource_type)
+    limit = settings.current().parameter_limit
+    if len(query) > limit:
+        raise TooCostly(f"a search may have {limit} parameters", expression=query[limit][0])
     types = (resource_type,) if resource_type else requested_types(query, compartment is not None, compartment_types)
     known = common(types) | {"_account": ACCOUNT, "_compartment": COMPARTMENT, "_list": LIST}
     reader = _Reader(types, known, base, compartment is not None, strict, custom)
@@ -165,7 +168,7 @@ class _Reader:
             RESULT_READERS[name](self, text)
         elif code in ("_include", "_revinclude"):
             self.read_include(code, name, text)
-        elif code == "_has" or ("." in name and re.split("[:.]", name)[0] in self.known):
+        elif name.startswith("_has:") or ("." in name and self.parameter(re.split("[:.]", name)[0])):
             self.chains.append(self.linked(chain(name, text)))
         elif not self.read_clause(name, text):
             return
@@ -174,12 +177,14 @@ class _Reader:
     def linked(self, found: Chain) -> Chain:
         """The chain with its inner searches. BadRequest where a link is none, or leads to nothing that has the parameter."""
         link, code = found.links[0], re.split("[:.]", found.rest)[0]
+        parameter: SearchParameter | None
         if link.reverse:
-            types: tuple[str, ...] = (has_type(link, self.types, found.name),)
+            parameter = self.pointing(link, found.name)
+            types: tuple[str, ...] = (link.type or "",)
         else:
-            parameter = self.known.get(link.code)
-            if parameter and any(link.code not in definitions.search_parameters(name) for name in self.types):
+            if link.code in RESULT_FREE or link.code == "_list":
                 raise NotSupported(f"chains through {link.code} are not supported", expression=found.name)
+            parameter = self.parameter(link.code)
             types = chained_types(link, parameter, found.name)
         asked = [
             name
@@ -189,7 +194,22 @@ class _Reader:
         if not asked:
             raise BadRequest(f"{found.name} leads to nothing that has the parameter {code}", expression=found.name)
         inner = tuple((name, self.inner(name, found)) for name in asked)
-        return structs.replace(found, inner=inner)
+        links = (structs.replace(link, parameter=parameter), *found.links[1:])
+        return structs.replace(found, links=links, inner=inner)
+
+    def pointing(self, link: Link, name: str) -> SearchParameter:
+        """The parameter through which a link of `_has` comes. BadRequest where it does not come to what is searched."""
+        if link.type not in definitions.RESOURCE_TYPES:
+            raise BadRequest(f"{name} names a resource type that there is not", expression=name)
+        assert link.type is not None
+        parameter = definitions.search_parameters(link.type).get(link.code) or self.custom(link.type, link.code)
+        if parameter is None or parameter.type != "reference":
+            raise BadRequest(f"{link.type} has no reference parameter {link.code}", expression=name)
+        if not self.types:
+            raise NotSupported("_has needs the types that are searched: name them by _type", expression=name)
+        if parameter.targets and "Resource" not in parameter.targets and not set(self.types) & set(parameter.targets):
+            raise BadRequest(f"{link.code} of {link.type} does not refer to what is searched here", expression=name)
+        return parameter
 
     def inner(self, resource_type: str, found: Chain) -> Query:
         try:
@@ -200,9 +220,9 @@ class _Reader:
 
     def parameter(self, code: str) -> SearchParameter | None:
         """The parameter with this code: one of R4's, or where there is none, one that clients have defined."""
-        if code not in self.known and len(self.types) == 1:
+        if code not in self.known and self.types:
             found = self.custom(self.types[0], code)
-            if found is not None:
+            if found is not None and all(self.custom(name, code) == found for name in self.types[1:]):
                 self.known[code] = found
         return self.known.get(code)
 
@@ -216,19 +236,24 @@ class _Reader:
             return False
         modifier = checked_modifier(match["modifier"], parameter, name)
         siblings = MappingProxyType(dict(self.known))
-        values = tuple(
-            literals.value(part, parameter, modifier, name, self.base, siblings)
-            for part in literals.split(text, ",")
-            if part
-        )
+        parts = [part for part in literals.split(text, ",") if part]
+        limit = settings.current().value_limit
+        if len(parts) > limit:
+            raise TooCostly(f"{name} may have {limit} values", expression=name)
+        values = tuple(literals.value(part, parameter, modifier, name, self.base, siblings) for part in parts)
         if not values:
             raise BadRequest(f"{name} has no value", expression=name)
         self.clauses.append(Clause(name, parameter, modifier, values))
         return True
 
     def read_include(self, code: str, name: str, text: str) -> None:
+        limit = settings.current().include_limit
+        if len(self.include) + len(self.revinclude) >= limit:
+            raise TooCostly(f"a search may have {limit} includes", expression=name)
         known_type = self.types[0] if len(self.types) == 1 else None
-        entry = include(name, text, known_type if code == "_include" else None)
+        entry = include(name, text, known_type if code == "_include" else None, self.custom)
+        if code == "_revinclude" and entry.parameter and not facts.is_own(entry.type, entry.parameter):
+            raise NotSupported(f"{name} by a parameter that clients have defined is not supported", expression=name)
         (self.include if code == "_include" else self.revinclude).append(entry)
 
     def read_count(self, text: str) -> None:
@@ -238,6 +263,9 @@ class _Reader:
 
     def read_sort(self, text: str) -> None:
         keys = [(key.removeprefix("-"), key.startswith("-")) for key in text.split(",") if key]
+        limit = settings.current().sort_limit
+        if len(keys) > limit:
+            raise TooCostly(f"_sort may name {limit} parameters", expression="_sort")
         for code, _ in keys:
             parameter = self.parameter(code)
             if parameter is None or parameter.type not in SORTABLE or code in REFUSED | {"_list"}:
@@ -315,19 +343,6 @@ def chained_types(link: Link, parameter: SearchParameter | None, name: str) -> t
     return ("Patient",) if facts.only_patients(parameter) else parameter.targets
 
 
-def has_type(link: Link, types: tuple[str, ...], name: str) -> str:
-    """The type that a link of `_has` comes from."""
-    if link.type not in definitions.RESOURCE_TYPES:
-        raise BadRequest(f"{name} names a resource type that there is not", expression=name)
-    assert link.type is not None
-    parameter = definitions.search_parameters(link.type).get(link.code)
-    if parameter is None or parameter.type != "reference":
-        raise BadRequest(f"{link.type} has no reference parameter {link.code}", expression=name)
-    if parameter.targets and "Resource" not in parameter.targets and not set(types) & set(parameter.targets):
-        raise BadRequest(f"{link.code} of {link.type} does not refer to what is searched here", expression=name)
-    return link.type
-
-
 def chain(name: str, text: str) -> Chain:
     """`subject:Patient.organization.name`, `_has:Observation:patient:code`, nested as deep as they go."""
     links: list[Link] = []
@@ -347,9 +362,12 @@ def chain(name: str, text: str) -> Chain:
             links.append(Link(match["code"], match["modifier"]))
         else:
             return Chain(name, tuple(links), rest, text)
+        limit = settings.current().chain_limit
+        if len(links) > limit:
+            raise TooCostly(f"a chain may have {limit} links", expression=name)
 
 
-def include(name: str, text: str, known_type: str | None) -> Include:
+def include(name: str, text: str, known_type: str | None, custom: Custom) -> Include:
     """`Type:parameter[:TargetType]`, or `*`. BadRequest where the type has no such reference parameter."""
     _, _, modifier = name.partition(":")
     if modifier not in ("", "iterate", "recurse"):
@@ -362,7 +380,9 @@ def include(name: str, text: str, known_type: str | None) -> Include:
     source, code, target = parts[0], parts[1], parts[2] if len(parts) == 3 else None
     if source not in definitions.RESOURCE_TYPES or (target and target not in definitions.RESOURCE_TYPES):
         raise BadRequest(f"{name} names a resource type that there is not", expression=name)
-    parameter = definitions.search_parameters(source).get(code)
-    if code != ANYTHING and (parameter is None or parameter.type != "reference"):
+    if code == ANYTHING:
+        return Include(name, source, code, target, bool(modifier))
+    parameter = definitions.search_parameters(source).get(code) or custom(source, code)
+    if parameter is None or parameter.type != "reference":
         raise BadRequest(f"{source} has no reference parameter {code}", expression=name)
-    return Include(name, source, code, target, bool(modifier))
+    return Include(name, source, code, target, bool(modifier), parameter)

@@ -35,6 +35,7 @@ from bulkhead.search.drivers import (
 )
 from bulkhead.search.expressions import types
 from bulkhead.search.fold import fold
+from bulkhead.search.literals import ID
 from bulkhead.search.query import (
     Clause,
     CompositeValue,
@@ -152,7 +153,8 @@ def ids(query: Query) -> tuple[str, ...] | None:
             if not query.types and query.compartment:
                 continue
             codes = [value.code for value in clause.values if isinstance(value, TokenValue) and value.code]
-            return tuple(f"{name}/{code}" for name in query.types or sorted(RESOURCE_TYPES) for code in codes)
+            possible = [code for code in codes if ID.fullmatch(code)]
+            return tuple(f"{name}/{code}" for name in query.types or sorted(RESOURCE_TYPES) for code in possible)
     return None
 
 
@@ -176,7 +178,7 @@ def best(query: Query) -> Driver | None:
 def rank(parameter: SearchParameter, resource_type: str) -> int:
     if parameter.type == "token":
         return 1 if "Identifier" in types(parameter.expression, resource_type) else 4
-    return {"string": 5, "uri": 6, "composite": 4}.get(parameter.type, 8)
+    return {"string": 5, "uri": 6, "composite": 4, "reference": 4}.get(parameter.type, 8)
 
 
 def stream(clause: Clause, resource_type: str | None) -> tuple[KeyStream, ...]:
@@ -265,7 +267,7 @@ def by_value(clause: Clause, resource_type: str) -> Values | None:
         return None
     indexed = facts.drivers(resource_type, clause.parameter)
     if clause.parameter.type == "composite":
-        return by_first_component(clause, resource_type)
+        return by_first_component(clause, resource_type) if facts.is_own(resource_type, clause.parameter) else None
     if not indexed or clause.parameter.type == "date":
         return None
     branches: list[Branch] = []
@@ -295,6 +297,8 @@ def branch_of(value: Value, parameter: SearchParameter, resource_type: str) -> B
                 return Branch(parameter.code, folded[: facts.PREFIX], prefix=folded[: facts.SORT_LENGTH])
         case UriValue(uri=uri):
             return Branch(parameter.code, uri)
+        case ReferenceValue(url=str(url)):
+            return Branch(parameter.code, url.partition("|")[0])
     return None
 
 

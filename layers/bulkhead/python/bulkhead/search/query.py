@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import cached_property
 
 from msgspec import Struct
 
@@ -37,7 +38,7 @@ class DateValue(Struct, frozen=True):
 
 
 class NumberValue(Struct, frozen=True):
-    """`margin` is half of the last digit given: 100 stands for 99.5 up to, not including, 100.5."""
+    """`margin` is half of the last digit given: 100 stands for 99.5 up to, not including, 100.5. See `literals.margin`."""
 
     prefix: str
     number: Decimal
@@ -70,6 +71,14 @@ class ReferenceValue(Struct, frozen=True):
         return f"{self.type}/{self.id}" if self.type and self.id else None
 
 
+class NearValue(Struct, frozen=True):
+    """A point on Earth in degrees, and how far from it."""
+
+    latitude: float
+    longitude: float
+    metres: float
+
+
 class MissingValue(Struct, frozen=True):
     missing: bool
 
@@ -89,18 +98,43 @@ Value = (
     | QuantityValue
     | UriValue
     | ReferenceValue
+    | NearValue
     | MissingValue
     | CompositeValue
 )
 
 
-class Clause(Struct, frozen=True):
+class Clause(Struct, frozen=True, dict=True):
     """One condition: any of `values` must match. `name` is the parameter as the client wrote it, modifier and all."""
 
     name: str
     parameter: SearchParameter
     modifier: str | None
     values: tuple[Value, ...]
+
+    # A value set or a list of ids may have thousands of values: these find one of them at once.
+
+    @cached_property
+    def tokens(self) -> frozenset[tuple[str | None, str | None]]:
+        """(system, code) of the tokens among the values."""
+        return frozenset((value.system, value.code) for value in self.values if isinstance(value, TokenValue))
+
+    @cached_property
+    def folded_tokens(self) -> frozenset[tuple[str | None, str | None]]:
+        """`tokens` with their codes' case folded."""
+        return frozenset((system, code and code.casefold()) for system, code in self.tokens)
+
+    @cached_property
+    def keys(self) -> frozenset[tuple[str | None, str | None]]:
+        """(type, id) of the references to this server among the values, whatever the version."""
+        plain = (value for value in self.values if isinstance(value, ReferenceValue) and value.version is None)
+        return frozenset((value.type, value.id) for value in plain if value.id)
+
+    @cached_property
+    def links(self) -> tuple[ReferenceValue, ...]:
+        """The other references among the values: to a version, or by a url."""
+        found = (value for value in self.values if isinstance(value, ReferenceValue))
+        return tuple(value for value in found if value.id is None or value.version is not None)
 
 
 class Link(Struct, frozen=True):
@@ -109,6 +143,8 @@ class Link(Struct, frozen=True):
     code: str
     type: str | None
     reverse: bool = False
+    parameter: SearchParameter | None = None
+    """What `code` means, of the type that has the reference: known once the chain is checked."""
 
 
 class Chain(Struct, frozen=True):
@@ -142,6 +178,8 @@ class Include(Struct, frozen=True):
     code: str
     target: str | None
     iterate: bool = False
+    parameter: SearchParameter | None = None
+    """What `code` means; None for `*`."""
 
 
 class Sort(Struct, frozen=True):

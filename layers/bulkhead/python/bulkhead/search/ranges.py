@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from bulkhead.search.query import DateValue, NumberValue
 
 LEAST, MOST = Decimal("-Infinity"), Decimal("Infinity")
+
+
+class Span(NamedTuple):
+    """Numbers from `low` to `high`; `above` and `below` tell that the end itself is not among them, as in `<100`."""
+
+    low: Decimal
+    high: Decimal
+    above: bool = False
+    below: bool = False
+
+    def times(self, scale: Decimal) -> Span:
+        return Span(self.low * scale, self.high * scale, self.above, self.below)
+
 
 _QUANTITIES = frozenset({"Quantity", "Age", "Count", "Distance", "Duration", "Money"})
 CURRENCIES = "urn:iso:std:iso:4217"
@@ -36,8 +49,9 @@ def dates(value: DateValue, first: str, last: str) -> bool:
     return first <= value.last and value.first <= last
 
 
-def numbers(value: NumberValue, low: Decimal, high: Decimal) -> bool:
-    """Whether the span from `low` to `high` of a resource meets a number. Its precision counts for eq and ne only."""
+def numbers(value: NumberValue, span: Span) -> bool:
+    """Whether the numbers that a resource may mean meet one that was asked for. Its precision counts for eq, ne and ap only."""
+    low, high, above, below = span
     match value.prefix:
         case "eq":
             return within(value, low, high)
@@ -48,13 +62,13 @@ def numbers(value: NumberValue, low: Decimal, high: Decimal) -> bool:
         case "lt":
             return low < value.number
         case "ge":
-            return high >= value.number
+            return high > value.number or (high == value.number and not below)
         case "le":
-            return low <= value.number
+            return low < value.number or (low == value.number and not above)
         case "sa":
-            return low > value.number
+            return low > value.number or (low == value.number and above)
         case "eb":
-            return high < value.number
+            return high < value.number or (high == value.number and below)
     margin = max(abs(value.number) / 10, value.margin)
     return low <= value.number + margin and high >= value.number - margin
 
@@ -63,19 +77,26 @@ def within(value: NumberValue, low: Decimal, high: Decimal) -> bool:
     return value.number - value.margin <= low and high < value.number + value.margin
 
 
-def amounts(kind: str, content: Any) -> Iterator[tuple[Decimal, Decimal]]:
-    """Lowest and highest number of one value: a number, a quantity with its comparator, or a range."""
+def amounts(kind: str, content: Any) -> Iterator[Span]:
+    """The numbers of one value: of a number, a quantity with its comparator, or a range."""
     if kind == "Range":
         low, high = content.get("low", {}).get("value"), content.get("high", {}).get("value")
         if low is not None or high is not None:
-            yield (LEAST if low is None else decimal(low), MOST if high is None else decimal(high))
+            yield Span(LEAST if low is None else decimal(low), MOST if high is None else decimal(high))
     elif kind in _QUANTITIES:
         if "value" in content:
-            number = decimal(content["value"])
-            comparator = content.get("comparator", "")
-            yield (LEAST if comparator.startswith("<") else number, MOST if comparator.startswith(">") else number)
+            yield compared(decimal(content["value"]), content.get("comparator"))
     elif isinstance(content, int | float | Decimal) and not isinstance(content, bool):
-        yield decimal(content), decimal(content)
+        yield Span(decimal(content), decimal(content))
+
+
+def compared(number: Decimal, comparator: str | None) -> Span:
+    match comparator:
+        case "<" | "<=":
+            return Span(LEAST, number, below=comparator == "<")
+        case ">" | ">=":
+            return Span(number, MOST, above=comparator == ">")
+    return Span(number, number)
 
 
 def units(kind: str, content: Any) -> Iterator[tuple[str | None, str | None, str | None]]:

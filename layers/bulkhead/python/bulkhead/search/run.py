@@ -11,7 +11,19 @@ from msgspec import structs
 
 from bulkhead import compartments, replaced
 from bulkhead.errors import TooCostly
-from bulkhead.search import bundle, chains, cursor, includes, lists, matching, sorting, value_sets, widening
+from bulkhead.search import (
+    bundle,
+    chains,
+    cursor,
+    includes,
+    lists,
+    literals,
+    matching,
+    sorting,
+    subsumption,
+    value_sets,
+    widening,
+)
 from bulkhead.search.candidate import Candidate, Fence, everything
 from bulkhead.search.drivers import Created, Hint, Position, Updated
 from bulkhead.search.parse import parse
@@ -28,6 +40,8 @@ BATCH = 100
 """Keys of one BatchGetItem: the most that is read at first where candidates are filtered; doubled from there."""
 LISTED = 1000
 """The most hints of one listing."""
+LOOKED_AT = 20
+"""The most definitions with one name that are looked at."""
 SEARCHED = 10
 """What it costs to check one resource for `_has`, in heads read."""
 
@@ -133,15 +147,13 @@ def find(store: Store, query: Query, limit: int, fence: Fence = everything) -> l
 
 
 def spelt_out(store: Store, query: Query, fence: Fence) -> Query:
-    """The query with the codes of the value sets and the entries of the lists that it names, as the caller may see them."""
+    """The query with the codes and entries of what it names (value sets, hierarchies, lists), as the caller may see them."""
 
-    def look(resource_type: str, name: str) -> dict[str, Any] | None:
-        parameter = "_id" if name.startswith(f"{resource_type}/") else "url"
-        wanted = name.removeprefix(f"{resource_type}/").replace(",", "\\,")
-        found = find(store, parse([(parameter, wanted)], resource_type), 1, fence)
-        return found[0].body if found else None
+    def look(resource_type: str, parameter: str, value: str) -> list[dict[str, Any]]:
+        wanted = parse([(parameter, literals.escape(value))], resource_type)
+        return [found.body for found in find(store, wanted, LOOKED_AT, fence)]
 
-    return lists.resolved(value_sets.resolved(query, look), look)
+    return lists.resolved(subsumption.resolved(value_sets.resolved(query, look), look), look)
 
 
 def chained(scanner: Scanner) -> Scanner:
@@ -167,7 +179,7 @@ def chained(scanner: Scanner) -> Scanner:
 def narrowed(scanner: Scanner) -> Scanner:
     """The same search with its chains as references, where they lead to one resource only."""
     query = scanner.query
-    found = [chains.reference(chain, query.types[0], scanner.indexed) for chain in query.chains]
+    found = [chains.reference(chain, scanner.indexed) for chain in query.chains]
     clauses = tuple(clause for clause in found if clause is not None)
     if not clauses:
         return scanner
@@ -258,7 +270,7 @@ class Scanner:
 
     @cached_property
     def chains(self) -> chains.Chains:
-        return chains.Chains(self.store, self.known, self.fence, self.exists, self.spelt_out)
+        return chains.Chains(self.store, self.known, self.fence, self.exists, self.found, self.spelt_out)
 
     def start(self, shape: Any) -> tuple[Position | None, int | None]:
         """The position and the total that the query's cursor carries."""

@@ -82,7 +82,7 @@ def values(kind: str, content: Any, parameter: SearchParameter, descending: bool
         case "date":
             return [period[1 if descending else 0] for period in extract.periods(kind, content)]
         case "number" | "quantity":
-            return [pair[1 if descending else 0] for pair in ranges.amounts(kind, content)]
+            return [span.high if descending else span.low for span in ranges.amounts(kind, content)]
         case "reference":
             text = content.get("reference") if kind == "Reference" else content
             return [text] if isinstance(text, str) else []

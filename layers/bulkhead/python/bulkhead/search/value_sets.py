@@ -1,18 +1,19 @@
 """`:in` and `:not-in` (R4 search.html, token): the codes of a ValueSet, stored here or built in, in place of its name.
 
-What a set lists counts, as well as sets that it takes in and whole CodeSystems that are stored here with all their
-concepts. A set by filters, or of a code system that is not here, is refused: to guess would be to miss.
+What a set lists counts, as well as sets that it takes in, and of CodeSystems that are here with all their concepts the
+whole, or what a concept subsumes. Other filters, and code systems that are not here, are refused: to guess would be to miss.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msgspec import structs
 
-from bulkhead.definitions import value_set_systems
+from bulkhead.definitions import value_set_compose, value_set_systems
 from bulkhead.errors import BadRequest, NotSupported, TooCostly
+from bulkhead.search.code_systems import CodeSystem, Look, known, named
 from bulkhead.search.query import Clause, Query, TokenValue, UriValue
 
 MOST = 10_000
@@ -20,8 +21,6 @@ MOST = 10_000
 
 Codes = set[tuple[str, str]]
 """(system, code)."""
-Look = Callable[[str, str], dict[str, Any] | None]
-"""(type, canonical url or `ValueSet/1`) -> the stored resource, if the caller may see it."""
 
 
 def resolved(query: Query, look: Look) -> Query:
@@ -52,17 +51,22 @@ def members(name: str, look: Look, clause: str, within: tuple[str, ...]) -> Code
     url = name.partition("|")[0]
     if url in within:
         return set()
-    stored = look("ValueSet", url)
-    if stored is None:
-        built_in = value_set_systems(url)
-        if not built_in:
-            raise BadRequest("the value set is not on this server", expression=clause)
+    stored = named("ValueSet", url, look)
+    built_in = value_set_systems(url) if stored is None else {}
+    if built_in:
         return {(system, code) for system, codes in built_in.items() for code in codes}
-    if "expansion" in stored:
+    if stored is not None and "expansion" in stored:
         return set(contained(stored["expansion"].get("contains", ())))
-    compose = stored.get("compose", {})
-    found = _union(compose.get("include", ()), look, clause, (*within, url))
-    return found - _union(compose.get("exclude", ()), look, clause, (*within, url))
+    compose = value_set_compose(url) if stored is None else stored.get("compose", {})
+    if compose is None:
+        raise BadRequest("the value set is not on this server", expression=clause)
+    return composed(compose, look, clause, (*within, url))
+
+
+def composed(compose: Mapping[str, Any], look: Look, clause: str, within: tuple[str, ...]) -> Codes:
+    """The codes of a `ValueSet.compose`; `within` are the sets that it is part of."""
+    found = _union(compose.get("include", ()), look, clause, within)
+    return found - _union(compose.get("exclude", ()), look, clause, within)
 
 
 def _union(parts: Any, look: Look, clause: str, within: tuple[str, ...]) -> Codes:
@@ -74,20 +78,32 @@ def _union(parts: Any, look: Look, clause: str, within: tuple[str, ...]) -> Code
 
 def part_codes(part: dict[str, Any], look: Look, clause: str, within: tuple[str, ...]) -> Codes:
     """The codes of one `compose.include`: those of its system that are in every value set that it names."""
-    if "filter" in part:
-        raise NotSupported("the value set is made by filters, which this server does not evaluate", expression=clause)
     sets = [members(url, look, clause, within) for url in part.get("valueSet", ())]
     if "system" not in part:
         return set.intersection(*sets) if sets else set()
     system = part["system"]
     if "concept" in part:
-        codes = {(system, concept["code"]) for concept in part["concept"]}
+        codes = {concept["code"] for concept in part["concept"]}
     else:
-        stored = look("CodeSystem", system)
-        if stored is None or stored.get("content") != "complete":
+        found = known(system, look)
+        if found is None:
             raise NotSupported("the value set takes in a code system that is not on this server", expression=clause)
-        codes = {(system, code) for code in concepts(stored.get("concept", ()))}
-    return codes.intersection(*sets)
+        codes = set(found.children)
+        for one in part.get("filter", ()):
+            codes &= filtered(found, one, clause)
+    return {(system, code) for code in codes}.intersection(*sets)
+
+
+def filtered(system: CodeSystem, given: dict[str, Any], clause: str) -> set[str]:
+    """The codes of a system that meet one `compose.include.filter`."""
+    match given.get("property"), given.get("op"):
+        case "concept", "is-a":
+            return system.below(given["value"])
+        case "concept", "descendent-of":
+            return system.below(given["value"]) - {given["value"]}
+        case "concept", "is-not-a":
+            return set(system.children) - system.below(given["value"])
+    raise NotSupported("the value set is made by a filter that this server does not evaluate", expression=clause)
 
 
 def contained(entries: Any) -> Iterator[tuple[str, str]]:
@@ -96,9 +112,3 @@ def contained(entries: Any) -> Iterator[tuple[str, str]]:
         if "code" in entry and not entry.get("abstract"):
             yield entry.get("system", ""), entry["code"]
         yield from contained(entry.get("contains", ()))
-
-
-def concepts(entries: Any) -> Iterator[str]:
-    for entry in entries:
-        yield entry["code"]
-        yield from concepts(entry.get("concept", ()))

@@ -1,0 +1,55 @@
+"""`:above` and `:below` of tokens (R4 search.html#token): the codes that subsume one, or that it subsumes, in place of it."""
+
+from __future__ import annotations
+
+from msgspec import structs
+
+from bulkhead.errors import BadRequest, TooCostly
+from bulkhead.search.code_systems import CodeSystem, Look, having, known
+from bulkhead.search.query import Clause, Query, TokenValue
+from bulkhead.search.value_sets import MOST
+
+
+def resolved(query: Query, look: Look) -> Query:
+    """The query with every code under `:above` or `:below` as the codes themselves, that one included.
+
+    BadRequest for a code system that is not here with all its concepts: to take its codes as equal to themselves only
+    would be to miss. A code alone stands for those of every code system here that has it.
+    """
+    if not any(is_asked(clause) for clause in query.clauses):
+        return query
+    return structs.replace(query, clauses=tuple(in_codes(clause, look) for clause in query.clauses))
+
+
+def is_asked(clause: Clause) -> bool:
+    return clause.parameter.type == "token" and clause.modifier in ("above", "below")
+
+
+def in_codes(clause: Clause, look: Look) -> Clause:
+    if not is_asked(clause):
+        return clause
+    values: dict[TokenValue, None] = {}
+    for value in clause.values:
+        assert isinstance(value, TokenValue)
+        assert value.code
+        values[value] = None
+        for system in systems(value, clause.name, look):
+            codes = system.below(value.code) if clause.modifier == "below" else system.above(value.code)
+            values |= dict.fromkeys(TokenValue(system.url, code) for code in sorted(codes))
+    if len(values) > MOST:
+        raise TooCostly("there are too many codes below to search by", expression=clause.name)
+    return structs.replace(clause, values=tuple(values), modifier=None)
+
+
+def systems(value: TokenValue, name: str, look: Look) -> list[CodeSystem]:
+    """Where a code is looked for."""
+    assert value.code is not None
+    if value.system is not None:
+        system = known(value.system, look)
+        if system is None:
+            raise BadRequest("the code system is not on this server with all its concepts", expression=name)
+        return [system]
+    found = having(value.code, look)
+    if not found:
+        raise BadRequest("no code system on this server has the code: give system|code", expression=name)
+    return found
