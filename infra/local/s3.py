@@ -111,7 +111,7 @@ def _answer(environ: Environ, objects: Objects) -> Answer:
         case "GET", False if query.get("list-type") == "2":
             return _list(objects, bucket, query)
         case "PUT", True if "HTTP_X_AMZ_COPY_SOURCE" in environ:
-            return _copy(objects, bucket, key, unquote(environ["HTTP_X_AMZ_COPY_SOURCE"]))
+            return _copy(objects, bucket, key, environ)
         case "PUT", True if "aws-chunked" not in environ.get("HTTP_CONTENT_ENCODING", ""):
             content_type = environ.get("CONTENT_TYPE") or "binary/octet-stream"
             return Answer(200, {"ETag": objects.put(bucket, key, read_body(environ), content_type)})
@@ -137,11 +137,13 @@ def _get(objects: Objects, bucket: str, key: str, with_body: bool) -> Answer:
     return Answer(200, headers, body)
 
 
-def _copy(objects: Objects, bucket: str, key: str, source: str) -> Answer:
-    source_bucket, _, source_key = source.lstrip("/").partition("/")
+def _copy(objects: Objects, bucket: str, key: str, environ: Environ) -> Answer:
+    source_bucket, _, source_key = unquote(environ["HTTP_X_AMZ_COPY_SOURCE"]).lstrip("/").partition("/")
     entry, body = objects.head(source_bucket, source_key), objects.body(source_bucket, source_key)
     if entry is None or body is None:
         return _error(404, "NoSuchKey")
+    if environ.get("HTTP_X_AMZ_COPY_SOURCE_IF_MATCH", entry.etag) != entry.etag:
+        return _error(412, "PreconditionFailed")
     etag = objects.put(bucket, key, body, entry.type)
     return _xml(200, f"<CopyObjectResult><ETag>{escape(etag)}</ETag></CopyObjectResult>")
 

@@ -27,6 +27,8 @@ from bulkhead.store import jobs as items
 from bulkhead.store.jobs import DONE, FAILED, STARTING, Job
 from functions import http, trail
 from functions.formats import XML, rendered
+from infra.local import s3
+from infra.local.server import Listener
 from tests.integration.scene import A, B, Machine, Scene
 from tests.unit.bundles.samples import bundle, create, delete, get, observation, patient, statuses, update
 
@@ -359,6 +361,27 @@ class TestUploads:
             404,
             "Parameters.parameter[0].valueId",
         )
+
+    def test_another_put_at_the_same_moment(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What was found to be small enough is what is processed, or nothing. (moto copies on no condition.)"""
+        objects = s3.Objects(None)
+        listener = Listener("127.0.0.1", 0, lambda environ: s3.answer(environ, objects, "b"), threads=2)
+        listener.serve()
+        keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
+        desk.store._s3 = files.client(endpoint_url=f"http://127.0.0.1:{listener.port}", **keys)
+        upload = desk.upload(b"{}")
+        find = files.find
+
+        def replaced(store: Store, name: str) -> Any:
+            found = find(store, name)
+            files.put(store, name, b"another")
+            return found
+
+        monkeypatch.setattr(files, "find", replaced)
+        with pytest.raises(BulkheadError) as caught:
+            desk.submit_upload(upload)
+        listener.stop()
+        assert caught.value.status == 409
 
     def test_too_large(self, new_desk: Callable[..., Desk]) -> None:
         desk = new_desk(upload_limit=1000)

@@ -60,6 +60,17 @@ def test_a_copy_is_independent(client: Any) -> None:
     assert code(error) == "NoSuchKey"
 
 
+def test_a_copy_of_what_has_changed_is_refused(client: Any) -> None:
+    etag = client.put_object(Bucket="bulkhead", Key="k", Body=b"1")["ETag"]
+    source = {"Bucket": "bulkhead", "Key": "k"}
+    client.copy_object(Bucket="bulkhead", Key="copy", CopySource=source, CopySourceIfMatch=etag)
+    client.put_object(Bucket="bulkhead", Key="k", Body=b"2")
+    with pytest.raises(ClientError) as error:
+        client.copy_object(Bucket="bulkhead", Key="copy", CopySource=source, CopySourceIfMatch=etag)
+    assert code(error) == "PreconditionFailed"
+    assert client.get_object(Bucket="bulkhead", Key="copy")["Body"].read() == b"1"
+
+
 def test_a_put_replaces_and_a_delete_removes(client: Any) -> None:
     client.put_object(Bucket="bulkhead", Key="k", Body=b"1")
     client.put_object(Bucket="bulkhead", Key="k", Body=b"")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bulkhead.bundle_jobs import answers
 from bulkhead.bundles.changes import Change
-from bulkhead.bundles.context import REPRESENTATION, Context, Represent
+from bulkhead.bundles.context import MINIMAL, REPRESENTATION, Context, Represent
 from bulkhead.bundles.response import Content, of_change, response_bundle
 from bulkhead.errors import JobMovedOn
 from bulkhead.model import json
@@ -58,10 +59,12 @@ class JobJournal:
         return items.change(self._store.table, self._job.id, [RUNNING], self._job.attempt, **values)
 
     def of_entries(self, changes: Sequence[Change], context: Context) -> Receipt:
+        # Without the resources, which are there to be read again.
+        brief = replace(context, returns=MINIMAL) if context.returns == REPRESENTATION else context
+
         def contents(new: Sequence[Head]) -> dict[int, str]:
             _set_heads(changes, new)
-            made = {change.entry.index: of_change(change, context) for change in changes}
-            return {entry: json.dumps({"response": made[entry]["response"]}).decode() for entry in made}
+            return {change.entry.index: json.dumps(of_change(change, brief)).decode() for change in changes}
 
         return receipts.Entries(self._job, len(changes), contents)
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from bulkhead.errors import BadRequest, NotFound, PayloadTooLarge
+from bulkhead.errors import BadRequest, Conflict, NotFound, PayloadTooLarge
 from bulkhead.store import Store, files
 
 LIFETIME = timedelta(days=1)
@@ -74,14 +74,18 @@ def referred(parameters: dict[str, Any]) -> str:
 
 
 def take(store: Store, owner: str, identifier: str, name: str) -> None:
-    """Copy what was uploaded to the object `name`, where no later PUT to the same URL reaches it. NotFound, PayloadTooLarge."""
+    """Copy what was uploaded to the object `name`, where no later PUT to the same URL reaches it.
+
+    NotFound, PayloadTooLarge; Conflict where another PUT came just now.
+    """
     found = files.find(store, _name(owner, identifier)) if _ID.fullmatch(identifier) else None
     if found is None or datetime.now(UTC) - found.modified > LIFETIME:
         raise NotFound("nothing was uploaded under this id, or it has expired", _PLACE)
     limit = store.settings.upload_limit
     if found.size > limit:
         raise PayloadTooLarge(f"an upload may have {limit} bytes", _PLACE)
-    files.copy(store, _name(owner, identifier), name)
+    if not files.copy(store, _name(owner, identifier), name, found.etag):
+        raise Conflict("the upload is being replaced; send the request again", _PLACE)
 
 
 def remove(store: Store, owner: str, identifier: str) -> None:

@@ -35,8 +35,9 @@ def check(bundle: dict[str, Any], caller: Caller, base: str) -> int:
     Of a transaction that is every fault of its form, and every right that `caller` has not; entries of a batch have answers of their own.
     """
     kind = parse.bundle_type(bundle)
-    entries, faults = parse.entries(bundle, base)
+    parse.check_bundle(bundle)
     if kind == parse.TRANSACTION:
+        entries, faults = parse.entries(bundle, base)
         raise_faults(faults[index] for index in sorted(faults))
         raise_faults(_forbidden(entry, caller) for entry in entries)
     return len(bundle.get("entry", []))

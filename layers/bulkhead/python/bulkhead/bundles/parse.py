@@ -42,7 +42,7 @@ def entries(bundle: dict[str, Any], base: str) -> tuple[list[Entry], Faults]:
     `base` is the URL of this server, such as `http://127.0.0.1:8000/fhir/R4`: urls of entries may begin with it.
     """
     bundle_type(bundle)
-    _check_bundle(bundle)
+    check_bundle(bundle)
     given = bundle.get("entry", [])
     valid: list[Entry] = []
     found: Faults = {}
@@ -56,8 +56,8 @@ def entries(bundle: dict[str, Any], base: str) -> tuple[list[Entry], Faults]:
     return [entry for entry in valid if entry.index not in found], found
 
 
-def _check_bundle(bundle: dict[str, Any]) -> None:
-    """Everything of the Bundle but its entries."""
+def check_bundle(bundle: dict[str, Any]) -> None:
+    """Everything of the Bundle but its entries. BadRequest."""
     issues = validation.faults({name: value for name, value in bundle.items() if name != "entry"}, "Bundle")
     if issues:
         raise BadRequest("the Bundle is not valid", issues=issues)

@@ -29,10 +29,11 @@ def client(**options: Any) -> Any:
 
 
 class File(NamedTuple):
-    """What is known of an object without its content."""
+    """What is known of an object without its content. `etag` is another for other content."""
 
     size: int
     modified: datetime
+    etag: str
 
 
 def put(store: Store, name: str, body: bytes, content_type: str = "application/octet-stream") -> None:
@@ -58,17 +59,24 @@ def find(store: Store, name: str) -> File | None:
         if not _is_absence(error):
             raise
         return None
-    return File(found["ContentLength"], found["LastModified"])
+    return File(found["ContentLength"], found["LastModified"], found["ETag"])
 
 
 def _is_absence(error: ClientError) -> bool:
     return error.response.get("Error", {}).get("Code") in _ABSENT
 
 
-def copy(store: Store, source: str, name: str) -> None:
-    """Copy an object within S3. ClientError where there is none."""
+def copy(store: Store, source: str, name: str, etag: str) -> bool:
+    """Copy an object within S3, if it is still what was found to have this `etag`."""
     bucket = store.settings.bucket
-    store.s3.copy_object(Bucket=bucket, Key=name, CopySource={"Bucket": bucket, "Key": source})
+    place = {"Bucket": bucket, "Key": source}
+    try:
+        store.s3.copy_object(Bucket=bucket, Key=name, CopySource=place, CopySourceIfMatch=etag)
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") != "PreconditionFailed":
+            raise
+        return False
+    return True
 
 
 def remove(store: Store, name: str) -> None:
