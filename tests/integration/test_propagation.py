@@ -190,6 +190,18 @@ class TestStart:
         assert caught.value.status == 422
         assert scene.accounts(PATIENT) == (A,)
 
+    def test_also_where_two_requests_come_at_once(
+        self, scene: Scene, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The second looks for an earlier one before the first has made its job."""
+        scene.set(PATIENT, A, propagate=True, background=machine.background("once"))
+        read, blind = items.read, [True]
+        monkeypatch.setattr(items, "read", lambda *given: None if blind and blind.pop() else read(*given))
+        with pytest.raises(BulkheadError) as caught:
+            scene.set(PATIENT, B, propagate=True, background=machine.background("once"))
+        assert caught.value.status == 422
+        assert scene.accounts(PATIENT) == (A,)
+
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, before: Callable[[int], None]) -> list[int]:
     """Call `before(n)` before the n-th batch that a worker applies; the calls so far are returned."""

@@ -156,12 +156,14 @@ def _run_in_background(
     expires = jobs.expiry(store.settings, now)
     job = Job(background.identifier(caller.subject), caller.subject, key, request.accounts, now, expires)
     earlier = items.read(store.table, job.id) if background.idempotency_key else None
-    if earlier and (earlier.target, earlier.accounts) != (key, request.accounts):
-        raise Unprocessable("this Idempotency-Key was used for another request", "Idempotency-Key")
+    _require_same(job, earlier)
     if earlier and earlier.state != STARTING:
         return job.id
     target = _checked(store, key, request, expected)
     created = items.create(store.table, job)
+    if not created:
+        # Another request with the same key came in between.
+        _require_same(job, items.read(store.table, job.id))
     try:
         background.start(job.id)
     except Exception as error:
@@ -175,6 +177,11 @@ def _run_in_background(
         raise
     items.change(store.table, job.id, [STARTING], state=RUNNING, begun=time.time())
     return job.id
+
+
+def _require_same(job: Job, earlier: Job | None) -> None:
+    if earlier and (earlier.kind, earlier.target, earlier.accounts) != (job.kind, job.target, job.accounts):
+        raise Unprocessable("this Idempotency-Key was used for another request", "Idempotency-Key")
 
 
 def _checked(store: Store, key: str, request: Request, expected: int | None) -> Head:
