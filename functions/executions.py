@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from bulkhead import settings
 from bulkhead.model import json
-from bulkhead.store.jobs import BUNDLE, Job
+from bulkhead.store.jobs import BUNDLE, SET_ACCOUNTS, Job
 
 # Seconds that a running execution is taken to run on: a client that polls often does not make as many requests of Step Functions.
 _TRUSTED = 3.0
@@ -29,17 +28,22 @@ def _machine(kind: str) -> str:
     return known.bundle_state_machine if kind == BUNDLE else known.state_machine
 
 
-def starting(kind: str) -> Callable[[str], None]:
-    """What starts the execution of a job of this kind, given its id. No effect where it was started before."""
+def start(job: str) -> None:
+    """Start the execution of a `$set-accounts` that propagates. No effect where it was started before."""
+    _start(SET_ACCOUNTS, job)
 
-    def start(job: str) -> None:
-        client = _client()
-        try:
-            client.start_execution(stateMachineArn=_machine(kind), name=job, input=json.dumps({"job": job}).decode())
-        except client.exceptions.ExecutionAlreadyExists:
-            return
 
-    return start
+def start_bundle(job: str) -> None:
+    """Start the execution of a bundle's job. No effect where it was started before."""
+    _start(BUNDLE, job)
+
+
+def _start(kind: str, job: str) -> None:
+    client = _client()
+    try:
+        client.start_execution(stateMachineArn=_machine(kind), name=job, input=json.dumps({"job": job}).decode())
+    except client.exceptions.ExecutionAlreadyExists:
+        return
 
 
 def is_running(job: Job) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bulkhead import access, jobs, resources, set_accounts
 from bulkhead.jobs import Background
-from bulkhead.store.jobs import SET_ACCOUNTS
 from functions import executions
 from functions.http import Answer, Request, accepted, lambda_handler
 
@@ -18,7 +17,7 @@ def set_accounts_of(request: Request) -> Answer:
     asked = set_accounts.parse(request.resource(), store.settings.account_limit)
     background = None
     if request.prefer.respond_async:
-        background = Background(executions.starting(SET_ACCOUNTS), request.headers.get("idempotency-key"))
+        background = Background(executions.start, request.headers.get("idempotency-key"))
     done = set_accounts.run(store, request.caller, key, asked, request.headers.get("if-match"), background)
     if isinstance(done, int):
         return Answer(200, jobs.resources_updated(done))

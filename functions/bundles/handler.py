@@ -8,7 +8,6 @@ from bulkhead.bundle_jobs.orders import Order
 from bulkhead.errors import BadRequest
 from bulkhead.jobs import Background
 from bulkhead.model import json
-from bulkhead.store.jobs import BUNDLE
 from functions import executions, trail
 from functions.bundles.contexts import context
 from functions.http import Answer, Request, accepted, lambda_handler
@@ -28,7 +27,7 @@ def bundle(request: Request) -> Answer:
         trail.record_refused_entries(request, body.get("entry", ()), answered.get("entry", ()))
         return Answer(200, answered)
     order = Order(request.caller, request.base, request.prefer.returns, request.extended)
-    background = Background(executions.starting(BUNDLE), request.headers.get("idempotency-key"))
+    background = Background(executions.start_bundle, request.headers.get("idempotency-key"))
     if is_upload:
         return accepted(request, submission.submit_upload(request.store, order, uploads.referred(body), background))
     return accepted(request, submission.submit(request.store, order, body, background))

@@ -75,11 +75,13 @@ class Edge:
 
 @pytest.fixture
 def edge(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Edge]:
-    """The handlers on a store with a few resources; no state machine."""
+    """The handlers on a store with a few resources; no state machine, but bundles in the background are processed at once."""
     from functions import executions, http
+    from functions.processing.handler import process
 
     monkeypatch.setattr(http, "connect", lambda: store)
     monkeypatch.setattr(executions, "start", lambda job: None)
+    monkeypatch.setattr(executions, "start_bundle", lambda job: process(store, {"job": job}))
     monkeypatch.setattr(executions, "stop", lambda job: None)
     monkeypatch.setattr(executions, "is_running", lambda job: True)
     for resource in RESOURCES:

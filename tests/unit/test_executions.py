@@ -12,7 +12,7 @@ import pytest
 from botocore.stub import Stubber
 
 from bulkhead.settings import Settings
-from bulkhead.store.jobs import BUNDLE, SET_ACCOUNTS, Job
+from bulkhead.store.jobs import BUNDLE, Job
 from functions import executions
 
 MACHINE = "arn:aws:states:us-east-1:000000000000:stateMachine:propagation"
@@ -50,10 +50,13 @@ def describe(stubber: Stubber, status: str) -> None:
 
 def test_an_execution_bears_the_jobs_name(step_functions: Stubber) -> None:
     start(step_functions)
-    executions.starting(SET_ACCOUNTS)("j")
+    executions.start("j")
 
 
 def test_a_bundle_has_a_state_machine_of_its_own(step_functions: Stubber) -> None:
+    started = {"stateMachineArn": MACHINE.replace("propagation", "bundle"), "name": "j", "input": '{"job":"j"}'}
+    step_functions.add_response("start_execution", {"executionArn": EXECUTION, "startDate": 0}, started)
+    executions.start_bundle("j")
     answer = {"executionArn": EXECUTION, "stateMachineArn": MACHINE, "status": "FAILED", "startDate": 0}
     step_functions.add_response(
         "describe_execution", answer, {"executionArn": EXECUTION.replace("propagation", "bundle")}
@@ -63,13 +66,13 @@ def test_a_bundle_has_a_state_machine_of_its_own(step_functions: Stubber) -> Non
 
 def test_starting_twice_is_starting_once(step_functions: Stubber) -> None:
     start(step_functions, "ExecutionAlreadyExists")
-    executions.starting(SET_ACCOUNTS)("j")
+    executions.start("j")
 
 
 def test_what_cannot_be_started_is_an_error(step_functions: Stubber) -> None:
     start(step_functions, "StateMachineDoesNotExist")
     with pytest.raises(Exception, match="StateMachineDoesNotExist"):
-        executions.starting(SET_ACCOUNTS)("j")
+        executions.start("j")
 
 
 @pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"])
