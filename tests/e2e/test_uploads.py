@@ -131,7 +131,7 @@ def test_an_answer_that_is_too_large_is_fetched(strict: Server) -> None:
         assert [each["response"]["status"] for each in answer["entry"]] == ["201 Created"] * 20
 
 
-def test_without_a_token_nothing_and_reading_gives_no_upload(strict: Server) -> None:
+def test_without_a_token_nothing(strict: Server) -> None:
     with strict.client() as client:
         assert client.post(f"{strict.url}/$upload").status_code == 401
         assert client.post(strict.url, json=transaction(2), headers=ASYNC).status_code == 401

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -25,10 +26,11 @@ from bulkhead.settings import Settings
 from bulkhead.store import Store, files
 from bulkhead.store import jobs as items
 from bulkhead.store.jobs import DONE, FAILED, STARTING, Job
-from functions import http, trail
+from functions import executions, http, trail
 from functions.formats import XML, rendered
 from infra.local import s3
 from infra.local.server import Listener
+from tests.integration.door import Door
 from tests.integration.scene import A, B, Machine, Scene
 from tests.unit.bundles.samples import bundle, create, delete, get, observation, patient, statuses, update
 
@@ -73,13 +75,17 @@ class Desk:
         return self.entry(self.submit(body, **options), subject)
 
     def item(self, job: str) -> Job:
-        found = items.read(self.store.table, job)
-        assert found is not None
-        return found
+        return job_item(self.store, job)
 
     def objects(self, prefix: str, job: str) -> list[str]:
         found = self.store.s3.list_objects_v2(Bucket=self.store.settings.bucket, Prefix=f"{prefix}{job}")
         return [each["Key"] for each in found.get("Contents", [])]
+
+
+def job_item(store: Store, job: str) -> Job:
+    found = items.read(store.table, job)
+    assert found is not None
+    return found
 
 
 @pytest.fixture
@@ -197,6 +203,31 @@ class TestRights:
                 jobs.cancel(desk.store, subject, job, desk.machine.stop)
             assert caught.value.status == 404
         assert code(desk.entry(job, "me")) == "200"
+
+    def test_who_may_only_read_uploads_nothing(
+        self, store: Store, keys_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        door = Door(store, keys_folder, monkeypatch)
+        for scope, status in (("system/*.rs", 403), ("patient/*.rs", 403), ("system/Patient.c", 200)):
+            with door.client(scope, patient="p") as client:
+                assert client.post("$upload").status_code == status
+
+    def test_rights_are_looked_at_before_there_is_a_job(
+        self, store: Store, keys_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        door = Door(store, keys_folder, monkeypatch)
+        started: list[str] = []
+        monkeypatch.setattr(executions, "start_bundle", started.append)
+        for scope, status in (("system/*.rs", 403), ("system/Patient.cruds", 202)):
+            with door.client(scope) as client:
+                answer = client.post("", json=bundle(create(patient())), headers={"prefer": "respond-async"})
+                assert answer.status_code == status
+        assert len(started) == 1
+        # Of the token nothing is kept but what it gives.
+        token = client.headers["authorization"].removeprefix("Bearer ")
+        kept = job_item(store, started[0]).request
+        assert token not in kept
+        assert "somebody" in kept
 
 
 class TestAudit:
