@@ -65,6 +65,7 @@ def test_names_of_search_parameters_are_unique(statement: dict[str, Any]) -> Non
 
 
 VALUES = {
+    "special": "1|2|3|km",
     "date": "2020",
     "number": "1",
     "quantity": "1",
