@@ -2,65 +2,36 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from typing import Any
 
-from bulkhead import access, propagation, resources
+from bulkhead import access, compartments, propagation, resources
 from bulkhead.search import parse, run
 from bulkhead.settings import Settings
-from bulkhead.store import Store, keys
+from bulkhead.store import Head, Store
 from bulkhead.store.meter import Meter, metered
 from tests.load import clinic
+from tests.load.tables import EACH, TABLE, Filled
 
 Say = Callable[[str, str, str], None]
 WHO = access.EVERYBODY
-EACH = 1000
 
 
-def report(size: int, say: Say) -> None:
-    """Fill a table with `size` resources, then count."""
-    from infra.local import dynamodb
-    from tests.conftest import dynamodb_client
-
-    os.environ.update(AWS_ACCESS_KEY_ID="load", AWS_SECRET_ACCESS_KEY="load", AWS_DEFAULT_REGION="us-east-1")
-    process = dynamodb.start(None)
-    try:
-        client = dynamodb_client(process.endpoint)
-        client.create_table(**keys.table_definition("load"))
-        store = Store(client, None, Settings(table="load"))
-        begun = time.perf_counter()
-        patients = [_import(store, bundle) for bundle in clinic.bundles(size, EACH + 1)]
-        say(f"[{size}] imported in process", f"{size / (time.perf_counter() - begun):.0f} resources/s", "-")
-        for name, count, work in _work(store, patients[0]):
-            with metered(client) as meter:
-                begun = time.perf_counter()
-                work()
-                taken = (time.perf_counter() - begun) * 1000
-            say(f"[{size}] {name}", f"{_cost(meter, count)} {taken / count:7.2f} ms", "the same at any size")
-    finally:
-        process.stop()
+def report(table: Filled, say: Say) -> None:
+    """Count what each operation asks of DynamoDB on the table."""
+    store = Store(table.client, None, Settings(table=TABLE))
+    say(f"[{table.size}] imported in process", f"{table.rate:.0f} resources/s", "-")
+    for name, count, work in _work(store, table.patients[0]):
+        with metered(table.client) as meter:
+            begun = time.perf_counter()
+            work()
+            taken = (time.perf_counter() - begun) * 1000
+        say(f"[{table.size}] {name}", f"{_cost(meter, count)} {taken / count:7.2f} ms", "the same at any size")
 
 
 def _cost(meter: Meter, count: int) -> str:
     return f"{meter.total / count:6.2f} requests {sum(meter.units.values()) / count:7.2f} units"
-
-
-def _import(store: Store, bundle: dict[str, Any]) -> str:
-    """The bundle's resources by the store's own commit, which is what is to be counted; returns the patient's key."""
-    places = {
-        entry["fullUrl"]: f"{entry['resource']['resourceType']}/{resources.new_id()}" for entry in bundle["entry"]
-    }
-    writes = []
-    for entry in bundle["entry"]:
-        resource = entry["resource"]
-        for name in ("subject", "encounter"):
-            if name in resource:
-                resource[name] = {"reference": places[resource[name]["reference"]]}
-        writes.append(resources.prepare_create(store, resource, WHO, places[entry["fullUrl"]], True))
-    store.commit(writes, (), resources.inherit(store))
-    return writes[0].key
 
 
 def _work(store: Store, patient: str) -> list[tuple[str, int, Callable[[], object]]]:
@@ -74,10 +45,13 @@ def _work(store: Store, patient: str) -> list[tuple[str, int, Callable[[], objec
         resource = clinic.observation(2, subject) | {"id": made[0].id}
         resources.update(store, WHO, resource, made[0].key, None)
 
+    def shown(head: Head, body: dict[str, Any]) -> dict[str, Any]:
+        return resources.represent(head, body, compartments.in_force(store))
+
     def search(query: list[tuple[str, str]], resource_type: str | None, compartment: str | None = None) -> None:
         types = ("Observation", "Encounter") if compartment else ()
         parsed = parse.parse(query, resource_type, compartment=compartment, compartment_types=types)
-        run.search(store, parsed, base="http://load", represent=resources.represent)
+        run.search(store, parsed, base="http://load", represent=shown)
 
     def propagate(accounts: tuple[str, ...]) -> None:
         target = store.read(patient)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from io import BytesIO
@@ -14,35 +13,25 @@ import httpx
 from bulkhead import access, resources, set_accounts
 from bulkhead.jobs import Background
 from bulkhead.settings import Settings
-from bulkhead.store import Store, keys
+from bulkhead.store import Store
 from bulkhead.store.meter import metered
 from tests.integration.scene import Machine
-from tests.load import clinic, server
+from tests.load import clinic, server, tables
 
 Say = Callable[[str, str, str], None]
 PATIENT = "Patient/load"
 ORGANIZATIONS = ("Organization/a", "Organization/b")
 COMMIT = 1000
-TABLE = "bulkhead"
 
 
 def report(size: int, say: Say) -> None:
     """Fill a compartment by the store's own commits, run jobs over HTTP, then one in this process to count its requests."""
-    from infra.local import dynamodb
-    from tests.conftest import dynamodb_client
-
-    os.environ.update(AWS_ACCESS_KEY_ID="load", AWS_SECRET_ACCESS_KEY="load", AWS_DEFAULT_REGION="us-east-1")
-    process = dynamodb.start(None)
-    try:
-        client = dynamodb_client(process.endpoint)
-        client.create_table(**keys.table_definition(TABLE))
-        store = Store(client, Objects(), Settings(table=TABLE, bulk_writes="transact"))
+    with tables.empty() as (client, endpoint):
+        store = Store(client, Objects(), Settings(table=tables.TABLE, bulk_writes="transact"))
         _fill(store, size)
-        with server.started(AWS_ENDPOINT_URL_DYNAMODB=process.endpoint) as (http, pid):
+        with server.started(AWS_ENDPOINT_URL_DYNAMODB=endpoint) as (http, pid):
             _over_http(http, pid, size, say)
         say(f"[{size} members] requests for 100 members", f"{_requests(store, size):6.2f}", "15, at any size")
-    finally:
-        process.stop()
 
 
 def _fill(store: Store, size: int) -> None:

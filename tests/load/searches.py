@@ -1,57 +1,59 @@
-"""Searches over HTTP, one client, in a server with `size` resources: 800 of a patient."""
+"""Searches over HTTP, one client: time, and the requests and units of DynamoDB that `_explain` tells of."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import httpx
 
-from tests.load import clinic
-from tests.load.server import milliseconds, post, running
+from tests.load.server import milliseconds, started
+from tests.load.tables import Filled
 
 Say = Callable[[str, str, str], None]
-EACH = 801
 TIMES = 100
+# name, query, aim
+QUERIES = [
+    ("Observation?patient=X&code=Y", "/Observation?patient={patient}&code=http://loinc.org|8302-1", "p50 <= 10 ms"),
+    ("Patient/X/Observation?code=Y", "/Patient/{patient}/Observation?code=8302-1", "p50 <= 10 ms"),
+    ("Patient?identifier=", "/Patient?identifier=urn:load|{number}", "p50 <= 10 ms"),
+    ("Patient?name=", "/Patient?name=load{number}", "p50 <= 15 ms"),
+    ("a page of 100 of Patient/X/*", "/Patient/{patient}/*?_count=100", "p50 <= 30 ms"),
+    ("Patient", "/Patient?_count=20", "-"),
+    (
+        "Observation?patient.identifier=&code=Y",
+        "/Observation?patient.identifier=urn:load|{number}&code=8302-1",
+        "-",
+    ),
+    (
+        "Patient?_has:Observation:patient:code=",
+        "/Patient?_has:Observation:patient:code=8302-1&identifier={number}",
+        "-",
+    ),
+]
 
 
-def report(size: int, say: Say) -> None:
-    """Fill a server with patients of 800 resources each, then search."""
-    with running() as client:
-        patients = []
-        for number, bundle in enumerate(clinic.bundles(size, EACH)):
-            bundle["entry"][0]["resource"]["name"] = [{"family": f"Load{number}", "given": ["Test"]}]
-            bundle["entry"][0]["resource"]["identifier"] = [{"system": "urn:load", "value": str(number)}]
-            answer = post(client, "", bundle).json()
-            location: str = answer["entry"][0]["response"]["location"]
-            patients.append(location.partition("/_history")[0].rpartition("Patient/")[2])
-        for name, query, aim in _queries():
-            say(f"[{size}] {name}", milliseconds(_asking(client, query, patients), TIMES), aim)
+def report(table: Filled, say: Say) -> None:
+    """A server on the table answers each query for one patient after the other."""
+    with started(AWS_ENDPOINT_URL_DYNAMODB=table.endpoint) as (client, _):
+        for name, query, aim in QUERIES:
+            ask = _asking(client, query, table.patients)
+            taken = milliseconds(ask, TIMES)
+            say(f"[{table.size}] {name}", f"{taken} {_cost(client, str(ask(0).request.url))}", aim)
 
 
-def _queries() -> list[tuple[str, str, str]]:
-    return [
-        ("Observation?patient=X&code=Y", "/Observation?patient={patient}&code=http://loinc.org|8302-1", "p50 <= 10 ms"),
-        ("Patient/X/Observation?code=Y", "/Patient/{patient}/Observation?code=8302-1", "p50 <= 10 ms"),
-        ("Patient?identifier=", "/Patient?identifier=urn:load|{number}", "p50 <= 10 ms"),
-        ("Patient?name=", "/Patient?name=load{number}", "p50 <= 15 ms"),
-        ("a page of 100 of Patient/X/*", "/Patient/{patient}/*?_count=100", "p50 <= 30 ms"),
-        ("Patient", "/Patient", "-"),
-        (
-            "Observation?patient.identifier=&code=Y",
-            "/Observation?patient.identifier=urn:load|{number}&code=8302-1",
-            "-",
-        ),
-        (
-            "Patient?_has:Observation:patient:code=",
-            "/Patient?_has:Observation:patient:code=8302-1&identifier={number}",
-            "-",
-        ),
-    ]
-
-
-def _asking(client: httpx.Client, query: str, patients: list[str]) -> Callable[[int], object]:
-    def ask(number: int) -> object:
-        patient = number % len(patients)
-        return client.get(query.format(patient=patients[patient], number=patient)).raise_for_status()
+def _asking(client: httpx.Client, query: str, patients: list[str]) -> Callable[[int], httpx.Response]:
+    def ask(number: int) -> httpx.Response:
+        number %= len(patients)
+        identifier = patients[number].partition("/")[2]
+        return client.get(query.format(patient=identifier, number=number)).raise_for_status()
 
     return ask
+
+
+def _cost(client: httpx.Client, url: str) -> str:
+    """The requests and units of one search, summed up over the kinds of request."""
+    explained = client.get(f"{url}&_explain=true").raise_for_status().json()["entry"][0]["resource"]
+    lines = [re.search(r": (\d+) requests, ([\d.]+) units", issue["diagnostics"]) for issue in explained["issue"]]
+    requests, units = (sum(float(line[number]) for line in lines if line) for number in (1, 2))
+    return f"{requests:3.0f} requests {units:6.1f} units"

@@ -72,6 +72,14 @@ def compiled(expression: str, context: str) -> Evaluate:
 
 
 @cache
+def begins_with(expression: str, context: str) -> frozenset[str]:
+    """The properties of the element without any of which an expression finds nothing; none where it may find something yet."""
+    tree = parse(expression)
+    firsts = [None] if is_condition(tree) else [route.first for route in routes(tree, (Route(context),), context)]
+    return frozenset(first for first in firsts if first) if all(firsts) else frozenset()
+
+
+@cache
 def types(expression: str, context: str) -> frozenset[str]:
     """The types that values of an expression can have, bindings included: `code|http://hl7.org/fhir/ValueSet/...`."""
     tree = parse(expression)

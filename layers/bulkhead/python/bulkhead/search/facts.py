@@ -6,7 +6,7 @@ costly and hot. It filters what a better driver found.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from bulkhead.definitions import SearchParameter, search_parameters
 from bulkhead.model import references
 from bulkhead.search import extract
-from bulkhead.search.expressions import Evaluate, Typed, compiled, types
+from bulkhead.search.expressions import Evaluate, Typed, begins_with, compiled, types
 from bulkhead.search.fold import fold
 
 PREFIX = 2
@@ -92,16 +92,16 @@ def targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:
     """
     found: dict[str, set[str]] = {}
     known: dict[str, str | None] = {}
-    for parameter, evaluate in _references(resource["resourceType"]):
-        for kind, value in evaluate(resource, resource):
-            reference = reference_text(kind, value, parameter)
+    for row in _rows_for(resource, _references(resource["resourceType"])):
+        for kind, value in row.evaluate(resource, resource):
+            reference = reference_text(kind, value, row.parameter)
             if reference is None:
                 continue
             target = known.get(reference, "")
             if target == "":
                 target = known[reference] = local(reference)
             if target is not None:
-                found.setdefault(target, set()).add(parameter.code)
+                found.setdefault(target, set()).add(row.parameter.code)
     shared: dict[frozenset[str], frozenset[str]] = {}
     result: dict[str, frozenset[str]] = {}
     for target, codes in found.items():
@@ -250,35 +250,60 @@ def month(number: int) -> str:
     return f"{number // 12:04d}-{number % 12 + 1:02d}"
 
 
-@cache
-def _references(resource_type: str) -> list[tuple[SearchParameter, Evaluate]]:
-    return [
-        (parameter, compiled(parameter.expression, resource_type))
-        for parameter in search_parameters(resource_type).values()
-        if parameter.type == "reference" and types(parameter.expression, resource_type)
-    ]
+class _Row:
+    """A parameter of a type, compiled. Rows are told apart by what they are, not by what they hold."""
+
+    __slots__ = ("evaluate", "owned", "parameter")
+
+    def __init__(self, resource_type: str, parameter: SearchParameter) -> None:
+        self.parameter = parameter
+        self.evaluate: Evaluate = compiled(parameter.expression, resource_type)
+        self.owned = is_owned(resource_type, parameter)
+
+
+_Table = Mapping[str, Sequence[_Row]]
+"""Rows by the properties that their expressions begin with; under "" those that are always asked."""
+
+
+def _table(resource_type: str, parameters: Iterable[SearchParameter]) -> _Table:
+    found: dict[str, list[_Row]] = {}
+    for parameter in parameters:
+        row = _Row(resource_type, parameter)
+        for name in begins_with(parameter.expression, resource_type) or {""}:
+            found.setdefault(name, []).append(row)
+    return found
+
+
+def _rows_for(resource: dict[str, Any], table: _Table) -> Iterable[_Row]:
+    """The rows that may find something in a resource, each once."""
+    rows = dict.fromkeys(table.get("", ()))
+    for name in resource:
+        if name in table:
+            rows.update(dict.fromkeys(table[name]))
+    return rows
 
 
 @cache
-def _indexed(resource_type: str) -> list[tuple[str, _Rows, Evaluate, bool]]:
-    return [
-        (
-            parameter.code,
-            _ROWS[parameter.type],
-            compiled(parameter.expression, resource_type),
-            is_owned(resource_type, parameter),
-        )
-        for parameter in search_parameters(resource_type).values()
-        if is_indexed(resource_type, parameter)
-    ]
+def _references(resource_type: str) -> _Table:
+    known = search_parameters(resource_type).values()
+    return _table(
+        resource_type, (one for one in known if one.type == "reference" and types(one.expression, resource_type))
+    )
+
+
+@cache
+def _indexed(resource_type: str) -> _Table:
+    known = search_parameters(resource_type).values()
+    return _table(resource_type, (one for one in known if is_indexed(resource_type, one)))
 
 
 def _values(resource: dict[str, Any], owners: Sequence[str]) -> Iterator[Value]:
-    for code, rows, evaluate, owned in _indexed(resource["resourceType"]):
-        for kind, item in _unwrapped(evaluate(resource, resource)):
+    for row in _rows_for(resource, _indexed(resource["resourceType"])):
+        rows = _ROWS[row.parameter.type]
+        for kind, item in _unwrapped(row.evaluate(resource, resource)):
             for value, sort in rows(kind, item):
-                entry = Value(code, value, sort)
-                if owned:
+                entry = Value(row.parameter.code, value, sort)
+                if row.owned:
                     yield from _owned(entry, owners)
                 else:
                     yield entry

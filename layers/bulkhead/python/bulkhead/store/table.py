@@ -42,6 +42,13 @@ def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
         yield items[start : start + size]
 
 
+def even_chunks(items: Sequence[T], limit: int) -> list[Sequence[T]]:
+    """As few chunks as `limit` allows, none larger than the others by more than one: side by side they take half the time each."""
+    number = -(-len(items) // limit)
+    bounds = [len(items) * n // number for n in range(number + 1)] if number else []
+    return [items[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+
+
 def pause(attempt: int) -> None:
     """Wait before retry number `attempt`: exponential, with full jitter, at most half a second."""
     time.sleep(random.uniform(0, min(0.5, 0.01 * 2**attempt)))
@@ -91,9 +98,9 @@ class Table:
         return answer.get("Item")
 
     def get_many(self, wanted: Iterable[Key]) -> dict[Key, Item]:
-        """Items by key, strongly consistent; absent ones left out. 100 keys a request, in parallel."""
+        """Items by key, strongly consistent; absent ones left out. As few requests as there can be, of one size, in parallel."""
         found: dict[Key, Item] = {}
-        for items in self.parallel(self._get_batch, list(chunks(list(dict.fromkeys(wanted)), GET_LIMIT))):
+        for items in self.parallel(self._get_batch, even_chunks(list(dict.fromkeys(wanted)), GET_LIMIT)):
             found.update({(item["pk"]["S"], item["sk"]["S"]): item for item in items})
         return found
 
