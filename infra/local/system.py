@@ -31,6 +31,8 @@ class Options:
     port: int = 8000
     auth: bool = True
     data: Path | None = None
+    gsi_lag: int = 0
+    """Milliseconds after which the indexes of the table show a write: as on AWS, where they lag."""
 
     @property
     def key_file(self) -> Path:
@@ -52,7 +54,7 @@ class System:
         if self.identity:
             self.identity.issuer = self.url
             os.environ["ISSUER"] = self.url
-        self._aws = aws.Aws(options.data, options.auth)
+        self._aws = aws.Aws(options.data, options.auth, options.gsi_lag)
 
     def serve(self) -> None:
         """Prepares table and bucket, then answers; what the first requests need is imported meanwhile."""
