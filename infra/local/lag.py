@@ -16,7 +16,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from bulkhead.store import keys
-from bulkhead.store.table import GET_LIMIT, Item, Key, chunks, key_of
+from bulkhead.store.keys import Key
+from bulkhead.store.table import GET_LIMIT, Item, chunks, key_of
 
 Place = tuple[str, Key]
 """An item in an index: each of them lags by itself."""

@@ -166,7 +166,7 @@ def test_a_writer_that_commits_late_looks_at_its_targets_again(store: Store, mon
     monkeypatch.setattr(commits, "_LATE", -1)
     given = iter([("Organization/a",), ("Organization/b",)])
 
-    def inherit(writes: Any) -> None:
+    def inherit(writes: Any, read: Any) -> None:
         writes[0].inherited = {"Patient/1": next(given)}
 
     (head,) = store.commit([creation(store, "Observation/1")], (), inherit)

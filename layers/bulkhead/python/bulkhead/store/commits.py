@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
 from bulkhead.model import dates
-from bulkhead.store import each, heads, keys, large, marks, months, staging
+from bulkhead.store import each, heads, identifiers, keys, large, marks, months, staging
 from bulkhead.store.heads import Claim, Head, Inherit, Write
+from bulkhead.store.identifiers import Guard
 from bulkhead.store.table import TRANSACT_BYTES, TRANSACT_LIMIT, ConditionFailed, Item, Table, pause
 
 if TYPE_CHECKING:
@@ -48,29 +49,51 @@ def commit(
     updated = dates.now()
     offload(writes, put_body, settings.body_limit)
     months.note(table, {write.key.partition("/")[0] for write in writes}, updated)
-    clock = _Clock(inherit)
-    too_many = len(writes) + len(claims) > TRANSACT_LIMIT
-    if too_many or sum(len(write.body or b"") + _OVERHEAD for write in writes) > TRANSACT_BYTES:
-        new = large.commit(table, settings.transaction_lease, writes, claims, clock.inherit, updated)
+    guard = identifiers.guard(table, writes, claims)
+    owned = [claim for claim in claims if claim.unique is None]
+    between = _Between(table, inherit, guard)
+    if _is_large(writes, len(owned) + guard.room):
+        new = large.commit(table, settings.transaction_lease, writes, owned, guard, between, updated)
     else:
-        new = _commit_at_once(table, writes, claims, clock.inherit, updated)
+        new = _commit_at_once(table, writes, owned, guard, between, updated)
     staging.afterwards(lambda: staging.settle(table, writes), writes=len(writes))
-    if inherit and clock.late:
+    if inherit and between.late:
         staging.afterwards(lambda: _inherit_again(table, writes, new, inherit), writes=len(writes))
     return new
 
 
-class _Clock:
-    """When the accounts of the targets were read."""
+def _is_large(writes: Sequence[Write], others: int) -> bool:
+    """Whether `writes`, together with so many other items, are more than one TransactWriteItems takes."""
+    if len(writes) + others > TRANSACT_LIMIT:
+        return True
+    return sum(len(write.body or b"") + _OVERHEAD for write in writes) > TRANSACT_BYTES
 
-    def __init__(self, inherit: Inherit | None) -> None:
-        self._inherit = inherit
-        self._asked = time.monotonic()
 
-    def inherit(self, writes: Sequence[Write]) -> None:
+class _Between:
+    """What is read between staging and committing, in one request: the accounts of targets, and reservations of identifiers."""
+
+    def __init__(self, table: Table, inherit: Inherit | None, guard: Guard) -> None:
+        self._table, self._inherit, self._guard = table, inherit, guard
         self._asked = time.monotonic()
+        self._unread: list[str] = []
+        self._reservations: list[Item] = []
+
+    def __call__(self, writes: Sequence[Write]) -> None:
+        """Set what `writes` inherit, and take away the reservations of others on what they identify themselves by."""
+        self._asked = time.monotonic()
+        own = set(self._guard.partitions)
+        self._unread = [partition for partition in identifiers.reservable(writes) if partition not in own]
         if self._inherit:
-            self._inherit(writes)
+            self._inherit(writes, self._read)
+        if self._unread:
+            self._read(())
+        identifiers.take_away(self._table, self._reservations)
+
+    def _read(self, wanted: Iterable[str]) -> dict[str, Head]:
+        partitions, self._unread = set(self._unread), []
+        items = self._table.get_many((key, keys.HEAD) for key in (*wanted, *partitions))
+        self._reservations += [item for key, item in items.items() if key[0] in partitions]
+        return marks.current(self._table, {key: item for key, item in items.items() if key[0] not in partitions})
 
     @property
     def late(self) -> bool:
@@ -81,7 +104,7 @@ class _Clock:
 def _inherit_again(table: Table, writes: Sequence[Write], new: list[Head], inherit: Inherit) -> None:
     """After a commit that came late: give the new heads what their targets have now, and put the changed ones into `new`."""
     former = [dict(write.inherited) for write in writes]
-    inherit(writes)
+    inherit(writes, lambda wanted: marks.current(table, table.get_many((key, keys.HEAD) for key in wanted)))
     changed = {
         head.key: Write(
             head.key,
@@ -103,25 +126,40 @@ def _inherit_again(table: Table, writes: Sequence[Write], new: list[Head], inher
 
 
 def _commit_at_once(
-    table: Table, writes: Sequence[Write], claims: Sequence[Claim], inherit: Inherit | None, updated: str
+    table: Table,
+    writes: Sequence[Write],
+    claims: Sequence[Claim],
+    guard: Guard,
+    between: Callable[[Sequence[Write]], None],
+    updated: str,
 ) -> list[Head]:
     staging.stage(table, writes)
-    if inherit:
-        inherit(writes)
-    new = [write.head(updated) for write in writes]
-    actions = [staging.head_action(table, write, head) for write, head in zip(writes, new, strict=True)]
-    actions += [staging.claim_action(table, claim) for claim in claims]
-    accounts = [action for write in writes for action in staging.account_actions(table, write)]
-    if len(actions) + len(accounts) <= TRANSACT_LIMIT:
-        # Account entries ride along: they are known only now, and a request of their own would cost a round trip.
-        actions += accounts
-    else:
-        table.write_each(accounts)
-    _write(table, actions, writes, claims)
+    guard.reserve()
+    try:
+        between(writes)
+        checks = guard.look()
+        new = [write.head(updated) for write in writes]
+        actions = [staging.head_action(table, write, head) for write, head in zip(writes, new, strict=True)]
+        actions += [staging.claim_action(table, claim) for claim in claims]
+        actions += guard.actions() + checks
+        accounts = [action for write in writes for action in staging.account_actions(table, write)]
+        if len(actions) + len(accounts) <= TRANSACT_LIMIT:
+            # Account entries ride along: they are known only now, and a request of their own would cost a round trip.
+            actions += accounts
+        else:
+            table.write_each(accounts)
+        _write(table, actions, writes, claims, guard)
+    except Conflict:
+        # Nothing was written, and an id of our own is used for one attempt only: what was staged for it is nobody's.
+        staging.afterwards(guard.release)
+        staging.afterwards(lambda: staging.drop(table, [write for write in writes if write.fresh]))
+        raise
     return new
 
 
-def _write(table: Table, actions: Sequence[Item], writes: Sequence[Write], claims: Sequence[Claim]) -> None:
+def _write(
+    table: Table, actions: Sequence[Item], writes: Sequence[Write], claims: Sequence[Claim], guard: Guard
+) -> None:
     """The commit of up to 100 items. A mark that a large transaction left on one of them is cleared away, and the commit tried again."""
     for attempt in range(_ATTEMPTS):
         try:
@@ -130,7 +168,10 @@ def _write(table: Table, actions: Sequence[Item], writes: Sequence[Write], claim
         except ConditionFailed as error:
             if _done_already(table, actions):
                 return
-            conflict = explain(error, writes, claims)
+            failed = error.failed[0]
+            if len(writes) + len(claims) <= failed and guard.claims:
+                raise guard.overtaken() from None
+            conflict = explain(failed, writes, claims)
             if not marks.clear(table, staging.blocked(conflict)):
                 raise conflict from None
         pause(attempt)
@@ -145,14 +186,12 @@ def _done_already(table: Table, actions: Sequence[Item]) -> bool:
     return table.get((item["pk"]["S"], item["sk"]["S"])) == item
 
 
-def explain(error: ConditionFailed, writes: Sequence[Write], claims: Sequence[Claim]) -> VersionConflict | ClaimTaken:
-    """What a failed condition means, for actions that are `writes`, then `claims`, then account entries."""
-    n = error.failed[0]
-    if n < len(writes):
-        return VersionConflict(writes[n].key)
-    if n < len(writes) + len(claims):
-        claim = claims[n - len(writes)]
-        return ClaimTaken(claim.condition, None)
+def explain(failed: int, writes: Sequence[Write], claims: Sequence[Claim]) -> VersionConflict | ClaimTaken:
+    """What the failed condition of action number `failed` means, where `writes` come first, then `claims`, then account entries."""
+    if failed < len(writes):
+        return VersionConflict(writes[failed].key)
+    if failed < len(writes) + len(claims):
+        return ClaimTaken(claims[failed - len(writes)].condition, None)
     return VersionConflict(writes[0].key)
 
 

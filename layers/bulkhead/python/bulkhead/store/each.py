@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bulkhead.model import dates
 from bulkhead.store import heads, keys, months, staging
 from bulkhead.store.heads import Head, Write
-from bulkhead.store.table import TRANSACT_BYTES, TRANSACT_LIMIT, Item, Table
+from bulkhead.store.table import TRANSACT_BYTES, TRANSACT_LIMIT, Item, Table, pieces
 
 
 def commit_each(table: Table, writes: Sequence[Write]) -> set[str]:
@@ -18,23 +18,9 @@ def commit_each(table: Table, writes: Sequence[Write]) -> set[str]:
     updated = dates.now()
     months.note(table, {write.key.partition("/")[0] for write in writes}, updated)
     left_out: set[str] = set()
-    for batch in _batches(writes):
+    for batch in pieces(writes, lambda write: heads.size(write.head("")), TRANSACT_LIMIT, TRANSACT_BYTES):
         left_out |= _commit_batch(table, batch, updated)
     return left_out
-
-
-def _batches(writes: Sequence[Write]) -> list[list[Write]]:
-    """At most 100 writes, and no more bytes than one TransactWriteItems takes."""
-    batches: list[list[Write]] = [[]]
-    room = TRANSACT_BYTES
-    for write in writes:
-        size = heads.size(write.head(""))
-        if len(batches[-1]) == TRANSACT_LIMIT or (room < size and batches[-1]):
-            batches.append([])
-            room = TRANSACT_BYTES
-        batches[-1].append(write)
-        room -= size
-    return batches
 
 
 def _commit_batch(table: Table, writes: Sequence[Write], updated: str) -> set[str]:

@@ -102,17 +102,42 @@ class Write:
         )
 
 
-# Called between staging and committing: sets `inherited` of each write.
-Inherit = Callable[[Sequence[Write]], None]
+Read = Callable[[Iterable[str]], Mapping[str, Head]]
+"""Reads current versions, absent ones left out."""
+Inherit = Callable[[Sequence[Write], Read], None]
+"""Called between staging and committing: sets `inherited` of each write, from the targets that it reads, at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """An identifier as the index has it: `value` case folded; `system` None stands for any."""
+
+    type: str
+    value: str
+    system: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unique:
+    """That no resource which has one of `identifiers` may meet a condition (`meets`) when the commit is made."""
+
+    identifiers: tuple[Identifier, ...]
+    meets: Callable[[Head], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Who owns the condition of a conditional create. `stale` is a former owner that was found gone, whose claim is taken over."""
+    """That the resource `owner` is made under a condition that nothing else meets: a conditional create.
+
+    Where the condition names identifiers, it is `unique` among all resources, however they came to be. Otherwise among those that
+    were made under the same condition: its text has an owner. `stale` is a former owner that was found gone, whose claim is taken
+    over.
+    """
 
     condition: str
     owner: str
     stale: str | None = None
+    unique: Unique | None = None
 
 
 def encode(resource: dict[str, Any]) -> bytes:

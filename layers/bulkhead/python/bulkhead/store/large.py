@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
 from bulkhead.store import heads, keys, marks, staging, transactions
-from bulkhead.store.heads import Claim, Head, Inherit, Write
-from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Key, Table, chunks, pause
+from bulkhead.store.heads import Claim, Head, Write
+from bulkhead.store.identifiers import Guard
+from bulkhead.store.keys import Key
+from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, chunks, pause
 
 _ATTEMPTS = 5
 _FRESH = "+"
@@ -20,25 +22,30 @@ def commit(
     lease: int,
     writes: Sequence[Write],
     claims: Sequence[Claim],
-    inherit: Inherit | None,
+    guard: Guard,
+    between: Callable[[Sequence[Write]], None],
     updated: str,
 ) -> list[Head]:
     """Stage and commit any number of `writes` and `claims`, all or nothing; returns the new heads.
 
-    VersionConflict, ClaimTaken as `commits.commit`; Conflict where staging outlived the lease and another writer aborted it.
+    `between` is called once all is staged. VersionConflict, ClaimTaken as `commits.commit`; Conflict where staging outlived the
+    lease and another writer aborted it.
     """
     members = [(_FRESH if write.fresh else "") + write.key for write in writes]
-    members += [keys.claim_key(claim.condition) for claim in claims]
-    transaction = transactions.begin(table, members, lease + int(len(writes) * _LEASE_PER_WRITE))
+    members += [keys.claim_key(claim.condition) for claim in claims] + guard.partitions
+    fresh = [key for write in writes if write.fresh for key in staging.added(write) if keys.is_identifier(key)]
+    transaction = transactions.begin(table, members, lease + int(len(writes) * _LEASE_PER_WRITE), fresh)
+    guard.transaction = transaction
     try:
         staging.stage(table, writes)
-        if inherit:
-            inherit(writes)
+        guard.reserve()
+        between(writes)
+        checks = guard.look()
         new = [write.head(updated) for write in writes]
         table.write_each([action for write in writes for action in staging.account_actions(table, write)])
         _mark(table, transaction, writes, new, claims)
-        if not transactions.decide(table, transaction, transactions.COMMITTED):
-            raise Conflict("the transaction took too long and was aborted by another writer; try again")
+        if not transactions.decide(table, transaction, transactions.COMMITTED, checks):
+            raise _undone(table, transaction, guard)
     except Exception:
         # Not aborted: the answer to the commit was lost, but it stands.
         if transactions.decide(table, transaction, transactions.ABORTED):
@@ -46,6 +53,13 @@ def commit(
             raise
     staging.afterwards(lambda: finish(table, transaction), transaction=transaction)
     return new
+
+
+def _undone(table: Table, transaction: str, guard: Guard) -> Conflict:
+    """Why a transaction could not be committed."""
+    if guard.claims and transactions.state_now(table, transaction)[0] == transactions.PENDING:
+        return guard.overtaken()
+    return Conflict("the transaction took too long and was aborted by another writer; try again")
 
 
 def _mark(
@@ -96,21 +110,22 @@ def _mark_batch(table: Table, batch: Sequence[tuple[Item, VersionConflict | Clai
 def finish(table: Table, transaction: str) -> None:
     """Roll everything of a decided transaction forward or back, and close it. Idempotent: anyone may, at any time."""
     state, _ = transactions.state_now(table, transaction)
-    members = transactions.members(table, transaction)
+    members, entries = transactions.members(table, transaction)
     items = table.get_many((member.removeprefix(_FRESH), keys.HEAD) for member in members)
     held = {key: item for key, item in items.items() if marks.marked(item) == transaction}
     if state == transactions.ABORTED:
-        _drop_entries(table, [member.removeprefix(_FRESH) for member in members if member.startswith(_FRESH)])
+        fresh = [member.removeprefix(_FRESH) for member in members if member.startswith(_FRESH)]
+        table.put_many([], [*entries, *_staged(table, fresh)])
     marks.settle(table, transaction, state, held)
     staged = [(member, keys.staged_sort(transaction)) for member in members if not member.startswith(_FRESH)]
     table.put_many([], staged)
     transactions.close(table, transaction)
 
 
-def _drop_entries(table: Table, fresh: Sequence[str]) -> None:
+def _staged(table: Table, fresh: Sequence[str]) -> list[Key]:
     """The index entries that an aborted transaction staged for ids that nobody else has."""
 
     def entries(pk: str) -> list[Key]:
         return [(pk, item["sk"]["S"]) for item in table.query(pk, keys.ACCOUNT, keys.ENTRY)]
 
-    table.put_many([], [key for found in table.parallel(entries, fresh) for key in found])
+    return [key for found in table.parallel(entries, fresh) for key in found]
