@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Any
@@ -19,7 +20,7 @@ from bulkhead.access import EVERYBODY
 from bulkhead.conditions import condition
 from bulkhead.errors import MultipleMatches
 from bulkhead.resources import conditional
-from bulkhead.store import Store, commits, identifiers, table
+from bulkhead.store import Store, commits, identifiers
 from bulkhead.store.meter import metered
 from tests.conftest import lagging
 from tests.unit.bundles.samples import SYSTEM, bundle, context, create, key_of, observation, patient
@@ -34,9 +35,7 @@ _values = count()
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits for another writer gets its turn at once; and threads of this name commit whatever they write as a large transaction."""
-    monkeypatch.setattr(table, "pause", lambda attempt: None)
-    for module in (identifiers, commits, table):
-        monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
     monkeypatch.setattr(identifiers, "_LOOKS", (0.01,))
     is_large = commits._is_large
     monkeypatch.setattr(

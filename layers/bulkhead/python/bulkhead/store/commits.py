@@ -9,13 +9,13 @@ settle   Entries that the new version has no use for go away.
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
 from bulkhead.model import dates
 from bulkhead.store import each, heads, identifiers, keys, large, marks, months, staging
+from bulkhead.store.between import Between
 from bulkhead.store.heads import Claim, Head, Inherit, Write
 from bulkhead.store.identifiers import Guard
 from bulkhead.store.table import TRANSACT_BYTES, TRANSACT_LIMIT, ConditionFailed, Item, Table, pause
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 Bodies = Callable[[str, bytes], None]
 
 _ATTEMPTS = 5
-# Less than the second for which a propagation looks for writers that have staged and not committed.
-_LATE = 0.8
 # What a head's item has beside its body, generously.
 _OVERHEAD = 1000
 
@@ -51,14 +49,13 @@ def commit(
     months.note(table, {write.key.partition("/")[0] for write in writes}, updated)
     guard = identifiers.guard(table, writes, claims)
     owned = [claim for claim in claims if claim.unique is None]
-    between = _Between(table, inherit, guard)
+    between = Between(table, inherit, guard)
     if _is_large(writes, len(owned) + guard.room):
         new = large.commit(table, settings.transaction_lease, writes, owned, guard, between, updated)
     else:
         new = _commit_at_once(table, writes, owned, guard, between, updated)
     staging.afterwards(lambda: staging.settle(table, writes), writes=len(writes))
-    if inherit and between.late:
-        staging.afterwards(lambda: _inherit_again(table, writes, new, inherit), writes=len(writes))
+    staging.afterwards(lambda: _inherit_again(table, writes, new, between), writes=len(writes))
     return new
 
 
@@ -69,57 +66,23 @@ def _is_large(writes: Sequence[Write], others: int) -> bool:
     return sum(len(write.body or b"") + _OVERHEAD for write in writes) > TRANSACT_BYTES
 
 
-class _Between:
-    """What is read between staging and committing, in one request: the accounts of targets, and reservations of identifiers."""
-
-    def __init__(self, table: Table, inherit: Inherit | None, guard: Guard) -> None:
-        self._table, self._inherit, self._guard = table, inherit, guard
-        self._asked = time.monotonic()
-        self._unread: list[str] = []
-        self._reservations: list[Item] = []
-
-    def __call__(self, writes: Sequence[Write]) -> None:
-        """Set what `writes` inherit, and take away the reservations of others on what they identify themselves by."""
-        self._asked = time.monotonic()
-        own = set(self._guard.partitions)
-        self._unread = [partition for partition in identifiers.reservable(writes) if partition not in own]
-        if self._inherit:
-            self._inherit(writes, self._read)
-        if self._unread:
-            self._read(())
-        identifiers.take_away(self._table, self._reservations)
-
-    def _read(self, wanted: Iterable[str]) -> dict[str, Head]:
-        partitions, self._unread = set(self._unread), []
-        items = self._table.get_many((key, keys.HEAD) for key in (*wanted, *partitions))
-        self._reservations += [item for key, item in items.items() if key[0] in partitions]
-        return marks.current(self._table, {key: item for key, item in items.items() if key[0] not in partitions})
-
-    @property
-    def late(self) -> bool:
-        """Whether a propagation may have come and gone since: it looks for unfinished writers for a second."""
-        return time.monotonic() - self._asked > _LATE
-
-
-def _inherit_again(table: Table, writes: Sequence[Write], new: list[Head], inherit: Inherit) -> None:
+def _inherit_again(table: Table, writes: Sequence[Write], new: list[Head], between: Between) -> None:
     """After a commit that came late: give the new heads what their targets have now, and put the changed ones into `new`."""
-    former = [dict(write.inherited) for write in writes]
-    inherit(writes, lambda wanted: marks.current(table, table.get_many((key, keys.HEAD) for key in wanted)))
-    changed = {
-        head.key: Write(
+    changed = [
+        Write(
             head.key,
             head,
             head.body,
             explicit=head.explicit,
-            inherited=dict(write.inherited),
+            inherited=dict(writes[n].inherited),
             propagate=head.propagate,
             method=head.method,
         )
-        for write, head, before in zip(writes, new, former, strict=True)
-        if head.body is not None and dict(write.inherited) != before
-    }
-    each.commit_each(table, list(changed.values()))
-    items = table.get_many((key, keys.HEAD) for key in changed)
+        for n in between.again(writes)
+        if (head := new[n]).body is not None
+    ]
+    each.commit_each(table, changed)
+    items = table.get_many((write.key, keys.HEAD) for write in changed)
     for n, head in enumerate(new):
         if item := items.get((head.key, keys.HEAD)):
             new[n] = heads.from_item(item)
@@ -130,14 +93,14 @@ def _commit_at_once(
     writes: Sequence[Write],
     claims: Sequence[Claim],
     guard: Guard,
-    between: Callable[[Sequence[Write]], None],
+    between: Between,
     updated: str,
 ) -> list[Head]:
     staging.stage(table, writes)
     guard.reserve()
     try:
-        between(writes)
         checks = guard.look()
+        between(writes)
         new = [write.head(updated) for write in writes]
         actions = [staging.head_action(table, write, head) for write, head in zip(writes, new, strict=True)]
         actions += [staging.claim_action(table, claim) for claim in claims]

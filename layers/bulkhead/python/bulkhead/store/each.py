@@ -45,7 +45,7 @@ def _head_action(table: Table, base: Head, head: Head) -> Item:
     """The head's update: all but its body, which stays where it is."""
     changed = {name: value for name, value in heads.attributes(head).items() if name != "body"}
     expression = "SET " + ", ".join(f"#{name} = :{name}" for name in changed)
-    if gone := [name for name in ("explicit", "inherited", "propagate") if name not in changed]:
+    if gone := [name for name in ("explicit", "inherited", "propagate", "flagged") if name not in changed]:
         expression += " REMOVE " + ", ".join(f"#{name}" for name in gone)
     values = {f":{name}": value for name, value in changed.items()} | {":base": {"N": str(base.version)}}
     return table.update_action((head.key, keys.HEAD), expression, values, staging.CURRENT)
@@ -53,6 +53,7 @@ def _head_action(table: Table, base: Head, head: Head) -> Item:
 
 def set_propagate(table: Table, head: Head, flag: bool) -> bool:
     """Change a head's `propagate` in place, without a new version. False where the head has moved on."""
-    expression = "SET #propagate = :flag" if flag else "REMOVE #propagate"
-    values: Item = {":base": {"N": str(head.version)}} | ({":flag": {"BOOL": True}} if flag else {})
+    expression = "SET #flagged = :now, #propagate = :flag" if flag else "SET #flagged = :now REMOVE #propagate"
+    values: Item = {":base": {"N": str(head.version)}, ":now": {"S": dates.now()}}
+    values |= {":flag": {"BOOL": True}} if flag else {}
     return not table.write_each([table.update_action((head.key, keys.HEAD), expression, values, staging.CURRENT)])

@@ -37,7 +37,8 @@ class Head:
     """A version of a resource, current or past.
 
     `body` is opaque: `Store.decode` reads it. None for a deletion. `explicit` are the resource's own accounts,
-    `inherited` those that each target gives it. `updated` is `meta.lastUpdated`.
+    `inherited` those that each target gives it. `updated` is `meta.lastUpdated`; `flagged` is when `propagate` was changed since
+    then, if it was.
     """
 
     key: str
@@ -48,6 +49,7 @@ class Head:
     explicit: tuple[str, ...] = ()
     inherited: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     propagate: bool = False
+    flagged: str = ""
 
     @property
     def type(self) -> str:
@@ -196,6 +198,7 @@ def from_item(item: Item) -> Head:
         if inherited
         else {},
         propagate="propagate" in item,
+        flagged=item["flagged"]["S"] if "flagged" in item else "",
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
 from bulkhead.store import heads, keys, marks, staging, transactions
+from bulkhead.store.between import Between
 from bulkhead.store.heads import Claim, Head, Write
 from bulkhead.store.identifiers import Guard
 from bulkhead.store.keys import Key
@@ -23,12 +24,12 @@ def commit(
     writes: Sequence[Write],
     claims: Sequence[Claim],
     guard: Guard,
-    between: Callable[[Sequence[Write]], None],
+    between: Between,
     updated: str,
 ) -> list[Head]:
     """Stage and commit any number of `writes` and `claims`, all or nothing; returns the new heads.
 
-    `between` is called once all is staged. VersionConflict, ClaimTaken as `commits.commit`; Conflict where staging outlived the
+    VersionConflict, ClaimTaken as `commits.commit`; Conflict where staging outlived the
     lease and another writer aborted it.
     """
     members = [(_FRESH if write.fresh else "") + write.key for write in writes]
@@ -39,11 +40,18 @@ def commit(
     try:
         staging.stage(table, writes)
         guard.reserve()
-        between(writes)
         checks = guard.look()
+        between(writes)
         new = [write.head(updated) for write in writes]
-        table.write_each([action for write in writes for action in staging.account_actions(table, write)])
         _mark(table, transaction, writes, new, claims)
+        for _ in range(_ATTEMPTS):
+            # Marking takes its time: what the targets pass on may be something else by now.
+            changed = between.again(writes)
+            if not changed:
+                break
+            for n in changed:
+                new[n] = writes[n].head(updated)
+            _mark(table, transaction, [writes[n] for n in changed], [new[n] for n in changed], ())
         if not transactions.decide(table, transaction, transactions.COMMITTED, checks):
             raise _undone(table, transaction, guard)
     except Exception:
@@ -65,7 +73,8 @@ def _undone(table: Table, transaction: str, guard: Guard) -> Conflict:
 def _mark(
     table: Table, transaction: str, writes: Sequence[Write], new: Sequence[Head], claims: Sequence[Claim]
 ) -> None:
-    """Write the new heads under the mark: beside the old ones, or as `made` where there was none."""
+    """Write the new heads under the mark: beside the old ones, or as `made` where there was none. Their accounts' entries first."""
+    table.write_each([action for write in writes for action in staging.account_actions(table, write)])
     mark: Item = {"txn": {"S": transaction}}
     made = mark | {"made": {"BOOL": True}}
     unshared: list[Item] = []
