@@ -35,6 +35,8 @@ class Function:
     memory: int
     timeout: int = API_TIMEOUT
     table: Literal["", "read", "write", "jobs"] = ""
+    scan: bool = False
+    """Whether it goes through the whole table."""
     trail: bool = False
     """Whether it writes AuditEvents, though nothing else."""
     bodies: Literal["", "read", "write"] = ""
@@ -63,7 +65,13 @@ FUNCTIONS: Mapping[str, Function] = {
         snapstart=False,
     ),
     "sweeper": Function(
-        "Finishes large transactions that were left behind", 512, timeout=TASK_TIMEOUT, table="write", snapstart=False
+        "Finishes large transactions that were left behind; compares resources with the index",
+        1769,
+        timeout=TASK_TIMEOUT,
+        table="write",
+        scan=True,
+        bodies="read",
+        snapstart=False,
     ),
 }
 
@@ -141,6 +149,8 @@ class FunctionsConstruct(Construct):
             self._table.grant_write(grantee)
         elif function.trail:
             self._table.grant_trail(grantee)
+        if function.scan:
+            self._table.grant_scan(grantee)
         if function.bodies:
             self._bucket.grant_read(grantee, BODIES)
         if function.bodies == "write":

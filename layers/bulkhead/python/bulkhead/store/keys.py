@@ -13,6 +13,7 @@
 | its members   | `txn#<id>`           | `k#0000`                    |                                                         |
 | job           | `job#<id>`           | `#`; results `r#<pass>#<n>` |                                                         |
 | month in use  | `months`             | `Observation#2026-11`       |                                                         |
+| place of the integrity check | `integrity` | `0001`, the segment    |                                                         |
 
 by-target: `tpk` = what is pointed at (with a write shard where that may be hot), `tsk` = `Observation#9`, who points.
 by-value:  `vpk` = `Observation|code|1234`, `vsk` = `<sort>#9`.
@@ -50,6 +51,7 @@ TTL = "ttl"
 IDENTIFIER = "identifier"
 OPEN_TRANSACTIONS = "txn"
 MONTHS = "months"
+INTEGRITY = "integrity"
 
 # Targets that a whole organisation's data may point at: one GSI partition takes 1,000 writes a second, and a hot one throttles the table.
 SHARDS = {

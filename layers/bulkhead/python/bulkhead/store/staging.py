@@ -60,10 +60,18 @@ def _entry_item(write: Write, key: Key, entry: Entry) -> Item:
 
 
 def stage_action(table: Table, write: Write, key: Key, entry: Entry) -> Item:
-    """Add an entry, or widen it: `via` becomes the union, the version that it was staged for never falls."""
+    """The action that stages an entry for what `write` makes."""
+    return entry_action(table, key, entry, write.version)
+
+
+def entry_action(table: Table, key: Key, entry: Entry, version: int) -> Item:
+    """Add an entry, or widen it: `via` becomes the union, the version that it was staged for never falls.
+
+    A note that nobody came for it (`integrity`) goes away.
+    """
     attributes, via = entry
-    values: Item = {":v": {"N": str(write.version)}, **{f":{name}": {"S": value} for name, value in attributes.items()}}
-    expression = "SET #v = :v" + "".join(f", #{name} = :{name}" for name in attributes)
+    values: Item = {":v": {"N": str(version)}, **{f":{name}": {"S": value} for name, value in attributes.items()}}
+    expression = "SET #v = :v" + "".join(f", #{name} = :{name}" for name in attributes) + " REMOVE #noted"
     if via:
         expression += " ADD #via :via"
         values[":via"] = {"SS": sorted(via)}

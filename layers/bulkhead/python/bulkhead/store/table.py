@@ -227,6 +227,14 @@ class Table:
                     remaining = [n for n in remaining if n not in failed]
         return left_out
 
+    def scan(self, segment: int, segments: int, after: Item | None) -> tuple[list[Item], Item | None]:
+        """A page (1 MB) of one of so many segments of the whole table, eventually consistent; and where the next one begins."""
+        arguments: dict[str, Any] = {"TableName": self.name, "Segment": segment, "TotalSegments": segments}
+        if after:
+            arguments["ExclusiveStartKey"] = after
+        answer = self.client.scan(**arguments)
+        return answer["Items"], answer.get("LastEvaluatedKey")
+
     def query(
         self,
         partition: str,
