@@ -9,7 +9,7 @@ ARGS ?=
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup serve load token test check format figures synth layer definitions clean
+.PHONY: setup serve load integrity token test check format figures synth layer definitions clean
 
 setup: $(READY)
 
@@ -23,6 +23,10 @@ serve: setup
 
 load: setup
 	python -m infra.local.load $(ARGS)
+
+# Of a folder that no server uses: ARGS="--data DIR [--dry-run]".
+integrity: setup
+	@python -m infra.local.integrity $(ARGS)
 
 token: setup
 	@python -m infra.local.token $(ARGS)

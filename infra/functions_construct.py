@@ -36,6 +36,8 @@ class Function:
     memory: int
     timeout: int = API_TIMEOUT
     table: Literal["", "read", "write", "jobs", "definitions"] = ""
+    scan: bool = False
+    """Whether it goes through the whole table."""
     trail: bool = False
     """Whether it writes AuditEvents, though nothing else."""
     objects: Mapping[str, str] = field(default_factory=dict)
@@ -87,7 +89,13 @@ FUNCTIONS: Mapping[str, Function] = {
         snapstart=False,
     ),
     "sweeper": Function(
-        "Finishes large transactions that were left behind", 512, timeout=TASK_TIMEOUT, table="write", snapstart=False
+        "Finishes large transactions that were left behind; compares resources with the index",
+        1769,
+        timeout=TASK_TIMEOUT,
+        table="write",
+        scan=True,
+        bodies="read",
+        snapstart=False,
     ),
 }
 
@@ -171,6 +179,8 @@ class FunctionsConstruct(Construct):
         for prefix, letters in function.objects.items():
             for letter in letters:
                 grants[letter](grantee, prefix)
+        if function.scan:
+            self._table.grant_scan(grantee)
 
     def _snapstart(self, function: Function) -> bool:
         return function.snapstart and self._deployment.snapstart == "on"

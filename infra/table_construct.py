@@ -67,6 +67,10 @@ class TableConstruct(Construct):
         """Write any item. Indexes are never written to directly."""
         iam.Grant.add_to_principal(grantee=grantee, actions=list(WRITE), resource_arns=[self.table.table_arn])
 
+    def grant_scan(self, grantee: iam.IGrantable) -> None:
+        """Go through the whole table: for the integrity check."""
+        iam.Grant.add_to_principal(grantee=grantee, actions=["dynamodb:Scan"], resource_arns=[self.table.table_arn])
+
     def grant_trail(self, grantee: iam.IGrantable) -> None:
         """Add AuditEvents of the server's own, told by their partition key, and note the month in which they were written."""
         leading = [f"{audit.AUDIT_EVENT}/{audit.TRAIL}*", keys.MONTHS]

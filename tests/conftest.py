@@ -13,6 +13,7 @@ from moto import mock_aws
 
 from bulkhead.settings import Settings
 from bulkhead.store import Store, client, files, keys
+from infra.local.lag import LaggingIndexes
 
 os.environ.setdefault("AWS_ACCESS_KEY_ID", "test")
 os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "test")
@@ -44,8 +45,15 @@ def dynamodb_client(endpoint: str) -> Any:
     return client.dynamodb(18, endpoint_url=endpoint)
 
 
+def lagging(store: Store) -> LaggingIndexes:
+    """Lets the indexes of a store show nothing that is written from now on, until they are told to `catch_up`."""
+    client: Any = LaggingIndexes(store.table.client, None)
+    store.table.client = client
+    return client  # type: ignore[no-any-return]
+
+
 @pytest.fixture(scope="session")
-def new_store(dynoxide: str, s3: Any) -> Any:
+def make_store(dynoxide: str, s3: Any) -> Any:
     """Makes a Store on a table of its own; keyword arguments are settings."""
 
     def make(**settings: Any) -> Store:
@@ -55,6 +63,12 @@ def new_store(dynoxide: str, s3: Any) -> Any:
         return Store(dynamodb, s3, Settings(table=name, bucket="bulkhead", **settings))
 
     return make
+
+
+@pytest.fixture
+def new_store(make_store: Any) -> Any:
+    """The same, for one test."""
+    return make_store
 
 
 @pytest.fixture

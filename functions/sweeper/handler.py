@@ -1,12 +1,36 @@
-"""Finishes what a process left behind when it died. A schedule starts it; nothing waits for it."""
+"""Finishes what a process left behind when it died, and compares heads with the index. Schedules start it; nothing waits for it."""
 
 from __future__ import annotations
 
+import json
+import logging
+from dataclasses import asdict
 from typing import Any
 
-from bulkhead.store import connect
+from bulkhead.store import Store, connect
+
+CHECK = {"check": True}
+"""The event that asks for a round of the integrity check."""
+# Milliseconds that it leaves for the pages that it is at.
+_RESERVE = 60_000
+
+logger = logging.getLogger("bulkhead.sweeper")
 
 
-def handler(event: dict[str, Any], context: object) -> dict[str, int]:
-    """How many large transactions were finished."""
-    return {"finished": connect().sweep()}
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """How many large transactions were finished, or what the integrity check came to (`integrity.Report`)."""
+    store = connect()
+    if "check" not in event:
+        return {"finished": store.sweep()}
+    return check(store, lambda: context.get_remaining_time_in_millis() > _RESERVE)
+
+
+def check(store: Store, time_left: Any) -> dict[str, Any]:
+    """One round of the integrity check."""
+    from bulkhead.search import facts
+    from bulkhead.store import rounds
+
+    pages = store.settings.integrity_pages
+    report = asdict(rounds.check_on(store.table, lambda head: facts.facts(store.decode(head)), pages, time_left))
+    logger.info("integrity check", extra={"report": json.dumps(report)})
+    return report

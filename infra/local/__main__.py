@@ -23,8 +23,23 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--empty", action="store_true", help="start without the sample clinic")
     parser.add_argument("--no-auth", action="store_true", help="give every caller every right, without a token")
     parser.add_argument("--data", type=Path, metavar="DIR", help="keep everything in DIR; it survives a kill")
+    parser.add_argument(
+        "--gsi-lag",
+        type=milliseconds,
+        default=0,
+        metavar="MS",
+        help="let the search indexes show each write MS milliseconds later, as on AWS (default: at once)",
+    )
     parser.add_argument("--quiet", action="store_true", help="log warnings and errors only")
     return parser.parse_args(arguments)
+
+
+def milliseconds(text: str) -> int:
+    """A number of milliseconds, up to half a minute: less than HISTORY_SETTLE. ValueError."""
+    number = int(text)
+    if not 0 <= number <= 30_000:
+        raise ValueError
+    return number
 
 
 def main(arguments: list[str]) -> int:
@@ -44,7 +59,11 @@ def main(arguments: list[str]) -> int:
     from infra.local import banner, system
 
     try:
-        running = system.System(system.Options(options.host, options.port, auth=not options.no_auth, data=options.data))
+        running = system.System(
+            system.Options(
+                options.host, options.port, auth=not options.no_auth, data=options.data, gsi_lag=options.gsi_lag
+            )
+        )
     except (OSError, RuntimeError, ValueError) as error:
         print(f"Cannot start: {error}", file=sys.stderr)
         return 1

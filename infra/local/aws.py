@@ -9,13 +9,16 @@ import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from infra.local import dynamodb, lambdas, s3
 from infra.local.server import Listener
 from infra.local.states import ExecutionFailed
 from infra.local.step_functions import StepFunctions
 from infra.local.wsgi import Answer, Environ
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
 
 NAME = "bulkhead"
 REGION = "us-east-1"
@@ -36,8 +39,9 @@ log = logging.getLogger("bulkhead.local")
 class Aws:
     """The running emulation. Making it starts everything and points this process's boto3 at it."""
 
-    def __init__(self, data: Path | None, auth: bool) -> None:
-        """`data` is the folder that keeps table, objects and executions; None keeps nothing."""
+    def __init__(self, data: Path | None, auth: bool, gsi_lag: int = 0) -> None:
+        """`data` is the folder that keeps table, objects and executions; None keeps nothing. `gsi_lag`: milliseconds."""
+        self._gsi_lag = gsi_lag / 1000
         self._database = _start_dynamodb(data)
         self.objects = s3.Objects(_file(data, "s3.sqlite"))
         machines = {machine: definition(path) for machine, path in DEFINITIONS.items()}
@@ -47,6 +51,9 @@ class Aws:
         self._listener = Listener("127.0.0.1", 0, self._answer, THREADS)
         self._listener.serve()
         os.environ.update(_environment(f"http://127.0.0.1:{self._listener.port}", self._database, auth))
+        if gsi_lag:
+            # Whoever waits for the indexes has to wait longer than they lag.
+            os.environ.setdefault("PROPAGATION_SETTLE", str(gsi_lag // 1000 + 1))
         for foreign in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
             os.environ.pop(foreign, None)
 
@@ -55,6 +62,10 @@ class Aws:
         from bulkhead.store import connect, keys
 
         store = connect()
+        if self._gsi_lag:
+            from infra.local.lag import LaggingIndexes
+
+            store.table.client = cast("DynamoDBClient", LaggingIndexes(store.table.client, self._gsi_lag))
         client = store.table.client
         try:
             client.create_table(**keys.table_definition(NAME))

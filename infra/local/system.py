@@ -31,6 +31,8 @@ class Options:
     port: int = 8000
     auth: bool = True
     data: Path | None = None
+    gsi_lag: int = 0
+    """Milliseconds after which the indexes of the table show a write: as on AWS, where they lag."""
 
     @property
     def key_file(self) -> Path:
@@ -44,7 +46,7 @@ class System:
     def __init__(self, options: Options) -> None:
         """OSError when the port is taken, DataInUse when the data folder is, ValueError for a setting that is not understood."""
         audit.policy(settings.from_environment(os.environ).audit)
-        self._lock = _lock(options.data) if options.data else None
+        self._lock = lock(options.data) if options.data else None
         self.identity = Identity(issuer(options.host, options.port), options.key_file) if options.auth else None
         front = server.Front(routes.ROUTES, lambdas.call, self.identity)
         self._listener = server.Listener(options.host, options.port, front)
@@ -52,7 +54,7 @@ class System:
         if self.identity:
             self.identity.issuer = self.url
             os.environ["ISSUER"] = self.url
-        self._aws = aws.Aws(options.data, options.auth)
+        self._aws = aws.Aws(options.data, options.auth, options.gsi_lag)
 
     def serve(self) -> None:
         """Prepares table and bucket, then answers; what the first requests need is imported meanwhile."""
@@ -89,7 +91,7 @@ def _reachable(host: str) -> str:
     return "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
 
 
-def _lock(data: Path) -> IO[str]:
+def lock(data: Path) -> IO[str]:
     """Takes the data folder for this process; the kernel gives it back when the process ends, however it ends."""
     data.mkdir(parents=True, exist_ok=True)
     file = open(data / "lock", "w")  # noqa: SIM115 - held open as long as the server runs

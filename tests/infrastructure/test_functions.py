@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from typing import Any
 
 import pytest
 
 from bulkhead.settings import Settings
+from functions.sweeper.handler import CHECK
 from infra.routes import ROUTES
 from tests.infrastructure.synthesis import Template, actions, as_list, referred
 
@@ -44,7 +46,7 @@ ALLOWED = {
     "capabilities": LOGS | READ,
     "propagation": LOGS | READ | WRITE | {"s3:GetObject", "s3:PutObject"},
     "processing": LOGS | READ | WRITE | {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"},
-    "sweeper": LOGS | READ | WRITE,
+    "sweeper": LOGS | READ | WRITE | {"dynamodb:Scan", "s3:GetObject"},
 }
 
 
@@ -170,7 +172,12 @@ def test_snapstart_has_a_version_and_an_alias(template: Template, trial: Templat
     assert not any("SnapStart" in function for function in trial.functions().values())
 
 
-def test_the_sweeper_has_a_schedule(template: Template) -> None:
+def test_the_sweeper_has_its_schedules(template: Template) -> None:
     rules = template.of_type("AWS::Events::Rule").values()
-    scheduled = {referred(target["Arn"]) for rule in rules for target in rule["Targets"]}
-    assert any("Sweeper" in name for name in scheduled)
+    scheduled = {
+        (rule["ScheduleExpression"], target.get("Input"))
+        for rule in rules
+        for target in rule["Targets"]
+        if "Sweeper" in referred(target["Arn"])
+    }
+    assert scheduled == {("rate(1 hour)", None), ("rate(1 day)", json.dumps(CHECK, separators=(",", ":")))}

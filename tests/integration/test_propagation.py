@@ -297,8 +297,8 @@ class TestTrouble:
         write = resources.prepare_create(scene.store, resource, EVERYBODY, "Observation/late", True)
         asked, answered = threading.Event(), threading.Event()
 
-        def read_early(writes: Any) -> None:
-            resources.inherit(scene.store)(writes)
+        def read_early(writes: Any, read: Any) -> None:
+            resources.inherit(scene.store)(writes, read)
             asked.set()
             answered.wait(20)
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bulkhead import propagation
 from bulkhead.errors import Unavailable
+from bulkhead.model import dates
 from bulkhead.propagation import Applied, Findings, apply, members, propagate, second_look, survey
 from bulkhead.settings import Settings
 from bulkhead.store import Head, Write
@@ -293,7 +294,17 @@ class TestPropagate:
         keys = [store.observation(str(n), inherited={TARGET: (A,)}) for n in range(5)]
         store.reads.clear()
         assert propagate(store, TARGET, keys, changed_at=None) == 5
-        assert store.reads == ["BatchGetItem", "GetItem"]
+        assert store.reads == ["BatchGetItem", "GetItem", "GetItem"]
+
+    @pytest.mark.parametrize("changed", ["updated", "flagged"])
+    def test_a_change_a_moment_ago_may_have_writers_that_did_not_see_it(self, store: Any, changed: str) -> None:
+        """Another request made it, and may have died since: the members are listed again."""
+        store.adjust(TARGET, **{changed: dates.now()})
+        late = "Observation/late"
+        keys = [store.observation(str(n), inherited={TARGET: (A,)}) for n in range(2)]
+        store.observation("late")
+        assert propagate(store, TARGET, keys, changed_at=None) == 3
+        assert accounts(store, late) == (A,)
 
     def test_repairs(self, store: Any) -> None:
         keys = [store.observation(str(n), inherited={TARGET: (A,)} if n % 2 else {}) for n in range(5)]

@@ -15,6 +15,7 @@ from bulkhead.errors import BadRequest, Conflict, Forbidden, MultipleMatches, No
 from bulkhead.patch import json_patch
 from bulkhead.resources import conditional
 from bulkhead.store import Store
+from tests.conftest import lagging
 from tests.unit.bundles.samples import SYSTEM, patient
 
 FENCED = Caller("x", EVERYBODY.scopes, accounts=("Organization/a",))
@@ -154,8 +155,23 @@ def test_the_claim_of_what_is_gone_is_taken_over(store: Store) -> None:
     assert live(store) == [second.key]
 
 
-def test_an_index_that_lags_does_not_make_a_second_resource(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, _ = conditional.update(store, EVERYBODY, patient("1"), by("1"))
-    monkeypatch.setattr(store, "by_value", lambda *_, **__: [])
-    again, made = conditional.update(store, EVERYBODY, patient("1", active=True), by("1"))
+@pytest.mark.parametrize("criteria", [f"identifier={SYSTEM}|1", "identifier=1,2", "birthdate=1970-01-01"])
+def test_an_index_that_lags_does_not_make_a_second_resource(store: Store, criteria: str) -> None:
+    lagging(store)
+    by_criteria = condition("Patient", criteria, "x")
+    content = {"birthDate": "1970-01-01"}
+    first, _ = conditional.update(store, EVERYBODY, patient("1", **content), by_criteria)
+    again, made = conditional.update(store, EVERYBODY, patient("1", active=True, **content), by_criteria)
     assert (again.key, again.version, made) == (first.key, 2, False)
+
+
+def test_an_index_that_lags_hides_no_identifier(store: Store) -> None:
+    lagging(store)
+    key = make(store)
+    assert resources.create(store, EVERYBODY, patient("1"), by("1"))[0].key == key
+    assert conditional.update(store, EVERYBODY, patient("1", active=True), by("1"))[0].key == key
+    assert conditional.patch(store, EVERYBODY, by("1"), ACTIVATE).key == key
+    with pytest.raises(MultipleMatches):
+        conditional.delete(store, EVERYBODY, condition("Patient", f"identifier=1,{make(store, '2')},2", "x"))
+    assert [head.key for head in conditional.delete(store, EVERYBODY, by("1"))] == [key]
+    assert resources.create(store, EVERYBODY, patient("1"), by("1"))[1]

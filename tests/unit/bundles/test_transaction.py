@@ -15,6 +15,7 @@ from bulkhead.bundles.context import OPERATION_OUTCOME, REPRESENTATION
 from bulkhead.errors import BadRequest, BulkheadError, Forbidden, MultipleMatches, NotFound, PreconditionFailed
 from bulkhead.search.facts import facts
 from bulkhead.store import Store, Write
+from tests.conftest import lagging
 from tests.unit.bundles.samples import (
     SYSTEM,
     bundle,
@@ -271,13 +272,12 @@ def test_the_claim_of_a_resource_that_meets_its_condition_no_more_is_taken_over(
     assert statuses([second]) == ["201"]
 
 
-def test_an_owner_that_the_index_does_not_show_yet_is_used(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    criteria = f"identifier={SYSTEM}|1"
-    (first,) = post(store, create(patient("1"), None, criteria))
-    monkeypatch.setattr(store, "by_value", lambda *_, **__: [])
-    second, seen = post(
-        store, create(patient("1"), None, criteria), create(observation(f"Patient?identifier={SYSTEM}%7C1"))
-    )
+@pytest.mark.parametrize("criteria", [f"identifier={SYSTEM}|1", "birthdate=1970-01-01"])
+def test_an_owner_that_the_index_does_not_show_yet_is_used(store: Store, criteria: str) -> None:
+    lagging(store)
+    born = patient("1", birthDate="1970-01-01")
+    (first,) = post(store, create(born, None, criteria))
+    second, seen = post(store, create(born, None, criteria), create(observation(f"Patient?{criteria}")))
     assert statuses([second]) == ["200"]
     assert key_of(second) == key_of(first)
     assert stored(store, key_of(seen))["subject"]["reference"] == key_of(first)

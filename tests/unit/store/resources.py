@@ -13,10 +13,9 @@ def body(store: Store, key: str, note: str = "") -> bytes:
     return store.encode({"resourceType": resource_type, "id": identifier, "note": note})
 
 
-def facts(*targets: str, codes: tuple[str, ...] = ()) -> Facts:
-    return Facts(
-        {target: frozenset({"subject"}) for target in targets}, frozenset(Value("code", code, "s") for code in codes)
-    )
+def facts(*targets: str, codes: tuple[str, ...] = (), identifiers: tuple[str, ...] = ()) -> Facts:
+    values = [Value("code", code, "s") for code in codes] + [Value("identifier", one, "urn:s") for one in identifiers]
+    return Facts({target: frozenset({"subject"}) for target in targets}, frozenset(values))
 
 
 def creation(store: Store, key: str, new: Facts | None = None, **more: Any) -> Write:

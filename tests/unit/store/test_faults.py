@@ -8,22 +8,29 @@ from typing import Any
 import pytest
 
 from bulkhead.errors import BulkheadError
+from bulkhead.search.facts import Value
 from bulkhead.store import Claim, Head, Store, Write, one_request
 from bulkhead.store import months as months_module
+from bulkhead.store.heads import Identifier, Unique
 from tests.unit.store.faults import Failing, Killed, killed, unreachable
 from tests.unit.store.resources import change, creation, deletion, facts, note
 
-OLD = facts("Patient/1", "Encounter/1", codes=("a", "b"))
-NEW = facts("Patient/2", "Encounter/1", codes=("b", "c", "d"))
-CONDITION = "Observation?identifier=1"
+OLD = facts("Patient/1", "Encounter/1", codes=("a", "b"), identifiers=("old",))
+NEW = facts("Patient/2", "Encounter/1", codes=("b", "c", "d"), identifiers=("new",))
+UNNAMED = facts("Patient/2", "Encounter/1", codes=("b", "c", "d"))
+CONDITION = "Observation?code=1"
 
 Prepare = Callable[[Store], tuple[list[Write], list[Claim]]]
 
 
+def claimed(key: str) -> list[Claim]:
+    """That `key` is the only one of its kind, and that nobody else has its identifier."""
+    unique = Unique((Identifier("Observation", "new", "urn:s"),), lambda head: True)
+    return [Claim(CONDITION, key), Claim("Observation?identifier=urn:s|new", key, unique=unique)]
+
+
 def create(store: Store) -> tuple[list[Write], list[Claim]]:
-    return [creation(store, "Observation/new", NEW, explicit=("Organization/a",))], [
-        Claim(CONDITION, "Observation/new")
-    ]
+    return [creation(store, "Observation/new", NEW, explicit=("Organization/a",))], claimed("Observation/new")
 
 
 def update(store: Store) -> tuple[list[Write], list[Claim]]:
@@ -37,11 +44,11 @@ def transaction(size: int) -> Prepare:
     def prepare(store: Store) -> tuple[list[Write], list[Claim]]:
         heads = list(store.read_many(f"Observation/{n}" for n in range(40)).values()) or _seed(store, 40)
         heads.sort(key=lambda head: int(head.id))
-        writes = [creation(store, f"Observation/new{n}", NEW) for n in range(size - len(heads))]
+        writes = [creation(store, f"Observation/new{n}", UNNAMED if n % 10 else NEW) for n in range(size - len(heads))]
         writes += [change(store, head, OLD, NEW, explicit=("Organization/b",)) for head in heads[::2]]
         writes += [deletion(head, OLD) for head in heads[1::2]]
         writes[0].fresh = False
-        return writes, [Claim(CONDITION, writes[0].key)]
+        return writes, claimed(writes[0].key)
 
     return prepare
 
@@ -68,12 +75,14 @@ def observed(store: Store, writes: list[Write]) -> str:
     for write in [write for write in writes if write.base][:6]:
         version = heads[write.key].version
         assert [past.version for past in store.versions(write.key, None, 10)] == list(range(version, 0, -1))
-    for target, expected in (("Patient/1", OLD), ("Patient/2", NEW)):
+    standing = {write.key: write.new if state == "new" else write.old for write in writes}
+    for target in ("Patient/1", "Patient/2"):
         hinted = {pointer.source for pointer in store.pointing_at(target)}
-        for write in writes:
-            standing = write.new if state == "new" else write.old
-            if standing is expected:
-                assert write.key in hinted, f"{write.key} is not found through {target}"
+        assert {key for key, its in standing.items() if its and target in its.targets} <= hinted
+    for name in ("old", "new"):
+        hinted = {hint.key for hint in store.by_value("Observation", "identifier", name)}
+        value = Value("identifier", name, "urn:s")
+        assert {key for key, its in standing.items() if its and value in its.values} <= hinted
     for account in ("Organization/a", "Organization/b"):
         carriers = {key for key, head in heads.items() if account in head.accounts}
         assert carriers <= {pointer.source for pointer in store.in_account(account)}

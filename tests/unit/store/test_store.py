@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from itertools import chain, repeat
 from typing import Any
 
 import pytest
 
 from bulkhead.errors import ClaimTaken, VersionConflict
-from bulkhead.store import Claim, Store, commits
+from bulkhead.store import Claim, Store, between
 from tests.unit.store.resources import body, change, creation, deletion, facts, note
 
 
@@ -162,15 +163,20 @@ def test_eight_writers_on_one_resource_lose_nothing(store: Store) -> None:
     assert [head.version for head in store.versions("Observation/1", None, 100)] == list(range(41, 0, -1))
 
 
-def test_a_writer_that_commits_late_looks_at_its_targets_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commits, "_LATE", -1)
-    given = iter([("Organization/a",), ("Organization/b",)])
+@pytest.mark.parametrize(("size", "version"), [(1, 2), (120, 1)])
+def test_a_writer_that_commits_late_looks_at_its_targets_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch, size: int, version: int
+) -> None:
+    """A large transaction does so before it is decided: then nobody ever sees what was read first."""
+    monkeypatch.setattr(between, "_LATE", -1)
+    given = chain([("Organization/a",)], repeat(("Organization/b",)))
 
-    def inherit(writes: Any) -> None:
-        writes[0].inherited = {"Patient/1": next(given)}
+    def inherit(writes: Any, read: Any) -> None:
+        accounts = next(given)
+        for write in writes:
+            write.inherited = {"Patient/1": accounts}
 
-    (head,) = store.commit([creation(store, "Observation/1")], (), inherit)
-    assert head == store.read("Observation/1")
-    assert head.accounts == ("Organization/b",)
-    assert [pointer.source for pointer in store.in_account("Organization/b")] == ["Observation/1"]
-    assert store.in_account("Organization/a") == []
+    made = store.commit([creation(store, f"Observation/{n}") for n in range(size)], (), inherit)
+    assert {head.key: head for head in made} == store.read_many(f"Observation/{n}" for n in range(size))
+    assert {(head.version, head.accounts) for head in made} == {(version, ("Organization/b",))}
+    assert len(store.in_account("Organization/b")) == size

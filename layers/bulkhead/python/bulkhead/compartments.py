@@ -48,7 +48,7 @@ class _Kept:
 
 
 _kept: WeakKeyDictionary[Store, _Kept] = WeakKeyDictionary()
-_reading = threading.Lock()
+_reading: WeakKeyDictionary[Store, threading.Lock] = WeakKeyDictionary()
 
 
 def in_force(store: Store, fresh: bool = False) -> Definitions:
@@ -59,7 +59,8 @@ def in_force(store: Store, fresh: bool = False) -> Definitions:
     """
     kept = _kept.get(store)
     if kept is None or fresh or not _is_current(kept, store):
-        with _reading:
+        # One request of each store reads, the others wait for what it finds.
+        with _reading.setdefault(store, threading.Lock()):
             if fresh or (kept := _kept.get(store)) is None or not _is_current(kept, store):
                 _kept[store] = kept = _read(store)
     return kept.definitions

@@ -19,10 +19,11 @@ from bulkhead.model import dates
 from bulkhead.parallel import in_parallel
 from bulkhead.search import matching, run
 from bulkhead.search.candidate import Candidate, Fence
-from bulkhead.search.facts import index_values
+from bulkhead.search.facts import index_values, is_indexed
 from bulkhead.search.parse import parse
 from bulkhead.search.query import Query, TokenValue
-from bulkhead.store.heads import Head
+from bulkhead.store.heads import Claim, Head, Identifier, Unique
+from bulkhead.store.keys import IDENTIFIER
 
 if TYPE_CHECKING:
     from bulkhead.store import Store
@@ -109,6 +110,28 @@ def meets(store: Store, head: Head, one: Condition, fence: Fence) -> bool:
     return fence(candidate) and _matches(candidate, one, compartments.in_force(store))
 
 
+def claim(store: Store, one: Condition, owner: str, stale: str | None, fence: Fence) -> Claim:
+    """What makes the resource `owner` the only one that meets the condition, as far as the caller may see them.
+
+    Where the condition names identifiers this is so against all resources; otherwise against those that were made under it.
+    """
+    named = identifiers(one)
+    unique = Unique(named, lambda head: meets(store, head, one, fence)) if named else None
+    return Claim(one.text, owner, stale, unique)
+
+
+def identifiers(one: Condition) -> tuple[Identifier, ...]:
+    """The identifiers of which any match has one: those of a clause `identifier=system|value,value`. () where there is none."""
+    if one.query.chains:
+        return ()
+    for clause in one.query.clauses:
+        if clause.name == IDENTIFIER and is_indexed(one.type, clause.parameter):
+            values = [value for value in clause.values if isinstance(value, TokenValue) and value.code]
+            if len(values) == len(clause.values):
+                return tuple(Identifier(one.type, (value.code or "").casefold(), value.system) for value in values)
+    return ()
+
+
 def _matches(candidate: Candidate, one: Condition, known: compartments.Definitions) -> bool:
     return all(matching.matches(candidate, clause, known) for clause in one.query.clauses)
 
@@ -119,19 +142,22 @@ def exact_identifier(one: Condition) -> tuple[str, str] | None:
     if one.query.chains or len(clauses) != 1 or len(clauses[0].values) != 1:
         return None
     value = clauses[0].values[0]
-    if clauses[0].name != "identifier" or not isinstance(value, TokenValue) or not value.system or not value.code:
+    if clauses[0].name != IDENTIFIER or not isinstance(value, TokenValue) or not value.system or not value.code:
         return None
     return value.system, value.code.casefold()
 
 
 def _under_identifier(store: Store, one: Condition, limit: int) -> list[str] | None:
-    """Keys under an identifier in the index; None where the whole search has to be run."""
-    identifier = exact_identifier(one)
-    if identifier is None:
-        return None
-    system, value = identifier
-    found = store.by_value(one.type, "identifier", value, prefix=f"{system}#", limit=_PAGE + limit)
-    return [hint.key for hint in found] if len(found) < _PAGE + limit else None
+    """Keys under the identifiers of a condition, as they are at this moment; None where the whole search has to be run."""
+    named = identifiers(one)
+    keys: list[str] = []
+    for identifier in named:
+        prefix = None if identifier.system is None else f"{identifier.system}#"
+        found = store.by_value(one.type, IDENTIFIER, identifier.value, prefix=prefix, limit=_PAGE + limit)
+        if len(found) == _PAGE + limit:
+            return None
+        keys += [hint.key for hint in found]
+    return list(dict.fromkeys(keys)) if named else None
 
 
 def _body(resource: dict[str, Any], head: Head) -> dict[str, Any]:
@@ -165,7 +191,7 @@ class Written:
     ) -> Mapping[tuple[str, str], Sequence[str]]:
         """Keys by (system, value) of each identifier: made once per type, so that thousands of conditions cost no scan each."""
         if resource_type not in self._identifiers:
-            parameter = search_parameters(resource_type)["identifier"]
+            parameter = search_parameters(resource_type)[IDENTIFIER]
             under: dict[tuple[str, str], list[str]] = {}
             for key, candidate in candidates.items():
                 for value in index_values(candidate.body, parameter):

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from bulkhead import accounts, audit, compartments
 from bulkhead.errors import Issue, Unavailable
@@ -140,13 +141,16 @@ def propagate(store: Store, target: str, keys: Sequence[str], changed_at: float 
     """Bring all members of `target` to its accounts, in this process. Returns how many stand as asked.
 
     `keys` are the members that were listed before the target was changed, at `changed_at` (seconds since 1970; None: it was not).
-    Members are listed again until nothing is amiss. Unavailable, naming them, where some resist.
+    Members are listed again until nothing is amiss; not so where nothing was, and the target was not changed by anybody of late.
+    Unavailable, naming them, where some resist.
     """
     # Threads of its own: the states of large transactions that the caller's request remembers must not be used here.
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="propagation") as workers:
         applied = _apply_all(workers, store, target, keys)
         if changed_at is None and not any(each.changed or each.left for each in applied):
-            return sum(each.standing for each in applied)
+            changed_at = _changed_lately(store, target)
+            if changed_at is None:
+                return sum(each.standing for each in applied)
         if changed_at is not None:
             wait(max(0.0, changed_at + store.settings.propagation_settle - time.time()))
         for turn in range(TURNS):
@@ -157,6 +161,15 @@ def propagate(store: Store, target: str, keys: Sequence[str], changed_at: float 
             if turn < TURNS - 1:
                 _apply_all(workers, store, target, found.amiss)
     raise Unavailable("some members could not be changed", issues=left_issues(found.amiss, len(found.amiss)))
+
+
+def _changed_lately(store: Store, target: str) -> float | None:
+    """When the target was changed, if that is so lately that the index may hide members, or writers have it to read yet."""
+    head = store.read(target)
+    if head is None:
+        return None
+    changed_at = datetime.fromisoformat(max(head.updated, head.flagged)).timestamp()
+    return changed_at if time.time() - changed_at < store.settings.propagation_settle + sum(_SECOND_LOOKS) else None
 
 
 def _apply_all(workers: ThreadPoolExecutor, store: Store, target: str, keys: Sequence[str]) -> list[Applied]:

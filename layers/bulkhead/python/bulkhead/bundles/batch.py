@@ -19,8 +19,8 @@ from bulkhead.bundles.response import Content, of_change, of_fault
 from bulkhead.bundles.transaction import answer
 from bulkhead.errors import BulkheadError, JobMovedOn
 
-GROUP = 50
-"""Entries of a shared commit: with a claim each, what one TransactWriteItems takes."""
+GROUP = 35
+"""Entries of a shared commit: with a claim each, and what those have to watch, no more than one TransactWriteItems takes."""
 GROUP_WITH_RECEIPTS = 25
 """The same with a receipt each, and an AuditEvent."""
 GROUPS_AT_ONCE = 4

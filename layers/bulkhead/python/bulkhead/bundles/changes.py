@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from bulkhead.bundles.entries import Entry, Interaction, at_entry
 from bulkhead.bundles.links import Link, find_links
@@ -27,10 +26,10 @@ class Change:
     patch: Patch | None = None
     resource: dict[str, Any] | None = None
     """What will stand there: the entry's resource, or what the patch makes of the base."""
-    fresh_id: str = ""
-    """The id that the resource gets where it is new and the client gives none: the same in every attempt."""
     fault: BulkheadError | None = None
 
+    fresh_id: str = ""
+    """The id that the resource gets where it is new and the client gives none."""
     key: str = ""
     """`Type/id` of what is written; of a conditional create that finds its resource, of that; "" where nothing is deleted."""
     base: Head | None = None
@@ -77,7 +76,6 @@ def _start(change: Change) -> None:
     elif entry.resource is not None and entry.interaction is not Interaction.DELETE:
         change.resource = entry.resource
         change.links = find_links(entry.resource)
-    change.fresh_id = str(uuid4())
 
 
 def each(faultless: Iterable[Change], step: Callable[[Change], None]) -> None:

@@ -66,7 +66,7 @@ def _commit(made: Sequence[Change], context: Context, receipts: Receipts | None)
 def _look_at_owners(made: Sequence[Change], context: Context, owners: Owners) -> None:
     """Who owns the conditions that are claimed already: a resource to be used, or one that is gone."""
     store = context.store
-    claimed = [change.condition for change in made if change.condition and change.claim]
+    claimed = [change.condition for change in made if change.condition and change.claim and not change.claim.unique]
     found = in_parallel(lambda condition: store.claim_owner(condition.text), claimed, store.settings.threads)
     heads = store.read_many(owner for owner in found if owner)
     for condition, owner in zip(claimed, found, strict=True):

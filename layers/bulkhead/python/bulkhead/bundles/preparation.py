@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from bulkhead import access, compartments, conditions, resources
 from bulkhead.bundles.changes import Change, each, faultless, raise_faults
@@ -20,7 +21,6 @@ from bulkhead.model import references
 from bulkhead.patch import patched
 from bulkhead.resources.preconditions import Preconditions
 from bulkhead.search.candidate import Candidate
-from bulkhead.store import Claim
 
 if TYPE_CHECKING:
     from bulkhead.store import Head
@@ -80,6 +80,8 @@ def prepare(changes: Sequence[Change], context: Context, owners: Owners, togethe
 
 def _reset(attempt: Attempt) -> None:
     for change in attempt.changes:
+        # What an attempt that failed has staged is taken away under its ids, some day: no other may use them.
+        change.fresh_id = str(uuid4())
         change.key, change.base, change.claim, change.write, change.head = "", None, None, None, None
         change.exists = change.new = change.unchanged = False
 
@@ -189,4 +191,7 @@ def _name_versions_again(attempt: Attempt) -> None:
 def _claim(attempt: Attempt) -> None:
     for change in attempt.faultless:
         if change.condition and change.new:
-            change.claim = Claim(change.condition.text, change.key, attempt.owners.stale.get(change.condition))
+            stale = attempt.owners.stale.get(change.condition)
+            change.claim = conditions.claim(
+                attempt.context.store, change.condition, change.key, stale, attempt.context.found_by
+            )

@@ -16,7 +16,7 @@ from bulkhead.resources.interactions import commit_patch, commit_update, retried
 from bulkhead.resources.names import new_id
 from bulkhead.resources.preconditions import Preconditions
 from bulkhead.resources.preparation import prepare_create, prepare_delete, prepare_update
-from bulkhead.store import Claim, Head, Store, Write
+from bulkhead.store import Head, Store, Write
 
 if TYPE_CHECKING:
     from bulkhead.patch import Patch
@@ -150,6 +150,9 @@ def _the_one(store: Store, who: Caller, condition: Condition, place: str) -> tup
         raise _several(place)
     if found:
         return found[0], None
+    if conditions.identifiers(condition):
+        # Found wherever it came from, and if not, the commit looks again.
+        return None, None
     owner = store.claim_owner(condition.text)
     # The index may lag behind the resource that the claim names.
     head = store.read(owner) if owner else None
@@ -159,7 +162,8 @@ def _the_one(store: Store, who: Caller, condition: Condition, place: str) -> tup
 
 
 def _claimed(store: Store, who: Caller, write: Write, condition: Condition, stale: str | None) -> Head:
-    return commit(store, who, [write], [Claim(condition.text, write.key, stale)])[0]
+    claim = conditions.claim(store, condition, write.key, stale, access.fence(store, who, access.SEARCH))
+    return commit(store, who, [write], [claim])[0]
 
 
 def _several(place: str) -> MultipleMatches:

@@ -12,6 +12,7 @@ from bulkhead.model import json, references, validation
 from bulkhead.resources.representation import stored
 from bulkhead.search import facts
 from bulkhead.store import Head, Inherit, Store, Write
+from bulkhead.store.heads import Read
 
 
 def checked(
@@ -117,7 +118,7 @@ def inherit(store: Store) -> Inherit:
     From every Patient that the resource names through the Patient compartment's parameters, and from other targets while they propagate.
     """
 
-    def set_inherited(writes: Sequence[Write]) -> None:
+    def set_inherited(writes: Sequence[Write], read: Read) -> None:
         known = compartments.in_force(store)
         here: dict[str, Head | Write] = {write.key: write for write in writes}
         roots = {
@@ -129,7 +130,7 @@ def inherit(store: Store) -> Inherit:
             if write.new is not None and write.body is not None and not audit.is_trail(write.key)
         }
         elsewhere = {root for found in roots.values() for root in found if root not in here}
-        targets = here | store.read_many(elsewhere)
+        targets = {**read(elsewhere), **here}
         for write in writes:
             if write.key not in roots:
                 continue

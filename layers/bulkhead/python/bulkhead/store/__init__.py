@@ -70,8 +70,7 @@ class Store:
         return builtin.head(key)
 
     def _heads(self, items: Iterable[dict[str, Any]]) -> dict[str, Head]:
-        seen = marks.resolve(self.table, {(item["pk"]["S"], item["sk"]["S"]): item for item in items})
-        return {pk: heads.from_item(item) for (pk, _), item in seen.items()}
+        return marks.current(self.table, {(item["pk"]["S"], item["sk"]["S"]): item for item in items})
 
     def read_version(self, key: str, version: int) -> Head | None:
         """One version, current or past. None where there is none."""

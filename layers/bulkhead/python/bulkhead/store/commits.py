@@ -9,14 +9,15 @@ settle   Entries that the new version has no use for go away.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from bulkhead.errors import ClaimTaken, Conflict, JobMovedOn, VersionConflict
+from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
 from bulkhead.model import dates
-from bulkhead.store import each, heads, keys, large, marks, months, staging
+from bulkhead.store import each, heads, identifiers, keys, large, marks, months, staging
+from bulkhead.store.between import Between
 from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
+from bulkhead.store.identifiers import Guard
 from bulkhead.store.table import TRANSACT_BYTES, TRANSACT_LIMIT, ConditionFailed, Item, Table, pause
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 Bodies = Callable[[str, bytes], None]
 
 _ATTEMPTS = 5
-# Less than the second for which a propagation looks for writers that have staged and not committed.
-_LATE = 0.8
 # What a head's item has beside its body, generously.
 _OVERHEAD = 1000
 
@@ -49,55 +48,42 @@ def commit(
     updated = dates.now()
     offload(writes, put_body, settings.body_limit)
     months.note(table, {write.key.partition("/")[0] for write in writes}, updated)
-    clock = _Clock(inherit)
-    too_many = len(writes) + len(claims) + (receipt.size if receipt else 0) > TRANSACT_LIMIT
-    if too_many or sum(len(write.body or b"") + _OVERHEAD for write in writes) > TRANSACT_BYTES:
-        new = large.commit(table, settings.transaction_lease, writes, claims, clock.inherit, updated, receipt)
+    guard = identifiers.guard(table, writes, claims)
+    owned = [claim for claim in claims if claim.unique is None]
+    between = Between(table, inherit, guard)
+    if _is_large(writes, len(owned) + guard.room + (receipt.size if receipt else 0)):
+        new = large.commit(table, settings.transaction_lease, writes, owned, guard, between, updated, receipt)
     else:
-        new = _commit_at_once(table, writes, claims, clock.inherit, updated, receipt)
+        new = _commit_at_once(table, writes, owned, guard, between, updated, receipt)
     staging.afterwards(lambda: staging.settle(table, writes), writes=len(writes))
-    if inherit and clock.late:
-        staging.afterwards(lambda: _inherit_again(table, writes, new, inherit), writes=len(writes))
+    staging.afterwards(lambda: _inherit_again(table, writes, new, between), writes=len(writes))
     return new
 
 
-class _Clock:
-    """When the accounts of the targets were read."""
-
-    def __init__(self, inherit: Inherit | None) -> None:
-        self._inherit = inherit
-        self._asked = time.monotonic()
-
-    def inherit(self, writes: Sequence[Write]) -> None:
-        self._asked = time.monotonic()
-        if self._inherit:
-            self._inherit(writes)
-
-    @property
-    def late(self) -> bool:
-        """Whether a propagation may have come and gone since: it looks for unfinished writers for a second."""
-        return time.monotonic() - self._asked > _LATE
+def _is_large(writes: Sequence[Write], others: int) -> bool:
+    """Whether `writes`, together with so many other items, are more than one TransactWriteItems takes."""
+    if len(writes) + others > TRANSACT_LIMIT:
+        return True
+    return sum(len(write.body or b"") + _OVERHEAD for write in writes) > TRANSACT_BYTES
 
 
-def _inherit_again(table: Table, writes: Sequence[Write], new: list[Head], inherit: Inherit) -> None:
+def _inherit_again(table: Table, writes: Sequence[Write], new: list[Head], between: Between) -> None:
     """After a commit that came late: give the new heads what their targets have now, and put the changed ones into `new`."""
-    former = [dict(write.inherited) for write in writes]
-    inherit(writes)
-    changed = {
-        head.key: Write(
+    changed = [
+        Write(
             head.key,
             head,
             head.body,
             explicit=head.explicit,
-            inherited=dict(write.inherited),
+            inherited=dict(writes[n].inherited),
             propagate=head.propagate,
             method=head.method,
         )
-        for write, head, before in zip(writes, new, former, strict=True)
-        if head.body is not None and dict(write.inherited) != before
-    }
-    each.commit_each(table, list(changed.values()))
-    items = table.get_many((key, keys.HEAD) for key in changed)
+        for n in between.again(writes)
+        if (head := new[n]).body is not None
+    ]
+    each.commit_each(table, changed)
+    items = table.get_many((write.key, keys.HEAD) for write in changed)
     for n, head in enumerate(new):
         if item := items.get((head.key, keys.HEAD)):
             new[n] = heads.from_item(item)
@@ -107,24 +93,33 @@ def _commit_at_once(
     table: Table,
     writes: Sequence[Write],
     claims: Sequence[Claim],
-    inherit: Inherit | None,
+    guard: Guard,
+    between: Between,
     updated: str,
     receipt: Receipt | None,
 ) -> list[Head]:
     staging.stage(table, writes)
-    if inherit:
-        inherit(writes)
-    new = [write.head(updated) for write in writes]
-    actions = [staging.head_action(table, write, head) for write, head in zip(writes, new, strict=True)]
-    actions += [staging.claim_action(table, claim) for claim in claims]
-    actions += receipt.actions(table, new) if receipt else []
-    accounts = [action for write in writes for action in staging.account_actions(table, write)]
-    if len(actions) + len(accounts) <= TRANSACT_LIMIT:
-        # Account entries ride along: they are known only now, and a request of their own would cost a round trip.
-        actions += accounts
-    else:
-        table.write_each(accounts)
-    _write(table, actions, writes, claims, receipt)
+    guard.reserve()
+    try:
+        checks = guard.look()
+        between(writes)
+        new = [write.head(updated) for write in writes]
+        actions = [staging.head_action(table, write, head) for write, head in zip(writes, new, strict=True)]
+        actions += [staging.claim_action(table, claim) for claim in claims]
+        actions += receipt.actions(table, new) if receipt else []
+        actions += guard.actions() + checks
+        accounts = [action for write in writes for action in staging.account_actions(table, write)]
+        if len(actions) + len(accounts) <= TRANSACT_LIMIT:
+            # Account entries ride along: they are known only now, and a request of their own would cost a round trip.
+            actions += accounts
+        else:
+            table.write_each(accounts)
+        _write(table, actions, writes, claims, guard, receipt)
+    except Conflict:
+        # Nothing was written, and an id of our own is used for one attempt only: what was staged for it is nobody's.
+        staging.afterwards(guard.release)
+        staging.afterwards(lambda: staging.drop(table, [write for write in writes if write.fresh]))
+        raise
     return new
 
 
@@ -133,6 +128,7 @@ def _write(
     actions: Sequence[Item],
     writes: Sequence[Write],
     claims: Sequence[Claim],
+    guard: Guard,
     receipt: Receipt | None,
 ) -> None:
     """The commit of up to 100 items. A mark that a large transaction left on one of them is cleared away, and the commit tried again."""
@@ -143,9 +139,10 @@ def _write(
         except ConditionFailed as error:
             if _done_already(table, actions):
                 return
-            conflict = explain(error, writes, claims, receipt)
-            if isinstance(conflict, JobMovedOn):
-                raise conflict from None
+            failed = error.failed[0]
+            if failed >= len(writes) + len(claims):
+                raise _overtaken(failed - len(writes) - len(claims), writes, guard, receipt) from None
+            conflict = explain(failed, writes, claims)
             if not marks.clear(table, staging.blocked(conflict)):
                 raise conflict from None
         pause(attempt)
@@ -160,19 +157,18 @@ def _done_already(table: Table, actions: Sequence[Item]) -> bool:
     return table.get((item["pk"]["S"], item["sk"]["S"])) == item
 
 
-def explain(
-    error: ConditionFailed, writes: Sequence[Write], claims: Sequence[Claim], receipt: Receipt | None
-) -> VersionConflict | ClaimTaken | JobMovedOn:
-    """What a failed condition means, for actions that are `writes`, then `claims`, then the receipt's, then account entries."""
-    n = error.failed[0]
-    if n < len(writes):
-        return VersionConflict(writes[n].key)
-    if n < len(writes) + len(claims):
-        claim = claims[n - len(writes)]
-        return ClaimTaken(claim.condition, None)
-    if receipt and n < len(writes) + len(claims) + receipt.size:
+def explain(failed: int, writes: Sequence[Write], claims: Sequence[Claim]) -> VersionConflict | ClaimTaken:
+    """What the failed condition of action number `failed` means, where `writes` come first, then `claims`."""
+    if failed < len(writes):
+        return VersionConflict(writes[failed].key)
+    return ClaimTaken(claims[failed - len(writes)].condition, None)
+
+
+def _overtaken(failed: int, writes: Sequence[Write], guard: Guard, receipt: Receipt | None) -> Conflict:
+    """What it means that a condition fails beyond those: of the receipt, then of the guard, then of account entries."""
+    if receipt and failed < receipt.size:
         return receipt.refusal()
-    return VersionConflict(writes[0].key)
+    return guard.overtaken() if guard.claims else VersionConflict(writes[0].key)
 
 
 def offload(writes: Sequence[Write], put_body: Bodies, limit: int) -> None:

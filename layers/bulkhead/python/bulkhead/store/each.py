@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bulkhead.model import dates
 from bulkhead.store import heads, keys, months, staging
 from bulkhead.store.heads import Head, Write
-from bulkhead.store.table import TRANSACT_BYTES, TRANSACT_LIMIT, Item, Table
+from bulkhead.store.table import TRANSACT_BYTES, TRANSACT_LIMIT, Item, Table, pieces
 
 
 def commit_each(table: Table, writes: Sequence[Write]) -> set[str]:
@@ -18,23 +18,9 @@ def commit_each(table: Table, writes: Sequence[Write]) -> set[str]:
     updated = dates.now()
     months.note(table, {write.key.partition("/")[0] for write in writes}, updated)
     left_out: set[str] = set()
-    for batch in _batches(writes):
+    for batch in pieces(writes, lambda write: heads.size(write.head("")), TRANSACT_LIMIT, TRANSACT_BYTES):
         left_out |= _commit_batch(table, batch, updated)
     return left_out
-
-
-def _batches(writes: Sequence[Write]) -> list[list[Write]]:
-    """At most 100 writes, and no more bytes than one TransactWriteItems takes."""
-    batches: list[list[Write]] = [[]]
-    room = TRANSACT_BYTES
-    for write in writes:
-        size = heads.size(write.head(""))
-        if len(batches[-1]) == TRANSACT_LIMIT or (room < size and batches[-1]):
-            batches.append([])
-            room = TRANSACT_BYTES
-        batches[-1].append(write)
-        room -= size
-    return batches
 
 
 def _commit_batch(table: Table, writes: Sequence[Write], updated: str) -> set[str]:
@@ -59,7 +45,7 @@ def _head_action(table: Table, base: Head, head: Head) -> Item:
     """The head's update: all but its body, which stays where it is."""
     changed = {name: value for name, value in heads.attributes(head).items() if name != "body"}
     expression = "SET " + ", ".join(f"#{name} = :{name}" for name in changed)
-    if gone := [name for name in ("explicit", "inherited", "propagate") if name not in changed]:
+    if gone := [name for name in ("explicit", "inherited", "propagate", "flagged") if name not in changed]:
         expression += " REMOVE " + ", ".join(f"#{name}" for name in gone)
     values = {f":{name}": value for name, value in changed.items()} | {":base": {"N": str(base.version)}}
     return table.update_action((head.key, keys.HEAD), expression, values, staging.CURRENT)
@@ -67,6 +53,7 @@ def _head_action(table: Table, base: Head, head: Head) -> Item:
 
 def set_propagate(table: Table, head: Head, flag: bool) -> bool:
     """Change a head's `propagate` in place, without a new version. False where the head has moved on."""
-    expression = "SET #propagate = :flag" if flag else "REMOVE #propagate"
-    values: Item = {":base": {"N": str(head.version)}} | ({":flag": {"BOOL": True}} if flag else {})
+    expression = "SET #flagged = :now, #propagate = :flag" if flag else "SET #flagged = :now REMOVE #propagate"
+    values: Item = {":base": {"N": str(head.version)}, ":now": {"S": dates.now()}}
+    values |= {":flag": {"BOOL": True}} if flag else {}
     return not table.write_each([table.update_action((head.key, keys.HEAD), expression, values, staging.CURRENT)])

@@ -39,7 +39,8 @@ class Head:
     """A version of a resource, current or past.
 
     `body` is opaque: `Store.decode` reads it. None for a deletion. `explicit` are the resource's own accounts,
-    `inherited` those that each target gives it. `updated` is `meta.lastUpdated`.
+    `inherited` those that each target gives it. `updated` is `meta.lastUpdated`; `flagged` is when `propagate` was changed since
+    then, if it was.
     """
 
     key: str
@@ -50,6 +51,7 @@ class Head:
     explicit: tuple[str, ...] = ()
     inherited: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     propagate: bool = False
+    flagged: str = ""
 
     @property
     def type(self) -> str:
@@ -104,17 +106,42 @@ class Write:
         )
 
 
-# Called between staging and committing: sets `inherited` of each write.
-Inherit = Callable[[Sequence[Write]], None]
+Read = Callable[[Iterable[str]], Mapping[str, Head]]
+"""Reads current versions, absent ones left out."""
+Inherit = Callable[[Sequence[Write], Read], None]
+"""Called between staging and committing: sets `inherited` of each write, from the targets that it reads, at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """An identifier as the index has it: `value` case folded; `system` None stands for any."""
+
+    type: str
+    value: str
+    system: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unique:
+    """That no resource which has one of `identifiers` may meet a condition (`meets`) when the commit is made."""
+
+    identifiers: tuple[Identifier, ...]
+    meets: Callable[[Head], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Who owns the condition of a conditional create. `stale` is a former owner that was found gone, whose claim is taken over."""
+    """That the resource `owner` is made under a condition that nothing else meets: a conditional create.
+
+    Where the condition names identifiers, it is `unique` among all resources, however they came to be. Otherwise among those that
+    were made under the same condition: its text has an owner. `stale` is a former owner that was found gone, whose claim is taken
+    over.
+    """
 
     condition: str
     owner: str
     stale: str | None = None
+    unique: Unique | None = None
 
 
 class Receipt(Protocol):
@@ -190,6 +217,7 @@ def from_item(item: Item) -> Head:
         if inherited
         else {},
         propagate="propagate" in item,
+        flagged=item["flagged"]["S"] if "flagged" in item else "",
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bulkhead.store import keys, marks, transactions
-from bulkhead.store.table import Item, Key, Table
+from bulkhead.store.keys import Key
+from bulkhead.store.table import Item, Table
 from bulkhead.store.transactions import ABORTED, PENDING
 
 

@@ -97,19 +97,28 @@ def by_value(
     after: str | None,
     limit: int,
 ) -> list[Found]:
-    """Resources under one value, ordered by sort and id; fewer than `limit` at the end.
+    """Resources under one value, ordered by sort and id; fewer than `limit` at the end. Identifiers: strongly consistent.
 
     `prefix` is what their sort begins with; `first` and `last` bound it, inclusive (`last` with all that begins with it).
     """
     if prefix is not None:
         first = last = keys.limited(prefix[:-1], keys.SORT_LIMIT) + "#" if prefix.endswith("#") else prefix
     partition = keys.value_partition(resource_type, parameter, value)
-    items = table.query(partition, first, last, index=_index(keys.BY_VALUE), after=after, limit=limit)
-    found = []
-    for item in islice(items, limit):
-        position = item["vsk"]["S"]
-        found.append(Found(item["pk"]["S"], position.rpartition("#")[0], position))
-    return found
+    if parameter == keys.IDENTIFIER:
+        found = _identified(table, partition, first, last, after, limit)
+    else:
+        items = table.query(partition, first, last, index=_index(keys.BY_VALUE), after=after, limit=limit)
+        found = ((item["pk"]["S"], item["vsk"]["S"]) for item in items)
+    return [Found(key, position.rpartition("#")[0], position) for key, position in islice(found, limit)]
+
+
+def _identified(
+    table: Table, partition: str, first: str | None, last: str | None, after: str | None, limit: int
+) -> Iterator[tuple[str, str]]:
+    for item in table.query(partition, first, last, after=after, limit=limit):
+        key = partition, item["sk"]["S"]
+        if keys.is_identifier(key):
+            yield keys.identified(key), key[1]
 
 
 def by_time(

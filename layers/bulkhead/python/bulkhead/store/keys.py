@@ -7,6 +7,7 @@
 | staged head   | `Observation/9`      | `s#<transaction id>`        |                                                         |
 | index entry   | `Observation/9`      | `i#<target>#<value>`        | by-target (the target), by-value (the value)            |
 | account entry | `Observation/9`      | `a#Organization/a`          | by-target, in the account's own partition               |
+| identifier    | `Patient|identifier|123` | `http://system#9`       | none: read where it is, strongly consistent             |
 | claim         | `claim#<condition>`  | `#`                         |                                                         |
 | transaction   | `txn#<id>`           | `#`                         | by-time while it is open, so that a sweeper finds it    |
 | its members   | `txn#<id>`           | `k#0000`                    |                                                         |
@@ -14,6 +15,7 @@
 | its receipts  | `job#<id>`           | `e#<entry of the bundle>`   |                                                         |
 | month in use  | `months`             | `Observation#2026-11`       |                                                         |
 | definition    | `definitions`        | `CompartmentDefinition/x`   |                                                         |
+| place of the integrity check | `integrity` | `0001`, the segment    |                                                         |
 
 by-target: `tpk` = what is pointed at (with a write shard where that may be hot), `tsk` = `Observation#9`, who points.
 by-value:  `vpk` = `Observation|code|1234`, `vsk` = `<sort>#9`.
@@ -21,6 +23,9 @@ by-time:   `mpk` = `Observation#2026-11#<shard>`, `msk` = `<lastUpdated>#9#00000
 
 One index entry carries up to one target and one value: two facts for one item's price. A target is staged before
 the accounts of its head are read, so facts never ride on the head itself.
+
+The value of an `identifier` has an item of its own in place of one in by-value, under the same keys: it costs no more, and whoever
+looks for an identifier sees what is staged and committed at that moment, however far the indexes lag.
 """
 
 from __future__ import annotations
@@ -46,9 +51,11 @@ BY_TARGET, BY_VALUE, BY_TIME = "by-target", "by-value", "by-time"
 INDEXES: dict[str, tuple[str, str]] = {BY_TARGET: ("tpk", "tsk"), BY_VALUE: ("vpk", "vsk"), BY_TIME: ("mpk", "msk")}
 PROJECTED: dict[str, list[str]] = {BY_TARGET: ["via"]}
 TTL = "ttl"
+IDENTIFIER = "identifier"
 OPEN_TRANSACTIONS = "txn"
 MONTHS = "months"
 DEFINITIONS = "definitions"
+INTEGRITY = "integrity"
 
 # Targets that a whole organisation's data may point at: one GSI partition takes 1,000 writes a second, and a hot one throttles the table.
 SHARDS = {
@@ -64,6 +71,11 @@ TIME_SHARDS = 4
 
 SORT_LIMIT = 800
 PARTITION_LIMIT = 1500
+
+Key = tuple[str, str]
+"""Partition and sort key of an item."""
+Entry = tuple[dict[str, str], frozenset[str]]
+"""What an item of the index holds beside its key: its attributes for the GSIs, and `via`."""
 
 
 def limited(text: str, limit: int) -> str:
@@ -170,14 +182,19 @@ def time_partitions(resource_type: str, month: str) -> list[str]:
     return [f"{resource_type}#{month}#{n}" for n in range(TIME_SHARDS)]
 
 
-def index_entries(key: str, facts: Facts | None) -> dict[str, tuple[dict[str, str], frozenset[str]]]:
-    """What the index holds of a resource: sort key -> (GSI attributes, `via`). Pairs targets with values, in sorted order."""
+def index_entries(key: str, facts: Facts | None) -> dict[Key, Entry]:
+    """What the index holds of a resource. Pairs targets with values, in sorted order; identifiers stand by themselves."""
     if facts is None:
         return {}
     resource_type, _, identifier = key.partition("/")
-    entries: dict[str, tuple[dict[str, str], frozenset[str]]] = {}
+    entries: dict[Key, Entry] = {}
     targets: Iterable[tuple[str, frozenset[str]]] = sorted(facts.targets.items())
-    values: Iterable[Value] = sorted(facts.values, key=lambda value: (value.parameter, value.value, value.sort))
+    values: list[Value] = []
+    for value in sorted(facts.values, key=lambda value: (value.parameter, value.value, value.sort)):
+        if value.parameter == IDENTIFIER:
+            entries[identifier_key(resource_type, value.value, value.sort, identifier)] = ({}, frozenset())
+        else:
+            values.append(value)
     for pair, value in zip_longest(targets, values):
         attributes: dict[str, str] = {}
         via: frozenset[str] = frozenset()
@@ -187,14 +204,29 @@ def index_entries(key: str, facts: Facts | None) -> dict[str, tuple[dict[str, st
         if value:
             attributes["vpk"] = value_partition(resource_type, value.parameter, value.value)
             attributes["vsk"] = value_sort(value.sort, identifier)
-        entries[entry_sort(pair[0] if pair else None, value)] = (attributes, via)
+        entries[key, entry_sort(pair[0] if pair else None, value)] = (attributes, via)
     return entries
 
 
-def account_entry(key: str, account: str) -> tuple[str, dict[str, str], frozenset[str]]:
-    """The index entry that says that `key` carries `account`: sort key, GSI attributes, `via`."""
+def identifier_key(resource_type: str, value: str, sort: str, identifier: str) -> Key:
+    """The item that says that the resource `identifier` has the identifier `value` of the system `sort`."""
+    return value_partition(resource_type, IDENTIFIER, value), value_sort(sort, identifier)
+
+
+def is_identifier(key: Key) -> bool:
+    """Whether an item is one of those."""
+    return f"|{IDENTIFIER}|" in key[0] and key[1] != HEAD
+
+
+def identified(key: Key) -> str:
+    """The resource (`Patient/9`) that an identifier's item is about."""
+    return f"{key[0].partition('|')[0]}/{key[1].rpartition('#')[2]}"
+
+
+def account_entry(key: str, account: str) -> tuple[Key, Entry]:
+    """The index entry that says that `key` carries `account`."""
     attributes = {"tpk": account_partition(account, key), "tsk": source_sort(key)}
-    return account_sort(account), attributes, frozenset({"_account"})
+    return (key, account_sort(account)), (attributes, frozenset({"_account"}))
 
 
 def table_definition(name: str) -> dict[str, Any]:

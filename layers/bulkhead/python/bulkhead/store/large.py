@@ -6,8 +6,11 @@ from collections.abc import Sequence
 
 from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
 from bulkhead.store import builtin, heads, keys, marks, staging, transactions
-from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
-from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Key, Table, chunks, pause
+from bulkhead.store.between import Between
+from bulkhead.store.heads import Claim, Head, Receipt, Write
+from bulkhead.store.identifiers import Guard
+from bulkhead.store.keys import Key
+from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, chunks, pause
 
 _ATTEMPTS = 5
 _FRESH = "+"
@@ -20,7 +23,8 @@ def commit(
     lease: int,
     writes: Sequence[Write],
     claims: Sequence[Claim],
-    inherit: Inherit | None,
+    guard: Guard,
+    between: Between,
     updated: str,
     receipt: Receipt | None = None,
 ) -> list[Head]:
@@ -29,23 +33,30 @@ def commit(
     VersionConflict, ClaimTaken, JobMovedOn as `commits.commit`; Conflict where staging outlived the lease and another writer aborted it.
     """
     members = [(_FRESH if write.fresh else "") + write.key for write in writes]
-    members += [keys.claim_key(claim.condition) for claim in claims]
-    transaction = transactions.begin(table, members, lease + int(len(writes) * _LEASE_PER_WRITE))
+    members += [keys.claim_key(claim.condition) for claim in claims] + guard.partitions
+    fresh = [key for write in writes if write.fresh for key in staging.added(write) if keys.is_identifier(key)]
+    transaction = transactions.begin(table, members, lease + int(len(writes) * _LEASE_PER_WRITE), fresh)
+    guard.transaction = transaction
     try:
         if receipt:
             receipt.begun(table, transaction)
         staging.stage(table, writes)
-        if inherit:
-            inherit(writes)
+        guard.reserve()
+        checks = guard.look()
+        between(writes)
         new = [write.head(updated) for write in writes]
-        table.write_each([action for write in writes for action in staging.account_actions(table, write)])
         _mark(table, transaction, writes, new, claims)
+        for _ in range(_ATTEMPTS):
+            # Marking takes its time: what the targets pass on may be something else by now.
+            changed = between.again(writes)
+            if not changed:
+                break
+            for n in changed:
+                new[n] = writes[n].head(updated)
+            _mark(table, transaction, [writes[n] for n in changed], [new[n] for n in changed], ())
         receipts = receipt.actions(table, new) if receipt else []
-        if not transactions.decide(table, transaction, transactions.COMMITTED, receipts):
-            state, _ = transactions.state_now(table, transaction)
-            if receipt and state == transactions.PENDING:
-                raise receipt.refusal()
-            raise Conflict("the transaction took too long and was aborted by another writer; try again")
+        if not transactions.decide(table, transaction, transactions.COMMITTED, [*checks, *receipts]):
+            raise _undone(table, transaction, guard, receipt)
     except Exception:
         # Not aborted: the answer to the commit was lost, but it stands.
         if transactions.decide(table, transaction, transactions.ABORTED):
@@ -55,10 +66,21 @@ def commit(
     return new
 
 
+def _undone(table: Table, transaction: str, guard: Guard, receipt: Receipt | None) -> Conflict:
+    """Why a transaction could not be committed. Where it may be for either reason, the next attempt finds a job that moved on."""
+    if transactions.state_now(table, transaction)[0] == transactions.PENDING:
+        if guard.claims:
+            return guard.overtaken()
+        if receipt:
+            return receipt.refusal()
+    return Conflict("the transaction took too long and was aborted by another writer; try again")
+
+
 def _mark(
     table: Table, transaction: str, writes: Sequence[Write], new: Sequence[Head], claims: Sequence[Claim]
 ) -> None:
-    """Write the new heads under the mark: beside the old ones, or as `made` where there was none."""
+    """Write the new heads under the mark: beside the old ones, or as `made` where there was none. Their accounts' entries first."""
+    table.write_each([action for write in writes for action in staging.account_actions(table, write)])
     mark: Item = {"txn": {"S": transaction}}
     made = mark | {"made": {"BOOL": True}}
     unshared: list[Item] = []
@@ -103,21 +125,22 @@ def _mark_batch(table: Table, batch: Sequence[tuple[Item, VersionConflict | Clai
 def finish(table: Table, transaction: str) -> None:
     """Roll everything of a decided transaction forward or back, and close it. Idempotent: anyone may, at any time."""
     state, _ = transactions.state_now(table, transaction)
-    members = transactions.members(table, transaction)
+    members, entries = transactions.members(table, transaction)
     items = table.get_many((member.removeprefix(_FRESH), keys.HEAD) for member in members)
     held = {key: item for key, item in items.items() if marks.marked(item) == transaction}
     if state == transactions.ABORTED:
-        _drop_entries(table, [member.removeprefix(_FRESH) for member in members if member.startswith(_FRESH)])
+        fresh = [member.removeprefix(_FRESH) for member in members if member.startswith(_FRESH)]
+        table.put_many([], [*entries, *_staged(table, fresh)])
     marks.settle(table, transaction, state, held)
     staged = [(member, keys.staged_sort(transaction)) for member in members if not member.startswith(_FRESH)]
     table.put_many([], staged)
     transactions.close(table, transaction)
 
 
-def _drop_entries(table: Table, fresh: Sequence[str]) -> None:
+def _staged(table: Table, fresh: Sequence[str]) -> list[Key]:
     """The index entries that an aborted transaction staged for ids that nobody else has."""
 
     def entries(pk: str) -> list[Key]:
         return [(pk, item["sk"]["S"]) for item in table.query(pk, keys.ACCOUNT, keys.ENTRY)]
 
-    table.put_many([], [key for found in table.parallel(entries, fresh) for key in found])
+    return [key for found in table.parallel(entries, fresh) for key in found]

@@ -2,18 +2,21 @@
 
 A marked head is of one of two kinds. `made`: the item is the new resource itself, there only if the transaction is committed.
 Otherwise the item is the old version, and the new one lies beside it (`s#<transaction>`), to be read instead once committed.
-A marked claim is as good as its transaction.
+A marked claim is as good as its transaction; a marked reservation ends with it, whatever was decided.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bulkhead.store import keys
-from bulkhead.store.table import Item, Key, Table, pause
+from bulkhead.store import heads, keys
+from bulkhead.store.heads import Head
+from bulkhead.store.keys import Key
+from bulkhead.store.table import Item, Table, pause
 from bulkhead.store.transactions import ABORTED, COMMITTED, PENDING, decide, state_now, states
 
 MARKED = "#txn = :txn"
+RESERVED_BY = "reserved_by"
 # A transaction in progress takes seconds; a caller who waits longer is told to try again.
 _WAITS = 12
 
@@ -46,6 +49,11 @@ def resolve(table: Table, items: Mapping[Key, Item]) -> dict[Key, Item]:
         if item:
             seen[pk, keys.HEAD] = item | {"sk": {"S": keys.HEAD}}
     return seen
+
+
+def current(table: Table, items: Mapping[Key, Item]) -> dict[str, Head]:
+    """The current versions, by resource, that a reader of head items shall see."""
+    return {pk: heads.from_item(item) for (pk, _), item in resolve(table, items).items()}
 
 
 def clear(table: Table, pk: str) -> bool:
@@ -82,7 +90,9 @@ def settle(table: Table, transaction: str, state: str, items: Mapping[Key, Item]
     for key, item in items.items():
         if marked(item) != transaction:
             continue
-        if state == COMMITTED and not _replaces(item):
+        if RESERVED_BY in item:
+            actions.append(table.delete_action(key, MARKED, values))
+        elif state == COMMITTED and not _replaces(item):
             actions.append(table.update_action(key, "REMOVE #txn, #made", values, MARKED))
         elif state == COMMITTED:
             new = staged.get((key[0], keys.staged_sort(transaction)))

@@ -15,7 +15,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from bulkhead.errors import ClaimTaken, Unavailable, VersionConflict
 from bulkhead.store import builtin, heads, keys
 from bulkhead.store.heads import Claim, Head, Write
-from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, chunks
+from bulkhead.store.keys import Entry, Key
+from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, chunks, key_of
 
 NEW = "attribute_not_exists(#pk)"
 CURRENT = "#v = :base AND attribute_not_exists(#txn)"
@@ -30,11 +31,11 @@ def stage(table: Table, writes: Sequence[Write]) -> None:
     unshared: list[Item] = []
     shared: list[tuple[Write, Item]] = []
     for write in writes:
-        added = _added(write)
+        entries = added(write)
         if write.fresh:
-            unshared += [_entry_item(write, sort, *entry) for sort, entry in added.items()]
+            unshared += [_entry_item(write, key, entry) for key, entry in entries.items()]
         else:
-            shared += [(write, stage_action(table, write, sort, *entry)) for sort, entry in added.items()]
+            shared += [(write, stage_action(table, write, key, entry)) for key, entry in entries.items()]
     table.put_many(copies + unshared)
     for batch in chunks(shared, TRANSACT_LIMIT):
         try:
@@ -43,29 +44,39 @@ def stage(table: Table, writes: Sequence[Write]) -> None:
             raise VersionConflict(batch[error.failed[0]][0].key) from None
 
 
-def _added(write: Write) -> dict[str, tuple[dict[str, str], frozenset[str]]]:
+def added(write: Write) -> dict[Key, Entry]:
     """Entries that the new version has and the old one has not, or not for as many parameters."""
     old = keys.index_entries(write.key, None if builtin.is_unwritten(write.base) else write.old)
     new = keys.index_entries(write.key, write.new)
-    return {sort: entry for sort, entry in new.items() if sort not in old or entry[1] - old[sort][1]}
+    return {key: entry for key, entry in new.items() if key not in old or entry[1] - old[key][1]}
 
 
-def _entry_item(write: Write, sort: str, attributes: dict[str, str], via: frozenset[str]) -> Item:
-    item: Item = {"pk": {"S": write.key}, "sk": {"S": sort}, "v": {"N": str(write.version)}}
+def _entry_item(write: Write, key: Key, entry: Entry) -> Item:
+    attributes, via = entry
+    item: Item = {**key_of(key), "v": {"N": str(write.version)}}
     item |= {name: {"S": value} for name, value in attributes.items()}
     if via:
         item["via"] = {"SS": sorted(via)}
     return item
 
 
-def stage_action(table: Table, write: Write, sort: str, attributes: dict[str, str], via: frozenset[str]) -> Item:
-    """Add an entry, or widen it: `via` becomes the union, the version that it was staged for never falls."""
-    values: Item = {":v": {"N": str(write.version)}, **{f":{name}": {"S": value} for name, value in attributes.items()}}
-    expression = "SET #v = :v" + "".join(f", #{name} = :{name}" for name in attributes)
+def stage_action(table: Table, write: Write, key: Key, entry: Entry) -> Item:
+    """The action that stages an entry for what `write` makes."""
+    return entry_action(table, key, entry, write.version)
+
+
+def entry_action(table: Table, key: Key, entry: Entry, version: int) -> Item:
+    """Add an entry, or widen it: `via` becomes the union, the version that it was staged for never falls.
+
+    A note that nobody came for it (`integrity`) goes away.
+    """
+    attributes, via = entry
+    values: Item = {":v": {"N": str(version)}, **{f":{name}": {"S": value} for name, value in attributes.items()}}
+    expression = "SET #v = :v" + "".join(f", #{name} = :{name}" for name in attributes) + " REMOVE #noted"
     if via:
         expression += " ADD #via :via"
         values[":via"] = {"SS": sorted(via)}
-    return table.update_action((write.key, sort), expression, values, f"attribute_not_exists(#v) OR {NOT_LATER}")
+    return table.update_action(key, expression, values, f"attribute_not_exists(#v) OR {NOT_LATER}")
 
 
 def account_actions(table: Table, write: Write) -> list[Item]:
@@ -105,6 +116,13 @@ def afterwards(step: Callable[[], None], **context: object) -> None:
         logger.warning("left to the sweeper", extra={"error": type(error).__name__, **context})
 
 
+def drop(table: Table, writes: Sequence[Write]) -> None:
+    """Take away what was staged for new resources that were not made, under ids that are used for nothing else."""
+    staged = [key for write in writes for key in added(write)]
+    staged += [keys.account_entry(write.key, account)[0] for write in writes for account in write.head("").accounts]
+    table.put_many([], staged)
+
+
 def settle(table: Table, writes: Sequence[Write]) -> None:
     """Take away what the new versions have no use for. A failed condition means that a later version has staged it anew."""
     actions: list[Item] = []
@@ -113,14 +131,14 @@ def settle(table: Table, writes: Sequence[Write]) -> None:
             continue
         version = {":v": {"N": str(write.version)}}
         old, new = keys.index_entries(write.key, write.old), keys.index_entries(write.key, write.new)
-        for sort, (_, via) in old.items():
-            if sort not in new:
-                actions.append(table.delete_action((write.key, sort), NOT_LATER, version))
-            elif gone := via - new[sort][1]:
+        for key, (_, via) in old.items():
+            if key not in new:
+                actions.append(table.delete_action(key, NOT_LATER, version))
+            elif gone := via - new[key][1]:
                 values = version | {":gone": {"SS": sorted(gone)}}
-                actions.append(table.update_action((write.key, sort), "DELETE #via :gone", values, NOT_LATER))
+                actions.append(table.update_action(key, "DELETE #via :gone", values, NOT_LATER))
         kept = set(write.head("").accounts) if write.body is not None else set()
         for account in write.base.accounts:
             if account not in kept:
-                actions.append(table.delete_action((write.key, keys.account_sort(account)), NOT_LATER, version))
+                actions.append(table.delete_action(keys.account_entry(write.key, account)[0], NOT_LATER, version))
     table.write_each(actions)

@@ -8,15 +8,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
 
 from bulkhead.errors import Unavailable
+from bulkhead.store.keys import Key
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 Item = dict[str, Any]
-Key = tuple[str, str]
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -46,7 +48,22 @@ def even_chunks(items: Sequence[T], limit: int) -> list[Sequence[T]]:
     """As few chunks as `limit` allows, none larger than the others by more than one: side by side they take half the time each."""
     number = -(-len(items) // limit)
     bounds = [len(items) * n // number for n in range(number + 1)] if number else []
-    return [items[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [items[start:end] for start, end in pairwise(bounds)]
+
+
+def pieces(items: Iterable[T], size: Callable[[T], int], number: int, room: int) -> Iterator[list[T]]:
+    """`items` in lists of at most `number`, whose sizes add up to no more than `room` where a list has more than one."""
+    piece: list[T] = []
+    left = room
+    for item in items:
+        needed = size(item)
+        if piece and (len(piece) == number or needed > left):
+            yield piece
+            piece, left = [], room
+        piece.append(item)
+        left -= needed
+    if piece:
+        yield piece
 
 
 def pause(attempt: int) -> None:
@@ -58,19 +75,9 @@ def key_of(key: Key) -> Item:
     return {"pk": {"S": key[0]}, "sk": {"S": key[1]}}
 
 
-def _transactions(actions: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """`actions` in pieces that one TransactWriteItems takes: by number and by bytes."""
-    piece: list[Item] = []
-    room = TRANSACT_BYTES
-    for action in actions:
-        size = 1000 + len(action.get("Put", {}).get("Item", {}).get("body", {}).get("B", b""))
-        if piece and (len(piece) == TRANSACT_LIMIT or size > room):
-            yield piece
-            piece, room = [], TRANSACT_BYTES
-        piece.append(action)
-        room -= size
-    if piece:
-        yield piece
+def _size(action: Item) -> int:
+    """About how many bytes an action has."""
+    return 1000 + len(action.get("Put", {}).get("Item", {}).get("body", {}).get("B", b""))
 
 
 class Table:
@@ -124,7 +131,7 @@ class Table:
         """
         if self._transact_bulk:
             actions = [self.put_action(item) for item in items] + [self.delete_action(key) for key in deletes]
-            self.parallel(self.write, list(_transactions(actions)))
+            self.parallel(self.write, list(pieces(actions, _size, TRANSACT_LIMIT, TRANSACT_BYTES)))
             return
         requests: list[Any] = [{"PutRequest": {"Item": item}} for item in items]
         requests += [{"DeleteRequest": {"Key": key_of(key)}} for key in deletes]
@@ -156,6 +163,9 @@ class Table:
     ) -> Item:
         return {"Update": self._action({"Key": key_of(key), "UpdateExpression": expression}, condition, values)}
 
+    def check_action(self, key: Key, condition: str, values: Item | None = None) -> Item:
+        return {"ConditionCheck": self._action({"Key": key_of(key)}, condition, values)}
+
     def _action(self, action: Item, condition: str | None, values: Item | None) -> Item:
         action["TableName"] = self.name
         if condition:
@@ -174,15 +184,17 @@ class Table:
         """
         if not actions:
             return
+        token = str(uuid4())
         for attempt in range(_ATTEMPTS):
             try:
-                self._write_once(actions)
+                self._write_once(actions, token)
                 return
             except self.client.exceptions.ConditionalCheckFailedException:
                 raise ConditionFailed from None
             except self.client.exceptions.TransactionConflictException:
                 pause(attempt)
             except self.client.exceptions.TransactionInProgressException:
+                # Of an earlier try, whose answer was lost: under the same token this one is told how that ended.
                 pause(attempt)
             except self.client.exceptions.TransactionCanceledException as error:
                 reasons = [reason.get("Code") for reason in error.response["CancellationReasons"]]
@@ -191,13 +203,14 @@ class Table:
                     raise ConditionFailed(failed) from None
                 if not any(code in _RETRIED for code in reasons):
                     raise
+                token = str(uuid4())
                 pause(attempt)
         raise Unavailable("too many writers on the same items; try again")
 
-    def _write_once(self, actions: Sequence[Item]) -> None:
+    def _write_once(self, actions: Sequence[Item], token: str) -> None:
         if len(actions) > 1:
             items: Any = list(actions)
-            self.client.transact_write_items(TransactItems=items)
+            self.client.transact_write_items(TransactItems=items, ClientRequestToken=token)
             return
         ((name, arguments),) = actions[0].items()
         if name == "Put":
@@ -221,6 +234,14 @@ class Table:
                     left_out |= failed
                     remaining = [n for n in remaining if n not in failed]
         return left_out
+
+    def scan(self, segment: int, segments: int, after: Item | None) -> tuple[list[Item], Item | None]:
+        """A page (1 MB) of one of so many segments of the whole table, eventually consistent; and where the next one begins."""
+        arguments: dict[str, Any] = {"TableName": self.name, "Segment": segment, "TotalSegments": segments}
+        if after:
+            arguments["ExclusiveStartKey"] = after
+        answer = self.client.scan(**arguments)
+        return answer["Items"], answer.get("LastEvaluatedKey")
 
     def query(
         self,

@@ -11,16 +11,21 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 from uuid import uuid4
 
-from bulkhead.model import dates
+from bulkhead.model import dates, json
 from bulkhead.store import keys
-from bulkhead.store.table import ConditionFailed, Item, Table, chunks
+from bulkhead.store.keys import Key
+from bulkhead.store.table import ConditionFailed, Item, Table, pieces
 
 PENDING, COMMITTED, ABORTED = "PENDING", "COMMITTED", "ABORTED"
 
-# Keys of a transaction in one item: 4,000 of 60 bytes stay far below 400 KB.
+PENDING_STILL = "#state = :pending"
+
+# Keys of a transaction in one item, which holds 400 KB.
 _KEYS = 4000
+_PAGE_BYTES = 300_000
 _DAY = 86_400
 
 # What this request has decided of each transaction: two heads of one transaction are never seen on both sides of it.
@@ -37,19 +42,21 @@ def one_request() -> Iterator[None]:
         _decided.reset(token)
 
 
-def begin(table: Table, members: Sequence[str], lease: int) -> str:
+def begin(table: Table, members: Sequence[str], lease: int, entries: Sequence[Key] = ()) -> str:
     """Write a PENDING transaction over `members`, to be decided within `lease` seconds. Returns its id.
 
     A member is a partition key; a leading `+` says that its id is fresh: nobody but this transaction writes anything under it.
+    `entries` are items elsewhere that go away with an abort.
     """
     transaction = str(uuid4())
+    listed: list[str | Key] = [*members, *entries]
     pages = [
         {
             "pk": {"S": keys.transaction_key(transaction)},
             "sk": {"S": f"k#{n:04d}"},
-            "keys": {"B": zlib.compress("\n".join(page).encode())},
+            "keys": {"B": zlib.compress(json.dumps({"listed": page}))},
         }
-        for n, page in enumerate(chunks(members, _KEYS))
+        for n, page in enumerate(pieces(listed, _size, _KEYS, _PAGE_BYTES))
     ]
     table.put_many(pages)
     table.put(
@@ -66,28 +73,47 @@ def begin(table: Table, members: Sequence[str], lease: int) -> str:
     return transaction
 
 
-def members(table: Table, transaction: str) -> list[str]:
-    """The members that the transaction was begun with."""
+def _size(member: str | Key) -> int:
+    return len("".join(member).encode())
+
+
+def members(table: Table, transaction: str) -> tuple[list[str], list[Key]]:
+    """The members and the entries that the transaction was begun with."""
     pages = table.query(keys.transaction_key(transaction), "k#", "k#")
-    return [key for page in pages for key in zlib.decompress(page["keys"]["B"]).decode().split("\n")]
+    listed: list[Any] = [one for page in pages for one in json.loads(zlib.decompress(page["keys"]["B"]))["listed"]]
+    return [one for one in listed if isinstance(one, str)], [
+        (one[0], one[1]) for one in listed if isinstance(one, list)
+    ]
 
 
-def decide(table: Table, transaction: str, state: str, receipts: Sequence[Item] = ()) -> bool:
-    """PENDING -> `state`, in one fact with the actions `receipts`; False where a condition does not hold.
+def decide(table: Table, transaction: str, state: str, checks: Sequence[Item] = ()) -> bool:
+    """PENDING -> `state`. Whether it stands as asked now: also when an earlier try came through and its answer was lost.
 
-    Whether it stands as asked now: also when an earlier try came through and its answer was lost.
+    False, too, where it is to be committed and was contested, or one of up to 99 `checks` does not hold.
     """
-    decision = table.update_action(
-        (keys.transaction_key(transaction), keys.HEAD),
-        "SET #state = :state",
-        {":state": {"S": state}, ":pending": {"S": PENDING}},
-        "#state = :pending",
-    )
+    condition = PENDING_STILL + (" AND attribute_not_exists(#contested)" if state == COMMITTED else "")
+    values = {":state": {"S": state}, ":pending": {"S": PENDING}}
+    action = table.update_action(_key(transaction), "SET #state = :state", values, condition)
     try:
-        table.write([decision, *receipts])
+        table.write([action, *checks])
     except ConditionFailed:
         return state_now(table, transaction)[0] == state
     return True
+
+
+def contest(table: Table, transaction: str) -> None:
+    """See to it that a transaction that is not decided yet will not be committed. No effect on one that is."""
+    values = {":pending": {"S": PENDING}, ":true": {"BOOL": True}}
+    table.write_each([table.update_action(_key(transaction), "SET #contested = :true", values, PENDING_STILL)])
+
+
+def undecided(table: Table, transaction: str) -> Item:
+    """The check that a transaction is not decided."""
+    return table.check_action(_key(transaction), PENDING_STILL, {":pending": {"S": PENDING}})
+
+
+def _key(transaction: str) -> Key:
+    return keys.transaction_key(transaction), keys.HEAD
 
 
 def states(table: Table, transactions: Iterable[str]) -> dict[str, str]:

@@ -1,0 +1,58 @@
+"""`python -m infra.local.integrity --data DIR`: compares a folder's resources with their index, and mends what is amiss.
+
+For a folder that no server uses. On AWS the sweeper does the same day by day.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+
+def main(arguments: list[str]) -> int:
+    """Prints what was found. 0 where all is well, or mended; 1 where something is damaged, or the folder is in use or not there."""
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.local.integrity", description="Compare resources with the index."
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", required=True, help="the folder of a server that does not run"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what is amiss and change nothing")
+    options = parser.parse_args(arguments)
+    from infra.local import aws, system
+
+    if not options.data.is_dir():
+        print(f"Cannot start: there is no folder {options.data}", file=sys.stderr)
+        return 1
+    try:
+        lock = system.lock(options.data)
+    except system.DataInUse as error:
+        print(f"Cannot start: {error}", file=sys.stderr)
+        return 1
+    emulation = aws.Aws(options.data, auth=True)
+    try:
+        found = _check(not options.dry_run)
+    finally:
+        emulation.stop()
+        lock.close()
+    for name, number in found.items():
+        print(f"{name}: {number}")
+    return 1 if found["damaged"] else 0
+
+
+def _check(repair: bool) -> dict[str, object]:
+    from bulkhead.search import facts
+    from bulkhead.store import connect, rounds
+
+    store = connect()
+    if repair:
+        # Nobody else is at work here: what is not finished never will be.
+        store.abort_open()
+        store.sweep()
+    return asdict(rounds.check(store.table, lambda head: facts.facts(store.decode(head)), repair, patience=None))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,208 @@
+"""Creating under an identifier that nobody has: one of all conditional creates, and none where a plain one was first.
+
+Every writer stages the items of its identifiers (`keys.identifier_key`) before it commits. Beyond that,
+
+- who creates under a condition puts a reservation on the identifiers that the condition names, then looks at the items that
+  others have there, and commits only if its reservations still stand and what it saw is unchanged;
+- who writes an identifier in any other way reads, once its items are staged, whether there is a reservation, and takes it away
+  before it commits.
+
+Both write before they read, strongly consistent: so whatever the order, one of them sees the other, and it is always the
+conditional writer that has to look again. Reservations hold nobody up, and need no end: the next writer takes them away.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from uuid import uuid4
+
+from bulkhead.errors import ClaimTaken, Conflict
+from bulkhead.store import heads, keys, marks, staging, transactions
+from bulkhead.store.heads import Claim, Head, Identifier, Unique, Write
+from bulkhead.store.keys import Key
+from bulkhead.store.marks import RESERVED_BY
+from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, chunks, pause
+
+_ATTEMPTS = 5
+# A writer that has staged and not committed yet is waited for this long, in turns of so many seconds; most are dead.
+_LOOKS = (0.01, 0.04, 0.1)
+# Where more resources than these have an identifier and do not meet the condition, not each of them can be watched.
+_WATCHED = 30
+
+_UNMARKED = "attribute_not_exists(#txn)"
+_MINE = f"#{RESERVED_BY} = :by"
+
+
+class _Other(NamedTuple):
+    """A resource that has an identifier, or is about to: as a reader sees it, and the check that it still stands like this."""
+
+    head: Head | None
+    check: Item
+    underway: bool
+
+
+@dataclass
+class Guard:
+    """The reservations of one commit, for those of its claims that name identifiers."""
+
+    table: Table
+    claims: Sequence[tuple[str, Unique]]
+    """Conditions, and what makes them unique."""
+    own: frozenset[str]
+    """The resources that the commit writes."""
+    transaction: str | None = None
+    """The large transaction, if it is one: its reservations end with it."""
+    by: str = field(default_factory=lambda: str(uuid4()))
+
+    @property
+    def partitions(self) -> list[str]:
+        return list(dict.fromkeys(_partition(one) for _, unique in self.claims for one in unique.identifiers))
+
+    @property
+    def room(self) -> int:
+        """How many items of a commit this takes at most."""
+        return len(self.partitions) + _WATCHED if self.claims else 0
+
+    def reserve(self) -> None:
+        """Put the reservations, in place of others'. Conflict where large transactions hold one and go on and on."""
+        mark: Item = {"txn": {"S": self.transaction}, "made": {"BOOL": True}} if self.transaction else {}
+        condition = f"{_UNMARKED} OR {marks.MARKED}" if self.transaction else _UNMARKED
+        values = {":txn": {"S": self.transaction}} if self.transaction else None
+        for batch in chunks(self.partitions, TRANSACT_LIMIT):
+            actions = [
+                self.table.put_action(
+                    {"pk": {"S": partition}, "sk": {"S": keys.HEAD}, RESERVED_BY: {"S": self.by}} | mark,
+                    condition,
+                    values,
+                )
+                for partition in batch
+            ]
+            self._write(actions, batch)
+
+    def _write(self, actions: Sequence[Item], partitions: Sequence[str]) -> None:
+        for attempt in range(_ATTEMPTS):
+            try:
+                self.table.write(actions)
+                return
+            except ConditionFailed as error:
+                marks.clear(self.table, partitions[error.failed[0]])
+            pause(attempt)
+        raise Conflict("a large transaction is creating resources with this identifier; try again")
+
+    def look(self) -> list[Item]:
+        """The checks that nobody else meets the claims' conditions, for the commit. ClaimTaken where somebody does."""
+        for seconds in (*_LOOKS, 0.0):
+            others = self._others()
+            if not seconds or not any(other.underway for other in others.values()):
+                break
+            time.sleep(seconds)
+        checks = {str(other.check): other.check for other in others.values()}
+        return list(checks.values())[:_WATCHED]
+
+    def _others(self) -> dict[str, _Other]:
+        """All that have an identifier which a claim names."""
+        wanted = [(claim, identifier) for claim in self.claims for identifier in claim[1].identifiers]
+        listed = self.table.parallel(lambda pair: _listed(self.table, pair[1]), wanted)
+        staged: dict[str, int] = {}
+        for found in listed:
+            for key in found.keys() - self.own:
+                staged[key] = max(staged.get(key, 0), found[key])
+        others = _seen(self.table, staged)
+        for ((condition, unique), _), found in zip(wanted, listed, strict=True):
+            for key in found.keys() & others.keys():
+                head = others[key].head
+                if head is not None and not head.deleted and unique.meets(head):
+                    raise ClaimTaken(condition, key)
+        return others
+
+    def actions(self) -> list[Item]:
+        """The end of the reservations, for the commit: on condition that they are there."""
+        return [self._end(partition) for partition in self.partitions]
+
+    def _end(self, partition: str) -> Item:
+        return self.table.delete_action((partition, keys.HEAD), _MINE, {":by": {"S": self.by}})
+
+    def release(self) -> None:
+        """Take the reservations away after a commit that failed; those of a large transaction end with it."""
+        if not self.transaction:
+            self.table.write_each(self.actions())
+
+    def overtaken(self) -> ClaimTaken:
+        """The error that says that somebody was faster."""
+        return ClaimTaken(self.claims[0][0], None)
+
+
+def guard(table: Table, writes: Sequence[Write], claims: Sequence[Claim]) -> Guard:
+    """The guard of those `claims` that name identifiers; it does nothing where there are none."""
+    named = [(claim.condition, claim.unique) for claim in claims if claim.unique]
+    return Guard(table, named, frozenset(write.key for write in writes))
+
+
+def reservable(writes: Iterable[Write]) -> list[str]:
+    """The partitions of the identifiers that `writes` add to what there is."""
+    added = (key for write in writes for key in staging.added(write) if keys.is_identifier(key))
+    return list(dict.fromkeys(partition for partition, _ in added))
+
+
+def take_away(table: Table, reservations: Sequence[Item]) -> None:
+    """End the reservations of others, so that they look again: `reservations` as they were read after staging."""
+    plain: list[Item] = []
+    for item in reservations:
+        if transaction := marks.marked(item):
+            transactions.contest(table, transaction)
+        else:
+            key = item["pk"]["S"], item["sk"]["S"]
+            plain.append(table.delete_action(key, _MINE, {":by": item[RESERVED_BY]}))
+    table.write_each(plain)
+
+
+def _partition(identifier: Identifier) -> str:
+    return keys.value_partition(identifier.type, keys.IDENTIFIER, identifier.value)
+
+
+def _listed(table: Table, identifier: Identifier) -> dict[str, int]:
+    """The resources that have an identifier, or shall have it, and for which version that was staged."""
+    partition = _partition(identifier)
+    prefix = None if identifier.system is None else keys.value_sort(identifier.system, "")
+    found = {}
+    for item in table.query(partition, prefix, prefix):
+        key = partition, item["sk"]["S"]
+        if keys.is_identifier(key):
+            found[keys.identified(key)] = int(item["v"]["N"])
+    return found
+
+
+def _seen(table: Table, staged: dict[str, int]) -> dict[str, _Other]:
+    """What stands under each key now, of which an identifier was staged for a version. Dead transactions are cleared away."""
+    others: dict[str, _Other] = {}
+    left = list(staged)
+    for _ in range(_ATTEMPTS):
+        items = table.get_many((key, keys.HEAD) for key in left)
+        again = []
+        for key in left:
+            item = items.get((key, keys.HEAD))
+            transaction = marks.marked(item) if item else None
+            if transaction is None:
+                others[key] = _settled(table, key, item, staged[key])
+            elif transactions.state_now(table, transaction) == (transactions.PENDING, False):
+                visible = None if item is None or "made" in item else heads.from_item(item)
+                others[key] = _Other(visible, transactions.undecided(table, transaction), True)
+            else:
+                marks.clear(table, key)
+                again.append(key)
+        left = again
+        if not left:
+            return others
+    raise Conflict("large transactions hold resources with this identifier; try again")
+
+
+def _settled(table: Table, key: str, item: Item | None, staged: int) -> _Other:
+    at: Key = (key, keys.HEAD)
+    if item is None:
+        return _Other(None, table.check_action(at, staging.NEW), True)
+    head = heads.from_item(item)
+    check = table.check_action(at, staging.CURRENT, {":base": item["v"]})
+    return _Other(head, check, staged > head.version)

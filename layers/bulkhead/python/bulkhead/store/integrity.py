@@ -1,0 +1,239 @@
+"""The integrity check: a scan that compares heads with the entries of the index. The net below stage, commit and settle.
+
+A reader checks every entry against its head, so what is found here was never wrong, only litter, or missing because of damage:
+
+stale     an entry for which its head has no use (of a settle that died, a writer that lost): removed
+wide      more search parameters in an entry's `via` than its head has: narrowed
+noted     an entry that was staged for a version that has not come yet: noted, and removed as an orphan where that stays so
+missing   an entry, an index key or a month that a head needs and that is not there: restored
+damaged   a body that cannot be read, a version that is gone: told, as nothing here can mend it
+
+Writers may be at work meanwhile. What a scan finds is read again, strongly consistent, before anything is done about it; and what
+is done is conditional on nobody having staged the entry anew: a later writer raises its version, or takes the note away.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from bulkhead.store import heads, keys, marks, staging
+from bulkhead.store.heads import Head
+from bulkhead.store.keys import Entry, Key
+from bulkhead.store.table import Item, Table
+
+if TYPE_CHECKING:
+    from bulkhead.search.facts import Facts
+
+FactsOf = Callable[[Head], "Facts"]
+"""What the index is to hold of a version that is no deletion."""
+
+NAMED = 100
+"""Damaged resources that a report names."""
+
+STALE, WIDE, NOTED, ORPHANS, MISSING, DAMAGED = "stale", "wide", "noted", "orphans", "missing", "damaged"
+
+_Fault = tuple[str, Item | None]
+"""What is amiss, and the action that mends it."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Report:
+    """What a check came to: what was looked at, and how much of each kind was found; the first hundred damaged resources."""
+
+    resources: int = 0
+    identifiers: int = 0
+    stale: int = 0
+    wide: int = 0
+    noted: int = 0
+    orphans: int = 0
+    missing: int = 0
+    damaged: int = 0
+    names: tuple[str, ...] = ()
+
+    def __add__(self, other: Report) -> Report:
+        both = Report(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(Report)))
+        both.names = both.names[:NAMED]
+        return both
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was found, not even what a writer at work may have left for a moment."""
+        return not any((self.stale, self.wide, self.noted, self.orphans, self.missing, self.damaged))
+
+    def count(self, kind: str) -> None:
+        setattr(self, kind, getattr(self, kind) + 1)
+
+
+class Check:
+    """Looks at items, page by page. `now` is in seconds since 1970; a noted entry stays for `patience` seconds.
+
+    With `patience` None nobody else is at work, and what would be noted is removed at once.
+    """
+
+    def __init__(self, table: Table, facts_of: FactsOf, now: float, patience: float | None, repair: bool) -> None:
+        self._table, self._facts_of, self._repair = table, facts_of, repair
+        self._now, self._patience = now, patience
+        self._months = {item["sk"]["S"] for item in table.query(keys.MONTHS)}
+
+    def look(self, items: Iterable[Item]) -> Report:
+        """Compare what is on a page, and mend it. Best where those of one resource come in one piece."""
+        report = Report()
+        resources: dict[str, list[Item]] = {}
+        identifiers: list[Item] = []
+        for pk, group in groupby(items, key=lambda item: item["pk"]["S"]):
+            if _is_resource(pk):
+                resources.setdefault(pk, []).extend(group)
+            else:
+                identifiers += [item for item in group if keys.is_identifier(_key(item))]
+        report.resources, report.identifiers = len(resources), len(identifiers)
+        for pk, faults in self._faults(resources).items():
+            if faults:
+                again = {pk: list(self._table.query(pk))}
+                self._mend(pk, self._faults(again)[pk], report)
+        for pk, faults in self._faults_of_identifiers(identifiers).items():
+            self._mend(pk, faults, report)
+        return report
+
+    def _mend(self, pk: str, faults: Sequence[_Fault], report: Report) -> None:
+        actions = [(kind, action) for kind, action in faults if action]
+        failed = self._table.write_each([action for _, action in actions]) if self._repair else set()
+        for n, (kind, action) in enumerate(actions):
+            # A failed condition: somebody is at work on it.
+            if n not in failed:
+                report.count(kind)
+            if "Put" in action:
+                self._months.add(action["Put"]["Item"]["sk"]["S"])
+        damaged = [kind for kind, action in faults if not action]
+        if damaged:
+            report.damaged += len(damaged)
+            report.names += (pk,)
+            logger.error("resource is damaged", extra={"resource": pk})
+
+    def _faults(self, resources: dict[str, list[Item]]) -> dict[str, list[_Fault]]:
+        """What is amiss with each resource, of whose partition these are the items."""
+        found: dict[str, list[_Fault]] = {pk: [] for pk in resources}
+        expected: dict[str, dict[Key, Entry]] = {}
+        for pk, items in resources.items():
+            head = next((item for item in items if item["sk"]["S"] == keys.HEAD), None)
+            if head and marks.marked(head):
+                # Of a large transaction: it is finished by others.
+                continue
+            try:
+                expected[pk] = self._expected(heads.from_item(head) if head else None)
+            except Exception as error:
+                logger.error("body cannot be read", extra={"resource": pk, "error": type(error).__name__})
+                found[pk] = [(DAMAGED, None)]
+        elsewhere = [key for entries in expected.values() for key in entries if keys.is_identifier(key)]
+        there = self._table.get_many(elsewhere)
+        for pk, entries in expected.items():
+            own = {_key(item): item for item in resources[pk]}
+            found[pk] = [*self._faults_of_one(pk, own, entries, there), *self._faults_of_time(pk, own)]
+        return found
+
+    def _expected(self, head: Head | None) -> dict[Key, Entry]:
+        """All entries that a head needs."""
+        if head is None or head.deleted:
+            return {}
+        entries = keys.index_entries(head.key, self._facts_of(head))
+        return entries | dict(keys.account_entry(head.key, account) for account in head.accounts)
+
+    def _faults_of_one(
+        self, pk: str, own: dict[Key, Item], expected: dict[Key, Entry], elsewhere: dict[Key, Item]
+    ) -> list[_Fault]:
+        version = int(own[pk, keys.HEAD]["v"]["N"]) if (pk, keys.HEAD) in own else 0
+        faults: list[_Fault | None] = []
+        for key, item in own.items():
+            if key[1].startswith((keys.ENTRY, keys.ACCOUNT)) and key not in expected:
+                faults.append(self._unexpected(key, item, version))
+            elif key[1].startswith(keys.STAGED) and self._is_over(key[1].removeprefix(keys.STAGED)):
+                faults.append((STALE, self._table.delete_action(key)))
+        for key, entry in expected.items():
+            faults.append(self._compared(key, own.get(key) or elsewhere.get(key), entry, version))
+        return [fault for fault in faults if fault]
+
+    def _unexpected(self, key: Key, item: Item, version: int) -> _Fault | None:
+        """Of an entry that the head, at `version`, has no use for."""
+        staged_for = {":v": item["v"]}
+        if int(item["v"]["N"]) <= version:
+            return STALE, self._table.delete_action(key, staging.NOT_LATER, {":v": {"N": str(version)}})
+        if self._patience is None:
+            return ORPHANS, self._table.delete_action(key, "#v = :v", staged_for)
+        if "noted" not in item:
+            values = staged_for | {":now": {"N": str(self._now)}}
+            condition = "#v = :v AND attribute_not_exists(#noted)"
+            return NOTED, self._table.update_action(key, "SET #noted = :now", values, condition)
+        if float(item["noted"]["N"]) <= self._now - self._patience:
+            values = staged_for | {":noted": item["noted"]}
+            return ORPHANS, self._table.delete_action(key, "#v = :v AND #noted = :noted", values)
+        return None
+
+    def _compared(self, key: Key, item: Item | None, entry: Entry, version: int) -> _Fault | None:
+        """Of an entry that the head needs."""
+        attributes, via = entry
+        there = frozenset(item["via"]["SS"]) if item and "via" in item else frozenset()
+        if item is None or via - there or any(item.get(name) != {"S": text} for name, text in attributes.items()):
+            return MISSING, staging.entry_action(self._table, key, entry, version)
+        if there - via and int(item["v"]["N"]) <= version:
+            values = {":v": {"N": str(version)}, ":gone": {"SS": sorted(there - via)}}
+            return WIDE, self._table.update_action(key, "DELETE #via :gone", values, staging.NOT_LATER)
+        return None
+
+    def _is_over(self, transaction: str) -> bool:
+        item = self._table.get((keys.transaction_key(transaction), keys.HEAD))
+        return item is None or keys.TTL in item
+
+    def _faults_of_time(self, pk: str, own: dict[Key, Item]) -> list[_Fault]:
+        """Versions that are gone, and what by-time lacks of the others."""
+        versions = {key: item for key, item in own.items() if key[1].startswith((keys.HEAD, keys.VERSION))}
+        faults: list[_Fault] = []
+        for key, item in versions.items():
+            expected = keys.time_keys(pk, int(item["v"]["N"]), item["updated"]["S"])
+            if any(item.get(name) != {"S": text} for name, text in expected.items()):
+                values = {":v": item["v"]} | {f":{name}": {"S": text} for name, text in expected.items()}
+                expression = "SET " + ", ".join(f"#{name} = :{name}" for name in expected)
+                faults.append((MISSING, self._table.update_action(key, expression, values, "#v = :v")))
+        resource_type = pk.partition("/")[0]
+        used = {keys.month_sort(resource_type, item["updated"]["S"][:7]) for item in versions.values()}
+        for month in used - self._months:
+            faults.append((MISSING, self._table.put_action({"pk": {"S": keys.MONTHS}, "sk": {"S": month}})))
+        if (pk, keys.HEAD) in own:
+            current = int(own[pk, keys.HEAD]["v"]["N"])
+            gone = [n for n in range(1, current) if (pk, keys.version_sort(n)) not in own]
+            faults += [(DAMAGED, None)] if gone else []
+        return faults
+
+    def _faults_of_identifiers(self, items: Sequence[Item]) -> dict[str, list[_Fault]]:
+        """Of the items of identifiers, by the resource that they are about: those that it has no use for."""
+        named = {keys.identified(_key(item)) for item in items}
+        there = {key[0]: item for key, item in self._table.get_many((key, keys.HEAD) for key in named).items()}
+        expected: dict[str, dict[Key, Entry]] = {}
+        found: dict[str, list[_Fault]] = {}
+        for item in items:
+            pk = keys.identified(_key(item))
+            head = heads.from_item(there[pk]) if pk in there else None
+            if pk in there and marks.marked(there[pk]):
+                continue
+            if pk not in expected:
+                try:
+                    expected[pk] = self._expected(head)
+                except Exception:
+                    # Told where the resource itself is looked at.
+                    expected[pk] = {_key(item): ({}, frozenset())}
+            if _key(item) not in expected[pk]:
+                fault = self._unexpected(_key(item), item, head.version if head else 0)
+                found.setdefault(pk, []).extend([fault] if fault else [])
+        return found
+
+
+def _is_resource(pk: str) -> bool:
+    return "/" in pk and "|" not in pk and "#" not in pk
+
+
+def _key(item: Item) -> Key:
+    return item["pk"]["S"], item["sk"]["S"]

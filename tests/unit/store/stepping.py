@@ -1,0 +1,100 @@
+"""Several writers at once, each of which makes its next DynamoDB call when the test says so: any interleaving, as often as wanted."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from bulkhead.settings import Settings
+from bulkhead.store import Store
+
+_SECONDS = 30
+
+
+class Writer:
+    """A piece of work in a thread of its own. It stands before its first call to DynamoDB, until `step`."""
+
+    def __init__(self, store: Store, work: Callable[[Store], Any], name: str = "writer") -> None:
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self._turn = threading.Condition()
+        self._allowed = self._waiting = self._over = False
+        self._killed: BaseException | None = None
+        settings = {name: getattr(store.settings, name) for name in Settings.__slots__} | {"threads": 1}
+        self._store = Store(_Gate(store.table.client, self._wait), store.s3, Settings(**settings))  # type: ignore[arg-type]
+        self._thread = threading.Thread(target=self._run, args=(work,), name=name, daemon=True)
+        self._thread.start()
+        self._settle()
+
+    def step(self) -> bool:
+        """Let it make its next call, and go on to the one after. False where it has come to its end."""
+        if self._over:
+            return False
+        with self._turn:
+            self._allowed = True
+            self._turn.notify_all()
+        self._settle()
+        return True
+
+    def finish(self) -> None:
+        """Let it go on to its end."""
+        while self.step():
+            pass
+
+    def kill(self, error: BaseException) -> None:
+        """Let it die before its next call."""
+        self._killed = error
+        self.finish()
+
+    def _settle(self) -> None:
+        """Wait until it stands before a call, or is over."""
+        with self._turn:
+            if not self._turn.wait_for(lambda: self._over or (self._waiting and not self._allowed), _SECONDS):
+                raise TimeoutError("a writer neither calls DynamoDB nor ends")
+
+    def _wait(self) -> None:
+        with self._turn:
+            self._waiting = True
+            self._turn.notify_all()
+            if not self._turn.wait_for(lambda: self._allowed, _SECONDS):
+                raise TimeoutError("nobody lets this writer go on")
+            self._allowed = self._waiting = False
+        if self._killed:
+            raise self._killed
+
+    def _run(self, work: Callable[[Store], Any]) -> None:
+        try:
+            self.result = work(self._store)
+        except BaseException as error:
+            self.error = error
+        with self._turn:
+            self._over = True
+            self._turn.notify_all()
+
+
+class _Gate:
+    """A client that waits before each call."""
+
+    def __init__(self, client: Any, wait: Callable[[], None]) -> None:
+        self._client, self._wait = client, wait
+        self.exceptions = client.exceptions
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._client, name)
+
+        def waiting(**arguments: Any) -> Any:
+            self._wait()
+            return call(**arguments)
+
+        return waiting
+
+
+def run(writers: list[Writer], schedule: Iterable[int], after_each: Callable[[], None] = lambda: None) -> None:
+    """Step the writers in the order of `schedule` (their positions), then finish those that are left, one after the other."""
+    for number in schedule:
+        if writers[number].step():
+            after_each()
+    for writer in writers:
+        while writer.step():
+            after_each()

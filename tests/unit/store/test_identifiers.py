@@ -1,0 +1,256 @@
+"""Conditional creates against all other writers of an identifier, stopped at every DynamoDB call, under indexes that show nothing.
+
+Whatever the order: a resource is made under a condition only if nothing that meets it was there at that moment. Nobody else is
+ever refused.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable
+from itertools import count
+from typing import Any
+
+import pytest
+
+from bulkhead import bundles, resources
+from bulkhead.access import EVERYBODY
+from bulkhead.conditions import condition
+from bulkhead.errors import MultipleMatches
+from bulkhead.resources import conditional
+from bulkhead.store import Store, commits, identifiers
+from bulkhead.store.meter import metered
+from tests.conftest import lagging
+from tests.unit.bundles.samples import SYSTEM, bundle, context, create, key_of, observation, patient
+from tests.unit.store.faults import killed
+from tests.unit.store.stepping import Writer, run
+
+Work = Callable[[Store], Any]
+LARGE = "large"
+_values = count()
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for another writer gets its turn at once; and threads of this name commit whatever they write as a large transaction."""
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(identifiers, "_LOOKS", (0.01,))
+    is_large = commits._is_large
+    monkeypatch.setattr(
+        commits, "_is_large", lambda *arguments: threading.current_thread().name == LARGE or is_large(*arguments)
+    )
+
+
+@pytest.fixture(scope="module")
+def lagging_store(make_store: Any) -> Store:
+    """One for all: each race is about an identifier of its own."""
+    store: Store = make_store()
+    lagging(store)
+    return store
+
+
+def found(store: Store, value: str) -> set[str]:
+    """The active patients that have an identifier, for a reader at this moment."""
+    hints = store.by_value("Patient", "identifier", value)
+    heads = [head for head in store.read_many(hint.key for hint in hints).values() if not head.deleted]
+    return {head.key for head in heads if (body := store.decode(head)).get("active") and identified(body, value)}
+
+
+def identified(body: dict[str, Any], value: str) -> bool:
+    return any(one["value"] == value for one in body.get("identifier", ()))
+
+
+def under(value: str, criteria: str = "identifier={}") -> Any:
+    return condition("Patient", criteria.format(f"{SYSTEM}|{value}"), "x")
+
+
+# Who creates under a condition: returns the key of what was made, None where somebody else's was found.
+
+
+def conditional_create(value: str, criteria: str = "identifier={}") -> Work:
+    def work(store: Store) -> str | None:
+        head, made = resources.create(store, EVERYBODY, patient(value, active=True), under(value, criteria))
+        return head.key if made else None
+
+    return work
+
+
+def conditional_update(value: str) -> Work:
+    def work(store: Store) -> str | None:
+        head, made = conditional.update(store, EVERYBODY, patient(value, active=True), under(value))
+        return head.key if made else None
+
+    return work
+
+
+def conditional_entry(value: str) -> Work:
+    def work(store: Store) -> str | None:
+        entries = [
+            create(patient(value, active=True), "urn:uuid:p", f"identifier={SYSTEM}|{value}"),
+            create(observation("urn:uuid:p")),
+        ]
+        made = bundles.process(bundle(*entries), context(store))["entry"][0]
+        return key_of(made) if made["response"]["status"].startswith("201") else None
+
+    return work
+
+
+# Who writes an identifier without a condition.
+
+
+def plain_create(value: str) -> Work:
+    return lambda store: resources.create(store, EVERYBODY, patient(value, active=True))[0].key
+
+
+def plain_put(value: str) -> Work:
+    key = f"Patient/put-{value}"
+    return lambda store: resources.update(store, EVERYBODY, patient(value, active=True, id=key[8:]), key)[0].key
+
+
+def plain_update(value: str) -> Work:
+    """Of a patient who is there, with another identifier."""
+    key = f"Patient/old-{value}"
+    return lambda store: resources.update(store, EVERYBODY, patient(value, active=True, id=key[8:]), key)[0].key
+
+
+def activation(value: str) -> Work:
+    """Of a patient who has the identifier, and meets the condition that asks for an active one from now on."""
+    key = f"Patient/idle-{value}"
+    return lambda store: resources.update(store, EVERYBODY, patient(value, active=True, id=key[8:]), key)[0].key
+
+
+def prepare(store: Store, value: str, plain: Callable[[str], Work]) -> None:
+    if plain is plain_update:
+        resources.update(store, EVERYBODY, patient("x" + value, id=f"old-{value}"), f"Patient/old-{value}")
+    if plain is activation:
+        resources.update(store, EVERYBODY, patient(value, active=False, id=f"idle-{value}"), f"Patient/idle-{value}")
+
+
+def race(
+    store: Store,
+    conditionals: list[tuple[Callable[[str], Work], str]],
+    plains: list[tuple[Callable[[str], Work], str]],
+    schedule: Iterable[int],
+) -> None:
+    """Let the writers (what they do, and how they commit) go on as scheduled, and check what came of it."""
+    value = f"v{next(_values)}"
+    for plain, _ in plains:
+        prepare(store, value, plain)
+    order: list[str] = []
+    writers = [Writer(store, work(value), name) for work, name in [*conditionals, *plains]]
+    run(writers, schedule, lambda: order.extend(sorted(found(store, value) - set(order))))
+    made = [writer.result for writer in writers[: len(conditionals)] if writer.result]
+    plain_ones = {writer.result for writer in writers[len(conditionals) :]}
+    assert set(order) == {*made, *plain_ones}, "what was made is there, and nothing else"
+    assert not made or order[0] == made[0], "under a condition something was made although something was there"
+    assert len(made) < 2
+    for writer in writers:
+        # Who comes to late finds both of them.
+        assert writer.error is None or (isinstance(writer.error, MultipleMatches) and made and plain_ones)
+
+
+def interleavings(conditional_steps: int, plain_steps: int) -> list[list[int]]:
+    """One goes some steps, then the other some, then the first one to its end: every place where two writers can meet twice."""
+    steps = (conditional_steps, plain_steps)
+    return [
+        [first] * begun + [1 - first] * between + [first] * 100
+        for first in (0, 1)
+        for begun in range(steps[first] + 1)
+        for between in range(1, steps[1 - first] + 1)
+    ]
+
+
+def interruptions(conditional_steps: int, plain_steps: int) -> list[list[int]]:
+    """The whole of the one at each place of the other."""
+    steps = (conditional_steps, plain_steps)
+    return [[first] * begun + [1 - first] * 100 for first in (0, 1) for begun in range(1, steps[first] + 1)]
+
+
+CONDITIONALS = [(conditional_create, "small"), (conditional_update, "small"), (conditional_entry, LARGE)]
+PLAINS = [(plain_create, "small"), (plain_put, "small"), (plain_update, "small"), (plain_create, LARGE)]
+
+
+def test_a_plain_create_meets_a_conditional_one_anywhere(lagging_store: Store) -> None:
+    for schedule in interleavings(10, 5):
+        race(lagging_store, CONDITIONALS[:1], PLAINS[:1], schedule)
+
+
+@pytest.mark.parametrize("made", CONDITIONALS, ids=lambda made: f"{made[0].__name__}, {made[1]}")
+@pytest.mark.parametrize("plain", PLAINS, ids=lambda plain: f"{plain[0].__name__}, {plain[1]}")
+def test_others_interrupt_each_other(lagging_store: Store, made: Any, plain: Any) -> None:
+    stride = 1 if made[1] == LARGE and plain is PLAINS[0] else 4
+    for schedule in interruptions(*(16 if writer[1] == LARGE else 6 for writer in (made, plain)))[::stride]:
+        race(lagging_store, [made], [plain], schedule)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_many_at_once(lagging_store: Store, seed: int) -> None:
+    chance = random.Random(seed)
+    conditionals = [chance.choice(CONDITIONALS) for _ in range(chance.randint(2, 3))]
+    plains = [chance.choice(PLAINS) for _ in range(chance.randint(0, 1))]
+    schedule = chance.choices(range(len(conditionals) + len(plains)), k=60)
+    race(lagging_store, conditionals, plains, schedule)
+
+
+def by_active(value: str) -> Work:
+    return conditional_create(value, "identifier={}&active=true")
+
+
+def test_who_comes_to_meet_the_condition_meanwhile_counts(lagging_store: Store) -> None:
+    for schedule in interleavings(10, 5)[::4]:
+        race(lagging_store, [(by_active, "small")], [(activation, "small")], schedule)
+
+
+def test_a_dead_conditional_writer_holds_nobody_up(lagging_store: Store) -> None:
+    for at in range(7):
+        value = f"v{next(_values)}"
+        dead = Writer(lagging_store, conditional_create(value))
+        for _ in range(at):
+            dead.step()
+        dead.kill(killed())
+        left = found(lagging_store, value)
+        assert (conditional_create(value)(lagging_store) is None) == bool(left)
+        assert plain_create(value)(lagging_store)
+        assert len(found(lagging_store, value)) == 2
+        assert lagging_store.table.get((f"Patient|identifier|{value}", "#")) is None
+
+
+def test_a_dead_plain_writer_holds_nobody_up(lagging_store: Store) -> None:
+    for at in range(4):
+        value = f"v{next(_values)}"
+        dead = Writer(lagging_store, plain_create(value))
+        for _ in range(at):
+            dead.step()
+        dead.kill(killed())
+        left = found(lagging_store, value)
+        assert (conditional_create(value)(lagging_store) is None) == bool(left)
+        assert len(found(lagging_store, value)) == 1
+
+
+def test_nothing_is_left_of_who_was_overtaken(store: Store) -> None:
+    loser = Writer(store, conditional_create("v"))
+    for _ in range(2):
+        loser.step()
+    winner = plain_create("v")(store)
+    loser.finish()
+    assert loser.result is None
+    items = store.table.client.scan(TableName=store.table.name, ConsistentRead=True)["Items"]
+    identity = [item["sk"]["S"] for item in items if item["pk"]["S"].startswith("Patient|")]
+    assert identity == [f"{SYSTEM}#{winner.partition('/')[2]}"]
+    assert {item["pk"]["S"] for item in items if item["pk"]["S"].startswith("Patient/")} == {winner}
+
+
+def test_what_a_plain_create_costs(store: Store) -> None:
+    """A read unit for its identifier, in the request that reads the accounts of its patients where there is one."""
+    resources.create(store, EVERYBODY, patient("0"))
+    subject = resources.create(store, EVERYBODY, patient("1"))[0].key
+    resources.create(store, EVERYBODY, observation(subject))
+    with metered(store.table.client) as meter:
+        resources.create(store, EVERYBODY, patient("2"))
+    assert meter.requests == {"BatchWriteItem": 1, "BatchGetItem": 1, "PutItem": 1}
+    assert meter.units["BatchGetItem"] == 1
+    with metered(store.table.client) as meter:
+        resources.create(store, EVERYBODY, observation(subject, identifier=[{"system": SYSTEM, "value": "o"}]))
+    assert meter.requests == {"BatchWriteItem": 1, "BatchGetItem": 1, "PutItem": 1}
