@@ -48,6 +48,8 @@ class Deployment:
     """With `issuer`: the accepted `aud` (or `client_id`) values, separated by commas."""
     base_url: str = ""
     """What clients call, where a custom domain stands in front. Empty: the API's own host."""
+    history_access: str = "current"
+    """`version`: who is fenced sees only versions that were within the fence themselves (setting HISTORY_ACCESS)."""
     snapstart: str = "on"
     """`off` deploys functions without published versions, for emulators and regions that have no SnapStart."""
     layers: str = "build"
@@ -78,7 +80,12 @@ class Deployment:
         return [value.strip() for value in self.audience.split(",") if value.strip()]
 
 
-_CHOICES = {"data": ("retain", "destroy"), "snapstart": ("on", "off"), "layers": ("build", "skip", "host")}
+_CHOICES = {
+    "data": ("retain", "destroy"),
+    "history_access": ("current", "version"),
+    "snapstart": ("on", "off"),
+    "layers": ("build", "skip", "host"),
+}
 
 
 def from_context(node: Context) -> Deployment:

@@ -71,6 +71,16 @@ class TableConstruct(Construct):
         """Go through the whole table: for the integrity check."""
         iam.Grant.add_to_principal(grantee=grantee, actions=["dynamodb:Scan"], resource_arns=[self.table.table_arn])
 
+    def grant_secret(self, grantee: iam.IGrantable) -> None:
+        """Make the table's secret, where there is none yet, and nothing else."""
+        grantee.grant_principal.add_to_principal_policy(
+            iam.PolicyStatement(
+                actions=["dynamodb:PutItem"],
+                resources=[self.table.table_arn],
+                conditions={"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [keys.SECRET]}},
+            )
+        )
+
     def grant_trail(self, grantee: iam.IGrantable) -> None:
         """Add AuditEvents of the server's own, told by their partition key, and note the month in which they were written."""
         leading = [f"{audit.AUDIT_EVENT}/{audit.TRAIL}*", keys.MONTHS]

@@ -38,7 +38,7 @@ def upload(request: Request) -> Answer:
     access.require_writing(request.caller)
     if request.body.strip() and request.resource() != {"resourceType": "Parameters"}:
         raise BadRequest("$upload takes no parameters", json.BODY)
-    return Answer(200, uploads.parameters(uploads.offer(request.store, request.caller.subject)))
+    return Answer(200, uploads.parameters(uploads.offer(request.store, request.caller.owner)))
 
 
 OPERATIONS = {"bundle": bundle, "upload": upload}

@@ -11,7 +11,7 @@ from functions.http import RETRY_AFTER, Answer, Request, lambda_handler
 
 def status(request: Request) -> Answer:
     """202 with `X-Progress` while the job runs, 200 with its result as a batch-response Bundle when it is over."""
-    found = jobs.status(request.store, request.caller.subject, request.parameters["id"], executions.is_running)
+    found = jobs.status(request.store, request.caller.owner, request.parameters["id"], executions.is_running)
     if found.bundle:
         return Answer(200, found.bundle)
     running = Issue("informational", found.progress, severity="information")
@@ -20,7 +20,7 @@ def status(request: Request) -> Answer:
 
 def cancel(request: Request) -> Answer:
     """202: the run stops. What is done stays done; the status says how much."""
-    jobs.cancel(request.store, request.caller.subject, request.parameters["id"], executions.stop)
+    jobs.cancel(request.store, request.caller.owner, request.parameters["id"], executions.stop)
     return Answer(202)
 
 

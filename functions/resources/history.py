@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-from bulkhead import history, resources, settings
+from bulkhead import history, resources, sealing, settings
 from bulkhead.history import Page, Query
 from bulkhead.store import Head
 from functions.http import Answer, Request
@@ -29,7 +29,8 @@ def of_system(request: Request) -> Answer:
 def _history(request: Request, path: str) -> Answer:
     known = settings.current()
     strict = request.prefer.handling == "strict"
-    query = history.parse(path, request.query, known.count_default, known.count_limit, strict)
+    pairs = sealing.opened(request.store, request.caller, request.query)
+    query = history.parse(path, pairs, known.count_default, known.count_limit, strict)
     page = history.page(request.store, request.caller, query)
     bundle: dict[str, Any] = {"resourceType": "Bundle"}
     if page.settled:
@@ -42,7 +43,7 @@ def _history(request: Request, path: str) -> Answer:
     if not page.heads:
         # FHIR has no empty arrays.
         del bundle["entry"]
-    return Answer(200, bundle)
+    return Answer(200, sealing.sealed(request.store, request.caller, bundle))
 
 
 def _links(request: Request, query: Query, page: Page) -> list[dict[str, str]]:

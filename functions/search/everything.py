@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bulkhead import everything as operation
-from bulkhead import resources
+from bulkhead import resources, sealing
 from functions.http import Answer, Request
 
 _FORM = "application/x-www-form-urlencoded"
@@ -12,9 +12,9 @@ _FORM = "application/x-www-form-urlencoded"
 def everything(request: Request) -> Answer:
     """`GET|POST {Type}/{id}/$everything` with `start`, `end`, `_since`, `_type` and `_count`."""
     key = resources.key_of(request.parameters["type"], request.parameters["id"])
-    pairs = list(request.query)
+    pairs = sealing.opened(request.store, request.caller, request.query)
     if request.method == "POST" and request.content_type != _FORM and request.body.strip():
         pairs += operation.from_parameters(request.resource())
     asked = operation.asked(pairs, key, request.base, request.prefer.handling == "strict")
     bundle = operation.everything(request.store, request.caller, key, asked, request.base, request.represent)
-    return Answer(200, bundle)
+    return Answer(200, sealing.sealed(request.store, request.caller, bundle))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bulkhead import access, compartments, resources
+from bulkhead import access, compartments, resources, sealing
 from bulkhead.errors import Forbidden, Issue, MethodNotAllowed, NotFound, UnsupportedMediaType
 from bulkhead.model import outcome
 from bulkhead.search import custom, parse, run
@@ -53,13 +53,13 @@ def _searched(
     for name in named or (resource_type or "*",):
         access.require(request.caller, access.SEARCH, name)
     query = parse.parse(
-        request.query,
+        sealing.opened(request.store, request.caller, request.query),
         resource_type,
         compartment=target,
         compartment_types=types,
         base=request.base,
         strict=request.prefer.handling == "strict",
-        custom=custom.stored_in(request.store),
+        custom=custom.stored_in(request.store, access.fence(request.store, request.caller, access.SEARCH)),
     )
     if ("_explain", "true") in request.query:
         return Answer(200, _explained(request, query))
@@ -67,24 +67,25 @@ def _searched(
 
 
 def _run(request: Request, query: Query, explain: Callable[[Plan], None]) -> dict[str, Any]:
-    return run.search(
+    bundle = run.search(
         request.store,
         query,
         base=request.base,
         represent=request.represent,
         fence=access.fence(request.store, request.caller, access.SEARCH),
+        within=lambda: access.listed_under(request.store, request.caller),
         explain=explain,
     )
+    return sealing.sealed(request.store, request.caller, bundle)
 
 
 def _explained(request: Request, query: Query) -> dict[str, Any]:
     """The Bundle, and in its first entry how it was found and what that took. For callers with every right only."""
     from bulkhead.store.meter import metered
 
-    if request.caller.fenced:
+    if not access.sees_all(request.caller, access.SEARCH, "*"):
         raise Forbidden("_explain is for callers who may see everything", "_explain")
-    for right in (access.SEARCH, access.SET_ACCOUNTS):
-        access.require(request.caller, right)
+    access.require(request.caller, access.SET_ACCOUNTS)
     plans: list[Plan] = []
     with metered(request.store.table.client) as meter:
         bundle = _run(request, query, plans.append)

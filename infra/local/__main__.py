@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> int:
         running.serve()
         if not options.empty:
             running.load_sample()
-        print(banner.text(running.url, running.identity, sample=not options.empty), flush=True)
+        print(banner.text(running.url, running.identity, not options.empty, running.issuer), flush=True)
         ended.wait()
     except RuntimeError as error:
         print(f"Cannot go on: {error}", file=sys.stderr)

@@ -19,11 +19,14 @@ SHARED = {
 }
 
 
-def text(url: str, identity: Identity | None, sample: bool) -> str:
-    """All that is printed. The commands need the sample clinic, so without it they are left out."""
-    parts = [f"Bulkhead answers at {url}{BASE}", _access(identity, sample)]
+def text(url: str, identity: Identity | None, sample: bool, issuer: str = "") -> str:
+    """All that is printed. The commands need the sample clinic, so without it they are left out.
+
+    `issuer` is where tokens come from, if the server does not issue them itself.
+    """
+    parts = [f"Bulkhead answers at {url}{BASE}", _access(identity, sample, issuer)]
     if sample:
-        shell = "\n".join(commands(url, bool(identity)))
+        shell = "\n".join(commands(url, bool(identity or issuer)))
         parts.append(f"Share the patient Anna with a second organisation, follow the job, list her record:\n\n{shell}")
     parts.append("Ctrl-C stops it.")
     return "\n\n".join(parts)
@@ -42,7 +45,9 @@ def commands(url: str, auth: bool) -> list[str]:
     ]
 
 
-def _access(identity: Identity | None, sample: bool) -> str:
+def _access(identity: Identity | None, sample: bool, issuer: str) -> str:
+    if issuer:
+        return f"Tokens are those of {issuer}."
     if identity is None:
         return "No token is asked for (--no-auth): every caller has every right."
     lines = [

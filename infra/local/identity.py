@@ -1,17 +1,18 @@
-"""An OIDC issuer for this machine, and the JWT authorizer of API Gateway that accepts its tokens."""
+"""An OIDC issuer for this machine: it signs tokens with a key of its own, and publishes what checks them."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-AUDIENCE = "bulkhead"
-# API Gateway's JWT authorizer takes RSA signatures only.
+from bulkhead.settings import Settings
+
+AUDIENCE = Settings().audience
 ALGORITHM = "RS256"
 HOUR = 3600
 FULL_RIGHTS = "system/*.cruds accounts.write"
@@ -19,51 +20,37 @@ WELL_KNOWN = "/.well-known/openid-configuration"
 KEYS = "/.well-known/jwks.json"
 
 
-class Refused(Exception):
-    """No token, or one that is not accepted."""
-
-
 class Identity:
-    """Issues and checks tokens with the RSA key in `key_file`, which is made when it is absent."""
+    """Issues tokens, signed with the RSA key in `key_file`, which is made when it is absent."""
 
-    def __init__(self, issuer: str, key_file: Path) -> None:
+    def __init__(self, issuer: str, key_file: Path, audience: str = AUDIENCE) -> None:
         self.issuer = issuer
+        self.audience = audience
         self._key_file = key_file
 
     def token(
-        self, subject: str, scope: str, accounts: Sequence[str] = (), patient: str | None = None, hours: int = 24
+        self,
+        subject: str,
+        scope: str,
+        accounts: Sequence[str] | None = None,
+        patient: str | None = None,
+        hours: int = 24,
     ) -> str:
         """A signed token. With `accounts` ("Organization/a") the caller is fenced to them, with `patient` to that patient."""
         import jwt
 
         now = int(time.time())
-        claims: dict[str, Any] = {"iss": self.issuer, "aud": AUDIENCE, "sub": subject, "scope": scope}
+        claims: dict[str, Any] = {"iss": self.issuer, "aud": self.audience, "sub": subject, "scope": scope}
         claims |= {"iat": now, "nbf": now, "exp": now + hours * HOUR}
-        if accounts:
+        if accounts is not None:
             claims["accounts"] = list(accounts)
-        if patient:
+        if patient is not None:
             claims["patient"] = patient
         return jwt.encode(claims, self._key, ALGORITHM, headers={"kid": self._key_id})
 
-    def claims(self, authorization: str) -> dict[str, str]:
-        """The claims of a valid `Authorization: Bearer ...` header, as API Gateway renders them; Refused otherwise."""
-        import jwt
-
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise Refused("a bearer token is needed")
-        try:
-            claims = jwt.decode(
-                token.strip(),
-                self._key.public_key(),
-                algorithms=[ALGORITHM],
-                audience=AUDIENCE,
-                issuer=self.issuer,
-                options={"require": ["exp", "iss", "aud"]},
-            )
-        except jwt.InvalidTokenError as error:
-            raise Refused("the token is not valid") from error
-        return {name: rendered(value) for name, value in claims.items()}
+    def get(self, key_id: str) -> Any | None:
+        """The public key of this name: there is one (see `tokens.Keys`)."""
+        return self._key.public_key() if key_id == self._key_id else None
 
     def document(self, path: str) -> bytes | None:
         """What an OIDC issuer publishes below /.well-known/; None for any other path."""
@@ -117,14 +104,3 @@ def _make_key(path: Path) -> None:
         pass
     finally:
         draft.unlink()
-
-
-def rendered(value: Any) -> str:
-    """A claim as API Gateway hands it on, as text: lists `[a b]`, objects `map[k:v]`, true and false in lower case."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return f"[{' '.join(rendered(each) for each in value)}]"
-    if isinstance(value, Mapping):
-        return f"map[{' '.join(f'{key}:{rendered(each)}' for key, each in sorted(value.items()))}]"
-    return str(value)

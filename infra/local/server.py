@@ -15,8 +15,9 @@ from cheroot.server import HTTPConnection, HTTPRequest
 from cheroot.wsgi import Server
 
 from infra.local import cors, gateway
-from infra.local.identity import Identity, Refused
+from infra.local.identity import Identity
 from infra.local.lambdas import log_failure
+from infra.local.tokens import KeysUnavailable, Refused, Verifier
 from infra.local.wsgi import Answer, Application, Environ, application
 from infra.routes import Route
 
@@ -24,16 +25,22 @@ Call = Callable[[str, dict[str, Any]], Any]
 THREADS = 16
 FHIR_JSON = "application/fhir+json; charset=utf-8"
 # What an error at the door points at: the HTTP message, unless it is one of its parts.
-POINTS_AT = {401: "Authorization", 404: "path", 405: "method"}
+POINTS_AT = {401: "Authorization", 404: "path", 405: "method", 503: "Authorization"}
 log = logging.getLogger("bulkhead.local")
 
 
 class Front:
-    """Answers requests by `call(function, event)`. With an `identity` every route that is not public needs its token."""
+    """Answers requests by `call(function, event)`.
 
-    def __init__(self, routes: Iterable[Route], call: Call, identity: Identity | None = None) -> None:
+    With a `verifier` every route that is not public needs a token that it accepts. What an `identity` publishes is answered here.
+    """
+
+    def __init__(
+        self, routes: Iterable[Route], call: Call, verifier: Verifier | None = None, identity: Identity | None = None
+    ) -> None:
         self._router = gateway.Router(routes)
         self._call = call
+        self._verifier = verifier
         self._identity = identity
 
     def __call__(self, environ: Environ) -> Answer:
@@ -61,11 +68,14 @@ class Front:
         if match is None:
             return _outcome(404, "not-found", "no such route")
         claims = None
-        if self._identity and not match.route.public:
+        if self._verifier and not match.route.public:
             try:
-                claims = self._identity.claims(environ.get("HTTP_AUTHORIZATION", ""))
+                claims = self._verifier.claims(environ.get("HTTP_AUTHORIZATION", ""))
             except Refused as refused:
                 return self._refused(environ, match, request_id, str(refused))
+            except KeysUnavailable:
+                answer = _outcome(503, "transient", "tokens cannot be checked at the moment")
+                return Answer(503, {**answer.headers, "Retry-After": "30"}, answer.body)
         return self._called(environ, match, request_id, claims)
 
     def _refused(self, environ: Environ, match: gateway.Match, request_id: str, reason: str) -> Answer:

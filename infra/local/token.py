@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from infra.local.identity import FULL_RIGHTS, Identity
+from infra.local.identity import AUDIENCE, FULL_RIGHTS, Identity
 from infra.local.system import Options, issuer
 
 
@@ -14,15 +14,16 @@ def main(arguments: list[str]) -> int:
     """Prints a token. It is good for every server on this port that has the same key: same `--data`, or none."""
     parser = argparse.ArgumentParser(prog="python -m infra.local.token", description=main.__doc__)
     parser.add_argument("--scope", default=FULL_RIGHTS, help='default: "%(default)s"')
-    parser.add_argument("--accounts", nargs="*", default=[], metavar="Organization/a", help="fence the caller to these")
+    parser.add_argument("--accounts", nargs="*", metavar="Organization/a", help="fence the caller to these")
     parser.add_argument("--patient", metavar="ID", help="fence the caller to this patient (scopes patient/...)")
+    parser.add_argument("--audience", default=AUDIENCE, help='default: "%(default)s"')
     parser.add_argument("--subject", default="local-user")
     parser.add_argument("--hours", type=int, default=24)
     parser.add_argument("--host", default="127.0.0.1", help="as given to the server")
     parser.add_argument("--port", type=int, default=8000, help="as given to the server")
     parser.add_argument("--data", type=Path, metavar="DIR", help="as given to the server")
     given = parser.parse_args(arguments)
-    identity = Identity(issuer(given.host, given.port), Options(data=given.data).key_file)
+    identity = Identity(issuer(given.host, given.port), Options(data=given.data).key_file, given.audience)
     print(identity.token(given.subject, given.scope, given.accounts, given.patient, given.hours))
     return 0
 

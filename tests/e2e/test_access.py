@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import httpx
 import pytest
 
+from infra.local.identity import KEYS, Identity
 from tests.e2e.running import ROOT, Server
 
 
@@ -47,3 +51,54 @@ def test_a_token_made_by_the_command_opens_it_too(guarded: Server) -> None:
 def test_the_issuer_publishes_its_keys(guarded: Server) -> None:
     document = httpx.get(guarded.url.replace("/fhir/R4", "/.well-known/openid-configuration")).json()
     assert httpx.get(document["jwks_uri"]).json()["keys"][0]["alg"] == "RS256"
+
+
+def test_tokens_may_come_from_elsewhere(tmp_path: Path) -> None:
+    """Any OIDC issuer by setting: its keys are fetched, its tokens taken, and nobody else's."""
+    foreign = Identity("https://issuer.example", tmp_path / "foreign.pem", "clinic")
+    keys = foreign.document(KEYS)
+
+    class Published(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert keys
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(keys)))
+            self.end_headers()
+            self.wfile.write(keys)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    elsewhere = HTTPServer(("127.0.0.1", 0), Published)
+    threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
+    settings = {"ISSUER": foreign.issuer, "AUDIENCE": "clinic, ward"}
+    settings["JWKS_URI"] = f"http://127.0.0.1:{elsewhere.server_port}/keys"
+    with Server(**settings) as server:
+        assert not any(line.startswith("TOKEN") for line in server.banner)
+        with server.client(foreign.token("me", "patient/*.rs", patient="anna")) as client:
+            assert client.get("/Patient/anna").status_code == 200
+            assert client.get("/Patient/bruno").status_code == 404
+            assert client.get("/Patient").json()["total"] == 1
+        stranger = Identity(foreign.issuer, tmp_path / "stranger.pem", "clinic")
+        other = Identity(foreign.issuer, tmp_path / "foreign.pem", "another")
+        for issuer in (stranger, other):
+            with server.client(issuer.token("me", "system/*.cruds")) as client:
+                answer = client.get("/Patient/anna")
+                assert answer.status_code == 401
+                assert answer.json()["issue"][0]["code"] == "login"
+        well_known = server.url.replace("/fhir/R4", "/.well-known/openid-configuration")
+        assert httpx.get(well_known).status_code == 404
+    elsewhere.shutdown()
+    elsewhere.server_close()
+
+
+def test_keys_that_cannot_be_fetched_are_a_503(tmp_path: Path) -> None:
+    foreign = Identity("https://issuer.example", tmp_path / "foreign.pem")
+    with Server("--empty", ISSUER=foreign.issuer, JWKS_URI="http://127.0.0.1:9/keys") as server:
+        with server.client(foreign.token("me", "system/*.cruds")) as client:
+            answer = client.get("/Patient")
+            assert answer.status_code == 503
+            assert answer.json()["issue"][0]["code"] == "transient"
+            assert "127.0.0.1:9" not in answer.text
+        with server.client() as client:
+            assert client.get("/Patient").status_code == 401

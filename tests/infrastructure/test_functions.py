@@ -145,6 +145,11 @@ def test_who_cannot_write_the_audit_trail_does_not_try(template: Template) -> No
     assert silent == {"capabilities", "jobs"}
 
 
+def test_search_writes_nothing_but_the_tables_secret(template: Template) -> None:
+    writing = [s for s in statements_of(template, "search") if actions([s]) & WRITE]
+    assert [s["Condition"] for s in writing] == [{"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["secret"]}}]
+
+
 def test_nothing_writes_to_an_index(template: Template) -> None:
     for name in ALLOWED:
         for statement in statements_of(template, name):

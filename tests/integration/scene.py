@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bulkhead import resources, set_accounts
-from bulkhead.access import EVERYBODY, Caller
+from bulkhead.access import EVERYBODY
 from bulkhead.jobs import Background
 from bulkhead.store import Head, Store
 from bulkhead.store.jobs import Job
@@ -24,6 +24,7 @@ from infra.local.step_functions import Fault, StepFunctions
 
 A, B, C = "Organization/a", "Organization/b", "Organization/c"
 PATIENT = "Patient/p"
+SUBJECT, SCOPE = "me", "system/*.cruds accounts.write"
 MACHINE = "arn:aws:states:us-east-1:000000000000:stateMachine:propagation"
 INFRA = Path(__file__).parents[2] / "infra"
 # By the function that does their tasks: the state machines' definitions, and the steps of these tasks.
@@ -177,11 +178,14 @@ def request(
     path: str,
     body: Any = None,
     headers: Mapping[str, str] | None = None,
-    caller: Caller | None = None,
-    scope: str | None = "system/*.cruds accounts.write",
-    subject: str = "me",
+    scope: str | None = SCOPE,
+    subject: str = SUBJECT,
+    claims: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The answer of the handlers to an event of API Gateway; `body` is a resource or raw text. `scope` None: no token."""
+    """The answer of the handlers to an event of API Gateway; `body` is a resource or raw text. `scope` None: no token.
+
+    `claims` are those of the token besides `sub` and `scope`.
+    """
     raw = body if isinstance(body, str) else "" if body is None else json.dumps(body)
     if path.startswith("job/"):
         key, named, operations = "/fhir/R4/job/{id}/status", {"id": path.split("/")[1]}, JOBS
@@ -194,7 +198,7 @@ def request(
         )
     context: dict[str, Any] = {"http": {"method": method}, "domainName": "server.example", "requestId": "1"}
     if scope is not None:
-        context["authorizer"] = {"jwt": {"claims": {"sub": subject, "scope": scope}}}
+        context["authorizer"] = {"jwt": {"claims": {"sub": subject, "scope": scope, **(claims or {})}}}
     event = {
         "routeKey": f"{method} {key}",
         "rawPath": f"/fhir/R4/{path}",

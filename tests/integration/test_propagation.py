@@ -20,7 +20,7 @@ from bulkhead.store import jobs as items
 from bulkhead.store.jobs import CANCELLED, DONE, FAILED
 from tests.integration.scene import PATIENT, A, B, C, Machine, Scene
 
-SUBJECT = EVERYBODY.subject
+OWNER = EVERYBODY.owner
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ class TestJob:
     def test_waits_for_the_indexes_before_it_verifies(self, new_store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         scene = Scene(new_store(propagation_settle=7))
         scene.observations(3)
-        job = items.Job("j", SUBJECT, PATIENT, (A,), 0, 2**33, begun=1)
+        job = items.Job("j", OWNER, PATIENT, (A,), 0, 2**33, begun=1)
         items.create(scene.store.table, job)
         items.change(scene.store.table, "j", ["starting"], state="running", begun=1)
         scene.store.set_propagate(scene.head(PATIENT), True)
@@ -165,7 +165,7 @@ class TestStart:
         self, scene: Scene, machine: Machine, changed: bool, state: str
     ) -> None:
         keys = scene.observations(3)
-        items.create(scene.store.table, items.Job("j", SUBJECT, PATIENT, (A,), 0, 2**33))
+        items.create(scene.store.table, items.Job("j", OWNER, PATIENT, (A,), 0, 2**33))
         if changed:
             scene.set(PATIENT, A)
             scene.store.set_propagate(scene.head(PATIENT), True)
@@ -339,7 +339,7 @@ def pending(scene: Scene, key: str) -> str:
 
 
 def progress(scene: Scene, job: str) -> int:
-    text = jobs.status(scene.store, SUBJECT, job, lambda name: True).progress
+    text = jobs.status(scene.store, OWNER, job, lambda name: True).progress
     return int(text.partition(" ")[0]) if text else 0
 
 
@@ -352,7 +352,7 @@ class TestProgressAndCancel:
 
         def observed(store: Store, item: dict[str, Any]) -> dict[str, Any]:
             with lock:
-                seen.append(jobs.status(store, SUBJECT, item["job"], machine.is_running).progress)
+                seen.append(jobs.status(store, OWNER, item["job"], machine.is_running).progress)
                 job_ids.append(item["job"])
                 return work(store, item)
 
@@ -379,11 +379,11 @@ class TestProgressAndCancel:
         keys = scene.observations(500)
         job = scene.set(PATIENT, A, propagate=True, background=machine.background())
         begun.wait(20)
-        jobs.cancel(scene.store, SUBJECT, job, machine.stop)
+        jobs.cancel(scene.store, OWNER, job, machine.stop)
         cancelled.set()
         machine.join(job)
         assert calls[0] == 2
-        bundle = jobs.status(scene.store, SUBJECT, job, machine.is_running).bundle
+        bundle = jobs.status(scene.store, OWNER, job, machine.is_running).bundle
         assert bundle is not None
         (entry,) = bundle["entry"]
         assert entry["response"]["status"].startswith("409")
@@ -396,12 +396,12 @@ class TestProgressAndCancel:
 
     def test_cancelling_a_finished_job_changes_nothing(self, scene: Scene, machine: Machine) -> None:
         job = run(scene, machine, A)
-        jobs.cancel(scene.store, SUBJECT, job, machine.stop)
+        jobs.cancel(scene.store, OWNER, job, machine.stop)
         assert found(scene, job).state == DONE
 
     def test_a_planner_that_meets_a_cancelled_job_ends_it(self, scene: Scene, machine: Machine) -> None:
         scene.observations(3)
-        items.create(scene.store.table, items.Job("j", SUBJECT, PATIENT, (A,), 0, 2**33, state=CANCELLED))
+        items.create(scene.store.table, items.Job("j", OWNER, PATIENT, (A,), 0, 2**33, state=CANCELLED))
         machine.start("j")
         machine.join("j")
         assert machine.state("j") == "SUCCEEDED"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bulkhead import resources, set_accounts
 from bulkhead.access import EVERYBODY
-from bulkhead.errors import Conflict, Forbidden, Gone, PreconditionFailed, VersionConflict
+from bulkhead.errors import Conflict, Gone, PreconditionFailed, VersionConflict
 from bulkhead.set_accounts import Request
 from bulkhead.store import Store
 from functions import http
@@ -32,14 +31,6 @@ def updated(answer: dict[str, Any]) -> int:
     assert parameter["name"] == "resourcesUpdated"
     count: int = parameter["valueInteger"]
     return count
-
-
-@pytest.mark.parametrize("fence", [{"accounts": (A,)}, {"patient": "1"}])
-def test_a_fenced_caller_sets_no_accounts_yet(scene: Scene, fence: dict[str, Any]) -> None:
-    before = scene.head(PATIENT)
-    with pytest.raises(Forbidden):
-        set_accounts.run(scene.store, replace(EVERYBODY, **fence), PATIENT, Request((A,), False))
-    assert scene.head(PATIENT) == before
 
 
 class TestOwnAccounts:

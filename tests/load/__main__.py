@@ -93,6 +93,7 @@ FIGURES: dict[str, Callable[[], None]] = {
     "single": single,
     "transaction": transaction,
     "accounts": accounts,
+    "fences": lambda: searches.fences(say),
 }
 
 

@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 import httpx
 
-from tests.load.server import milliseconds, started
-from tests.load.tables import Filled
+from tests.load.server import milliseconds, ratio, started, token
+from tests.load.tables import Filled, filled
 
 Say = Callable[[str, str, str], None]
 TIMES = 100
+FENCED = 2000
+"""Resources of the table on which fences are measured."""
 # name, query, aim
 QUERIES = [
     ("Observation?patient=X&code=Y", "/Observation?patient={patient}&code=http://loinc.org|8302-1", "p50 <= 10 ms"),
@@ -42,11 +44,35 @@ def report(table: Filled, say: Say) -> None:
             say(f"[{table.size}] {name}", f"{taken} {_cost(client, str(ask(0).request.url))}", aim)
 
 
-def _asking(client: httpx.Client, query: str, patients: list[str]) -> Callable[[int], httpx.Response]:
+def fences(say: Say) -> None:
+    """The same searches by callers who are fenced to what they find, and by one who is not, by turns."""
+    account = "Organization/load"
+    with (
+        filled(FENCED, account) as table,
+        started(auth=True, AWS_ENDPOINT_URL_DYNAMODB=table.endpoint) as (client, _),
+    ):
+        patient = table.patients[0].partition("/")[2]
+        tokens = {
+            "accounts": token(client, "system/*.cruds", "--accounts", account),
+            "a patient": token(client, "patient/*.rs", "--patient", patient),
+            "a query": token(client, f"system/*.rs?_account={account}"),
+        }
+        free = token(client, "system/*.cruds")
+        for name, query, _ in QUERIES:
+            for fence, given in tokens.items():
+                asked = _asking(client, query, table.patients[:1], given)
+                taken = ratio(asked, _asking(client, query, table.patients[:1], free), TIMES)
+                say(f"{name}, fenced by {fence}", taken, "<= 1.20")
+
+
+def _asking(client: httpx.Client, query: str, patients: list[str], token: str = "") -> Callable[[int], httpx.Response]:
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+
     def ask(number: int) -> httpx.Response:
         number %= len(patients)
         identifier = patients[number].partition("/")[2]
-        return client.get(query.format(patient=identifier, number=number)).raise_for_status()
+        url = query.format(patient=identifier, number=number)
+        return client.get(url, headers=headers).raise_for_status()
 
     return ask
 

@@ -26,12 +26,13 @@ def running(*options: str) -> Iterator[httpx.Client]:
 
 
 @contextmanager
-def started(*options: str, **environment: str) -> Iterator[tuple[httpx.Client, int]]:
-    """The same, with the server's process id; `environment` are variables for it."""
+def started(*options: str, auth: bool = False, **environment: str) -> Iterator[tuple[httpx.Client, int]]:
+    """The same, with the server's process id; `environment` are variables for it. With `auth` it asks for tokens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "infra.local", "--port", str(port), "--empty", "--no-auth", *options]
+    command = [sys.executable, "-m", "infra.local", "--port", str(port), "--empty", *options]
+    command += [] if auth else ["--no-auth"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, **quiet)  # type: ignore[call-overload]
     try:
@@ -73,6 +74,33 @@ def set_accounts(
     if result["resourceType"] == "Bundle":
         result = result["entry"][0]["resource"]
     return int(result["parameter"][0]["valueInteger"])
+
+
+def token(client: httpx.Client, scope: str, *options: str) -> str:
+    """A token for the server that the client is for; `options` are those of `make token`."""
+    command = [
+        sys.executable,
+        "-m",
+        "infra.local.token",
+        "--port",
+        str(client.base_url.port),
+        "--scope",
+        scope,
+        *options,
+    ]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def ratio(call: Callable[[int], object], other: Callable[[int], object], times: int) -> str:
+    """How much longer `call` takes than `other`, by turns, so that both have the same of what else the machine does."""
+    taken: tuple[list[float], list[float]] = ([], [])
+    for n in range(times + times // 10):
+        for each, one in zip(taken, (call, other), strict=True):
+            begun = time.perf_counter()
+            one(n)
+            each.append((time.perf_counter() - begun) * 1000)
+    medians = [statistics.median(each[times // 10 :]) for each in taken]
+    return f"{medians[0] / medians[1]:5.2f} ({medians[0]:.1f} ms, {medians[1]:.1f} ms without)"
 
 
 def milliseconds(call: Callable[[int], object], times: int) -> str:

@@ -48,8 +48,8 @@ def empty() -> Iterator[tuple[Any, str]]:
 
 
 @contextmanager
-def filled(size: int) -> Iterator[Filled]:
-    """Patients named Load0, Load1, ... with identifiers 0, 1, ... and 1,000 resources each."""
+def filled(size: int, account: str | None = None) -> Iterator[Filled]:
+    """Patients named Load0, Load1, ... with identifiers 0, 1, ... and 1,000 resources each; all carry the account, if there is one."""
     with empty() as (client, endpoint):
         store = Store(client, None, Settings(table=TABLE, bulk_writes="transact"))
         begun = time.perf_counter()
@@ -59,11 +59,11 @@ def filled(size: int) -> Iterator[Filled]:
                 "name": [{"family": f"Load{number}", "given": ["Test"]}],
                 "identifier": [{"system": "urn:load", "value": str(number)}],
             }
-            patients.append(_import(store, bundle))
+            patients.append(_import(store, bundle, account))
         yield Filled(size, client, endpoint, patients, size / (time.perf_counter() - begun))
 
 
-def _import(store: Store, bundle: dict[str, Any]) -> str:
+def _import(store: Store, bundle: dict[str, Any], account: str | None) -> str:
     """The bundle's resources in one commit; returns the patient's key."""
     places = {
         entry["fullUrl"]: f"{entry['resource']['resourceType']}/{resources.new_id()}" for entry in bundle["entry"]
@@ -76,5 +76,6 @@ def _import(store: Store, bundle: dict[str, Any]) -> str:
                 resource[name] = {"reference": places[resource[name]["reference"]]}
         key = places[entry["fullUrl"]]
         writes.append(resources.prepare_create(store, resource, access.EVERYBODY, key, True))
+    writes[0].explicit = (account,) if account else ()
     store.commit(writes, (), resources.inherit(store))
     return writes[0].key

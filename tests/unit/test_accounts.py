@@ -60,3 +60,32 @@ def test_a_new_account_in_an_echo_is_added() -> None:
     base = head(explicit=("Organization/a",), inherited={"Patient/2": ("Organization/b",)})
     asked = ("Organization/a", "Organization/b", "Organization/c", "Organization/c")
     assert accounts.own(asked, base) == ("Organization/a", "Organization/c")
+
+
+@given(LISTS, INHERITED, LISTS)
+def test_nor_does_one_of_a_fenced_caller(
+    explicit: tuple[str, ...], inherited: dict[str, tuple[str, ...]], within: tuple[str, ...]
+) -> None:
+    base = head(explicit=explicit, inherited=inherited)
+    asked = accounts.own(base.accounts, base, within)
+    assert set(asked) <= set(within)
+    assert accounts.replaced(explicit, asked, within) == explicit
+
+
+@given(LISTS, LISTS, LISTS)
+def test_own_accounts_are_replaced_within_a_fence_only(
+    standing: tuple[str, ...], asked: tuple[str, ...], within: tuple[str, ...]
+) -> None:
+    asked = tuple(account for account in asked if account in within)
+    found = accounts.replaced(standing, asked, within)
+    assert [one for one in found if one in within] == list(asked)
+    assert [one for one in found if one not in within] == [one for one in standing if one not in within]
+    assert accounts.replaced(found, asked, within) == found
+
+
+def test_the_others_keep_their_places() -> None:
+    a, b, c, d, e = (f"Organization/{letter}" for letter in "abcde")
+    assert accounts.replaced((a, b, c), (d,), (b, d)) == (a, d, c)
+    assert accounts.replaced((a, b, c), (), (b, d)) == (a, c)
+    assert accounts.replaced((a, b, c), (d, b, e), (b, d, e)) == (a, d, c, b, e)
+    assert accounts.replaced((a, b), (c, c, d), None) == (c, d)

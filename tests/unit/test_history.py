@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from bulkhead import history, resources
 from bulkhead.access import EVERYBODY, Caller
-from bulkhead.errors import BadRequest, Forbidden, NotFound
+from bulkhead.errors import BadRequest, Forbidden, Gone, NotFound
 from bulkhead.history import Page, cursor, paging
 from bulkhead.model import dates
-from bulkhead.store import Moment, Store
+from bulkhead.store import Moment, Store, Write
 from bulkhead.store import history as stored_history
 from bulkhead.store import months as stored_months
 
@@ -202,6 +202,46 @@ def test_a_fenced_caller_sees_the_versions_of_what_it_sees_now(store: Store, mad
     assert seen(page) == [inside]
     assert page.next is None
     assert page.total == 1
+
+
+@pytest.mark.parametrize("path", ["Basic/moved", "Basic", ""])
+def test_versions_from_before_it_was_theirs_are_shown_as_the_setting_says(new_store: Any, path: str) -> None:
+    """`current`: all of what the caller may see now. `version`: those that were within the fence themselves."""
+    seen_now, seen_then = (new_store(history_access=setting) for setting in ("current", "version"))
+    for store in (seen_now, seen_then):
+        first = put(store, "Basic/moved", "1")
+        for accounts in (("Organization/a",), ("Organization/b",), ("Organization/b", "Organization/a")):
+            head = store.read("Basic/moved")
+            store.commit([Write("Basic/moved", head, head.body, explicit=accounts)])
+        delete(store, "Basic/moved")
+        resources.update(store, EVERYBODY, basic("6", id="moved", meta={"accounts": [{"reference": "Organization/a"}]}), "Basic/moved")  # fmt: skip
+        assert first == ("Basic/moved", 1)
+    assert [version for _, version in seen(get(seen_now, path, FENCED))] == [6, 5, 4, 3, 2, 1]
+    assert [version for _, version in seen(get(seen_now, path))] == [6, 5, 4, 3, 2, 1]
+    assert [version for _, version in seen(get(seen_then, path, FENCED))] == [6, 4, 2]
+    assert [version for _, version in seen(get(seen_then, path))] == [6, 5, 4, 3, 2, 1]
+    page = get(seen_then, path, FENCED, count="1")
+    assert page.total is None
+    assert page.next
+    assert get(seen_then, path, FENCED).total == 3
+
+
+def test_a_single_version_is_shown_as_the_setting_says(new_store: Any) -> None:
+    store = new_store(history_access="version")
+    put(store, "Basic/moved", "1")
+    resources.update(store, EVERYBODY, basic("2", id="moved", meta={"accounts": [{"reference": "Organization/a"}]}), "Basic/moved")  # fmt: skip
+    delete(store, "Basic/moved")
+    resources.update(store, EVERYBODY, basic("4", id="moved", meta={"accounts": [{"reference": "Organization/a"}]}), "Basic/moved")  # fmt: skip
+    for version in ("2", "4"):
+        assert resources.read_version(store, FENCED, "Basic/moved", version)
+    messages = set()
+    for version in ("1", "3", "5"):
+        with pytest.raises(NotFound) as caught:
+            resources.read_version(store, FENCED, "Basic/moved", version)
+        messages.add(str(caught.value))
+    assert len(messages) == 1
+    with pytest.raises(Gone):
+        resources.read_version(store, EVERYBODY, "Basic/moved", "3")
 
 
 def test_without_the_right_there_is_no_history(store: Store, made: list[Seen]) -> None:

@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
-from bulkhead import jobs
+from bulkhead import access, jobs
 from bulkhead.errors import Issue, NotFound, Unavailable
 from bulkhead.store import Store
 from bulkhead.store import jobs as items
 from bulkhead.store.jobs import CANCELLED, DONE, FAILED, RUNNING, STARTING, Job
 from functions import executions, http
-from tests.integration.scene import issue, request
+from tests.integration.scene import SCOPE, SUBJECT, issue, request
 
 A, PATIENT = "Organization/a", "Patient/1"
 LATER = 2**33
+OWNER = access.caller({"sub": SUBJECT, "scope": SCOPE}, "on").owner
 
 
 @pytest.fixture
@@ -215,7 +216,7 @@ class TestHandler:
         monkeypatch.setattr(executions, "stop", lambda job: None)
 
     def test_running_then_cancelled(self, made: Callable[..., Job]) -> None:
-        made(state=RUNNING, begun=1, total=4)
+        made(state=RUNNING, begun=1, total=4, owner=OWNER)
         answer = request("GET", "job/j/status")
         assert answer["statusCode"] == 202
         assert answer["headers"]["x-progress"] == "1 of 5 resources"
@@ -228,9 +229,19 @@ class TestHandler:
 
     @pytest.mark.parametrize("method", ["GET", "DELETE"])
     def test_somebody_elses(self, made: Callable[..., Job], method: str) -> None:
-        made()
+        made(owner=OWNER)
         answer = request(method, "job/j/status", subject="other")
         assert (answer["statusCode"], issue(answer)[0]) == (404, "not-found")
+
+    @pytest.mark.parametrize(
+        "other",
+        [{"scope": "system/*.cruds"}, {"claims": {"accounts": A}}, {"claims": {"patient": "1"}}],
+    )
+    def test_that_of_another_token_of_the_same_subject(self, made: Callable[..., Job], other: dict[str, Any]) -> None:
+        made(owner=OWNER)
+        assert request("GET", "job/j/status", **other)["statusCode"] == 404
+        assert request("DELETE", "job/j/status", **other)["statusCode"] == 404
+        assert request("GET", "job/j/status")["statusCode"] == 202
 
     def test_no_token(self, made: Callable[..., Job]) -> None:
         made()

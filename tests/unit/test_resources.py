@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -126,12 +125,6 @@ def test_versions_that_are_not_there(store: Store, version: str) -> None:
 
 
 # Accounts
-
-
-def test_a_fenced_caller_puts_what_it_makes_into_its_own_accounts_only(store: Store) -> None:
-    fenced = replace(EVERYBODY, accounts=("Organization/b",))
-    assert put(store, fenced, meta=accounts("Organization/a")).explicit == ("Organization/b",)
-    assert put(store, fenced, active=True, meta=accounts("Organization/a")).explicit == ("Organization/b",)
 
 
 def test_only_with_the_right_are_sent_accounts_taken(store: Store) -> None:

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jwt
 import pytest
 
 from infra.local import server
 from infra.local.gateway import Router
-from infra.local.identity import Identity
+from infra.local.identity import AUDIENCE, Identity
+from infra.local.tokens import KeysUnavailable, Verifier
 from infra.local.wsgi import read_body
 from infra.routes import DEFAULT, Route
 from tests.unit.local.environ import environ
@@ -93,7 +95,7 @@ def test_a_taken_port_is_seen_at_once(url: str) -> None:
 
 def test_a_token_is_needed_but_for_public_routes(tmp_path: Path) -> None:
     identity = Identity("http://local", tmp_path / "identity.pem")
-    front = server.Front(ROUTES, call, identity)
+    front = server.Front(ROUTES, call, Verifier("http://local", [AUDIENCE], identity), identity)
 
     refused = front(environ("POST", "/echo"))
     allowed = front(environ("POST", "/echo", HTTP_AUTHORIZATION=f"Bearer {identity.token('me', 'x')}"))
@@ -103,6 +105,19 @@ def test_a_token_is_needed_but_for_public_routes(tmp_path: Path) -> None:
     assert (refused.status, allowed.status, public.status, keys.status) == (401, 200, 404, 200)
     assert refused.headers["WWW-Authenticate"] == "Bearer"
     assert json.loads(refused.body)["resourceType"] == "OperationOutcome"
+
+
+def test_keys_that_cannot_be_had_are_told_of_without_detail() -> None:
+    class Nowhere:
+        def get(self, key_id: str) -> Any:
+            raise KeysUnavailable
+
+    token = jwt.encode({"iss": "https://issuer.example"}, "0" * 32, headers={"kid": "secret-key"})
+    front = server.Front(ROUTES, call, Verifier("https://issuer.example", [AUDIENCE], Nowhere()))
+    answer = front(environ("POST", "/echo", HTTP_AUTHORIZATION=f"Bearer {token}"))
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "30")
+    assert b"secret-key" not in answer.body
+    assert b"issuer.example" not in answer.body
 
 
 def test_without_a_route_the_answer_is_an_outcome() -> None:

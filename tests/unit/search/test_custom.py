@@ -9,6 +9,7 @@ import pytest
 
 from bulkhead.errors import BadRequest, NotSupported
 from bulkhead.search import custom, run
+from bulkhead.search.candidate import Candidate
 from bulkhead.search.parse import parse
 from tests.unit.search.memory import MemoryStore, represent
 from tests.unit.search.samples import observation, patient
@@ -182,3 +183,24 @@ def test_nothing_is_looked_up_for_parameters_of_r4() -> None:
     store = registry()
     search(store, "Patient", "_id=1&name=x")
     assert store.reads == ["BatchGetItem"]
+
+
+def test_what_one_tenant_defines_is_nothing_to_the_others() -> None:
+    store = registry()
+    own = definition("mark", "token", "Patient.maritalStatus")
+    store.put(own, accounts=("Organization/a",))
+    store.put(definition("broken", "string", "Patient.name.nonsense()"), accounts=("Organization/b",))
+
+    def look(account: str) -> custom.Custom:
+        def fence(candidate: Candidate) -> bool:
+            return account in candidate.head.accounts
+
+        return custom.stored_in(store, fence)  # type: ignore[arg-type]
+
+    assert look("Organization/a")("Patient", "mark")
+    assert look("Organization/b")("Patient", "mark") is None
+    assert look("Organization/a")("Patient", "broken") is None
+    with pytest.raises(NotSupported):
+        look("Organization/b")("Patient", "broken")
+    for account in ("Organization/a", "Organization/c"):
+        assert look(account)("Patient", "eyes"), "what carries no account is for all"

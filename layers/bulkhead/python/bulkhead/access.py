@@ -1,20 +1,23 @@
 """Who may do what, and see what: the one place that decides. Semantics, section 3.
 
-A caller comes from the claims of a verified token. `scope` holds SMART scopes (`system/*.cruds`, v1's `.read` and `.write` understood)
-and `accounts.write`, the right to set accounts. The claim `accounts` fences the caller to what carries one of these accounts,
-`patient` with `patient/` scopes to that Patient's compartment. What is outside answers as if it did not exist.
+A caller comes from the claims of a verified token. `scope` holds SMART scopes (see `scopes`) and `accounts.write`, the right to set
+accounts. The claim `accounts` fences the caller to what carries one of these accounts, `patient` to that Patient's compartment; with
+both, a resource must be within both. A scope with a query bounds its rights to what meets the query. What is outside answers as if it
+did not exist. A claim that cannot be read fences to nothing.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from bulkhead import compartments, replaced
-from bulkhead.errors import Forbidden, Unauthorized
+from bulkhead import accounts, compartments, replaced, scopes
+from bulkhead.errors import Forbidden, Issue, Unauthorized
+from bulkhead.model import references
+from bulkhead.scopes import Scope
 
 if TYPE_CHECKING:
     from bulkhead.search.candidate import Candidate, Fence
@@ -25,23 +28,18 @@ SET_ACCOUNTS = "accounts.write"
 ANONYMOUS = "anonymous"
 OF_THE_SERVER = frozenset({"CompartmentDefinition"})
 """Types that say how the server works: written by callers who are not fenced."""
+CURRENT = "current"
+"""The setting HISTORY_ACCESS that shows who may see a resource all its versions; with any other, a version must be within the fence itself."""
 
-_SCOPE = re.compile(r"(patient|user|system)/(\*|[A-Z][A-Za-z]+)\.(c?r?u?d?s?|read|write|\*)")
-_V1 = {"read": "rs", "write": "cud", "*": "cruds"}
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """One SMART scope: what it gives on which type (`*` for all)."""
-
-    context: str
-    resource_type: str
-    rights: str
+# Cognito puts the name of its resource server before every scope (infra/identity_construct.py).
+_SETTING_ACCOUNTS = frozenset({SET_ACCOUNTS, f"bulkhead/{SET_ACCOUNTS}"})
+NOBODY = ""
+"""As the Patient that a caller is fenced to: no resource has this id, so the caller sees nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request. `accounts` and `patient` are None where they do not fence."""
+    """Who sent a request. `accounts` and `patient` (an id) are None where they do not fence."""
 
     subject: str
     scopes: tuple[Scope, ...]
@@ -53,7 +51,28 @@ class Caller:
 
     @property
     def fenced(self) -> bool:
+        """Whether a claim fences the caller, whatever its scopes give."""
         return self.accounts is not None or self.patient is not None
+
+    @property
+    def restricted(self) -> bool:
+        """Whether there may be resources of a type that the caller sees, and others of the type that it does not."""
+        return self.fenced or any(scope.query for scope in self.scopes)
+
+    @property
+    def bounds(self) -> str:
+        """A name of all that restricts the caller: the same for callers that see the same; "" for who sees every resource of its types."""
+        if not self.restricted:
+            return ""
+        queries = sorted(str(scope) for scope in self.scopes if scope.query)
+        allowed = None if self.accounts is None else sorted(self.accounts)
+        return _digest(repr((allowed, self.patient, queries)))
+
+    @property
+    def owner(self) -> str:
+        """Whose jobs are the caller's: a job may know what another token of the same subject must not be told."""
+        rights = sorted(map(str, self.scopes))
+        return f"{self.subject}#{_digest(repr((rights, self.sets_accounts, self.bounds)))}"
 
 
 EVERYBODY = Caller(ANONYMOUS, (Scope("system", "*", "cruds"),), sets_accounts=True)
@@ -64,31 +83,66 @@ def caller(claims: Mapping[str, str] | None, auth: str) -> Caller:
     """The caller with the verified `claims`, as API Gateway renders them: text, lists as `[a b]`. Unauthorized without."""
     if auth == "off":
         return EVERYBODY
-    if not claims or "sub" not in claims:
+    subject = _text(claims, "sub")
+    if claims is None or not subject:
         raise Unauthorized("a bearer token is needed", "Authorization")
-    words = claims.get("scope", claims.get("scp", "")).strip("[]").split()
-    scopes = tuple(scope for word in words if (scope := _scope(word)))
-    accounts = tuple(claims["accounts"].strip("[]").split()) if "accounts" in claims else None
-    patient = claims.get("patient")
-    if any(scope.context == "patient" for scope in scopes):
-        # Without a launch patient such scopes open nothing: the fence is a Patient that nobody has.
-        patient = patient or "none"
-    return Caller(claims["sub"], scopes, SET_ACCOUNTS in words, accounts, patient)
+    words = _words(_text(claims, "scope") or _text(claims, "scp"))
+    given = scopes.parse(words)
+    patient = None
+    if "patient" in claims or any(word.startswith("patient/") for word in words):
+        # Without a launch patient, patient/ scopes open nothing.
+        patient = _patient(_text(claims, "patient"))
+    allowed = _accounts(_text(claims, "accounts")) if "accounts" in claims else None
+    return Caller(subject, given, not _SETTING_ACCOUNTS.isdisjoint(words), allowed, patient)
 
 
-def _scope(word: str) -> Scope | None:
-    match = _SCOPE.fullmatch(word)
-    return Scope(match[1], match[2], _V1.get(match[3], match[3])) if match else None
+def _text(claims: Mapping[str, str] | None, name: str) -> str:
+    value = (claims or {}).get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _words(text: str) -> list[str]:
+    """The words of a text, or of a list as API Gateway renders it."""
+    inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    return inner.split()
+
+
+def _accounts(text: str) -> tuple[str, ...]:
+    """One reference, or `[a b]`. () where there is anything else among them: such a token is not what its issuer meant."""
+    is_list = text.startswith("[") and text.endswith("]")
+    words = _words(text) if is_list else [text]
+    return tuple(dict.fromkeys(words)) if all(references.local(word) == word for word in words) else ()
+
+
+def _patient(text: str) -> str:
+    return text if references.local(f"Patient/{text}") == f"Patient/{text}" else NOBODY
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+# What a caller may do
 
 
 def may(who: Caller, right: str, resource_type: str) -> bool:
-    """Whether a scope of the caller gives `right` (`c`, `r`, `u`, `d`, `s`) on resources of the type."""
-    return any(right in scope.rights and scope.resource_type in ("*", resource_type) for scope in who.scopes)
+    """Whether a scope of the caller gives `right` (`c`, `r`, `u`, `d`, `s`) on resources of the type, or on some of them."""
+    return any(scope.gives(right, resource_type) for scope in who.scopes)
+
+
+def sees_all(who: Caller, right: str, resource_type: str) -> bool:
+    """Whether the caller has `right` on every resource of the type, whatever is in it: also on those that were deleted."""
+    return not who.fenced and any(scope.gives(right, resource_type) and not scope.query for scope in who.scopes)
+
+
+def may_set_accounts(who: Caller) -> bool:
+    """Whether the caller may set accounts. Who is fenced to a Patient has none to set, unless it is fenced to accounts as well."""
+    return who.sets_accounts and (who.patient is None or who.accounts is not None)
 
 
 def require(who: Caller, right: str, resource_type: str = "*") -> None:
     """Forbidden where the caller has no scope for it."""
-    allowed = who.sets_accounts if right == SET_ACCOUNTS else may(who, right, resource_type)
+    allowed = may_set_accounts(who) if right == SET_ACCOUNTS else may(who, right, resource_type)
     if resource_type in OF_THE_SERVER and right in (CREATE, UPDATE, DELETE) and who.fenced:
         raise Forbidden(
             f"a token that is fenced cannot change {resource_type}: it is in force for all", "Authorization"
@@ -103,30 +157,67 @@ def require_writing(who: Caller) -> None:
         raise Forbidden("the token's scopes give no right to write", "Authorization")
 
 
+# What a caller may see
+
+
 def fence(store: Store, who: Caller, right: str = READ) -> Fence:
-    """Whether the caller may see a resource: asked for every resource that a request comes upon."""
-    if not who.fenced:
-        return lambda candidate: may(who, right, candidate.head.type)
-    inside = _inside(store, f"Patient/{who.patient}") if who.patient else None
-    accounts = frozenset(who.accounts) if who.accounts is not None else None
+    """Whether the caller has `right` on a resource: asked for every resource that a request comes upon."""
+    inside = reach(store, who)
+    known: dict[str, bool | list[Scope]] = {}
 
     def sees(candidate: Candidate) -> bool:
-        if not may(who, right, candidate.head.type):
+        resource_type = candidate.head.type
+        given = known.get(resource_type)
+        if given is None:
+            given = known[resource_type] = _given(who, right, resource_type)
+        if given is False or not inside(candidate):
             return False
-        if accounts is not None and accounts.isdisjoint(candidate.head.accounts):
-            return False
-        return inside is None or inside(candidate)
+        return given is True or any(scope.covers(candidate) for scope in given)
 
     return sees
 
 
-def _inside(store: Store, patient: str) -> Fence:
-    """Whether a resource is in the compartment of `patient`, or of a Patient that this one replaces and that says so itself."""
-    known = compartments.in_force(store)
+def _given(who: Caller, right: str, resource_type: str) -> bool | list[Scope]:
+    """True where the scopes give a right on all resources of a type, False where on none, else the scopes that give it on some."""
+    found = [scope for scope in who.scopes if scope.gives(right, resource_type)]
+    return found if found and all(scope.query for scope in found) else bool(found)
+
+
+def scoped(store: Store, who: Caller, right: str) -> Fence:
+    """Whether the caller's scopes give `right` on a resource, wherever it is."""
+    return fence(store, replace(who, accounts=None, patient=None), right)
+
+
+def reach(store: Store, who: Caller) -> Fence:
+    """Whether a resource is within what the caller is fenced to, whatever its scopes give."""
+    if not who.fenced:
+        return lambda candidate: True
+    in_accounts, in_chart = accounts_fence(who), chart_fence(store, who)
+    return lambda candidate: in_accounts(candidate) and in_chart(candidate)
+
+
+def accounts_fence(who: Caller) -> Fence:
+    """Whether a resource carries one of the accounts that the caller is fenced to, if it is to any."""
+    if who.accounts is None:
+        return lambda candidate: True
+    allowed = frozenset(who.accounts)
+    return lambda candidate: not allowed.isdisjoint(candidate.head.accounts)
+
+
+def chart_fence(store: Store, who: Caller) -> Fence:
+    """Whether a resource is in the compartment of the Patient that the caller is fenced to, if it is to one.
+
+    Or in that of a Patient that this one replaces and that says so itself.
+    """
+    if who.patient is None:
+        return lambda candidate: True
+    if who.patient == NOBODY:
+        return lambda candidate: False
+    patient, known = f"Patient/{who.patient}", compartments.in_force(store)
 
     @cache
     def others() -> frozenset[str]:
-        return replaced.agreed(store, patient)
+        return _replaced(store, patient)
 
     def is_inside(candidate: Candidate) -> bool:
         if candidate.key == patient:
@@ -140,6 +231,81 @@ def _inside(store: Store, patient: str) -> Fence:
     return is_inside
 
 
-def explicit_on_create(who: Caller, given: tuple[str, ...]) -> tuple[str, ...]:
-    """The own accounts of what the caller creates: the given ones, and those that it is fenced to."""
-    return tuple(dict.fromkeys((*given, *(who.accounts or ()))))
+def _replaced(store: Store, patient: str) -> frozenset[str]:
+    from bulkhead.store import once_a_request
+
+    return once_a_request(f"replaced by {patient}", lambda: replaced.agreed(store, patient))
+
+
+def pay_for_a_look(store: Store, who: Caller) -> None:
+    """Read what a look at a hidden resource may have to read: so that one that is not there takes as long."""
+    if who.patient:
+        _replaced(store, f"Patient/{who.patient}")
+
+
+def listed_under(store: Store, who: Caller) -> tuple[tuple[str, str], ...] | None:
+    """Listings that together hold all that the caller may see, as (`_account` or `_compartment`, its value); None where nobody knows.
+
+    They lead a search that would read everything else otherwise.
+    """
+    if who.patient == NOBODY:
+        return ()
+    if who.patient is not None:
+        patient = f"Patient/{who.patient}"
+        return tuple(("_compartment", chart) for chart in (patient, *sorted(_replaced(store, patient))))
+    return None if who.accounts is None else tuple(("_account", account) for account in who.accounts)
+
+
+def versions(store: Store, who: Caller, right: str) -> Fence:
+    """Which versions, deletions among them, are shown of a resource that the caller may see now: see the setting HISTORY_ACCESS.
+
+    A deletion has nothing by which to know whether it was inside.
+    """
+    if shows_every_version(store, who):
+        return lambda candidate: True
+    sees = fence(store, who, right)
+    return lambda candidate: not candidate.head.deleted and sees(candidate)
+
+
+def shows_every_version(store: Store, who: Caller) -> bool:
+    """Whether who may see a resource now may see all its versions."""
+    return store.settings.history_access == CURRENT or not who.restricted
+
+
+def settable(store: Store, who: Caller) -> Fence:
+    """On which resources a caller with the right to set accounts may do so: on those within its fence.
+
+    The right needs no other scope. But who may read some resources of a type only sets accounts on no others.
+    """
+    inside, readable = reach(store, who), fence(store, who, READ)
+    return lambda candidate: inside(candidate) and (not may(who, READ, candidate.head.type) or readable(candidate))
+
+
+# Accounts
+
+
+def own_accounts(
+    who: Caller, asked: Sequence[str], standing: Sequence[str], places: Mapping[str, str]
+) -> tuple[str, ...]:
+    """The own accounts that a resource gets where a caller with the right asks for `asked`, and has `standing` now.
+
+    A fenced caller sets and removes those that it is fenced to; the others stay in their places. Forbidden where it asks for any
+    besides, whether they exist or not: `places` says where each of them stands in the request.
+    """
+    if who.accounts is None:
+        return tuple(dict.fromkeys(asked))
+    outside = [account for account in asked if account not in who.accounts]
+    if outside:
+        text = "the token is not for this account"
+        raise Forbidden(text, issues=[Issue(Forbidden.code, text, places.get(account)) for account in outside])
+    return accounts.replaced(standing, asked, who.accounts)
+
+
+def accounts_of_new(who: Caller) -> tuple[str, ...]:
+    """The own accounts of what the caller creates, and says nothing of accounts: those that it is fenced to."""
+    return who.accounts or ()
+
+
+def claim(who: Caller, condition: str) -> str:
+    """Under which text the caller claims the condition of a conditional create: callers who see different resources never meet."""
+    return f"{who.bounds}#{condition}" if who.bounds else condition

@@ -151,7 +151,7 @@ def is_refusal(who: Caller | None, error: BulkheadError) -> bool:
     """Whether `error` tells the caller that it may not: also where a fence answers as if there were nothing."""
     if isinstance(error, (Unauthorized, Forbidden)):
         return True
-    return isinstance(error, NotFound) and who is not None and who.fenced
+    return isinstance(error, NotFound) and who is not None and who.restricted
 
 
 def of_refusal(store: Store, who: Caller, done: Deed, key: str | None, error: BulkheadError) -> list[Write]:

@@ -12,7 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote
 
-from bulkhead import compartments
+from bulkhead import access, compartments
+from bulkhead.access import Caller
 from bulkhead.definitions import RESOURCE_TYPES, search_parameters
 from bulkhead.errors import BadRequest
 from bulkhead.model import dates
@@ -110,14 +111,20 @@ def meets(store: Store, head: Head, one: Condition, fence: Fence) -> bool:
     return fence(candidate) and _matches(candidate, one, compartments.in_force(store))
 
 
-def claim(store: Store, one: Condition, owner: str, stale: str | None, fence: Fence) -> Claim:
+def claim(store: Store, who: Caller, one: Condition, owner: str, stale: str | None) -> Claim:
     """What makes the resource `owner` the only one that meets the condition, as far as the caller may see them.
 
-    Where the condition names identifiers this is so against all resources; otherwise against those that were made under it.
+    Where the condition names identifiers this is so against all resources; otherwise against those that were made under it
+    by callers who see the same.
     """
-    named = identifiers(one)
+    named, fence = identifiers(one), access.fence(store, who, access.SEARCH)
     unique = Unique(named, lambda head: meets(store, head, one, fence)) if named else None
-    return Claim(one.text, owner, stale, unique)
+    return Claim(access.claim(who, one.text), owner, stale, unique)
+
+
+def claimant(store: Store, who: Caller, one: Condition) -> str | None:
+    """Who owns the claim of a condition, which the caller would make."""
+    return store.claim_owner(access.claim(who, one.text))
 
 
 def identifiers(one: Condition) -> tuple[Identifier, ...]:

@@ -25,7 +25,7 @@ BulkheadError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -148,3 +148,12 @@ class Unprocessable(BulkheadError):
 
 class Unavailable(BulkheadError):
     status, code = 503, "transient"
+
+
+def raise_together(errors: Iterable[BulkheadError | None]) -> None:
+    """One error for all, if there is any: the first one's status, with the issues of every error of that status."""
+    raised = [error for error in errors if error is not None]
+    if raised:
+        first = raised[0]
+        first.issues = tuple(issue for error in raised if error.status == first.status for issue in error.issues)
+        raise first

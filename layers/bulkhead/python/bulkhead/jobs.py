@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
+from bulkhead import accounts
 from bulkhead.errors import BulkheadError, Issue, NotFound, Unavailable
 from bulkhead.model import json, outcome
 from bulkhead.settings import Settings
@@ -62,15 +63,15 @@ class Status:
     bundle: dict[str, Any] | None
 
 
-def status(store: Store, subject: str, job_id: str, alive: Callable[[Job], bool]) -> Status:
-    """The state of the job `job_id` of the caller `subject`. `alive` says whether the state machine is still at work on it.
+def status(store: Store, owner: str, job_id: str, alive: Callable[[Job], bool]) -> Status:
+    """The state of the job `job_id` of its `owner` (see `access.Caller`). `alive` says whether the state machine is still at work on it.
 
     NotFound for a job that is unknown, expired, or another caller's.
     """
-    job = _own(store, subject, job_id)
+    job = _own(store, owner, job_id)
     dead = job.state in (*UNFINISHED, COMMITTED) and not alive(job)
     if dead:
-        job = _buried(store, subject, job)
+        job = _buried(store, owner, job)
     if job.kind == BUNDLE:
         from bulkhead.bundle_jobs import answers
 
@@ -87,11 +88,19 @@ def status(store: Store, subject: str, job_id: str, alive: Callable[[Job], bool]
     return Status(progress, None)
 
 
-def cancel(store: Store, subject: str, job_id: str, stop: Callable[[Job], None]) -> None:
+def cancel(store: Store, owner: str, job_id: str, stop: Callable[[Job], None]) -> None:
     """Stop a job: workers see the mark before their next batch; `stop` ends the state machine. No effect on one that is over. NotFound."""
-    job = _own(store, subject, job_id)
+    job = _own(store, owner, job_id)
     if items.change(store.table, job_id, UNFINISHED, state=CANCELLED):
         stop(job)
+
+
+def has_begun(store: Store, job: Job) -> bool:
+    """Whether the job's target has the own accounts that were asked for (of others than its caller's it may have any), and propagates."""
+    target = store.read(job.target)
+    if target is None or target.deleted or not target.propagate:
+        return False
+    return target.explicit == accounts.replaced(target.explicit, job.accounts, job.within)
 
 
 def give_up(store: Store, job_id: str, error: BulkheadError, attempt: int | None = None) -> bool:
@@ -117,21 +126,21 @@ def resources_updated(count: int) -> dict[str, Any]:
     return {"resourceType": "Parameters", "parameter": [{"name": "resourcesUpdated", "valueInteger": count}]}
 
 
-def _own(store: Store, subject: str, job_id: str) -> Job:
+def _own(store: Store, owner: str, job_id: str) -> Job:
     job = items.read(store.table, job_id)
-    if job is None or job.owner != subject:
+    if job is None or job.owner != owner:
         raise NotFound(f"there is no job {job_id}", "id")
     return job
 
 
-def _buried(store: Store, subject: str, job: Job) -> Job:
+def _buried(store: Store, owner: str, job: Job) -> Job:
     """The job, whose state machine is not at work: it ended just now, has not started yet, or died."""
-    job = _own(store, subject, job.id)
+    job = _own(store, owner, job.id)
     early = job.state == STARTING and time.time() < job.created + START_GRACE
     if job.state not in UNFINISHED or early:
         return job
     give_up(store, job.id, Unavailable(_BROKEN_OFF))
-    return _own(store, subject, job.id)
+    return _own(store, owner, job.id)
 
 
 def _progress(store: Store, job: Job) -> tuple[int, int]:

@@ -137,12 +137,19 @@ def second_look(store: Store, target: str, found: Findings, wait: Wait = time.sl
     return replace(found, unsettled=(), wrong=found.wrong + found.unsettled)
 
 
-def propagate(store: Store, target: str, keys: Sequence[str], changed_at: float | None, wait: Wait = time.sleep) -> int:
+def propagate(
+    store: Store,
+    target: str,
+    keys: Sequence[str],
+    changed_at: float | None,
+    wait: Wait = time.sleep,
+    naming: bool = True,
+) -> int:
     """Bring all members of `target` to its accounts, in this process. Returns how many stand as asked.
 
     `keys` are the members that were listed before the target was changed, at `changed_at` (seconds since 1970; None: it was not).
     Members are listed again until nothing is amiss; not so where nothing was, and the target was not changed by anybody of late.
-    Unavailable, naming them, where some resist.
+    Unavailable where some resist, `naming` them or their number only.
     """
     # Threads of its own: the states of large transactions that the caller's request remembers must not be used here.
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="propagation") as workers:
@@ -160,7 +167,8 @@ def propagate(store: Store, target: str, keys: Sequence[str], changed_at: float 
                 return found.standing
             if turn < TURNS - 1:
                 _apply_all(workers, store, target, found.amiss)
-    raise Unavailable("some members could not be changed", issues=left_issues(found.amiss, len(found.amiss)))
+    names = found.amiss if naming else ()
+    raise Unavailable("some members could not be changed", issues=left_issues(names, len(found.amiss)))
 
 
 def _changed_lately(store: Store, target: str) -> float | None:

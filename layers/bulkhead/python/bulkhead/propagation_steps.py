@@ -83,7 +83,8 @@ def finish(store: Store, state: State) -> State:
     """Close the job, of which `state` is what the last pass found: done, with its count; or failed, naming what was not done."""
     if state["amiss"]:
         last = [result for result in items.results(store.table, state["job"]) if result.turn == state["turn"]]
-        names = [name for result in last for name in result.names]
+        job = items.read(store.table, state["job"])
+        names = [name for result in last for name in result.names] if job and job.naming else []
         jobs.give_up(store, state["job"], Unavailable("", issues=left_issues(names, state["amiss"])))
     else:
         items.change(store.table, state["job"], [RUNNING], state=DONE, updated=1 + state["standing"])
@@ -107,8 +108,7 @@ def _begun(store: Store, job_id: str, wait: Wait) -> Job | None:
         if time.time() < job.created + jobs.START_GRACE:
             wait(_START_POLL)
             continue
-        target = store.read(job.target)
-        if target and not target.deleted and target.propagate and target.explicit == job.accounts:
+        if jobs.has_begun(store, job):
             items.change(store.table, job_id, [STARTING], state=RUNNING, begun=time.time())
         else:
             jobs.give_up(store, job_id, Unavailable("the request broke off before it changed anything; send it again"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +19,8 @@ from bulkhead.errors import (
     BadRequest,
     BulkheadError,
     Conflict,
-    Forbidden,
     Gone,
     Issue,
-    NotFound,
     PreconditionFailed,
     TooCostly,
     Unavailable,
@@ -29,6 +28,8 @@ from bulkhead.errors import (
     VersionConflict,
 )
 from bulkhead.jobs import Background
+from bulkhead.resources.visibility import unknown
+from bulkhead.search.candidate import Candidate
 from bulkhead.store import Head, Store, Write
 from bulkhead.store import jobs as items
 from bulkhead.store.jobs import RUNNING, STARTING, Job
@@ -127,26 +128,33 @@ def run(
     """Do what `request` asks for the resource `key` (of a known type).
 
     Returns how many resources stand as asked; or, in the `background` and with propagate, the id of the job that is at it.
+    A fenced caller sets and removes the accounts that it is fenced to; the others on the target stay. Members are done whether the
+    caller may see them or not, but it is not told their names.
+
     Raises Forbidden, NotFound, Gone, BadRequest (no compartment, If-Match), PreconditionFailed, Unprocessable (accounts), TooCostly,
     Conflict (too many writers), Unavailable. Nothing is changed then, but where Unavailable names the members that resisted.
     """
     access.require(caller, access.SET_ACCOUNTS)
-    if caller.fenced:
-        # Such a caller may change its own accounts only, on what it may see: until that is built, it may change none.
-        raise Forbidden("a token that is fenced cannot set accounts yet", "Authorization")
+    # Before anything is read: an account that is not the caller's is refused whether it exists or not.
+    _wanted(caller, request, ())
     resource_type = key.partition("/")[0]
     if request.propagate and resource_type not in compartments.in_force(store, fresh=True):
         raise BadRequest(f"{resource_type} has no compartment to propagate to", PROPAGATE)
     expected = resources.version_of(if_match)
     if background and request.propagate:
         return _run_in_background(store, caller, key, request, expected, background)
-    target = _checked(store, key, request, expected)
+    target = _checked(store, caller, key, request, expected)
     if not request.propagate:
         _set(store, caller, target, request, expected)
         return 1
     keys = _listed(store, key)
     changed_at = time.time() if _set(store, caller, target, request, expected) else None
-    return 1 + propagation.propagate(store, key, keys, changed_at)
+    return 1 + propagation.propagate(store, key, keys, changed_at, naming=not caller.restricted)
+
+
+def _wanted(caller: Caller, request: Request, standing: Sequence[str]) -> tuple[str, ...]:
+    """The own accounts that a target with `standing` ones is to have. Forbidden where the caller asks for others than its own."""
+    return access.own_accounts(caller, request.accounts, standing, dict.fromkeys(request.accounts, ACCOUNTS))
 
 
 def _run_in_background(
@@ -154,12 +162,23 @@ def _run_in_background(
 ) -> str:
     now = time.time()
     expires = jobs.expiry(store.settings, now)
-    job = Job(background.identifier(caller.subject), caller.subject, key, request.accounts, now, expires)
+    job = Job(
+        background.identifier(caller.owner),
+        caller.owner,
+        key,
+        request.accounts,
+        now,
+        expires,
+        within=caller.accounts,
+        naming=not caller.restricted,
+    )
     earlier = items.read(store.table, job.id) if background.idempotency_key else None
     _require_same(job, earlier)
     if earlier and earlier.state != STARTING:
         return job.id
-    target = _checked(store, key, request, expected)
+    # Where an earlier try has changed the target already, there is nothing left to check: the caller may not even see it any more.
+    begun = earlier is not None and jobs.has_begun(store, earlier)
+    target = None if begun else _checked(store, caller, key, request, expected)
     created = items.create(store.table, job)
     if not created:
         # Another request with the same key came in between.
@@ -171,7 +190,8 @@ def _run_in_background(
             items.remove(store.table, job.id)
         raise Unavailable("the run could not be started, nothing was changed; send the request again") from error
     try:
-        _set(store, caller, target, request, expected)
+        if target:
+            _set(store, caller, target, request, expected)
     except BulkheadError as error:
         jobs.give_up(store, job.id, error)
         raise
@@ -184,14 +204,10 @@ def _require_same(job: Job, earlier: Job | None) -> None:
         raise Unprocessable("this Idempotency-Key was used for another request", "Idempotency-Key")
 
 
-def _checked(store: Store, key: str, request: Request, expected: int | None) -> Head:
+def _checked(store: Store, caller: Caller, key: str, request: Request, expected: int | None) -> Head:
     """The target's head, once it and all accounts are found to exist, and it has the expected version."""
     heads = store.read_many([key, *request.accounts])
-    target = heads.get(key)
-    if target is None:
-        raise NotFound(f"{key} is not known", "id")
-    if target.deleted:
-        raise Gone(f"{key} was deleted", "id")
+    target = _settable(store, caller, key, heads.get(key))
     if expected is not None and target.version != expected:
         raise PreconditionFailed(f"{key} has version {target.version}, not {expected}", "If-Match")
     missing = [account for account in request.accounts if account not in heads or heads[account].deleted]
@@ -199,6 +215,19 @@ def _checked(store: Store, key: str, request: Request, expected: int | None) -> 
         issues = [Issue(Unprocessable.code, f"the account {account} does not exist", ACCOUNTS) for account in missing]
         raise Unprocessable(issues[0].diagnostics, issues=issues)
     return target
+
+
+def _settable(store: Store, caller: Caller, key: str, target: Head | None) -> Head:
+    """The target as it stands. NotFound where it is not there, or the caller may not see it; Gone."""
+    if target is None or (caller.restricted and (target.deleted or not _reaches(store, caller, target))):
+        raise unknown(store, caller, key)
+    if target.deleted:
+        raise Gone(f"{key} was deleted", "id")
+    return target
+
+
+def _reaches(store: Store, caller: Caller, target: Head) -> bool:
+    return access.settable(store, caller)(Candidate(target, store.decode))
 
 
 def _listed(store: Store, key: str) -> list[str]:
@@ -228,10 +257,8 @@ def _set(store: Store, caller: Caller, target: Head, request: Request, expected:
     """
     current: Head | None = target
     for attempt in range(_ATTEMPTS):
-        if current is None or current.deleted:
-            raise Gone(f"{target.key} was deleted", "id")
         try:
-            return _set_once(store, caller, current, request)
+            return _set_once(store, caller, _settable(store, caller, target.key, current), request)
         except VersionConflict:
             if expected is not None:
                 raise PreconditionFailed(f"{target.key} is no longer at version {expected}", "If-Match") from None
@@ -241,8 +268,9 @@ def _set(store: Store, caller: Caller, target: Head, request: Request, expected:
 
 
 def _set_once(store: Store, caller: Caller, target: Head, request: Request) -> bool:
+    explicit = _wanted(caller, request, target.explicit)
     events = audit.of_set_accounts(store, caller, target, request.accounts, request.propagate)
-    if target.explicit == request.accounts:
+    if target.explicit == explicit:
         # Before the flag is changed: nothing goes unrecorded.
         audit.record(store, events)
         if target.propagate == request.propagate:
@@ -253,7 +281,7 @@ def _set_once(store: Store, caller: Caller, target: Head, request: Request) -> b
         target.key,
         target,
         target.body,
-        explicit=request.accounts,
+        explicit=explicit,
         inherited=dict(target.inherited),
         propagate=request.propagate,
         method="PUT",

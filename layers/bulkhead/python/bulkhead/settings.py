@@ -27,9 +27,11 @@ class Settings:
     extended_meta: str = "always"
     """`on-request` shows meta.accounts and meta.compartment only under `X-Medplum: extended`."""
     issuer: str = ""
-    """Whose tokens are accepted: an OIDC issuer. Only told to clients here; the API's JWT authorizer checks."""
+    """Whose tokens are accepted: an OIDC issuer. On AWS the API's JWT authorizer checks; the local server, its own issuer when empty, itself."""
     jwks_uri: str = ""
-    """Its keys, for clients; when empty, `/.well-known/jwks.json` below the issuer."""
+    """The issuer's keys; when empty, `/.well-known/jwks.json` below it."""
+    audience: str = "bulkhead"
+    """The audiences of accepted tokens, separated by commas. Of the local server only: on AWS see `audience` in infra/deployment.py."""
     authorization_endpoint: str = ""
     """Where users sign in, for clients (SMART App Launch); left out when empty."""
     token_endpoint: str = ""
@@ -70,6 +72,8 @@ class Settings:
     """`multiple` lets a conditional delete take all matches; `single` refuses several with 412."""
     audit: str = "List.read,List.write,$set-accounts,refusals"
     """Which requests leave AuditEvents: `Type.read` and `Type.write` (`*` for every type), `$set-accounts`, `refusals`; `off` for none."""
+    history_access: str = "current"
+    """`version` shows a restricted caller only versions that were within its fence themselves; `current` all of what it may see now."""
     history_settle: int = 60
     """Seconds within which a change is seen in the history of its type: longer than a request may take, and the GSIs lag."""
     transaction_lease: int = 60

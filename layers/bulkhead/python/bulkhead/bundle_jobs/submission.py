@@ -30,7 +30,7 @@ def submit(store: Store, order: Order, bundle: dict[str, Any], background: Backg
     another request, Unavailable where the job cannot be started.
     """
     content = json.dumps(bundle)
-    job = _job(store, order, background.identifier(order.caller.subject), hashlib.sha256(content).hexdigest())
+    job = _job(store, order, background.identifier(order.caller.owner), hashlib.sha256(content).hexdigest())
     if not _is_known(store, job):
         job = replace(job, total=bundles.check(bundle, order.caller, order.base))
         files.put(store, orders.order(job.request).body, gzip.compress(content, 1))
@@ -42,7 +42,7 @@ def submit_upload(store: Store, order: Order, upload: str, background: Backgroun
 
     What is wrong with its content shows in the job. NotFound, PayloadTooLarge for the upload; otherwise as `submit`.
     """
-    owner = order.caller.subject
+    owner = order.caller.owner
     named = background if background.idempotency_key is not None else replace(background, idempotency_key=upload)
     job = _job(store, order, named.identifier(owner), upload)
     if _is_known(store, job):
@@ -57,7 +57,7 @@ def _job(store: Store, order: Order, identifier: str, content: str) -> Job:
     now = time.time()
     request = orders.text(replace(order, body=f"{files.REQUESTS}{identifier}/{content}"))
     expires = jobs.expiry(store.settings, now)
-    return Job(identifier, order.caller.subject, "", (), now, expires, kind=BUNDLE, request=request)
+    return Job(identifier, order.caller.owner, "", (), now, expires, kind=BUNDLE, request=request)
 
 
 def _is_known(store: Store, job: Job) -> bool:

@@ -34,7 +34,7 @@ class Upload:
 
 
 def offer(store: Store, owner: str) -> Upload:
-    """A new upload for the caller with the subject `owner`."""
+    """A new upload of its `owner` (see `access.Caller`)."""
     seconds = store.settings.upload_seconds
     identifier = uuid4().hex
     url = files.url_to_put(store, _name(owner, identifier), seconds)

@@ -7,12 +7,11 @@ from typing import Any
 from bulkhead import access
 from bulkhead.access import Caller
 from bulkhead.bundles import batch, parse, transaction
-from bulkhead.bundles.changes import raise_faults
 from bulkhead.bundles.context import Context, Reader
 from bulkhead.bundles.entries import Entry, Interaction, at_entry
 from bulkhead.bundles.preparation import RIGHTS
 from bulkhead.bundles.response import response_bundle
-from bulkhead.errors import BulkheadError, Forbidden
+from bulkhead.errors import BulkheadError, Forbidden, raise_together
 
 __all__ = ["Context", "Entry", "Interaction", "Reader", "check", "process", "read_again"]
 
@@ -38,8 +37,8 @@ def check(bundle: dict[str, Any], caller: Caller, base: str) -> int:
     parse.check_bundle(bundle)
     if kind == parse.TRANSACTION:
         entries, faults = parse.entries(bundle, base)
-        raise_faults(faults[index] for index in sorted(faults))
-        raise_faults(_forbidden(entry, caller) for entry in entries)
+        raise_together(faults[index] for index in sorted(faults))
+        raise_together(_forbidden(entry, caller) for entry in entries)
     return len(bundle.get("entry", []))
 
 

@@ -38,6 +38,8 @@ class Change:
     """A conditional create that found its resource."""
     new: bool = False
     """A resource that is not there yet, under an id of our own or, in a conditional update, of the client."""
+    taken: bool = False
+    """A new resource whose id belongs to one that the caller may not see: the commit refuses it."""
     unchanged: bool = False
     """An update to what is there already: no new version."""
     claim: Claim | None = None
@@ -90,12 +92,3 @@ def each(faultless: Iterable[Change], step: Callable[[Change], None]) -> None:
 
 def faultless(made: Iterable[Change]) -> list[Change]:
     return [change for change in made if change.fault is None]
-
-
-def raise_faults(errors: Iterable[BulkheadError | None]) -> None:
-    """One error for all: the first one's status, with the issues of every error of that status."""
-    raised = [error for error in errors if error is not None]
-    if raised:
-        first = raised[0]
-        first.issues = tuple(issue for error in raised if error.status == first.status for issue in error.issues)
-        raise first

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from bulkhead import resources
 from bulkhead.bundles.changes import Change, faultless
 from bulkhead.bundles.context import Context
+from bulkhead.bundles.entries import at_entry
 from bulkhead.bundles.preparation import Owners, prepare
-from bulkhead.conditions import meets
+from bulkhead.conditions import claimant, meets
 from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
 from bulkhead.parallel import in_parallel
 from bulkhead.store import one_request
@@ -57,7 +58,13 @@ def _commit(made: Sequence[Change], context: Context, receipts: Receipts | None)
     if writing:
         receipt = receipts([change for change, _ in writing]) if receipts else None
         heads = resources.commit(
-            context.store, context.caller, [write for _, write in writing], claims, receipt=receipt
+            context.store,
+            context.caller,
+            [write for _, write in writing],
+            claims,
+            receipt=receipt,
+            taken={write.key for change, write in writing if change.taken},
+            place=lambda position, error: at_entry(error, writing[position][0].entry),
         )
         for (change, _), head in zip(writing, heads, strict=True):
             change.head = head
@@ -67,7 +74,7 @@ def _look_at_owners(made: Sequence[Change], context: Context, owners: Owners) ->
     """Who owns the conditions that are claimed already: a resource to be used, or one that is gone."""
     store = context.store
     claimed = [change.condition for change in made if change.condition and change.claim and not change.claim.unique]
-    found = in_parallel(lambda condition: store.claim_owner(condition.text), claimed, store.settings.threads)
+    found = in_parallel(lambda condition: claimant(store, context.caller, condition), claimed, store.settings.threads)
     heads = store.read_many(owner for owner in found if owner)
     for condition, owner in zip(claimed, found, strict=True):
         if owner is None:

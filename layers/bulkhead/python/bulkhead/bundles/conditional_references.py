@@ -10,7 +10,7 @@ from bulkhead.bundles.changes import Change, each
 from bulkhead.bundles.context import Context
 from bulkhead.bundles.entries import Interaction
 from bulkhead.bundles.links import Kind, Link
-from bulkhead.conditions import Condition, Written, conditional_reference, meets
+from bulkhead.conditions import Condition, Written, claimant, conditional_reference, meets
 from bulkhead.errors import BadRequest, BulkheadError, MultipleMatches, NotFound
 from bulkhead.model import references
 
@@ -74,7 +74,7 @@ def _targets(
 
 def _owner(condition: Condition, context: Context, moved: set[str]) -> list[str]:
     """The owner of the condition's claim: a resource created a moment ago, which the index may not show yet."""
-    owner = context.store.claim_owner(condition.text)
+    owner = claimant(context.store, context.caller, condition)
     head = context.store.read(owner) if owner and owner not in moved else None
     return [head.key] if head and meets(context.store, head, condition, context.found_by) else []
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from bulkhead import access, compartments, conditions, resources
-from bulkhead.bundles.changes import Change, each, faultless, raise_faults
+from bulkhead.bundles.changes import Change, each, faultless
 from bulkhead.bundles.conditional_references import resolve_conditional
 from bulkhead.bundles.context import Context
 from bulkhead.bundles.entries import Interaction
@@ -16,11 +16,11 @@ from bulkhead.bundles.full_urls import FullUrls
 from bulkhead.bundles.identities import identify
 from bulkhead.bundles.links import Kind, find_links
 from bulkhead.conditions import Condition
-from bulkhead.errors import Conflict, Gone, NotFound
+from bulkhead.errors import Conflict, Gone, raise_together
 from bulkhead.model import references
 from bulkhead.patch import patched
 from bulkhead.resources.preconditions import Preconditions
-from bulkhead.search.candidate import Candidate
+from bulkhead.resources.visibility import met, seen, standing, unknown
 
 if TYPE_CHECKING:
     from bulkhead.store import Head
@@ -75,7 +75,7 @@ def prepare(changes: Sequence[Change], context: Context, owners: Owners, togethe
     for step in (_reset, _identify, _read_bases, _patch_all, _resolve_links, _write_all, _name_versions_again, _claim):
         step(attempt)
         if together:
-            raise_faults(change.fault for change in changes)
+            raise_together(change.fault for change in changes)
 
 
 def _reset(attempt: Attempt) -> None:
@@ -83,7 +83,7 @@ def _reset(attempt: Attempt) -> None:
         # What an attempt that failed has staged is taken away under its ids, some day: no other may use them.
         change.fresh_id = str(uuid4())
         change.key, change.base, change.claim, change.write, change.head = "", None, None, None, None
-        change.exists = change.new = change.unchanged = False
+        change.exists = change.new = change.taken = change.unchanged = False
 
 
 def _identify(attempt: Attempt) -> None:
@@ -116,22 +116,50 @@ def _is_fresh(change: Change) -> bool:
 
 def _check_base(change: Change, context: Context) -> None:
     """The same checks as for single requests: rights, what the caller may see, ifMatch, ifNoneMatch."""
-    entry, base = change.entry, change.base
-    access.require(context.caller, RIGHTS[entry.interaction], entry.type)
+    entry, store, who = change.entry, context.store, context.caller
     if entry.interaction is Interaction.CREATE:
+        access.require(who, access.CREATE, entry.type)
         return
+    right = RIGHTS[entry.interaction]
+    access.require(who, right, entry.type)
+    if entry.interaction is Interaction.UPDATE:
+        _check_update(change, context)
+        return
+    if entry.interaction is Interaction.PATCH:
+        access.require(who, access.READ, entry.type)
+    base = change.base
+    if base is None or base.deleted:
+        _check_absent(change, context)
+        return
+    if entry.interaction is Interaction.PATCH:
+        seen(store, who, base)
+    Preconditions(entry.if_match, entry.if_none_match).check(seen(store, who, base, right))
+
+
+def _check_update(change: Change, context: Context) -> None:
+    entry, who = change.entry, context.caller
+    if change.base and change.condition and not change.new:
+        seen(context.store, who, change.base, access.UPDATE)
+    elif not _is_fresh(change):
+        change.base, change.taken = standing(context.store, who, change.base)
+    base = change.base
     there = base is not None and not base.deleted
-    if entry.interaction is Interaction.UPDATE and not there:
-        access.require(context.caller, access.CREATE, entry.type)
-    if base and there and not access.fence(context.store, context.caller)(Candidate(base, context.store.decode)):
-        raise NotFound(f"{base.key} is not known", entry.condition_place)
-    Preconditions(entry.if_match, entry.if_none_match).check(base)
-    if entry.interaction is Interaction.PATCH and not there:
-        gone = base is not None and not context.caller.fenced
-        error = Gone if gone else NotFound
-        raise error(f"{change.key} {'was deleted' if gone else 'is not known'}", entry.condition_place)
+    if not there:
+        access.require(who, access.CREATE, entry.type)
+    met(context.store, who, access.UPDATE, change.key, base, Preconditions(entry.if_match, entry.if_none_match))
     if change.new and there:
         raise Conflict("the id belongs to a resource that does not meet the criteria", f"{entry.place}.resource.id")
+
+
+def _check_absent(change: Change, context: Context) -> None:
+    """What is not there to be deleted or patched; criteria that nothing meets have left nothing to delete."""
+    entry, base, who = change.entry, change.base, context.caller
+    right = access.READ if entry.interaction is Interaction.PATCH else access.DELETE
+    if change.key and not access.sees_all(who, right, entry.type):
+        raise unknown(context.store, who, change.key)
+    Preconditions(entry.if_match, entry.if_none_match).check(base)
+    if entry.interaction is Interaction.PATCH:
+        raise Gone(f"{change.key} was deleted", "id") if base else unknown(context.store, who, change.key)
 
 
 def _patch_all(attempt: Attempt) -> None:
@@ -192,6 +220,5 @@ def _claim(attempt: Attempt) -> None:
     for change in attempt.faultless:
         if change.condition and change.new:
             stale = attempt.owners.stale.get(change.condition)
-            change.claim = conditions.claim(
-                attempt.context.store, change.condition, change.key, stale, attempt.context.found_by
-            )
+            store, who = attempt.context.store, attempt.context.caller
+            change.claim = conditions.claim(store, who, change.condition, change.key, stale)

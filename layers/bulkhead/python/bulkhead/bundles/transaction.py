@@ -6,13 +6,15 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bulkhead.bundles.changes import Change, raise_faults, start
+from bulkhead import access
+from bulkhead.bundles.changes import Change, start
 from bulkhead.bundles.committing import commit
 from bulkhead.bundles.context import Context
 from bulkhead.bundles.entries import WRITES, Entry, Interaction, at_entry
 from bulkhead.bundles.parse import Faults
 from bulkhead.bundles.response import Content, of_change, of_fault
-from bulkhead.errors import BulkheadError, NotFound, NotSupported, Unavailable
+from bulkhead.errors import BulkheadError, NotFound, NotSupported, Unavailable, raise_together
+from bulkhead.search.candidate import Candidate
 
 if TYPE_CHECKING:
     from bulkhead.store import Receipt
@@ -27,11 +29,11 @@ def run(entries: Sequence[Entry], faults: Faults, context: Context) -> list[Cont
 
     Reads are checked before the commit, so that one that cannot succeed fails the whole, and answered after it.
     """
-    raise_faults(faults[index] for index in sorted(faults))
+    raise_together(faults[index] for index in sorted(faults))
     made = start(entry for entry in entries if entry.interaction in WRITES)
     reads = [entry for entry in entries if entry.interaction not in WRITES]
-    raise_faults(change.fault for change in made)
-    raise_faults(_check(entry, context) for entry in reads)
+    raise_together(change.fault for change in made)
+    raise_together(_check(entry, context) for entry in reads)
     _check_reads(reads, made, context)
 
     def answers(of_reads: dict[int, Content]) -> list[Content]:
@@ -71,11 +73,14 @@ def _check(entry: Entry, context: Context) -> BulkheadError | None:
 
 
 def _check_reads(reads: Sequence[Entry], made: Sequence[Change], context: Context) -> None:
-    """Resources that are read by id have to be there after the commit."""
+    """Resources that are read by id have to be there, for the caller to see, after the commit."""
     wanted = {entry.url: entry for entry in reads if _READ.fullmatch(entry.url)}
     if not wanted:
         return
-    there = {key for key, head in context.store.read_many(wanted).items() if not head.deleted}
+    raise_together(_may_read(entry, context) for entry in wanted.values())
+    sees = access.fence(context.store, context.caller)
+    heads = context.store.read_many(wanted).items()
+    there = {key for key, head in heads if not head.deleted and sees(Candidate(head, context.store.decode))}
     there -= {
         change.entry.key for change in made if change.entry.interaction is Interaction.DELETE and change.entry.key
     }
@@ -83,4 +88,12 @@ def _check_reads(reads: Sequence[Entry], made: Sequence[Change], context: Contex
         change.entry.key for change in made if change.entry.interaction is Interaction.UPDATE and change.entry.key
     }
     missing = [entry for url, entry in wanted.items() if url not in there]
-    raise_faults(NotFound("there is no such resource", expression=f"{entry.place}.request.url") for entry in missing)
+    raise_together(NotFound("there is no such resource", expression=f"{entry.place}.request.url") for entry in missing)
+
+
+def _may_read(entry: Entry, context: Context) -> BulkheadError | None:
+    try:
+        access.require(context.caller, access.READ, entry.type)
+    except BulkheadError as error:
+        return at_entry(error, entry)
+    return None

@@ -106,20 +106,26 @@ def resolve(
     past = {(key, version) for key, version in wanted - there.keys() if version < visible[key].version}
     versions = stored.read_versions(store.table, past) | there
     found = {one: versions[one.key, one.version] for one in real if (one.key, one.version) in versions}
+    shown = access.versions(store, who, _right(query))
     return {
         one: head
         for one, head in found.items()
         # Another stamp: staged by a transaction that was not committed, before the one that made this version.
-        if head.updated == one.updated and _current(head, versions.get((one.key, one.version + 1)), query)
+        if head.updated == one.updated
+        and _current(head, versions.get((one.key, one.version + 1)), query)
+        and shown(Candidate(head, store.decode))
     }
 
 
 def _visible(store: Store, who: Caller, query: Query, head: Head) -> bool:
     """Whether the caller may see the resource now; what was deleted only who is not fenced."""
-    right = access.READ if query.of_one else access.SEARCH
     if head.deleted:
-        return not who.fenced and access.may(who, right, head.type)
-    return access.fence(store, who, right)(Candidate(head, store.decode))
+        return access.sees_all(who, _right(query), head.type)
+    return access.fence(store, who, _right(query))(Candidate(head, store.decode))
+
+
+def _right(query: Query) -> str:
+    return access.READ if query.of_one else access.SEARCH
 
 
 def _current(head: Head, successor: Head | None, query: Query) -> bool:

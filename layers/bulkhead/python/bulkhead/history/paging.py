@@ -117,6 +117,7 @@ def _total(scan: _Scan, at: Cursor | None, shown: list[Listed], resume: Place | 
         return len(shown)
     query = scan.query
     every = query.of_one and query.newest_first and not query.since and not query.at
+    every = every and access.shows_every_version(scan.store, scan.who)
     return scan.heads[shown[0]].version if every and shown else None
 
 

@@ -5,12 +5,19 @@ Only propagation writes elsewhere (`store.commit_each`): it changes what resourc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from bulkhead import audit
 from bulkhead.access import Caller
+from bulkhead.errors import BulkheadError
+from bulkhead.resources import guard
 from bulkhead.resources.preparation import inherit
 from bulkhead.store import Claim, Head, Receipt, Store, Write
+
+
+def in_place(position: int, error: BulkheadError) -> BulkheadError:
+    """Where a request is one write, an error is at its place already."""
+    return error
 
 
 def commit(
@@ -20,12 +27,18 @@ def commit(
     claims: Sequence[Claim] = (),
     events: Sequence[Write] = (),
     receipt: Receipt | None = None,
+    taken: Collection[str] = (),
+    place: guard.Place = in_place,
 ) -> list[Head]:
     """Make all `writes` and `claims` true for the caller `who`, or none. Returns the new heads, in the order of `writes`.
 
     The AuditEvents of what changes are part of the commit; `events` are more of them, `receipt` is that of a job. MethodNotAllowed
     where an AuditEvent would be changed; VersionConflict, ClaimTaken, JobMovedOn, Conflict, Unavailable as `Store.commit`.
+    What the caller may not make is refused before (see `guard.check`): `taken` are keys of resources that it may not see, `place`
+    puts what is wrong with a write into its place in the request.
     """
     audit.require_untouched(writes, store.settings.auth)
+    inherited = inherit(store, who)
+    guard.check(store, who, writes, taken, inherited, place)
     trail = [*audit.of_changes(store, who, writes), *events]
-    return store.commit([*writes, *trail], claims, inherit(store), receipt)[: len(writes)]
+    return store.commit([*writes, *trail], claims, inherited, receipt)[: len(writes)]

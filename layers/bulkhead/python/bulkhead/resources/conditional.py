@@ -12,10 +12,11 @@ from bulkhead.access import Caller
 from bulkhead.conditions import Condition
 from bulkhead.errors import BadRequest, Conflict, MultipleMatches, NotFound, TooCostly
 from bulkhead.resources.commit import commit
-from bulkhead.resources.interactions import commit_patch, commit_update, retried, seen
+from bulkhead.resources.interactions import commit_patch, commit_update, retried
 from bulkhead.resources.names import new_id
 from bulkhead.resources.preconditions import Preconditions
 from bulkhead.resources.preparation import prepare_create, prepare_delete, prepare_update
+from bulkhead.resources.visibility import seen, standing
 from bulkhead.store import Head, Store, Write
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def create(store: Store, who: Caller, resource: dict[str, Any], condition: Condi
         if found:
             return found, False
         key = f"{condition.type}/{new_id()}"
-        return _claimed(store, who, prepare_create(store, resource, who, key, True), condition, owner), True
+        write = prepare_create(store, resource, who, key, True)
+        return _claimed(store, who, write, False, condition, owner), True
 
     return retried(attempt)
 
@@ -65,27 +67,31 @@ def update(
         wanted.check(found)
         if found is None:
             access.require(who, access.CREATE, condition.type)
-            return _claimed(store, who, _prepare_new(store, who, resource, condition), condition, owner), True
+            write, taken = _prepare_new(store, who, resource, condition)
+            return _claimed(store, who, write, taken, condition, owner), True
         if given not in (None, found.id):
             raise BadRequest("the id is not that of the resource that meets the criteria", f"{condition.type}.id")
-        return commit_update(store, who, resource, seen(store, who, found)), False
+        return commit_update(store, who, resource, seen(store, who, found, access.UPDATE)), False
 
     return retried(attempt)
 
 
-def _prepare_new(store: Store, who: Caller, resource: dict[str, Any], condition: Condition) -> Write:
-    """The write that makes a resource which nothing met the criteria of: under its own id, if it has one that is free."""
+def _prepare_new(store: Store, who: Caller, resource: dict[str, Any], condition: Condition) -> tuple[Write, bool]:
+    """The write that makes a resource which nothing met the criteria of: under its own id, if it has one that is free.
+
+    And whether the id is taken by what the caller may not see: see `visibility.standing`.
+    """
     given = resource.get("id")
     if given is None:
-        return prepare_create(store, resource, who, f"{condition.type}/{new_id()}", True)
+        return prepare_create(store, resource, who, f"{condition.type}/{new_id()}", True), False
     key = f"{condition.type}/{given}"
-    base = store.read(key)
+    base, taken = standing(store, who, store.read(key))
     if base is None:
-        return prepare_create(store, resource, who, key, False)
+        return prepare_create(store, resource, who, key, False), taken
     write = prepare_update(store, resource, base, who) if base.deleted else None
     if write is None:
         raise Conflict("the id belongs to a resource that does not meet the criteria", f"{condition.type}.id")
-    return write
+    return write, False
 
 
 def patch(
@@ -97,7 +103,8 @@ def patch(
     url: str | None = None,
 ) -> Head:
     """Patch the one resource that meets the condition. NotFound where none does, MultipleMatches, PreconditionFailed."""
-    access.require(who, access.UPDATE, condition.type)
+    for right in (access.UPDATE, access.READ):
+        access.require(who, right, condition.type)
     _may_search(who, condition)
     wanted = Preconditions(if_match)
 
@@ -106,7 +113,7 @@ def patch(
         if found is None:
             raise NotFound("no resource meets the criteria", _CRITERIA)
         wanted.check(found)
-        return commit_patch(store, who, change, seen(store, who, found), url)
+        return commit_patch(store, who, change, seen(store, who, seen(store, who, found), access.UPDATE), url)
 
     return retried(attempt)
 
@@ -131,7 +138,7 @@ def delete(store: Store, who: Caller, condition: Condition, if_match: str | None
         if len(found) > _MOST_DELETED:
             raise TooCostly(f"more than {_MOST_DELETED} resources meet the criteria; narrow them", _CRITERIA)
         for head in found:
-            wanted.check(seen(store, who, head))
+            wanted.check(seen(store, who, head, access.DELETE))
         return commit(store, who, [prepare_delete(store, head) for head in found]) if found else []
 
     return retried(attempt)
@@ -153,7 +160,7 @@ def _the_one(store: Store, who: Caller, condition: Condition, place: str) -> tup
     if conditions.identifiers(condition):
         # Found wherever it came from, and if not, the commit looks again.
         return None, None
-    owner = store.claim_owner(condition.text)
+    owner = conditions.claimant(store, who, condition)
     # The index may lag behind the resource that the claim names.
     head = store.read(owner) if owner else None
     if head and conditions.meets(store, head, condition, fence):
@@ -161,9 +168,9 @@ def _the_one(store: Store, who: Caller, condition: Condition, place: str) -> tup
     return None, owner
 
 
-def _claimed(store: Store, who: Caller, write: Write, condition: Condition, stale: str | None) -> Head:
-    claim = conditions.claim(store, condition, write.key, stale, access.fence(store, who, access.SEARCH))
-    return commit(store, who, [write], [claim])[0]
+def _claimed(store: Store, who: Caller, write: Write, taken: bool, condition: Condition, stale: str | None) -> Head:
+    claim = conditions.claim(store, who, condition, write.key, stale)
+    return commit(store, who, [write], [claim], taken=[write.key] if taken else ())[0]
 
 
 def _several(place: str) -> MultipleMatches:

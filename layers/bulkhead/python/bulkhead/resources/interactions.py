@@ -13,6 +13,7 @@ from bulkhead.resources.commit import commit
 from bulkhead.resources.names import new_id
 from bulkhead.resources.preconditions import Preconditions
 from bulkhead.resources.preparation import prepare_create, prepare_delete, prepare_update
+from bulkhead.resources.visibility import met, seen, standing, unknown
 from bulkhead.search.candidate import Candidate
 from bulkhead.store import Head, Store, one_request
 from bulkhead.store.table import pause
@@ -27,28 +28,27 @@ T = TypeVar("T")
 
 def read(store: Store, who: Caller, key: str) -> Head:
     """The current version. NotFound where there is none or the caller may not see it, Gone where it was deleted."""
-    access.require(who, access.READ, key.partition("/")[0])
+    resource_type = key.partition("/")[0]
+    access.require(who, access.READ, resource_type)
     head = store.read(key)
     if head is None:
-        raise NotFound(f"{key} is not known", "id")
+        raise unknown(store, who, key)
     if head.deleted:
-        # Nobody who is fenced can know whether a deleted resource was inside: for them it never was.
-        raise NotFound(f"{key} is not known", "id") if who.fenced else Gone(f"{key} was deleted", "id")
+        # A deletion has nothing by which to know whether it was inside: for who is fenced it never was.
+        raise (
+            Gone(f"{key} was deleted", "id")
+            if access.sees_all(who, access.READ, resource_type)
+            else unknown(store, who, key)
+        )
     return seen(store, who, head)
-
-
-def seen(store: Store, who: Caller, head: Head) -> Head:
-    """A live head that the caller may see. NotFound where it may not."""
-    if not access.fence(store, who)(Candidate(head, store.decode)):
-        raise NotFound(f"{head.key} is not known", "id")
-    return head
 
 
 def read_version(store: Store, who: Caller, key: str, version: str) -> Head:
     """One version, of a resource that the caller may see now. NotFound; Gone for the version that is a deletion."""
     visible_history(store, who, key)
     found = store.read_version(key, int(version)) if re.fullmatch(r"[1-9]\d{0,9}", version) else None
-    if found is None:
+    shown = access.versions(store, who, access.READ)
+    if found is None or not shown(Candidate(found, store.decode)):
         raise NotFound(f"{key} has no such version", "versionId")
     if found.deleted:
         raise Gone(f"{key} was deleted in this version", "versionId")
@@ -92,18 +92,18 @@ def update(
 
     PreconditionFailed where the headers `If-Match` and `If-None-Match` ask for another current version, or for none.
     """
-    access.require(who, access.UPDATE, key.partition("/")[0])
+    resource_type = key.partition("/")[0]
+    access.require(who, access.UPDATE, resource_type)
     wanted = Preconditions(if_match, if_none_match)
 
     def attempt() -> tuple[Head, bool]:
-        base = store.read(key)
-        if base is not None and not base.deleted:
-            seen(store, who, base)
-        wanted.check(base)
+        base, taken = standing(store, who, store.read(key))
+        met(store, who, access.UPDATE, key, base, wanted)
         if base is None or base.deleted:
-            access.require(who, access.CREATE, key.partition("/")[0])
+            access.require(who, access.CREATE, resource_type)
         if base is None:
-            return commit(store, who, [prepare_create(store, resource, who, key, False)])[0], True
+            write = prepare_create(store, resource, who, key, False)
+            return commit(store, who, [write], taken=[key] if taken else ())[0], True
         return commit_update(store, who, resource, base), base.deleted
 
     return retried(attempt)
@@ -123,17 +123,21 @@ def patch(
     NotFound, Gone; PreconditionFailed where `if_match` is not the current version; what `change` raises where it does not
     fit; InvalidResource where its result is not valid. Another writer in between: the patch is applied to what that one made.
     """
-    access.require(who, access.UPDATE, key.partition("/")[0])
+    resource_type = key.partition("/")[0]
+    # What a patch tests for, and what it leaves as it is, tells of the resource.
+    for right in (access.UPDATE, access.READ):
+        access.require(who, right, resource_type)
     wanted = Preconditions(if_match)
 
     def attempt() -> Head:
         base = store.read(key)
-        if base is None or (base.deleted and who.fenced):
-            raise NotFound(f"{key} is not known", "id")
-        if not base.deleted:
-            seen(store, who, base)
+        gone = base is None or base.deleted
+        if base is None or (gone and not access.sees_all(who, access.READ, resource_type)):
+            raise unknown(store, who, key)
+        if not gone:
+            seen(store, who, seen(store, who, base), access.UPDATE)
         wanted.check(base)
-        if base.deleted:
+        if gone:
             raise Gone(f"{key} was deleted", "id")
         return commit_patch(store, who, change, base, url)
 
@@ -148,18 +152,23 @@ def commit_patch(store: Store, who: Caller, change: Patch, base: Head, url: str 
 
 
 def delete(store: Store, who: Caller, key: str, if_match: str | None = None) -> Head | None:
-    """Delete `key`. Returns the deletion's head; None where there was nothing to delete."""
-    access.require(who, access.DELETE, key.partition("/")[0])
+    """Delete `key`. Returns the deletion's head; None where there was nothing to delete.
+
+    NotFound where there is nothing that the caller may see: whoever is fenced cannot tell one from the other.
+    """
+    resource_type = key.partition("/")[0]
+    access.require(who, access.DELETE, resource_type)
     wanted = Preconditions(if_match)
 
     def attempt() -> Head | None:
         base = store.read(key)
-        if base is not None and not base.deleted:
-            seen(store, who, base)
+        there = base is not None and not base.deleted
+        if not there and not access.sees_all(who, access.DELETE, resource_type):
+            raise unknown(store, who, key)
+        if base is not None and there:
+            seen(store, who, base, access.DELETE)
         wanted.check(base)
-        if base is None or base.deleted:
-            return None
-        return commit(store, who, [prepare_delete(store, base)])[0]
+        return commit(store, who, [prepare_delete(store, base)])[0] if base is not None and there else None
 
     return retried(attempt)
 

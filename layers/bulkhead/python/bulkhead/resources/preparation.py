@@ -11,8 +11,11 @@ from bulkhead.errors import BadRequest
 from bulkhead.model import json, references, validation
 from bulkhead.resources.representation import stored
 from bulkhead.search import facts
+from bulkhead.search.candidate import Candidate
 from bulkhead.store import Head, Inherit, Store, Write
 from bulkhead.store.heads import Read
+
+_PATIENT = f"{accounts.PATIENT}/"
 
 
 def checked(
@@ -32,45 +35,54 @@ def checked(
     return valid
 
 
-def _given_accounts(resource: dict[str, Any], who: Caller) -> tuple[str, ...] | None:
-    """The accounts that the body asks for, if it has any and the caller has the right; None otherwise. BadRequest."""
+def _given_accounts(resource: dict[str, Any], who: Caller) -> dict[str, str] | None:
+    """The accounts that the body asks for, each with its place, if it has any and the caller has the right; None otherwise. BadRequest."""
     listed = resource.get("meta", {}).get("accounts")
-    if listed is None or who.fenced or not who.sets_accounts:
+    if listed is None or not access.may_set_accounts(who):
         return None
     place, limit = f"{resource['resourceType']}.meta.accounts", settings.current().account_limit
     if len(listed) > limit:
         raise BadRequest(f"at most {limit} accounts may be given", place)
-    found = [references.local(account.get("reference", "")) for account in listed]
-    for n, account in enumerate(found):
+    found: dict[str, str] = {}
+    for n, each in enumerate(listed):
+        account = references.local(each.get("reference", ""))
         if account is None:
             raise BadRequest("an account is a reference Type/id", f"{place}[{n}].reference")
-    return tuple(account for account in found if account)
+        found.setdefault(account, f"{place}[{n}].reference")
+    return found
+
+
+def _new_accounts(resource: dict[str, Any], who: Caller) -> tuple[str, ...]:
+    """The own accounts of a resource that is made: those that the body asks for, or those that the caller is fenced to. Forbidden."""
+    given = _given_accounts(resource, who)
+    return access.accounts_of_new(who) if given is None else access.own_accounts(who, list(given), (), given)
 
 
 def prepare_create(store: Store, resource: dict[str, Any], who: Caller, key: str, fresh: bool) -> Write:
-    """The write that makes `resource` (checked) as `key`. `fresh`: the id was made by the server just now."""
+    """The write that makes `resource` (checked) as `key`. `fresh`: the id was made by the server just now. Forbidden (accounts)."""
     resource = {**resource, "id": key.partition("/")[2]}
     _check_definition(store, resource)
-    given = _given_accounts(resource, who) or ()
-    explicit = access.explicit_on_create(who, accounts.own(given, None))
+    explicit = _new_accounts(resource, who)
     body = store.encode(resource)
     method = "POST" if fresh else "PUT"
     return Write(key, None, body, None, facts.facts(resource), explicit, method=method, fresh=fresh)
 
 
 def prepare_update(store: Store, resource: dict[str, Any], base: Head, who: Caller) -> Write | None:
-    """The write that makes `resource` (checked) the next version of `base`. None where nothing would change.
+    """The write that makes `resource` (checked) the next version of `base`. None where nothing would change. Forbidden (accounts).
 
     A deleted `base` is made anew. The explicit accounts stay, unless the caller may set them and the body names others.
     """
     resource = {**resource, "id": base.id}
     _check_definition(store, resource)
     body = store.encode(resource)
-    given = _given_accounts(resource, who)
     if base.deleted:
-        explicit = access.explicit_on_create(who, accounts.own(given or (), None))
-        return Write(base.key, base, body, None, facts.facts(resource), explicit, method="PUT")
-    explicit = base.explicit if given is None or _echoes(store, resource, base, given) else accounts.own(given, base)
+        return Write(base.key, base, body, None, facts.facts(resource), _new_accounts(resource, who), method="PUT")
+    given = _given_accounts(resource, who)
+    explicit = base.explicit
+    if given is not None and not _echoes(store, resource, base, tuple(given)):
+        asked = accounts.own(given, base, who.accounts)
+        explicit = access.own_accounts(who, asked, base.explicit, given)
     former = store.decode(base)
     if explicit == base.explicit and (body == base.body or _same(former, resource)):
         return None
@@ -112,11 +124,20 @@ def prepare_delete(store: Store, base: Head) -> Write:
     return Write(base.key, base, None, facts.facts(store.decode(base)), None, method="DELETE")
 
 
-def inherit(store: Store) -> Inherit:
+def inherit(store: Store, who: Caller = access.EVERYBODY) -> Inherit:
     """What a commit calls between staging and committing: sets what each write inherits from its targets as they are then.
 
-    From every Patient that the resource names through the Patient compartment's parameters, and from other targets while they propagate.
+    From every Patient that the resource names through the Patient compartment's parameters, and from other targets while they
+    propagate; for a fenced caller only from those of the others that it may see, or that gave something before. (Patients that
+    it may not see, it may not name.) So nobody learns from the accounts of a resource of its own what else there is.
     """
+    inside = access.reach(store, who)
+
+    def gives(write: Write, root: str, target: Head | Write | None) -> bool:
+        if not who.fenced or root.startswith(_PATIENT) or not isinstance(target, Head):
+            return True
+        gave = write.base is not None and root in write.base.inherited
+        return gave or inside(Candidate(target, store.decode))
 
     def set_inherited(writes: Sequence[Write], read: Read) -> None:
         known = compartments.in_force(store)
@@ -134,7 +155,8 @@ def inherit(store: Store) -> Inherit:
         for write in writes:
             if write.key not in roots:
                 continue
-            given = {root: accounts.passed_on(targets.get(root)) for root in roots[write.key]}
+            givers = [root for root in roots[write.key] if gives(write, root, targets.get(root))]
+            given = {root: accounts.passed_on(targets.get(root)) for root in givers}
             write.inherited = {root: passed for root, passed in given.items() if passed}
 
     return set_inherited

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bulkhead import definitions
 from bulkhead.definitions import SearchParameter
 from bulkhead.errors import NotSupported
-from bulkhead.search.candidate import everything
+from bulkhead.search.candidate import Candidate, Fence, everything
 from bulkhead.search.expressions import compiled, types
 
 if TYPE_CHECKING:
@@ -31,17 +31,23 @@ def none(resource_type: str, code: str) -> SearchParameter | None:
     return None
 
 
-def stored_in(store: Store) -> Custom:
-    """Those of a store, whoever asks: a definition holds no patient's data. Asked only for codes that R4 does not have."""
+def stored_in(store: Store, fence: Fence = everything) -> Custom:
+    """Those of a store that carry no account, and those that the caller may see. Asked only for codes that R4 does not have.
+
+    So what one tenant defines is nothing to the others, and what the server's owner defines is for all.
+    """
     from bulkhead.search import run
     from bulkhead.search.literals import escape
     from bulkhead.search.parse import parse
+
+    def shared(candidate: Candidate) -> bool:
+        return not candidate.head.accounts or fence(candidate)
 
     def look(resource_type: str, code: str) -> SearchParameter | None:
         if code.startswith("_"):
             return None
         query = parse([("code", escape(code))], "SearchParameter")
-        found = sorted(run.find(store, query, MOST, everything), key=lambda one: one.key)
+        found = sorted(run.find(store, query, MOST, shared), key=lambda one: one.key)
         return next((one for each in found if (one := usable(each.body, resource_type, code))), None)
 
     return look

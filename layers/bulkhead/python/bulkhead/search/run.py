@@ -25,14 +25,16 @@ from bulkhead.search import (
     widening,
 )
 from bulkhead.search.candidate import Candidate, Fence, everything
-from bulkhead.search.drivers import Created, Hint, Position, Updated
+from bulkhead.search.drivers import Account, Created, Driver, Each, Hint, KeyStream, Merged, Position, Updated
 from bulkhead.search.parse import parse
-from bulkhead.search.plan import Plan, plan
+from bulkhead.search.plan import UNION, Plan, listings, plan
 from bulkhead.search.query import Query
 
 if TYPE_CHECKING:
     from bulkhead.store import Head, Store
 
+Within = Callable[[], Sequence[tuple[str, str]] | None]
+"""(`_account` or `_compartment`, its value): listings of which one holds whatever the caller may see; None where nobody knows."""
 Represent = Callable[["Head", dict[str, Any]], dict[str, Any]]
 """(head, stored body) -> the resource as a client sees it; must not change the body."""
 
@@ -91,12 +93,14 @@ def search(
     base: str,
     represent: Represent,
     fence: Fence = everything,
+    within: Within = lambda: None,
     limits: Limits = Limits(),
     explain: Callable[[Plan], None] = lambda chosen: None,
 ) -> dict[str, Any]:
     """The searchset Bundle of a query, as plain JSON data.
 
-    `base` is the server's base URL for links and fullUrls. Nothing that `fence` refuses is shown, included or counted.
+    `base` is the server's base URL for links and fullUrls. Nothing that `fence` refuses is shown, included or counted. `within`
+    names listings that hold all that it lets through: see `bounded`.
     `explain` is told how the search is run. BadRequest for a cursor that is not this search's, NotSupported for what is not
     answered (see `plan.plan`), TooCostly where counting or sorting would read too much.
     """
@@ -105,7 +109,7 @@ def search(
     definition = known.get(query.compartment.partition("/")[0]) if query.compartment else None
 
     def answered(query: Query, named: widening.Named) -> dict[str, Any]:
-        scanner = chained(Scanner(store, query, plan(query, definition), known, fence, limits, named))
+        scanner = bounded(chained(Scanner(store, query, plan(query, definition), known, fence, limits, named)), within)
         explain(scanner.plan)
         return bundle.searchset(query, asked_page(scanner), base, represent)
 
@@ -187,6 +191,28 @@ def narrowed(scanner: Scanner) -> Scanner:
     return replace(scanner, query=query, plan=plan(query, scanner.plan.membership))
 
 
+def bounded(scanner: Scanner, within: Within) -> Scanner:
+    """The same search, led by what the caller is fenced to where otherwise everything of its types would be read."""
+    query, chosen = scanner.query, scanner.plan
+    if query.chains or not isinstance(chosen.driver, Created):
+        return scanner
+    bounds = within()
+    if bounds is None:
+        return scanner
+    each = [tuple(one for code, key in bounds for one in inside(code, key, name)) for name in query.types]
+    if any(len(streams) > UNION for streams in each):
+        return scanner
+    merged = tuple(Merged(streams) for streams in each)
+    driver: Driver = merged[0] if len(merged) == 1 else Each(merged)
+    return replace(scanner, plan=replace(chosen, driver=driver, ordered=not query.results.sort))
+
+
+def inside(code: str, key: str, resource_type: str) -> list[KeyStream]:
+    """The listings of what is within an account or a compartment: of a compartment not what carries an account of its name."""
+    found = listings(code, key, resource_type)
+    return found if code == "_account" else [one for one in found if not isinstance(one, Account)]
+
+
 @dataclass(frozen=True)
 class Scanner:
     """One search over one store for one caller."""
@@ -233,7 +259,8 @@ class Scanner:
         if after is not None:
             # A version says where the page before ended: no value of a patient stands in a link.
             last = self.store.read_version(*after)
-            if last is None or last.deleted:
+            # What the caller could not be shown, it shall not compare with what it can see.
+            if last is None or not self.visible(last):
                 raise cursor.refused()
             left = sorting.after(left, Candidate(last, self.store.decode), sorts, self.known)
         shown = [candidate for _, candidate in left[: self.query.results.count]]

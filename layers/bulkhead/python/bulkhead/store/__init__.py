@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bulkhead import settings as _settings
 from bulkhead.errors import VersionConflict
-from bulkhead.store import builtin, client, commits, definitions, each, files, heads, index, keys, marks, sweeper
+from bulkhead.store import (
+    builtin,
+    client,
+    commits,
+    definitions,
+    each,
+    files,
+    heads,
+    index,
+    keys,
+    marks,
+    secret,
+    sweeper,
+)
 from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
 from bulkhead.store.index import Found, Moment, Pointer
 from bulkhead.store.table import Table
-from bulkhead.store.transactions import one_request
+from bulkhead.store.transactions import once_a_request, one_request
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -28,6 +41,7 @@ __all__ = [
     "Store",
     "Write",
     "connect",
+    "once_a_request",
     "one_request",
 ]
 
@@ -50,6 +64,11 @@ class Store:
         if callable(self._s3):
             self._s3 = self._s3()
         return self._s3
+
+    @cached_property
+    def secret(self) -> bytes:
+        """What only this table and its servers know: 32 bytes."""
+        return secret.read(self.table)
 
     # Reading
 

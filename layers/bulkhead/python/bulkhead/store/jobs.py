@@ -29,6 +29,8 @@ _LEFT_NAMED = 100
 class Job:
     """One request that is answered later: of `kind` SET_ACCOUNTS, for a `target` and its `accounts`, or BUNDLE.
 
+    `accounts` are those that the caller asked for, `within` those that it is fenced to (None: it is not), `naming` whether it may be
+    told the names of members.
     `created` and `expires` are seconds since 1970, `begun` is when the target stood as asked (0: not yet). `total` counts the
     members that the first pass listed (None: not yet), or the bundle's entries, of which `done` are dealt with.
     `error` is an OperationOutcome and `status` its HTTP status, of a failed job.
@@ -55,6 +57,8 @@ class Job:
     done: int = 0
     result: str = ""
     size: int = 0
+    within: tuple[str, ...] | None = None
+    naming: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,8 @@ def create(table: Table, job: Job) -> bool:
         "sk": {"S": keys.HEAD},
         "owner": {"S": job.owner},
         "target": {"S": job.target},
-        "accounts": {"L": [{"S": account} for account in job.accounts]},
+        "accounts": _strings(job.accounts),
+        "naming": {"BOOL": job.naming},
         "created": {"N": str(job.created)},
         "state": {"S": job.state},
         "kind": {"S": job.kind},
@@ -84,6 +89,8 @@ def create(table: Table, job: Job) -> bool:
     }
     if job.total is not None:
         item["total"] = {"N": str(job.total)}
+    if job.within is not None:
+        item["within"] = _strings(job.within)
     try:
         table.put(item, "attribute_not_exists(#pk) OR #ttl <= :now", {":now": {"N": str(int(time.time()))}})
     except ConditionFailed:
@@ -107,7 +114,7 @@ def read(table: Table, job: str) -> Job | None:
         id=job,
         owner=text("owner"),
         target=text("target"),
-        accounts=tuple(account["S"] for account in item["accounts"]["L"]),
+        accounts=_texts(item["accounts"]),
         created=number("created"),
         expires=int(number(keys.TTL)),
         state=text("state"),
@@ -123,7 +130,17 @@ def read(table: Table, job: str) -> Job | None:
         done=int(number("done")),
         result=text("result"),
         size=int(number("size")),
+        within=_texts(item["within"]) if "within" in item else None,
+        naming=item["naming"]["BOOL"],
     )
+
+
+def _strings(texts: Iterable[str]) -> Item:
+    return {"L": [{"S": text} for text in texts]}
+
+
+def _texts(attribute: Item) -> tuple[str, ...]:
+    return tuple(text["S"] for text in attribute["L"])
 
 
 def change(

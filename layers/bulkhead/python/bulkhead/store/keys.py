@@ -16,6 +16,7 @@
 | month in use  | `months`             | `Observation#2026-11`       |                                                         |
 | definition    | `definitions`        | `CompartmentDefinition/x`   |                                                         |
 | place of the integrity check | `integrity` | `0001`, the segment    |                                                         |
+| secret        | `secret`             | `#`                         |                                                         |
 
 by-target: `tpk` = what is pointed at (with a write shard where that may be hot), `tsk` = `Observation#9`, who points.
 by-value:  `vpk` = `Observation|code|1234`, `vsk` = `<sort>#9`.
@@ -56,6 +57,7 @@ OPEN_TRANSACTIONS = "txn"
 MONTHS = "months"
 DEFINITIONS = "definitions"
 INTEGRITY = "integrity"
+SECRET = "secret"
 
 # Targets that a whole organisation's data may point at: one GSI partition takes 1,000 writes a second, and a hot one throttles the table.
 SHARDS = {

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from bulkhead.model import dates, json
@@ -32,14 +32,32 @@ _DAY = 86_400
 _decided: ContextVar[dict[str, str] | None] = ContextVar("decided", default=None)
 
 
+# What else was found out once in this request.
+_known: ContextVar[dict[str, Any] | None] = ContextVar("known", default=None)
+
+T = TypeVar("T")
+
+
 @contextmanager
 def one_request() -> Iterator[None]:
     """Within this context, one client's request, the state of each large transaction is read once: it is seen on one side only."""
-    token = _decided.set({})
+    tokens = _decided.set({}), _known.set({})
     try:
         yield
     finally:
-        _decided.reset(token)
+        _decided.reset(tokens[0])
+        _known.reset(tokens[1])
+
+
+def once_a_request(name: str, find_out: Callable[[], T]) -> T:
+    """What `find_out` gives, asked once in this request under this name; every time where there is no request."""
+    known = _known.get()
+    if known is None:
+        return find_out()
+    if name not in known:
+        known[name] = find_out()
+    found: T = known[name]
+    return found
 
 
 def begin(table: Table, members: Sequence[str], lease: int, entries: Sequence[Key] = ()) -> str:

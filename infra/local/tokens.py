@@ -1,0 +1,155 @@
+"""Checking bearer tokens as API Gateway's JWT authorizer does, against the keys of their issuer, here or elsewhere."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from http.client import HTTPException
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+# API Gateway's JWT authorizer takes RSA signatures only.
+ALGORITHMS = ("RS256", "RS384", "RS512")
+# Without these a token is for anybody, for ever, or from anywhere.
+REQUIRED = ("iss", "exp")
+log = logging.getLogger("bulkhead.local")
+
+
+class Refused(Exception):
+    """No token, or one that is not accepted."""
+
+
+class KeysUnavailable(Exception):
+    """The issuer's keys cannot be had at the moment, and none of it are known."""
+
+
+class Keys(Protocol):
+    """The public keys of an issuer, by their `kid`."""
+
+    def get(self, key_id: str) -> Any | None:
+        """The key; None where the issuer has none of this name. KeysUnavailable."""
+
+
+class Verifier:
+    """Accepts tokens of one issuer, for one of some audiences."""
+
+    def __init__(self, issuer: str, audiences: Sequence[str], keys: Keys) -> None:
+        self.issuer = issuer
+        self._audiences = frozenset(audiences)
+        self._keys = keys
+
+    def claims(self, authorization: str) -> dict[str, str]:
+        """The claims of a valid `Authorization: Bearer ...` header, as API Gateway renders them. Refused, KeysUnavailable.
+
+        The signature must be by a key that the header names, `iss` and `exp` be there, `aud` (where there is none, `client_id`) be
+        one of the audiences, and now be between `nbf`, `iat` and `exp`.
+        """
+        import jwt
+
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise Refused("a bearer token is needed")
+        try:
+            claims = self._verified(token.strip())
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+            raise Refused("the token is not valid") from error
+        return {name: rendered(value) for name, value in claims.items()}
+
+    def _verified(self, token: str) -> dict[str, Any]:
+        import jwt
+
+        header = jwt.get_unverified_header(token)
+        key = self._keys.get(header["kid"]) if isinstance(header.get("kid"), str) else None
+        if key is None:
+            raise jwt.InvalidTokenError("no key of the issuer")
+        options: Any = {"require": list(REQUIRED), "verify_aud": False, "enforce_minimum_key_length": True}
+        claims = jwt.decode(token, key, algorithms=list(ALGORITHMS), issuer=self.issuer, options=options)
+        # API Gateway takes `client_id` where there is no `aud`: Cognito's access tokens have none.
+        audience = claims.get("aud", claims.get("client_id"))
+        if self._audiences.isdisjoint(audience if isinstance(audience, list) else [audience]):
+            raise jwt.InvalidAudienceError("for another audience")
+        return claims
+
+
+class RemoteKeys:
+    """The keys that an issuer publishes, fetched when they are needed, and kept.
+
+    An unknown `kid` makes them be fetched again, since an issuer changes its keys, but not more often than every `PAUSE`
+    seconds, whatever tokens come in. After `MAXIMUM_AGE` they are fetched anew in any case; while that fails, the old ones hold.
+    """
+
+    PAUSE = 30.0
+    MAXIMUM_AGE = 3600.0
+    TIMEOUT = 5.0
+    LARGEST = 1_000_000
+
+    def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
+        """ValueError where the url is not one of http or https."""
+        if urlsplit(url).scheme not in ("http", "https"):
+            raise ValueError("the keys of an issuer have an http or https URL")
+        self._url = url
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._keys: Mapping[str, Any] | None = None
+        self._tried = self._fetched = -float("inf")
+
+    def get(self, key_id: str) -> Any | None:
+        with self._lock:
+            now = self._clock()
+            known = self._keys is not None and key_id in self._keys
+            due = not known or now - self._fetched >= self.MAXIMUM_AGE
+            if due and now - self._tried >= self.PAUSE:
+                self._refresh(now)
+            if self._keys is None:
+                raise KeysUnavailable
+            return self._keys.get(key_id)
+
+    def _refresh(self, now: float) -> None:
+        self._tried = now
+        try:
+            self._keys = public_keys(self._fetch())
+            self._fetched = now
+        except (OSError, HTTPException, ValueError, RecursionError) as error:
+            # Not the text: it may hold a URL with a secret.
+            log.warning("the issuer's keys cannot be fetched", extra={"error": type(error).__name__})
+
+    def _fetch(self) -> Any:
+        request = urllib.request.Request(self._url, headers={"Accept": "application/json"})
+        with urllib.request.urlopen(request, timeout=self.TIMEOUT) as response:
+            body = response.read(self.LARGEST + 1)
+        if len(body) > self.LARGEST:
+            raise ValueError("too large for a set of keys")
+        return json.loads(body)
+
+
+def public_keys(document: Any) -> dict[str, Any]:
+    """The RSA keys for signatures of a JSON Web Key Set, by `kid`; others are passed over. ValueError where it is no such set."""
+    import jwt
+
+    listed = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(listed, list):
+        raise ValueError("not a JSON Web Key Set")
+    found = {}
+    for each in listed:
+        usable = isinstance(each, dict) and each.get("kty") == "RSA" and each.get("use", "sig") == "sig"
+        if usable and isinstance(each.get("kid"), str) and each.get("alg", ALGORITHMS[0]) in ALGORITHMS:
+            try:
+                found[each["kid"]] = jwt.PyJWK(each, each.get("alg", ALGORITHMS[0])).key
+            except jwt.PyJWTError:
+                continue
+    return found
+
+
+def rendered(value: Any) -> str:
+    """A claim as API Gateway hands it on, as text: lists `[a b]`, objects `map[k:v]`, true and false in lower case."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{' '.join(rendered(each) for each in value)}]"
+    if isinstance(value, Mapping):
+        return f"map[{' '.join(f'{key}:{rendered(each)}' for key, each in sorted(value.items()))}]"
+    return str(value)

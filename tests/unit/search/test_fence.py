@@ -1,0 +1,250 @@
+"""A search behind a fence is the same search of what is visible only: matches, includes, totals, order, page by page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulkhead import access
+from bulkhead.access import Caller, Scope
+from bulkhead.errors import BadRequest
+from bulkhead.search import cursor
+from bulkhead.search.candidate import Candidate
+from bulkhead.search.drivers import Created, Merged
+from bulkhead.search.parse import parse
+from bulkhead.search.plan import Plan
+from bulkhead.search.run import Limits
+from tests.unit.search.memory import MemoryStore
+from tests.unit.search.samples import observation, patient
+from tests.unit.search.test_run import keys, link, pages, search
+
+A, B = "Organization/a", "Organization/b"
+ALL = (Scope("system", "*", "cruds"),)
+CALLERS = [
+    Caller("a", ALL, accounts=(A,)),
+    Caller("ab", ALL, accounts=(A, B)),
+    Caller("nothing", ALL, accounts=()),
+    Caller("patient", ALL, patient="1"),
+    Caller("nobody", ALL, patient=""),
+    Caller("both", ALL, accounts=(A,), patient="1"),
+    Caller("query", (Scope("user", "Observation", "rs", "status=final"), Scope("user", "Patient", "rs", "active=true"), Scope("user", "List", "rs"))),
+    Caller("types", (Scope("user", "Observation", "rs"), Scope("user", "Organization", "s"))),
+]  # fmt: skip
+
+NAMES = ("ann", "bea")
+CODES = ("x", "y")
+Row = tuple[dict[str, Any], tuple[str, ...]]
+
+
+@st.composite
+def wards(draw: st.DrawFn) -> list[Row]:
+    """Some resources with references among each other, also to what is not there, and with accounts."""
+
+    def of(resource_type: str) -> dict[str, str]:
+        return {"reference": f"{resource_type}/{draw(st.integers(1, 4))}"}
+
+    def accounts() -> tuple[str, ...]:
+        return draw(st.sampled_from([(), (A,), (B,), (B, A)]))
+
+    made: list[Row] = []
+    for number in range(1, 5):
+        identity = str(number)
+        born = f"19{draw(st.integers(40, 42))}-01-01"
+        person = patient(identity, name=[{"family": draw(st.sampled_from(NAMES))}], birthDate=born, active=draw(st.booleans()))  # fmt: skip
+        made.append((person | {"managingOrganization": of("Organization")}, accounts()))
+        made.append(({"resourceType": "Organization", "id": identity, "name": draw(st.sampled_from(NAMES))}, accounts()))  # fmt: skip
+        items = [{"item": of("Observation")} for _ in range(2)]
+        made.append(({"resourceType": "List", "id": identity, "status": "current", "mode": "working", "entry": items}, accounts()))  # fmt: skip
+        concept = {"include": [{"system": "http://loinc.org", "concept": [{"code": draw(st.sampled_from(CODES))}]}]}
+        made.append(({"resourceType": "ValueSet", "id": identity, "url": "http://v", "status": "active", "compose": concept}, accounts()))  # fmt: skip
+    for number in range(draw(st.integers(0, 16))):
+        status = draw(st.sampled_from(["final", "amended"]))
+        month = draw(st.integers(1, 3))
+        subject = of(draw(st.sampled_from(["Patient", "Patient", "Group"])))
+        code = draw(st.sampled_from(CODES))
+        result = observation(
+            str(number), code, subject["reference"], status=status, effectiveDateTime=f"2020-{month:02}-01"
+        )
+        made.append((result | {"performer": [of("Organization")]}, accounts()))
+    return made
+
+
+ids = st.integers(1, 4).map(str)
+PARAMETERS = {
+    "Patient": st.one_of(
+        st.sampled_from(NAMES).map("name={}".format),
+        st.sampled_from(NAMES).map("organization.name={}".format),
+        st.sampled_from(CODES).map("_has:Observation:patient:code={}".format),
+        ids.map("organization=Organization/{}".format),
+        ids.map("_id={},2".format),
+        st.sampled_from(["active=true", "birthdate=ge1941", "_account=Organization/a", "_account=Organization/b", "_has:Observation:patient:_has:List:item:_id=2"]),
+    ),
+    "Observation": st.one_of(
+        st.sampled_from(CODES).map("code={}".format),
+        ids.map("patient={}".format),
+        ids.map("_list={}".format),
+        st.sampled_from(NAMES).map("patient.name={}".format),
+        st.sampled_from(NAMES).map("patient.organization.name={}".format),
+        st.sampled_from(NAMES).map("performer:Organization.name={}".format),
+        st.sampled_from(["status=final", "date=ge2020-02&date=le2020-03", "_compartment=Patient/1", "_has:List:item:_id=1", "patient.active=true", "patient.birthdate=ge1941", "code:in=http://v", "_account=Organization/b", "_lastUpdated=gt2020", "subject:missing=false"]),
+    ),
+    "List": st.one_of(ids.map("item=Observation/{}".format), st.sampled_from(CODES).map("item:Observation.code={}".format)),
+}  # fmt: skip
+INCLUDES = {
+    "Patient": ["_include=Patient:organization", "_revinclude=Observation:patient&_revinclude:iterate=List:item", "_revinclude=*"],
+    "Observation": ["_include=Observation:patient&_include:iterate=Patient:organization", "_revinclude=List:item", "_include=*"],
+    "List": ["_include=List:item&_include:iterate=Observation:subject"],
+}  # fmt: skip
+SORTS = {"Patient": ["birthdate,_id", "-family,_id", "_lastUpdated"], "Observation": ["-date,_id", "-_lastUpdated", "code,-_id"], "List": ["_id"]}  # fmt: skip
+
+
+@st.composite
+def searches(draw: st.DrawFn) -> tuple[str, str, bool]:
+    """(path, query, whether its order is asked for)."""
+    resource_type = draw(st.sampled_from(["Patient", "Observation", "Observation", "List"]))
+    path = draw(st.sampled_from([resource_type, resource_type, "Patient/1/Observation", "Patient/1/*"]))
+    if path.endswith("*"):
+        return path, f"_count={draw(st.integers(1, 4))}", False
+    resource_type = path.rpartition("/")[2]
+    parts = draw(st.lists(PARAMETERS[resource_type], max_size=2))
+    parts += draw(st.lists(st.sampled_from(INCLUDES[resource_type]), max_size=1))
+    sort = draw(st.none() | st.sampled_from(SORTS[resource_type]))
+    parts += [f"_sort={sort}"] if sort else []
+    parts += [f"_count={draw(st.integers(1, 5))}"]
+    return path, "&".join(parts), sort is not None
+
+
+def filled(rows: list[tuple[int, Row]]) -> MemoryStore:
+    store = MemoryStore()
+    for number, (resource, accounts) in rows:
+        store.put(resource, accounts, updated=f"2026-01-01T00:{number // 60:02}:{number % 60:02}.000Z")
+    return store
+
+
+Found = tuple[list[str], set[str], Any]
+"""Matches and includes of all pages, and the total."""
+
+
+def everything(store: MemoryStore, path: str, query: str, **more: Any) -> Found | str:
+    """What is found; or what is wrong with the search, such as a value set that is not there."""
+    try:
+        return all_pages(store, path, query, **more)
+    except BadRequest as error:
+        return str(error)
+
+
+def all_pages(store: MemoryStore, path: str, query: str, **more: Any) -> Found:
+    included: set[str] = set()
+    found: list[str] = []
+    total = search(store, path, f"{query}&_total=accurate", **more).get("total")
+    bundle = search(store, path, query, **more)
+    for _ in range(200):
+        found += keys(bundle)
+        included |= set(keys(bundle, "include"))
+        following = link(bundle, "next")
+        if following is None:
+            return found, included, total
+        bundle = search(store, path, following.partition("?")[2], **more)
+    raise AssertionError("paging does not end")
+
+
+@settings(max_examples=250, deadline=None)
+@given(wards(), searches(), st.sampled_from(CALLERS), st.sampled_from([Limits(), Limits(page=2), Limits(inner=1)]))
+def test_is_the_same_search_of_what_is_visible(
+    rows: list[Row], asked: tuple[str, str, bool], who: Caller, limits: Limits
+) -> None:
+    path, query, sorted_ = asked
+    numbered = list(enumerate(rows))
+    full = filled(numbered)
+    fence = access.fence(who, access.SEARCH)
+
+    def visible(resource: dict[str, Any]) -> bool:
+        head = full.current[f"{resource['resourceType']}/{resource['id']}"]
+        return fence(Candidate(head, full.decode))
+
+    subset = filled([(number, row) for number, row in numbered if visible(row[0])])
+    found = everything(full, path, query, fence=fence, within=access.listed_under(who), limits=limits)
+    expected = everything(subset, path, query)
+    if not sorted_ and not isinstance(found, str) and not isinstance(expected, str):
+        found, expected = (sorted(found[0]), *found[1:]), (sorted(expected[0]), *expected[1:])
+    assert found == expected
+
+
+LIMITS = Limits()
+
+
+def ward(visible: int, hidden: int) -> MemoryStore:
+    store = MemoryStore()
+    for number in range(hidden):
+        store.put(observation(f"h{number:03}"), accounts=(B,))
+    for number in range(visible):
+        store.put(observation(f"v{number:03}", status="final" if number % 2 else "amended"), accounts=(A,))
+    return store
+
+
+class TestWhatLeads:
+    """Where everything of a type would be read, the fence leads: a tenant's search costs what the tenant has."""
+
+    def run(self, store: MemoryStore, query: str, who: Caller, limits: Limits = LIMITS) -> tuple[Plan, list[str]]:
+        plans: list[Plan] = []
+        fence = access.fence(who, access.SEARCH)
+        more: dict[str, Any] = {"fence": fence, "within": access.listed_under(who), "limits": limits}
+        search(store, "Observation", query, explain=plans.append, **more)
+        return plans[0], pages(store, "Observation", query, **more)
+
+    @pytest.mark.parametrize("who", [CALLERS[0], CALLERS[1]])
+    def test_is_what_carries_an_account(self, who: Caller) -> None:
+        store = ward(30, 300)
+        store.reads.clear()
+        plan, found = self.run(store, "_count=5", who, Limits(page=40) if who is CALLERS[0] else Limits())
+        assert isinstance(plan.driver, Merged)
+        if who is CALLERS[0]:
+            assert len(found) == 30
+            # Seven pages, and one more to see what leads: of what is hidden nothing is read.
+            assert store.reads.count("BatchGetItem") <= 8
+
+    def test_is_the_chart_of_a_patient(self) -> None:
+        store = ward(4, 4)
+        store.put(observation("own", subject="Patient/p"))
+        plan, found = self.run(store, "status=final", Caller("p", ALL, patient="p"))
+        assert isinstance(plan.driver, Merged)
+        assert found == ["Observation/own"]
+
+    def test_is_nothing_where_nothing_can_be_seen(self) -> None:
+        store = ward(4, 4)
+        store.reads.clear()
+        _, found = self.run(store, "", CALLERS[2])
+        assert found == []
+        assert store.reads == []
+
+    @pytest.mark.parametrize("query", ["code=1234-5", "patient=1", "_sort=-_lastUpdated", "patient.name=x"])
+    def test_not_where_something_better_does(self, query: str) -> None:
+        store = ward(4, 4)
+        plans: list[Plan] = []
+        for who in (CALLERS[0], Caller("free", ALL)):
+            plans.append(self.run(store, query, who)[0])
+        assert type(plans[0].driver) is type(plans[1].driver)
+
+    def test_not_for_who_is_not_fenced(self) -> None:
+        assert isinstance(self.run(ward(4, 4), "", Caller("free", ALL))[0].driver, Created)
+
+    def test_sorting_gathers_what_is_visible_only(self) -> None:
+        store = ward(30, 300)
+        _, found = self.run(store, "_sort=date&_count=100", CALLERS[0], Limits(gathered=100))
+        assert len(found) == 30
+
+
+def test_a_made_up_page_link_cannot_compare_with_what_is_hidden() -> None:
+    """The end of a sorted page is named by a version: of a hidden resource it would tell which values are greater."""
+    store = MemoryStore()
+    for number in range(4):
+        store.put(patient(str(number), birthDate=f"195{number}-01-01"), accounts=(A,))
+    store.put(patient("hidden", birthDate="1952-01-01"), accounts=(B,))
+    query = parse([("_sort", "birthdate")], "Patient", base="http://here/fhir/R4")
+    made_up = cursor.encode(["Patient/hidden", 1], None, query)
+    with pytest.raises(BadRequest):
+        search(store, "Patient", f"_sort=birthdate&_cursor={made_up}", fence=access.fence(CALLERS[0], access.SEARCH))
+    assert search(store, "Patient", f"_sort=birthdate&_cursor={made_up}")["entry"]
