@@ -12,8 +12,9 @@ import pytest
 from bulkhead.store import Store
 from functions import http
 from infra.local import lambdas
-from infra.local.identity import FULL_RIGHTS, Identity
+from infra.local.identity import AUDIENCE, FULL_RIGHTS, Identity
 from infra.local.server import Front
+from infra.local.tokens import Verifier
 from infra.routes import BASE, ROUTES
 
 HOST = "http://server.example"
@@ -52,7 +53,9 @@ class Door:
         monkeypatch.setattr(http, "connect", lambda: store)
         self.store = store
         self.identity = Identity(HOST, keys / "identity.pem")
-        self._transport = Transport(Front(ROUTES, lambdas.call, self.identity))
+        self._transport = Transport(
+            Front(ROUTES, lambdas.call, Verifier(HOST, [AUDIENCE], self.identity), self.identity)
+        )
 
     def client(self, scope: str = FULL_RIGHTS, subject: str = "somebody", **fence: Any) -> httpx.Client:
         """A client with a token; `fence` is `accounts=[...]`, `patient=...`."""

@@ -268,3 +268,44 @@ def _failing(door: Door, call: Any) -> Any:
         if not failing.struck:
             return
     raise AssertionError("it never came through")
+
+
+class TestFence:
+    """The trail is fenced like what it speaks of, as that is when somebody looks."""
+
+    def seen_by(self, door: Door, *accounts: str, **query: str) -> list[str]:
+        with door.client(accounts=list(accounts)) as client:
+            found = events(client, _sort="date", **query)
+            assert all(client.get(f"AuditEvent/{event['id']}").status_code == 200 for event in found)
+            return [told(event)[0] for event in found]
+
+    def test_it_follows_its_subjects(self, door: Door, admin: httpx.Client) -> None:
+        put(admin, LIST)
+        share(admin, "Patient/p1", A)
+        assert self.seen_by(door, A) == ["create", "operation"]
+        assert self.seen_by(door, B) == []
+        share(admin, "Patient/p1", B)
+        assert self.seen_by(door, B, patient="p1") == ["create", "operation", "operation"]
+        with door.client(accounts=[A]) as former:
+            assert events(former, patient="p1") == []
+            assert former.get(f"AuditEvent/{events(admin)[0]['id']}").status_code == 404
+            assert former.get("AuditEvent/_history").json().get("entry") is None
+
+    def test_a_patient_sees_who_looked(self, door: Door, admin: httpx.Client) -> None:
+        put(admin, LIST)
+        admin.get("List/l1")
+        put(admin, {**LIST, "id": "l2", "subject": {"reference": "Patient/p2"}})
+        with door.client("patient/*.rs", patient="p1") as patient:
+            assert [told(event)[0] for event in events(patient, _sort="date")] == ["create", "read"]
+            assert sorted(told(event)[0] for event in events(patient, patient="p1")) == ["create", "read"]
+            assert events(patient, patient="p2") == []
+
+    def test_a_refusal_is_told_to_those_whose_data_it_was_about(self, door: Door, admin: httpx.Client) -> None:
+        share(admin, "Patient/p1", A)
+        with door.client(accounts=[B], subject="intruder") as intruder:
+            intruder.get("Patient/p1")
+            intruder.get("Patient/nobody")
+            assert events(intruder) == []
+        with door.client(accounts=[A]) as own:
+            (refused,) = events(own, outcome="4")
+            assert refused["agent"][0]["who"]["identifier"]["value"] == "intruder"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from bulkhead import accounts, compartments, replaced, scopes
+from bulkhead import accounts, audit, compartments, replaced, scopes
 from bulkhead.errors import Forbidden, Issue, Unauthorized
 from bulkhead.model import references
 from bulkhead.scopes import Scope
@@ -193,7 +193,12 @@ def reach(store: Store, who: Caller) -> Fence:
     if not who.fenced:
         return lambda candidate: True
     in_accounts, in_chart = accounts_fence(who), chart_fence(store, who)
-    return lambda candidate: in_accounts(candidate) and in_chart(candidate)
+
+    def inside(candidate: Candidate) -> bool:
+        return in_accounts(candidate) and in_chart(candidate)
+
+    spoken_of = audit.fence(store, inside)
+    return lambda candidate: spoken_of(candidate) if audit.is_trail(candidate.key) else inside(candidate)
 
 
 def accounts_fence(who: Caller) -> Fence:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from bulkhead import compartments, replaced
+from bulkhead import audit, compartments, replaced
 from bulkhead.errors import TooCostly
 from bulkhead.search import (
     bundle,
@@ -194,7 +194,8 @@ def narrowed(scanner: Scanner) -> Scanner:
 def bounded(scanner: Scanner, within: Within) -> Scanner:
     """The same search, led by what the caller is fenced to where otherwise everything of its types would be read."""
     query, chosen = scanner.query, scanner.plan
-    if query.chains or not isinstance(chosen.driver, Created):
+    # No listing holds AuditEvents of the server: they are within a fence where what they speak of is.
+    if query.chains or not isinstance(chosen.driver, Created) or audit.AUDIT_EVENT in query.types:
         return scanner
     bounds = within()
     if bounds is None:
