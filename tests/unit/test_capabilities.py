@@ -73,6 +73,7 @@ VALUES = {
     "uri": "urn:x",
     "token": "a",
     "string": "aa",
+    "special": "1|2",
 }
 
 
