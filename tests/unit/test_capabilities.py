@@ -73,7 +73,6 @@ VALUES = {
     "uri": "urn:x",
     "token": "a",
     "string": "aa",
-    "special": "1|2",
 }
 
 
