@@ -12,7 +12,7 @@ from bulkhead.bundles import Entry
 from bulkhead.bundles.response import Content, status
 from bulkhead.errors import NotSupported
 from bulkhead.model import json
-from bulkhead.search import parse
+from bulkhead.search import custom, parse
 from functions.http import Answer, Event, Operation, Request
 from infra.routes import BASE, ROUTES, Route, fits
 
@@ -33,7 +33,8 @@ class Reads:
         """NotSupported where no operation answers the entry; BadRequest for a search that is not understood."""
         request = self._request(entry)
         if request.route.operation == "search":
-            parse.parse(request.query, request.parameters["type"], base=request.base)
+            known = custom.stored_in(request.store)
+            parse.parse(request.query, request.parameters["type"], base=request.base, custom=known)
 
     def answer(self, entry: Entry) -> Content:
         """What the client would get for the request of the entry."""

@@ -15,7 +15,8 @@ from tests.e2e.running import Server
 
 Json = dict[str, Any]
 DEEP = 100_000
-LIMITS = {"REQUEST_LIMIT": "20000", "ENTRY_LIMIT": "5", "DEPTH_LIMIT": "20", "ACCOUNT_LIMIT": "2", "COUNT_LIMIT": "3"}
+LIMITS = {"REQUEST_LIMIT": "20000", "ENTRY_LIMIT": "5", "DEPTH_LIMIT": "20", "ACCOUNT_LIMIT": "2", "COUNT_LIMIT": "3",
+          "PARAMETER_LIMIT": "4", "VALUE_LIMIT": "3", "CHAIN_LIMIT": "2", "INCLUDE_LIMIT": "2", "SORT_LIMIT": "2"}  # fmt: skip
 FHIR = 'xmlns="http://hl7.org/fhir"'
 
 
@@ -113,6 +114,25 @@ def test_count(limited: httpx.Client, path: str) -> None:
     assert len(limited.get(path, params={"_count": 1000}).raise_for_status().json().get("entry", [])) <= 3
     for wrong in ("-1", "x", "1.5", "1" * 400):
         assert fault(limited.get(path, params={"_count": wrong})) == (400, "_count")
+
+
+@pytest.mark.parametrize(
+    ("within", "beyond", "place"),
+    [
+        ("name=a&name=b&name=c&name=d", "name=a&name=b&name=c&name=d&given=e", "given"),
+        ("name=a,b,c", "name=a,b,c,d", "name"),
+        ("link:Patient.link:Patient.name=a", "link:Patient.link:Patient.link:Patient.name=a", None),
+        ("_has:Patient:link:_has:Patient:link:name=a", "_has:Patient:link:_has:Patient:link:link.name=a", None),
+        ("_include=*&_revinclude=*", "_include=*&_revinclude=*&_include=Patient:link", "_include"),
+        ("_sort=name,-birthdate", "_sort=name,-birthdate,gender", "_sort"),
+    ],
+)
+def test_searches(limited: httpx.Client, within: str, beyond: str, place: str | None) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert limited.get(f"/Patient?{within}").status_code == 200
+    for answer in (limited.get(f"/Patient?{beyond}"), limited.post("/Patient/_search", content=beyond, headers=form)):
+        assert fault(answer) == (400, place or beyond.partition("=")[0])
+        assert answer.json()["issue"][0]["code"] == "too-costly"
 
 
 @pytest.mark.parametrize(

@@ -136,9 +136,17 @@ CARE = [
     observation("abs", "abs", "http://other.org/fhir/Patient/p1"),
     observation("ver", "ver", "Patient/p1/_history/1"),
     one("List", "l1", status="current", mode="working", entry=[{"item": to("Patient/p1")}, {"item": to("Patient/p3")}]),
-    one("Questionnaire", "q1", status="active", url="http://q/1", version="1.2.3"),
+    one("Questionnaire", "q1", status="active", url="http://q/1", version="1.2.3", title="First"),
+    one("Questionnaire", "q2", status="active", url="http://q/1", version="2.0.0", title="Second"),
+    one("Questionnaire", "q3", status="draft", title="Nameless"),
+    one("Library", "lib", status="active", url="http://lib/1", title="Logic"),
+    one("Measure", "me", status="active", url="http://m/1", library=["http://lib/1"]),
+    one("MeasureReport", "mr", status="complete", measure="http://m/1"),
     one("QuestionnaireResponse", "r1", status="completed", questionnaire="http://q/1|1.2.3"),
     one("QuestionnaireResponse", "r2", status="completed", questionnaire="http://q/1"),
+    one("QuestionnaireResponse", "r3", status="in-progress", questionnaire="http://q/1|2.0.0"),
+    one("QuestionnaireResponse", "r4", status="in-progress", questionnaire="Questionnaire/q3"),
+    one("QuestionnaireResponse", "r5", status="stopped", questionnaire="http://nowhere/1"),
 ]
 
 NUMBERS = {"a": "99.4", "b": "99.5", "c": "100", "d": "100.4", "e": "100.5", "f": "110", "g": "90", "h": "111"}

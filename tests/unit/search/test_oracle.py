@@ -21,9 +21,7 @@ import pytest
 from bulkhead import access, resources
 from bulkhead.definitions import SearchParameter, search_parameters
 from bulkhead.model import validation
-from bulkhead.settings import Settings
-from bulkhead.store import Store, keys
-from tests.conftest import dynamodb_client
+from bulkhead.store import Store
 from tests.shared_data import shared
 from tests.unit.search import naive
 from tests.unit.search.naive import key_of
@@ -91,12 +89,9 @@ def examples() -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def world(dynoxide: str, s3: Any) -> World:
+def world(make_store: Any) -> World:
     """The samples in a table of their own."""
-    client = dynamodb_client(dynoxide)
-    name = f"oracle-{os.getpid()}"
-    client.create_table(**keys.table_definition(name))
-    store = Store(client, s3, Settings(table=name, bucket="bulkhead", bulk_writes="transact"))
+    store: Store = make_store(bulk_writes="transact")
     found = samples()
     everything = list(found.items())
     for start in range(0, len(everything), COMMIT):

@@ -152,7 +152,7 @@ def test_what_is_malformed_names_its_parameter_and_not_its_value(resource_type: 
     assert caught.value.status == 400
 
 
-@pytest.mark.parametrize("name", ["_text", "_content", "_filter", "_query", "_contained", "subject:below"])
+@pytest.mark.parametrize("name", ["_text", "_content", "_filter", "_query", "_contained", "derived-from:below"])
 def test_what_is_not_supported_says_so(name: str) -> None:
     with pytest.raises(NotSupported) as caught:
         parse([(name, "x")], "Observation")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -17,14 +18,13 @@ from bulkhead.definitions import SearchParameter
 from bulkhead.errors import TooCostly
 from bulkhead.search import facts, matching
 from bulkhead.search.candidate import Candidate, Fence
-from bulkhead.search.drivers import Driver, Keys, Targets
+from bulkhead.search.canonicals import Canonicals, Find, names
+from bulkhead.search.drivers import Branch, Driver, Keys, Targets, Values
 from bulkhead.search.query import Chain, Clause, Query, ReferenceValue
 
 if TYPE_CHECKING:
     from bulkhead.store import Store
 
-Find = Callable[[Query, int], tuple[list[Candidate], bool]]
-"""(query, how many heads it may read) -> its matches, and whether these are all."""
 Exists = Callable[[Query], bool]
 
 
@@ -32,6 +32,8 @@ FEW = 10
 """The most resources that are read to see whether a chain leads to but one."""
 MOST = 10_000
 """The most heads that are read of an inner search whose matches are needed all."""
+RANGES = 50
+"""The most canonicals that lead a search."""
 TYPES = 8
 """The most types behind a chain that are searched so that it leads."""
 
@@ -60,8 +62,12 @@ class Chains:
                 left = self._backward(left, chain) if chain.links[0].reverse else self._forward(left, chain)
         return left
 
+    @cached_property
+    def canonicals(self) -> Canonicals:
+        return Canonicals(self.find)
+
     def _forward(self, candidates: Sequence[Candidate], chain: Chain) -> list[Candidate]:
-        pointed_at = {candidate.key: targets(candidate, chain) for candidate in candidates}
+        pointed_at = {candidate.key: targets(candidate, chain, self.canonicals) for candidate in candidates}
         self._judge({target for found in pointed_at.values() for target in found}, chain)
         return [
             candidate
@@ -94,7 +100,7 @@ class Chains:
             return [candidate for candidate in candidates if candidate.key in known]
         for candidate in candidates:
             if (name, candidate.key) not in self.seen:
-                self.seen[name, candidate.key] = self.exists(pointing_at(candidate.key, chain))
+                self.seen[name, candidate.key] = self.exists(pointing_at(candidate, chain))
         return [candidate for candidate in candidates if self.seen[name, candidate.key]]
 
     def _all_pointed_at(self, chain: Chain) -> set[str]:
@@ -104,7 +110,10 @@ class Chains:
             found, all_of_them = self.find(query, MOST)
             if not all_of_them:
                 raise TooCostly("following _has would read too many resources", expression=chain.name)
-            self.pointed_at[name] = {key for one in found for key in one.through(parameter_of(chain))}
+            parameter = parameter_of(chain)
+            keys = {key for one in found for key in one.through(parameter)}
+            keys |= {key for one in found for key in self.canonicals.pointed_at(one, parameter, parameter.targets)}
+            self.pointed_at[name] = keys
         return self.pointed_at[name]
 
 
@@ -120,21 +129,25 @@ def is_indexed(chain: Chain) -> bool:
     return chain.links[0].type is not None and facts.is_own(chain.links[0].type, parameter_of(chain))
 
 
-def targets(candidate: Candidate, chain: Chain) -> list[str]:
+def targets(candidate: Candidate, chain: Chain, canonicals: Canonicals) -> list[str]:
     """What a candidate points at by the first step of a forward chain, of the types that the chain goes on with."""
-    types = {resource_type for resource_type, _ in chain.inner}
+    types = [resource_type for resource_type, _ in chain.inner]
     its = matching.own(candidate, parameter_of(chain))
-    return [key for key in candidate.through(its) if key.partition("/")[0] in types]
+    found = [key for key in candidate.through(its) if key.partition("/")[0] in types]
+    return found + canonicals.pointed_at(candidate, its, types)
 
 
-def pointing_at(key: str, chain: Chain) -> Query:
-    """The inner search of `_has`, of what points at one resource."""
-    ((_, query),) = chain.inner
-    to = Clause(chain.name, parameter_of(chain), None, (ReferenceValue(*key.split("/")),))
-    return structs.replace(query, clauses=(*query.clauses, to))
+def pointing_at(candidate: Candidate, chain: Chain) -> Query:
+    """The inner search of `_has`, of what points at one resource: by its key, or by its url where canonicals do."""
+    ((source, query),) = chain.inner
+    parameter = parameter_of(chain)
+    to: tuple[ReferenceValue, ...] = (ReferenceValue(*candidate.key.split("/")),)
+    if facts.is_canonical(source, parameter):
+        to += names(candidate.body)
+    return structs.replace(query, clauses=(*query.clauses, Clause(chain.name, parameter, None, to)))
 
 
-def reference(chain: Chain, find: Find) -> Clause | None:
+def reference(chain: Chain, resource_type: str, find: Find) -> Clause | None:
     """A forward chain as a plain reference, where it leads to one resource at most: `patient.identifier=s|v`.
 
     It may then lead together with a code. Not where it leads to more: these may be others on the next page.
@@ -142,30 +155,42 @@ def reference(chain: Chain, find: Find) -> Clause | None:
     link = chain.links[0]
     if link.reverse or len(chain.inner) > TYPES:
         return None
-    keys: list[str] = []
+    behind: list[Candidate] = []
     for _, query in chain.inner:
         found, all_of_them = find(query, FEW)
-        keys += [one.key for one in found]
-        if not all_of_them or len(keys) > 1:
+        behind += found
+        if not all_of_them or len(behind) > 1:
             return None
-    values = tuple(ReferenceValue(*key.split("/")) for key in keys)
+    values = tuple(ReferenceValue(*one.key.split("/")) for one in behind)
+    if facts.is_canonical(resource_type, parameter_of(chain)):
+        values += tuple(value for one in behind for value in names(one.body))
     return Clause(chain.name, parameter_of(chain), None, values)
 
 
 def driver(chain: Chain, resource_type: str, find: Find, limit: int) -> Driver | None:
     """What leads to the matches of a search by one of its chains; None where the inner search reads too much."""
-    keys: set[str] = set()
-    link = chain.links[0]
-    if len(chain.inner) > TYPES or not (link.reverse or facts.is_own(resource_type, parameter_of(chain))):
+    link, parameter = chain.links[0], parameter_of(chain)
+    if len(chain.inner) > TYPES or not (link.reverse or facts.is_own(resource_type, parameter)):
         return None
+    behind: list[Candidate] = []
     for _, query in chain.inner:
         found, all_of_them = find(query, limit)
         if not all_of_them:
             return None
-        if link.reverse:
-            keys |= {key for one in found for key in one.through(parameter_of(chain))}
-        else:
-            keys |= {one.key for one in found}
+        behind += found
     if link.reverse:
+        canonicals = Canonicals(find)
+        keys = {key for one in behind for key in one.through(parameter)}
+        keys |= {key for one in behind for key in canonicals.pointed_at(one, parameter, (resource_type,))}
         return Keys(tuple(sorted(key for key in keys if key.startswith(f"{resource_type}/"))))
-    return Targets(tuple(sorted(keys)), resource_type, link.code)
+    if facts.is_canonical(resource_type, parameter):
+        return by_canonicals(behind, resource_type, parameter)
+    return Targets(tuple(sorted({one.key for one in behind})), resource_type, link.code)
+
+
+def by_canonicals(behind: Sequence[Candidate], resource_type: str, parameter: SearchParameter) -> Driver | None:
+    """The ranges of the canonicals that lead to some resources; None where these are too many to go through."""
+    texts = {text for one in behind for text in (one.key, one.body.get("url")) if text}
+    if not texts or len(texts) > RANGES:
+        return None
+    return Values(resource_type, tuple(Branch(parameter.code, text) for text in sorted(texts)))

@@ -207,6 +207,7 @@ def is_indexed(resource_type: str, parameter: SearchParameter) -> bool:
     return False
 
 
+@cache
 def is_canonical(resource_type: str, parameter: SearchParameter) -> bool:
     """Whether a reference parameter is about canonicals, which have no target, and no References."""
     return types(parameter.expression, resource_type) <= {"canonical", "uri"}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bulkhead.errors import TooCostly
 from bulkhead.search.candidate import Candidate, Fence
+from bulkhead.search.canonicals import Canonicals, own
 from bulkhead.search.query import ANYTHING, Include, Results
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ MOST = 5_000
 _LISTED = 1000
 
 
-def included(store: Store, results: Results, matches: Sequence[Candidate], fence: Fence) -> list[Candidate]:
+def included(
+    store: Store, results: Results, matches: Sequence[Candidate], fence: Fence, canonicals: Canonicals
+) -> list[Candidate]:
     """The resources to show besides the matches, each once, by type and id; what `fence` refuses is left out.
 
     `:iterate` is applied to what was included, too, until nothing new comes. TooCostly where they are more than 5,000: a
@@ -28,7 +31,8 @@ def included(store: Store, results: Results, matches: Sequence[Candidate], fence
     fresh: Sequence[Candidate] = matches
     include, revinclude = results.include, results.revinclude
     while fresh and (include or revinclude):
-        fresh = [one for one in brought(store, include, revinclude, fresh, known, fence) if one.key not in known]
+        found = brought(store, include, revinclude, fresh, known, fence, canonicals)
+        fresh = [one for one in found if one.key not in known]
         known |= {one.key for one in fresh}
         shown |= {one.key: one for one in fresh}
         if len(shown) > MOST:
@@ -45,9 +49,12 @@ def brought(
     sources: Sequence[Candidate],
     known: set[str],
     fence: Fence,
+    canonicals: Canonicals,
 ) -> Iterator[Candidate]:
     """What one round of includes brings for `sources`; `known` need not be read again."""
     forward = {key for one in include for source in sources for key in pointed_at(source, one)}
+    forward |= {key for one in include for source in sources for key in named_by(source, one, canonicals)}
+    forward |= {key for one in revinclude for source in sources for key in naming(source, one, canonicals)}
     backward = {key for one in revinclude for source in sources for key in pointing_at(store, source.key, one)}
     wanted = (forward | backward) - known
     if len(wanted) > MOST:
@@ -73,6 +80,23 @@ def pointed_at(source: Candidate, include: Include) -> Iterable[str]:
     for target in source.through(include.parameter) if include.parameter else source.targets:
         if include.target is None or target.startswith(f"{include.target}/"):
             yield target
+
+
+def named_by(source: Candidate, include: Include, canonicals: Canonicals) -> Iterable[str]:
+    """The targets of a resource that one `_include` names, and canonicals lead to."""
+    if include.type not in (ANYTHING, source.head.type):
+        return
+    for parameter in [include.parameter] if include.parameter else own(source.head.type):
+        types = (include.target,) if include.target else parameter.targets
+        yield from canonicals.pointed_at(source, parameter, types)
+
+
+def naming(target: Candidate, include: Include, canonicals: Canonicals) -> Iterable[str]:
+    """What refers to a resource by its url through one `_revinclude`; of every type it is not looked for."""
+    if include.type == ANYTHING or include.target not in (None, target.head.type):
+        return
+    for parameter in [include.parameter] if include.parameter else own(include.type):
+        yield from canonicals.pointing_at(target, include.type, parameter, MOST)
 
 
 def pointing_at(store: Store, key: str, include: Include) -> Iterable[str]:

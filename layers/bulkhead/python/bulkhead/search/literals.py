@@ -12,6 +12,7 @@ from bulkhead.definitions import SearchParameter
 from bulkhead.errors import BadRequest
 from bulkhead.model import dates
 from bulkhead.search import units
+from bulkhead.search.parts import hierarchical
 from bulkhead.search.query import (
     CompositeValue,
     DateValue,
@@ -84,6 +85,8 @@ def value(
         return concept(text, name)
     if modifier == "text":
         return StringValue(unescape(text))
+    if modifier in ("above", "below") and parameter.type == "reference":
+        return part(unescape(text), parameter, name, base)
     match parameter.type:
         case "token":
             return token(text, name)
@@ -236,6 +239,14 @@ def degrees(text: str, limit: int, what: str, name: str) -> float:
     if not _NUMBER.fullmatch(digits) or abs(Decimal(digits)) > limit:
         raise malformed(name, f"must have a {what} from -{limit} to {limit} degrees")
     return float(digits)
+
+
+def part(text: str, parameter: SearchParameter, name: str, base: str) -> ReferenceValue:
+    """A resource that may be part of another of its type."""
+    found = reference(text, None, name, base)
+    if found.id is None or found.version is not None or (found.type and found.type not in hierarchical(parameter)):
+        raise malformed(name, f"must be the id of a {' or '.join(hierarchical(parameter))}")
+    return found
 
 
 def composite(

@@ -223,7 +223,7 @@ def is_uri(kind: str, content: Any, uri: str, modifier: str | None) -> bool:
 
 def is_reference(text: str, value: ReferenceValue) -> bool:
     if value.url is not None:
-        return text == value.url or text.partition("|")[0] == value.url
+        return text.removesuffix("|") == value.url.removesuffix("|") or text.partition("|")[0] == value.url
     key = facts.local(text)
     if key is None or (value.version is not None and not text.endswith(f"/_history/{value.version}")):
         return False

@@ -14,6 +14,7 @@ from bulkhead.definitions import SearchParameter
 from bulkhead.errors import BadRequest, NotFound, NotSupported, TooCostly
 from bulkhead.search import facts, literals
 from bulkhead.search.custom import Custom, none
+from bulkhead.search.parts import hierarchical
 from bulkhead.search.query import ANYTHING, Chain, Clause, Include, Link, Query, Results, Sort
 from bulkhead.search.sorting import SORTABLE
 
@@ -319,6 +320,8 @@ RESULT_READERS: Mapping[str, Callable[[_Reader, str], None]] = {
 def checked_modifier(modifier: str | None, parameter: SearchParameter, name: str) -> str | None:
     """The modifier, if the parameter takes it; a type is one for references. R4: any other SHALL be refused."""
     if modifier is None or modifier in MODIFIERS[parameter.type]:
+        return modifier
+    if parameter.type == "reference" and modifier in ("above", "below") and hierarchical(parameter):
         return modifier
     if parameter.type == "reference" and modifier in definitions.RESOURCE_TYPES:
         if parameter.targets and modifier not in parameter.targets and "Resource" not in parameter.targets:

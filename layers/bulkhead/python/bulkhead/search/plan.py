@@ -297,8 +297,8 @@ def branch_of(value: Value, parameter: SearchParameter, resource_type: str) -> B
                 return Branch(parameter.code, folded[: facts.PREFIX], prefix=folded[: facts.SORT_LENGTH])
         case UriValue(uri=uri):
             return Branch(parameter.code, uri)
-        case ReferenceValue(url=str(url)):
-            return Branch(parameter.code, url.partition("|")[0])
+        case ReferenceValue(url=url, key=key) if url or key:
+            return Branch(parameter.code, (url or key or "").partition("|")[0])
     return None
 
 

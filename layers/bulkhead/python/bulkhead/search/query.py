@@ -58,7 +58,10 @@ class UriValue(Struct, frozen=True):
 
 
 class ReferenceValue(Struct, frozen=True):
-    """`Patient/1`, `1` (type None), `Patient/1/_history/2`, or a url elsewhere (id None)."""
+    """`Patient/1`, `1` (type None), `Patient/1/_history/2`, or a url elsewhere (id None).
+
+    A url with `|version` means that version, with a `|` at its end a canonical without a version, else any version.
+    """
 
     type: str | None = None
     id: str | None = None

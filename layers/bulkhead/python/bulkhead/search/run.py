@@ -19,12 +19,14 @@ from bulkhead.search import (
     lists,
     literals,
     matching,
+    parts,
     sorting,
     subsumption,
     value_sets,
     widening,
 )
 from bulkhead.search.candidate import Candidate, Fence, everything
+from bulkhead.search.canonicals import Canonicals
 from bulkhead.search.drivers import Account, Created, Driver, Each, Hint, KeyStream, Merged, Position, Updated
 from bulkhead.search.parse import parse
 from bulkhead.search.plan import UNION, Plan, listings, plan
@@ -42,8 +44,8 @@ BATCH = 100
 """Keys of one BatchGetItem: the most that is read at first where candidates are filtered; doubled from there."""
 LISTED = 1000
 """The most hints of one listing."""
-LOOKED_AT = 20
-"""The most definitions with one name that are looked at."""
+LOOKED_AT = 1_000
+"""The most definitions, or parts of one resource, that are looked at to spell out a search."""
 SEARCHED = 10
 """What it costs to check one resource for `_has`, in heads read."""
 
@@ -128,7 +130,9 @@ def asked_page(scanner: Scanner) -> Page:
     if results.count_only:
         return Page((), None, scanner.count())
     page = scanner.page() if scanner.plan.ordered else scanner.sorted_page()
-    return replace(page, included=includes.included(scanner.store, results, page.matches, scanner.fence))
+    return replace(
+        page, included=includes.included(scanner.store, results, page.matches, scanner.fence, Canonicals(scanner.found))
+    )
 
 
 def find(store: Store, query: Query, limit: int, fence: Fence = everything) -> list[Candidate]:
@@ -157,7 +161,9 @@ def spelt_out(store: Store, query: Query, fence: Fence) -> Query:
         wanted = parse([(parameter, literals.escape(value))], resource_type)
         return [found.body for found in find(store, wanted, LOOKED_AT, fence)]
 
-    return lists.resolved(subsumption.resolved(value_sets.resolved(query, look), look), look)
+    for spell in (value_sets.resolved, subsumption.resolved, parts.resolved, lists.resolved):
+        query = spell(query, look)
+    return query
 
 
 def chained(scanner: Scanner) -> Scanner:
@@ -183,7 +189,7 @@ def chained(scanner: Scanner) -> Scanner:
 def narrowed(scanner: Scanner) -> Scanner:
     """The same search with its chains as references, where they lead to one resource only."""
     query = scanner.query
-    found = [chains.reference(chain, scanner.indexed) for chain in query.chains]
+    found = [chains.reference(chain, query.types[0], scanner.indexed) for chain in query.chains]
     clauses = tuple(clause for clause in found if clause is not None)
     if not clauses:
         return scanner

@@ -1,0 +1,82 @@
+"""Canonicals: what refers by url, maybe with a version, to resources that carry these (R4 references.html#canonical).
+
+Chains and includes follow them as they follow References. One without a version leads to every version that is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bulkhead.definitions import SearchParameter, search_parameters
+from bulkhead.search import extract, facts
+from bulkhead.search.candidate import Candidate
+from bulkhead.search.query import Clause, Query, ReferenceValue, Results, UriValue
+
+Find = Callable[[Query, int], tuple[list[Candidate], bool]]
+"""(query, how many heads it may read) -> its matches, and whether these are all."""
+
+TYPES = 8
+"""The most types among which a url is looked for."""
+MOST = 100
+"""The most resources with one url that are read."""
+
+
+@dataclass(frozen=True)
+class Canonicals:
+    """What canonicals lead to, for one search."""
+
+    find: Find
+    found: dict[tuple[str, str], list[Candidate]] = field(default_factory=dict)
+
+    def pointed_at(self, source: Candidate, parameter: SearchParameter, types: Iterable[str]) -> list[str]:
+        """The keys of what a resource refers to by url through a parameter, of some types. Of too many it is not looked for."""
+        if not facts.is_canonical(source.head.type, parameter):
+            return []
+        wanted = [name for name in types if "url" in search_parameters(name)]
+        texts = [text for text in canonicals(source, parameter) if ":" in text]
+        if len(wanted) > TYPES:
+            return []
+        return [one.key for text in texts for name in wanted for one in self._named(name, text)]
+
+    def _named(self, resource_type: str, text: str) -> list[Candidate]:
+        url, _, version = text.partition("|")
+        if (resource_type, url) not in self.found:
+            parameter = search_parameters(resource_type)["url"]
+            self.found[resource_type, url], _ = self.find(query(resource_type, parameter, UriValue(url)), MOST)
+        return [one for one in self.found[resource_type, url] if version in ("", one.body.get("version"))]
+
+    def pointing_at(self, target: Candidate, resource_type: str, parameter: SearchParameter, most: int) -> list[str]:
+        """The keys of resources of a type that refer to one by its url."""
+        values = names(target.body)
+        if not values or not facts.is_canonical(resource_type, parameter):
+            return []
+        found, _ = self.find(query(resource_type, parameter, *values), most)
+        return [one.key for one in found]
+
+
+def query(resource_type: str, parameter: SearchParameter, *values: UriValue | ReferenceValue) -> Query:
+    """A plain search of one type by one parameter."""
+    clause = Clause(parameter.code, parameter, None, values)
+    return Query((resource_type,), resource_type, None, (clause,), (), Results(count=MOST), ())
+
+
+def canonicals(source: Candidate, parameter: SearchParameter) -> list[str]:
+    return [value for _, value in extract.values(source.body, parameter) if isinstance(value, str)]
+
+
+def names(resource: dict[str, Any]) -> tuple[ReferenceValue, ...]:
+    """How canonicals refer to a resource: by its url without a version, and with its own."""
+    url, version = resource.get("url"), resource.get("version")
+    if not isinstance(url, str):
+        return ()
+    return (ReferenceValue(url=f"{url}|"), *([ReferenceValue(url=f"{url}|{version}")] if version else []))
+
+
+def own(resource_type: str) -> Sequence[SearchParameter]:
+    """The parameters of a type that are about canonicals."""
+    known = search_parameters(resource_type).values()
+    return [
+        one for one in known if one.type == "reference" and one.expression and facts.is_canonical(resource_type, one)
+    ]
