@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -51,5 +52,8 @@ def stopped(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock: Any = Clock()
     for module in _MODULES:
         monkeypatch.setattr(module, "time", clock)
+    # Pauses before a retry: their jitter would make every run another one.
+    for module in (committing, table):
+        monkeypatch.setattr(module, "random", SimpleNamespace(uniform=lambda low, high: high))
     monkeypatch.setattr(dates, "now", clock.stamp)
     return clock  # type: ignore[no-any-return]
