@@ -9,6 +9,7 @@ import argparse
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 
 def main(arguments: list[str]) -> int:
@@ -38,11 +39,14 @@ def main(arguments: list[str]) -> int:
         emulation.stop()
         lock.close()
     for name, number in found.items():
-        print(f"{name}: {number}")
+        if name != "names":
+            print(f"{name}: {number}")
+    for name in found["names"]:
+        print(f"damaged: {name}")
     return 1 if found["damaged"] else 0
 
 
-def _check(repair: bool) -> dict[str, object]:
+def _check(repair: bool) -> dict[str, Any]:
     from bulkhead.search import facts
     from bulkhead.store import connect, rounds
 

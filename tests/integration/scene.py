@@ -154,6 +154,15 @@ class Machine:
         return Background(self.start, idempotency_key)
 
 
+def manifest(store: Store, state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The items that a planner hands to the Map, given what it returned."""
+    if not state["batches"]:
+        return []
+    body = store.s3.get_object(Bucket=store.settings.bucket, Key=state["manifest"])["Body"].read()
+    found: list[dict[str, Any]] = json.loads(body)
+    return found
+
+
 def _without_pauses(definition: Any) -> None:
     """Retries at once: what they wait for on AWS does not happen here."""
     if isinstance(definition, dict):

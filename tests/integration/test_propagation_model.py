@@ -1,104 +1,447 @@
-"""Random requests, crashes and late workers against a model of ten lines: who has which accounts, on DynamoDB."""
+"""Who has which accounts: random requests, runs and transactions, all of them stopped, resumed and killed anywhere, against ten lines.
+
+Every request is a writer that goes on by single DynamoDB calls (`stepping`), so that requests lie across each other as they may;
+time passes only where somebody waits; the indexes lag, and a propagation waits longer than they do.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
-from bulkhead import propagation, resources
+from bulkhead import bundles, jobs, propagation, propagation_steps, resources, set_accounts
 from bulkhead.access import EVERYBODY
-from bulkhead.store import Store
-from tests.integration.scene import A, B, C, Scene
+from bulkhead.errors import BulkheadError
+from bulkhead.search import facts
+from bulkhead.set_accounts import Background, Request
+from bulkhead.store import Head, Store, commits, keys, rounds
+from bulkhead.store import jobs as items
+from bulkhead.store.jobs import DONE
+from infra.local.lag import LaggingIndexes
+from tests.clock import Clock, stopped
+from tests.integration.scene import A, B, C, Scene, manifest
+from tests.unit.bundles.samples import SYSTEM, bundle, context, update
+from tests.unit.store.faults import Killed, killed
+from tests.unit.store.stepping import Writer
 
 PATIENTS = ("Patient/1", "Patient/2")
+ROOTS = (*PATIENTS, "Encounter/1", "Practitioner/1")
+NEWCOMER = "Patient/new"
 NAMES = tuple(f"Observation/{n}" for n in range(4))
+LARGE = "large"
+_numbers = count()
+LAG, SETTLE = 2, 3
+# Of the time that a writer may take and die: one that takes longer looks at its targets again once it has committed.
+IN_TIME = 0.7
+
+ACCOUNTS = st.lists(st.sampled_from((A, B, C)), unique=True, max_size=2).map(tuple)
+NAMED = st.lists(st.sampled_from((*ROOTS, NEWCOMER)), unique=True, max_size=3).map(tuple)
+# How far a request comes before others have their turn; None: to its end.
+STEPS = st.one_of(st.none(), st.integers(0, 25))
+State = dict[str, Any]
+
+
+def observation(key: str, named: tuple[str, ...], serial: int) -> dict[str, Any]:
+    people = [{"reference": one} for one in named if not one.startswith("Encounter/")]
+    encounters = [{"reference": one} for one in named if one.startswith("Encounter/")]
+    content: dict[str, Any] = {
+        "resourceType": "Observation",
+        "id": key.partition("/")[2],
+        "identifier": [{"system": SYSTEM, "value": f"{serial % 3}"}],
+        "status": "final",
+        "code": {"text": "x"},
+        "valueInteger": serial,
+    }
+    return content | ({"performer": people} if people else {}) | ({"encounter": encounters[0]} if encounters else {})
+
+
+@dataclass
+class Flight:
+    """A request that is under way: what it writes, and what follows where it comes to its end."""
+
+    writer: Writer
+    begun: float
+    serials: dict[str, int] = field(default_factory=dict)
+    """The clinical writes: key -> what tells them."""
+    root: str = ""
+    """The target of a run."""
+    own: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """What it makes of the own accounts of resources."""
+    alone: bool = True
+    """Whether nobody else was at work on these."""
+    landed: Callable[[Any], None] = lambda result: None
+
+
+@dataclass
+class Job:
+    """A job as the state machine of AWS would have it, which delivers its tasks at least once, in parallel and now and then again."""
+
+    id: str
+    root: str
+    request: Flight
+    state: State
+    waiting: list[State] = field(default_factory=list)
+    """Items of the Map that were not delivered yet."""
+    delivered: list[tuple[str, State]] = field(default_factory=list)
+    over: bool = False
 
 
 class Accounts(RuleBasedStateMachine):
-    """Random requests against a model of ten lines: own accounts by resource, and whom each observation names."""
-
     make: Callable[[], Store]
+    clock: Clock
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.scene = Scene(type(self).make())
-        self.scene.create(*PATIENTS)
-        self.own: dict[str, tuple[str, ...]] = {}
-        self.named: dict[str, tuple[str, ...]] = {}
-        self.stale: set[str] = set()
+    @initialize()
+    def begin(self) -> None:
+        self.store = type(self).make()
+        self.scene = Scene(self.store)
+        self.scene.create(*ROOTS)
+        self.indexes = LaggingIndexes(self.store.table.client, LAG, self.clock.monotonic)
+        client: Any = self.indexes
+        self.store.table.client = client
+        self.flights: list[Flight] = []
+        self.jobs: list[Job] = []
+        self.serial = 0
+        self.told: dict[str, list[int]] = {}
+        """Clinical writes that somebody was told are done."""
+        self.own: dict[str, set[tuple[str, ...]]] = {key: {()} for key in (*NAMES, *ROOTS)}
+        """What the own accounts of a resource may be: one possibility, but where requests lay across each other, or died."""
+        self.finished: dict[str, Any] = {root: standing(self.store.read(root)) for root in ROOTS}
+        """How a target stood when the last run that finished on it has looked at its members."""
 
-    def expected(self, key: str) -> tuple[str, ...]:
-        given = [self.own.get(key, ()), *(self.own.get(patient, ()) for patient in sorted(self.named[key]))]
-        return tuple(dict.fromkeys(account for accounts in given for account in accounts))
+    # What is there
 
-    @rule(key=st.sampled_from(NAMES), named=st.lists(st.sampled_from(PATIENTS), unique=True))
-    def write(self, key: str, named: list[str]) -> None:
-        self.scene.put(key, performer=[{"reference": patient} for patient in named])
-        self.named[key] = tuple(named)
+    def heads(self) -> dict[str, Head]:
+        return self.store.read_many((*NAMES, *ROOTS, NEWCOMER))
 
-    @rule(key=st.sampled_from(NAMES))
-    def delete(self, key: str) -> None:
-        resources.delete(self.scene.store, EVERYBODY, key, None)
-        self.named.pop(key, None)
-        self.own.pop(key, None)
+    def named(self, head: Head) -> list[str]:
+        return sorted(facts.targets(self.store.decode(head)))
 
-    @rule(key=st.sampled_from(NAMES), accounts=st.lists(st.sampled_from((A, B, C)), unique=True))
-    def own_accounts(self, key: str, accounts: list[str]) -> None:
-        if key in self.named:
-            self.scene.set(key, *accounts)
-            self.own[key] = tuple(accounts)
+    def expected(self, head: Head, heads: dict[str, Head]) -> tuple[str, ...]:
+        """The model: its own, then what the targets that it names have of their own, of Patients always, of others while they propagate."""
+        given = list(head.explicit)
+        for root in self.named(head):
+            target = heads.get(root)
+            if target and not target.deleted and (target.propagate or root.startswith("Patient/")):
+                given += target.explicit
+        return tuple(dict.fromkeys(given))
 
-    @rule(patient=st.sampled_from(PATIENTS), accounts=st.lists(st.sampled_from((A, B, C)), unique=True))
-    def propagate(self, patient: str, accounts: list[str]) -> None:
-        members = sum(patient in named for named in self.named.values())
-        assert self.scene.set(patient, *accounts, propagate=True) == 1 + members
-        self.own[patient] = tuple(accounts)
-        self.stale.discard(patient)
+    # Requests
+
+    def start(self, work: Callable[[Store], Any], steps: int | None, large: bool = False, **more: Any) -> Flight:
+        flight = Flight(Writer(self.store, work, LARGE if large else "writer"), self.clock.now, **more)
+        for other in self.flights:
+            if flight.own.keys() & other.own.keys():
+                flight.alone = other.alone = False
+        for key, accounts in flight.own.items():
+            self.own[key].add(accounts)
+        self.flights.append(flight)
+        self.go_on(flight, steps)
+        return flight
+
+    def go_on(self, flight: Flight, steps: int | None) -> None:
+        while steps is None or steps > 0:
+            if not flight.writer.step():
+                self.land(flight)
+                return
+            steps = None if steps is None else steps - 1
+
+    def land(self, flight: Flight) -> None:
+        self.flights.remove(flight)
+        error = flight.writer.error
+        if error is None:
+            for key, serial in flight.serials.items():
+                self.told.setdefault(key, []).append(serial)
+            for key, accounts in flight.own.items():
+                if flight.alone:
+                    self.own[key] = {accounts}
+            flight.landed(flight.writer.result)
+        elif not isinstance(error, BulkheadError | Killed):
+            raise error
+
+    def next_serial(self) -> int:
+        self.serial += 1
+        return self.serial
+
+    @rule(key=st.sampled_from(NAMES), named=NAMED, steps=STEPS)
+    def write(self, key: str, named: tuple[str, ...], steps: int | None) -> None:
+        serial = self.next_serial()
+        resource = observation(key, named, serial)
+        self.start(lambda store: resources.update(store, EVERYBODY, resource, key), steps, serials={key: serial})
+
+    @rule(key=st.sampled_from((*NAMES, *PATIENTS)), steps=STEPS)
+    def delete(self, key: str, steps: int | None) -> None:
+        self.start(lambda store: resources.delete(store, EVERYBODY, key), steps, own={key: ()})
+
+    @rule(key=st.sampled_from(PATIENTS), accounts=ACCOUNTS, steps=STEPS)
+    def write_a_patient(self, key: str, accounts: tuple[str, ...], steps: int | None) -> None:
+        """Again, if it was deleted; with accounts of its own, as one may write them who has the right."""
+        given = [{"reference": account} for account in accounts]
+        resource = {"resourceType": "Patient", "id": key.partition("/")[2], "meta": {"accounts": given}}
+        self.start(lambda store: resources.update(store, EVERYBODY, resource, key), steps, own={key: accounts})
 
     @rule(
-        patient=st.sampled_from(PATIENTS),
-        accounts=st.lists(st.sampled_from((A, B, C)), unique=True),
-        reached=st.lists(st.sampled_from(NAMES)),
+        keys=st.lists(st.sampled_from(NAMES), unique=True, min_size=1, max_size=3),
+        accounts=ACCOUNTS,
+        named=NAMED,
+        large=st.booleans(),
+        steps=STEPS,
     )
-    def run_that_dies(self, patient: str, accounts: list[str], reached: list[str]) -> None:
-        """The target is changed; of the batches some were delivered, in any order, some twice."""
-        self.scene.set(patient, *accounts)
-        for key in reached:
-            propagation.apply(self.scene.store, patient, [key])
-        self.own[patient] = tuple(accounts)
-        self.stale.add(patient)
+    def arrive_together(
+        self, keys: list[str], accounts: tuple[str, ...], named: tuple[str, ...], large: bool, steps: int | None
+    ) -> None:
+        """A patient with accounts and some of its resources, in one transaction."""
+        serials = {key: self.next_serial() for key in keys}
+        meta = {"meta": {"accounts": [{"reference": account} for account in accounts]}} if accounts else {}
+        patient = {"resourceType": "Patient", "id": "new", **meta}
+        written = [observation(key, tuple({*named, NEWCOMER}), serial) for key, serial in serials.items()]
+        entries = [update(patient), *(update(one) for one in written)]
+        self.start(lambda store: bundles.process(bundle(*entries), context(store)), steps, large, serials=serials)
+
+    @rule(key=st.sampled_from((*NAMES, *ROOTS)), accounts=ACCOUNTS, steps=STEPS)
+    def own_accounts(self, key: str, accounts: tuple[str, ...], steps: int | None) -> None:
+        self.start(lambda store: set_accounts.run(store, EVERYBODY, key, Request(accounts)), steps, own={key: accounts})
+
+    @rule(root=st.sampled_from(ROOTS), accounts=ACCOUNTS, steps=STEPS)
+    def propagate(self, root: str, accounts: tuple[str, ...], steps: int | None) -> None:
+        def work(store: Store) -> Any:
+            set_accounts.run(store, EVERYBODY, root, Request(accounts, True))
+            return surveyed[id(store)]
+
+        self.start(work, steps, root=root, own={root: accounts}, landed=lambda seen: self.finished.update({root: seen}))
+
+    @rule(root=st.sampled_from(ROOTS), accounts=ACCOUNTS, steps=STEPS)
+    def propagate_in_the_background(self, root: str, accounts: tuple[str, ...], steps: int | None) -> None:
+        flights: list[Flight] = []
+
+        def start(job: str) -> None:
+            self.jobs.append(Job(job, root, flights[0], {"job": job, "next": "plan"}))
+
+        def work(store: Store) -> Any:
+            return set_accounts.run(store, EVERYBODY, root, Request(accounts, True), None, Background(start))
+
+        flights.append(self.start(work, 0, own={root: accounts}))
+        self.go_on(flights[0], steps)
+
+    # The state machine, whose tasks come late, twice, and in any order that it allows
+
+    @precondition(lambda self: any(not job.over for job in self.jobs))
+    @rule(which=st.integers(0, 99), steps=STEPS, again=st.booleans())
+    def deliver(self, which: int, steps: int | None, again: bool) -> None:
+        open_jobs = [job for job in self.jobs if not job.over and job.request not in self.flights]
+        if not open_jobs:
+            return
+        job = open_jobs[which % len(open_jobs)]
+        if again and job.delivered:
+            step, state = job.delivered[which % len(job.delivered)]
+            self.start(lambda store: self.task(store, step, state), steps)
+        elif job.waiting:
+            item = job.waiting[which % len(job.waiting)]
+            self.start(lambda store: self.task(store, "work", item), steps, landed=lambda _: self.worked(job, item))
+        elif job.state["next"] == "finish":
+            self.start(lambda store: self.task(store, "finish", job.state), steps, landed=lambda _: self.closed(job))
+        else:
+            known = items.read(self.store.table, job.id)
+            if known and known.state == "starting":
+                self.clock.now = max(self.clock.now, known.created + jobs.START_GRACE + 1)
+            self.clock.sleep(job.state.get("settle", 0))
+            state = dict(job.state)
+            self.start(
+                lambda store: self.task(store, "plan", state), steps, landed=lambda new: self.planned(job, state, new)
+            )
+
+    def task(self, store: Store, step: str, state: State) -> Any:
+        work: dict[str, Callable[[Store, State], State]] = {
+            "plan": propagation_steps.plan,
+            "work": propagation_steps.work,
+            "finish": propagation_steps.finish,
+        }
+        result = work[step](store, dict(state))
+        return result, surveyed.get(id(store))
+
+    def planned(self, job: Job, before: State, result: Any) -> None:
+        state, seen = result
+        job.delivered.append(("plan", before))
+        if job.waiting or job.state != before:
+            return
+        job.state = state | {"seen": seen}
+        job.waiting = manifest(self.store, state)
+
+    def worked(self, job: Job, item: State) -> None:
+        job.delivered.append(("work", item))
+        if item in job.waiting:
+            job.waiting.remove(item)
+
+    def closed(self, job: Job) -> None:
+        job.over = True
+        known = items.read(self.store.table, job.id)
+        if known and known.state == DONE:
+            self.finished[job.root] = job.state["seen"]
+
+    # What happens to them
+
+    @precondition(lambda self: self.flights)
+    @rule(which=st.integers(0, 9), steps=STEPS)
+    def resume(self, which: int, steps: int | None) -> None:
+        self.go_on(self.flights[which % len(self.flights)], steps)
+
+    @precondition(lambda self: self.flights)
+    @rule(which=st.integers(0, 9))
+    def kill(self, which: int) -> None:
+        self.end(self.flights[which % len(self.flights)])
+
+    def end(self, flight: Flight) -> None:
+        """Killed. But who took his time and has just committed is let go on: the one moment in which a death leaves a resource behind."""
+        heads = self.heads()
+        committed = any(
+            key in heads and not heads[key].deleted and self.store.decode(heads[key])["valueInteger"] == serial
+            for key, serial in flight.serials.items()
+        )
+        if not (committed and self.clock.now - flight.begun > IN_TIME):
+            flight.writer.kill(killed())
+        else:
+            flight.writer.finish()
+        self.land(flight)
+
+    @rule()
+    def restart(self) -> None:
+        """Of the whole process: all that was under way dies."""
+        for flight in list(self.flights):
+            self.end(flight)
+        self.store.abort_open()
+        self.store.sweep()
+
+    @rule(seconds=st.sampled_from((0.1, 1, 10)))
+    def time_passes(self, seconds: float) -> None:
+        self.clock.sleep(seconds)
+
+    # What must hold
 
     @invariant()
-    def accounts_are_the_models(self) -> None:
-        """Of all that no patient whose last run died has a say in."""
-        certain = [key for key, named in self.named.items() if self.stale.isdisjoint(named)]
-        assert {key: self.scene.accounts(key) for key in certain} == {key: self.expected(key) for key in certain}
+    def who_finished_has_left_nothing_behind(self) -> None:
+        """The accounts of all resources that nobody is at work on, and whose targets have finished their last run."""
+        if not hasattr(self, "store"):
+            return
+        heads = self.heads()
+        busy = {key for flight in self.flights for key in (*flight.serials, flight.root)}
+        settled = {root for root in ROOTS if standing(heads.get(root)) == self.finished[root]}
+        for key in NAMES:
+            head = heads.get(key)
+            if head and not head.deleted and key not in busy and settled.issuperset(self.named(head)):
+                assert head.accounts == self.expected(head, heads), key
+        for key, possible in self.own.items():
+            if key in heads and not heads[key].deleted:
+                assert heads[key].explicit in possible, key
 
-    @precondition(lambda self: not self.stale)
-    @invariant()
-    def the_index_finds_who_has_an_account(self) -> None:
+    def teardown(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        self.restart()
+        self.who_finished_has_left_nothing_behind()
+        self.clinical_writes_are_all_there()
+        self.clock.sleep(60)
+        for root, head in self.heads().items():
+            if root not in NAMES and not head.deleted:
+                assert self.scene.set(root, *head.explicit, propagate=True) == 1 + self.members(root)
+        heads = self.heads()
+        for key in NAMES:
+            if key in heads and not heads[key].deleted:
+                targets = self.named(heads[key])
+                gone = [root for root in targets if root in heads and heads[root].deleted]
+                if not gone:
+                    assert heads[key].accounts == self.expected(heads[key], heads), key
+        self.the_index_is_right()
+
+    def members(self, root: str) -> int:
+        heads = self.heads()
+        return sum(root in self.named(heads[key]) for key in NAMES if key in heads and not heads[key].deleted)
+
+    def clinical_writes_are_all_there(self) -> None:
+        """Each version that somebody was told of, once and in its place: nothing is lost, nothing undone by a run."""
+        for key in NAMES:
+            past = self.store.versions(key, None, 1000)[::-1]
+            written = [self.store.decode(head)["valueInteger"] for head in past if not head.deleted]
+            changes = [one for n, one in enumerate(written) if n == 0 or written[n - 1] != one]
+            assert len(changes) == len(set(changes)), f"{key} went back to what it was"
+            assert set(self.told.get(key, ())) <= set(changes), f"{key} has lost a write"
+
+    def the_index_is_right(self) -> None:
+        self.indexes.catch_up()
+        report = rounds.check(self.store.table, lambda head: facts.facts(self.store.decode(head)), patience=None)
+        assert (report.missing, report.damaged) == (0, 0)
+        self.indexes.catch_up()
+        heads = {key: head for key, head in self.heads().items() if not head.deleted}
         for account in (A, B, C):
-            expected = [key for key in self.named if account in self.expected(key)]
-            expected += [patient for patient in PATIENTS if account in self.own.get(patient, ())]
-            assert [pointer.source for pointer in self.scene.store.in_account(account)] == sorted(expected)
+            carriers = sorted(key for key, head in heads.items() if account in head.accounts)
+            assert [pointer.source for pointer in self.store.in_account(account)] == carriers
 
 
-def test_accounts_follow_the_model(new_store: Any) -> None:
-    Accounts.make = staticmethod(new_store)
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Stopped. Runs have one thread, as the writers that they are; transactions of threads of this name are large ones."""
+    is_large = commits._is_large
+    monkeypatch.setattr(
+        commits, "_is_large", lambda *arguments: threading.current_thread().name == LARGE or is_large(*arguments)
+    )
+    monkeypatch.setattr(propagation, "_THREADS", 1)
+    return stopped(monkeypatch)
+
+
+surveyed: dict[int, Any] = {}
+"""By store: how the target stood when the members that were listed last were looked at."""
+
+
+def standing(head: Head | None) -> Any:
+    return head and (head.version, head.propagate, head.deleted)
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fills `surveyed`."""
+    passed_on, members = propagation._passed_on, propagation.members
+
+    def passing_on(store: Store, target: str) -> Any:
+        if surveyed.get(id(store)) is None:
+            surveyed[id(store)] = standing(store.read(target))
+        return passed_on(store, target)
+
+    def listing(store: Store, target: str, after: str | None = None) -> Any:
+        surveyed[id(store)] = None
+        return members(store, target, after)
+
+    monkeypatch.setattr(propagation, "_passed_on", passing_on)
+    monkeypatch.setattr(propagation, "members", listing)
+    monkeypatch.setattr(propagation_steps, "members", listing)
+
+
+def test_accounts_follow_the_model(make_store: Any, clock: Clock, watched: None) -> None:
+    first: Store = make_store(propagation_settle=SETTLE)
+
+    def another() -> Store:
+        name = f"{first.settings.table}-{next(_numbers)}"
+        client: Any = first.table.client
+        client.create_table(**keys.table_definition(name))
+        return Store(client, first.s3, replace(first.settings, table=name))
+
+    Accounts.make = staticmethod(another)
+    Accounts.clock = clock
     run_state_machine_as_test(
         Accounts,
         settings=settings(
-            max_examples=25, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
-
-
-@pytest.fixture(autouse=True)
-def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Second looks that find nobody are short here."""
-    monkeypatch.setattr(propagation, "_SECOND_LOOKS", (0.01, 0.02))

@@ -72,6 +72,11 @@ class Applied:
     left: tuple[str, ...] = ()
 
 
+def sleep(seconds: float) -> None:
+    """How a run waits, unless it is told another way."""
+    time.sleep(seconds)
+
+
 def members(store: Store, target: str, after: str | None = None) -> Iterator[list[str]]:
     """Keys of the members of `target` by the index, in pages of up to 1,000, each once, in order, after the key `after`.
 
@@ -119,7 +124,7 @@ def survey(store: Store, target: str, keys: Sequence[str]) -> Findings:
     return _judge(store, target, _passed_on(store, target), keys, heads)
 
 
-def second_look(store: Store, target: str, found: Findings, wait: Wait = time.sleep) -> Findings:
+def second_look(store: Store, target: str, found: Findings, wait: Wait = sleep) -> Findings:
     """`found`, once the writers of what is unsettled have had time to commit: those of large transactions 10 seconds, others one.
 
     What a transaction is still writing then is wrong. Of the rest nobody is writing, it was left by those who died.
@@ -142,22 +147,22 @@ def propagate(
     target: str,
     keys: Sequence[str],
     changed_at: float | None,
-    wait: Wait = time.sleep,
+    wait: Wait = sleep,
     naming: bool = True,
 ) -> int:
     """Bring all members of `target` to its accounts, in this process. Returns how many stand as asked.
 
     `keys` are the members that were listed before the target was changed, at `changed_at` (seconds since 1970; None: it was not).
-    Members are listed again until nothing is amiss; not so where nothing was, and the target was not changed by anybody of late.
+    Members are listed again until nothing is amiss; not so where nothing was, and nobody has changed the target of late.
     Unavailable where some resist, `naming` them or their number only.
     """
     # Threads of its own: the states of large transactions that the caller's request remembers must not be used here.
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="propagation") as workers:
         applied = _apply_all(workers, store, target, keys)
-        if changed_at is None and not any(each.changed or each.left for each in applied):
+        if changed_at is None:
             changed_at = _changed_lately(store, target)
-            if changed_at is None:
-                return sum(each.standing for each in applied)
+        if changed_at is None and not any(each.changed or each.left for each in applied):
+            return sum(each.standing for each in applied)
         if changed_at is not None:
             wait(max(0.0, changed_at + store.settings.propagation_settle - time.time()))
         for turn in range(TURNS):

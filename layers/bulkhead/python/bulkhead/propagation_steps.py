@@ -17,7 +17,7 @@ from typing import Any
 
 from bulkhead import compartments, jobs
 from bulkhead.errors import Unavailable
-from bulkhead.propagation import PAGE, TURNS, Findings, Wait, apply, left_issues, members, second_look, survey
+from bulkhead.propagation import PAGE, TURNS, Findings, Wait, apply, left_issues, members, second_look, sleep, survey
 from bulkhead.store import Store, manifests
 from bulkhead.store import jobs as items
 from bulkhead.store.jobs import DONE, RUNNING, STARTING, Job
@@ -38,7 +38,7 @@ _PASS: State = {"after": None, "batch": 0, "standing": 0, "amiss": 0}
 _FIRST: State = _PASS | {"turn": 1, "manifest": "", "settle": 0}
 
 
-def plan(store: Store, state: State, wait: Wait = time.sleep) -> State:
+def plan(store: Store, state: State, wait: Wait = sleep) -> State:
     """List the next 100,000 members of `state["job"]`, and put those that are amiss into a manifest.
 
     Returns the state for what follows: `batches` and `manifest` for the Map (0: there is nothing for it to do), then `next`: "plan" or,

@@ -1,0 +1,59 @@
+"""Time that passes when the test says so, or when somebody waits."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bulkhead import jobs, propagation, propagation_steps, set_accounts
+from bulkhead.bundles import committing
+from bulkhead.model import dates
+from bulkhead.store import between, identifiers, table, transactions
+from bulkhead.store import jobs as items
+
+_MODULES = (
+    between,
+    committing,
+    identifiers,
+    items,
+    jobs,
+    propagation,
+    propagation_steps,
+    set_accounts,
+    table,
+    transactions,
+)
+
+
+class Clock:
+    """Stands in for the module `time`. It begins at the present moment."""
+
+    def __init__(self) -> None:
+        self.now = datetime.now(UTC).timestamp()
+
+    def time(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def stamp(self) -> str:
+        return dates.text(datetime.fromtimestamp(self.now, UTC))
+
+
+def stopped(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of all that waits for something, and of time stamps."""
+    clock: Any = Clock()
+    for module in _MODULES:
+        monkeypatch.setattr(module, "time", clock)
+    # Pauses before a retry: their jitter would make every run another one.
+    for module in (committing, table):
+        monkeypatch.setattr(module, "random", SimpleNamespace(uniform=lambda low, high: high))
+    monkeypatch.setattr(dates, "now", clock.stamp)
+    return clock  # type: ignore[no-any-return]
