@@ -133,3 +133,11 @@ def test_the_limit_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     assert json.loads(b'{"a":[{"b":1}]}')
     with pytest.raises(BadRequest, match="more than 3 levels"):
         json.loads(b'{"a":[{"b":[]}]}')
+
+
+def test_what_is_stored_is_read_whatever_the_limit_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = {"resourceType": "Basic", "extension": [{"extension": [{"url": "u", "valueDecimal": Decimal("1.10")}]}]}
+    monkeypatch.setattr(json.settings, "current", lambda: Settings(depth_limit=3))
+    with pytest.raises(BadRequest):
+        json.loads(json.dumps(document))
+    assert json.dumps(json.stored(json.dumps(document))) == json.dumps(document)

@@ -174,7 +174,7 @@ def encode(resource: dict[str, Any]) -> bytes:
 
 def decode(body: bytes) -> dict[str, Any]:
     """The resource of a body that is not in S3."""
-    return json.loads(zlib.decompress(memoryview(body)[1:]))
+    return json.stored(zlib.decompress(memoryview(body)[1:]))
 
 
 def _strings(values: tuple[str, ...]) -> Item:
