@@ -100,8 +100,8 @@ def made(code: str, target: str) -> dict[tuple[str, str], list[Resource]]:
 
 
 @pytest.fixture(scope="module")
-def hospital(new_store: Any) -> Store:
-    store: Store = new_store(bulk_writes="transact")
+def hospital(make_store: Any) -> Store:
+    store: Store = make_store(bulk_writes="transact")
     for code in OWN:
         resource = own_definition(code)
         resources.update(store, EVERYBODY, resource, f"CompartmentDefinition/{resource['id']}")
