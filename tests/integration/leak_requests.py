@@ -117,6 +117,7 @@ _PATCHES = {
 _META = {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": {"tag": [{"code": "x"}]}}]}
 _NAMED = {"resourceType": "Patient", "identifier": [{"system": "urn:all", "value": "made"}]}
 _LINKED = [{"other": {"reference": "Patient/{id}"}, "type": "refer"}]
+_UPLOADED = {"resourceType": "Parameters", "parameter": [{"name": "upload", "valueId": "{upload}"}]}
 _IF_MATCH = ('W/"1"', 'W/"2"', 'W/"9"', "*")
 
 # In a transaction by themselves, and together in a batch.
@@ -155,6 +156,13 @@ _TAKEN = [
     _entry("PUT", "Patient?identifier=urn:all|nobody", _patient()),
 ]
 
+IN_THE_BACKGROUND = [
+    _bundle("batch", *(entry for entry in _ENTRIES if entry["request"]["method"] in ("GET", "HEAD"))),
+    _bundle("batch", *(entry for entry in _ENTRIES if entry["request"]["method"] not in ("GET", "HEAD"))),
+    *(_bundle("transaction", entry) for entry in _ENTRIES[::4]),
+]
+"""Bundles whose answers are told by the status of a job."""
+
 ASKS: Mapping[str, list[Ask]] = {
     f"POST {BASE}": [
         *(_bundle("transaction", entry) for entry in _ENTRIES),
@@ -163,9 +171,11 @@ ASKS: Mapping[str, list[Ask]] = {
         *(_bundle("transaction", entry, _entry("POST", "Observation", _observation("Patient/{neutral}"))) for entry in _TAKEN[:3]),
         _bundle("batch", *(entry for entry in _ENTRIES if entry["request"]["method"] in ("GET", "HEAD"))),
         _bundle("batch", *(entry for entry in _ENTRIES if entry["request"]["method"] not in ("GET", "HEAD"))),
+        Ask(BASE, _UPLOADED, {"prefer": "respond-async"}),
         # Whoever was made already is found again, whoever is hidden is not.
         _bundle("transaction", _entry("POST", "Patient", _NAMED, ifNoneExist="identifier={identifier}")),
     ],
+    f"POST {BASE}/$upload": [Ask(f"{BASE}/$upload", same=False, status=200), Ask(f"{BASE}/$upload", _parameters("Organization/{org}"))],
     f"GET {BASE}": _search(
         BASE,
         "_type=Patient,Observation&_total=accurate",
@@ -282,8 +292,8 @@ ASKS: Mapping[str, list[Ask]] = {
         *(Ask(f"{BASE}/Patient/{{id}}/$set-accounts", _parameters(propagate=False), {"if-match": version}) for version in _IF_MATCH),
         Ask(f"{BASE}/Practitioner/{{neutral}}/$set-accounts", _parameters()),
     ],
-    f"GET {BASE}/job/{{id}}/status": [Ask(f"{BASE}/job/{{job}}/status")],
-    f"DELETE {BASE}/job/{{id}}/status": [Ask(f"{BASE}/job/{{job}}/status")],
+    f"GET {BASE}/job/{{id}}/status": [Ask(f"{BASE}/job/{{job}}/status"), Ask(f"{BASE}/job/{{bundle}}/status")],
+    f"DELETE {BASE}/job/{{id}}/status": [Ask(f"{BASE}/job/{{job}}/status"), Ask(f"{BASE}/job/{{bundle}}/status")],
     DEFAULT: [Ask(f"{BASE}/Patient/{{id}}/$nonsense"), Ask(f"{BASE}/Patient/{{id}}/"), Ask("/{text}"), Ask(f"{BASE}/Patient/{{id}}/a/b/c/d")],
 }  # fmt: skip
 

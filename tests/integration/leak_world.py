@@ -71,6 +71,8 @@ class Names:
             "neutral": NEUTRAL.get(self.mark, NO_NEUTRAL),
             "own": f"{self.own}-id",
             "job": JOBS.get(self.mark, "0" * 32),
+            "bundle": BUNDLES.get(self.mark, "1" * 32),
+            "upload": UPLOADS.get(self.mark, "2" * 32),
         }
 
     def filled(self, template: str) -> str:
@@ -90,7 +92,9 @@ class Names:
 
 
 JOBS: dict[str, str] = {}
-"""The id of a job of each owner, once there is one."""
+BUNDLES: dict[str, str] = {}
+UPLOADS: dict[str, str] = {}
+"""Ids of an owner's own: of a `$set-accounts`, of a bundle in the background, and of an upload."""
 
 
 def everything(owner: str) -> Iterator[Json]:
@@ -208,6 +212,7 @@ class World:
         }
         for name, (token, owner, secrets) in coming.items():
             self.tokens[name], self.targets[name], self.secrets[name] = token, owner, secrets
+        self.tokens["everything"] = sign("all", RIGHTS)
         for name, refused in self._refused().items():
             self.tokens[name], self.secrets[name] = refused, {AONE, ATWO, BEE, CEE}
 

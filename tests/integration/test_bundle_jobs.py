@@ -36,7 +36,7 @@ from tests.unit.bundles.samples import bundle, create, delete, get, observation,
 
 Json = dict[str, Any]
 BASE = "https://server.example/fhir/R4"
-SUBJECT = EVERYBODY.subject
+OWNER = EVERYBODY.owner
 
 
 class Desk:
@@ -55,24 +55,24 @@ class Desk:
     def submit_upload(self, upload: str, key: str | None = None, **order: Any) -> str:
         return submission.submit_upload(self.store, self.order(**order), upload, Background(self.machine.start, key))
 
-    def upload(self, content: bytes, owner: str = SUBJECT) -> str:
+    def upload(self, content: bytes, owner: str = OWNER) -> str:
         """What a client does with the URL of an upload; that it works is tests/e2e/test_uploads.py."""
         made = uploads.offer(self.store, owner)
         name = made.url.partition("?")[0].partition("uploads/")[2]
         files.put(self.store, files.UPLOADS + name, content)
         return made.id
 
-    def entry(self, job: str, subject: str = SUBJECT) -> Json:
+    def entry(self, job: str, owner: str = OWNER) -> Json:
         """The entry of the batch-response of a job, once its execution has ended."""
         self.machine.join(job)
-        found = jobs.status(self.store, subject, job, self.machine.is_running)
+        found = jobs.status(self.store, owner, job, self.machine.is_running)
         assert found.bundle is not None, found.progress
         (entry,) = found.bundle["entry"]
         return entry  # type: ignore[no-any-return]
 
     def run(self, body: Json, **options: Any) -> Json:
-        subject = options.get("caller", EVERYBODY).subject
-        return self.entry(self.submit(body, **options), subject)
+        owner = options.get("caller", EVERYBODY).owner
+        return self.entry(self.submit(body, **options), owner)
 
     def item(self, job: str) -> Job:
         return job_item(self.store, job)
@@ -195,12 +195,12 @@ class TestRights:
 
     def test_a_job_is_its_owners(self, desk: Desk) -> None:
         job = desk.submit(bundle(create(patient("1"))), caller=replace(EVERYBODY, subject="me"))
-        for subject in (SUBJECT, "other"):
+        for stranger in (OWNER, "me", "other"):
             with pytest.raises(BulkheadError) as caught:
-                desk.entry(job, subject)
+                desk.entry(job, stranger)
             assert caught.value.status == 404
             with pytest.raises(BulkheadError) as caught:
-                jobs.cancel(desk.store, subject, job, desk.machine.stop)
+                jobs.cancel(desk.store, stranger, job, desk.machine.stop)
             assert caught.value.status == 404
         assert code(desk.entry(job, "me")) == "200"
 
@@ -373,7 +373,7 @@ class TestUploads:
     def test_what_is_put_later_is_not_seen(self, desk: Desk) -> None:
         upload = desk.upload(json.dumps(bundle(create(patient("1")))).encode())
         job = submission.submit_upload(desk.store, desk.order(), upload, Background(str))
-        files.put(desk.store, uploads._name(SUBJECT, upload), b"other")
+        files.put(desk.store, uploads._name(OWNER, upload), b"other")
         assert desk.submit_upload(upload) == job
         assert code(desk.entry(job)) == "200"
 
@@ -484,7 +484,7 @@ class TestBatch:
         commit = batch.commit
 
         def observed(*arguments: Any, **named: Any) -> None:
-            seen.append(jobs.status(desk.store, SUBJECT, job.pop(), desk.machine.is_running).progress)
+            seen.append(jobs.status(desk.store, OWNER, job.pop(), desk.machine.is_running).progress)
             commit(*arguments, **named)
 
         monkeypatch.setattr(batch, "GROUPS_AT_ONCE", 1)
@@ -512,7 +512,7 @@ class TestBatch:
         monkeypatch.setattr(batch, "commit", held)
         job = desk.submit(bundle(*[create(patient())] * 150, kind="batch"))
         begun.wait(20)
-        jobs.cancel(desk.store, SUBJECT, job, desk.machine.stop)
+        jobs.cancel(desk.store, OWNER, job, desk.machine.stop)
         cancelled.set()
         entry = desk.entry(job)
         assert calls[0] == 2
@@ -529,7 +529,7 @@ class TestCancel:
         keep = journal_module.answers.keep
 
         def cancelled(store: Store, job: Job, answer: Json, final: bool = False) -> tuple[str, int]:
-            jobs.cancel(store, SUBJECT, job.id, desk.machine.stop)
+            jobs.cancel(store, OWNER, job.id, desk.machine.stop)
             return keep(store, job, answer, final)
 
         monkeypatch.setattr(journal_module.answers, "keep", cancelled)
@@ -543,7 +543,7 @@ class TestCancel:
         finish = processing.finish
 
         def late(store: Store, job: Job, answer: Json) -> None:
-            jobs.cancel(store, SUBJECT, job.id, desk.machine.stop)
+            jobs.cancel(store, OWNER, job.id, desk.machine.stop)
             finish(store, job, answer)
 
         monkeypatch.setattr(processing, "finish", late)
@@ -552,7 +552,7 @@ class TestCancel:
 
     def test_before_it_has_begun(self, desk: Desk) -> None:
         job = submission.submit(desk.store, desk.order(), bundle(create(patient("1"))), Background(str))
-        jobs.cancel(desk.store, SUBJECT, job, lambda job: None)
+        jobs.cancel(desk.store, OWNER, job, lambda job: None)
         desk.machine.start(job)
         assert code(desk.entry(job)) == "409"
         assert count(desk.store, "Patient") == 0
@@ -603,10 +603,10 @@ class TestDead:
 
     def test_a_state_machine_that_is_gone(self, desk: Desk) -> None:
         job = submission.submit(desk.store, desk.order(), bundle(create(patient("1"))), Background(str))
-        assert jobs.status(desk.store, SUBJECT, job, lambda job: False).progress == "0 of 1 entries"
+        assert jobs.status(desk.store, OWNER, job, lambda job: False).progress == "0 of 1 entries"
         taken = items.take(desk.store.table, job)
         assert taken
-        found = jobs.status(desk.store, SUBJECT, job, lambda job: False).bundle
+        found = jobs.status(desk.store, OWNER, job, lambda job: False).bundle
         assert found is not None
         assert code(found["entry"][0]) == "503"
         # A worker that hangs, and goes on later, does nothing any more.

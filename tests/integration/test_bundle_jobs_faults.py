@@ -233,7 +233,7 @@ def test_a_job_that_was_given_up_is_never_committed(store: Store, monkeypatch: p
 
     monkeypatch.setattr(answers, "keep", late)
     deliver(store, job)
-    found = jobs.status(store, EVERYBODY.subject, job, lambda job: False).bundle
+    found = jobs.status(store, EVERYBODY.owner, job, lambda job: False).bundle
     assert found is not None
     assert found["entry"][0]["response"]["status"].startswith("503")
     assert store.read_many(["Patient/p0", "Patient/q0"])["Patient/p0"].version == 1

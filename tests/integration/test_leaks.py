@@ -12,22 +12,25 @@ import binascii
 import difflib
 import json
 import re
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
-from bulkhead.settings import Settings
-from bulkhead.store import Store, keys
+from bulkhead.store import Store, files
+from bulkhead.store.jobs import BUNDLE, SET_ACCOUNTS
 from bulkhead.store.meter import metered
 from functions import executions, http
 from infra.local import server
 from infra.local.wsgi import Answer
 from infra.routes import BASE, DEFAULT, ROUTES, Route
-from tests.conftest import dynamodb_client
 from tests.integration import leak_world
-from tests.integration.leak_requests import Ask, asks, unknown_asks
-from tests.integration.leak_world import AONE, ATWO, BEE, JOBS, Names, World
+from tests.integration.leak_requests import IN_THE_BACKGROUND, Ask, asks, unknown_asks
+from tests.integration.leak_world import AONE, ATWO, BEE, BUNDLES, JOBS, UPLOADS, Names, World
 from tests.integration.scene import Machine
 
 NOBODY = Names("qznone")
@@ -62,42 +65,59 @@ _CHANGING = re.compile(
 
 
 @pytest.fixture(scope="module")
-def world(dynoxide: str, s3: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    dynamodb = dynamodb_client(dynoxide)
-    dynamodb.create_table(**keys.table_definition("leaks"))
-    settings = Settings(table="leaks", bucket="bulkhead", history_access="version", history_settle=0)
-    store = Store(dynamodb, s3, settings)
-    machine = Machine(store)
+def world(make_store: Any, keys_folder: Path) -> Iterator[World]:
+    # An audit trail would make two answers differ by what it has gained in between: it has a test of its own. And what is read
+    # anew every second would make two requests differ.
+    store: Store = make_store(history_access="version", history_settle=0, audit="off", definitions_ttl=3600)
+    machines = {SET_ACCOUNTS: Machine(store), BUNDLE: Machine(store, "processing")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(http, "connect", lambda: store)
         for logger in (http.logger, server.log):
             patch.setattr(logger, "info", lambda *arguments, **named: None)
-        patch.setattr(executions, "start", machine.start)
-        patch.setattr(executions, "stop", machine.stop)
-        patch.setattr(executions, "is_running", machine.is_running)
-        made = leak_world.world(store, tmp_path_factory.mktemp("leaks"))
-        _start_jobs(made, machine)
+        patch.setattr(executions, "start", machines[SET_ACCOUNTS].start)
+        patch.setattr(executions, "start_bundle", machines[BUNDLE].start)
+        patch.setattr(executions, "stop", lambda job: machines[job.kind].stop(job))
+        patch.setattr(executions, "is_running", lambda job: machines[job.kind].is_running(job))
+        made = leak_world.world(store, keys_folder)
+        for owner, caller in ((AONE, "fenced to A"), (ATWO, "fenced to A"), (BEE, "fenced to B")):
+            JOBS[owner] = _job(made, caller, f"{BASE}/Patient/{owner}-id/$set-accounts", propagated(owner))
+            BUNDLES[owner] = _job(made, caller, BASE, batch_of(owner))
+            UPLOADS[owner] = _upload(made, caller)
         for owner in (AONE, ATWO, BEE):
             made.plant(owner)
         yield made
 
 
-def _start_jobs(world: World, machine: Machine) -> None:
-    """A job of each tenant, under a key that others may guess."""
-    for owner, caller in ((AONE, "fenced to A"), (BEE, "fenced to B")):
-        body = {
-            "resourceType": "Parameters",
-            "parameter": [
-                {"name": "accounts", "valueReference": {"reference": leak_world.ORGANIZATIONS[owner]}},
-                {"name": "propagate", "valueBoolean": True},
-            ],
-        }
-        headers = {"prefer": "respond-async", "idempotency-key": "tempting"}
-        answer = world.ask(caller, "POST", f"{BASE}/Patient/{owner}-id/$set-accounts", body, headers)
-        assert answer.status == 202, answer.body
-        JOBS[owner] = answer.headers["content-location"].split("/")[-2]
-        machine.join(JOBS[owner])
-    JOBS[ATWO] = JOBS[AONE]
+def propagated(owner: str) -> Any:
+    accounts = {"name": "accounts", "valueReference": {"reference": leak_world.ORGANIZATIONS[owner]}}
+    return {"resourceType": "Parameters", "parameter": [accounts, {"name": "propagate", "valueBoolean": True}]}
+
+
+def batch_of(owner: str) -> Any:
+    entry = {"request": {"method": "GET", "url": f"Patient/{owner}-id"}}
+    return {"resourceType": "Bundle", "type": "batch", "entry": [entry]}
+
+
+def _job(world: World, caller: str, path: str, body: Any) -> str:
+    """The id of a job of the caller's that has ended, under a key that others may guess."""
+    headers = {"prefer": "respond-async", "idempotency-key": f"tempting {crc32((path + json.dumps(body)).encode())}"}
+    answer = world.ask(caller, "POST", path, body, headers)
+    assert answer.status == 202, answer.body
+    identifier: str = answer.headers["content-location"].split("/")[-2]
+    for thread in threading.enumerate():
+        if thread.name == identifier:
+            thread.join(60)
+    return identifier
+
+
+def _upload(world: World, caller: str) -> str:
+    """The id of an upload of the caller's."""
+    offer = json.loads(world.ask(caller, "POST", f"{BASE}/$upload").body)
+    found = {one["name"]: one for one in offer["parameter"]}
+    name = found["url"]["valueUrl"].partition("?")[0].partition(files.UPLOADS)[2]
+    files.put(world.store, files.UPLOADS + name, b'{"resourceType": "Bundle", "type": "batch"}')
+    identifier: str = found["upload"]["valueId"]
+    return identifier
 
 
 def send(world: World, caller: str, route: Route, ask: Ask, names: Names) -> Answer:
@@ -192,13 +212,29 @@ def test_what_is_hidden_is_as_what_is_not_there(world: World, caller: str) -> No
     assert world.heads() == before
 
 
+@pytest.mark.parametrize("caller", THOROUGH)
+def test_bundles_in_the_background_tell_no_more(world: World, caller: str) -> None:
+    hidden, secrets = Names(world.targets[caller]), world.secrets[caller]
+    for number, ask in enumerate(IN_THE_BACKGROUND):
+        told_of = []
+        for names in (hidden, NOBODY):
+            body = json.loads(names.filled(json.dumps(ask.body)))
+            job = _job(world, caller, f"{BASE}?{number}{names.mark}", body)
+            answer = world.ask(caller, "GET", f"{BASE}/job/{job}/status")
+            assert answer.status == 200, answer.body
+            assert not leaked(answer, names, secrets), told(answer)
+            told_of.append(comparable(answer, names, ask))
+            world.forget(answer)
+        assert_alike(told_of[0], told_of[1], json.dumps(ask.body))
+
+
 @pytest.mark.parametrize("caller", FENCED)
 def test_how_a_search_is_run_is_for_who_sees_everything(world: World, caller: str) -> None:
     """The plan tells how much was read."""
     assert world.ask(caller, "GET", f"{BASE}/Patient?_explain=true").status == 403
 
 
-@pytest.mark.parametrize("caller", ["fenced to A", "fenced to B", "patient", "both", "scopes with a query"])
+@pytest.mark.parametrize("caller", THOROUGH)
 def test_pages_to_their_end_hold_what_is_visible_and_no_more(world: World, caller: str) -> None:
     """Lists and feeds, page by page: links are followed, and cursors opened."""
     starts = [f"{BASE}/{name}?_count=1" for name in ("Patient", "Observation", "List")]
@@ -242,7 +278,7 @@ def test_who_has_no_right_is_told_nothing(world: World, caller: str) -> None:
             if caller in REFUSED:
                 assert answer.status == 401, shown(route, ask)
                 answers |= {answer.body} - {b""}
-            else:
+            elif ask.same:
                 absent = send(world, caller, route, ask, NOBODY)
                 assert_alike(comparable(answer, hidden, ask), comparable(absent, NOBODY, ask), shown(route, ask))
                 assert answer.status in (200, 400, 403, 404), (shown(route, ask), answer.body)
@@ -275,6 +311,39 @@ def test_the_other_side_may_change_it(world: World) -> None:
         assert statuses & {200, 201, 202, 204}, (route.key, statuses)
 
 
+def test_the_audit_trail_tells_no_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events of what others did with what is theirs, and of what was tried in vain."""
+    monkeypatch.setattr(
+        world.store, "settings", replace(world.store.settings, audit="*.read,*.write,$set-accounts,refusals")
+    )
+    for caller in FENCED:
+        for owner in (AONE, ATWO, BEE):
+            for path in (
+                f"/Patient/{owner}-id",
+                f"/List/{owner}-id",
+                f"/Patient/{owner}-gone",
+                "/Patient",
+                "/Observation",
+            ):
+                world.ask(caller, "GET", f"{BASE}{path}")
+            world.ask(caller, "DELETE", f"{BASE}/Binary/{owner}-id", headers={"if-match": 'W/"7"'})
+    recorded = json.loads(world.ask("everything", "GET", f"{BASE}/AuditEvent?_summary=count").body)["total"]
+    assert recorded > 50
+    for caller in FENCED:
+        for query in (
+            "",
+            "?_include=*",
+            f"?patient={AONE}-id&_total=accurate",
+            f"?patient={BEE}-id",
+            "?outcome=4",
+            "?_count=1",
+        ):
+            answer = world.ask(caller, "GET", f"{BASE}/AuditEvent{query}")
+            assert not leaked(
+                answer, Names(BEE if BEE in query else AONE), world.secrets[caller] - {BEE if BEE in query else ""}
+            ), (caller, query)
+
+
 class TestBeforeTheMove:
     """A version from before a resource came to its owner."""
 
@@ -292,8 +361,7 @@ class TestBeforeTheMove:
         assert "total" not in json.loads(self.read(world, "/_history?_count=0").body) or bundle["total"] == 1
 
     def test_is_shown_where_the_resource_counts(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        settings = Settings(table="leaks", bucket="bulkhead", history_access="current")
-        monkeypatch.setattr(world.store, "settings", settings)
+        monkeypatch.setattr(world.store, "settings", replace(world.store.settings, history_access="current"))
         assert BEE in self.read(world, "/_history/1").body.decode()
         assert len(json.loads(self.read(world, "/_history").body)["entry"]) == 2
         assert world.ask("fenced to A", "GET", f"{BASE}/Observation/{BEE}-moved/_history/1").status == 404

@@ -159,14 +159,14 @@ def test_is_the_same_search_of_what_is_visible(
     path, query, sorted_ = asked
     numbered = list(enumerate(rows))
     full = filled(numbered)
-    fence = access.fence(who, access.SEARCH)
+    fence = access.fence(full, who, access.SEARCH)
 
     def visible(resource: dict[str, Any]) -> bool:
         head = full.current[f"{resource['resourceType']}/{resource['id']}"]
         return fence(Candidate(head, full.decode))
 
     subset = filled([(number, row) for number, row in numbered if visible(row[0])])
-    found = everything(full, path, query, fence=fence, within=access.listed_under(who), limits=limits)
+    found = everything(full, path, query, fence=fence, within=lambda: access.listed_under(full, who), limits=limits)
     expected = everything(subset, path, query)
     if not sorted_ and not isinstance(found, str) and not isinstance(expected, str):
         found, expected = (sorted(found[0]), *found[1:]), (sorted(expected[0]), *expected[1:])
@@ -190,8 +190,8 @@ class TestWhatLeads:
 
     def run(self, store: MemoryStore, query: str, who: Caller, limits: Limits = LIMITS) -> tuple[Plan, list[str]]:
         plans: list[Plan] = []
-        fence = access.fence(who, access.SEARCH)
-        more: dict[str, Any] = {"fence": fence, "within": access.listed_under(who), "limits": limits}
+        fence = access.fence(store, who, access.SEARCH)  # type: ignore[arg-type]
+        more: dict[str, Any] = {"fence": fence, "within": lambda: access.listed_under(store, who), "limits": limits}
         search(store, "Observation", query, explain=plans.append, **more)
         return plans[0], pages(store, "Observation", query, **more)
 
@@ -246,5 +246,7 @@ def test_a_made_up_page_link_cannot_compare_with_what_is_hidden() -> None:
     query = parse([("_sort", "birthdate")], "Patient", base="http://here/fhir/R4")
     made_up = cursor.encode(["Patient/hidden", 1], None, query)
     with pytest.raises(BadRequest):
-        search(store, "Patient", f"_sort=birthdate&_cursor={made_up}", fence=access.fence(CALLERS[0], access.SEARCH))
+        search(
+            store, "Patient", f"_sort=birthdate&_cursor={made_up}", fence=access.fence(store, CALLERS[0], access.SEARCH)
+        )
     assert search(store, "Patient", f"_sort=birthdate&_cursor={made_up}")["entry"]
