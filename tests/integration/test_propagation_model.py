@@ -40,9 +40,9 @@ from tests.unit.store.faults import Killed, killed
 from tests.unit.store.stepping import Writer
 
 PATIENTS = ("Patient/1", "Patient/2")
-ROOTS = (*PATIENTS, "Encounter/1", "Practitioner/1")
+ROOTS = (*PATIENTS, "Encounter/1")
 NEWCOMER = "Patient/new"
-NAMES = tuple(f"Observation/{n}" for n in range(4))
+NAMES = tuple(f"Observation/{n}" for n in range(3))
 LARGE = "large"
 _numbers = count()
 LAG, SETTLE = 2, 3
@@ -52,7 +52,7 @@ IN_TIME = 0.7
 ACCOUNTS = st.lists(st.sampled_from((A, B, C)), unique=True, max_size=2).map(tuple)
 NAMED = st.lists(st.sampled_from((*ROOTS, NEWCOMER)), unique=True, max_size=3).map(tuple)
 # How far a request comes before others have their turn; None: to its end.
-STEPS = st.one_of(st.none(), st.integers(0, 25))
+STEPS = st.sampled_from((None, 1, 2, 3, 4, 5, 6, 7, 9, 12, 16, 25))
 State = dict[str, Any]
 
 
@@ -236,6 +236,38 @@ class Accounts(RuleBasedStateMachine):
 
         flights.append(self.start(work, 0, own={root: accounts}))
         self.go_on(flights[0], steps)
+
+    @rule(
+        kinds=st.lists(st.sampled_from(("write", "move", "run", "job", "arrive", "own")), min_size=2, max_size=2),
+        root=st.sampled_from(ROOTS),
+        key=st.sampled_from(NAMES),
+        accounts=st.permutations(((A,), (B,), (A, C), ())),
+        steps=st.integers(1, 14),
+    )
+    def across(self, kinds: list[str], root: str, key: str, accounts: list[tuple[str, ...]], steps: int) -> None:
+        """One request stands, somewhere, while another about the same resources comes and goes."""
+        made = len(self.flights)
+        self.about(kinds[0], root, key, accounts[0], steps)
+        first = self.flights[made:]
+        self.about(kinds[1], root, key, accounts[1], None)
+        for flight in first:
+            self.go_on(flight, None)
+
+    def about(self, kind: str, root: str, key: str, accounts: tuple[str, ...], steps: int | None) -> None:
+        if kind == "write":
+            self.write(key, (root,), steps)
+        elif kind == "move":
+            self.write(key, (next(one for one in ROOTS if one != root),), steps)
+        elif kind == "run":
+            self.propagate(root, accounts, steps)
+        elif kind == "job":
+            self.propagate_in_the_background(root, accounts, steps)
+            for _ in range(8 if steps is None else 0):
+                self.deliver(len(self.jobs) - 1, None, False)
+        elif kind == "arrive":
+            self.arrive_together([key], accounts, (root,), len(accounts) == 2, steps)
+        else:
+            self.own_accounts(key, accounts, steps)
 
     # The state machine, whose tasks come late, twice, and in any order that it allows
 
