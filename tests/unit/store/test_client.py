@@ -11,6 +11,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from bulkhead.store import Store, meter
 from bulkhead.store.table import key_of
+from tests.conftest import dynamodb_client
 
 KEY = ("Observation/1", "#")
 ITEM = {
@@ -91,7 +92,8 @@ class Faulty:
 
 
 @pytest.fixture
-def faulty(store: Store, monkeypatch: pytest.MonkeyPatch) -> Any:
+def faulty(store: Store, dynoxide: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    store.table.client = dynamodb_client(dynoxide)
     monkeypatch.setattr("bulkhead.store.client.time.sleep", lambda _: None)
 
     def make(*faults: Any) -> Any:
