@@ -94,7 +94,7 @@ FUNCTIONS: Mapping[str, Function] = {
         timeout=TASK_TIMEOUT,
         table="write",
         scan=True,
-        bodies="read",
+        objects={BODIES: "r"},
         snapstart=False,
     ),
 }
