@@ -21,6 +21,7 @@ _MADE_HERE = frozenset(
         "TOKEN_ENDPOINT",
         "STATE_MACHINE",
         "BUNDLE_STATE_MACHINE",
+        "AUDIENCE",
         "TABLE",
     ]
 )
@@ -48,8 +49,6 @@ class Deployment:
     """With `issuer`: the accepted `aud` (or `client_id`) values, separated by commas."""
     base_url: str = ""
     """What clients call, where a custom domain stands in front. Empty: the API's own host."""
-    history_access: str = "current"
-    """`version`: who is fenced sees only versions that were within the fence themselves (setting HISTORY_ACCESS)."""
     snapstart: str = "on"
     """`off` deploys functions without published versions, for emulators and regions that have no SnapStart."""
     layers: str = "build"
@@ -82,7 +81,6 @@ class Deployment:
 
 _CHOICES = {
     "data": ("retain", "destroy"),
-    "history_access": ("current", "version"),
     "snapstart": ("on", "off"),
     "layers": ("build", "skip", "host"),
 }

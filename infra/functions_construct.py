@@ -151,7 +151,7 @@ class FunctionsConstruct(Construct):
         )
 
     def _environment(self, function: Function) -> dict[str, str]:
-        """Variables of `bulkhead.settings`: what differs from its defaults, or may."""
+        """Variables of `bulkhead.settings`: only what differs from its defaults."""
         variables: dict[str, str] = {}
         if function.table:
             variables |= {"TABLE": self._table.table.table_name, "PROPAGATION_SETTLE": str(INDEX_LAG)}
@@ -160,8 +160,6 @@ class FunctionsConstruct(Construct):
             variables["AUDIT"] = audit.OFF
         if function.objects:
             variables["BUCKET"] = self._bucket.bucket.bucket_name
-        if function.table:
-            variables["HISTORY_ACCESS"] = self._deployment.history_access
         if self._deployment.base_url:
             variables["BASE_URL"] = self._deployment.base_url
         return variables

@@ -194,7 +194,8 @@ class TestRights:
         assert not scene.head(theirs).deleted
 
     def test_a_job_is_its_owners(self, desk: Desk) -> None:
-        job = desk.submit(bundle(create(patient("1"))), caller=replace(EVERYBODY, subject="me"))
+        me = replace(EVERYBODY, subject="me")
+        job = desk.submit(bundle(create(patient("1"))), caller=me)
         for stranger in (OWNER, "me", "other"):
             with pytest.raises(BulkheadError) as caught:
                 desk.entry(job, stranger)
@@ -202,7 +203,7 @@ class TestRights:
             with pytest.raises(BulkheadError) as caught:
                 jobs.cancel(desk.store, stranger, job, desk.machine.stop)
             assert caught.value.status == 404
-        assert code(desk.entry(job, "me")) == "200"
+        assert code(desk.entry(job, me.owner)) == "200"
 
     def test_who_may_only_read_uploads_nothing(
         self, store: Store, keys_folder: Path, monkeypatch: pytest.MonkeyPatch
