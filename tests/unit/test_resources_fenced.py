@@ -139,6 +139,21 @@ class TestAccountsFence:
         less = put(ward, replace(SETTING, accounts=(A, "Organization/c")), resource("Observation/shared", MINE, "Organization/c", B))  # fmt: skip
         assert less.explicit == (B, "Organization/c")
 
+    def test_what_an_older_version_had_is_an_echo_if_that_is_shown(self, new_store: Any) -> None:
+        for setting in ("current", "version"):
+            store = new_store(history_access=setting)
+            for accounts in ((B,), (A,)):
+                resources.update(
+                    store, EVERYBODY, resource("Basic/moved", None, *accounts, code={"text": "x"}), "Basic/moved"
+                )
+            body = resource("Basic/moved", None, B, code={"text": "y"})
+            body["meta"]["versionId"] = "1"
+            if setting == "current":
+                assert put(store, SETTING, body).explicit == (A,)
+            else:
+                with pytest.raises(Forbidden):
+                    put(store, SETTING, body)
+
     def test_a_patient_has_none_to_ask_for(self, ward: Store) -> None:
         who = replace(PATIENT, sets_accounts=True)
         assert put(ward, who, resource("Observation/new", OWN, B)).explicit == ()

@@ -80,7 +80,7 @@ def prepare_update(store: Store, resource: dict[str, Any], base: Head, who: Call
         return Write(base.key, base, body, None, facts.facts(resource), _new_accounts(resource, who), method="PUT")
     given = _given_accounts(resource, who)
     explicit = base.explicit
-    if given is not None and not _echoes(store, resource, base, tuple(given)):
+    if given is not None and not _echoes(store, who, resource, base, tuple(given)):
         asked = accounts.own(given, base, who.accounts)
         explicit = access.own_accounts(who, asked, base.explicit, given)
     former = store.decode(base)
@@ -97,7 +97,7 @@ def _check_definition(store: Store, resource: dict[str, Any]) -> None:
         compartment_definitions.check(resource, store.settings.body_limit)
 
 
-def _echoes(store: Store, resource: dict[str, Any], base: Head, given: tuple[str, ...]) -> bool:
+def _echoes(store: Store, who: Caller, resource: dict[str, Any], base: Head, given: tuple[str, ...]) -> bool:
     """Whether the body's accounts are those of the version that it was made from: sent back, not asked for."""
     if given == base.accounts:
         return True
@@ -105,7 +105,8 @@ def _echoes(store: Store, resource: dict[str, Any], base: Head, given: tuple[str
     if not (version.isdigit() and int(version) < base.version):
         return False
     made_from = store.read_version(base.key, int(version))
-    return made_from is not None and given == made_from.accounts
+    shown = access.versions(store, who, access.READ)
+    return made_from is not None and given == made_from.accounts and shown(Candidate(made_from, store.decode))
 
 
 def _same(former: dict[str, Any], resource: dict[str, Any]) -> bool:
