@@ -126,6 +126,10 @@ PLANTED: dict[str, tuple[Callable[[Store], None], dict[str, int]]] = {
     "an identifier": (add((IDENTIFIER[0].format("x"), IDENTIFIER[1])), {"stale": 1}),
     "an entry of what is deleted": (add(("Observation/gone", "i#Patient/p#")), {"stale": 1}),
     "a staged head": (add((SEEN, "s#long-gone")), {"stale": 1}),
+    "a reservation": (
+        add((IDENTIFIER[0].format("o"), keys.HEAD), reserved_by={"S": "x"}, until={"N": "1"}),
+        {"stale": 1},
+    ),
     "a forgotten mark": (lambda store: change(store, (SEEN, keys.HEAD), txn={"S": "long-gone"}), {"stale": 1}),
     "a head that was not committed": (
         add(("Observation/never", keys.HEAD), txn={"S": "long-gone"}, made={"BOOL": True}),

@@ -2,7 +2,7 @@
 
 A reader checks every entry against its head, so what is found here was never wrong, only litter, or missing because of damage:
 
-stale     an entry for which its head has no use (of a settle that died, a writer that lost): removed
+stale     an entry for which its head has no use (of a settle that died, a writer that lost), a mark, a reservation: removed
 wide      more search parameters in an entry's `via` than its head has: narrowed
 noted     an entry that was staged for a version that has not come yet: noted, and removed as an orphan where that stays so
 missing   an entry, an index key or a month that a head needs and that is not there: restored
@@ -90,7 +90,9 @@ class Check:
             if _is_resource(pk):
                 resources.setdefault(pk, []).extend(group)
             else:
-                identifiers += [item for item in group if keys.is_identifier(_key(item))]
+                named = list(group)
+                identifiers += [item for item in named if keys.is_identifier(_key(item))]
+                self._mend(pk, [fault for item in named if (fault := self._outdated(item))], report)
         report.resources, report.identifiers = len(resources), len(identifiers)
         for pk, faults in self._faults(resources).items():
             if faults:
@@ -184,6 +186,15 @@ class Check:
             values = {":v": {"N": str(version)}, ":gone": {"SS": sorted(there - via)}}
             return WIDE, self._table.update_action(key, "DELETE #via :gone", values, staging.NOT_LATER)
         return None
+
+    def _outdated(self, item: Item) -> _Fault | None:
+        """Of a reservation whose owner died long ago."""
+        if marks.RESERVED_BY not in item or marks.marked(item):
+            return None
+        if float(item["until"]["N"]) > self._now - (self._patience or 0):
+            return None
+        condition = f"#{marks.RESERVED_BY} = :by"
+        return STALE, self._table.delete_action(_key(item), condition, {":by": item[marks.RESERVED_BY]})
 
     def _forgotten(self, head: Item, transaction: str) -> _Fault:
         """Of a mark that was set when its transaction was over already."""
