@@ -9,8 +9,8 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from bulkhead import audit
 from bulkhead.store import definitions, keys
+from bulkhead.trail import AUDIT_EVENT, PREFIX
 
 READ = ("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query")
 # TransactWriteItems is allowed through the actions that it consists of.
@@ -83,7 +83,7 @@ class TableConstruct(Construct):
 
     def grant_trail(self, grantee: iam.IGrantable) -> None:
         """Add AuditEvents of the server's own, told by their partition key, and note the month in which they were written."""
-        leading = [f"{audit.AUDIT_EVENT}/{audit.TRAIL}*", keys.MONTHS]
+        leading = [f"{AUDIT_EVENT}/{PREFIX}*", keys.MONTHS]
         grantee.grant_principal.add_to_principal_policy(
             iam.PolicyStatement(
                 actions=["dynamodb:BatchWriteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],

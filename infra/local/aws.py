@@ -32,6 +32,7 @@ DEFINITIONS = {
 """By the ARN of each state machine, its definition."""
 SECRET = "local"
 THREADS = 8
+TABLE_FILE = "dynamodb.sqlite"
 PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 log = logging.getLogger("bulkhead.local")
 
@@ -146,7 +147,7 @@ def _start_dynamodb(data: Path | None) -> dynamodb.Process | None:
     if "AWS_ENDPOINT_URL_DYNAMODB" in os.environ:
         return None
     try:
-        return dynamodb.start(_file(data, "dynamodb.sqlite"))
+        return dynamodb.start(_file(data, TABLE_FILE))
     except dynamodb.BinaryMissing as missing:
         log.warning(
             "%s. Falling back to moto: slow, forgets everything on exit, and transactions are NOT atomic", missing

@@ -24,8 +24,8 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     from infra.local import aws, system
 
-    if not options.data.is_dir():
-        print(f"Cannot start: there is no folder {options.data}", file=sys.stderr)
+    if not (options.data / aws.TABLE_FILE).is_file():
+        print(f"Cannot start: {options.data} is no data folder", file=sys.stderr)
         return 1
     try:
         lock = system.lock(options.data)

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from bulkhead import audit
 from bulkhead.model import validation
 from bulkhead.store import Store
+from bulkhead.trail import PREFIX
 from tests.integration.door import ADDRESS, Door
 from tests.unit.store.faults import Failing, unreachable
 
@@ -223,8 +223,8 @@ class TestNobodyChangesOne:
         assert admin.delete(f"AuditEvent/{identifier}").status_code == 405
 
     def test_no_client_makes_one_of_the_servers(self, admin: httpx.Client, key: str) -> None:
-        event = {**admin.get(key).json(), "id": f"{audit.TRAIL}forged"}
-        assert admin.put(f"AuditEvent/{audit.TRAIL}forged", json=event).status_code == 403
+        event = {**admin.get(key).json(), "id": f"{PREFIX}forged"}
+        assert admin.put(f"AuditEvent/{PREFIX}forged", json=event).status_code == 403
 
 
 class TestWhatCannotBeRecordedIsNotDone:

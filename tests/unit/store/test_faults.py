@@ -9,11 +9,18 @@ import pytest
 
 from bulkhead.errors import BulkheadError
 from bulkhead.search.facts import Value
-from bulkhead.store import Claim, Head, Store, Write, one_request
+from bulkhead.store import Claim, Head, Store, Write, identifiers, one_request
 from bulkhead.store import months as months_module
 from bulkhead.store.heads import Identifier, Unique
 from tests.unit.store.faults import Failing, Killed, killed, unreachable
 from tests.unit.store.resources import change, creation, deletion, facts, note
+
+
+@pytest.fixture(autouse=True)
+def no_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of reservations: who comes after a dead writer need not wait."""
+    monkeypatch.setattr(identifiers, "_LEASE", 0)
+
 
 OLD = facts("Patient/1", "Encounter/1", codes=("a", "b"), identifiers=("old",))
 NEW = facts("Patient/2", "Encounter/1", codes=("b", "c", "d"), identifiers=("new",))

@@ -22,6 +22,7 @@ from bulkhead.errors import MultipleMatches
 from bulkhead.resources import conditional
 from bulkhead.store import Store, commits, identifiers
 from bulkhead.store.meter import metered
+from tests.clock import stopped
 from tests.conftest import lagging
 from tests.unit.bundles.samples import SYSTEM, bundle, context, create, key_of, observation, patient
 from tests.unit.store.faults import killed
@@ -37,6 +38,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits for another writer gets its turn at once; and threads of this name commit whatever they write as a large transaction."""
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     monkeypatch.setattr(identifiers, "_LOOKS", (0.01,))
+    monkeypatch.setattr(identifiers, "_LEASE", 0)
     is_large = commits._is_large
     monkeypatch.setattr(
         commits, "_is_large", lambda *arguments: threading.current_thread().name == LARGE or is_large(*arguments)
@@ -215,6 +217,30 @@ def test_a_dead_conditional_writer_holds_nobody_up(lagging_store: Store) -> None
         assert plain_create(value)(lagging_store)
         assert len(found(lagging_store, value)) == 2
         assert lagging_store.table.get((f"Patient|identifier|{value}", "#")) is None
+
+
+def test_another_conditional_writer_is_waited_for(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it makes is found; where it makes nothing, it is not waited for long."""
+    clock = stopped(monkeypatch)
+    monkeypatch.setattr(identifiers, "_LEASE", 2)
+    first = Writer(store, conditional_create("v"))
+    while store.table.get(("Patient|identifier|v", "#")) is None:
+        first.step()
+    begun = clock.now
+    second = Writer(store, conditional_create("v"))
+    for _ in range(9):
+        second.step()
+    first.finish()
+    second.finish()
+    assert first.result
+    assert second.result is None
+    assert clock.now - begun < 2
+    dead = Writer(store, conditional_create("w"))
+    while store.table.get(("Patient|identifier|w", "#")) is None:
+        dead.step()
+    dead.kill(killed())
+    assert conditional_create("w")(store)
+    assert 2 <= clock.now - begun < 6
 
 
 def test_a_dead_plain_writer_holds_nobody_up(lagging_store: Store) -> None:

@@ -8,16 +8,17 @@ did not exist. A claim that cannot be read fences to nothing.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
 from bulkhead import accounts, audit, compartments, replaced, scopes
+from bulkhead.caller import Caller as Caller
 from bulkhead.errors import Forbidden, Issue, Unauthorized
 from bulkhead.model import references
 from bulkhead.scopes import Scope
+from bulkhead.trail import is_trail
 
 if TYPE_CHECKING:
     from bulkhead.search.candidate import Candidate, Fence
@@ -35,44 +36,6 @@ CURRENT = "current"
 _SETTING_ACCOUNTS = frozenset({SET_ACCOUNTS, f"bulkhead/{SET_ACCOUNTS}"})
 NOBODY = ""
 """As the Patient that a caller is fenced to: no resource has this id, so the caller sees nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who sent a request. `accounts` and `patient` (an id) are None where they do not fence."""
-
-    subject: str
-    scopes: tuple[Scope, ...]
-    sets_accounts: bool = False
-    accounts: tuple[str, ...] | None = None
-    patient: str | None = None
-    address: str = ""
-    """The IP address that the request came from, for the audit trail."""
-
-    @property
-    def fenced(self) -> bool:
-        """Whether a claim fences the caller, whatever its scopes give."""
-        return self.accounts is not None or self.patient is not None
-
-    @property
-    def restricted(self) -> bool:
-        """Whether there may be resources of a type that the caller sees, and others of the type that it does not."""
-        return self.fenced or any(scope.query for scope in self.scopes)
-
-    @property
-    def bounds(self) -> str:
-        """A name of all that restricts the caller: the same for callers that see the same; "" for who sees every resource of its types."""
-        if not self.restricted:
-            return ""
-        queries = sorted(str(scope) for scope in self.scopes if scope.query)
-        allowed = None if self.accounts is None else sorted(self.accounts)
-        return _digest(repr((allowed, self.patient, queries)))
-
-    @property
-    def owner(self) -> str:
-        """Whose jobs are the caller's: a job may know what another token of the same subject must not be told."""
-        rights = sorted(map(str, self.scopes))
-        return f"{self.subject}#{_digest(repr((rights, self.sets_accounts, self.bounds)))}"
 
 
 EVERYBODY = Caller(ANONYMOUS, (Scope("system", "*", "cruds"),), sets_accounts=True)
@@ -116,10 +79,6 @@ def _accounts(text: str) -> tuple[str, ...]:
 
 def _patient(text: str) -> str:
     return text if references.local(f"Patient/{text}") == f"Patient/{text}" else NOBODY
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 # What a caller may do
@@ -198,7 +157,7 @@ def reach(store: Store, who: Caller) -> Fence:
         return in_accounts(candidate) and in_chart(candidate)
 
     spoken_of = audit.fence(store, inside)
-    return lambda candidate: spoken_of(candidate) if audit.is_trail(candidate.key) else inside(candidate)
+    return lambda candidate: spoken_of(candidate) if is_trail(candidate.key) else inside(candidate)
 
 
 def accounts_fence(who: Caller) -> Fence:

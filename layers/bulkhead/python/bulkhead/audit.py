@@ -16,15 +16,13 @@ from bulkhead.audit_events import REFUSED, SUCCESS, Deed, Entity, deed, event
 from bulkhead.errors import BulkheadError, Forbidden, MethodNotAllowed, NotFound, Unauthorized
 from bulkhead.model import dates
 from bulkhead.store import Head, Write
+from bulkhead.trail import AUDIT_EVENT, PREFIX, is_trail
 
 if TYPE_CHECKING:
-    from bulkhead.access import Caller
+    from bulkhead.caller import Caller
     from bulkhead.search.candidate import Candidate, Fence
     from bulkhead.store import Store
 
-AUDIT_EVENT = "AuditEvent"
-TRAIL = "audit-"
-"""What the ids of the server's own AuditEvents begin with: clients can make none."""
 SET_ACCOUNTS, REFUSALS = "$set-accounts", "refusals"
 OFF = "off"
 
@@ -66,11 +64,6 @@ def policy(text: str) -> Policy:
     return Policy(reads, changes, SET_ACCOUNTS in words, REFUSALS in words)
 
 
-def is_trail(key: str) -> bool:
-    """Whether `key` names one of the server's own AuditEvents."""
-    return key.startswith(f"{AUDIT_EVENT}/{TRAIL}")
-
-
 def fence(store: Store, inside: Fence) -> Fence:
     """Whether one of the server's own AuditEvents is within a fence: where all is that it speaks of, as that is now.
 
@@ -103,7 +96,7 @@ def require_untouched(writes: Sequence[Write], auth: str) -> None:
             continue
         is_own = is_trail(write.key)
         if is_own and write.base is None:
-            raise Forbidden(f"ids that begin with {TRAIL} are the server's own", f"{AUDIT_EVENT}.id")
+            raise Forbidden(f"ids that begin with {PREFIX} are the server's own", f"{AUDIT_EVENT}.id")
         if is_own or (write.base is not None and write.changes_content and auth != OFF):
             raise MethodNotAllowed("an AuditEvent is never changed or deleted", ["GET", "HEAD", "POST"])
 
@@ -206,7 +199,7 @@ def _writes(
 
     made = []
     for start in range(0, max(len(entities), 1), _ENTITIES):
-        identifier = f"{TRAIL}{uuid4()}"
+        identifier = f"{PREFIX}{uuid4()}"
         part = entities[start : start + _ENTITIES]
         resource = event(identifier, who, done, part, patients, dates.now(), outcome, description)
         body = store.encode(resource)

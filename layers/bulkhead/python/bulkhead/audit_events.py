@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bulkhead.access import Caller
+    from bulkhead.caller import Caller
 
 SUCCESS, REFUSED = "0", "4"
 """Codes of `AuditEvent.outcome`: success, minor failure."""

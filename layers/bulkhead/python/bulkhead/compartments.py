@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from bulkhead.audit import is_trail
 from bulkhead.compartment_definitions import ITSELF, Definition, Definitions, built_in, deciding
 from bulkhead.errors import BadRequest
+from bulkhead.trail import is_trail
 
 if TYPE_CHECKING:
     from bulkhead.store import Pointer, Store

@@ -14,11 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from bulkhead import accounts, audit, compartments
+from bulkhead import accounts, compartments
 from bulkhead.errors import Issue, Unavailable
 from bulkhead.search.facts import targets
 from bulkhead.store import Head, Store, Write, holds
 from bulkhead.store.table import chunks, pause
+from bulkhead.trail import is_trail
 
 Wait = Callable[[float], None]
 
@@ -86,7 +87,7 @@ def members(store: Store, target: str, after: str | None = None) -> Iterator[lis
         listed = compartments.members(store, target, after=after, limit=PAGE)
         sources = [pointer.source for pointer in listed.members if pointer.source != target]
         # What the trail tells of is fenced by the data that it speaks of: it takes no accounts.
-        yield [source for source in sources if not audit.is_trail(source)]
+        yield [source for source in sources if not is_trail(source)]
         if listed.next is None:
             return
         after = listed.next

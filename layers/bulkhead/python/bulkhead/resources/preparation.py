@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bulkhead import access, accounts, audit, compartment_definitions, compartments, settings
+from bulkhead import access, accounts, compartment_definitions, compartments, settings
 from bulkhead.access import Caller
 from bulkhead.errors import BadRequest
 from bulkhead.model import json, references, validation
@@ -14,6 +14,7 @@ from bulkhead.search import facts
 from bulkhead.search.candidate import Candidate
 from bulkhead.store import Head, Inherit, Store, Write
 from bulkhead.store.heads import Read
+from bulkhead.trail import is_trail
 
 _PATIENT = f"{accounts.PATIENT}/"
 
@@ -149,7 +150,7 @@ def inherit(store: Store, who: Caller = access.EVERYBODY) -> Inherit:
             ]
             for write in writes
             # What the trail tells of is fenced by the data that it speaks of, as it is then: it carries no accounts of its own.
-            if write.new is not None and write.body is not None and not audit.is_trail(write.key)
+            if write.new is not None and write.body is not None and not is_trail(write.key)
         }
         elsewhere = {root for found in roots.values() for root in found if root not in here}
         targets = {**read(elsewhere), **here}

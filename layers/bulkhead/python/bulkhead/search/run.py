@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from bulkhead import audit, compartments, replaced
+from bulkhead import compartments, replaced
 from bulkhead.errors import TooCostly
 from bulkhead.search import (
     bundle,
@@ -31,6 +31,7 @@ from bulkhead.search.drivers import Account, Created, Driver, Each, Hint, KeyStr
 from bulkhead.search.parse import parse
 from bulkhead.search.plan import UNION, Plan, listings, plan
 from bulkhead.search.query import Query
+from bulkhead.trail import AUDIT_EVENT
 
 if TYPE_CHECKING:
     from bulkhead.store import Head, Store
@@ -201,7 +202,7 @@ def bounded(scanner: Scanner, within: Within) -> Scanner:
     """The same search, led by what the caller is fenced to where otherwise everything of its types would be read."""
     query, chosen = scanner.query, scanner.plan
     # No listing holds AuditEvents of the server: they are within a fence where what they speak of is.
-    if query.chains or not isinstance(chosen.driver, Created) or audit.AUDIT_EVENT in query.types:
+    if query.chains or not isinstance(chosen.driver, Created) or AUDIT_EVENT in query.types:
         return scanner
     bounds = within()
     if bounds is None:

@@ -98,9 +98,10 @@ def _commit_at_once(
     updated: str,
     receipt: Receipt | None,
 ) -> list[Head]:
-    staging.stage(table, writes)
+    # First, so that of several conditional writers only one stages what the others would take for somebody under way.
     guard.reserve()
     try:
+        staging.stage(table, writes)
         checks = guard.look()
         between(writes)
         new = [write.head(updated) for write in writes]

@@ -8,7 +8,8 @@ Every writer stages the items of its identifiers (`keys.identifier_key`) before 
   before it commits.
 
 Both write before they read, strongly consistent: so whatever the order, one of them sees the other, and it is always the
-conditional writer that has to look again. Reservations hold nobody up, and need no end: the next writer takes them away.
+conditional writer that has to look again. Reservations hold up other conditional writers only, and them for a moment; what a
+dead one has left, the next writer takes away.
 """
 
 from __future__ import annotations
@@ -27,13 +28,17 @@ from bulkhead.store.marks import RESERVED_BY
 from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, chunks, pause
 
 _ATTEMPTS = 5
+# Seconds that other conditional writers leave a reservation alone: enough for a commit, and not long for who comes after a dead one.
+_LEASE = 2.0
+_POLLS = 12
 # A writer that has staged and not committed yet is waited for this long, in turns of so many seconds; most are dead.
 _LOOKS = (0.01, 0.04, 0.1)
 # Where more resources than these have an identifier and do not meet the condition, not each of them can be watched.
 _WATCHED = 30
 
-_UNMARKED = "attribute_not_exists(#txn)"
 _MINE = f"#{RESERVED_BY} = :by"
+# `OR mine`: a retry after a lost answer finds its own.
+_FREE = f"{staging.NEW} OR (attribute_not_exists(#txn) AND #until <= :now) OR {_MINE}"
 
 
 class _Other(NamedTuple):
@@ -67,30 +72,35 @@ class Guard:
         return len(self.partitions) + _WATCHED if self.claims else 0
 
     def reserve(self) -> None:
-        """Put the reservations, in place of others'. Conflict where large transactions hold one and go on and on."""
+        """Put the reservations. ClaimTaken where others had some, once those are gone or outdated. Conflict."""
         mark: Item = {"txn": {"S": self.transaction}, "made": {"BOOL": True}} if self.transaction else {}
-        condition = f"{_UNMARKED} OR {marks.MARKED}" if self.transaction else _UNMARKED
-        values = {":txn": {"S": self.transaction}} if self.transaction else None
         for batch in chunks(self.partitions, TRANSACT_LIMIT):
+            now = time.time()
+            until: Item = {RESERVED_BY: {"S": self.by}, "until": {"N": str(now + _LEASE)}}
+            values = {":now": {"N": str(now)}, ":by": {"S": self.by}}
             actions = [
-                self.table.put_action(
-                    {"pk": {"S": partition}, "sk": {"S": keys.HEAD}, RESERVED_BY: {"S": self.by}} | mark,
-                    condition,
-                    values,
-                )
+                self.table.put_action({"pk": {"S": partition}, "sk": {"S": keys.HEAD}} | until | mark, _FREE, values)
                 for partition in batch
             ]
-            self._write(actions, batch)
-
-    def _write(self, actions: Sequence[Item], partitions: Sequence[str]) -> None:
-        for attempt in range(_ATTEMPTS):
             try:
                 self.table.write(actions)
-                return
             except ConditionFailed as error:
-                marks.clear(self.table, partitions[error.failed[0]])
+                self._wait(batch[error.failed[0]])
+                raise self.overtaken() from None
+
+    def _wait(self, partition: str) -> None:
+        """Until another's reservation has come to its end: most likely its owner has made what we are about to make.
+
+        Conflict where that is a large transaction which goes on and on.
+        """
+        for attempt in range(_POLLS):
+            cleared = marks.clear(self.table, partition)
+            item = self.table.get((partition, keys.HEAD))
+            if cleared and item and marks.marked(item):
+                raise Conflict("a large transaction is creating resources with this identifier; try again")
+            if item is None or float(item["until"]["N"]) <= time.time():
+                return
             pause(attempt)
-        raise Conflict("a large transaction is creating resources with this identifier; try again")
 
     def look(self) -> list[Item]:
         """The checks that nobody else meets the claims' conditions, for the commit. ClaimTaken where somebody does."""

@@ -2,7 +2,7 @@
 
 A reader checks every entry against its head, so what is found here was never wrong, only litter, or missing because of damage:
 
-stale     an entry for which its head has no use (of a settle that died, a writer that lost): removed
+stale     an entry for which its head has no use (of a settle that died, a writer that lost), a mark, a reservation: removed
 wide      more search parameters in an entry's `via` than its head has: narrowed
 noted     an entry that was staged for a version that has not come yet: noted, and removed as an orphan where that stays so
 missing   an entry, an index key or a month that a head needs and that is not there: restored
@@ -20,10 +20,10 @@ from dataclasses import dataclass, fields
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from bulkhead.store import heads, keys, marks, staging
+from bulkhead.store import builtin, definitions, heads, keys, marks, staging, transactions
 from bulkhead.store.heads import Head
 from bulkhead.store.keys import Entry, Key
-from bulkhead.store.table import Item, Table
+from bulkhead.store.table import Item, Table, key_of
 
 if TYPE_CHECKING:
     from bulkhead.search.facts import Facts
@@ -79,7 +79,7 @@ class Check:
     def __init__(self, table: Table, facts_of: FactsOf, now: float, patience: float | None, repair: bool) -> None:
         self._table, self._facts_of, self._repair = table, facts_of, repair
         self._now, self._patience = now, patience
-        self._months = {item["sk"]["S"] for item in table.query(keys.MONTHS)}
+        self._listed = {_key(item) for partition in (keys.MONTHS, keys.DEFINITIONS) for item in table.query(partition)}
 
     def look(self, items: Iterable[Item]) -> Report:
         """Compare what is on a page, and mend it. Best where those of one resource come in one piece."""
@@ -90,7 +90,9 @@ class Check:
             if _is_resource(pk):
                 resources.setdefault(pk, []).extend(group)
             else:
-                identifiers += [item for item in group if keys.is_identifier(_key(item))]
+                named = list(group)
+                identifiers += [item for item in named if keys.is_identifier(_key(item))]
+                self._mend(pk, [fault for item in named if (fault := self._outdated(item))], report)
         report.resources, report.identifiers = len(resources), len(identifiers)
         for pk, faults in self._faults(resources).items():
             if faults:
@@ -108,7 +110,7 @@ class Check:
             if n not in failed:
                 report.count(kind)
             if "Put" in action:
-                self._months.add(action["Put"]["Item"]["sk"]["S"])
+                self._listed.add(_key(action["Put"]["Item"]))
         damaged = [kind for kind, action in faults if not action]
         if damaged:
             report.damaged += len(damaged)
@@ -121,8 +123,9 @@ class Check:
         expected: dict[str, dict[Key, Entry]] = {}
         for pk, items in resources.items():
             head = next((item for item in items if item["sk"]["S"] == keys.HEAD), None)
-            if head and marks.marked(head):
-                # Of a large transaction: it is finished by others.
+            if head and (transaction := marks.marked(head)):
+                # Of a large transaction: it is finished by others, unless it is forgotten.
+                found[pk] = [self._forgotten(head, transaction)] if self._is_over(transaction) else []
                 continue
             try:
                 expected[pk] = self._expected(heads.from_item(head) if head else None)
@@ -184,6 +187,23 @@ class Check:
             return WIDE, self._table.update_action(key, "DELETE #via :gone", values, staging.NOT_LATER)
         return None
 
+    def _outdated(self, item: Item) -> _Fault | None:
+        """Of a reservation whose owner died long ago."""
+        if marks.RESERVED_BY not in item or marks.marked(item):
+            return None
+        if float(item["until"]["N"]) > self._now - (self._patience or 0):
+            return None
+        condition = f"#{marks.RESERVED_BY} = :by"
+        return STALE, self._table.delete_action(_key(item), condition, {":by": item[marks.RESERVED_BY]})
+
+    def _forgotten(self, head: Item, transaction: str) -> _Fault:
+        """Of a mark that was set when its transaction was over already."""
+        values = {":txn": {"S": transaction}}
+        state, _ = transactions.state_now(self._table, transaction)
+        if "made" in head and state != transactions.COMMITTED:
+            return STALE, self._table.delete_action(_key(head), marks.MARKED, values)
+        return STALE, self._table.update_action(_key(head), "REMOVE #txn, #made", values, marks.MARKED)
+
     def _is_over(self, transaction: str) -> bool:
         item = self._table.get((keys.transaction_key(transaction), keys.HEAD))
         return item is None or keys.TTL in item
@@ -198,15 +218,24 @@ class Check:
                 values = {":v": item["v"]} | {f":{name}": {"S": text} for name, text in expected.items()}
                 expression = "SET " + ", ".join(f"#{name} = :{name}" for name in expected)
                 faults.append((MISSING, self._table.update_action(key, expression, values, "#v = :v")))
-        resource_type = pk.partition("/")[0]
-        used = {keys.month_sort(resource_type, item["updated"]["S"][:7]) for item in versions.values()}
-        for month in used - self._months:
-            faults.append((MISSING, self._table.put_action({"pk": {"S": keys.MONTHS}, "sk": {"S": month}})))
+        for key in self._lists(pk, versions.values()) - self._listed:
+            faults.append((MISSING, self._table.put_action(key_of(key))))
         if (pk, keys.HEAD) in own:
             current = int(own[pk, keys.HEAD]["v"]["N"])
             gone = [n for n in range(1, current) if (pk, keys.version_sort(n)) not in own]
             faults += [(DAMAGED, None)] if gone else []
         return faults
+
+    def _lists(self, pk: str, versions: Iterable[Item]) -> set[Key]:
+        """Where a resource with these versions is to be listed: months in use, definitions."""
+        resource_type = pk.partition("/")[0]
+        unwritten = builtin.head(pk)
+        found = {
+            (keys.MONTHS, keys.month_sort(resource_type, item["updated"]["S"][:7]))
+            for item in versions
+            if unwritten is None or unwritten.updated != item["updated"]["S"]
+        }
+        return found | ({(keys.DEFINITIONS, pk)} if resource_type == definitions.TYPE else set())
 
     def _faults_of_identifiers(self, items: Sequence[Item]) -> dict[str, list[_Fault]]:
         """Of the items of identifiers, by the resource that they are about: those that it has no use for."""
