@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from infra.local import dynamodb, lambdas, s3
-from infra.local.server import Listener
+from infra.local.listener import Listener
 from infra.local.states import ExecutionFailed
 from infra.local.step_functions import StepFunctions
 from infra.local.wsgi import Answer, Environ

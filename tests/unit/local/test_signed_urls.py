@@ -10,7 +10,7 @@ import pytest
 
 from bulkhead.store import files
 from infra.local import s3
-from infra.local.server import Listener
+from infra.local.listener import Listener
 
 SECRET = "secret/+="
 KEY = "uploads/with space/ü+%2F"
