@@ -114,7 +114,7 @@ class Listener:
         """Takes no more requests, and gives those that are being answered a second."""
         self._server.should_exit = True
         if self._thread:
-            self._thread.join(timeout=2 * STOP_SECONDS)
+            self._thread.join(timeout=1.5 * STOP_SECONDS)
         self._socket.close()
 
 

@@ -98,9 +98,9 @@ class System:
             raise RuntimeError("; ".join(faults))
 
     def stop(self) -> None:
-        """Ends all that was started."""
-        self._aws.stop()
+        """Ends all that was started; requests that are being answered have a second to end by themselves."""
         self._listener.stop()
+        self._aws.stop()
         if self._lock:
             self._lock.close()
 
