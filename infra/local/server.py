@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from infra.local import cors, gateway
+from infra.local import cors, gateway, start_page
 from infra.local.identity import Identity
 from infra.local.lambdas import log_failure
 from infra.local.listener import outcome
@@ -42,6 +42,9 @@ class Front:
         document = self._identity.document(path) if self._identity else None
         if document is not None:
             return cors.with_headers(environ, Answer(200, {"Content-Type": "application/json"}, document))
+        shown = start_page.page(environ, path, auth=self._verifier is not None)
+        if shown:
+            return shown
         match = self._router.match(environ["REQUEST_METHOD"], path)
         return self._answer(environ, match, self._checked(environ, match))
 
