@@ -15,10 +15,10 @@ from aws_cdk.aws_apigatewayv2_authorizers import HttpJwtAuthorizer
 from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from constructs import Construct
 
+from bulkhead.api.routes import DEFAULT, ROUTES, Route
 from infra import cors
 from infra.deployment import Deployment
 from infra.log_groups import log_group
-from infra.routes import DEFAULT, ROUTES, Route
 
 # The route key stands for the path, and the query string is left out: both may hold identifiers of patients.
 ACCESS_LOG = {

@@ -14,12 +14,12 @@ from typing import Any
 from cheroot.server import HTTPConnection, HTTPRequest
 from cheroot.wsgi import Server
 
+from bulkhead.api.routes import Route
 from infra.local import cors, gateway
 from infra.local.identity import Identity
 from infra.local.lambdas import log_failure
 from infra.local.tokens import KeysUnavailable, Refused, Verifier
 from infra.local.wsgi import Answer, Application, Environ, application
-from infra.routes import Route
 
 Call = Callable[[str, dict[str, Any]], Any]
 THREADS = 16

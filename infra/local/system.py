@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from bulkhead import audit, settings
-from infra import routes
+from bulkhead.api import routes
 from infra.local import aws, dynamodb, lambdas, load, sample, server
 from infra.local.identity import FULL_RIGHTS, KEYS, Identity
 from infra.local.tokens import RemoteKeys, Verifier

@@ -21,12 +21,12 @@ import jwt
 
 from bulkhead import resources
 from bulkhead.access import EVERYBODY
+from bulkhead.api.routes import ROUTES
 from bulkhead.store import Head, Store
 from infra.local import lambdas, server
 from infra.local.identity import AUDIENCE, Identity
 from infra.local.tokens import Verifier
 from infra.local.wsgi import Answer
-from infra.routes import ROUTES
 from tests.unit.local.environ import environ
 
 Json = dict[str, Any]

@@ -15,8 +15,6 @@ from bulkhead.jobs import Background
 from bulkhead.store import Head, Store
 from bulkhead.store.jobs import Job
 from functions import http
-from functions.accounts.handler import OPERATIONS as ACCOUNTS
-from functions.jobs.handler import OPERATIONS as JOBS
 from functions.processing.handler import STEPS as PROCESSING
 from functions.propagation.handler import STEPS as PROPAGATION
 from infra.local.states import ExecutionFailed
@@ -196,27 +194,16 @@ def request(
     `claims` are those of the token besides `sub` and `scope`.
     """
     raw = body if isinstance(body, str) else "" if body is None else json.dumps(body)
-    if path.startswith("job/"):
-        key, named, operations = "/fhir/R4/job/{id}/status", {"id": path.split("/")[1]}, JOBS
-    else:
-        resource_type, identifier, _ = path.split("/")
-        key, named, operations = (
-            "/fhir/R4/{type}/{id}/$set-accounts",
-            {"type": resource_type, "id": identifier},
-            ACCOUNTS,
-        )
     context: dict[str, Any] = {"http": {"method": method}, "domainName": "server.example", "requestId": "1"}
     if scope is not None:
         context["authorizer"] = {"jwt": {"claims": {"sub": subject, "scope": scope, **(claims or {})}}}
     event = {
-        "routeKey": f"{method} {key}",
         "rawPath": f"/fhir/R4/{path}",
         "headers": dict(headers or {}),
-        "pathParameters": named,
         "requestContext": context,
         "body": raw,
     }
-    answer = http.serve(event, operations)
+    answer = http.serve(event)
     answer["resource"] = json.loads(answer["body"]) if answer["body"] else None
     return answer
 

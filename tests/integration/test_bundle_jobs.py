@@ -13,8 +13,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from bulkhead import access, jobs
+from bulkhead import access, executions, jobs
 from bulkhead.access import EVERYBODY, Caller
+from bulkhead.api import trail
+from bulkhead.api.formats import XML, rendered
 from bulkhead.bundle_jobs import journal as journal_module
 from bulkhead.bundle_jobs import processing, submission, uploads
 from bulkhead.bundle_jobs.orders import Order
@@ -26,8 +28,7 @@ from bulkhead.settings import Settings
 from bulkhead.store import Store, files
 from bulkhead.store import jobs as items
 from bulkhead.store.jobs import DONE, FAILED, STARTING, Job
-from functions import executions, http, trail
-from functions.formats import XML, rendered
+from functions import http
 from infra.local import s3
 from infra.local.server import Listener
 from tests.integration.door import Door

@@ -6,14 +6,14 @@ import pytest
 
 from bulkhead import audit
 from bulkhead.access import EVERYBODY, Caller
+from bulkhead.api.routes import ROUTES
+from bulkhead.api.trail import DEEDS, READS
 from bulkhead.audit_events import Entity, deed, event
 from bulkhead.errors import Forbidden, Gone, MethodNotAllowed, NotFound, Unauthorized
 from bulkhead.model import validation
 from bulkhead.search.facts import facts
 from bulkhead.settings import Settings
 from bulkhead.store import Head, Write
-from functions.trail import DEEDS, READS
-from infra.routes import ROUTES
 
 NOW = "2026-11-28T00:00:00.000Z"
 FENCED = Caller("someone", (), accounts=("Organization/a",))

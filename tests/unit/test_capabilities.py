@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from bulkhead import capabilities, compartments, definitions, operation_definitions
+from bulkhead.api.routes import BASE, OPERATION_DEFINITIONS
 from bulkhead.errors import BulkheadError
 from bulkhead.model import json, validation
+from bulkhead.operations import metadata
 from bulkhead.search import parse
 from bulkhead.version import RELEASED, VERSION
-from functions.capabilities import metadata
-from infra.routes import BASE, OPERATION_DEFINITIONS
 
 HERE = "https://server.example/fhir/R4"
 

@@ -11,9 +11,9 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
+from bulkhead import executions
 from bulkhead.settings import Settings
 from bulkhead.store.jobs import BUNDLE, Job
-from functions import executions
 
 MACHINE = "arn:aws:states:us-east-1:000000000000:stateMachine:propagation"
 JOB = Job("j", "me", "Patient/1", (), 0, 0)

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from bulkhead import access, jobs
+from bulkhead import access, executions, jobs
 from bulkhead.errors import Issue, NotFound, Unavailable
 from bulkhead.store import Store
 from bulkhead.store import jobs as items
 from bulkhead.store.jobs import CANCELLED, DONE, FAILED, RUNNING, STARTING, Job
-from functions import executions, http
+from functions import http
 from tests.integration.scene import SCOPE, SUBJECT, issue, request
 
 A, PATIENT = "Organization/a", "Patient/1"

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from bulkhead import access
+from bulkhead.api import openapi
+from bulkhead.api.routes import DEFAULT, ROUTES
+from bulkhead.operations import description, smart
 from bulkhead.settings import Settings
-from functions.capabilities import description, openapi, smart
 from functions.capabilities.handler import OPERATIONS
-from infra.routes import DEFAULT, ROUTES
 
 ISSUER = "https://issuer.example"
 

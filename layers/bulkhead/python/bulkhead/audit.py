@@ -165,6 +165,23 @@ def of_reads(store: Store, who: Caller, done: Deed, heads: Iterable[Head]) -> li
     ]
 
 
+def note_recorded(heads: Iterable[Head]) -> None:
+    """Their changes are recorded in the commit that made them."""
+    _recorded().update((head.key, head.version) for head in heads)
+
+
+def was_recorded(head: Head) -> bool:
+    """Whether this request made the version, so that its content is the caller's own and its event is there."""
+    return (head.key, head.version) in _recorded()
+
+
+def _recorded() -> set[tuple[str, int]]:
+    from bulkhead.store import once_a_request
+
+    found: set[tuple[str, int]] = once_a_request("recorded changes", set)
+    return found
+
+
 def is_refusal(who: Caller | None, error: BulkheadError) -> bool:
     """Whether `error` tells the caller that it may not: also where a fence answers as if there were nothing."""
     if isinstance(error, (Unauthorized, Forbidden)):

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from bulkhead import bundles, compartments, jobs
+from bulkhead import bundles, jobs
 from bulkhead.bundle_jobs import answers, orders
 from bulkhead.bundle_jobs.journal import JobJournal, finish
 from bulkhead.bundle_jobs.orders import Order
 from bulkhead.bundles.context import Context, Journal
 from bulkhead.errors import BulkheadError, JobMovedOn, Unavailable
 from bulkhead.model import compression, json
-from bulkhead.resources import represent
 from bulkhead.store import Head, Store, files, receipts
 from bulkhead.store import jobs as items
 from bulkhead.store.jobs import COMMITTED, Job
@@ -23,6 +22,9 @@ from bulkhead.store.jobs import COMMITTED, Job
 
 class Edge(Protocol):
     """What processing needs of the edge, where the same things happen for an answer that is waited for."""
+
+    def represent(self, head: Head) -> dict[str, Any]:
+        """A version as the client of the request sees it, noted in the read log."""
 
     def context(self, order: Order, journal: Journal | None) -> Context:
         """The context of a job's order."""
@@ -65,11 +67,7 @@ def fail(store: Store, job_id: str, error: str) -> None:
 
 def _process(store: Store, job: Job, edge: Edge) -> None:
     order = orders.order(job.request)
-
-    def shown(head: Head) -> dict[str, Any]:
-        return represent(head, store.decode(head), compartments.in_force(store), order.extended)
-
-    journal = JobJournal(store, job, shown, order.returns)
+    journal = JobJournal(store, job, edge.represent, order.returns)
     context = edge.context(order, journal)
     bundle = _bundle(store, order)
     if isinstance(bundle.get("entry"), list):

@@ -21,8 +21,8 @@ MINIMAL, REPRESENTATION, OPERATION_OUTCOME = "minimal", "representation", "Opera
 class Reader(Protocol):
     """Answers the entries that write nothing: what a client would get for the same request by itself."""
 
-    def check(self, entry: Entry) -> None:
-        """A BulkheadError where the request can be known to fail without asking the store."""
+    def check(self, entry: Entry, *, atomic: bool) -> None:
+        """A BulkheadError where the request can be known to fail before it is made; `atomic`: as part of a transaction."""
 
     def answer(self, entry: Entry) -> dict[str, Any]:
         """The content of the entry of the response: `response`, and `resource` where there is one. BulkheadError where it fails."""

@@ -123,7 +123,8 @@ def _interaction(method: str, segments: list[str]) -> Interaction:
 
 
 def _relative(url: str, base: str) -> str:
-    return url.removeprefix(base).lstrip("/")
+    path, mark, query = url.removeprefix(base).lstrip("/").partition("?")
+    return path.removesuffix("/") + mark + query
 
 
 def _check_target(entry: Entry, segments: list[str]) -> None:

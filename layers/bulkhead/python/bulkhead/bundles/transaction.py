@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from bulkhead import access
 from bulkhead.bundles.changes import Change, start
 from bulkhead.bundles.committing import commit
-from bulkhead.bundles.context import Context
+from bulkhead.bundles.context import REPRESENTATION, Context
 from bulkhead.bundles.entries import WRITES, Entry, Interaction, at_entry
 from bulkhead.bundles.parse import Faults
 from bulkhead.bundles.response import Content, of_change, of_fault
-from bulkhead.errors import BulkheadError, NotFound, NotSupported, Unavailable, raise_together
+from bulkhead.errors import BulkheadError, NotFound, Unavailable, raise_together
 from bulkhead.search.candidate import Candidate
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ def run(entries: Sequence[Entry], faults: Faults, context: Context) -> list[Cont
     def receipt(changes: Sequence[Change]) -> Receipt:
         unanswered = {entry.index: of_fault(at_entry(Unavailable(_UNANSWERED), entry)) for entry in reads}
         assert context.journal is not None
-        return context.journal.of_all(changes, lambda: answers(unanswered), complete=not reads)
+        return context.journal.of_all(
+            changes, lambda: answers(unanswered), complete=not reads and context.returns != REPRESENTATION
+        )
 
     commit(made, context, together=True, receipts=receipt if context.journal else None)
     return answers(read(entries, context))
@@ -64,9 +66,7 @@ def answer(entry: Entry, context: Context) -> Content:
 
 def _check(entry: Entry, context: Context) -> BulkheadError | None:
     try:
-        if entry.interaction is Interaction.OPERATION:
-            raise NotSupported("operations are not part of a transaction", expression=f"{entry.place}.request.url")
-        context.reader.check(entry)
+        context.reader.check(entry, atomic=True)
     except BulkheadError as error:
         return at_entry(error, entry)
     return None

@@ -41,4 +41,6 @@ def commit(
     inherited = inherit(store, who)
     guard.check(store, who, writes, taken, inherited, place)
     trail = [*audit.of_changes(store, who, writes), *events]
-    return store.commit([*writes, *trail], claims, inherited, receipt)[: len(writes)]
+    heads = store.commit([*writes, *trail], claims, inherited, receipt)[: len(writes)]
+    audit.note_recorded(heads)
+    return heads

@@ -6,10 +6,11 @@ from functools import cache
 from pathlib import Path
 
 from bulkhead import settings
+from bulkhead.api import cached, openapi
+from bulkhead.api.request import Request
+from bulkhead.api.response import Response
+from bulkhead.api.routes import BASE, ROUTES
 from bulkhead.model import json
-from functions.capabilities import cached, openapi
-from functions.http import Answer, Request
-from infra.routes import BASE, ROUTES
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -27,14 +28,14 @@ _PAGE = """<!DOCTYPE html>
 """
 
 
-def openapi_document(request: Request) -> Answer:
+def openapi_document(request: Request) -> Response:
     """`GET /openapi.json`."""
     host = request.base.removesuffix(BASE)
     found = openapi.document(ROUTES, host, settings.current().issuer)
     return cached.document(request, json.dumps(found), "application/json")
 
 
-def docs(request: Request) -> Answer:
+def docs(request: Request) -> Response:
     """`GET /docs`: Swagger UI, all of it in one page: it loads nothing but /openapi.json."""
     return cached.document(request, page(), "text/html; charset=utf-8")
 

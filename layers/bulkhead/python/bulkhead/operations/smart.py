@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from bulkhead import settings
+from bulkhead.api import cached
+from bulkhead.api.request import Request
+from bulkhead.api.response import Response
 from bulkhead.model import json
 from bulkhead.settings import Settings
-from functions.capabilities import cached
-from functions.http import Answer, Request
 
 # What bulkhead.access understands.
 SCOPES = (
@@ -19,7 +20,7 @@ SCOPES = (
 CAPABILITIES = ("permission-patient", "permission-user", "permission-v1", "permission-v2")
 
 
-def configuration(request: Request) -> Answer:
+def configuration(request: Request) -> Response:
     """`GET [base]/.well-known/smart-configuration`, and the same below the host."""
     found = document(settings.current())
     return cached.document(request, json.dumps(found), "application/json")

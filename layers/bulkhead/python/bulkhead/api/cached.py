@@ -5,27 +5,28 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from bulkhead.api.request import Request
+from bulkhead.api.response import Response
 from bulkhead.model import json
-from functions.http import Answer, Request
 
 # Seconds: an upgrade shows after five minutes at most.
 _MAX_AGE = 300
 
 
-def answer(request: Request, resource: dict[str, Any]) -> Answer:
+def answer(request: Request, resource: dict[str, Any]) -> Response:
     """200 with a resource, or 304 where the client has it."""
     etag = tag(json.dumps(resource))
     headers = _headers(etag)
-    return Answer(304, headers=headers) if _has(request, etag) else Answer(200, resource, headers)
+    return Response(304, headers=headers) if _has(request, etag) else Response(200, resource, headers)
 
 
-def document(request: Request, body: bytes, content_type: str) -> Answer:
+def document(request: Request, body: bytes, content_type: str) -> Response:
     """200 with a document that is no resource, or 304 where the client has it."""
     etag = tag(body)
     headers = _headers(etag)
     if _has(request, etag):
-        return Answer(304, headers=headers)
-    return Answer(200, headers={**headers, "content-type": content_type}, body=body)
+        return Response(304, headers=headers)
+    return Response(200, headers={**headers, "content-type": content_type}, body=body)
 
 
 def tag(body: bytes) -> str:

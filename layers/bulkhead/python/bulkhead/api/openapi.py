@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from bulkhead import definitions
+from bulkhead.api.formats import FHIR_TYPES
+from bulkhead.api.routes import BASE, DEFAULT, Route
 from bulkhead.version import VERSION
-from functions.formats import FHIR_TYPES
-from infra.routes import BASE, DEFAULT, Route
 
 _VARIABLE = re.compile(r"\{(\w+)\}")
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bulkhead import bundles
+from bulkhead.api.request import Request
 from bulkhead.bundles.context import MINIMAL, Journal
-from functions.bundles.reads import Reads
-from functions.http import Request
+from bulkhead.interactions.entries import Reader
 
 
 def context(request: Request, journal: Journal | None = None) -> bundles.Context:
@@ -14,7 +14,7 @@ def context(request: Request, journal: Journal | None = None) -> bundles.Context
         store=request.store,
         caller=request.caller,
         base=request.base,
-        reader=Reads(request),
+        reader=Reader(request),
         represent=request.represent,
         returns=request.prefer.returns or MINIMAL,
         journal=journal,

@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bulkhead import audit, settings
+from bulkhead import audit
 from bulkhead.audit_events import Deed, deed
 from bulkhead.errors import BulkheadError, Forbidden, NotFound, Unauthorized
 from bulkhead.model import references
 
 if TYPE_CHECKING:
     from bulkhead.access import Caller
+    from bulkhead.api.request import Request
+    from bulkhead.session import Session
     from bulkhead.store import Head, Write
-    from functions.http import Request
 
 READS: Mapping[str, Deed] = {
     "read": deed("read"),
@@ -28,7 +29,8 @@ READS: Mapping[str, Deed] = {
     "everything": deed("operation", "$everything"),
     "meta": deed("operation", "$meta"),
 }
-"""Operations of the route table that show resources."""
+"""Operations of the route table that show resources and do nothing else; what others show is a read."""
+_READ = deed("read")
 
 DEEDS: Mapping[str, Deed] = {
     **READS,
@@ -59,19 +61,22 @@ class Shown:
     head: Head
 
 
-def is_recorded(operation: str, head: Head) -> bool:
-    """Whether it is recorded that the operation shows `head`."""
-    return operation in READS and audit.policy(settings.current().audit).records_read(head.type)
+def is_recorded(session: Session, head: Head) -> bool:
+    """Whether it is recorded that `head` is shown: by whatever operation, unless its commit in this request has recorded it."""
+    known = audit.policy(session.settings.audit)
+    if not known.records_read(head.type):
+        return False
+    return not (known.records_change(head.type) and audit.was_recorded(head))
 
 
 def record_reads(request: Request) -> None:
     """Record what the request has shown. It must not be answered where this raises."""
-    if not request.shown:
+    if not request.session.shown:
         return
     events: list[Write] = []
-    for operation in dict.fromkeys(shown.operation for shown in request.shown):
-        heads = [shown.head for shown in request.shown if shown.operation == operation]
-        events += audit.of_reads(request.store, request.caller, READS[operation], heads)
+    for operation in dict.fromkeys(shown.operation for shown in request.session.shown):
+        heads = [shown.head for shown in request.session.shown if shown.operation == operation]
+        events += audit.of_reads(request.store, request.caller, READS.get(operation, _READ), heads)
     audit.record(request.store, events)
 
 
@@ -108,4 +113,4 @@ def _caller(request: Request) -> Caller:
     try:
         return request.caller
     except Unauthorized:
-        return Caller(ANONYMOUS, (), address=request.address)
+        return Caller(ANONYMOUS, (), address=request.session.address)

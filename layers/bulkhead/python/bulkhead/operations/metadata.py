@@ -6,11 +6,12 @@ from functools import lru_cache
 from typing import Any
 
 from bulkhead import capabilities, compartments, operation_definitions, settings
+from bulkhead.api import cached, formats
+from bulkhead.api.request import Request
+from bulkhead.api.response import Response
+from bulkhead.api.routes import BASE, ROUTES
 from bulkhead.errors import BadRequest
-from functions import formats
-from functions.capabilities import cached, smart
-from functions.http import Answer, Request
-from infra.routes import BASE, ROUTES
+from bulkhead.operations import smart
 
 SERVED = frozenset(
     (route.method, route.path.removeprefix(BASE).lstrip("/")) for route in ROUTES if route.path.startswith(BASE)
@@ -22,7 +23,7 @@ FORMATS = (*formats.FHIR_TYPES.values(), *formats.FHIR_TYPES)
 PATCH_FORMATS = ("application/json-patch+json", "application/merge-patch+json", *formats.FHIR_TYPES.values())
 
 
-def metadata(request: Request) -> Answer:
+def metadata(request: Request) -> Response:
     """`GET [base]/metadata?mode=full|normative|terminology`. R4 leaves it open what normative leaves out: here nothing."""
     mode = dict(request.query).get("mode", "full")
     if mode == "terminology":
@@ -48,7 +49,7 @@ def statement(base: str, compartments: tuple[str, ...]) -> dict[str, Any]:
     return capabilities.statement(server, compartments)
 
 
-def operation_definition(request: Request) -> Answer:
+def operation_definition(request: Request) -> Response:
     """`GET [base]/OperationDefinition/{one of this server's own}`."""
     operation = operation_definitions.BY_ID[request.route.path.rpartition("/")[2]]
     return cached.answer(request, operation_definitions.definition(operation, request.base, SERVED))

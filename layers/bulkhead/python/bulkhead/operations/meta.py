@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from bulkhead import meta_operations, resources
+from bulkhead.api.request import Request
+from bulkhead.api.response import Response, version_headers
 from bulkhead.meta_operations import Change
 from bulkhead.store import Head
-from functions.http import Answer, Request, version_headers
 
 
 def _key(request: Request) -> str:
     return resources.key_of(request.parameters["type"], request.parameters["id"])
 
 
-def meta(request: Request) -> Answer:
+def meta(request: Request) -> Response:
     """`GET {Type}/{id}/$meta` and `GET {Type}/{id}/_history/{version}/$meta`."""
     key, version = _key(request), request.parameters.get("version")
     if version is None:
@@ -20,24 +21,21 @@ def meta(request: Request) -> Answer:
     return _answer(request, resources.read_version(request.store, request.caller, key, version))
 
 
-def meta_add(request: Request) -> Answer:
+def meta_add(request: Request) -> Response:
     """`POST {Type}/{id}/$meta-add`."""
     return _changed(request, meta_operations.added)
 
 
-def meta_delete(request: Request) -> Answer:
+def meta_delete(request: Request) -> Response:
     """`POST {Type}/{id}/$meta-delete`."""
     return _changed(request, meta_operations.removed)
 
 
-def _changed(request: Request, how: Change) -> Answer:
+def _changed(request: Request, how: Change) -> Response:
     given = meta_operations.parse(request.resource())
     if_match = request.headers.get("if-match")
     return _answer(request, meta_operations.change(request.store, request.caller, _key(request), given, how, if_match))
 
 
-def _answer(request: Request, head: Head) -> Answer:
-    return Answer(200, meta_operations.answer(request.represent(head)["meta"]), version_headers(head))
-
-
-OPERATIONS = {"meta": meta, "meta-add": meta_add, "meta-delete": meta_delete}
+def _answer(request: Request, head: Head) -> Response:
+    return Response(200, meta_operations.answer(request.represent(head)["meta"]), version_headers(head))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bulkhead import resources, validate_operation
+from bulkhead.api.request import Request
+from bulkhead.api.response import Response
 from bulkhead.model import outcome
-from functions.http import Answer, Request
 
 
-def validate(request: Request) -> Answer:
+def validate(request: Request) -> Response:
     """200 with an OperationOutcome of every issue, whatever they are: it is the operation that succeeded."""
     resource_type = resources.known_type(request.parameters["type"])
     identifier = request.parameters.get("id")
@@ -16,4 +17,4 @@ def validate(request: Request) -> Answer:
     body = request.resource() if request.body.strip() else None
     asked = validate_operation.parse(body, request.query, resource_type)
     found = validate_operation.issues(request.caller, resource_type, identifier, asked)
-    return Answer(200, outcome.outcome(found))
+    return Response(200, outcome.outcome(found))

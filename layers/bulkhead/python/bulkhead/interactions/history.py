@@ -6,27 +6,28 @@ from typing import Any
 from urllib.parse import urlencode
 
 from bulkhead import history, resources, sealing, settings
+from bulkhead.api.request import Request
+from bulkhead.api.response import Response
 from bulkhead.history import Page, Query
 from bulkhead.store import Head
-from functions.http import Answer, Request
 
 
-def of_instance(request: Request) -> Answer:
+def of_instance(request: Request) -> Response:
     """`GET [base]/Type/id/_history`."""
     return _history(request, resources.key_of(request.parameters["type"], request.parameters["id"]))
 
 
-def of_type(request: Request) -> Answer:
+def of_type(request: Request) -> Response:
     """`GET [base]/Type/_history`."""
     return _history(request, resources.known_type(request.parameters["type"]))
 
 
-def of_system(request: Request) -> Answer:
+def of_system(request: Request) -> Response:
     """`GET [base]/_history`."""
     return _history(request, "")
 
 
-def _history(request: Request, path: str) -> Answer:
+def _history(request: Request, path: str) -> Response:
     known = settings.current()
     strict = request.prefer.handling == "strict"
     pairs = sealing.opened(request.store, request.caller, request.query)
@@ -43,7 +44,7 @@ def _history(request: Request, path: str) -> Answer:
     if not page.heads:
         # FHIR has no empty arrays.
         del bundle["entry"]
-    return Answer(200, sealing.sealed(request.store, request.caller, bundle))
+    return Response(200, sealing.sealed(request.store, request.caller, bundle))
 
 
 def _links(request: Request, query: Query, page: Page) -> list[dict[str, str]]:
@@ -67,6 +68,3 @@ def _entry(request: Request, head: Head) -> dict[str, Any]:
     entry["request"] = {"method": head.method, "url": url}
     entry["response"] = {"status": status, "etag": f'W/"{head.version}"', "lastModified": head.updated}
     return entry
-
-
-OPERATIONS = {"history": of_instance, "type-history": of_type, "system-history": of_system}

@@ -7,8 +7,8 @@ import binascii
 import re
 from typing import Any
 
+from bulkhead.api import formats
 from bulkhead.errors import BadRequest
-from functions import formats
 
 OPERATIONS = frozenset({"read", "vread", "create", "update", "conditional-update"})
 """The operations that take or give raw bytes."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from bulkhead import everything as operation
 from bulkhead import resources, sealing
-from functions.http import Answer, Request
+from bulkhead.api.request import Request
+from bulkhead.api.response import Response
 
 _FORM = "application/x-www-form-urlencoded"
 
 
-def everything(request: Request) -> Answer:
+def everything(request: Request) -> Response:
     """`GET|POST {Type}/{id}/$everything` with `start`, `end`, `_since`, `_type` and `_count`."""
     key = resources.key_of(request.parameters["type"], request.parameters["id"])
     pairs = sealing.opened(request.store, request.caller, request.query)
@@ -17,4 +18,4 @@ def everything(request: Request) -> Answer:
         pairs += operation.from_parameters(request.resource())
     asked = operation.asked(pairs, key, request.base, request.prefer.handling == "strict")
     bundle = operation.everything(request.store, request.caller, key, asked, request.base, request.represent)
-    return Answer(200, sealing.sealed(request.store, request.caller, bundle))
+    return Response(200, sealing.sealed(request.store, request.caller, bundle))
