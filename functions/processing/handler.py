@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bulkhead import bundles
+from bulkhead import audit, bundles
 from bulkhead.api import trail
 from bulkhead.api.request import Request
 from bulkhead.api.routes import BASE
@@ -49,7 +49,7 @@ class Edge:
 
 def process(store: Store, given: dict[str, Any]) -> dict[str, Any]:
     """Process the bundle of `given["job"]`, or go on where an earlier delivery broke off."""
-    with one_request():
+    with one_request(), audit.noting_changes():
         processing.process(store, given["job"], Edge(store))
     return {}
 

@@ -72,6 +72,7 @@ class Front:
             try:
                 claims = self._verifier.claims(environ.get("HTTP_AUTHORIZATION", ""))
             except Refused as refused:
+                log.info("token refused", extra={"reason": str(refused), "request": request_id})
                 return self._refused(environ, match, request_id, str(refused))
             except KeysUnavailable:
                 answer = _outcome(503, "transient", "tokens cannot be checked at the moment")

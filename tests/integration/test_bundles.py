@@ -144,4 +144,4 @@ def test_an_operation_is_refused_where_it_stands() -> None:
         "resource": {"resourceType": "Parameters"},
     }
     answers = post(operation, delete("Patient/a"), kind="batch")["entry"]
-    assert statuses(answers) == ["400", "204"]
+    assert statuses(answers) == ["403", "204"]

@@ -68,7 +68,7 @@ class Reads:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def check(self, entry: Entry) -> None:
+    def check(self, entry: Entry, *, atomic: bool) -> None:
         pass
 
     def answer(self, entry: Entry) -> Json:

@@ -423,14 +423,6 @@ def test_reads_fail_before_anything_is_written(store: Store) -> None:
     assert statuses(post(store, update(patient(id="b")), get("Patient/b"))) == ["201", "200"]
 
 
-def test_what_is_not_supported_says_so(store: Store) -> None:
-    request = {"method": "POST", "url": "Patient/a/$set-accounts"}
-    entry = {"request": request, "resource": {"resourceType": "Parameters"}}
-    (where,) = refused(store, BulkheadError, create(patient()), entry)
-    assert where is not None
-    assert where.startswith("Bundle.entry[1].request.")
-
-
 def test_rights_are_asked_for_each_entry(store: Store) -> None:
     post(store, update(patient(id="a")))
     reader = Caller("somebody", (Scope("system", "Patient", "rsu"), Scope("system", "Observation", "c")))

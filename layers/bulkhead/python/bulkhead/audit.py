@@ -6,7 +6,9 @@ with it (`functions/http.py`): a request that cannot be recorded fails. Events a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -165,21 +167,30 @@ def of_reads(store: Store, who: Caller, done: Deed, heads: Iterable[Head]) -> li
     ]
 
 
+_recorded: ContextVar[set[tuple[str, int]] | None] = ContextVar("recorded", default=None)
+"""The versions that the commits of this request have made, and recorded; None outside of a request."""
+
+
+@contextmanager
+def noting_changes() -> Iterator[None]:
+    """Within, what commits record is remembered: its caller need not be told of again where it is shown."""
+    token = _recorded.set(set())
+    try:
+        yield
+    finally:
+        _recorded.reset(token)
+
+
 def note_recorded(heads: Iterable[Head]) -> None:
     """Their changes are recorded in the commit that made them."""
-    _recorded().update((head.key, head.version) for head in heads)
+    known = _recorded.get()
+    if known is not None:
+        known.update((head.key, head.version) for head in heads)
 
 
 def was_recorded(head: Head) -> bool:
-    """Whether this request made the version, so that its content is the caller's own and its event is there."""
-    return (head.key, head.version) in _recorded()
-
-
-def _recorded() -> set[tuple[str, int]]:
-    from bulkhead.store import once_a_request
-
-    found: set[tuple[str, int]] = once_a_request("recorded changes", set)
-    return found
+    """Whether this request made the version."""
+    return (head.key, head.version) in (_recorded.get() or ())
 
 
 def is_refusal(who: Caller | None, error: BulkheadError) -> bool:

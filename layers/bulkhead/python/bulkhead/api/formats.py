@@ -118,7 +118,8 @@ def parsed(name: str, body: bytes) -> dict[str, Any]:
     if not body.strip():
         raise BadRequest("the request has no body", json.BODY)
     if name == JSON:
-        return json.loads(body)
+        # RFC 8259 8.1: a byte order mark may be ignored.
+        return json.loads(body.removeprefix(b"\xef\xbb\xbf"))
     from bulkhead.model import xml
 
     return xml.loads(body)

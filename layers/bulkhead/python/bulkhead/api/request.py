@@ -143,7 +143,7 @@ class Request:
         """A version as this client sees it. The one place that shows a resource: what is audited is noted in the read log."""
         from bulkhead.resources import represent
 
-        if trail.is_recorded(self.session, head):
+        if trail.is_recorded(self.session, self.route.operation, head):
             self.session.shown.append(trail.Shown(self.route.operation, head))
         content = self.store.decode(head) if body is None else body
         return represent(head, content, self.session.definitions, self.session.extended)

@@ -13,7 +13,7 @@ from importlib import import_module
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
-from bulkhead import settings
+from bulkhead import audit, settings
 from bulkhead.api import matching, trail
 from bulkhead.api.request import Request
 from bulkhead.api.response import RETRY_AFTER, Response
@@ -77,7 +77,7 @@ def answer(request: Request) -> Response:
             _ = request.wanted
         if not request.route.public:
             _ = request.caller
-        with one_request():
+        with one_request(), audit.noting_changes():
             answered = perform(request)
             trail.record_reads(request)
             return answered
@@ -95,11 +95,11 @@ def perform(request: Request) -> Response:
     """What the operation of the request's route answers. Its errors pass through, and nothing is recorded."""
     if request.method == "OPTIONS":
         return _options(request)
-    _require_operation(request)
+    require_operation(request)
     return operation(request.route.operation)(request)
 
 
-def _require_operation(request: Request) -> None:
+def require_operation(request: Request) -> None:
     """NotFound for a `$name` that is no operation here, MethodNotAllowed where it is one of another method."""
     parts = matching.segments(request.path)
     name = next((part for part in parts if part.startswith("$")), None)

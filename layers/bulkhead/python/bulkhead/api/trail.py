@@ -61,12 +61,12 @@ class Shown:
     head: Head
 
 
-def is_recorded(session: Session, head: Head) -> bool:
+def is_recorded(session: Session, operation: str, head: Head) -> bool:
     """Whether it is recorded that `head` is shown: by whatever operation, unless its commit in this request has recorded it."""
     known = audit.policy(session.settings.audit)
     if not known.records_read(head.type):
         return False
-    return not (known.records_change(head.type) and audit.was_recorded(head))
+    return operation in READS or not (known.records_change(head.type) and audit.was_recorded(head))
 
 
 def record_reads(request: Request) -> None:

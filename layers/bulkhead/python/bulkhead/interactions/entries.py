@@ -18,7 +18,7 @@ from bulkhead.model import json
 from bulkhead.search import custom, parse
 from bulkhead.store import one_request
 
-_NEVER = frozenset({"bundle", "upload", "status", "cancel"})
+_NEVER = frozenset({"bundle", "upload", "status", "cancel", "unmatched"})
 """Operations that no entry can ask for."""
 _NOT_ATOMIC = frozenset({"set-accounts", "meta-add", "meta-delete"})
 """Operations that write in commits of their own."""
@@ -66,6 +66,7 @@ class Reader:
             query=query,
             body=b"" if entry.resource is None else json.dumps(entry.resource),
         )
+        router.require_operation(request)
         if request.route.operation in _NEVER:
             raise NotSupported("bundles do not take this request", expression=f"{entry.place}.request.url")
         return request

@@ -54,7 +54,7 @@ def create(request: Request) -> Response:
     """`POST [base]/Type`; with `If-None-Exist`, or criteria in the query as Aidbox has them, a conditional create."""
     resource_type = resources.known_type(request.parameters["type"])
     resource = resources.checked(request.resource(), resource_type, base=request.base)
-    header = request.headers.get("if-none-exist")
+    header = _criteria_in_header(request)
     # What begins with _ says how it is done, such as Medplum's _filename: nothing to find a resource by.
     own = urlencode([pair for pair in request.query if not pair[0].startswith("_")])
     criteria = own if header is None else header
@@ -65,6 +65,20 @@ def create(request: Request) -> Response:
         condition = parsed(resource_type, criteria, "request.url" if header is None else "If-None-Exist")
     head, made = resources.create(request.store, request.caller, resource, condition)
     return written(request, head, CREATED if made else OK)
+
+
+def _criteria_in_header(request: Request) -> str | None:
+    """`If-None-Exist`; BadRequest where it is neither ASCII nor UTF-8 (servers hand on a header's octets as Latin-1)."""
+    text = request.headers.get("if-none-exist")
+    if text is None or text.isascii():
+        return text
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeEncodeError:
+        # It was decoded as UTF-8 on its way.
+        return text
+    except UnicodeDecodeError:
+        raise BadRequest("the criteria are UTF-8, percent-encoded or not", "If-None-Exist") from None
 
 
 def update(request: Request) -> Response:
