@@ -25,6 +25,7 @@ from bulkhead.store import (
 from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
 from bulkhead.store.index import Found, Moment, Pointer
 from bulkhead.store.table import Table
+from bulkhead.store.throttling import Patience
 from bulkhead.store.transactions import once_a_request, one_request
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class Store:
 
     def __init__(self, dynamodb: DynamoDBClient, s3: Any, settings: _settings.Settings) -> None:
         self.settings = settings
-        self.table = Table(dynamodb, settings.table, settings.threads, settings.bulk_writes == "transact")
+        patience = Patience(settings.throttle_patience)
+        self.table = Table(dynamodb, settings.table, settings.threads, settings.bulk_writes == "transact", patience)
         self._s3 = s3
         self.definitions_mark = object()
         """Another object after each write of CompartmentDefinitions by this process."""
@@ -229,4 +231,4 @@ class Store:
 def connect() -> Store:
     """The store of this process, as the settings and the standard AWS variables say."""
     settings = _settings.current()
-    return Store(client.dynamodb(settings.threads), files.client, settings)
+    return Store(client.dynamodb(settings.threads, settings.read_timeout), files.client, settings)
