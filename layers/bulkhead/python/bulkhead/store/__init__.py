@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -156,9 +157,9 @@ class Store:
         """Independent changes of accounts; the keys that were not written, because someone else was faster."""
         return each.commit_each(self.table, writes)
 
-    def set_propagate(self, head: Head, flag: bool) -> None:
-        """Whether the accounts of `head` go to what is written into its compartment from now on. VersionConflict."""
-        if not each.set_propagate(self.table, head, flag):
+    def set_propagate(self, head: Head, flag: bool, within: Mapping[str, tuple[str, ...]]) -> None:
+        """Whether the accounts of `head` go to what is written into its compartment from now on, and to what of it. VersionConflict."""
+        if not each.set_propagate(self.table, head, replace(head, propagate=flag, within=within)):
             marks.clear(self.table, head.key)
             raise VersionConflict(head.key)
 
