@@ -9,7 +9,7 @@ import pytest
 
 from bulkhead.errors import BadRequest, NotSupported
 from bulkhead.search import custom, run
-from bulkhead.search.candidate import Candidate
+from bulkhead.search.candidate import Candidate, ListedFence, everything
 from bulkhead.search.parse import parse
 from tests.unit.search.memory import MemoryStore, represent
 from tests.unit.search.samples import observation, patient
@@ -70,7 +70,7 @@ def registry() -> MemoryStore:
 
 
 def search(store: MemoryStore, resource_type: str, query: str, strict: bool = True) -> dict[str, Any]:
-    look = custom.stored_in(store)  # type: ignore[arg-type]
+    look = custom.stored_in(store, everything)  # type: ignore[arg-type]
     compartment, _, resource_type = resource_type.rpartition("/")
     parsed = parse(
         parse_qsl(query), resource_type, compartment=compartment or None, base=BASE, strict=strict, custom=look
@@ -195,7 +195,7 @@ def test_what_one_tenant_defines_is_nothing_to_the_others() -> None:
         def fence(candidate: Candidate) -> bool:
             return account in candidate.head.accounts
 
-        return custom.stored_in(store, fence)  # type: ignore[arg-type]
+        return custom.stored_in(store, ListedFence(fence, lambda resource_type: None))  # type: ignore[arg-type]
 
     assert look("Organization/a")("Patient", "mark")
     assert look("Organization/b")("Patient", "mark") is None

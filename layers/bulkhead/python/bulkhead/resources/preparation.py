@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bulkhead import access, accounts, compartment_definitions, compartments, settings
+from bulkhead import access, accounts, compartment_definitions, compartments, governing, settings
 from bulkhead.access import Caller
 from bulkhead.errors import BadRequest
 from bulkhead.model import json, references, validation
@@ -69,8 +69,11 @@ def prepare_create(store: Store, resource: dict[str, Any], who: Caller, key: str
     return Write(key, None, body, None, facts.facts(resource), explicit, method=method, fresh=fresh)
 
 
-def prepare_update(store: Store, resource: dict[str, Any], base: Head, who: Caller) -> Write | None:
+def prepare_update(store: Store, resource: dict[str, Any], base: Head, who: Caller, *, partial: bool) -> Write | None:
     """The write that makes `resource` (checked) the next version of `base`. None where nothing would change. Forbidden (accounts).
+
+    `partial`: the caller gave a part of it only (a patch). To write a definition that a fenced caller wrote just as it stands
+    changes one thing, where the caller is not fenced: it is in force then.
 
     A deleted `base` is made anew. The explicit accounts stay, unless the caller may set them and the body names others.
     """
@@ -85,10 +88,20 @@ def prepare_update(store: Store, resource: dict[str, Any], base: Head, who: Call
         asked = accounts.own(given, base, who.accounts)
         explicit = access.own_accounts(who, asked, base.explicit, given)
     former = store.decode(base)
-    if explicit == base.explicit and (body == base.body or _same(former, resource)):
+    adopted = base.type in governing.TYPES and not base.unfenced and not partial and not who.fenced
+    if explicit == base.explicit and not adopted and (body == base.body or _same(former, resource)):
         return None
     return Write(
-        base.key, base, body, facts.facts(former), facts.facts(resource), explicit, {}, base.propagate, method="PUT"
+        base.key,
+        base,
+        body,
+        facts.facts(former),
+        facts.facts(resource),
+        explicit,
+        {},
+        base.propagate,
+        method="PUT",
+        partial=partial,
     )
 
 

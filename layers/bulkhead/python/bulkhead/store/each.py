@@ -45,7 +45,7 @@ def _head_action(table: Table, base: Head, head: Head) -> Item:
     """The head's update: all but its body, which stays where it is."""
     changed = {name: value for name, value in heads.attributes(head).items() if name != "body"}
     expression = "SET " + ", ".join(f"#{name} = :{name}" for name in changed)
-    if gone := [name for name in ("explicit", "inherited", "propagate", "flagged") if name not in changed]:
+    if gone := [name for name in ("explicit", "inherited", "propagate", "flagged", "unfenced") if name not in changed]:
         expression += " REMOVE " + ", ".join(f"#{name}" for name in gone)
     values = {f":{name}": value for name, value in changed.items()} | {":base": {"N": str(base.version)}}
     return table.update_action((head.key, keys.HEAD), expression, values, staging.CURRENT)

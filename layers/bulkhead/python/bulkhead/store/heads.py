@@ -52,6 +52,8 @@ class Head:
     inherited: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     propagate: bool = False
     flagged: str = ""
+    unfenced: bool = False
+    """Whether the content comes from a caller whom no claim fenced: what may govern the server (`governing`)."""
 
     @property
     def type(self) -> str:
@@ -89,6 +91,10 @@ class Write:
     propagate: bool = False
     method: str = "PUT"
     fresh: bool = False
+    partial: bool = False
+    """Whether it changes a part of what stands, and so takes over the rest unread: a patch, `$meta-add`."""
+    unfenced: bool = False
+    """Set by the commit boundary (`resources.commit`), from the caller; no request says it."""
 
     @property
     def version(self) -> int:
@@ -101,8 +107,18 @@ class Write:
 
     def head(self, updated: str) -> Head:
         """The head that this write leaves behind."""
+        kept = self.base is not None and self.base.unfenced
         return Head(
-            self.key, self.version, updated, self.method, self.body, self.explicit, self.inherited, self.propagate
+            self.key,
+            self.version,
+            updated,
+            self.method,
+            self.body,
+            self.explicit,
+            self.inherited,
+            self.propagate,
+            # Who changes accounts only leaves the content whose it was.
+            unfenced=self.unfenced if self.changes_content else kept,
         )
 
 
@@ -197,6 +213,8 @@ def attributes(head: Head) -> Item:
         item["inherited"] = {"M": {target: _strings(given) for target, given in head.inherited.items()}}
     if head.propagate:
         item["propagate"] = {"BOOL": True}
+    if head.unfenced:
+        item["unfenced"] = {"BOOL": True}
     return item
 
 
@@ -218,6 +236,7 @@ def from_item(item: Item) -> Head:
         else {},
         propagate="propagate" in item,
         flagged=item["flagged"]["S"] if "flagged" in item else "",
+        unfenced="unfenced" in item,
     )
 
 
