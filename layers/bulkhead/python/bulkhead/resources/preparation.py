@@ -106,9 +106,13 @@ def prepare_update(store: Store, resource: dict[str, Any], base: Head, who: Call
 
 
 def _check_definition(store: Store, resource: dict[str, Any]) -> None:
-    """Unprocessable where a CompartmentDefinition, under the id that it will have, defines what there is not."""
+    """Unprocessable where a CompartmentDefinition, under the id that it will have, defines what there is not, or a SearchParameter too much."""
     if resource["resourceType"] == compartment_definitions.TYPE:
         compartment_definitions.check(resource, store.settings.body_limit)
+    elif resource["resourceType"] == "SearchParameter":
+        from bulkhead.search.custom import require_bounded
+
+        require_bounded(resource)
 
 
 def _echoes(store: Store, who: Caller, resource: dict[str, Any], base: Head, given: tuple[str, ...]) -> bool:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from bulkhead import definitions
 from bulkhead.definitions import SearchParameter
-from bulkhead.errors import NotSupported
+from bulkhead.errors import Issue, NotSupported, Unprocessable
 from bulkhead.governing import governs
 from bulkhead.search.candidate import Fence
 from bulkhead.search.expressions import compiled, types
+from bulkhead.search.fhirpath import TooMuch
 
 if TYPE_CHECKING:
     from bulkhead.store import Store
@@ -84,6 +85,37 @@ def usable(resource: dict[str, Any], resource_type: str, code: str) -> SearchPar
         targets=tuple(name for name in resource.get("target", ()) if name in definitions.RESOURCE_TYPES),
         components=components if kind == "composite" else (),
     )
+
+
+def require_bounded(resource: dict[str, Any]) -> None:
+    """Unprocessable where an expression of a valid SearchParameter is too large, or would compile to too much: the message says what.
+
+    What this server does not evaluate may be stored all the same: it is refused to whoever searches by it.
+    """
+    issues = []
+    bases = [name for name in dict.fromkeys(resource.get("base", ())) if name in definitions.RESOURCE_TYPES]
+    given = [("SearchParameter.expression", resource.get("expression", ""))]
+    for n, component in enumerate(resource.get("component", ())):
+        given.append((f"SearchParameter.component[{n}].expression", component.get("expression", "")))
+    for place, expression in given:
+        try:
+            for context in bases if expression else ():
+                is_supported(expression, context)
+        except TooMuch as error:
+            issues.append(Issue(Unprocessable.code, str(error), place))
+    if issues:
+        raise Unprocessable(issues[0].diagnostics, issues=issues)
+
+
+def is_supported(expression: str, context: str) -> bool:
+    """Whether an expression about a type compiles. TooMuch beyond the bounds."""
+    try:
+        compiled(expression, context)
+    except TooMuch:
+        raise
+    except NotSupported:
+        return False
+    return True
 
 
 def of_a_composite(components: Iterable[tuple[str, str]], contexts: Iterable[str], resource_type: str) -> None:
