@@ -140,10 +140,10 @@ class Store:
         receipt: Receipt | None = None,
     ) -> list[Head]:
         """All of it, or none: see `commits.commit`. VersionConflict, ClaimTaken, JobMovedOn, Conflict, Unavailable."""
-        defining = [write.key for write in writes if write.key.startswith(f"{definitions.TYPE}/")]
-        if not defining:
+        listed = definitions.listed_as(writes)
+        if not listed:
             return commits.commit(self.table, self._put_body, self.settings, writes, claims, inherit, receipt)
-        definitions.note(self.table, defining)
+        definitions.note(self.table, listed)
         try:
             return commits.commit(self.table, self._put_body, self.settings, writes, claims, inherit, receipt)
         finally:
@@ -184,6 +184,13 @@ class Store:
     def written_definitions(self) -> list[str]:
         """Keys of the CompartmentDefinitions that were ever written, sorted; strongly consistent."""
         return definitions.written(self.table)
+
+    def governing(self, resource_type: str, name: str) -> Sequence[str]:
+        """Keys of SearchParameters with a code, ValueSets and CodeSystems with a url (all CodeSystems: ""), as unfenced callers wrote them.
+
+        Sorted; strongly consistent. Hints: each head says what it is now (`governing.governs`).
+        """
+        return definitions.governing(self.table, resource_type, name)
 
     def compartment_definitions(self) -> list[str]:
         """Keys of all CompartmentDefinitions, those of R4 that nobody has written included, sorted."""
