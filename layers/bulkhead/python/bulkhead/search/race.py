@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bulkhead.search.candidate import Fence, Within, within
+from bulkhead.search.candidate import Fence, ListedFence, Within, within
 from bulkhead.search.drivers import Account, Driver, Each, KeyStream, Merged, Position
 from bulkhead.search.plan import UNION, listings
 
@@ -85,6 +85,11 @@ class Races:
     hidden: int = 0
     """Heads that the fence has refused, as long as there was a listing to race against."""
     _listings: dict[tuple[str, ...], FenceListing | None] = field(default_factory=dict)
+
+    @property
+    def known(self) -> bool:
+        """Whether the fence knows listings of what it lets through."""
+        return isinstance(self.fence, ListedFence)
 
     def count_hidden(self, types: tuple[str, ...]) -> bool:
         """Note that the fence has refused a head. False where no listing races, or in vain: then the head counts as any other."""

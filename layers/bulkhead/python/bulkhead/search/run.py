@@ -61,6 +61,8 @@ class Limits:
     """The most that are read to sort matches that no index has in order."""
     names: int = 1_000_000
     """The most keys that are listed to sort by `_id` or `_lastUpdated`."""
+    included: int = 1_000
+    """The most resources that the matches of a page bring along."""
     counted: int = 100_000
     """The most that are read to count matches."""
     inner: int = 2_000
@@ -123,9 +125,11 @@ def asked_page(scanner: Scanner) -> Page:
     if results.count_only:
         return Page((), None, scanner.count())
     page = scanner.page() if scanner.plan.ordered else scanner.sorted_page()
-    return replace(
-        page, included=includes.included(scanner.store, results, page.matches, scanner.fence, Canonicals(scanner.found))
-    )
+    canonicals, limit = Canonicals(scanner.found), scanner.limits.included
+    brought = includes.Includes(scanner.store, scanner.fence, scanner.races, canonicals, limit)
+    included = brought.bring(results, page.matches)
+    notes = (*page.notes, cut_off(limit)) if brought.cut_off else page.notes
+    return replace(page, included=included, notes=notes)
 
 
 def find(store: Store, query: Query, limit: int, fence: Fence = everything) -> list[Candidate]:
@@ -377,6 +381,11 @@ class Scanner(Scan):
         if not progress.ended:
             raise too_costly("counting", "_total" if self.query.results.total else "_summary")
         return total
+
+
+def cut_off(limit: int) -> Issue:
+    text = f"the includes bring more than {limit} resources, of which the first are shown: ask for fewer matches by _count, or for one type"
+    return Issue("too-costly", text, expression="_count", severity="warning")
 
 
 def timed_out(seconds: float) -> Issue:

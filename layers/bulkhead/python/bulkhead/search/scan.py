@@ -133,6 +133,9 @@ class Scan:
         unchecked, named = self.query.compartment, self.named.take()
         room = max(BATCH - len({unchecked, *named} - {None}), 1)
         take = max(min(wanted, LISTED), 1) if not filtered else min(wanted + 1, room)
+        if self.races.known:
+            # Where others' matches may come first, a batch tells.
+            take = min(take, BATCH)
         while True:
             listing = driver.list(self.store, after, ask)
             hints = self._unhidden(listing.hints, progress)
