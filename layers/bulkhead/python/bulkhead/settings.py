@@ -66,6 +66,12 @@ class Settings:
     """The most links of one chain: `a.b.c` has two, and so has `_has:A:b:_has:C:d:e`."""
     include_limit: int = 50
     """The most `_include` and `_revinclude` of one search together."""
+    included_limit: int = 1000
+    """The most resources that `_include` and `_revinclude` add to one page; of more the first are shown, and the page says so."""
+    search_seconds: int = 10
+    """How long a search page without a match goes on looking for one; then it says so, with a next link."""
+    search_handling: str = "lenient"
+    """`strict` refuses a parameter that is not known with 400; `lenient` ignores it and says so. A request chooses by `Prefer: handling=`."""
     sort_limit: int = 20
     """The most parameters that `_sort` names."""
     conditional_delete: str = "single"
