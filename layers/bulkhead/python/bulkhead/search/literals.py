@@ -11,7 +11,7 @@ from bulkhead import definitions
 from bulkhead.definitions import SearchParameter
 from bulkhead.errors import BadRequest
 from bulkhead.model import dates
-from bulkhead.search import units
+from bulkhead.search import names, units
 from bulkhead.search.parts import hierarchical
 from bulkhead.search.query import (
     CompositeValue,
@@ -156,7 +156,8 @@ def date(text: str, name: str) -> DateValue:
         # A `+` that was not percent-encoded arrives as a space.
         first, last = dates.bounds(moment.replace(" ", "+"))
     except BadRequest:
-        raise malformed(name, "must be a date or an instant, such as 2020-03-01 or 2020-03-01T10:00:00Z") from None
+        fault = "must be a date or an instant, such as 2020-03-01 or 2020-03-01T10:00:00Z"
+        raise malformed(name, fault + names.habit(text)) from None
     return DateValue(prefix, *(widened(first, last) if prefix == "ap" else (first, last)))
 
 
@@ -176,7 +177,7 @@ def number(text: str, name: str) -> NumberValue:
     # A `+` that was not percent-encoded arrives as a space.
     digits = digits.replace(" ", "+")
     if not _NUMBER.fullmatch(digits):
-        raise malformed(name, "must be a number")
+        raise malformed(name, "must be a number" + names.habit(text))
     return NumberValue(prefix, Decimal(digits), margin(digits))
 
 
