@@ -15,7 +15,7 @@ from bulkhead.definitions import SearchParameter, search_parameters
 from bulkhead.model import references
 from bulkhead.search import extract
 from bulkhead.search.expressions import Evaluate, Typed, begins_with, compiled, types
-from bulkhead.search.fold import fold
+from bulkhead.search.fold import spellings
 
 PREFIX = 2
 """Characters of a folded string that choose its partition."""
@@ -131,7 +131,7 @@ def reference_text(kind: str, value: Any, parameter: SearchParameter) -> str | N
 
 def local(reference: str) -> str | None:
     """`Measure/1` for that, also with a version behind it: a canonical may be relative, though it should be a url."""
-    return references.local(reference.partition("|")[0])
+    return references.local(references.canonical_url(reference))
 
 
 def is_own(resource_type: str, parameter: SearchParameter) -> bool:
@@ -166,8 +166,8 @@ def index_values(
     """The by-value entries of one parameter; none where it is not indexed. `pointed_at` saves finding out `targets` anew.
 
     token:  value = the code, case folded;              sort = its system, "" if none, after the patient where `is_owned`
-    string: value = the first two folded characters;    sort = the folded string, cut at 100 characters
-    uri:    value = the uri, of a canonical without its version;  sort = ""
+    string: value = the first two folded characters;    sort = the folded string, cut at 100 characters; so for each of its spellings
+    uri:    value = the uri, of a canonical without version and fragment;  sort = ""
     date:   value = each month covered, or "long";      sort = the first instant
     """
     if not is_indexed(resource["resourceType"], parameter):
@@ -326,9 +326,9 @@ def _token_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
 
 def _string_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
     for text in extract.strings(kind, item):
-        folded = fold(text)
-        if folded:
-            yield folded[:PREFIX], folded[:SORT_LENGTH]
+        for spelling in spellings(text):
+            if spelling:
+                yield spelling[:PREFIX], spelling[:SORT_LENGTH]
 
 
 def _uri_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
@@ -336,7 +336,7 @@ def _uri_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
 
 
 def _canonical_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
-    yield item.partition("|")[0], ""
+    yield references.canonical_url(item), ""
 
 
 def _date_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:

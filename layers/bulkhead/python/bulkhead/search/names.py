@@ -36,9 +36,10 @@ def require_form(name: str, plain: Iterable[str]) -> None:
         )
     if name == "_has":
         raise BadRequest("_has must be _has:Type:reference:parameter", expression=name)
-    if name.startswith("_has:"):
-        return
-    for step in name.split("."):
+    # What stands behind `_has:` has colons of its own, and is looked at where chains are taken apart.
+    for step in name.partition("_has:")[0].removesuffix(".").split("."):
+        if not step and name.startswith("_has:"):
+            return
         code, colon, modifier = step.partition(":")
         if not code:
             raise BadRequest(f"{name or 'a parameter'} lacks the name of a parameter", expression=name or None)

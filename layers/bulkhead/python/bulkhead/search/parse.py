@@ -14,8 +14,9 @@ from bulkhead.definitions import SearchParameter
 from bulkhead.errors import BadRequest, NotFound, NotSupported, TooCostly
 from bulkhead.search import facts, literals, names
 from bulkhead.search.custom import Custom, none
+from bulkhead.search.literals import unescape
 from bulkhead.search.parts import hierarchical
-from bulkhead.search.query import ANYTHING, Chain, Clause, Include, Link, Query, Results, Sort
+from bulkhead.search.query import ANYTHING, Chain, Clause, Include, Link, Query, Results, Sort, Value
 from bulkhead.search.sorting import SORTABLE
 
 MODIFIERS: Mapping[str, frozenset[str]] = {
@@ -52,6 +53,8 @@ ACCOUNT = SearchParameter(code="_account", url="", type="reference", expression=
 COMPARTMENT = SearchParameter(code="_compartment", url="", type="reference", expression="")
 LIST = SearchParameter(code="_list", url="", type="reference", expression="")
 
+# Modifiers of references whose values are no references.
+_NOT_URLS = frozenset({"missing", "identifier", "above", "below"})
 _NAME = re.compile(r"(?P<code>[^:.]+)(?::(?P<modifier>[^:.]+))?")
 
 
@@ -287,11 +290,23 @@ class _Reader:
         limit = settings.current().value_limit
         if len(parts) > limit:
             raise TooCostly(f"{name} may have {limit} values", expression=name)
-        values = tuple(literals.value(part, parameter, checked, name, self.base, siblings) for part in parts)
+        values: tuple[Value, ...]
+        if parameter.type == "reference" and checked not in _NOT_URLS and self.is_canonical(parameter):
+            given = [literals.canonicals(unescape(part), parameter, checked, name, self.base) for part in parts]
+            values = tuple(value for forms in given for value in forms)
+        else:
+            values = tuple(literals.value(part, parameter, checked, name, self.base, siblings) for part in parts)
         if not values:
             raise BadRequest(f"{name} has no value", expression=name)
         self.clauses.append(Clause(name, parameter, checked, values))
         return True
+
+    def is_canonical(self, parameter: SearchParameter) -> bool:
+        """Whether a parameter is about canonicals, as one of the types searched has it."""
+        if not parameter.expression or not self.types:
+            return False
+        known = [definitions.search_parameters(name).get(parameter.code, parameter) for name in self.types]
+        return any(facts.is_canonical(name, one) for name, one in zip(self.types, known, strict=True) if one.expression)
 
     def read_include(self, code: str, name: str, text: str) -> None:
         limit = settings.current().include_limit
