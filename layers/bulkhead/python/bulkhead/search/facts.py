@@ -16,6 +16,7 @@ from bulkhead.model import references
 from bulkhead.search import extract
 from bulkhead.search.expressions import Evaluate, Typed, begins_with, compiled, types
 from bulkhead.search.fold import spellings
+from bulkhead.search.phonetic import is_phonetic, sounds
 
 PREFIX = 2
 """Characters of a folded string that choose its partition."""
@@ -71,7 +72,6 @@ SELECTIVE_STRINGS = frozenset(
 COVERED_BY: Mapping[str, tuple[str, ...]] = {
     "family": ("name",),
     "given": ("name",),
-    "phonetic": ("name",),
     "phone": ("telecom",),
     "email": ("telecom",),
     "combo-code": ("code", "component-code"),
@@ -167,12 +167,13 @@ def index_values(
 
     token:  value = the code, case folded;              sort = its system, "" if none, after the patient where `is_owned`
     string: value = the first two folded characters;    sort = the folded string, cut at 100 characters; so for each of its spellings
+    phonetic: value = how a word sounds;                sort = ""
     uri:    value = the uri, of a canonical without version and fragment;  sort = ""
     date:   value = each month covered, or "long";      sort = the first instant
     """
     if not is_indexed(resource["resourceType"], parameter):
         return set()
-    rows = _ROWS[parameter.type]
+    rows = _rows_of(parameter)
     found = extract.values(resource, parameter)
     entries = [Value(parameter.code, value, sort) for kind, item in found for value, sort in rows(kind, item)]
     if not is_owned(resource["resourceType"], parameter):
@@ -193,7 +194,7 @@ def is_indexed(resource_type: str, parameter: SearchParameter) -> bool:
         case "date" | "uri":
             return True
         case "string":
-            return code in SELECTIVE_STRINGS
+            return code in SELECTIVE_STRINGS or is_phonetic(parameter)
         case "reference":
             return is_canonical(resource_type, parameter)
         case "token":
@@ -254,12 +255,13 @@ def month(number: int) -> str:
 class _Row:
     """A parameter of a type, compiled. Rows are told apart by what they are, not by what they hold."""
 
-    __slots__ = ("evaluate", "owned", "parameter")
+    __slots__ = ("evaluate", "owned", "parameter", "rows")
 
     def __init__(self, resource_type: str, parameter: SearchParameter) -> None:
         self.parameter = parameter
         self.evaluate: Evaluate = compiled(parameter.expression, resource_type)
         self.owned = is_owned(resource_type, parameter)
+        self.rows = _rows_of(parameter)
 
 
 _Table = Mapping[str, Sequence[_Row]]
@@ -300,7 +302,7 @@ def _indexed(resource_type: str) -> _Table:
 
 def _values(resource: dict[str, Any], owners: Sequence[str]) -> Iterator[Value]:
     for row in _rows_for(resource, _indexed(resource["resourceType"])):
-        rows = _ROWS[row.parameter.type]
+        rows = row.rows
         for kind, item in _unwrapped(row.evaluate(resource, resource)):
             for value, sort in rows(kind, item):
                 entry = Value(row.parameter.code, value, sort)
@@ -331,6 +333,11 @@ def _string_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
                 yield spelling[:PREFIX], spelling[:SORT_LENGTH]
 
 
+def _sound_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
+    for code in sounds(extract.spoken(kind, item)):
+        yield code, ""
+
+
 def _uri_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
     yield item, ""
 
@@ -353,3 +360,12 @@ _ROWS: Mapping[str, _Rows] = {
     "date": _date_rows,
     "reference": _canonical_rows,
 }
+
+
+def _rows_of(parameter: SearchParameter) -> _Rows:
+    """What makes the entries of a parameter. A date, a token, ...: those of other types are not indexed."""
+    return _sound_rows if is_phonetic(parameter) else _ROWS.get(parameter.type, _no_rows)
+
+
+def _no_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
+    return iter(())

@@ -19,6 +19,7 @@ from bulkhead.search import extract, facts, geography, ranges, units
 from bulkhead.search.candidate import Candidate
 from bulkhead.search.expressions import Typed, compiled
 from bulkhead.search.fold import spellings
+from bulkhead.search.phonetic import is_phonetic, sounds
 from bulkhead.search.query import (
     Clause,
     CompositeValue,
@@ -78,6 +79,9 @@ def meets_any(item: Typed, clause: Clause, candidate: Candidate) -> bool:
         return is_one_of(item, clause)
     if clause.parameter.type == "reference" and clause.modifier != "identifier":
         return is_referred_to(item, clause)
+    if clause.modifier is None and is_phonetic(clause.parameter):
+        held = sounds(extract.spoken(*item))
+        return any(asked <= held for asked in clause.sounds)
     return any(meets(item, value, clause, candidate) for value in clause.values)
 
 

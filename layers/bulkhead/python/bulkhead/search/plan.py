@@ -35,8 +35,9 @@ from bulkhead.search.drivers import (
     Values,
 )
 from bulkhead.search.expressions import types
-from bulkhead.search.fold import spellings
+from bulkhead.search.fold import fold, spellings
 from bulkhead.search.literals import ID
+from bulkhead.search.phonetic import is_phonetic, sound
 from bulkhead.search.query import (
     Clause,
     CompositeValue,
@@ -269,7 +270,7 @@ def by_value(clause: Clause, resource_type: str) -> Values | None:
     indexed = facts.drivers(resource_type, clause.parameter)
     if clause.parameter.type == "composite":
         return by_first_component(clause, resource_type) if facts.is_own(resource_type, clause.parameter) else None
-    if not indexed or clause.parameter.type == "date":
+    if not indexed or clause.parameter.type == "date" or (clause.modifier and is_phonetic(clause.parameter)):
         return None
     branches: list[Branch] = []
     for value in clause.values:
@@ -293,6 +294,8 @@ def branches_of(value: Value, parameter: SearchParameter, resource_type: str) ->
             if facts.is_owned(resource_type, parameter):
                 with_system = False
             return [Branch(parameter.code, code.casefold(), prefix=f"{system}#" if with_system else None)]
+        case StringValue(text=text) if is_phonetic(parameter):
+            return [Branch(parameter.code, sound(max(fold(text).split(), key=len)))]
         case StringValue(text=text):
             found = spellings(text)
             if all(len(one) >= facts.PREFIX for one in found):

@@ -9,7 +9,8 @@ from functools import cached_property
 from msgspec import Struct
 
 from bulkhead.definitions import SearchParameter
-from bulkhead.search.fold import spellings
+from bulkhead.search.fold import fold, spellings
+from bulkhead.search.phonetic import sounds
 
 
 class TokenValue(Struct, frozen=True):
@@ -133,6 +134,11 @@ class Clause(Struct, frozen=True, dict=True):
     def spellings(self) -> Mapping[str, tuple[str, ...]]:
         """The strings among the values, folded: a match begins with one of the spellings, or has it within."""
         return {value.text: spellings(value.text) for value in self.values if isinstance(value, StringValue)}
+
+    @cached_property
+    def sounds(self) -> tuple[frozenset[str], ...]:
+        """How the words of each string among the values sound."""
+        return tuple(sounds([fold(value.text)]) for value in self.values if isinstance(value, StringValue))
 
     @cached_property
     def keys(self) -> frozenset[tuple[str | None, str | None]]:
