@@ -32,8 +32,8 @@ def canonical(text: str) -> tuple[str, str | None, str | None]:
 
 
 def canonical_url(text: str) -> str:
-    """The url of a canonical, without version and fragment; of one that is contained the whole."""
-    return text.partition("#")[0].partition("|")[0] or text
+    """The url of a canonical, without version and fragment; `#` of one that is contained."""
+    return text.partition("#")[0].partition("|")[0] or "#"
 
 
 def relative(reference: str, base: str) -> str:

@@ -41,7 +41,10 @@ class Facts:
     """All that the index holds of one version of a resource, its accounts apart (the store keeps those)."""
 
     targets: Mapping[str, frozenset[str]]
-    """By target, such as `Patient/1`, the codes of the search parameters through which the resource points at it."""
+    """By target, such as `Patient/1`, the codes of the search parameters through which the resource points at it.
+
+    Besides by `#Medication`, which stands for any resource of the type within the resource: see `embedded_targets`.
+    """
     values: frozenset[Value]
 
 
@@ -81,7 +84,8 @@ COVERED_BY: Mapping[str, tuple[str, ...]] = {
 def facts(resource: dict[str, Any]) -> Facts:
     """What the index is to hold of a valid resource. Pure: the same resource gives the same facts."""
     pointed_at = targets(resource)
-    return Facts(pointed_at, frozenset(_values(resource, patients(pointed_at))))
+    values = frozenset(_values(resource, patients(pointed_at)))
+    return Facts({**pointed_at, **embedded_targets(resource)}, values)
 
 
 def targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:
@@ -108,6 +112,33 @@ def targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:
         via = frozenset(codes)
         result[target] = shared.setdefault(via, via)
     return result
+
+
+def embedded_targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:
+    """By type of resource within a resource (`#Medication`), the parameters that lead to it: contained, or in a Bundle's first entry."""
+    if "contained" not in resource and resource["resourceType"] != "Bundle":
+        return {}
+    found: dict[str, set[str]] = {}
+    for row in _rows_for(resource, _references(resource["resourceType"])):
+        for name in _embedded(resource, row):
+            found.setdefault(mark(name), set()).add(row.parameter.code)
+    return {name: frozenset(codes) for name, codes in found.items()}
+
+
+def mark(resource_type: str) -> str:
+    """What stands in the index where a target would: that a parameter leads to such a resource within."""
+    return f"#{resource_type}"
+
+
+def _embedded(resource: dict[str, Any], row: _Row) -> Iterator[str]:
+    """The types of the resources within a resource that a reference parameter leads to."""
+    for kind, value in row.evaluate(resource, resource):
+        if kind == "Resource":
+            yield from {value["resourceType"]} & set(row.parameter.targets)
+            continue
+        text = reference_text(kind, value, row.parameter)
+        if text and text.startswith("#"):
+            yield from (one["resourceType"] for one in resource.get("contained", ()) if one.get("id") == text[1:])
 
 
 def through(resource: dict[str, Any], parameter: SearchParameter) -> set[str]:

@@ -63,7 +63,7 @@ def values(candidate: Candidate, parameter: SearchParameter, known: compartments
         case "_id":
             return [("id", candidate.head.id)]
         case "_lastUpdated":
-            return [("instant", candidate.head.updated)]
+            return [("instant", candidate.head.updated)] if candidate.head.updated else []
         case "_account":
             return [("Reference", {"reference": account}) for account in candidate.head.accounts]
         case "_compartment":
