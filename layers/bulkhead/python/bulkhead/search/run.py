@@ -191,7 +191,7 @@ def chained(scanner: Scanner) -> Scanner:
 def narrowed(scanner: Scanner) -> Scanner:
     """The same search with its chains as references, where they lead to one resource only."""
     query = scanner.query
-    found = [chains.reference(chain, query.types[0], scanner.indexed) for chain in query.chains]
+    found = [chains.reference(chain, query.types[0], scanner.indexed, scanner.store) for chain in query.chains]
     clauses = tuple(clause for clause in found if clause is not None)
     if not clauses:
         return scanner
