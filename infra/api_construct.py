@@ -1,4 +1,4 @@
-"""The HTTP API: one route for each row of `infra.routes.ROUTES`, one integration for each function."""
+"""The HTTP API: one route for each row of `bulkhead.api.routes.ROUTES`, one integration for each function."""
 
 from __future__ import annotations
 

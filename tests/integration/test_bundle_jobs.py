@@ -30,7 +30,7 @@ from bulkhead.store import jobs as items
 from bulkhead.store.jobs import DONE, FAILED, STARTING, Job
 from functions import http
 from infra.local import s3
-from infra.local.server import Listener
+from infra.local.listener import Listener
 from tests.integration.door import Door
 from tests.integration.scene import A, B, Machine, Scene
 from tests.unit.bundles.samples import bundle, create, delete, get, observation, patient, statuses, update
