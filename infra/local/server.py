@@ -76,6 +76,7 @@ class Front:
         if match is None:
             answer = _outcome(404, "not-found", "no such route")
         elif isinstance(checked, Refused):
+            log.info("token refused", extra={"reason": str(checked), "request": request_id})
             answer = self._refused(environ, match, request_id, str(checked))
         elif isinstance(checked, KeysUnavailable):
             answer = _outcome(503, "transient", "tokens cannot be checked at the moment")
