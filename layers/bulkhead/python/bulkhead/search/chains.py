@@ -209,10 +209,15 @@ def reference(chain: Chain, resource_type: str, find: Find, store: Store) -> Cla
     return Clause(chain.name, parameter_of(chain), None, values)
 
 
-def driver(chain: Chain, resource_type: str, find: Find, limit: int) -> Driver | None:
-    """What leads to the matches of a search by one of its chains; None where the inner search reads too much."""
+def driver(chain: Chain, resource_type: str | None, find: Find, limit: int) -> Driver | None:
+    """What leads to the matches of a search by one of its chains; None where the inner search reads too much.
+
+    Without a type, `_has` alone leads, to resources of any.
+    """
     link, parameter = chain.links[0], parameter_of(chain)
-    if len(chain.inner) > TYPES or not (link.reverse or facts.is_own(resource_type, parameter)):
+    if len(chain.inner) > TYPES:
+        return None
+    if not link.reverse and (resource_type is None or not facts.is_own(resource_type, parameter)):
         return None
     behind: list[Candidate] = []
     for _, query in chain.inner:
@@ -223,8 +228,10 @@ def driver(chain: Chain, resource_type: str, find: Find, limit: int) -> Driver |
     if link.reverse:
         canonicals = Canonicals(find)
         keys = {key for one in behind for key in one.through(parameter)}
-        keys |= {key for one in behind for key in canonicals.pointed_at(one, parameter, (resource_type,))}
-        return Keys(tuple(sorted(key for key in keys if key.startswith(f"{resource_type}/"))))
+        types = (resource_type,) if resource_type else parameter.targets
+        keys |= {key for one in behind for key in canonicals.pointed_at(one, parameter, types)}
+        return Keys(tuple(sorted(key for key in keys if resource_type in (None, key.partition("/")[0]))))
+    assert resource_type is not None
     if facts.is_canonical(resource_type, parameter):
         return by_canonicals(behind, resource_type, parameter)
     marks = {facts.mark(name) for name, _ in chain.inner}

@@ -24,6 +24,8 @@ SORT_LENGTH = 100
 """Characters of a folded string that are kept to sort by."""
 PLACE_LENGTH = 180
 """Characters of a sort by which an entry is known again: in UTF-8 fewer bytes than the store keeps of it."""
+ANY_TYPE = "*"
+"""The type under which parameters that all resources have are indexed."""
 LONG = "long"
 """The partition of date values that cover more than three months."""
 

@@ -105,7 +105,8 @@ def parse(
         chains=tuple(reader.chains),
         results=reader.results(),
         used=tuple(reader.used),
-        ignored=tuple(reader.ignored),
+        ignored=tuple(dict.fromkeys(reader.ignored)),
+        known=tuple(sorted(known)) if reader.ignored else (),
     )
 
 

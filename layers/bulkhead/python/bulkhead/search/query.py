@@ -238,6 +238,8 @@ class Query(Struct, frozen=True):
     """The parameters that were honoured, cursor apart: what the self link shows."""
     ignored: tuple[str, ...] = ()
     """Names of parameters that were not known, and left out."""
+    known: tuple[str, ...] = ()
+    """Where any was ignored: the names that could have been meant."""
     replaced: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Patients that are named, each with those that it replaces: the clauses have these already (see `widening`)."""
 
