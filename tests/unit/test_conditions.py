@@ -69,7 +69,7 @@ def test_other_references_are_not_conditional(text: str) -> None:
     "text", ["Patient?identifier=s|v", "Patient/?identifier=s%7Cv", f"{BASE}/Patient?identifier=s|v"]
 )
 def test_forms_of_conditional_references(text: str) -> None:
-    assert conditional_reference(text, BASE, "x", "") == condition("Patient", "identifier=s|v", "x", "")
+    assert conditional_reference(text, BASE, "x") == condition("Patient", "identifier=s|v", "x", "")
 
 
 def test_what_conditions_find(store: Store) -> None:
