@@ -65,7 +65,7 @@ def identified(body: dict[str, Any], value: str) -> bool:
 
 
 def under(value: str, criteria: str = "identifier={}") -> Any:
-    return condition("Patient", criteria.format(f"{SYSTEM}|{value}"), "x")
+    return condition("Patient", criteria.format(f"{SYSTEM}|{value}"), "x", "")
 
 
 # Who creates under a condition: returns the key of what was made, None where somebody else's was found.
