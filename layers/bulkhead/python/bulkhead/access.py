@@ -18,7 +18,7 @@ from bulkhead.caller import Caller as Caller
 from bulkhead.errors import Forbidden, Issue, Unauthorized
 from bulkhead.model import references
 from bulkhead.scopes import Scope
-from bulkhead.trail import is_trail
+from bulkhead.trail import AUDIT_EVENT, is_trail
 
 if TYPE_CHECKING:
     from bulkhead.search.candidate import Candidate, Fence
@@ -32,8 +32,13 @@ OF_THE_SERVER = frozenset({"CompartmentDefinition"})
 CURRENT = "current"
 """The setting HISTORY_ACCESS that shows who may see a resource all its versions; with any other, a version must be within the fence itself."""
 
+UNLISTED = frozenset({AUDIT_EVENT})
+"""Types of which no listing holds all that a fenced caller may see: AuditEvents of the server are visible where what they speak of is."""
+
 # Cognito puts the name of its resource server before every scope (infra/identity_construct.py).
 _SETTING_ACCOUNTS = frozenset({SET_ACCOUNTS, f"bulkhead/{SET_ACCOUNTS}"})
+# How a claim that holds nothing may reach us as text: API Gateway renders null in the way of its language, authorizers in that of theirs.
+_NOTHING = frozenset({"", "null", "nil", "<nil>", "<null>", "none", "undefined", "nan", "true", "false"})
 NOBODY = ""
 """As the Patient that a caller is fenced to: no resource has this id, so the caller sees nothing."""
 
@@ -60,8 +65,9 @@ def caller(claims: Mapping[str, str] | None, auth: str) -> Caller:
 
 
 def _text(claims: Mapping[str, str] | None, name: str) -> str:
+    """A claim that is text and says something, "" else."""
     value = (claims or {}).get(name)
-    return value if isinstance(value, str) else ""
+    return value if isinstance(value, str) and value.casefold() not in _NOTHING else ""
 
 
 def _words(text: str) -> list[str]:
@@ -100,7 +106,7 @@ def may_set_accounts(who: Caller) -> bool:
 
 
 def require(who: Caller, right: str, resource_type: str = "*") -> None:
-    """Forbidden where the caller has no scope for it."""
+    """Forbidden where the caller has no scope for it; for SET_ACCOUNTS the type does not matter."""
     allowed = may_set_accounts(who) if right == SET_ACCOUNTS else may(who, right, resource_type)
     if resource_type in OF_THE_SERVER and right in (CREATE, UPDATE, DELETE) and who.fenced:
         raise Forbidden(
@@ -119,8 +125,10 @@ def require_writing(who: Caller) -> None:
 # What a caller may see
 
 
-def fence(store: Store, who: Caller, right: str = READ) -> Fence:
+def fence(store: Store, who: Caller, right: str) -> Fence:
     """Whether the caller has `right` on a resource: asked for every resource that a request comes upon."""
+    from bulkhead.search.candidate import ListedFence
+
     inside = reach(store, who)
     known: dict[str, bool | list[Scope]] = {}
 
@@ -133,7 +141,7 @@ def fence(store: Store, who: Caller, right: str = READ) -> Fence:
             return False
         return given is True or any(scope.covers(candidate) for scope in given)
 
-    return sees
+    return ListedFence(sees, lambda resource_type: listed_under(store, who, resource_type)) if who.fenced else sees
 
 
 def _given(who: Caller, right: str, resource_type: str) -> bool | list[Scope]:
@@ -186,6 +194,9 @@ def chart_fence(store: Store, who: Caller) -> Fence:
     def is_inside(candidate: Candidate) -> bool:
         if candidate.key == patient:
             return True
+        if candidate.head.deleted:
+            # It points at nothing any more: see `visibility.was_within`.
+            return False
         found = compartments.memberships(candidate.targets, candidate.key, known)
         if patient in found:
             return True
@@ -207,11 +218,13 @@ def pay_for_a_look(store: Store, who: Caller) -> None:
         _replaced(store, f"Patient/{who.patient}")
 
 
-def listed_under(store: Store, who: Caller) -> tuple[tuple[str, str], ...] | None:
-    """Listings that together hold all that the caller may see, as (`_account` or `_compartment`, its value); None where nobody knows.
+def listed_under(store: Store, who: Caller, resource_type: str | None) -> tuple[tuple[str, str], ...] | None:
+    """Listings that hold all that the caller may see of a type, as (`_account` or `_compartment`, its value); None where nobody knows.
 
-    They lead a search that would read everything else otherwise.
+    Without a type: of all types that have such listings. They lead a search that would read what others have otherwise.
     """
+    if resource_type in UNLISTED:
+        return None
     if who.patient == NOBODY:
         return ()
     if who.patient is not None:
