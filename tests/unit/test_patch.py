@@ -20,11 +20,12 @@ from bulkhead.errors import (
     Gone,
     InvalidResource,
     NotFound,
+    PayloadTooLarge,
     PreconditionFailed,
     Unprocessable,
 )
 from bulkhead.model import json
-from bulkhead.patch import json_patch
+from bulkhead.patch import fhirpath_patch, json_patch
 from bulkhead.store import Store
 from tests.unit.bundles.samples import bundle, context, create, key_of, observation, patient, post, statuses, stored
 
@@ -82,7 +83,7 @@ def by_json(resource: Json, *operations: Json) -> Json:
     ("resource", "change", "place", "expected"),
     [
         (ANNA, operation("add", path="Patient", name="gender", value=("Code", "female")), "gender", "female"),
-        (ANNA, operation("add", path="Patient", name="telecom", value=("ContactPoint", {"value": "1"})), "telecom", [{"value": "1"}]),
+        (ANNA, operation("add", path="Patient", name="telecom", value=("ContactPoint", {"system": "phone", "value": "1"})), "telecom", [{"system": "phone", "value": "1"}]),
         (ANNA, operation("add", path="Patient.name[1]", name="given", value=("String", "B")), "name.1.given", ["Ann", "B"]),
         (ANNA, operation("add", path="Patient.contact[0].name", name="family", value=("String", "B")), "contact.0.name.family", "B"),
         (ANNA, operation("add", path="Patient", name="deceased", value=("Boolean", True)), "deceasedBoolean", True),
@@ -372,3 +373,27 @@ def test_a_patch_that_fails_fails_the_transaction(
     expected = "Bundle.entry[1]" + (f".{place}" if place else "")
     assert caught.value.issues[0].expression == expected
     assert store.by_time("Observation") == []
+
+
+def test_json_patch_copies_are_bounded_before_they_are_made() -> None:
+    grow = [{"op": "copy", "from": "/name", "path": "/name/-"}] * 40
+    with pytest.raises(PayloadTooLarge) as refused:
+        json_patch.parse(json.dumps(grow))(patch_target())
+    assert refused.value.issues[0].expression.startswith("patch[")
+
+
+def patch_target() -> Json:
+    return {"resourceType": "Patient", "text": "y" * 1000, "name": [{"family": "z"}]}
+
+
+def test_the_number_of_operations_is_bounded() -> None:
+    with pytest.raises(BadRequest, match="at most 1000"):
+        json_patch.parse(json.dumps([{"op": "test", "path": "/id", "value": "x"}] * 1001))
+    with pytest.raises(BadRequest, match="at most 1000"):
+        fhirpath_patch.parse({"resourceType": "Parameters", "parameter": [{"name": "operation"}] * 1001})
+
+
+def test_a_member_given_twice_in_a_json_patch_is_named() -> None:
+    with pytest.raises(BadRequest, match="given twice") as refused:
+        json_patch.parse(b'[{"op":"add","path":"/language","value":"en","value":"de"}]')
+    assert refused.value.issues[0].expression == "patch[0].value"

@@ -9,7 +9,16 @@ import pytest
 
 from bulkhead import compartments, resources
 from bulkhead.access import EVERYBODY, Caller, Scope
-from bulkhead.errors import BadRequest, Conflict, Forbidden, Gone, InvalidResource, NotFound, PreconditionFailed
+from bulkhead.errors import (
+    BadRequest,
+    Conflict,
+    Forbidden,
+    Gone,
+    InvalidResource,
+    NotFound,
+    PreconditionFailed,
+    Unprocessable,
+)
 from bulkhead.model import json
 from bulkhead.resources.preconditions import not_modified
 from bulkhead.settings import Settings
@@ -265,7 +274,9 @@ def interfere(store: Store, monkeypatch: pytest.MonkeyPatch, times: int) -> None
             left[0] -= 1
             base = store.read(KEY)
             assert base
-            other = resources.prepare_update(store, patient(name=[{"text": str(left[0])}]), base, EVERYBODY)
+            other = resources.prepare_update(
+                store, patient(name=[{"text": str(left[0])}]), base, EVERYBODY, partial=False
+            )
             assert other
             commit([other])
         return commit(*arguments)
@@ -294,3 +305,52 @@ def test_too_many_writers_are_a_conflict(store: Store, monkeypatch: pytest.Monke
     interfere(store, monkeypatch, 100)
     with pytest.raises(Conflict):
         put(store, active=True)
+
+
+CRITERIA = {"reference": "Patient?identifier=http://e|x"}
+OWN_URL = {"reference": "http://server.example/fhir/R4/Patient?identifier=http://e|x"}
+
+
+@pytest.mark.parametrize("reference", [CRITERIA, OWN_URL])
+@pytest.mark.parametrize(
+    ("place", "content"),
+    [
+        ("managingOrganization", lambda reference: {"managingOrganization": reference}),
+        ("generalPractitioner[1]", lambda reference: {"generalPractitioner": [{"display": "x"}, reference]}),
+        ("extension[0].value", lambda reference: {"extension": [{"url": "http://e", "valueReference": reference}]}),
+        (
+            "name[0].extension[0].value",
+            lambda reference: {"name": [{"extension": [{"url": "http://e", "valueReference": reference}]}]},
+        ),
+        ("link[0].other", lambda reference: {"link": [{"type": "seealso", "other": reference}]}),
+    ],
+)
+def test_conditional_references_are_for_bundles(place: str, content: Callable[[Json], Json], reference: Json) -> None:
+    text = reference["reference"].replace(
+        "Patient?", "Organization?" if place == "managingOrganization" else "Patient?"
+    )
+    text = text.replace("Patient?", "Practitioner?") if place.startswith("generalPractitioner") else text
+    resource = patient(**content({"reference": text}))
+    with pytest.raises(InvalidResource) as refused:
+        resources.checked(resource, "Patient", base="http://server.example/fhir/R4")
+    issue = refused.value.issues[0]
+    assert issue.expression == f"Patient.{place}.reference"
+    assert "conditional references are for bundles" in issue.diagnostics
+
+
+def test_a_subscription_that_would_have_to_be_served_is_refused(store: Store) -> None:
+    channel = {"type": "rest-hook", "endpoint": "http://e"}
+    subscription: Json = {
+        "resourceType": "Subscription",
+        "id": "1",
+        "reason": "x",
+        "criteria": "Patient",
+        "channel": channel,
+    }
+    for status in ("requested", "active"):
+        with pytest.raises(Unprocessable, match="no subscriptions yet") as refused:
+            resources.create(store, EVERYBODY, {**subscription, "status": status})
+        assert refused.value.issues[0].expression == "Subscription.status"
+    resources.update(store, EVERYBODY, {**subscription, "status": "off"}, "Subscription/1")
+    with pytest.raises(Unprocessable):
+        resources.update(store, EVERYBODY, {**subscription, "status": "active"}, "Subscription/1")

@@ -189,7 +189,12 @@ WRONG_CONTAINED = [
             "resourceType": "Bundle",
             "type": "collection",
             "entry": [
-                {"resource": patient(contained=[{"resourceType": "Organization", "id": "o"}])},
+                {
+                    "resource": patient(
+                        contained=[{"resourceType": "Organization", "id": "o", "name": "x"}],
+                        managingOrganization={"reference": "#o"},
+                    )
+                },
                 {"resource": patient(managingOrganization={"reference": "#o"})},
             ],
         },

@@ -99,7 +99,6 @@ VALID = [
     ),
     Probe("absolute reference", condition(subject={"reference": "https://example.org/fhir/Patient/1"})),
     Probe("urn reference", condition(subject={"reference": "urn:uuid:c757873d-ec9a-4326-a141-556f43239520"})),
-    Probe("conditional reference", condition(subject={"reference": "Patient?identifier=http://x|1"})),
     Probe("versioned reference", condition(subject={"reference": "Patient/1/_history/3", "type": "Patient"})),
     Probe("logical reference", condition(subject={"identifier": {"value": "1"}, "display": "someone"})),
     Probe(

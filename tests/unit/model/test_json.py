@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as stdlib
 from decimal import Decimal
 from typing import Any
 
@@ -141,3 +142,63 @@ def test_what_is_stored_is_read_whatever_the_limit_is_now(monkeypatch: pytest.Mo
     with pytest.raises(BadRequest):
         json.loads(json.dumps(document))
     assert json.dumps(json.stored(json.dumps(document))) == json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    ("document", "place", "name"),
+    [
+        (b'{"resourceType":"Patient","name":[],"name":[1]}', "Patient.name", "name"),
+        (b'{"a":1,"\\u0061":2}', "body.a", "a"),
+        (b'{"a" : 1, "a"\t:\n2}', "body.a", "a"),
+        (b'{"a":{"b":1},"a":{"c":"\\":\\":"}}', "body.a", "a"),
+        (b'{"resourceType":"Bundle","entry":[{},{"resource":{"x":{},"x":{}}}]}', "Bundle.entry[1].resource.x", "x"),
+        (b'{"Mr. X":1,"Mr. X":2}', "body", "a member"),
+        ('{"a":1,"a":2}', "body.a", "a"),
+    ],
+)
+def test_a_member_given_twice_is_named(document: bytes | str, place: str, name: str) -> None:
+    with pytest.raises(BadRequest, match="given twice") as caught:
+        json.loads(document)
+    issue = caught.value.issues[0]
+    assert (issue.code, issue.expression) == ("structure", place)
+    assert name in issue.diagnostics
+    assert "Mr." not in issue.diagnostics
+
+
+NAMES_AND_TEXTS = st.sampled_from(['a":', ":", '":', "\\", 'a\\":"', " :", "a", "b", ""])
+SPACE = st.sampled_from(["", " ", "\n\t", "\r\n  "])
+
+
+@st.composite
+def _objects(draw: st.DrawFn, levels: int = 2) -> tuple[str, bool]:
+    """JSON text of an object, and whether a name occurs twice within it."""
+    parts, names, twice = [], [], False
+    for _ in range(draw(st.integers(0, 3))):
+        name = draw(NAMES_AND_TEXTS)
+        written = (
+            "".join(f"\\u{ord(letter):04x}" for letter in name) if draw(st.booleans()) else stdlib.dumps(name)[1:-1]
+        )
+        content, inner = (
+            draw(_objects(levels - 1))
+            if levels and draw(st.booleans())
+            else (stdlib.dumps(draw(NAMES_AND_TEXTS)), False)
+        )
+        parts.append(f'{draw(SPACE)}"{written}"{draw(SPACE)}:{draw(SPACE)}{content}')
+        names.append(name)
+        twice |= inner
+    return "{" + ",".join(parts) + "}", twice or len(set(names)) < len(names)
+
+
+@given(_objects())
+def test_twice_is_found_whatever_is_in_names_and_texts(made: tuple[str, bool]) -> None:
+    document, twice = made
+    if twice:
+        with pytest.raises(BadRequest, match="given twice"):
+            json.loads(document)
+    else:
+        assert json.loads(document) == stdlib.loads(document)
+
+
+def test_a_byte_order_mark_is_passed_over() -> None:
+    assert json.loads(b'\xef\xbb\xbf{"a":1}') == json.loads('\ufeff{"a":1}') == {"a": 1}
+    assert json.loads_list(b"\xef\xbb\xbf[1]", "patch") == [1]

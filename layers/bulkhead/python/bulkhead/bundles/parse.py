@@ -146,7 +146,7 @@ def _check_resource(entry: Entry) -> None:
         raise _fault(entry.index, "resource", f"a {entry.method} needs a resource")
     if resource.get("resourceType") != entry.type:
         raise _fault(entry.index, "resource.resourceType", "the resource is not of the type that request.url names")
-    issues = validation.faults(resource)
+    issues = validation.faults(resource, conditional_references=True)
     if issues:
         at = f"{entry.place}.resource"
         raise BadRequest("the resource is not valid", issues=[_renamed(issue, entry.type, at) for issue in issues])

@@ -169,7 +169,9 @@ def _patch_all(attempt: Attempt) -> None:
 def _patch(change: Change, context: Context) -> None:
     """What the patch makes of the base; its links may name other entries, as those of any resource."""
     if change.patch and change.base:
-        change.resource = patched(context.store, change.base, change.patch, context.base)
+        change.resource = patched(
+            context.store, change.base, change.patch, url=context.base, conditional_references=True
+        )
         change.links = find_links(change.resource)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from bulkhead.definitions.tables import (
     ANY_RESOURCE,
+    Constraint,
     Element,
     ElementTable,
     Property,
@@ -18,6 +19,7 @@ from bulkhead.definitions.tables import (
     code_systems_with,
     compartment_definitions,
     compartment_parameters,
+    constraints,
     elements,
     load,
     search_parameters,
@@ -46,6 +48,7 @@ __all__ = [
     "DATATYPES",
     "PRIMITIVES",
     "RESOURCE_TYPES",
+    "Constraint",
     "Element",
     "ElementTable",
     "Property",
@@ -54,6 +57,7 @@ __all__ = [
     "code_systems_with",
     "compartment_definitions",
     "compartment_parameters",
+    "constraints",
     "elements",
     "search_parameters",
     "value_set_codes",

@@ -73,6 +73,16 @@ class SearchParameter(msgspec.Struct, frozen=True, omit_defaults=True):
     """Prefixes that HL7 lists (eq, ne, gt, ...); empty where prefixes do not apply."""
 
 
+class Constraint(msgspec.Struct, frozen=True, array_like=True):
+    """One invariant of severity error."""
+
+    key: str
+    """As in the specification: `obs-7`."""
+    human: str
+    expression: str
+    """FHIRPath, as HL7 wrote it."""
+
+
 class Types(msgspec.Struct, frozen=True):
     """Contents of types.json."""
 
@@ -108,6 +118,19 @@ def element_tables(type_name: str) -> Mapping[str, ElementTable]:
 
 def properties(table: tuple[Element, ...]) -> dict[str, Property]:
     return {element.property_name(code): Property(element, code) for element in table for code in element.types}
+
+
+@cache
+def all_constraints() -> Mapping[str, tuple[Constraint, ...]]:
+    return load("constraints.json", dict[str, tuple[Constraint, ...]])
+
+
+def constraints(path: str) -> tuple[Constraint, ...]:
+    """The invariants about a type, a backbone element or one element: "Period", "Patient.contact", "Organization.address".
+
+    Without ele-1, ext-1, ref-1, txt-1 and those of DomainResource, which model.rules has code for.
+    """
+    return all_constraints().get(path, ())
 
 
 @cache

@@ -27,9 +27,9 @@ def from_resource(resource: Any) -> Patch:
     """The patch in a Parameters (FHIRPath Patch), or in a Binary (JSON Patch, as bundles carry it). BadRequest, with the place."""
     kind = resource.get("resourceType") if isinstance(resource, dict) else None
     if kind == "Parameters":
-        return fhirpath_patch.parse(checked(resource, "Parameters"))
+        return fhirpath_patch.parse(checked(resource, "Parameters", conditional_references=True))
     if kind == "Binary":
-        return json_patch.from_binary(checked(resource, "Binary"), JSON_PATCH)
+        return json_patch.from_binary(checked(resource, "Binary", conditional_references=True), JSON_PATCH)
     raise BadRequest(
         "a patch is a Parameters with FHIRPath Patch, or a Binary with JSON Patch in a bundle", "resourceType"
     )
@@ -44,10 +44,13 @@ def from_document(document: dict[str, Any]) -> Patch:
     return merge_patch.parse(document)
 
 
-def patched(store: Store, base: Head, change: Patch, url: str | None = None) -> dict[str, Any]:
+def patched(
+    store: Store, base: Head, change: Patch, *, url: str | None, conditional_references: bool
+) -> dict[str, Any]:
     """The valid resource that `change` makes of a live version. InvalidResource; Unprocessable where type or id would change.
 
-    References below `url`, this server's own, become relative.
+    References below `url`, this server's own, become relative. `conditional_references`: whether criteria may stand for a
+    reference, because what calls this resolves them.
     """
     before = represent(base, store.decode(base), compartments.in_force(store))
     # By way of text: what the patch has put there is of its own document, and the depth is checked.
@@ -55,4 +58,4 @@ def patched(store: Store, base: Head, change: Patch, url: str | None = None) -> 
     for name in ("resourceType", "id"):
         if after.get(name) != before[name]:
             raise Unprocessable(f"a patch does not change {name}", f"{base.type}.{name}")
-    return checked(after, base.type, base=url)
+    return checked(after, base.type, base=url, conditional_references=conditional_references)

@@ -8,6 +8,7 @@ from typing import Any
 
 from bulkhead.errors import BadRequest, BulkheadError, Issue, Unprocessable
 from bulkhead.patch import places
+from bulkhead.patch.limits import MOST_OPERATIONS
 from bulkhead.patch.places import Place
 from bulkhead.patch.values import Value, value_of
 
@@ -57,6 +58,8 @@ def parse(parameters: Resource) -> Callable[[Resource], Resource]:
     given = parameters.get("parameter", [])
     if not given:
         raise BadRequest("a FHIRPath Patch has operations", "Parameters.parameter")
+    if len(given) > MOST_OPERATIONS:
+        raise BadRequest(f"a patch has at most {MOST_OPERATIONS} operations", "Parameters.parameter")
     operations = [_placed(n, _operation, part) for n, part in enumerate(given)]
 
     def apply(resource: Resource) -> Resource:

@@ -7,11 +7,9 @@ import binascii
 from collections.abc import Callable
 from typing import Any
 
-from bulkhead.errors import BadRequest, Unprocessable
+from bulkhead.errors import BadRequest, PayloadTooLarge, Unprocessable
 from bulkhead.model import json
-
-# Of one patch: some cost the size of the resource.
-_MOST_OPERATIONS = 1000
+from bulkhead.patch.limits import MOST_COPIED, MOST_OPERATIONS, size
 
 
 def parse(data: bytes) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -20,20 +18,31 @@ def parse(data: bytes) -> Callable[[dict[str, Any]], dict[str, Any]]:
     The patch raises Unprocessable where a `test` fails or a path is not there; numbers keep their digits.
     """
     import jsonpatch
+    import jsonpointer
 
     operations = json.loads_list(data, "patch")
-    if len(operations) > _MOST_OPERATIONS:
-        raise BadRequest(f"a patch has at most {_MOST_OPERATIONS} operations", "patch")
+    if len(operations) > MOST_OPERATIONS:
+        raise BadRequest(f"a patch has at most {MOST_OPERATIONS} operations", "patch")
     if not all(isinstance(operation, dict) for operation in operations):
         raise BadRequest("JSON Patch is an array of operations, each an object", "patch")
     try:
-        document = jsonpatch.JsonPatch(operations)
+        jsonpatch.JsonPatch(operations)
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, ValueError):
         raise BadRequest("this is no JSON Patch (RFC 6902): see its op, path, value and from", "patch") from None
 
     def apply(resource: dict[str, Any]) -> dict[str, Any]:
+        after: Any = resource
+        copied = 0
         try:
-            after = document.apply(resource, in_place=True)
+            for n, operation in enumerate(operations):
+                if operation["op"] == "copy":
+                    # Measured before it is made: a document that is copied into itself doubles each time.
+                    source = jsonpointer.resolve_pointer(after, operation["from"])
+                    copied += size(source, MOST_COPIED)
+                    if copied > MOST_COPIED:
+                        message = f"the copy operations of a patch copy at most {MOST_COPIED} bytes"
+                        raise PayloadTooLarge(message, f"patch[{n}]")
+                after = jsonpatch.JsonPatch([operation]).apply(after, in_place=True)
         except jsonpatch.JsonPatchTestFailed:
             raise Unprocessable("a test operation of the patch failed", "patch") from None
         except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException):

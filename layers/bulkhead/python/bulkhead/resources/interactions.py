@@ -150,7 +150,8 @@ def commit_patch(store: Store, who: Caller, change: Patch, base: Head, url: str 
     """The patched resource as the next version of `base`; `url` is that of this server."""
     from bulkhead.patch import patched
 
-    return commit_update(store, who, patched(store, base, change, url), base, partial=True)
+    after = patched(store, base, change, url=url, conditional_references=False)
+    return commit_update(store, who, after, base, partial=True)
 
 
 def delete(store: Store, who: Caller, key: str, if_match: str | None = None) -> Head | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from bulkhead import access, accounts, compartment_definitions, compartments, governing, settings
 from bulkhead.access import Caller
-from bulkhead.errors import BadRequest
+from bulkhead.errors import BadRequest, InvalidResource, Issue, Unprocessable
 from bulkhead.model import json, references, validation
 from bulkhead.resources.representation import stored
 from bulkhead.search import facts
@@ -16,21 +16,34 @@ from bulkhead.store import Head, Inherit, Store, Write
 from bulkhead.store.heads import Read
 from bulkhead.trail import is_trail
 
+_SUBSCRIPTION = "Subscription"
+# The statuses of a Subscription that nobody waits for.
+_DORMANT = ("off", "error")
+
 
 def checked(
-    resource: Any, resource_type: str, identifier: str | None = None, base: str | None = None
+    resource: Any,
+    resource_type: str,
+    identifier: str | None = None,
+    base: str | None = None,
+    *,
+    conditional_references: bool = False,
 ) -> dict[str, Any]:
     """A valid resource of the type, whose `id` (given with `identifier`) is that of the URL. InvalidResource, BadRequest.
 
-    References by absolute URLs below `base`, this server's own, become relative: they are of the same compartments.
+    References by absolute URLs below `base`, this server's own, become relative: they are of the same compartments. References
+    by criteria are refused, but where the caller resolves them (`conditional_references`).
     """
-    validation.check(resource, resource_type)
+    validation.check(resource, resource_type, conditional_references=conditional_references)
     if identifier is not None and resource.get("id") != identifier:
         raise BadRequest("the resource's id must be the one of the URL", f"{resource_type}.id")
     valid: dict[str, Any] = resource
-    for _, reference in references.walk(valid) if base else ():
+    for place, reference in references.walk(valid) if base else ():
         if "reference" in reference:
             reference["reference"] = references.relative(reference["reference"], f"{base}/")
+            if not conditional_references and references.is_conditional(reference["reference"], f"{base}/"):
+                message = validation.CONDITIONAL_MESSAGE
+                raise InvalidResource(message, issues=[Issue("value", message, f"{place}.reference")])
     return valid
 
 
@@ -54,7 +67,7 @@ def _given_accounts(resource: dict[str, Any], who: Caller) -> dict[str, str] | N
 def prepare_create(store: Store, resource: dict[str, Any], who: Caller, key: str, fresh: bool) -> Write:
     """The write that makes `resource` (checked) as `key`. `fresh`: the id was made by the server just now. Forbidden (accounts)."""
     resource = {**resource, "id": key.partition("/")[2]}
-    _check_definition(store, resource)
+    _require_served(store, resource)
     given = _given_accounts(resource, who)
     explicit = access.accounts_of_new(who) if given is None else access.own_accounts(who, list(given), (), given)
     body = store.encode(resource)
@@ -72,7 +85,7 @@ def prepare_update(store: Store, resource: dict[str, Any], base: Head, who: Call
     them and the body names others.
     """
     resource = {**resource, "id": base.id}
-    _check_definition(store, resource)
+    _require_served(store, resource)
     body = store.encode(resource)
     given = _given_accounts(resource, who)
     explicit = base.explicit
@@ -98,14 +111,24 @@ def prepare_update(store: Store, resource: dict[str, Any], base: Head, who: Call
     )
 
 
-def _check_definition(store: Store, resource: dict[str, Any]) -> None:
-    """Unprocessable where a CompartmentDefinition, under the id that it will have, defines what there is not, or a SearchParameter too much."""
+def _require_served(store: Store, resource: dict[str, Any]) -> None:
+    """Unprocessable for what this server would have to act upon and cannot: every write of a resource comes by here.
+
+    A CompartmentDefinition that, under the id that it will have, defines what there is not; a SearchParameter that asks too much;
+    a Subscription that is to be served.
+    """
     if resource["resourceType"] == compartment_definitions.TYPE:
         compartment_definitions.check(resource, store.settings.body_limit)
     elif resource["resourceType"] == "SearchParameter":
         from bulkhead.search.custom import require_bounded
 
         require_bounded(resource)
+    elif resource["resourceType"] == _SUBSCRIPTION and resource.get("status") not in _DORMANT:
+        raise Unprocessable(
+            "this server serves no subscriptions yet: it takes a Subscription with the status off or error only, and "
+            "clients learn of changes by _history?_since=",
+            f"{_SUBSCRIPTION}.status",
+        )
 
 
 def _echoes(store: Store, who: Caller, resource: dict[str, Any], base: Head, given: tuple[str, ...]) -> bool:

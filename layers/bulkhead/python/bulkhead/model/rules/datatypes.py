@@ -14,6 +14,7 @@ from bulkhead.model.rules.faults import CODE_INVALID, INVARIANT, STRUCTURE, VALU
 
 _LITERAL = re.compile(r"([A-Za-z]+)(?:/[A-Za-z0-9.\-]{1,64}(?:/_history/[A-Za-z0-9.\-]{1,64})?|\?.+)", re.DOTALL)
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:.")
+CONDITIONAL_MESSAGE = "conditional references are for bundles: here a reference is Type/id, an absolute URL or #id"
 _TYPE_PREFIX = "http://hl7.org/fhir/StructureDefinition/"
 
 
@@ -32,7 +33,7 @@ def reference_rule(elements: Rule, targets: tuple[str, ...]) -> Rule:
         reference, declared = value.get("reference"), value.get("type")
         if type(reference) is str and declared is None:
             literal = _LITERAL.fullmatch(reference)
-            if literal and literal[1] in allowed:
+            if literal and literal[1] in allowed and (scope.conditional or "?" not in reference):
                 return found
         result = _reference_faults(reference, declared, allowed, scope)
         return [*(found or ()), *result] if result else found
@@ -48,6 +49,8 @@ def _reference_faults(reference: Any, declared: Any, allowed: frozenset[str], sc
         if literal:
             named = literal[1]
             found += _target_faults(named, allowed, ".reference")
+            if not found and "?" in reference and not scope.conditional:
+                found.append(Fault(VALUE, CONDITIONAL_MESSAGE, ".reference"))
         elif reference.startswith("#"):
             scope.fragments.add(reference[1:])
         elif not _ABSOLUTE.match(reference):

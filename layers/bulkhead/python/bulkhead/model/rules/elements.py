@@ -12,6 +12,7 @@ from bulkhead.definitions import ANY_RESOURCE, Element
 from bulkhead.model.rules.datatypes import bound_concept_rule, extension_rule, reference_rule
 from bulkhead.model.rules.faults import INVARIANT, MAXIMUM_FAULTS, REQUIRED, STRUCTURE, Fault, Faults, Rule, Scope
 from bulkhead.model.rules.guests import EXTRA_ELEMENTS, OPEN_CODES, R5_CONCEPTS, r5_concept_rule
+from bulkhead.model.rules.invariants import Invariant, broken, invariant_rule, invariants_of
 from bulkhead.model.rules.primitives import NULL_MESSAGE, bound_code_rule, primitive_rule
 
 _PROPERTY_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -35,6 +36,7 @@ class _Table(NamedTuple):
     required: Mapping[int, str]
     required_bits: int
     is_resource: bool
+    invariants: tuple[Invariant, ...]
 
 
 @cache
@@ -49,7 +51,7 @@ def object_rule(type_name: str) -> Rule:
             return [Fault(STRUCTURE, NULL_MESSAGE if value is None else "must be a JSON object")]
         if table is None:
             table = _compile(type_name)
-        properties, required, required_bits, is_resource = table
+        properties, required, required_bits, is_resource, invariants = table
         found: Faults = []
         seen = clashing = 0
         for key, content in value.items():
@@ -75,6 +77,9 @@ def object_rule(type_name: str) -> Rule:
             found += [Fault(REQUIRED, "is required", "." + name) for bit, name in required.items() if not bit & seen]
         if len(value) < 2 and not is_resource and (not value or "id" in value):
             found.append(Fault(INVARIANT, "must have a value or children (ele-1)"))
+        # Invariants speak of values whose form is right.
+        if invariants and not found:
+            return broken(invariants, value, scope)
         return found or None
 
     return check
@@ -95,7 +100,13 @@ def _compile(type_name: str) -> _Table:
             properties[element.name] = _Property(bit, rule, element, extensible=False)
         if element.min:
             required[bit] = element.name
-    return _Table(properties, required, sum(required), type_name in definitions.RESOURCE_TYPES)
+    return _Table(
+        properties,
+        required,
+        sum(required),
+        type_name in definitions.RESOURCE_TYPES,
+        invariants_of(type_name, type_name),
+    )
 
 
 # --- One element
@@ -105,6 +116,9 @@ def _element_rule(type_name: str, element: Element, code: str) -> Rule:
     rule = primitive_rule(code) if (type_name, element.name) in OPEN_CODES else _value_rule(element, code)
     if not element.choice and (type_name, element.name) in R5_CONCEPTS:
         rule = r5_concept_rule(object_rule("CodeableConcept"), rule)
+    path = f"{type_name}.{element.name}"
+    if path != code:
+        rule = invariant_rule(rule, invariants_of(path, code))
     return _repeating(rule) if element.repeats else rule
 
 

@@ -24,12 +24,20 @@ class Fault(NamedTuple):
 
 
 class Scope:
-    """What the parts of one resource tell of it as a whole: ids of contained resources that they refer to."""
+    """What the parts of one resource tell of it as a whole: ids of contained resources that they refer to.
 
-    __slots__ = ("fragments",)
+    `conditional`: whether its references may have criteria (`Patient?identifier=...`), as those within a bundle may.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("conditional", "context", "fragments", "resource")
+
+    def __init__(self, *, conditional: bool) -> None:
         self.fragments: set[str] = set()
+        self.conditional = conditional
+        self.resource: Any = None
+        """The resource that is being checked: a contained one while its elements are."""
+        self.context: Any = None
+        """The object whose invariants are being checked."""
 
 
 Faults = list[Fault]

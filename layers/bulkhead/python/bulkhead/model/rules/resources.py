@@ -6,16 +6,21 @@ from typing import Any
 
 from bulkhead import definitions
 from bulkhead.model import references
+from bulkhead.model.invariants.values import descendants
 from bulkhead.model.rules.elements import object_rule
 from bulkhead.model.rules.faults import INVARIANT, REQUIRED, STRUCTURE, VALUE, Fault, Faults, Scope
 
 
 def resource_rule(value: Any, _: Scope) -> Faults | None:
-    """A resource that stands on its own: the root, Bundle.entry.resource, Parameters.parameter.resource."""
-    scope = Scope()
+    """A resource within another, that stands on its own: Bundle.entry.resource, Parameters.parameter.resource."""
+    return root_faults(value, Scope(conditional=True))
+
+
+def root_faults(value: Any, scope: Scope) -> Faults | None:
+    """The faults of a resource that stands on its own. `scope` is its own, and new."""
     found = _typed_resource_faults(value, scope)
     if isinstance(value, dict) and (scope.fragments or "contained" in value):
-        found = [*found, *_contained_id_faults(value, scope)]
+        found = [*found, *_contained_id_faults(value, scope)] or _unused(value, scope)
     return found
 
 
@@ -44,7 +49,10 @@ def _typed_resource_faults(value: Any, scope: Scope) -> Faults:
     type_name = value["resourceType"]
     if not isinstance(type_name, str) or type_name not in definitions.RESOURCE_TYPES:
         return [Fault(VALUE, "must name a resource type of R4", ".resourceType")]
-    return object_rule(type_name)(value, scope) or []
+    outer, scope.resource = scope.resource, value
+    found = object_rule(type_name)(value, scope) or []
+    scope.resource = outer
+    return found
 
 
 def _contained_id_faults(resource: dict[str, Any], scope: Scope) -> Faults:
@@ -61,6 +69,23 @@ def _contained_id_faults(resource: dict[str, Any], scope: Scope) -> Faults:
     # "#" alone is the containing resource itself.
     if scope.fragments - ids - {""}:
         found += _dangling(resource, ids)
+    return found
+
+
+def _unused(resource: dict[str, Any], scope: Scope) -> Faults:
+    """Contained resources that nothing refers to by `#id`, a canonical or a uri, and that do not refer to what contains them (dom-3).
+
+    `resource` is valid otherwise.
+    """
+    found: Faults = []
+    contained = resource.get("contained", ())
+    if all(item["id"] in scope.fragments for item in contained):
+        return found
+    named = {value for value in descendants(resource) if type(value) is str and value.startswith("#")}
+    for position, item in enumerate(contained):
+        if f"#{item['id']}" not in named and "#" not in descendants(item):
+            message = "a contained resource must be referred to from elsewhere in the resource (dom-3)"
+            found.append(Fault(INVARIANT, message, f".contained[{position}]"))
     return found
 
 
