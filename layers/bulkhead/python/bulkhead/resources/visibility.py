@@ -38,8 +38,11 @@ def standing(store: Store, who: Caller, base: Head | None) -> tuple[Head | None,
     Such an id is treated as a free one up to the commit, which refuses it then (see `guard`): all other checks come first,
     so that nobody learns by a request that fails anyway which ids there are. Forbidden as `seen`.
     """
-    if base is None or base.deleted or not who.restricted:
+    if base is None or not who.restricted:
         return base, False
+    if base.deleted:
+        # What is deleted has accounts that it keeps, and is as hidden as it was before.
+        return (base, False) if was_seen(store, who, base) else (None, True)
     try:
         return seen(store, who, base, access.UPDATE), False
     except NotFound:
