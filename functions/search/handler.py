@@ -73,7 +73,7 @@ def _run(request: Request, query: Query, explain: Callable[[Plan], None]) -> dic
         base=request.base,
         represent=request.represent,
         fence=access.fence(request.store, request.caller, access.SEARCH),
-        within=lambda: access.listed_under(request.store, request.caller),
+        within=lambda: access.listed_under(request.store, request.caller, None),
         explain=explain,
     )
     return sealing.sealed(request.store, request.caller, bundle)

@@ -18,7 +18,7 @@ from bulkhead.caller import Caller as Caller
 from bulkhead.errors import Forbidden, Issue, Unauthorized
 from bulkhead.model import references
 from bulkhead.scopes import Scope
-from bulkhead.trail import is_trail
+from bulkhead.trail import AUDIT_EVENT, is_trail
 
 if TYPE_CHECKING:
     from bulkhead.search.candidate import Candidate, Fence
@@ -31,6 +31,9 @@ OF_THE_SERVER = frozenset({"CompartmentDefinition"})
 """Types that say how the server works: written by callers who are not fenced."""
 CURRENT = "current"
 """The setting HISTORY_ACCESS that shows who may see a resource all its versions; with any other, a version must be within the fence itself."""
+
+UNLISTED = frozenset({AUDIT_EVENT})
+"""Types of which no listing holds all that a fenced caller may see: AuditEvents of the server are visible where what they speak of is."""
 
 # Cognito puts the name of its resource server before every scope (infra/identity_construct.py).
 _SETTING_ACCOUNTS = frozenset({SET_ACCOUNTS, f"bulkhead/{SET_ACCOUNTS}"})
@@ -124,6 +127,8 @@ def require_writing(who: Caller) -> None:
 
 def fence(store: Store, who: Caller, right: str) -> Fence:
     """Whether the caller has `right` on a resource: asked for every resource that a request comes upon."""
+    from bulkhead.search.candidate import ListedFence
+
     inside = reach(store, who)
     known: dict[str, bool | list[Scope]] = {}
 
@@ -136,7 +141,7 @@ def fence(store: Store, who: Caller, right: str) -> Fence:
             return False
         return given is True or any(scope.covers(candidate) for scope in given)
 
-    return sees
+    return ListedFence(sees, lambda resource_type: listed_under(store, who, resource_type)) if who.fenced else sees
 
 
 def _given(who: Caller, right: str, resource_type: str) -> bool | list[Scope]:
@@ -213,11 +218,13 @@ def pay_for_a_look(store: Store, who: Caller) -> None:
         _replaced(store, f"Patient/{who.patient}")
 
 
-def listed_under(store: Store, who: Caller) -> tuple[tuple[str, str], ...] | None:
-    """Listings that together hold all that the caller may see, as (`_account` or `_compartment`, its value); None where nobody knows.
+def listed_under(store: Store, who: Caller, resource_type: str | None) -> tuple[tuple[str, str], ...] | None:
+    """Listings that hold all that the caller may see of a type, as (`_account` or `_compartment`, its value); None where nobody knows.
 
-    They lead a search that would read everything else otherwise.
+    Without a type: of all types that have such listings. They lead a search that would read what others have otherwise.
     """
+    if resource_type in UNLISTED:
+        return None
     if who.patient == NOBODY:
         return ()
     if who.patient is not None:

@@ -205,7 +205,9 @@ def _write(change: Change, context: Context) -> None:
         fresh = change.entry.interaction is Interaction.CREATE
         change.write = resources.prepare_create(store, resource, context.caller, change.key, fresh)
     else:
-        change.write = resources.prepare_update(store, resource, base, context.caller)
+        change.write = resources.prepare_update(
+            store, resource, base, context.caller, partial=change.entry.interaction is Interaction.PATCH
+        )
         change.unchanged = change.write is None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bulkhead import access, accounts, compartment_definitions, compartments, settings
+from bulkhead import access, accounts, compartment_definitions, compartments, governing, settings
 from bulkhead.access import Caller
 from bulkhead.errors import BadRequest
 from bulkhead.model import json, references, validation
@@ -62,8 +62,11 @@ def prepare_create(store: Store, resource: dict[str, Any], who: Caller, key: str
     return Write(key, None, body, None, facts.facts(resource), explicit, method=method, fresh=fresh)
 
 
-def prepare_update(store: Store, resource: dict[str, Any], base: Head, who: Caller) -> Write | None:
+def prepare_update(store: Store, resource: dict[str, Any], base: Head, who: Caller, *, partial: bool) -> Write | None:
     """The write that makes `resource` (checked) the next version of `base`. None where nothing would change. Forbidden (accounts).
+
+    `partial`: the caller gave a part of it only (a patch). To write a definition that a fenced caller wrote just as it stands
+    changes one thing, where the caller is not fenced: it is in force then.
 
     A deleted `base` is made anew. Its explicit accounts, which a deletion keeps, stay as those of any other, unless the caller may set
     them and the body names others.
@@ -77,7 +80,8 @@ def prepare_update(store: Store, resource: dict[str, Any], base: Head, who: Call
         asked = accounts.own(given, base, who.accounts)
         explicit = access.own_accounts(who, asked, base.explicit, given)
     former = None if base.deleted else store.decode(base)
-    if former and explicit == base.explicit and (body == base.body or _same(former, resource)):
+    adopted = base.type in governing.TYPES and not base.unfenced and not partial and not who.fenced
+    if former and explicit == base.explicit and not adopted and (body == base.body or _same(former, resource)):
         return None
     flag = accounts.flagged(base, explicit, fence=who.accounts, propagate=None)
     return Write(
@@ -90,13 +94,18 @@ def prepare_update(store: Store, resource: dict[str, Any], base: Head, who: Call
         propagate=flag.propagate,
         within=flag.within,
         method="PUT",
+        partial=partial,
     )
 
 
 def _check_definition(store: Store, resource: dict[str, Any]) -> None:
-    """Unprocessable where a CompartmentDefinition, under the id that it will have, defines what there is not."""
+    """Unprocessable where a CompartmentDefinition, under the id that it will have, defines what there is not, or a SearchParameter too much."""
     if resource["resourceType"] == compartment_definitions.TYPE:
         compartment_definitions.check(resource, store.settings.body_limit)
+    elif resource["resourceType"] == "SearchParameter":
+        from bulkhead.search.custom import require_bounded
+
+        require_bounded(resource)
 
 
 def _echoes(store: Store, who: Caller, resource: dict[str, Any], base: Head, given: tuple[str, ...]) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bulkhead.definitions import SearchParameter
@@ -50,6 +51,25 @@ class Candidate:
 
 Fence = Callable[[Candidate], bool]
 """Whether the caller may see a resource. Asked for every resource before anything else looks at it."""
+Within = Callable[[str | None], Sequence[tuple[str, str]] | None]
+"""Resource type (None: all that are listed) -> (`_account` or `_compartment`, its value): listings that together hold all that the
+caller may see of the type. None where nobody knows such listings, or where the caller is not fenced."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFence:
+    """A Fence that knows listings of what it lets through, so that a search need not read what others have."""
+
+    sees: Fence
+    within: Within
+
+    def __call__(self, candidate: Candidate) -> bool:
+        return self.sees(candidate)
+
+
+def within(fence: Fence) -> Within:
+    """The listings of what a fence lets through."""
+    return fence.within if isinstance(fence, ListedFence) else lambda resource_type: None
 
 
 def everything(candidate: Candidate) -> bool:

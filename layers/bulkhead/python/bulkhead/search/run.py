@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from bulkhead import compartments, replaced
+from bulkhead import compartments, governing, replaced
 from bulkhead.errors import TooCostly
 from bulkhead.search import (
     bundle,
@@ -20,6 +20,7 @@ from bulkhead.search import (
     literals,
     matching,
     parts,
+    serving,
     sorting,
     subsumption,
     value_sets,
@@ -159,6 +160,8 @@ def spelt_out(store: Store, query: Query, fence: Fence) -> Query:
     """The query with the codes and entries of what it names (value sets, hierarchies, lists), as the caller may see them."""
 
     def look(resource_type: str, parameter: str, value: str) -> list[dict[str, Any]]:
+        if resource_type in governing.TYPES:
+            return [one.body for one in serving.serving(store, fence, find, resource_type, parameter, value)]
         wanted = parse([(parameter, literals.escape(value))], resource_type)
         return [found.body for found in find(store, wanted, LOOKED_AT, fence)]
 

@@ -54,6 +54,8 @@ class Head:
     propagate: bool = False
     flagged: str = ""
     within: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unfenced: bool = False
+    """Whether the content comes from a caller whom no claim fenced: what may govern the server (`governing`)."""
 
     @property
     def type(self) -> str:
@@ -92,6 +94,10 @@ class Write:
     within: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     method: str = "PUT"
     fresh: bool = False
+    partial: bool = False
+    """Whether it changes a part of what stands, and so takes over the rest unread: a patch, `$meta-add`."""
+    unfenced: bool = False
+    """Set by the commit boundary (`resources.commit`), from the caller; no request says it."""
 
     @property
     def version(self) -> int:
@@ -104,6 +110,7 @@ class Write:
 
     def head(self, updated: str) -> Head:
         """The head that this write leaves behind."""
+        kept = self.base is not None and self.base.unfenced
         return Head(
             self.key,
             self.version,
@@ -114,6 +121,8 @@ class Write:
             self.inherited,
             self.propagate,
             within=self.within,
+            # Who changes accounts only leaves the content whose it was.
+            unfenced=self.unfenced if self.changes_content else kept,
         )
 
 
@@ -231,11 +240,13 @@ def attributes(head: Head) -> Item:
         item["propagate"] = {"BOOL": True}
     if head.within:
         item["within"] = _lists(head.within)
+    if head.unfenced:
+        item["unfenced"] = {"BOOL": True}
     return item
 
 
-ACCOUNT_ATTRIBUTES = ("explicit", "inherited", "carries", "propagate", "within", "flagged")
-"""Attributes that say who has a resource: absent where there is nothing to say."""
+ACCOUNT_ATTRIBUTES = ("explicit", "inherited", "carries", "propagate", "within", "flagged", "unfenced")
+"""Attributes that say who has a resource, and who wrote it: absent where there is nothing to say."""
 
 
 def to_item(head: Head, sort: str = keys.HEAD) -> Item:
@@ -254,6 +265,7 @@ def from_item(item: Item) -> Head:
         propagate="propagate" in item,
         flagged=item["flagged"]["S"] if "flagged" in item else "",
         within=_mapping(item, "within"),
+        unfenced="unfenced" in item,
     )
 
 

@@ -105,6 +105,11 @@ def entry_sort(target: str | None, value: Value | None) -> str:
     return limited(f"{ENTRY}{target or ''}#{text}", SORT_LIMIT)
 
 
+def governing_key(resource_type: str, name: str) -> str:
+    """Where what may govern the server is listed: definitions of a type by their code or url, or all of the type ("")."""
+    return limited(f"governing#{resource_type}#{name}", PARTITION_LIMIT)
+
+
 def claim_key(condition: str) -> str:
     return limited(f"claim#{condition}", PARTITION_LIMIT)
 
