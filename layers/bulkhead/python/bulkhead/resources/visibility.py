@@ -41,8 +41,10 @@ def standing(store: Store, who: Caller, base: Head | None) -> tuple[Head | None,
     if base is None or not who.restricted:
         return base, False
     if base.deleted:
-        # What is deleted has accounts that it keeps, and is as hidden as it was before.
-        return (base, False) if was_seen(store, who, base) else (None, True)
+        # A deletion keeps its accounts, and is as hidden as what was deleted. What else bounds the caller is asked in the guard: it
+        # takes reads, by whose number one could tell a deleted resource from none.
+        hidden = not access.accounts_fence(who)(Candidate(base, store.decode))
+        return (None, True) if hidden else (base, False)
     try:
         return seen(store, who, base, access.UPDATE), False
     except NotFound:
