@@ -43,6 +43,13 @@ class Scene:
         resource = {"resourceType": resource_type, "id": identifier, **content}
         return resources.update(self.store, EVERYBODY, resource, key, None)[0]
 
+    def create_again(self, key: str) -> Head:
+        """What was deleted, with the content that it had."""
+        last = self.store.read_version(key, self.head(key).version - 1)
+        assert last is not None
+        resource = {**self.store.decode(last), "id": key.partition("/")[2]}
+        return resources.update(self.store, EVERYBODY, resource, key, None)[0]
+
     def create(self, *keys: str, **content: Any) -> list[str]:
         """Create many with the same content in few commits."""
         for start in range(0, len(keys), 20):

@@ -211,6 +211,27 @@ class TestFences:
         who = caller("system/*.cruds", accounts=rendered(value))
         assert who.accounts == ()
 
+    @pytest.mark.parametrize(
+        "value", [None, "", [], [A], ["p"], {}, {"id": "p"}, True, False, "p q", "Patient/p", "p/1", "ä", 1.5e30]
+    )
+    def test_so_does_a_patient_however_it_is_rendered(self, value: Any) -> None:
+        for claim in (value, rendered(value)):
+            who = caller("patient/*.cruds", patient=claim)
+            assert who.patient == access.NOBODY
+            for key in ("Patient/None", "Patient/null", "Patient/nil", "Patient/", "Patient/p"):
+                assert not access.fence(STORE, who, access.READ)(candidate(key, {"resourceType": "Patient"}))
+
+    @pytest.mark.parametrize(
+        "text", ["null", "<nil>", "nil", "None", "undefined", "NULL", "NaN", "true", "[]", "map[]", "[null]"]
+    )
+    def test_words_for_nothing_are_no_patients(self, text: str) -> None:
+        assert caller("patient/*.cruds", patient=text).patient == access.NOBODY
+        assert caller("system/*.cruds", accounts=text).accounts == ()
+
+    def test_an_id_that_is_a_number_is_an_id(self) -> None:
+        """API Gateway hands on text: it cannot be told from the number."""
+        assert caller("patient/*.cruds", patient="100").patient == "100"
+
     def test_one_reference_is_a_list_of_one(self) -> None:
         assert caller("system/*.cruds", accounts=A).accounts == (A,)
         assert caller("system/*.cruds", accounts=rendered([A, B, A])).accounts == (A, B)

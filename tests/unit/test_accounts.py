@@ -59,7 +59,7 @@ def test_an_echo_of_what_is_shown_changes_nothing(
 def test_a_new_account_in_an_echo_is_added() -> None:
     base = head(explicit=("Organization/a",), inherited={"Patient/2": ("Organization/b",)})
     asked = ("Organization/a", "Organization/b", "Organization/c", "Organization/c")
-    assert accounts.own(asked, base) == ("Organization/a", "Organization/c")
+    assert accounts.own(asked, base, None) == ("Organization/a", "Organization/c")
 
 
 @given(LISTS, INHERITED, LISTS)

@@ -32,7 +32,7 @@ Prepare = Callable[[Store], tuple[list[Write], list[Claim]]]
 
 def claimed(key: str) -> list[Claim]:
     """That `key` is the only one of its kind, and that nobody else has its identifier."""
-    unique = Unique((Identifier("Observation", "new", "urn:s"),), lambda head: True)
+    unique = Unique((Identifier("Observation", "new", "urn:s"),), lambda head: True, None)
     return [Claim(CONDITION, key), Claim("Observation?identifier=urn:s|new", key, unique=unique)]
 
 

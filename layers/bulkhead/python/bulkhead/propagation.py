@@ -283,12 +283,8 @@ def _writes(store: Store, passing: _Passing, members: Sequence[Head]) -> list[Wr
 
     Where a member loses what it had through a Patient, other targets may have handed it something for the sake of just that.
     """
-    target = passing.target
-    others: Mapping[str, Head] = {}
-    if accounts.is_patient(target):
-        others = store.read_many(
-            {root for head in members for root in head.inherited if root != target and not accounts.is_patient(root)}
-        )
+    roots = {root for head in members for root in head.inherited if not accounts.is_patient(root)}
+    others = store.read_many(roots) if roots and accounts.is_patient(passing.target) else {}
     return [_write(head, passing, others) for head in members]
 
 

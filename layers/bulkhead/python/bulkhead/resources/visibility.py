@@ -38,8 +38,13 @@ def standing(store: Store, who: Caller, base: Head | None) -> tuple[Head | None,
     Such an id is treated as a free one up to the commit, which refuses it then (see `guard`): all other checks come first,
     so that nobody learns by a request that fails anyway which ids there are. Forbidden as `seen`.
     """
-    if base is None or base.deleted or not who.restricted:
+    if base is None or not who.restricted:
         return base, False
+    if base.deleted:
+        # A deletion keeps its accounts, and is as hidden as what was deleted. What else bounds the caller is asked in the guard: it
+        # takes reads, by whose number one could tell a deleted resource from none.
+        hidden = not access.accounts_fence(who)(Candidate(base, store.decode))
+        return (None, True) if hidden else (base, False)
     try:
         return seen(store, who, base, access.UPDATE), False
     except NotFound:
