@@ -75,7 +75,7 @@ def search(store: MemoryStore, resource_type: str, query: str, strict: bool = Tr
     parsed = parse(
         parse_qsl(query), resource_type, compartment=compartment or None, base=BASE, strict=strict, custom=look
     )
-    return run.search(store, parsed, base=BASE, represent=represent)  # type: ignore[arg-type]
+    return run.search(store, parsed, base=BASE, represent=represent, fence=everything)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def search(store: MemoryStore, path: str, query: str = "", **more: Any) -> dict[
         parsed = parse(pairs, wanted, compartment="/".join(target), compartment_types=its.parameters, base=BASE)
     else:
         parsed = parse(pairs, wanted, base=BASE)
-    return run.search(store, parsed, base=BASE, represent=represent, **more)  # type: ignore[arg-type]
+    return run.search(store, parsed, base=BASE, represent=represent, **{"fence": everything, **more})  # type: ignore[arg-type]
 
 
 def link(bundle: dict[str, Any], relation: str) -> str | None:

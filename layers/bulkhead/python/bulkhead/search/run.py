@@ -26,7 +26,7 @@ from bulkhead.search import (
     value_sets,
     widening,
 )
-from bulkhead.search.candidate import Candidate, Fence, everything
+from bulkhead.search.candidate import Candidate, Fence
 from bulkhead.search.canonicals import Canonicals
 from bulkhead.search.drivers import Account, Created, Driver, Each, Hint, KeyStream, Merged, Position, Updated
 from bulkhead.search.parse import parse
@@ -96,7 +96,7 @@ def search(
     *,
     base: str,
     represent: Represent,
-    fence: Fence = everything,
+    fence: Fence,
     within: Within = lambda: None,
     limits: Limits = Limits(),
     explain: Callable[[Plan], None] = lambda chosen: None,
@@ -137,7 +137,7 @@ def asked_page(scanner: Scanner) -> Page:
     )
 
 
-def find(store: Store, query: Query, limit: int, fence: Fence = everything) -> list[Candidate]:
+def find(store: Store, query: Query, limit: int, fence: Fence) -> list[Candidate]:
     """Up to `limit` matches, in no order that is promised: for conditional interactions, where two are one too many.
 
     TooCostly where so many candidates had to be read that there may be more matches.
