@@ -118,7 +118,7 @@ def claim(store: Store, who: Caller, one: Condition, owner: str, stale: str | No
     by callers who see the same.
     """
     named, fence = identifiers(one), access.fence(store, who, access.SEARCH)
-    unique = Unique(named, lambda head: meets(store, head, one, fence)) if named else None
+    unique = Unique(named, lambda head: meets(store, head, one, fence), who.accounts) if named else None
     return Claim(access.claim(who, one.text), owner, stale, unique)
 
 

@@ -92,6 +92,10 @@ class Settings:
     """Seconds for which a process keeps the CompartmentDefinitions that it has read; its own writes count at once."""
     threads: int = 8
     """Parallel requests to DynamoDB from one process."""
+    throttle_patience: int = 20
+    """Seconds for which a piece of work asks a throttled table again. API Gateway ends a request after 30; tasks of jobs have more time."""
+    read_timeout: int = 5
+    """Seconds after which an unanswered request to DynamoDB is sent again."""
     log_level: str = "INFO"
     """Level of the structured log."""
 

@@ -132,7 +132,7 @@ def _check_base(change: Change, context: Context) -> None:
         _check_absent(change, context)
         return
     if entry.interaction is Interaction.PATCH:
-        seen(store, who, base)
+        seen(store, who, base, access.READ)
     Preconditions(entry.if_match, entry.if_none_match).check(seen(store, who, base, right))
 
 

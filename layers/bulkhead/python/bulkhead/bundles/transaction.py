@@ -78,7 +78,7 @@ def _check_reads(reads: Sequence[Entry], made: Sequence[Change], context: Contex
     if not wanted:
         return
     raise_together(_may_read(entry, context) for entry in wanted.values())
-    sees = access.fence(context.store, context.caller)
+    sees = access.fence(context.store, context.caller, access.READ)
     heads = context.store.read_many(wanted).items()
     there = {key for key, head in heads if not head.deleted and sees(Candidate(head, context.store.decode))}
     there -= {

@@ -113,7 +113,9 @@ def patch(
         if found is None:
             raise NotFound("no resource meets the criteria", _CRITERIA)
         wanted.check(found)
-        return commit_patch(store, who, change, seen(store, who, seen(store, who, found), access.UPDATE), url)
+        return commit_patch(
+            store, who, change, seen(store, who, seen(store, who, found, access.READ), access.UPDATE), url
+        )
 
     return retried(attempt)
 

@@ -40,7 +40,7 @@ def read(store: Store, who: Caller, key: str) -> Head:
             if access.sees_all(who, access.READ, resource_type)
             else unknown(store, who, key)
         )
-    return seen(store, who, head)
+    return seen(store, who, head, access.READ)
 
 
 def read_version(store: Store, who: Caller, key: str, version: str) -> Head:
@@ -137,7 +137,7 @@ def patch(
         if base is None or (gone and not access.sees_all(who, access.READ, resource_type)):
             raise unknown(store, who, key)
         if not gone:
-            seen(store, who, seen(store, who, base), access.UPDATE)
+            seen(store, who, seen(store, who, base, access.READ), access.UPDATE)
         wanted.check(base)
         if gone:
             raise Gone(f"{key} was deleted", "id")
