@@ -17,8 +17,16 @@ NAMES = frozenset({"fence", "who", "caller", "right", "within", "visible", "sees
 TYPES = frozenset({"Fence", "Caller", "Within"})
 
 NO_FENCE = {
-    ("search/run.py", "search", "within"): "listings that lead a search; what they hold is checked by the fence all the same",
-    ("store/heads.py", "Head", "within"): "which accounts a root hands on within: data of the resource, not of a caller",
+    (
+        "search/run.py",
+        "search",
+        "within",
+    ): "listings that lead a search; what they hold is checked by the fence all the same",
+    (
+        "store/heads.py",
+        "Head",
+        "within",
+    ): "which accounts a root hands on within: data of the resource, not of a caller",
     ("store/heads.py", "Write", "within"): "the same, as it will be stored",
     ("store/jobs.py", "Job", "within"): "what is stored of a job; `set_accounts` gives it",
 }
