@@ -281,7 +281,7 @@ def test_the_fence_holds_wherever_a_resource_can_show() -> None:
 def test_finding_for_a_condition_stops_at_its_limit() -> None:
     store = ward()
     parsed = parse([("status", "final")], "Observation")
-    assert len(find(store, parsed, 2)) == 2  # type: ignore[arg-type]
+    assert len(find(store, parsed, 2, everything)) == 2  # type: ignore[arg-type]
 
 
 def test_includes_go_one_level_both_ways() -> None:
