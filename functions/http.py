@@ -165,7 +165,7 @@ class Request:
 
     @cached_property
     def prefer(self) -> Prefer:
-        given = {"returns": "", "handling": "lenient"}
+        given = {"returns": "", "handling": settings.current().search_handling}
         respond_async = False
         for word in self.headers.get("prefer", "").replace(";", ",").split(","):
             name, _, value = word.strip().partition("=")

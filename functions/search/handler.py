@@ -73,7 +73,9 @@ def _run(request: Request, query: Query, explain: Callable[[Plan], None]) -> dic
         base=request.base,
         represent=request.represent,
         fence=access.fence(request.store, request.caller, access.SEARCH),
-        within=lambda: access.listed_under(request.store, request.caller, None),
+        limits=run.Limits(
+            seconds=request.store.settings.search_seconds, included=request.store.settings.included_limit
+        ),
         explain=explain,
     )
     return sealing.sealed(request.store, request.caller, bundle)

@@ -245,17 +245,19 @@ class TestFences:
         assert not access.sees_all(caller("system/Patient.s"), access.READ, "Patient")
 
     def test_all_that_is_visible_is_listed_under_the_fence(self) -> None:
-        assert access.listed_under(STORE, caller("system/*.rs")) is None
-        assert access.listed_under(STORE, caller("system/*.rs", accounts=f"[{A} {B}]")) == (
+        assert access.listed_under(STORE, caller("system/*.rs"), "Observation") is None
+        assert access.listed_under(STORE, caller("system/*.rs", accounts=f"[{A} {B}]"), "Observation") == (
             ("_account", A),
             ("_account", B),
         )
-        assert access.listed_under(STORE, caller("patient/*.rs", patient="1")) == (("_compartment", "Patient/1"),)
-        assert access.listed_under(STORE, caller("patient/*.rs", patient="1", accounts=A)) == (
+        assert access.listed_under(STORE, caller("patient/*.rs", patient="1"), "Observation") == (
             ("_compartment", "Patient/1"),
         )
-        assert access.listed_under(STORE, caller("patient/*.rs")) == ()
-        assert access.listed_under(STORE, caller("system/*.rs", accounts="[]")) == ()
+        assert access.listed_under(STORE, caller("patient/*.rs", patient="1", accounts=A), "Observation") == (
+            ("_compartment", "Patient/1"),
+        )
+        assert access.listed_under(STORE, caller("patient/*.rs"), "Observation") == ()
+        assert access.listed_under(STORE, caller("system/*.rs", accounts="[]"), "Observation") == ()
 
 
 class TestVersions:

@@ -133,7 +133,14 @@ def test_a_parameter_that_another_covers_is_driven_by_it() -> None:
         for name in ("family", "given", "phonetic", "email", "name", "gender")
     }
     name, telecom = ["name"], ["telecom"]
-    assert codes == {"family": name, "given": name, "phonetic": name, "email": telecom, "name": name, "gender": []}
+    assert codes == {
+        "family": name,
+        "given": name,
+        "phonetic": ["phonetic"],
+        "email": telecom,
+        "name": name,
+        "gender": [],
+    }
     combo = drivers("Observation", search_parameters("Observation")["combo-code"])
     assert [driver.code for driver in combo] == ["code", "component-code"]
 

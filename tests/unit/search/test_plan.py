@@ -71,7 +71,7 @@ def test_codes(query: tuple[str, str], branches: list[Branch]) -> None:
     assert list(driver.branches) == branches
 
 
-@pytest.mark.parametrize("name", ["name", "family", "given", "name:exact", "phonetic"])
+@pytest.mark.parametrize("name", ["name", "family", "given", "name:exact"])
 def test_names_lead_by_their_first_letters(name: str) -> None:
     assert planned("Patient", (name, "Ünal")).driver == Values("Patient", (Branch("name", "un", prefix="unal"),))
 

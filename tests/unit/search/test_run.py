@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import count
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from bulkhead import compartments
 from bulkhead.errors import BadRequest, TooCostly
-from bulkhead.search import cursor, run
+from bulkhead.search import cursor, matching, run
 from bulkhead.search.candidate import Candidate, everything
 from bulkhead.search.parse import parse
 from bulkhead.search.run import Limits, find
@@ -80,7 +81,7 @@ def ward() -> MemoryStore:
 
 
 def test_a_searchset() -> None:
-    bundle = search(ward(), "Patient", "name=smith&gender=female&nonsense=1")
+    bundle = search(ward(), "Patient", "name=smith&gender=female")
     assert bundle == {
         "resourceType": "Bundle",
         "type": "searchset",
@@ -183,10 +184,41 @@ def test_the_last_page_has_no_next_link() -> None:
 def test_a_page_that_read_too_much_goes_on_with_the_next() -> None:
     store = ward()
     limits = Limits(page=10)
-    query = "value-quantity=24&_count=2"
+    query = "value-quantity=5,24&_count=2"
     first = search(store, "Observation", query, limits=limits)
     assert "total" not in first
-    assert pages(store, "Observation", query, limits=limits) == ["Observation/24"]
+    assert keys(first) == ["Observation/05"]
+    assert pages(store, "Observation", query, limits=limits) == ["Observation/05", "Observation/24"]
+
+
+class TestAFirstPage:
+    """Clients that read one page believe it: it is empty only if nothing matches, or says why."""
+
+    def test_goes_on_until_it_has_a_match(self) -> None:
+        first = search(ward(), "Observation", "value-quantity=24&_count=2", limits=Limits(page=3))
+        assert keys(first) == ["Observation/24"]
+        assert first["total"] == 1
+
+    def test_agrees_with_its_total(self) -> None:
+        query = "value-quantity=20,24&_count=1&_total=accurate"
+        first = search(ward(), "Observation", query, limits=Limits(page=3))
+        assert (first["total"], keys(first)) == (2, ["Observation/20"])
+
+    def test_is_without_a_note_where_nothing_matches(self) -> None:
+        first = search(ward(), "Observation", "value-quantity=99", limits=Limits(page=3))
+        assert first["total"] == 0
+        assert "entry" not in first
+
+    def test_says_that_its_time_is_spent(self) -> None:
+        ticks = count(0, 4)
+        more: dict[str, Any] = {"limits": Limits(page=3, seconds=10), "clock": lambda: float(next(ticks))}
+        first = search(ward(), "Observation", "value-quantity=24", **more)
+        (entry,) = first["entry"]
+        assert entry["search"] == {"mode": "outcome"}
+        assert entry["resource"]["issue"][0]["code"] == "timeout"
+        assert "total" not in first
+        assert link(first, "next")
+        assert pages(ward(), "Observation", "value-quantity=24", **more) == ["Observation/24"]
 
 
 def test_entries_listed_in_vain_count_as_reading_too() -> None:
@@ -246,7 +278,33 @@ def test_only_counting(query: str) -> None:
 
 def test_sorting_too_much_is_refused() -> None:
     with pytest.raises(TooCostly):
-        search(ward(), "Observation", "code=a&_sort=_lastUpdated", limits=Limits(gathered=5))
+        search(ward(), "Observation", "code=a&_sort=date", limits=Limits(gathered=5))
+
+
+@pytest.mark.parametrize("sort", ["_id", "-_id", "_lastUpdated", "-_lastUpdated"])
+@pytest.mark.parametrize("query", ["code=a", "status=final", "subject=Patient/1"])
+def test_by_id_and_by_time_any_number_is_sorted(query: str, sort: str) -> None:
+    path = f"{query}&_sort={sort}&_count=5"
+    few = pages(ward(), "Observation", path)
+    assert pages(ward(), "Observation", path, limits=Limits(gathered=3)) == few
+    assert len(few) > 10
+    assert few == sorted(few, reverse=sort[0] == "-")
+
+
+def test_of_many_only_what_they_are_sorted_by_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = pages(ward(), "Observation", "code=a&_sort=-date&_count=5")
+    monkeypatch.setattr("bulkhead.search.run.KEPT", 3)
+    assert pages(ward(), "Observation", "code=a&_sort=-date&_count=5") == few
+
+
+def test_what_is_ignored_is_told() -> None:
+    bundle = search(ward(), "Patient", "name=smith&gender=female&nonsense=1&nonsense=2")
+    assert keys(bundle) == ["Patient/1"]
+    (issue,) = bundle["entry"][-1]["resource"]["issue"]
+    assert bundle["entry"][-1]["search"] == {"mode": "outcome"}
+    assert "nonsense" in issue["diagnostics"]
+    assert "birthdate" in issue["diagnostics"]
+    assert "nonsense" not in bundle["link"][0]["url"]
 
 
 def test_a_cursor_of_another_search_is_refused() -> None:
@@ -376,7 +434,7 @@ def test_alternatives_page_through_each_match_once(
     naive = {
         head.key
         for head in store.current.values()
-        if run.matching.matches(Candidate(head, store.decode), parsed.clauses[0], compartments.built_in())
+        if matching.matches(Candidate(head, store.decode), parsed.clauses[0], compartments.built_in())
     }
     assert len(found) == len(set(found))
     assert set(found) == naive

@@ -90,16 +90,18 @@ def asked(pairs: Sequence[tuple[str, str]], key: str, base: str, strict: bool) -
     resource_type = key.partition("/")[0]
     if resource_type not in TYPES:
         raise NotFound(f"{resource_type} has no $everything; {' and '.join(TYPES)} have", "$everything")
-    for name, _ in pairs:
-        if strict and name not in (*_VALUES, *_RESULT):
-            raise BadRequest(f"the parameter {name} is not known here", name)
+    ignored = tuple(dict.fromkeys(name for name, _ in pairs if name not in (*_VALUES, *_RESULT)))
+    if strict and ignored:
+        raise BadRequest(f"the parameter {ignored[0]} is not known here", ignored[0])
     own = [pair for pair in pairs if pair[0] in (*_VALUES, *_RESULT) and pair[1]]
     kept = [pair for pair in own if pair[0] not in ("start", "end")]
     if not any(name == "_count" for name, _ in kept):
         kept.append(("_count", str(COUNT)))
     query = parse.parse(kept, None, compartment=key, compartment_types=definitions.RESOURCE_TYPES, base=base)
     period = tuple(pair for pair in own if pair[0] in ("start", "end"))
-    query = msgspec.structs.replace(query, path=f"{key}/$everything", used=(*query.used, *period))
+    query = msgspec.structs.replace(
+        query, path=f"{key}/$everything", used=(*query.used, *period), ignored=ignored, known=tuple(_VALUES)
+    )
     return Asked(query, _care(dict(period)))
 
 

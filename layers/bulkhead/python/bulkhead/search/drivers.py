@@ -69,10 +69,12 @@ class Keys(Struct, frozen=True):
     """Resources known by name: `_id=1,2`."""
 
     keys: tuple[str, ...]
+    descending: bool = False
     shape: ClassVar[Any] = str
 
     def list(self, store: Store, after: Position | None, limit: int) -> Listing:
-        left = [key for key in sorted(set(self.keys)) if after is None or key > after]
+        ordered = sorted(set(self.keys), reverse=self.descending)
+        left = [key for key in ordered if after is None or (key < after if self.descending else key > after)]
         return Listing([Hint(key, key) for key in left[:limit]], left[limit - 1] if len(left) > limit else None)
 
     def accepts(self, store: Store, hint: Hint, candidate: Candidate) -> bool:
@@ -157,6 +159,8 @@ class Merged(Struct, frozen=True):
     """Several streams in order of type and id, merged: each resource once, and a position that no write can move."""
 
     streams: tuple[KeyStream, ...]
+    without: tuple[str, ...] = ()
+    """Types that are left out."""
     shape: ClassVar[Any] = str
 
     def list(self, store: Store, after: Position | None, limit: int) -> Listing:
@@ -165,6 +169,8 @@ class Merged(Struct, frozen=True):
         # Beyond where the shortest listing broke off, the others may lack what it has not given yet.
         bound = min(bounds) if bounds else None
         keys = sorted({key for page in pages for key in page.keys if bound is None or key <= bound})
+        if self.without:
+            keys = [key for key in keys if key.partition("/")[0] not in self.without]
         return Listing([Hint(key, key) for key in keys], bound)
 
     def accepts(self, store: Store, hint: Hint, candidate: Candidate) -> bool:
@@ -275,7 +281,10 @@ class Targets(Struct, frozen=True):
 
     def accepts(self, store: Store, hint: Hint, candidate: Candidate) -> bool:
         known = frozenset(self.targets)
-        own = (target for target, via in candidate.targets.items() if self.code in via and target in known)
+        pointed_at = candidate.targets
+        if any(target.startswith("#") for target in self.targets):
+            pointed_at = {**pointed_at, **facts.embedded_targets(candidate.body)}
+        own = (target for target, via in pointed_at.items() if self.code in via and target in known)
         return bool(min(own, default=None) == hint.entry)
 
     def describe(self) -> str:
@@ -347,6 +356,24 @@ class Updated(Struct, frozen=True):
 
     def describe(self) -> str:
         return f"by-time {', '.join(self.types)}"
+
+
+class Among(Struct, frozen=True):
+    """What another driver gives, as far as it is among known keys."""
+
+    driver: Updated
+    keys: frozenset[str]
+    shape: ClassVar[Any] = Updated.shape
+
+    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+        listing = self.driver.list(store, after, limit)
+        return Listing([hint for hint in listing.hints if hint.key in self.keys], listing.next)
+
+    def accepts(self, store: Store, hint: Hint, candidate: Candidate) -> bool:
+        return self.driver.accepts(store, hint, candidate)
+
+    def describe(self) -> str:
+        return f"{self.driver.describe()}, of {len(self.keys)} keys"
 
 
 class Each(Struct, frozen=True):

@@ -68,6 +68,8 @@ SHARDS = {
     "HealthcareService": 4,
     "Medication": 4,
 }
+EMBEDDED_SHARDS = 4
+"""Of a mark such as `#Medication`, which stands for all resources that have such a resource within."""
 ACCOUNT_SHARDS = 4
 TIME_SHARDS = 4
 
@@ -147,13 +149,17 @@ def source_key(sort: str) -> str:
 
 def target_partition(target: str, source: str) -> str:
     """The by-target partition in which `source` points at `target`."""
-    shards = SHARDS.get(target.partition("/")[0], 1)
+    shards = shards_of(target)
     return target if shards == 1 else f"{target}#{shard(source, shards)}"
 
 
 def target_partitions(target: str) -> list[str]:
-    shards = SHARDS.get(target.partition("/")[0], 1)
+    shards = shards_of(target)
     return [target] if shards == 1 else [f"{target}#{n}" for n in range(shards)]
+
+
+def shards_of(target: str) -> int:
+    return EMBEDDED_SHARDS if target.startswith("#") else SHARDS.get(target.partition("/")[0], 1)
 
 
 def account_partition(account: str, source: str) -> str:
