@@ -8,6 +8,7 @@ from typing import Any
 
 from bulkhead import access, compartments, propagation, resources
 from bulkhead.search import parse, run
+from bulkhead.search.candidate import everything
 from bulkhead.settings import Settings
 from bulkhead.store import Head, Store
 from bulkhead.store.meter import Meter, metered
@@ -51,7 +52,7 @@ def _work(store: Store, patient: str) -> list[tuple[str, int, Callable[[], objec
     def search(query: list[tuple[str, str]], resource_type: str | None, compartment: str | None = None) -> None:
         types = ("Observation", "Encounter") if compartment else ()
         parsed = parse.parse(query, resource_type, compartment=compartment, compartment_types=types)
-        run.search(store, parsed, base="http://load", represent=shown)
+        run.search(store, parsed, base="http://load", represent=shown, fence=everything)
 
     def propagate(accounts: tuple[str, ...]) -> None:
         target = store.read(patient)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from bulkhead import audit
+from bulkhead import access, audit, resources
 from bulkhead.access import EVERYBODY, Caller
 from bulkhead.api.routes import ROUTES
 from bulkhead.api.trail import DEEDS, READS
-from bulkhead.audit_events import Entity, deed, event
+from bulkhead.audit_events import RECORDED_BY, SENT_BY, Entity, deed, event
 from bulkhead.errors import Forbidden, Gone, MethodNotAllowed, NotFound, Unauthorized
 from bulkhead.model import validation
+from bulkhead.search import run
 from bulkhead.search.facts import facts
+from bulkhead.search.parse import parse
 from bulkhead.settings import Settings
-from bulkhead.store import Head, Write
+from bulkhead.store import Head, Store, Write
 
 NOW = "2026-11-28T00:00:00.000Z"
 FENCED = Caller("someone", (), accounts=("Organization/a",))
@@ -102,3 +104,38 @@ class TestUntouched:
                 audit.require_untouched([Write("AuditEvent/audit-1", head("AuditEvent/audit-1"), b"z")], auth)
             with pytest.raises(Forbidden):
                 audit.require_untouched([write("AuditEvent/audit-1")], auth)
+
+
+def test_who_really_sent_a_clients_event_is_added_and_cannot_be_forged(store: Store) -> None:
+    someone = Caller("mallory", EVERYBODY.scopes)
+    forged = event("x", EVERYBODY, deed("read"), [], [], NOW) | {
+        "extension": [
+            {"url": SENT_BY, "valueIdentifier": {"value": "alice"}},
+            {"url": "urn:other", "valueCode": "kept"},
+        ]
+    }
+    assert forged["meta"]["tag"] == [{"system": RECORDED_BY, "code": "server"}]
+    forged["meta"]["tag"].append({"system": "urn:x", "code": "kept"})
+    head, _ = resources.create(store, someone, resources.checked(forged, "AuditEvent"))
+    kept = store.decode(head)
+    assert kept["agent"] == forged["agent"], "what the client says of its agents stays"
+    assert kept["meta"]["tag"] == [{"system": "urn:x", "code": "kept"}, {"system": RECORDED_BY, "code": "client"}]
+    assert kept["extension"] == [
+        {"url": "urn:other", "valueCode": "kept"},
+        {"url": SENT_BY, "valueIdentifier": {"value": "mallory"}},
+    ]
+    validation.check({**kept, "id": head.id}, "AuditEvent")
+
+
+def test_a_search_tells_the_servers_events_from_those_of_clients(store: Store) -> None:
+    given = {name: value for name, value in event("x", EVERYBODY, deed("read"), [], [], NOW).items() if name != "id"}
+    made, _ = resources.create(store, EVERYBODY, resources.checked(given, "AuditEvent"))
+    resources.create(store, EVERYBODY, {"resourceType": "List", "status": "current", "mode": "working"})
+
+    def found(code: str) -> list[str]:
+        query = parse([("_tag", f"{RECORDED_BY}|{code}")], "AuditEvent")
+        return [one.head.id for one in run.find(store, query, 10, access.fence(store, EVERYBODY, access.SEARCH))]
+
+    assert found("client") == [made.id]
+    (own,) = found("server")
+    assert own.startswith(audit.PREFIX)

@@ -17,6 +17,7 @@ from bulkhead.model import json
 from bulkhead.patch import json_patch
 from bulkhead.resources import conditional
 from bulkhead.search import parse, run
+from bulkhead.search.candidate import everything
 from bulkhead.store import Head, Store
 from bulkhead.store.meter import metered
 from tests.unit.store.faults import Failing, unreachable
@@ -153,6 +154,7 @@ def listed(store: Store, query: str = "", resource_type: str = "CompartmentDefin
         parse.parse(parse_qsl(query), resource_type or None),
         base="http://here",
         represent=lambda head, body: {**body, "id": head.id},
+        fence=everything,
     )
     return [entry["resource"]["id"] for entry in found.get("entry", ())]
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from bulkhead.errors import BadRequest, NotSupported, Unprocessable
+from bulkhead.errors import BadRequest, BulkheadError, NotSupported, Unprocessable
 from bulkhead.search import custom, expressions, run
 from bulkhead.search.candidate import Candidate, ListedFence, everything
+from bulkhead.search.parse import MODIFIERS as MODIFIERS_OF
 from bulkhead.search.parse import parse
 from tests.unit.search.memory import MemoryStore, represent
 from tests.unit.search.samples import observation, patient
@@ -75,7 +79,7 @@ def search(store: MemoryStore, resource_type: str, query: str, strict: bool = Tr
     parsed = parse(
         parse_qsl(query), resource_type, compartment=compartment or None, base=BASE, strict=strict, custom=look
     )
-    return run.search(store, parsed, base=BASE, represent=represent)  # type: ignore[arg-type]
+    return run.search(store, parsed, base=BASE, represent=represent, fence=everything)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -264,3 +268,77 @@ def test_what_is_kept_compiled_is_bounded() -> None:
 def test_an_expression_that_is_not_evaluated_here_may_be_stored() -> None:
     custom.require_bounded(definition("odd", "string", "Patient.name.family.lower()"))
     custom.require_bounded(definition("none", "special", "") | {"base": ["Resource"]})
+
+
+WHOLE = {
+    "active": True,
+    "birthDate": "2000-01",
+    "multipleBirthInteger": 2,
+    "name": [{"family": "Real", "given": ["A", "B"], "period": {"start": "2020"}}],
+    "telecom": [{"system": "phone", "value": "1", "rank": 1}],
+    "identifier": [{"system": "http://s", "value": "v"}],
+    "maritalStatus": {"coding": [{"system": "http://s", "code": "c"}], "text": "t"},
+    "contact": [{"name": {"text": "x"}}],
+    "photo": [{"size": 3, "url": "http://p"}],
+    "generalPractitioner": [{"reference": "Practitioner/0"}],
+    "extension": [
+        {"url": "http://e", "valueQuantity": {"value": 1.5, "unit": "kg"}},
+        {"url": "http://e", "valueRange": {"low": {"value": 1}}},
+        {"url": "http://e", "valueTiming": {"event": ["2020-01-01"]}},
+        {"url": "http://e", "extension": [{"url": "http://n", "valueUri": "http://a/b"}]},
+    ],
+}
+EXPRESSIONS = [f"Patient.{name}" for name in WHOLE if name != "multipleBirthInteger"] + [
+    "Patient",
+    "Patient.multipleBirth",
+    "Patient.extension.value",
+    "Patient.extension.extension.value",
+    "Patient.name.given[1]",
+    "Patient.name.exists()",
+    "Patient.photo.size",
+    "Patient.name | Patient.telecom.rank | Patient.active",
+    "Patient.generalPractitioner.resolve()",
+]
+MODIFIERS = ["", *(f":{name}" for name in sorted({one for names in MODIFIERS_OF.values() for one in names}))]
+VALUES = [
+    "x",
+    "1",
+    "ge2000",
+    "http://a/b/c",
+    "http://s|c",
+    "|",
+    "true",
+    "1.5||kg",
+    "Practitioner/0",
+    "-",
+    "A,B",
+    "ne1e400",
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(["token", "string", "date", "number", "quantity", "uri", "reference"]),
+    st.sampled_from(EXPRESSIONS),
+    st.sampled_from([*MODIFIERS, ":Practitioner", ":nonsense", ".name"]),
+    st.sampled_from(VALUES),
+    st.sampled_from(["", "&_sort=custom", "&_include=Patient:custom"]),
+)
+def test_no_defined_parameter_breaks_the_server(
+    kind: str, expression: str, modifier: str, value: str, more: str
+) -> None:
+    """Whatever the type is that a client says, and whatever its expression leads to: an answer, or a 4xx."""
+    store = MemoryStore()
+    store.put(patient("whole") | WHOLE)
+    store.put(definition("custom", kind, expression))
+    with suppress(BulkheadError):
+        search(store, "Patient", f"custom{modifier}={quote(value)}{more}")
+
+
+@pytest.mark.parametrize("modifier", [":above", ":below", ""])
+def test_a_uri_over_what_is_no_text_finds_nothing(modifier: str) -> None:
+    store = MemoryStore()
+    store.put(patient("whole") | WHOLE)
+    for expression in ("Patient.active", "Patient.name", "Patient.photo.size"):
+        store.put(definition("custom", "uri", expression))
+        assert keys(search(store, "Patient", f"custom{modifier}=http://a/b")) == []

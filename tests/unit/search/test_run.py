@@ -31,7 +31,7 @@ def search(store: MemoryStore, path: str, query: str = "", **more: Any) -> dict[
         parsed = parse(pairs, wanted, compartment="/".join(target), compartment_types=its.parameters, base=BASE)
     else:
         parsed = parse(pairs, wanted, base=BASE)
-    return run.search(store, parsed, base=BASE, represent=represent, **more)  # type: ignore[arg-type]
+    return run.search(store, parsed, base=BASE, represent=represent, **{"fence": everything, **more})  # type: ignore[arg-type]
 
 
 def link(bundle: dict[str, Any], relation: str) -> str | None:
@@ -339,7 +339,7 @@ def test_the_fence_holds_wherever_a_resource_can_show() -> None:
 def test_finding_for_a_condition_stops_at_its_limit() -> None:
     store = ward()
     parsed = parse([("status", "final")], "Observation")
-    assert len(find(store, parsed, 2)) == 2  # type: ignore[arg-type]
+    assert len(find(store, parsed, 2, everything)) == 2  # type: ignore[arg-type]
 
 
 def test_includes_go_one_level_both_ways() -> None:

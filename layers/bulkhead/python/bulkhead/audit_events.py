@@ -28,6 +28,13 @@ _PATIENT_ROLE, _DOMAIN_RESOURCE_ROLE = "1", "4"
 _IP_ADDRESS = "2"
 
 
+RECORDED_BY = "urn:bulkhead:recorded-by"
+"""System of the tag that says who made an AuditEvent: `AuditEvent?_tag=urn:bulkhead:recorded-by|server`. Clients cannot set it."""
+SERVER, CLIENT = "server", "client"
+SENT_BY = "urn:bulkhead:sent-by"
+"""URL of the extension that says who sent an AuditEvent that a client made: the subject of the token, as an Identifier."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entity:
     """A resource that an event is about: its key, the version that was read or made, and more about it by name."""
@@ -73,6 +80,7 @@ def event(
     made: dict[str, Any] = {
         "resourceType": "AuditEvent",
         "id": identifier,
+        "meta": {"tag": [_tag(SERVER)]},
         "type": _REST,
         "subtype": subtype,
         "action": done.action,
@@ -84,6 +92,19 @@ def event(
     made["agent"] = [_agent(who)]
     made["source"] = {"observer": {"display": "Bulkhead"}}
     return made | ({"entity": listed} if listed else {})
+
+
+def sent_by(who: Caller, resource: dict[str, Any]) -> dict[str, Any]:
+    """A client's AuditEvent, with who really sent it, whatever its agents say. What it says itself in these places gives way."""
+    meta = dict(resource.get("meta", {}))
+    meta["tag"] = [tag for tag in meta.get("tag", ()) if tag.get("system") != RECORDED_BY] + [_tag(CLIENT)]
+    sender = {"url": SENT_BY, "valueIdentifier": {"value": who.subject}}
+    others = [one for one in resource.get("extension", ()) if one.get("url") != SENT_BY]
+    return {**resource, "meta": meta, "extension": [*others, sender]}
+
+
+def _tag(code: str) -> dict[str, str]:
+    return {"system": RECORDED_BY, "code": code}
 
 
 def _agent(who: Caller) -> dict[str, Any]:

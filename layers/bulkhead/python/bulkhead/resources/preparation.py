@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bulkhead import access, accounts, compartment_definitions, compartments, governing, settings
+from bulkhead import access, accounts, audit_events, compartment_definitions, compartments, governing, settings
 from bulkhead.access import Caller
 from bulkhead.errors import BadRequest, InvalidResource, Issue, Unprocessable
 from bulkhead.model import json, references, validation
@@ -14,7 +14,7 @@ from bulkhead.search import facts
 from bulkhead.search.candidate import Candidate
 from bulkhead.store import Head, Inherit, Store, Write
 from bulkhead.store.heads import Read
-from bulkhead.trail import is_trail
+from bulkhead.trail import AUDIT_EVENT, is_trail
 
 _SUBSCRIPTION = "Subscription"
 # The statuses of a Subscription that nobody waits for.
@@ -66,7 +66,7 @@ def _given_accounts(resource: dict[str, Any], who: Caller) -> dict[str, str] | N
 
 def prepare_create(store: Store, resource: dict[str, Any], who: Caller, key: str, fresh: bool) -> Write:
     """The write that makes `resource` (checked) as `key`. `fresh`: the id was made by the server just now. Forbidden (accounts)."""
-    resource = {**resource, "id": key.partition("/")[2]}
+    resource = _signed({**resource, "id": key.partition("/")[2]}, who)
     _require_served(store, resource)
     given = _given_accounts(resource, who)
     explicit = access.accounts_of_new(who) if given is None else access.own_accounts(who, list(given), (), given)
@@ -84,7 +84,7 @@ def prepare_update(store: Store, resource: dict[str, Any], base: Head, who: Call
     A deleted `base` is made anew. Its explicit accounts, which a deletion keeps, stay as those of any other, unless the caller may set
     them and the body names others.
     """
-    resource = {**resource, "id": base.id}
+    resource = _signed({**resource, "id": base.id}, who)
     _require_served(store, resource)
     body = store.encode(resource)
     given = _given_accounts(resource, who)
@@ -109,6 +109,11 @@ def prepare_update(store: Store, resource: dict[str, Any], base: Head, who: Call
         method="PUT",
         partial=partial,
     )
+
+
+def _signed(resource: dict[str, Any], who: Caller) -> dict[str, Any]:
+    """The resource; an AuditEvent with who sent it. The server's own are made in `audit`, and do not come here."""
+    return audit_events.sent_by(who, resource) if resource["resourceType"] == AUDIT_EVENT else resource
 
 
 def _require_served(store: Store, resource: dict[str, Any]) -> None:

@@ -232,6 +232,9 @@ def is_unit(system: str | None, code: str | None, printed: str | None, value: Qu
 
 def is_uri(kind: str, content: Any, uri: str, modifier: str | None) -> bool:
     """A canonical is found without its version, too: `_profile=http://profile` finds `http://profile|1.0`."""
+    if not isinstance(content, str):
+        # A parameter that a client has defined may lead to values of any type.
+        return False
     if modifier == "below":
         return bool(content == uri or content.startswith(uri if uri.endswith("/") else uri + "/"))
     if modifier == "above":

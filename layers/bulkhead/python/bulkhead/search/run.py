@@ -27,7 +27,7 @@ from bulkhead.search import (
     value_sets,
     widening,
 )
-from bulkhead.search.candidate import Candidate, Fence, everything, within
+from bulkhead.search.candidate import Candidate, Fence, within
 from bulkhead.search.canonicals import Canonicals
 from bulkhead.search.drivers import Among, Created, Driver, Each, Keys, Merged, Position, Updated
 from bulkhead.search.parse import parse
@@ -88,7 +88,7 @@ def search(
     *,
     base: str,
     represent: Represent,
-    fence: Fence = everything,
+    fence: Fence,
     limits: Limits = Limits(),
     explain: Callable[[Plan], None] = lambda chosen: None,
     clock: Clock = monotonic,
@@ -133,7 +133,7 @@ def asked_page(scanner: Scanner) -> Page:
     return replace(page, included=included, notes=notes)
 
 
-def find(store: Store, query: Query, limit: int, fence: Fence = everything) -> list[Candidate]:
+def find(store: Store, query: Query, limit: int, fence: Fence) -> list[Candidate]:
     """Up to `limit` matches, in no order that is promised: for conditional interactions, where two are one too many.
 
     TooCostly where so many candidates had to be read that there may be more matches.
