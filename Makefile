@@ -1,61 +1,82 @@
 # Python >= 3.11 with venv, and make, are all that is needed: node and npm come from PyPI.
 PYTHON ?= python3
 VENV := .venv
+# Programs are called by their path: GNU make 3.81, which macOS ships, may not look for them in a PATH that is exported here.
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
 TESTERS ?= 2
 ARGS ?=
+PYTEST = $(BIN)/python -m pytest -n $(TESTERS) --dist=loadgroup $(ARGS)
 
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup serve load integrity token test check format figures synth layer definitions clean
+.PHONY: help setup server serve load integrity token test unit integration e2e check format figures synth layer definitions clean
 
-setup: $(READY)
+help: ## What can be made
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready ## Install everything: the server, the tests, the CDK
+	@sh infra/dynoxide.sh "$(VENV)"
+
+# What serving needs, and no more.
+server: $(VENV)/.serves
+	@sh infra/dynoxide.sh "$(VENV)"
 
 # Written last: an interrupted set-up starts again where pip and npm left off.
-$(READY): requirements.txt layers/dependencies/requirements.txt package.json package-lock.json infra/setup.sh
-	sh infra/setup.sh "$(PYTHON)" "$(VENV)"
-	touch $@
+$(VENV)/.ready: requirements.txt requirements-serve.txt layers/dependencies/requirements.txt package.json package-lock.json infra/setup.sh
+	@sh infra/setup.sh "$(PYTHON)" "$(VENV)" all
+	@touch $(VENV)/.serves $@
 
-serve: setup
-	exec python -m infra.local $(ARGS)
+# Once everything is installed, it is everything that is renewed: npm would take away what only the tests need.
+$(VENV)/.serves: requirements-serve.txt layers/dependencies/requirements.txt package.json package-lock.json infra/setup.sh
+	@if [ -e $(VENV)/.ready ]; then part=all; else part=serve; fi; sh infra/setup.sh "$(PYTHON)" "$(VENV)" $$part
+	@touch $@
 
-load: setup
-	python -m infra.local.load $(ARGS)
+serve: server ## The server on this machine: ARGS="--data DIR --empty --no-auth --port 8000"
+	@exec $(BIN)/python -m infra.local $(ARGS)
 
-# Of a folder that no server uses: ARGS="--data DIR [--dry-run]".
-integrity: setup
-	@python -m infra.local.integrity $(ARGS)
+load: server ## Post bundles to it: ARGS="PATH... [--base URL] [--token TOKEN]"
+	@$(BIN)/python -m infra.local.load $(ARGS)
 
-token: setup
-	@python -m infra.local.token $(ARGS)
+integrity: server ## Check a folder that no server uses: ARGS="--data DIR [--dry-run]"
+	@$(BIN)/python -m infra.local.integrity $(ARGS)
 
-test: check
-	python -m pytest -n $(TESTERS) --dist=loadgroup $(ARGS)
+token: server ## A token for it: ARGS="--scope '...' --accounts Organization/a --patient ID"
+	@$(BIN)/python -m infra.local.token $(ARGS)
 
-check: setup
-	ruff format --check .
-	ruff check .
-	mypy
+test: check ## All checks and all tests
+	$(PYTEST)
 
-format: setup
-	ruff format .
-	ruff check --fix .
+unit: setup ## Tests of single modules
+	$(PYTEST) tests/unit
 
-# Speed and cost; also at 100,000 resources with ARGS=--large.
-figures: setup
-	python -m tests.load $(ARGS)
+integration: setup ## Tests of several modules together, on an emulated database
+	$(PYTEST) tests/integration tests/infrastructure
 
-synth: setup
-	cdk synth --quiet $(ARGS)
+e2e: setup ## Tests of the running server, over HTTP
+	$(PYTEST) tests/e2e
 
-layer: setup
+check: setup ## Format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: setup ## Put the code into form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+figures: setup ## Speed and cost; at 100,000 resources with ARGS=--large
+	$(BIN)/python -m tests.load $(ARGS)
+
+synth: setup ## The CloudFormation template, in cdk.out: ARGS="-c key=value"
+	node_modules/.bin/cdk synth --quiet $(ARGS)
+
+layer: setup ## The Lambda layer of dependencies, in build/layer
 	rm -rf build/layer
-	python layers/dependencies/build.py build/layer
+	$(BIN)/python layers/dependencies/build.py build/layer
 
-definitions: setup
-	python -m infra.compile_definitions $(ARGS)
+definitions: setup ## Compile HL7's definitions
+	$(BIN)/python -m infra.compile_definitions $(ARGS)
 
-clean:
+clean: ## Remove what was installed and made
 	rm -rf $(VENV) node_modules cdk.out build .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis

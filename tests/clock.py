@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -54,6 +53,6 @@ def stopped(monkeypatch: pytest.MonkeyPatch) -> Clock:
         monkeypatch.setattr(module, "time", clock)
     # Pauses before a retry: their jitter would make every run another one.
     for module in (committing, table):
-        monkeypatch.setattr(module, "random", SimpleNamespace(uniform=lambda low, high: high))
+        monkeypatch.setattr(module, "jitter", lambda longest: longest)
     monkeypatch.setattr(dates, "now", clock.stamp)
     return clock  # type: ignore[no-any-return]

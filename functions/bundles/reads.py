@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 from urllib.parse import unquote
 
+from bulkhead import access
 from bulkhead.bundles import Entry
 from bulkhead.bundles.response import Content, status
 from bulkhead.errors import NotSupported
@@ -33,7 +34,7 @@ class Reads:
         """NotSupported where no operation answers the entry; BadRequest for a search that is not understood."""
         request = self._request(entry)
         if request.route.operation == "search":
-            known = custom.stored_in(request.store)
+            known = custom.stored_in(request.store, access.fence(request.store, request.caller, access.SEARCH))
             parse.parse(request.query, request.parameters["type"], base=request.base, custom=known)
 
     def answer(self, entry: Entry) -> Content:

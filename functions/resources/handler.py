@@ -32,7 +32,7 @@ def _condition(request: Request) -> Condition:
 
     resource_type = resources.known_type(request.parameters["type"])
     criteria = urlencode([pair for pair in request.query if pair[0] not in _FORMS])
-    return condition(resource_type, criteria, "request.url")
+    return condition(resource_type, criteria, "request.url", request.base)
 
 
 def read(request: Request) -> Answer:
@@ -62,7 +62,8 @@ def create(request: Request) -> Answer:
     if criteria or header is not None:
         from bulkhead.conditions import condition as parsed
 
-        condition = parsed(resource_type, criteria, "request.url" if header is None else "If-None-Exist")
+        place = "request.url" if header is None else "If-None-Exist"
+        condition = parsed(resource_type, criteria, place, request.base)
     head, made = resources.create(request.store, request.caller, resource, condition)
     return written(request, head, CREATED if made else OK)
 

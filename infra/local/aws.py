@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import re
+import secrets
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
-from infra.local import dynamodb, lambdas, s3
-from infra.local.server import Listener
+from bulkhead import settings
+from infra.local import dynamodb, lambdas, s3, signed_urls
+from infra.local.listener import Limits, Listener
 from infra.local.states import ExecutionFailed
 from infra.local.step_functions import StepFunctions
-from infra.local.wsgi import Answer, Environ
+from infra.local.wsgi import Answer, Environ, read_body
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -30,8 +34,8 @@ DEFINITIONS = {
     BUNDLE_STATE_MACHINE: _INFRA / "bundle.asl.json",
 }
 """By the ARN of each state machine, its definition."""
-SECRET = "local"
 THREADS = 8
+SECRET_FILE = "secret"
 TABLE_FILE = "dynamodb.sqlite"
 PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 log = logging.getLogger("bulkhead.local")
@@ -49,9 +53,10 @@ class Aws:
         self.step_functions = StepFunctions(
             machines, lambdas.invoke, self._get_object, _file(data, "executions.sqlite")
         )
-        self._listener = Listener("127.0.0.1", 0, self._answer, THREADS)
+        self._secret = _secret(data)
+        self._listener = Listener("127.0.0.1", 0, self._answer, THREADS, admit=self._admit, limits=_limits())
         self._listener.serve()
-        os.environ.update(_environment(f"http://127.0.0.1:{self._listener.port}", self._database, auth))
+        os.environ.update(_environment(f"http://127.0.0.1:{self._listener.port}", self._secret, self._database, auth))
         if gsi_lag:
             # Whoever waits for the indexes has to wait longer than they lag.
             os.environ.setdefault("PROPAGATION_SETTLE", str(gsi_lag // 1000 + 1))
@@ -83,16 +88,52 @@ class Aws:
             self._database.stop()
         self._listener.stop()
 
+    def _admit(self, environ: Environ) -> Answer | None:
+        """What needs no look at a large body: Step Functions takes none, S3 only of who has a signature."""
+        if _is_step_functions(environ):
+            return Answer(413)
+        return None if environ["REQUEST_METHOD"] == "OPTIONS" else s3.refusal(environ, self._secret)
+
     def _answer(self, environ: Environ) -> Answer:
-        if environ.get("HTTP_X_AMZ_TARGET", "").startswith("AWSStepFunctions."):
-            return self.step_functions.answer(environ)
-        return s3.answer(environ, self.objects, SECRET)
+        if not _is_step_functions(environ):
+            return s3.answer(environ, self.objects, self._secret)
+        body = read_body(environ)
+        if signed_urls.refusal(environ, self._secret, body):
+            return Answer(
+                400, {"Content-Type": "application/x-amz-json-1.0"}, b'{"__type": "InvalidSignatureException"}'
+            )
+        return self.step_functions.answer({**environ, "wsgi.input": io.BytesIO(body)})
 
     def _get_object(self, bucket: str, key: str) -> bytes:
         body = self.objects.body(bucket, key)
         if body is None:
             raise ExecutionFailed("States.ItemReaderFailed", f"no object {key}")
         return body
+
+
+def _is_step_functions(environ: Environ) -> bool:
+    return str(environ.get("HTTP_X_AMZ_TARGET", "")).startswith("AWSStepFunctions.")
+
+
+def _secret(data: Path | None) -> str:
+    """The key that requests to this emulation are signed with. It is kept beside the data, so that the URL of an upload outlives a restart."""
+    if data is None:
+        return secrets.token_hex(20)
+    path = data / SECRET_FILE
+    if not path.exists():
+        draft = path.with_name(f"{SECRET_FILE}.{os.getpid()}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(20))
+        draft.replace(path)
+    return path.read_text()
+
+
+def _limits() -> Limits:
+    """An object may be an upload, or the body of a request, and some of the server's own making besides."""
+    known = settings.from_environment(os.environ)
+    largest = 2 * max(known.upload_limit, known.request_limit, known.answer_limit)
+    return Limits(body=largest, bodies=2 * largest)
 
 
 def definition(path: Path) -> Mapping[str, Any]:
@@ -110,7 +151,7 @@ def _file(data: Path | None, name: str) -> str | None:
     return str(data / name) if data else None
 
 
-def _environment(endpoint: str, database: dynamodb.Process | None, auth: bool) -> dict[str, str]:
+def _environment(endpoint: str, secret: str, database: dynamodb.Process | None, auth: bool) -> dict[str, str]:
     """The settings that the functions have on AWS, and boto3's: dummy keys, nothing of the user's own configuration."""
     made = {
         "TABLE": NAME,
@@ -120,10 +161,12 @@ def _environment(endpoint: str, database: dynamodb.Process | None, auth: bool) -
         "AUTH": "on" if auth else "off",
         # One SQLite commit for 100 items instead of one for each: three times as fast on a disk.
         "BULK_WRITES": os.environ.get("BULK_WRITES", "transact"),
+        # The emulator shares its two cores with its callers, and never loses a request.
+        "READ_TIMEOUT": os.environ.get("READ_TIMEOUT", "60"),
         # The front door logs each request already.
         "LOG_LEVEL": os.environ.get("LOG_LEVEL", "WARNING"),
         "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_SECRET_ACCESS_KEY": secret,
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_CONFIG_FILE": os.devnull,
@@ -136,37 +179,15 @@ def _environment(endpoint: str, database: dynamodb.Process | None, auth: bool) -
         "AWS_ENDPOINT_URL_SFN": endpoint,
     }
     if database:
-        made["AWS_ENDPOINT_URL_DYNAMODB"] = database.endpoint
-    elif "AWS_ENDPOINT_URL_DYNAMODB" not in os.environ:
-        made["AWS_ENDPOINT_URL_DYNAMODB"] = f"https://dynamodb.{REGION}.amazonaws.com"  # where moto listens
+        made[dynamodb.ENDPOINT] = database.endpoint
     return made
 
 
 def _start_dynamodb(data: Path | None) -> dynamodb.Process | None:
-    """dynoxide; None when another DynamoDB is named by AWS_ENDPOINT_URL_DYNAMODB, or moto has to stand in."""
-    if "AWS_ENDPOINT_URL_DYNAMODB" in os.environ:
-        return None
-    try:
+    """dynoxide; None when another DynamoDB is named by AWS_ENDPOINT_URL_DYNAMODB. dynamodb.BinaryMissing, ValueError."""
+    named = os.environ.get(dynamodb.ENDPOINT)
+    if named is None:
         return dynamodb.start(_file(data, TABLE_FILE))
-    except dynamodb.BinaryMissing as missing:
-        log.warning(
-            "%s. Falling back to moto: slow, forgets everything on exit, and transactions are NOT atomic", missing
-        )
-        use_moto()
-        return None
-
-
-def use_moto() -> None:
-    """Answers DynamoDB calls of this process by moto, one at a time, because it loses updates when they overlap."""
-    from moto import mock_aws
-    from moto.core.botocore_stubber import BotocoreStubber
-
-    lock = threading.RLock()
-    unguarded = BotocoreStubber.__call__
-
-    def guarded(self: Any, *arguments: Any, **named: Any) -> Any:
-        with lock:
-            return unguarded(self, *arguments, **named)
-
-    BotocoreStubber.__call__ = guarded
-    mock_aws().start()
+    if urlsplit(named).scheme not in ("http", "https") or not urlsplit(named).hostname:
+        raise ValueError(f"{dynamodb.ENDPOINT} is {named!r}; it has to be a URL such as http://127.0.0.1:8001")
+    return None

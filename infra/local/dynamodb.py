@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 VERSION = "1.2.1"
+PLATFORMS = ("darwin-arm64", "darwin-x64", "linux-arm64", "linux-x64", "win32-x64")
+"""What dynoxide is made for, as npm names it: the packages @dynoxide/..."""
+ENDPOINT = "AWS_ENDPOINT_URL_DYNAMODB"
 ROOT = Path(__file__).resolve().parents[2]
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -58,23 +61,41 @@ def npm_platform() -> str:
     """This platform as npm names it, such as `linux-x64` or `darwin-arm64`."""
     machine = platform.machine().lower()
     architecture = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64"}.get(machine, machine)
-    return f"{platform.system().lower()}-{architecture}"
+    system = platform.system().lower()
+    return f"{'win32' if system == 'windows' else system}-{architecture}"
 
 
 def find_binary() -> Path:
     """`$BULKHEAD_DYNOXIDE`, else what `make setup` installed, else the PATH; BinaryMissing when it is nowhere."""
     named = os.environ.get("BULKHEAD_DYNOXIDE")
-    if named and not os.access(named, os.X_OK):
-        raise BinaryMissing(f"BULKHEAD_DYNOXIDE names no program: {named}")
-    if named:
+    if named is not None:
+        if not os.path.isfile(named) or not os.access(named, os.X_OK):
+            raise BinaryMissing(
+                f"BULKHEAD_DYNOXIDE is {named!r}, which is not a program; set it to the path of dynoxide"
+            )
         return Path(named)
     installed = ROOT / "node_modules" / "@dynoxide" / npm_platform() / "dynoxide"
-    if installed.exists():
+    if os.access(installed, os.X_OK):
         return installed
     on_path = shutil.which("dynoxide")
     if on_path:
         return Path(on_path)
-    raise BinaryMissing(f"dynoxide is not installed for {npm_platform()}: run `make setup`, or set BULKHEAD_DYNOXIDE")
+    raise BinaryMissing(missing())
+
+
+def missing() -> str:
+    """What to do where there is no dynoxide."""
+    known = npm_platform() in PLATFORMS
+    fetch = (
+        f"run `make setup`, which fetches @dynoxide/{npm_platform()} {VERSION}"
+        if known
+        else (f"it is not made for {npm_platform()}, only for {', '.join(PLATFORMS)}")
+    )
+    return (
+        f"there is no DynamoDB. The emulator dynoxide is not installed: {fetch}; or set BULKHEAD_DYNOXIDE to its program;"
+        f" or start another DynamoDB, such as DynamoDB Local (docker run -p 8001:8000 amazon/dynamodb-local), and set"
+        f" {ENDPOINT}=http://127.0.0.1:8001"
+    )
 
 
 def start(path: str | None = None, attempts: int = 5) -> Process:

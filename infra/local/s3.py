@@ -97,8 +97,13 @@ def answer(environ: Environ, objects: Objects, secret: str) -> Answer:
     """
     if environ["REQUEST_METHOD"] == "OPTIONS":
         return cors.with_headers(environ, Answer(200))
+    return refusal(environ, secret) or cors.with_headers(environ, _answer(environ, objects))
+
+
+def refusal(environ: Environ, secret: str) -> Answer | None:
+    """The answer to a request whose headers are not signed as they must be; it needs no body. None for a good one."""
     refused = signed_urls.refusal(environ, secret)
-    return cors.with_headers(environ, _error(403, refused) if refused else _answer(environ, objects))
+    return cors.with_headers(environ, _error(403, refused)) if refused else None
 
 
 def _answer(environ: Environ, objects: Objects) -> Answer:
@@ -113,8 +118,11 @@ def _answer(environ: Environ, objects: Objects) -> Answer:
         case "PUT", True if "HTTP_X_AMZ_COPY_SOURCE" in environ:
             return _copy(objects, bucket, key, environ)
         case "PUT", True if "aws-chunked" not in environ.get("HTTP_CONTENT_ENCODING", ""):
+            body = read_body(environ)
+            if not signed_urls.is_signed(environ, body):
+                return _error(400, "XAmzContentSHA256Mismatch")
             content_type = environ.get("CONTENT_TYPE") or "binary/octet-stream"
-            return Answer(200, {"ETag": objects.put(bucket, key, read_body(environ), content_type)})
+            return Answer(200, {"ETag": objects.put(bucket, key, body, content_type)})
         case ("GET" | "HEAD") as method, True:
             return _get(objects, bucket, key, with_body=method == "GET")
         case "DELETE", True:

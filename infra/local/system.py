@@ -16,6 +16,7 @@ from bulkhead import audit, settings
 from infra import routes
 from infra.local import aws, dynamodb, lambdas, load, sample, server
 from infra.local.identity import FULL_RIGHTS, KEYS, Identity
+from infra.local.listener import Limits, Listener
 from infra.local.tokens import RemoteKeys, Verifier
 
 CACHE = dynamodb.ROOT / ".cache" / "local"
@@ -62,7 +63,8 @@ class System:
             self.identity = Identity(issuer(options.host, options.port), options.key_file, audiences[0])
             self.verifier = Verifier(self.identity.issuer, audiences, self.identity)
         front = server.Front(routes.ROUTES, lambdas.call, self.verifier, self.identity)
-        self._listener = server.Listener(options.host, options.port, front)
+        limits = Limits(body=known.request_limit, bodies=4 * known.request_limit)
+        self._listener = Listener(options.host, options.port, front, admit=front.admit, limits=limits)
         self.url = f"http://{_reachable(options.host)}:{self._listener.port}"
         if self.identity and self.verifier:
             self.identity.issuer = self.verifier.issuer = os.environ["ISSUER"] = self.url
@@ -96,9 +98,9 @@ class System:
             raise RuntimeError("; ".join(faults))
 
     def stop(self) -> None:
-        """Ends all that was started."""
-        self._aws.stop()
+        """Ends all that was started; requests that are being answered have a second to end by themselves."""
         self._listener.stop()
+        self._aws.stop()
         if self._lock:
             self._lock.close()
 

@@ -53,6 +53,9 @@ class Verifier:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise Refused("a bearer token is needed")
+        if "," in token:
+            # Headers that come twice are joined by commas, and no token has one.
+            raise Refused("one header Authorization with one token is needed")
         try:
             claims = self._verified(token.strip())
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
+import threading
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.e2e.running import LAST_LINE, Server, processes_with, start
@@ -50,22 +53,51 @@ def test_the_sample_clinic_is_loaded_once(tmp_path: Path) -> None:
             assert client.get("/Patient/anna").json()["meta"]["versionId"] == "1"
 
 
-def test_without_dynoxide_moto_stands_in_and_says_so() -> None:
-    with Server("--no-auth", BULKHEAD_DYNOXIDE="/nowhere") as server, server.client() as client:
-        assert client.get("/Patient/anna").status_code == 200
-        assert any("Falling back to moto" in line for line in server.banner)
+def refused(*arguments: str, **environment: str) -> str:
+    """What a server prints that does not start."""
+    process = start("--empty", *arguments, **environment)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "Cannot start: " in output
+    assert LAST_LINE not in output
+    assert "Traceback" not in output
+    return output
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("BULKHEAD_DYNOXIDE", "/nowhere"), ("BULKHEAD_DYNOXIDE", ""), ("AWS_ENDPOINT_URL_DYNAMODB", "8001")],
+)
+def test_without_a_database_it_says_so_and_stops(tmp_path: Path, name: str, value: str) -> None:
+    assert f"{name} is {value!r}" in refused("--data", str(tmp_path), **{name: value})
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_within_three_seconds_under_load(number: signal.Signals) -> None:
+    with Server("--empty", "--no-auth", "--quiet") as server:
+        begun, ended = threading.Barrier(9), threading.Event()
+
+        def ask() -> None:
+            with contextlib.suppress(httpx.HTTPError), server.client() as client:
+                client.get("/metadata")
+                begun.wait(30)
+                while not ended.is_set():
+                    client.post("/Patient", json=PATIENT)
+
+        threads = [threading.Thread(target=ask, daemon=True) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        begun.wait(30)
+        server.process.send_signal(number)
+        assert server.process.wait(timeout=3) == 0
+        ended.set()
 
 
 def test_two_servers_cannot_share_a_data_folder_or_a_port(tmp_path: Path) -> None:
     with Server("--empty", "--no-auth", "--data", str(tmp_path)) as server:
         port = server.url.rpartition(":")[2].partition("/")[0]
         for arguments in (["--data", str(tmp_path)], ["--port", port]):
-            refused = start("--empty", "--no-auth", *arguments)
-            output, _ = refused.communicate(timeout=30)
-            assert refused.returncode == 1
-            assert "Cannot start" in output
-            assert LAST_LINE not in output
-            assert "Traceback" not in output
+            refused("--no-auth", *arguments)
 
 
 def test_no_patient_is_named_in_the_log() -> None:

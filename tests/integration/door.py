@@ -22,7 +22,7 @@ ADDRESS = "192.0.2.7"
 
 
 class Transport(httpx.BaseTransport):
-    """Hands requests to a `Front` as cheroot would."""
+    """Hands requests to a `Front` as the listener does."""
 
     def __init__(self, front: Front) -> None:
         self._front = front

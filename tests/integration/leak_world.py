@@ -178,7 +178,7 @@ class World:
                 self.put(resource)
             encounter = self.store.read(f"Encounter/{owner}-id")
             assert encounter is not None
-            self.store.set_propagate(encounter, True)
+            self.store.set_propagate(encounter, True, {})
             self._move(owner)
             resources.delete(self.store, EVERYBODY, f"Patient/{owner}-gone")
 

@@ -52,7 +52,7 @@ class Scene:
             for key in keys[start : start + 20]:
                 resource = {"resourceType": key.partition("/")[0], **content}
                 writes.append(resources.prepare_create(self.store, resource, EVERYBODY, key, True))
-            self.store.commit(writes, (), resources.inherit(self.store))
+            self.store.commit(writes, (), resources.inherit(self.store, EVERYBODY))
         return list(keys)
 
     def observations(self, count: int, subject: str = PATIENT) -> list[str]:

@@ -278,6 +278,6 @@ def test_nor_is_a_member_that_joins_while_it_is_hidden_left_behind(scene: Scene,
     key = scene.put("Observation/o", encounter={"reference": "Encounter/e"}).key
     clock.now += 60
     late = scene.put("Observation/late", encounter={"reference": "Encounter/e"}).key
-    scene.store.set_propagate(scene.head("Encounter/e"), True)
+    scene.store.set_propagate(scene.head("Encounter/e"), True, {})
     assert scene.set("Encounter/e", A, propagate=True) == 3
     assert scene.accounts_of([key, late]) == {(A,)}

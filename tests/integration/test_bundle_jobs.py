@@ -29,7 +29,7 @@ from bulkhead.store.jobs import DONE, FAILED, STARTING, Job
 from functions import executions, http, trail
 from functions.formats import XML, rendered
 from infra.local import s3
-from infra.local.server import Listener
+from infra.local.listener import Listener
 from tests.integration.door import Door
 from tests.integration.scene import A, B, Machine, Scene
 from tests.unit.bundles.samples import bundle, create, delete, get, observation, patient, statuses, update

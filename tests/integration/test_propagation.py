@@ -110,7 +110,7 @@ class TestJob:
         job = items.Job("j", OWNER, PATIENT, (A,), 0, 2**33, begun=1)
         items.create(scene.store.table, job)
         items.change(scene.store.table, "j", ["starting"], state="running", begun=1)
-        scene.store.set_propagate(scene.head(PATIENT), True)
+        scene.store.set_propagate(scene.head(PATIENT), True, {})
         first = propagation_steps.plan(scene.store, {"job": "j"})
         assert (first["batches"], first["next"], first["settle"]) == (0, "settle", 7)
         second = propagation_steps.plan(scene.store, first)
@@ -169,7 +169,7 @@ class TestStart:
         items.create(scene.store.table, items.Job("j", OWNER, PATIENT, (A,), 0, 2**33))
         if changed:
             scene.set(PATIENT, A)
-            scene.store.set_propagate(scene.head(PATIENT), True)
+            scene.store.set_propagate(scene.head(PATIENT), True, {})
         machine.start("j")
         machine.join("j")
         assert found(scene, "j").state == state
@@ -299,7 +299,7 @@ class TestTrouble:
         asked, answered = threading.Event(), threading.Event()
 
         def read_early(writes: Any, read: Any) -> None:
-            resources.inherit(scene.store)(writes, read)
+            resources.inherit(scene.store, EVERYBODY)(writes, read)
             asked.set()
             answered.wait(20)
 

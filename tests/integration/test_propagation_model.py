@@ -281,7 +281,7 @@ class Accounts(RuleBasedStateMachine):
         elif kind == "run":
             self.propagate(root, accounts, steps)
         elif kind == "worker":
-            self.start(lambda store: propagation.apply(store, root, [key]), steps)
+            self.start(lambda store: propagation.apply(store, root, [key], propagation.reach(root, None)), steps)
         elif kind == "job":
             self.propagate_in_the_background(root, accounts, steps)
             for _ in range(8 if steps is None else 0):
@@ -468,18 +468,18 @@ def standing(head: Head | None) -> Any:
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fills `surveyed`."""
-    passed_on, members = propagation._passed_on, propagation.members
+    passing, members = propagation._passing, propagation.members
 
     def passing_on(store: Store, target: str) -> Any:
         if surveyed.get(id(store)) is None:
             surveyed[id(store)] = standing(store.read(target))
-        return passed_on(store, target)
+        return passing(store, target)
 
     def listing(store: Store, target: str, after: str | None = None) -> Any:
         surveyed[id(store)] = None
         return members(store, target, after)
 
-    monkeypatch.setattr(propagation, "_passed_on", passing_on)
+    monkeypatch.setattr(propagation, "_passing", passing_on)
     monkeypatch.setattr(propagation, "members", listing)
     monkeypatch.setattr(propagation_steps, "members", listing)
 

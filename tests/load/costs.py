@@ -61,7 +61,7 @@ def _work(store: Store, patient: str) -> list[tuple[str, int, Callable[[], objec
         changed = target_write(store, patient, accounts)
         store.commit([changed])
         members = [pointer.source for pointer in store.pointing_at(patient, limit=5000)]
-        propagation.propagate(store, patient, members, None)
+        propagation.propagate(store, patient, members, None, fence=None, naming=True)
 
     return [
         ("create an Observation", 1, create),

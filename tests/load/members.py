@@ -46,7 +46,7 @@ def _fill(store: Store, size: int) -> None:
 
 def _commit(store: Store, made: list[tuple[str, dict[str, Any]]]) -> None:
     writes = [resources.prepare_create(store, resource, access.EVERYBODY, key, True) for key, resource in made]
-    store.commit(writes, (), resources.inherit(store))
+    store.commit(writes, (), resources.inherit(store, access.EVERYBODY))
 
 
 def _over_http(client: httpx.Client, pid: int, size: int, say: Say) -> None:

@@ -77,5 +77,5 @@ def _import(store: Store, bundle: dict[str, Any], account: str | None) -> str:
         key = places[entry["fullUrl"]]
         writes.append(resources.prepare_create(store, resource, access.EVERYBODY, key, True))
     writes[0].explicit = (account,) if account else ()
-    store.commit(writes, (), resources.inherit(store))
+    store.commit(writes, (), resources.inherit(store, access.EVERYBODY))
     return writes[0].key

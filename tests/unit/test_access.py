@@ -44,7 +44,7 @@ def test_auth_off_gives_every_right() -> None:
     who = access.caller(None, "off")
     access.require(who, access.SET_ACCOUNTS)
     access.require(who, access.DELETE, "Patient")
-    assert access.fence(STORE, who)(candidate("Observation/1", OBSERVATION))
+    assert access.fence(STORE, who, access.READ)(candidate("Observation/1", OBSERVATION))
     assert not who.restricted
 
 
@@ -87,7 +87,7 @@ class TestScopes:
             access.require(caller("system/*.cruds"), access.SET_ACCOUNTS)
 
     def test_keep_types_out(self) -> None:
-        sees = access.fence(STORE, caller("system/Observation.rs"))
+        sees = access.fence(STORE, caller("system/Observation.rs"), access.READ)
         assert sees(candidate("Observation/1", OBSERVATION))
         assert not sees(candidate("Patient/1", {"resourceType": "Patient"}))
 
@@ -95,40 +95,40 @@ class TestScopes:
 class TestScopesWithAQuery:
     def test_give_the_right_on_what_meets_it(self) -> None:
         who = caller("user/Observation.rs?category=laboratory")
-        assert access.fence(STORE, who)(candidate("Observation/1", LAB_RESULT))
-        assert not access.fence(STORE, who)(candidate("Observation/1", OBSERVATION))
+        assert access.fence(STORE, who, access.READ)(candidate("Observation/1", LAB_RESULT))
+        assert not access.fence(STORE, who, access.READ)(candidate("Observation/1", OBSERVATION))
         assert not access.fence(STORE, who, access.UPDATE)(candidate("Observation/1", LAB_RESULT))
 
     def test_all_conditions_count(self) -> None:
-        sees = access.fence(STORE, caller("system/Observation.rs?category=laboratory&status=final"))
+        sees = access.fence(STORE, caller("system/Observation.rs?category=laboratory&status=final"), access.READ)
         assert sees(candidate("Observation/1", LAB_RESULT))
         assert not sees(candidate("Observation/1", LAB_RESULT | {"status": "amended"}))
 
     def test_are_a_union_each_with_its_own_query_and_rights(self) -> None:
         who = caller("user/Observation.rs?category=laboratory user/Observation.cu?status=preliminary user/Patient.r")
         draft = OBSERVATION | {"status": "preliminary"}
-        assert access.fence(STORE, who)(candidate("Observation/1", LAB_RESULT))
-        assert not access.fence(STORE, who)(candidate("Observation/1", draft))
+        assert access.fence(STORE, who, access.READ)(candidate("Observation/1", LAB_RESULT))
+        assert not access.fence(STORE, who, access.READ)(candidate("Observation/1", draft))
         assert access.fence(STORE, who, access.CREATE)(candidate("Observation/1", draft))
         assert not access.fence(STORE, who, access.CREATE)(candidate("Observation/1", LAB_RESULT))
-        assert access.fence(STORE, who)(candidate("Patient/1", {"resourceType": "Patient"}))
+        assert access.fence(STORE, who, access.READ)(candidate("Patient/1", {"resourceType": "Patient"}))
 
     def test_one_without_a_query_lifts_the_bounds(self) -> None:
         who = caller("user/Observation.rs?category=laboratory user/*.r")
-        assert access.fence(STORE, who)(candidate("Observation/1", OBSERVATION))
+        assert access.fence(STORE, who, access.READ)(candidate("Observation/1", OBSERVATION))
         assert not access.fence(STORE, who, access.SEARCH)(candidate("Observation/1", OBSERVATION))
         assert access.sees_all(who, access.READ, "Observation")
         assert not access.sees_all(who, access.SEARCH, "Observation")
 
     def test_for_all_types_take_what_all_types_have(self) -> None:
-        sees = access.fence(STORE, caller("system/*.rs?_tag=http://tags|open"))
+        sees = access.fence(STORE, caller("system/*.rs?_tag=http://tags|open"), access.READ)
         assert sees(
             candidate("Observation/1", OBSERVATION | {"meta": {"tag": [{"system": "http://tags", "code": "open"}]}})
         )
         assert not sees(candidate("Observation/1", OBSERVATION))
 
     def test_stand_within_the_fence(self) -> None:
-        sees = access.fence(STORE, caller("system/Observation.rs?category=laboratory", accounts=A))
+        sees = access.fence(STORE, caller("system/Observation.rs?category=laboratory", accounts=A), access.READ)
         assert sees(candidate("Observation/1", LAB_RESULT, A))
         assert not sees(candidate("Observation/1", OBSERVATION, A))
         assert not sees(candidate("Observation/1", LAB_RESULT, B))
@@ -176,13 +176,13 @@ class TestScopesWithAQuery:
 
 class TestFences:
     def test_accounts(self) -> None:
-        sees = access.fence(STORE, caller("system/*.cruds", accounts=f"[{A} {B}]"))
+        sees = access.fence(STORE, caller("system/*.cruds", accounts=f"[{A} {B}]"), access.READ)
         assert sees(candidate("Observation/1", OBSERVATION, B))
         assert not sees(candidate("Observation/1", OBSERVATION, C))
         assert not sees(candidate("Observation/1", OBSERVATION))
 
     def test_accounts_are_carried_a_compartment_of_that_name_is_nothing(self) -> None:
-        sees = access.fence(STORE, caller("system/*.cruds", accounts="Practitioner/1"))
+        sees = access.fence(STORE, caller("system/*.cruds", accounts="Practitioner/1"), access.READ)
         body = OBSERVATION | {"performer": [{"reference": "Practitioner/1"}]}
         assert not sees(candidate("Observation/1", body))
         assert not sees(candidate("Practitioner/1", {"resourceType": "Practitioner"}))
@@ -200,7 +200,7 @@ class TestFences:
         who = caller("system/*.cruds", accounts=text)
         assert who.accounts == ()
         assert who.fenced
-        assert not access.fence(STORE, who)(candidate("Observation/1", OBSERVATION, A, B, text))
+        assert not access.fence(STORE, who, access.READ)(candidate("Observation/1", OBSERVATION, A, B, text))
 
     @pytest.mark.parametrize("value", [None, 1, True, [A], {"reference": A}, ""])
     def test_one_that_is_no_text_fences_to_nothing(self, value: Any) -> None:
@@ -217,23 +217,23 @@ class TestFences:
 
     def test_a_patient_sees_its_compartment(self) -> None:
         who = caller("patient/*.rs", patient="1")
-        assert access.fence(STORE, who)(candidate("Observation/1", OBSERVATION))
-        assert access.fence(STORE, who)(candidate("Patient/1", {"resourceType": "Patient"}))
-        assert not access.fence(STORE, who)(candidate("Patient/2", {"resourceType": "Patient"}))
+        assert access.fence(STORE, who, access.READ)(candidate("Observation/1", OBSERVATION))
+        assert access.fence(STORE, who, access.READ)(candidate("Patient/1", {"resourceType": "Patient"}))
+        assert not access.fence(STORE, who, access.READ)(candidate("Patient/2", {"resourceType": "Patient"}))
 
     @pytest.mark.parametrize("claims", [{}, {"patient": ""}, {"patient": "[1]"}, {"patient": "1 2"}, {"patient": None}])
     def test_without_a_launch_patient_its_scopes_open_nothing(self, claims: dict[str, Any]) -> None:
         who = caller("patient/*.rs user/*.rs", **claims)
         for key in ("Patient/1", "Patient/none", "Patient/", "Patient/None"):
-            assert not access.fence(STORE, who)(candidate(key, {"resourceType": "Patient"}))
-        assert not access.fence(STORE, who)(candidate("Observation/1", OBSERVATION))
+            assert not access.fence(STORE, who, access.READ)(candidate(key, {"resourceType": "Patient"}))
+        assert not access.fence(STORE, who, access.READ)(candidate("Observation/1", OBSERVATION))
 
     def test_a_launch_patient_fences_other_scopes_too(self) -> None:
         who = caller("user/*.rs", patient="2")
-        assert not access.fence(STORE, who)(candidate("Observation/1", OBSERVATION))
+        assert not access.fence(STORE, who, access.READ)(candidate("Observation/1", OBSERVATION))
 
     def test_within_both_fences(self) -> None:
-        sees = access.fence(STORE, caller("patient/*.rs", patient="1", accounts=A))
+        sees = access.fence(STORE, caller("patient/*.rs", patient="1", accounts=A), access.READ)
         assert sees(candidate("Observation/1", OBSERVATION, A))
         assert not sees(candidate("Observation/1", OBSERVATION, B))
         assert not sees(candidate("Observation/1", {"resourceType": "Observation"}, A))
@@ -364,7 +364,7 @@ def patients(**links: list[dict[str, Any]]) -> Any:
 
 def sees(store: Any, key: str, *, subject: str) -> bool:
     body = {"resourceType": key.partition("/")[0], "subject": {"reference": f"Patient/{subject}"}}
-    return access.fence(store, caller("patient/*.rs", patient="p1"))(candidate(key, body))
+    return access.fence(store, caller("patient/*.rs", patient="p1"), access.READ)(candidate(key, body))
 
 
 def test_both_sides_of_a_link_have_to_agree() -> None:
@@ -393,17 +393,17 @@ def test_chains_are_followed_while_each_step_is_agreed_on() -> None:
 
 def test_the_replaced_patient_itself_is_seen() -> None:
     store = patients(p1=[link("replaces", "p2")], p2=[link("replaced-by", "p1")])
-    sees_it = access.fence(store, caller("patient/*.rs", patient="p1"))
+    sees_it = access.fence(store, caller("patient/*.rs", patient="p1"), access.READ)
     assert sees_it(candidate("Patient/p2", {"resourceType": "Patient"}))
     store.delete("Patient/p2")
-    assert not access.fence(store, caller("patient/*.rs", patient="p1"))(
+    assert not access.fence(store, caller("patient/*.rs", patient="p1"), access.READ)(
         candidate("Patient/p2", {"resourceType": "Patient"})
     )
 
 
 def test_links_are_read_only_where_another_patient_is_met_and_once() -> None:
     store = patients(p1=[link("replaces", "p2")], p2=[link("replaced-by", "p1")])
-    fence = access.fence(store, caller("patient/*.rs", patient="p1"))
+    fence = access.fence(store, caller("patient/*.rs", patient="p1"), access.READ)
     assert fence(candidate("Observation/x", {"resourceType": "Observation", "subject": {"reference": "Patient/p1"}}))
     assert not fence(candidate("Organization/x", {"resourceType": "Organization"}))
     assert store.reads == []
@@ -415,9 +415,9 @@ def test_links_are_read_only_where_another_patient_is_met_and_once() -> None:
 def test_the_definition_in_force_decides() -> None:
     task = {"resourceType": "Task", "for": {"reference": "Patient/p1"}}
     store: Any = MemoryStore()
-    assert not access.fence(store, caller("patient/*.rs", patient="p1"))(candidate("Task/x", task))
+    assert not access.fence(store, caller("patient/*.rs", patient="p1"), access.READ)(candidate("Task/x", task))
     store.put(definition("Patient", "Patient", Task=["patient"]))
-    fence = access.fence(store, caller("patient/*.rs", patient="p1"))
+    fence = access.fence(store, caller("patient/*.rs", patient="p1"), access.READ)
     assert fence(candidate("Task/x", task))
     assert fence(candidate("Patient/p1", {"resourceType": "Patient"}))
     assert not fence(

@@ -34,18 +34,18 @@ def test_shown_is_the_union(explicit: tuple[str, ...], inherited: dict[str, tupl
 
 def test_a_patient_always_passes_on_its_own_accounts_only() -> None:
     patient = head(explicit=("Organization/a",), inherited={"Patient/2": ("Organization/b",)})
-    assert accounts.passed_on(patient) == ("Organization/a",)
+    assert accounts.passed_on(patient, ()) == ("Organization/a",)
 
 
 @pytest.mark.parametrize("propagate", [True, False])
 def test_other_targets_pass_on_while_they_propagate(propagate: bool) -> None:
     encounter = head("Encounter/1", explicit=("Organization/a",), propagate=propagate)
-    assert accounts.passed_on(encounter) == (("Organization/a",) if propagate else ())
+    assert accounts.passed_on(encounter, ()) == (("Organization/a",) if propagate else ())
 
 
-def test_what_is_absent_or_deleted_passes_on_nothing() -> None:
-    assert accounts.passed_on(None) == ()
-    assert accounts.passed_on(head(body=None, explicit=("Organization/a",))) == ()
+def test_what_is_absent_passes_on_nothing_and_what_is_deleted_what_its_tombstone_has() -> None:
+    assert accounts.passed_on(None, ()) == ()
+    assert accounts.passed_on(head(body=None, explicit=("Organization/a",)), ()) == ("Organization/a",)
 
 
 @given(LISTS, INHERITED)
@@ -53,7 +53,7 @@ def test_an_echo_of_what_is_shown_changes_nothing(
     explicit: tuple[str, ...], inherited: dict[str, tuple[str, ...]]
 ) -> None:
     base = head(explicit=explicit, inherited=inherited)
-    assert accounts.own(base.accounts, base) == explicit
+    assert accounts.own(base.accounts, base, None) == explicit
 
 
 def test_a_new_account_in_an_echo_is_added() -> None:

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from bulkhead import propagation
 from bulkhead.errors import Unavailable
 from bulkhead.model import dates
-from bulkhead.propagation import Applied, Findings, apply, members, propagate, second_look, survey
+from bulkhead.propagation import Applied, Findings, apply, members, propagate, reach, second_look, survey
 from bulkhead.settings import Settings
 from bulkhead.store import Head, Write
 from tests.unit.search.memory import MemoryStore
 
 A, B, C = "Organization/a", "Organization/b", "Organization/c"
 TARGET = "Patient/1"
+ALL = reach(TARGET, None)
 
 
 def nothing() -> None:
@@ -124,44 +125,44 @@ class TestMembers:
 class TestApply:
     def test_reads_the_members_then_the_target_then_writes(self, store: Any) -> None:
         key = store.observation("o")
-        assert apply(store, TARGET, [key]) == Applied(standing=1, changed=1)
+        assert apply(store, TARGET, [key], ALL) == Applied(standing=1, changed=1)
         assert store.calls == ["read_many", "read", "commit_each"]
         assert accounts(store, key) == (A,)
 
     def test_what_stands_is_not_written(self, store: Any) -> None:
         key = store.observation("o", inherited={TARGET: (A,)})
-        assert apply(store, TARGET, [key, key]) == Applied(standing=1, changed=0)
+        assert apply(store, TARGET, [key, key], ALL) == Applied(standing=1, changed=0)
         assert "commit_each" not in store.calls
         assert store.current[key].version == 1
 
     def test_keeps_what_a_member_has_from_elsewhere(self, store: Any) -> None:
         key = store.observation("o", explicit=(B,), inherited={"Patient/2": (C,)})
-        apply(store, TARGET, [key])
+        apply(store, TARGET, [key], ALL)
         assert store.current[key].explicit == (B,)
         assert store.current[key].inherited == {"Patient/2": (C,), TARGET: (A,)}
         store.adjust(TARGET, explicit=())
-        apply(store, TARGET, [key])
+        apply(store, TARGET, [key], ALL)
         assert store.current[key].inherited == {"Patient/2": (C,)}
 
     def test_nobody_else_and_nothing_deleted_is_touched_or_counted(self, store: Any) -> None:
         moved = store.observation("moved", "Patient/2", inherited={TARGET: (B,)})
         deleted = store.observation("deleted")
         store.delete(deleted)
-        assert apply(store, TARGET, [moved, deleted, "Observation/unknown"]) == Applied(standing=0)
+        assert apply(store, TARGET, [moved, deleted, "Observation/unknown"], ALL) == Applied(standing=0)
         assert store.current[moved].version == 1
 
     def test_a_clinical_update_in_between_is_neither_lost_nor_undone(self, store: Any) -> None:
         key, other = store.observation("o"), store.observation("other")
         body = {"resourceType": "Observation", "id": "o", "subject": {"reference": TARGET}, "status": "final"}
         store.before_commit = lambda: store.put(body)
-        assert apply(store, TARGET, [key, other]) == Applied(standing=2, changed=2)
+        assert apply(store, TARGET, [key, other], ALL) == Applied(standing=2, changed=2)
         assert store.decode(store.current[key])["status"] == "final"
         assert accounts(store, key) == accounts(store, other) == (A,)
 
     def test_a_member_that_leaves_in_between_gets_nothing(self, store: Any) -> None:
         key = store.observation("o")
         store.before_commit = lambda: store.observation("o", "Patient/2")
-        assert apply(store, TARGET, [key]) == Applied(standing=0)
+        assert apply(store, TARGET, [key], ALL) == Applied(standing=0)
         assert accounts(store, key) == ()
 
     def test_of_a_target_that_changes_in_between_the_next_reading_counts(self, store: Any) -> None:
@@ -172,7 +173,7 @@ class TestApply:
             store.observation("o")
 
         store.before_commit = change
-        apply(store, TARGET, [key])
+        apply(store, TARGET, [key], ALL)
         assert accounts(store, key) == (B,)
 
     def test_conflicts_without_end_are_left(self, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +186,7 @@ class TestApply:
             return commit_each(writes)
 
         monkeypatch.setattr(store, "commit_each", contended)
-        assert apply(store, TARGET, [key, other]) == Applied(standing=1, changed=1, left=(key,))
+        assert apply(store, TARGET, [key, other], ALL) == Applied(standing=1, changed=1, left=(key,))
 
     @pytest.mark.parametrize("size", [1, 2, 7])
     def test_one_that_cannot_be_written_stops_none_of_the_others(
@@ -194,12 +195,12 @@ class TestApply:
         keys = [store.observation(str(n)) for n in range(size)]
         store.broken = {keys[size // 2]}
         monkeypatch.setattr(store, "decode", lambda head: MemoryStore.decode(store, head))
-        assert apply(store, TARGET, keys) == Applied(standing=size - 1, changed=size - 1, left=(keys[size // 2],))
+        assert apply(store, TARGET, keys, ALL) == Applied(standing=size - 1, changed=size - 1, left=(keys[size // 2],))
 
     def test_nor_one_that_cannot_be_read(self, store: Any) -> None:
         key, other = store.observation("o"), store.observation("other")
         store.broken = {key}
-        assert apply(store, TARGET, [key, other]) == Applied(standing=1, changed=1, left=(key,))
+        assert apply(store, TARGET, [key, other], ALL) == Applied(standing=1, changed=1, left=(key,))
 
     def test_an_outage_is_nobodys_fault(self, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         keys = [store.observation(str(n)) for n in range(9)]
@@ -216,15 +217,15 @@ class TestApply:
 
         monkeypatch.setattr(store, "commit_each", dies)
         with pytest.raises(ConnectionError):
-            apply(store, TARGET, keys)
+            apply(store, TARGET, keys, ALL)
         assert calls == 2
 
     def test_another_kind_of_target_passes_on_only_while_it_propagates(self, store: Any) -> None:
         store.put({"resourceType": "Encounter", "id": "e"}, accounts=(A,))
         store.put({"resourceType": "Observation", "id": "o", "encounter": {"reference": "Encounter/e"}})
-        assert apply(store, "Encounter/e", ["Observation/o"]) == Applied(standing=1)
+        assert apply(store, "Encounter/e", ["Observation/o"], ALL) == Applied(standing=1)
         store.adjust("Encounter/e", propagate=True)
-        assert apply(store, "Encounter/e", ["Observation/o"]) == Applied(standing=1, changed=1)
+        assert apply(store, "Encounter/e", ["Observation/o"], ALL) == Applied(standing=1, changed=1)
 
 
 class TestSurvey:
@@ -234,7 +235,7 @@ class TestSurvey:
         stranger = store.observation("stranger", "Patient/2")
         broken = store.observation("broken")
         store.broken = {broken}
-        found = survey(store, TARGET, [right, wrong, stranger, broken, "Observation/absent"])
+        found = survey(store, TARGET, [right, wrong, stranger, broken, "Observation/absent"], ALL)
         assert found == Findings(1, (wrong,), (stranger, "Observation/absent"), (broken,))
         assert found.amiss == (wrong, broken)
 
@@ -242,7 +243,7 @@ class TestSurvey:
         """Ten thousand members that stand as asked are told by their heads' attributes alone."""
         key = store.observation("o", inherited={TARGET: (A,)})
         store.broken = {key}
-        assert survey(store, TARGET, [key]) == Findings(1)
+        assert survey(store, TARGET, [key], ALL) == Findings(1)
 
     def test_a_second_look_finds_who_committed_late(self, store: Any) -> None:
         waits: list[float] = []
@@ -252,7 +253,7 @@ class TestSurvey:
             if len(waits) == 2:
                 store.observation("late")
 
-        found = second_look(store, TARGET, Findings(5, unsettled=("Observation/late", "Observation/never")), wait)
+        found = second_look(store, TARGET, Findings(5, unsettled=("Observation/late", "Observation/never")), ALL, wait)
         assert found == Findings(5, ("Observation/late",), ("Observation/never",))
         assert len(waits) == 3
 
@@ -266,19 +267,19 @@ class TestSurvey:
 
         monkeypatch.setattr(propagation.holds, "held", lambda table, keys: True)
         unsettled = Findings(unsettled=("Observation/late",))
-        assert second_look(store, TARGET, unsettled, wait) == Findings(wrong=("Observation/late",))
+        assert second_look(store, TARGET, unsettled, ALL, wait) == Findings(wrong=("Observation/late",))
         assert len(waits) == 7
 
     def test_what_a_transaction_never_stops_writing_is_amiss(self, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(propagation.holds, "held", lambda table, keys: True)
-        found = second_look(store, TARGET, Findings(unsettled=("Observation/x",)), lambda seconds: None)
+        found = second_look(store, TARGET, Findings(unsettled=("Observation/x",)), ALL, lambda seconds: None)
         assert found == Findings(wrong=("Observation/x",))
 
     def test_no_second_look_where_all_is_settled(self, store: Any) -> None:
         def wait(seconds: float) -> None:
             raise AssertionError
 
-        assert second_look(store, TARGET, Findings(5), wait) == Findings(5)
+        assert second_look(store, TARGET, Findings(5), ALL, wait) == Findings(5)
 
 
 class TestPropagate:
@@ -286,14 +287,14 @@ class TestPropagate:
         keys = [store.observation(str(n)) for n in range(250)]
         newcomer = "Observation/new"
         store.before_commit = lambda: store.observation("new")
-        assert propagate(store, TARGET, keys, changed_at=0.0) == 251
+        assert propagate(store, TARGET, keys, changed_at=0.0, fence=None, naming=True) == 251
         assert {accounts(store, key) for key in [*keys, newcomer]} == {(A,)}
         assert {store.current[key].version for key in keys} == {2}
 
     def test_one_reading_is_enough_where_nothing_changed(self, store: Any) -> None:
         keys = [store.observation(str(n), inherited={TARGET: (A,)}) for n in range(5)]
         store.reads.clear()
-        assert propagate(store, TARGET, keys, changed_at=None) == 5
+        assert propagate(store, TARGET, keys, changed_at=None, fence=None, naming=True) == 5
         assert store.reads == ["BatchGetItem", "GetItem", "GetItem"]
 
     @pytest.mark.parametrize("changed", ["updated", "flagged"])
@@ -303,12 +304,12 @@ class TestPropagate:
         late = "Observation/late"
         keys = [store.observation(str(n), inherited={TARGET: (A,)}) for n in range(2)]
         store.observation("late")
-        assert propagate(store, TARGET, keys, changed_at=None) == 3
+        assert propagate(store, TARGET, keys, changed_at=None, fence=None, naming=True) == 3
         assert accounts(store, late) == (A,)
 
     def test_repairs(self, store: Any) -> None:
         keys = [store.observation(str(n), inherited={TARGET: (A,)} if n % 2 else {}) for n in range(5)]
-        assert propagate(store, TARGET, keys, changed_at=None) == 5
+        assert propagate(store, TARGET, keys, changed_at=None, fence=None, naming=True) == 5
         assert {accounts(store, key) for key in keys} == {(A,)}
         assert [store.current[key].version for key in keys] == [2, 1, 2, 1, 2]
 
@@ -317,7 +318,7 @@ class TestPropagate:
         store.put({"resourceType": "Patient", "id": "1"}, accounts=(A,))
         waits: list[float] = []
         now = propagation.time.time()
-        propagate(store, TARGET, [], changed_at=now, wait=waits.append)
+        propagate(store, TARGET, [], changed_at=now, wait=waits.append, fence=None, naming=True)
         assert waits == [pytest.approx(5, abs=0.5)]
 
     def test_a_batch_with_too_many_other_writers_gets_another_turn(
@@ -333,14 +334,14 @@ class TestPropagate:
             return commit_each(writes)
 
         monkeypatch.setattr(store, "commit_each", contended)
-        assert propagate(store, TARGET, keys, changed_at=0.0) == 3
+        assert propagate(store, TARGET, keys, changed_at=0.0, fence=None, naming=True) == 3
         assert {accounts(store, key) for key in keys} == {(A,)}
 
     def test_names_those_that_resist(self, store: Any) -> None:
         keys = [store.observation(str(n)) for n in range(3)]
         store.broken = {keys[1]}
         with pytest.raises(Unavailable) as caught:
-            propagate(store, TARGET, keys, changed_at=0.0)
+            propagate(store, TARGET, keys, changed_at=0.0, fence=None, naming=True)
         assert [issue.expression for issue in caught.value.issues] == [None, keys[1]]
         assert accounts(store, keys[0]) == accounts(store, keys[2]) == (A,)
 
@@ -377,10 +378,13 @@ def test_whatever_happened_a_last_run_of_each_root_makes_it_true(changes: list[t
             subject[first] = second
             store.observation(str(first), second, inherited={second: given[second]} if given[second] else {})
         elif kind == "work":
-            apply(store, first, [f"Observation/{n}" for n in second])
+            apply(store, first, [f"Observation/{n}" for n in second], ALL)
         else:
             store.before_commit = lambda n=second: store.touch(f"Observation/{n}")
-            apply(store, first, [f"Observation/{second}"])
-    counted = [propagate(store, root, listed(store, root), None, wait=lambda seconds: None) for root in ROOTS]
+            apply(store, first, [f"Observation/{second}"], ALL)
+    counted = [
+        propagate(store, root, listed(store, root), None, wait=lambda seconds: None, fence=None, naming=True)
+        for root in ROOTS
+    ]
     assert {n: accounts(store, f"Observation/{n}") for n in subject} == {n: given[subject[n]] for n in subject}
     assert counted == [sum(1 for named in subject.values() if named == root) for root in ROOTS]

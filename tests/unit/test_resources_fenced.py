@@ -296,7 +296,7 @@ class TestNaming:
         resources.update(ward, EVERYBODY, encounter, "Encounter/theirs")
         found = ward.read("Encounter/theirs")
         assert found is not None
-        ward.set_propagate(found, True)
+        ward.set_propagate(found, True, {})
         for named in ("Encounter/theirs", "Encounter/none"):
             body = resource("Observation/new", MINE, encounter={"reference": named})
             assert put(ward, FENCED, body).accounts == (A,)

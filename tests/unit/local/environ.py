@@ -1,4 +1,4 @@
-"""WSGI environments for tests, as cheroot makes them."""
+"""WSGI environments for tests, as the listener makes them."""
 
 from __future__ import annotations
 

@@ -66,10 +66,26 @@ def test_a_file_keeps_its_tables(tmp_path: Path) -> None:
     second.stop()
 
 
-def test_without_a_binary_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BULKHEAD_DYNOXIDE", "/nowhere/dynoxide")
-    with pytest.raises(dynamodb.BinaryMissing, match="BULKHEAD_DYNOXIDE"):
+@pytest.mark.parametrize("named", ["/nowhere/dynoxide", "/tmp", "/etc/passwd", ""])
+def test_a_wrong_program_is_an_error(monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    monkeypatch.setenv("BULKHEAD_DYNOXIDE", named)
+    with pytest.raises(dynamodb.BinaryMissing, match="BULKHEAD_DYNOXIDE is "):
         dynamodb.start()
+
+
+@pytest.mark.parametrize(("machine", "told"), [("x86_64", "make setup"), ("riscv64", "not made for linux-riscv64")])
+def test_without_a_binary_it_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, machine: str, told: str
+) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(dynamodb, "ROOT", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("BULKHEAD_DYNOXIDE", raising=False)
+    with pytest.raises(dynamodb.BinaryMissing) as missing:
+        dynamodb.start()
+    for expected in (told, "BULKHEAD_DYNOXIDE", "AWS_ENDPOINT_URL_DYNAMODB", "DynamoDB Local"):
+        assert expected in str(missing.value)
 
 
 def test_a_binary_that_ends_at_once_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +96,13 @@ def test_a_binary_that_ends_at_once_is_reported(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(
     ("system", "machine", "expected"),
-    [("Linux", "x86_64", "linux-x64"), ("Linux", "aarch64", "linux-arm64"), ("Darwin", "arm64", "darwin-arm64")],
+    [
+        ("Linux", "x86_64", "linux-x64"),
+        ("Linux", "aarch64", "linux-arm64"),
+        ("Darwin", "arm64", "darwin-arm64"),
+        ("Darwin", "x86_64", "darwin-x64"),
+        ("Windows", "AMD64", "win32-x64"),
+    ],
 )
 def test_platforms_by_npm_names(monkeypatch: pytest.MonkeyPatch, system: str, machine: str, expected: str) -> None:
     monkeypatch.setattr("platform.system", lambda: system)

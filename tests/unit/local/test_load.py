@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infra.local import load
-from infra.local.server import Listener
+from infra.local.listener import Listener
 from infra.local.wsgi import Answer, Environ, read_body
 
 OUTCOME = {"resourceType": "OperationOutcome", "issue": [{"expression": ["Bundle.entry[0]"], "diagnostics": "is bad"}]}

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.local import s3
-from infra.local.server import Listener
+from infra.local.listener import Listener
 
 
 @pytest.fixture

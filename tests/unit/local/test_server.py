@@ -16,6 +16,7 @@ import pytest
 from infra.local import server
 from infra.local.gateway import Router
 from infra.local.identity import AUDIENCE, Identity
+from infra.local.listener import Listener
 from infra.local.tokens import KeysUnavailable, Verifier
 from infra.local.wsgi import read_body
 from infra.routes import DEFAULT, Route
@@ -43,7 +44,7 @@ def call(function: str, event: dict[str, Any]) -> Any:
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    listener = server.Listener("127.0.0.1", 0, server.Front(ROUTES, call), threads=2)
+    listener = Listener("127.0.0.1", 0, server.Front(ROUTES, call), threads=2)
     listener.serve()
     yield f"http://127.0.0.1:{listener.port}"
     listener.stop()
@@ -90,7 +91,7 @@ def test_head_has_no_body_but_its_length(url: str) -> None:
 
 def test_a_taken_port_is_seen_at_once(url: str) -> None:
     with pytest.raises(OSError, match="in use"):
-        server.Listener("127.0.0.1", int(url.rpartition(":")[2]), server.Front(ROUTES, call))
+        Listener("127.0.0.1", int(url.rpartition(":")[2]), server.Front(ROUTES, call))
 
 
 def test_a_token_is_needed_but_for_public_routes(tmp_path: Path) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
+from botocore.exceptions import ClientError
 
 from bulkhead.store import files
 from infra.local import s3
-from infra.local.server import Listener
+from infra.local.listener import Listener
+from infra.local.wsgi import Environ
 
 SECRET = "secret/+="
 KEY = "uploads/with space/ü+%2F"
@@ -63,6 +66,45 @@ def test_it_expires(client: Any) -> None:
 @pytest.mark.parametrize("query", ["", "?X-Amz-Signature=", "?X-Amz-Signature=1&X-Amz-Date=now&X-Amz-Expires=1"])
 def test_without_a_signature_nothing(client: Any, query: str) -> None:
     assert code(httpx.put(f"{signed(client, 'put_object').partition('?')[0]}{query}", content=b"x"))
+
+
+@pytest.mark.parametrize(
+    "authorization", ["", "x", "AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature=" + "0" * 64]
+)
+def test_a_header_that_is_no_signature_opens_nothing(client: Any, authorization: str) -> None:
+    url = signed(client, "put_object").partition("?")[0]
+    client.put_object(Bucket="bulkhead", Key=KEY, Body=b"content")
+    for method in ("GET", "PUT", "DELETE", "HEAD"):
+        assert httpx.request(method, url, headers={"Authorization": authorization}).status_code == 403
+    assert client.get_object(Bucket="bulkhead", Key=KEY)["Body"].read() == b"content"
+
+
+def test_another_key_opens_nothing(client: Any) -> None:
+    other = files.client(
+        endpoint_url=client.meta.endpoint_url, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="x"
+    )
+    with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+        other.put_object(Bucket="bulkhead", Key=KEY, Body=b"content")
+
+
+def test_a_signature_is_for_one_body_one_path_and_a_quarter_of_an_hour(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caught: list[Environ] = []
+    answer = s3.answer
+    monkeypatch.setattr(s3, "answer", lambda environ, *rest: caught.append(environ) or answer(environ, *rest))
+    client.put_object(Bucket="bulkhead", Key=KEY, Body=b"content")
+    sent = dict(caught[0])
+
+    def status(**changed: Any) -> int:
+        return answer({**sent, "wsgi.input": io.BytesIO(b"content"), **changed}, s3.Objects(None), SECRET).status
+
+    assert status() == 200
+    assert status(**{"wsgi.input": io.BytesIO(b"CONTENT")}) == 400
+    assert status(REQUEST_URI=sent["REQUEST_URI"] + "2") == 403
+    assert status(REQUEST_METHOD="DELETE") == 403
+    assert status(HTTP_X_AMZ_CONTENT_SHA256="UNSIGNED-PAYLOAD") == 403
+    assert status(HTTP_X_AMZ_DATE="20200101T000000Z") == 403
 
 
 def test_from_a_browser(client: Any) -> None:

@@ -7,9 +7,9 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from bulkhead.errors import BadRequest, NotSupported
-from bulkhead.search import custom, run
-from bulkhead.search.candidate import Candidate
+from bulkhead.errors import BadRequest, NotSupported, Unprocessable
+from bulkhead.search import custom, expressions, run
+from bulkhead.search.candidate import Candidate, ListedFence, everything
 from bulkhead.search.parse import parse
 from tests.unit.search.memory import MemoryStore, represent
 from tests.unit.search.samples import observation, patient
@@ -70,7 +70,7 @@ def registry() -> MemoryStore:
 
 
 def search(store: MemoryStore, resource_type: str, query: str, strict: bool = True) -> dict[str, Any]:
-    look = custom.stored_in(store)  # type: ignore[arg-type]
+    look = custom.stored_in(store, everything)  # type: ignore[arg-type]
     compartment, _, resource_type = resource_type.rpartition("/")
     parsed = parse(
         parse_qsl(query), resource_type, compartment=compartment or None, base=BASE, strict=strict, custom=look
@@ -195,7 +195,7 @@ def test_what_one_tenant_defines_is_nothing_to_the_others() -> None:
         def fence(candidate: Candidate) -> bool:
             return account in candidate.head.accounts
 
-        return custom.stored_in(store, fence)  # type: ignore[arg-type]
+        return custom.stored_in(store, ListedFence(fence, lambda resource_type: None))  # type: ignore[arg-type]
 
     assert look("Organization/a")("Patient", "mark")
     assert look("Organization/b")("Patient", "mark") is None
@@ -204,3 +204,63 @@ def test_what_one_tenant_defines_is_nothing_to_the_others() -> None:
         look("Organization/b")("Patient", "broken")
     for account in ("Organization/a", "Organization/c"):
         assert look(account)("Patient", "eyes"), "what carries no account is for all"
+
+
+# Twenty ways at each of eight depths, were they not counted.
+NESTED = "url"
+for _ in range(8):
+    NESTED = f"({' | '.join(['extension'] * 20)}).where({NESTED}.exists())"
+NESTED = f"Patient.name.where({NESTED}.exists()).family"
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("Patient.name.family" + " " * 10_000, "characters"),
+        ("Patient.name[" + "1" * 5000 + "].family", "digits"),
+        ("(" * 21 + "Patient.name" + ")" * 21, "parentheses"),
+        ("Patient" + ".extension" * 51, "steps"),
+        ("Patient.name.where(" + " and ".join(["use='official'"] * 60) + ")", "steps"),
+        (" | ".join(["Patient.name.family"] * 300), "words"),
+        ("(" + " | ".join(["Patient.extension.value"] * 50) + ")", "places"),
+        (NESTED, "places"),
+    ],
+    ids=["long", "digits", "deep", "path", "and", "words", "routes", "conditions"],
+)
+def test_an_expression_that_is_too_much_is_refused_when_it_is_written(expression: str, said: str) -> None:
+    with pytest.raises(Unprocessable) as caught:
+        custom.require_bounded(definition("much", "string", expression))
+    assert said in str(caught.value)
+    assert caught.value.issues[0].expression == "SearchParameter.expression"
+    component = {"definition": "http://hl7.org/fhir/SearchParameter/clinical-code", "expression": expression}
+    with pytest.raises(Unprocessable) as caught:
+        custom.require_bounded(definition("much", "composite", "Patient", component=[component]))
+    assert caught.value.issues[0].expression == "SearchParameter.component[0].expression"
+    # And one that was stored before is refused to whoever searches by it.
+    store = registry()
+    store.put(definition("much", "string", expression))
+    with pytest.raises(NotSupported):
+        search(store, "Patient", "much=x")
+
+
+@pytest.mark.parametrize("steps", [4, 16])
+def test_a_chain_of_choices_compiles_to_no_product(steps: int) -> None:
+    """Each `extension.value` has 50 types, and each of these extensions again: four had 6,250,000 routes once."""
+    expression = "Patient" + ".extension.value" * steps
+    custom.require_bounded(definition("chain", "string", expression))
+    assert len(expressions.types(expression, "Patient")) == 50
+    inner: dict[str, Any] = {"url": "u", "valueCode": "deep"}
+    for kind in (["valueQuantity", "valueHumanName", "valueAddress"] * steps)[: steps - 1]:
+        inner = {"url": "u", kind: {"extension": [inner]}}
+    value = expressions.compiled(expression, "Patient")
+    assert value({"extension": [inner]}, {}) == [("code", "deep")]
+
+
+def test_what_is_kept_compiled_is_bounded() -> None:
+    for kept in (expressions.compiled, expressions.types, expressions.begins_with):
+        assert kept.cache_info().maxsize is not None
+
+
+def test_an_expression_that_is_not_evaluated_here_may_be_stored() -> None:
+    custom.require_bounded(definition("odd", "string", "Patient.name.family.lower()"))
+    custom.require_bounded(definition("none", "special", "") | {"base": ["Resource"]})

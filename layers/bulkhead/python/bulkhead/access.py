@@ -37,6 +37,8 @@ UNLISTED = frozenset({AUDIT_EVENT})
 
 # Cognito puts the name of its resource server before every scope (infra/identity_construct.py).
 _SETTING_ACCOUNTS = frozenset({SET_ACCOUNTS, f"bulkhead/{SET_ACCOUNTS}"})
+# How a claim that holds nothing may reach us as text: API Gateway renders null in the way of its language, authorizers in that of theirs.
+_NOTHING = frozenset({"", "null", "nil", "<nil>", "<null>", "none", "undefined", "nan", "true", "false"})
 NOBODY = ""
 """As the Patient that a caller is fenced to: no resource has this id, so the caller sees nothing."""
 
@@ -63,8 +65,9 @@ def caller(claims: Mapping[str, str] | None, auth: str) -> Caller:
 
 
 def _text(claims: Mapping[str, str] | None, name: str) -> str:
+    """A claim that is text and says something, "" else."""
     value = (claims or {}).get(name)
-    return value if isinstance(value, str) else ""
+    return value if isinstance(value, str) and value.casefold() not in _NOTHING else ""
 
 
 def _words(text: str) -> list[str]:
@@ -103,7 +106,7 @@ def may_set_accounts(who: Caller) -> bool:
 
 
 def require(who: Caller, right: str, resource_type: str = "*") -> None:
-    """Forbidden where the caller has no scope for it."""
+    """Forbidden where the caller has no scope for it; for SET_ACCOUNTS the type does not matter."""
     allowed = may_set_accounts(who) if right == SET_ACCOUNTS else may(who, right, resource_type)
     if resource_type in OF_THE_SERVER and right in (CREATE, UPDATE, DELETE) and who.fenced:
         raise Forbidden(
@@ -122,7 +125,7 @@ def require_writing(who: Caller) -> None:
 # What a caller may see
 
 
-def fence(store: Store, who: Caller, right: str = READ) -> Fence:
+def fence(store: Store, who: Caller, right: str) -> Fence:
     """Whether the caller has `right` on a resource: asked for every resource that a request comes upon."""
     from bulkhead.search.candidate import ListedFence
 
@@ -191,6 +194,9 @@ def chart_fence(store: Store, who: Caller) -> Fence:
     def is_inside(candidate: Candidate) -> bool:
         if candidate.key == patient:
             return True
+        if candidate.head.deleted:
+            # It points at nothing any more: see `visibility.was_within`.
+            return False
         found = compartments.memberships(candidate.targets, candidate.key, known)
         if patient in found:
             return True

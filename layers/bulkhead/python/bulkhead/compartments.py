@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 
 from bulkhead.compartment_definitions import ITSELF, Definition, Definitions, built_in, deciding
 from bulkhead.errors import BadRequest
+from bulkhead.governing import governs
 from bulkhead.trail import is_trail
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _read(store: Store) -> _Kept:
     # Not with what this request has seen of large transactions: others will use what is read here.
     with one_request():
         heads = store.read_many(keys) if keys else {}
-    stored = [{**store.decode(head), "id": head.id} for head in heads.values() if not head.deleted]
+    stored = [{**store.decode(head), "id": head.id} for head in heads.values() if governs(head)]
     return _Kept(deciding(stored), mark, until)
 
 

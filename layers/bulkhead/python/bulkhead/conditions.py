@@ -51,8 +51,10 @@ Matches = Mapping[Condition, Sequence[Head]]
 """Live heads that meet each condition: none, one, or two that stand for several."""
 
 
-def condition(resource_type: str, criteria: str, expression: str) -> Condition:
+def condition(resource_type: str, criteria: str, expression: str, base: str) -> Condition:
     """A condition from a query string, percent-encoded or not: `identifier=s|v`, `?identifier=s|v`, `Patient?identifier=s|v`.
+
+    A url below `base`, the base URL of this server, is a reference to this server, as it is in a search.
 
     BadRequest at `expression` where it selects nothing in particular: an unknown parameter, an empty value, another
     type, a parameter that shapes results instead of selecting.
@@ -64,7 +66,7 @@ def condition(resource_type: str, criteria: str, expression: str) -> Condition:
     if not pairs or any(not value for _, value in pairs):
         raise BadRequest("criteria are search parameters with values", expression)
     try:
-        query = parse(pairs, resource_type, strict=True)
+        query = parse(pairs, resource_type, base=base, strict=True)
     except BadRequest as error:
         raise BadRequest(str(error), expression) from None
     if len(query.clauses) + len(query.chains) != len(pairs):
@@ -78,7 +80,7 @@ def conditional_reference(text: str, base: str, expression: str) -> Condition | 
     if "?" not in text:
         return None
     match = _CONDITIONAL.fullmatch(text.removeprefix(f"{base}/"))
-    return condition(match[1], match[2], expression) if match and match[1] in RESOURCE_TYPES else None
+    return condition(match[1], match[2], expression, base) if match and match[1] in RESOURCE_TYPES else None
 
 
 def find(store: Store, conditions: Iterable[Condition], fence: Fence, limit: int = 2) -> dict[Condition, list[Head]]:
@@ -118,7 +120,7 @@ def claim(store: Store, who: Caller, one: Condition, owner: str, stale: str | No
     by callers who see the same.
     """
     named, fence = identifiers(one), access.fence(store, who, access.SEARCH)
-    unique = Unique(named, lambda head: meets(store, head, one, fence)) if named else None
+    unique = Unique(named, lambda head: meets(store, head, one, fence), who.accounts) if named else None
     return Claim(access.claim(who, one.text), owner, stale, unique)
 
 

@@ -96,11 +96,13 @@ def cancel(store: Store, owner: str, job_id: str, stop: Callable[[Job], None]) -
 
 
 def has_begun(store: Store, job: Job) -> bool:
-    """Whether the job's target has the own accounts that were asked for (of others than its caller's it may have any), and propagates."""
+    """Whether the job's target has the own accounts that were asked for (of others than its caller's it may have any), and hands them on."""
     target = store.read(job.target)
-    if target is None or target.deleted or not target.propagate:
+    if target is None or target.deleted:
         return False
-    return target.explicit == accounts.replaced(target.explicit, job.accounts, job.within)
+    explicit = accounts.replaced(target.explicit, job.accounts, job.within)
+    flag = accounts.flagged(target, explicit, fence=job.within, propagate=True)
+    return target.explicit == explicit and flag == accounts.Flag(target.propagate, target.within)
 
 
 def give_up(store: Store, job_id: str, error: BulkheadError, attempt: int | None = None) -> bool:

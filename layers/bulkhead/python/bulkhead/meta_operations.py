@@ -82,7 +82,8 @@ def change(store: Store, who: Caller, key: str, given: Meta, how: Change, if_mat
         if changed == resource or not (meta or "meta" in resource):
             return head
         try:
-            return resources.update(store, who, {**changed, "id": head.id}, key, f'W/"{head.version}"')[0]
+            whole = {**changed, "id": head.id}
+            return resources.update(store, who, whole, key, f'W/"{head.version}"', partial=True)[0]
         except PreconditionFailed:
             continue
     raise Conflict("too many writers on this resource at once; try again")

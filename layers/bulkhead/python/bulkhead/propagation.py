@@ -1,8 +1,12 @@
 """Handing a target's accounts to the members of its compartment: desired state, not a diff. Semantics, section 1.
 
-A member stands as asked when what it inherits from the target equals what the target passes on at that moment. `apply` reads
+A member stands as asked when what it inherits from the target equals what the target passes on to it at that moment. `apply` reads
 the members first, then the target, and writes on condition that each member is unchanged. So it may be run twice, in any order,
 by several workers and for several requests at once: all of them work towards the state of the target that was committed last.
+
+What a target other than a Patient passes on to a member may depend on what that one has from elsewhere (`accounts.passed_on`). All
+members are brought to it, also those that have something to lose; a fenced caller is told the number of those only that are
+within its `Reach`.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from bulkhead import accounts, compartments
 from bulkhead.errors import Issue, Unavailable
 from bulkhead.search.facts import targets
 from bulkhead.store import Head, Store, Write, holds
+from bulkhead.store.heads import accounts_write
 from bulkhead.store.table import chunks, pause
 from bulkhead.trail import is_trail
 
@@ -43,7 +48,8 @@ logger = logging.getLogger(__name__)
 class Findings:
     """How some keys stand: how many members stand as asked, and which do not (`wrong`).
 
-    `unsettled` are members by the index and not by their heads; of `broken` ones the body cannot be read.
+    `standing` counts those only that are within the caller's reach. `unsettled` are members by the index and not by their heads; of
+    `broken` ones the body cannot be read.
     """
 
     standing: int = 0
@@ -66,11 +72,25 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What `apply` came to: members that stand as asked now, how many of them were changed for it, and members that do not."""
+    """What `apply` came to: members within reach that stand as asked now, how many were changed, and members that do not stand so."""
 
     standing: int
     changed: int = 0
     left: tuple[str, ...] = ()
+
+
+Reach = Callable[[Head], bool]
+"""Whether a member counts for the caller of a run."""
+
+
+def reach(target: str, fence: Sequence[str] | None) -> Reach:
+    """What a caller who is fenced to `fence` (None: it is not) reaches through `target`: of a Patient, all.
+
+    Of others what carries one of its accounts from elsewhere.
+    """
+    if fence is None or accounts.is_patient(target):
+        return lambda head: True
+    return lambda head: not accounts.carried(head.explicit, head.inherited).isdisjoint(fence)
 
 
 def sleep(seconds: float) -> None:
@@ -93,7 +113,7 @@ def members(store: Store, target: str, after: str | None = None) -> Iterator[lis
         after = listed.next
 
 
-def apply(store: Store, target: str, keys: Sequence[str]) -> Applied:
+def apply(store: Store, target: str, keys: Sequence[str], reaches: Reach) -> Applied:
     """Make the members among `keys` (one batch) stand as asked. One that does already gets no new version.
 
     Conflicts with other writers are tried again. A member that cannot be changed is `left`, and stops none of the others.
@@ -104,11 +124,12 @@ def apply(store: Store, target: str, keys: Sequence[str]) -> Applied:
     left: tuple[str, ...] = ()
     for attempt in range(_ATTEMPTS):
         heads = store.read_many(pending)
-        given = _passed_on(store, target)
-        findings = _judge(store, target, given, pending, heads)
-        conflicts, failed = _commit(store, [_write(heads[key], target, given) for key in findings.wrong])
-        written = len(findings.wrong) - len(conflicts) - len(failed)
-        standing, changed = standing + findings.standing + written, changed + written
+        passing = _passing(store, target)
+        findings = _judge(store, passing, pending, heads, reaches)
+        conflicts, failed = _commit(store, _writes(store, passing, [heads[key] for key in findings.wrong]))
+        written = [key for key in findings.wrong if key not in conflicts and key not in failed]
+        standing += findings.standing + sum(reaches(heads[key]) for key in written)
+        changed += len(written)
         left += findings.broken + failed
         pending = sorted(conflicts)
         if not pending:
@@ -119,13 +140,13 @@ def apply(store: Store, target: str, keys: Sequence[str]) -> Applied:
     return Applied(standing, changed, left + tuple(pending))
 
 
-def survey(store: Store, target: str, keys: Sequence[str]) -> Findings:
+def survey(store: Store, target: str, keys: Sequence[str], reaches: Reach) -> Findings:
     """How `keys` (up to 1,000) stand. Changes nothing."""
     heads = store.read_many(keys)
-    return _judge(store, target, _passed_on(store, target), keys, heads)
+    return _judge(store, _passing(store, target), keys, heads, reaches)
 
 
-def second_look(store: Store, target: str, found: Findings, wait: Wait = sleep) -> Findings:
+def second_look(store: Store, target: str, found: Findings, reaches: Reach, wait: Wait = sleep) -> Findings:
     """`found`, once the writers of what is unsettled have had time to commit: those of large transactions 10 seconds, others one.
 
     What a transaction is still writing then is wrong. Of the rest nobody is writing, it was left by those who died.
@@ -134,12 +155,12 @@ def second_look(store: Store, target: str, found: Findings, wait: Wait = sleep) 
         if not found.unsettled:
             return found
         wait(seconds)
-        found = replace(found, unsettled=()) + survey(store, target, found.unsettled)
+        found = replace(found, unsettled=()) + survey(store, target, found.unsettled, reaches)
     for _ in range(_TRANSACTION_LOOKS):
         if not found.unsettled or not holds.held(store.table, found.unsettled):
             return found
         wait(_SECOND_LOOKS[-1])
-        found = replace(found, unsettled=()) + survey(store, target, found.unsettled)
+        found = replace(found, unsettled=()) + survey(store, target, found.unsettled, reaches)
     return replace(found, unsettled=(), wrong=found.wrong + found.unsettled)
 
 
@@ -148,18 +169,21 @@ def propagate(
     target: str,
     keys: Sequence[str],
     changed_at: float | None,
+    *,
+    fence: Sequence[str] | None,
+    naming: bool,
     wait: Wait = sleep,
-    naming: bool = True,
 ) -> int:
-    """Bring all members of `target` to its accounts, in this process. Returns how many stand as asked.
+    """Bring all members of `target` to its accounts, in this process. Returns how many stand as asked, within the caller's `fence`.
 
     `keys` are the members that were listed before the target was changed, at `changed_at` (seconds since 1970; None: it was not).
     Members are listed again until nothing is amiss; not so where nothing was, and nobody has changed the target of late.
-    Unavailable where some resist, `naming` them or their number only.
+    Unavailable where some resist, `naming` them and their number, or not.
     """
+    reaches = reach(target, fence)
     # Threads of its own: the states of large transactions that the caller's request remembers must not be used here.
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="propagation") as workers:
-        applied = _apply_all(workers, store, target, keys)
+        applied = _apply_all(workers, store, target, keys, reaches)
         if changed_at is None:
             changed_at = _changed_lately(store, target)
         if changed_at is None and not any(each.changed or each.left for each in applied):
@@ -167,14 +191,14 @@ def propagate(
         if changed_at is not None:
             wait(max(0.0, changed_at + store.settings.propagation_settle - time.time()))
         for turn in range(TURNS):
-            found = sum(workers.map(lambda page: survey(store, target, page), members(store, target)), Findings())
-            found = workers.submit(second_look, store, target, found, wait).result()
+            pages = workers.map(lambda page: survey(store, target, page, reaches), members(store, target))
+            found = workers.submit(second_look, store, target, sum(pages, Findings()), reaches, wait).result()
             if not found.amiss:
                 return found.standing
             if turn < TURNS - 1:
-                _apply_all(workers, store, target, found.amiss)
-    names = found.amiss if naming else ()
-    raise Unavailable("some members could not be changed", issues=left_issues(names, len(found.amiss)))
+                _apply_all(workers, store, target, found.amiss, reaches)
+    issues = left_issues(found.amiss, len(found.amiss)) if naming else left_issues((), None)
+    raise Unavailable("some members could not be changed", issues=issues)
 
 
 def _changed_lately(store: Store, target: str) -> float | None:
@@ -186,10 +210,12 @@ def _changed_lately(store: Store, target: str) -> float | None:
     return changed_at if time.time() - changed_at < store.settings.propagation_settle + sum(_SECOND_LOOKS) else None
 
 
-def _apply_all(workers: ThreadPoolExecutor, store: Store, target: str, keys: Sequence[str]) -> list[Applied]:
+def _apply_all(
+    workers: ThreadPoolExecutor, store: Store, target: str, keys: Sequence[str], reaches: Reach
+) -> list[Applied]:
     def apply_batch(batch: Sequence[str]) -> Applied:
         try:
-            return apply(store, target, batch)
+            return apply(store, target, batch, reaches)
         except Unavailable:
             # Too many writers on the same members. If it is the table, the survey that follows fails as well.
             return Applied(0, 0, tuple(batch))
@@ -197,20 +223,31 @@ def _apply_all(workers: ThreadPoolExecutor, store: Store, target: str, keys: Seq
     return list(workers.map(apply_batch, chunks(keys, store.settings.propagation_batch)))
 
 
-def left_issues(names: Sequence[str], number: int) -> list[Issue]:
-    """Issues that say that `number` members were not changed, and name them (the first hundred)."""
-    summary = Issue("incomplete", f"{number} members could not be changed; send the request again to repair them")
+def left_issues(names: Sequence[str], number: int | None) -> list[Issue]:
+    """Issues that say that `number` members were not changed (None: some, for whom may not know), and name them (the first hundred)."""
+    left = "some" if number is None else number
+    summary = Issue("incomplete", f"{left} members could not be changed; send the request again to repair them")
     named = [Issue("incomplete", f"{name} was not changed", expression=name) for name in names[:NAMED]]
     return [summary, *named]
 
 
-def _passed_on(store: Store, target: str) -> tuple[str, ...]:
-    return accounts.passed_on(store.read(target))
+@dataclass(frozen=True, slots=True)
+class _Passing:
+    """What a target passes on at one moment."""
+
+    target: str
+    head: Head | None
+
+    def to(self, member: Head) -> tuple[str, ...]:
+        return accounts.passed_on(self.head, accounts.carried(member.explicit, member.inherited))
 
 
-def _judge(
-    store: Store, target: str, given: tuple[str, ...], keys: Sequence[str], heads: Mapping[str, Head]
-) -> Findings:
+def _passing(store: Store, target: str) -> _Passing:
+    return _Passing(target, store.read(target))
+
+
+def _judge(store: Store, passing: _Passing, keys: Sequence[str], heads: Mapping[str, Head], reaches: Reach) -> Findings:
+    target = passing.target
     its = compartments.definition(store, target.partition("/")[0])
     assert its is not None
     standing = 0
@@ -220,10 +257,11 @@ def _judge(
         if head is None or head.deleted:
             unsettled.append(key)
             continue
+        given = passing.to(head)
         as_asked = head.inherited.get(target, ()) == given
         # Every write of a body sets `inherited` anew: who inherits from the target names it, and the body need not be read.
         if as_asked and given:
-            standing += 1
+            standing += reaches(head)
             continue
         try:
             is_member = compartments.is_member(its, target, key, targets(store.decode(head)))
@@ -234,19 +272,31 @@ def _judge(
         if not is_member:
             unsettled.append(key)
         elif as_asked:
-            standing += 1
+            standing += reaches(head)
         else:
             wrong.append(key)
     return Findings(standing, tuple(wrong), tuple(unsettled), tuple(broken))
 
 
-def _write(head: Head, target: str, given: tuple[str, ...]) -> Write:
-    inherited = {source: passed for source, passed in head.inherited.items() if source != target}
-    if given:
-        inherited[target] = given
-    return Write(
-        head.key, head, head.body, explicit=head.explicit, inherited=inherited, propagate=head.propagate, method="PUT"
-    )
+def _writes(store: Store, passing: _Passing, members: Sequence[Head]) -> list[Write]:
+    """What gives each of `members` (as they were read before the target) what the target passes on to it.
+
+    Where a member loses what it had through a Patient, other targets may have handed it something for the sake of just that.
+    """
+    target = passing.target
+    others: Mapping[str, Head] = {}
+    if accounts.is_patient(target):
+        others = store.read_many(
+            {root for head in members for root in head.inherited if root != target and not accounts.is_patient(root)}
+        )
+    return [_write(head, passing, others) for head in members]
+
+
+def _write(member: Head, passing: _Passing, others: Mapping[str, Head]) -> Write:
+    inherited = dict(member.inherited) | {passing.target: passing.to(member)}
+    carries = accounts.carried(member.explicit, inherited)
+    inherited |= {root: accounts.passed_on(others[root], carries) for root in inherited if root in others}
+    return accounts_write(member, inherited={root: given for root, given in inherited.items() if given})
 
 
 def _commit(store: Store, writes: Sequence[Write]) -> tuple[set[str], tuple[str, ...]]:

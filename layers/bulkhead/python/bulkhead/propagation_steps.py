@@ -15,9 +15,21 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bulkhead import compartments, jobs
+from bulkhead import accounts, compartments, jobs
 from bulkhead.errors import Unavailable
-from bulkhead.propagation import PAGE, TURNS, Findings, Wait, apply, left_issues, members, second_look, sleep, survey
+from bulkhead.propagation import (
+    PAGE,
+    TURNS,
+    Findings,
+    Wait,
+    apply,
+    left_issues,
+    members,
+    reach,
+    second_look,
+    sleep,
+    survey,
+)
 from bulkhead.store import Store, manifests
 from bulkhead.store import jobs as items
 from bulkhead.store.jobs import DONE, RUNNING, STARTING, Job
@@ -73,7 +85,7 @@ def work(store: Store, item: Mapping[str, Any]) -> State:
         job = items.read(store.table, item["job"])
         if job is None or job.state != RUNNING:
             break
-        applied = apply(store, job.target, batch)
+        applied = apply(store, job.target, batch, reach(job.target, job.within))
         items.record(store.table, job, item["turn"], item["batch"] + n, applied.standing, applied.left)
         standing += applied.standing
     return {"standing": standing}
@@ -84,8 +96,9 @@ def finish(store: Store, state: State) -> State:
     if state["amiss"]:
         last = [result for result in items.results(store.table, state["job"]) if result.turn == state["turn"]]
         job = items.read(store.table, state["job"])
-        names = [name for result in last for name in result.names] if job and job.naming else []
-        jobs.give_up(store, state["job"], Unavailable("", issues=left_issues(names, state["amiss"])))
+        names = [name for result in last for name in result.names]
+        issues = left_issues(names, state["amiss"]) if job and job.naming else left_issues((), None)
+        jobs.give_up(store, state["job"], Unavailable("", issues=issues))
     else:
         items.change(store.table, state["job"], [RUNNING], state=DONE, updated=1 + state["standing"])
     return {}
@@ -116,7 +129,7 @@ def _begun(store: Store, job_id: str, wait: Wait) -> Job | None:
 
 
 def _list(store: Store, job: Job, state: State) -> tuple[list[str], bool]:
-    """The next members by the index, and whether there may be more. The first call sets the job's total."""
+    """The next members by the index, and whether there may be more. The first call sets the job's total, where its caller may know it."""
     pages = members(store, job.target, state["after"])
     keys: list[str] = []
     more = False
@@ -124,7 +137,9 @@ def _list(store: Store, job: Job, state: State) -> tuple[list[str], bool]:
         keys += page
         if more := len(keys) >= MANIFEST_MEMBERS:
             break
-    if state["turn"] == 1 and state["after"] is None:
+    # Of a target other than a Patient, a fenced caller reaches some members only: it is not told how many there are.
+    is_told = job.within is None or accounts.is_patient(job.target)
+    if is_told and state["turn"] == 1 and state["after"] is None:
         items.change(store.table, job.id, [RUNNING], total=len(keys) + sum(map(len, pages)))
     return keys, more
 
@@ -136,16 +151,17 @@ def _examine(store: Store, job: Job, state: State, keys: Sequence[str], wait: Wa
         now = items.read(store.table, job.id)
         if now is None or now.state != RUNNING:
             return None
-        found += _look(store, job.target, page, sample=state["turn"] == 1)
+        found += _look(store, job, page, sample=state["turn"] == 1)
         items.record(store.table, job, state["turn"], state["batch"], found.standing)
-    return second_look(store, job.target, found, wait)
+    return second_look(store, job.target, found, reach(job.target, job.within), wait)
 
 
-def _look(store: Store, target: str, page: Sequence[str], sample: bool) -> Findings:
+def _look(store: Store, job: Job, page: Sequence[str], *, sample: bool) -> Findings:
     """In the first pass mostly everything is amiss or nothing is: a sample spares reading what the workers will read again."""
-    if sample and len(page) > _SAMPLE and survey(store, target, page[:_SAMPLE]).amiss:
+    reaches = reach(job.target, job.within)
+    if sample and len(page) > _SAMPLE and survey(store, job.target, page[:_SAMPLE], reaches).amiss:
         return Findings(wrong=tuple(page))
-    return survey(store, target, page)
+    return survey(store, job.target, page, reaches)
 
 
 def _items(store: Store, job: Job, state: State, amiss: Sequence[str]) -> list[State]:

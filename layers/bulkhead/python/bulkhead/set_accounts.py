@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bulkhead import access, audit, compartments, definitions, jobs, propagation, resources
+from bulkhead import access, accounts, audit, compartments, definitions, jobs, propagation, resources
 from bulkhead.access import Caller
 from bulkhead.errors import (
     BadRequest,
@@ -30,8 +30,9 @@ from bulkhead.errors import (
 from bulkhead.jobs import Background
 from bulkhead.resources.visibility import unknown
 from bulkhead.search.candidate import Candidate
-from bulkhead.store import Head, Store, Write
+from bulkhead.store import Head, Store
 from bulkhead.store import jobs as items
+from bulkhead.store.heads import accounts_write
 from bulkhead.store.jobs import RUNNING, STARTING, Job
 from bulkhead.store.table import pause
 
@@ -64,14 +65,14 @@ def parse(parameters: dict[str, Any], account_limit: int) -> Request:
     if not isinstance(given, list):
         raise BadRequest("must be a list", "Parameters.parameter")
     faults = [_fault(f"Parameters has no {name}", "Parameters") for name in sorted(parameters.keys() - _PARTS)]
-    accounts: list[str] = []
+    named: list[str] = []
     flags: list[bool] = []
     for position, parameter in enumerate(given):
         place = f"Parameters.parameter[{position}]"
         try:
             name = parameter.get("name") if isinstance(parameter, dict) else None
             if name == ACCOUNTS:
-                accounts.append(_account(parameter, place))
+                named.append(_account(parameter, place))
             elif name == PROPAGATE:
                 flags.append(_flag(parameter, place))
                 if len(flags) > 1:
@@ -80,11 +81,11 @@ def parse(parameters: dict[str, Any], account_limit: int) -> Request:
                 faults.append(_fault("only accounts and propagate are known here", f"{place}.name"))
         except BadRequest as error:
             faults += error.issues
-    if len(accounts) > account_limit:
+    if len(named) > account_limit:
         faults.append(_fault(f"at most {account_limit} accounts may be given", "Parameters.parameter"))
     if faults:
         raise BadRequest(faults[0].diagnostics, issues=faults)
-    return Request(tuple(dict.fromkeys(accounts)), any(flags))
+    return Request(tuple(dict.fromkeys(named)), any(flags))
 
 
 def _fault(text: str, place: str) -> Issue:
@@ -128,8 +129,8 @@ def run(
     """Do what `request` asks for the resource `key` (of a known type).
 
     Returns how many resources stand as asked; or, in the `background` and with propagate, the id of the job that is at it.
-    A fenced caller sets and removes the accounts that it is fenced to; the others on the target stay. Members are done whether the
-    caller may see them or not, but it is not told their names.
+    A fenced caller sets and removes the accounts that it is fenced to; the others on the target stay. Members of a Patient are done
+    whether the caller may see them or not, but it is not told their names; of other targets those that carry one of its accounts.
 
     Raises Forbidden, NotFound, Gone, BadRequest (no compartment, If-Match), PreconditionFailed, Unprocessable (accounts), TooCostly,
     Conflict (too many writers), Unavailable. Nothing is changed then, but where Unavailable names the members that resisted.
@@ -147,9 +148,9 @@ def run(
     if not request.propagate:
         _set(store, caller, target, request, expected)
         return 1
-    keys = _listed(store, key)
+    keys = _listed(store, caller, key)
     changed_at = time.time() if _set(store, caller, target, request, expected) else None
-    return 1 + propagation.propagate(store, key, keys, changed_at, naming=not caller.restricted)
+    return 1 + propagation.propagate(store, key, keys, changed_at, fence=caller.accounts, naming=not caller.restricted)
 
 
 def _wanted(caller: Caller, request: Request, standing: Sequence[str]) -> tuple[str, ...]:
@@ -230,8 +231,11 @@ def _reaches(store: Store, caller: Caller, target: Head) -> bool:
     return access.settable(store, caller)(Candidate(target, store.decode))
 
 
-def _listed(store: Store, key: str) -> list[str]:
-    """The members, by the index, of a compartment that is small enough to be done at once; TooCostly, with their number, else."""
+def _listed(store: Store, caller: Caller, key: str) -> list[str]:
+    """The members, by the index, of a compartment that is small enough to be done at once; TooCostly else.
+
+    With their number, unless the caller may not see all of them.
+    """
     limit = store.settings.sync_limit
     keys: list[str] = []
     count = 0
@@ -239,10 +243,12 @@ def _listed(store: Store, key: str) -> list[str]:
         count += len(page)
         if count <= limit:
             keys += page
-        if count > _COUNTED:
+        if count > (limit if caller.restricted else _COUNTED):
             break
     if count > limit:
-        number = f"more than {_COUNTED}" if count > _COUNTED else str(count)
+        number = str(count)
+        if count > _COUNTED or caller.restricted:
+            number = f"more than {limit if caller.restricted else _COUNTED}"
         raise TooCostly(
             f"the compartment has {number} members, and at most {limit} are done synchronously: use Prefer: respond-async",
             PROPAGATE,
@@ -270,21 +276,14 @@ def _set(store: Store, caller: Caller, target: Head, request: Request, expected:
 def _set_once(store: Store, caller: Caller, target: Head, request: Request) -> bool:
     explicit = _wanted(caller, request, target.explicit)
     events = audit.of_set_accounts(store, caller, target, request.accounts, request.propagate)
+    flag = accounts.flagged(target, explicit, fence=caller.accounts, propagate=request.propagate)
     if target.explicit == explicit:
         # Before the flag is changed: nothing goes unrecorded.
         audit.record(store, events)
-        if target.propagate == request.propagate:
+        if flag == accounts.Flag(target.propagate, target.within):
             return False
-        store.set_propagate(target, request.propagate)
+        store.set_propagate(target, flag.propagate, flag.within)
         return True
-    write = Write(
-        target.key,
-        target,
-        target.body,
-        explicit=explicit,
-        inherited=dict(target.inherited),
-        propagate=request.propagate,
-        method="PUT",
-    )
+    write = accounts_write(target, explicit=explicit, propagate=flag.propagate, within=flag.within)
     resources.commit(store, caller, [write], events=events)
     return True

@@ -6,6 +6,21 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+
+class AtLeast(NamedTuple):
+    """The smallest value of a whole number, where it is not 0."""
+
+    value: int
+
+
+class Url(NamedTuple):
+    """Of a text that is empty or a URL of http or https."""
+
+
+Positive = Annotated[int, AtLeast(1)]
+HttpUrl = Annotated[str, Url()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,96 +35,121 @@ class Settings:
     """ARN of the propagation state machine."""
     bundle_state_machine: str = ""
     """ARN of the state machine that processes bundles in the background."""
-    base_url: str = ""
+    base_url: HttpUrl = ""
     """What clients call; when empty, made from the request's host."""
-    auth: str = "on"
+    auth: Literal["on", "off"] = "on"
     """`off` gives every caller every right: for a server that nobody else can reach."""
-    extended_meta: str = "always"
+    extended_meta: Literal["always", "on-request"] = "always"
     """`on-request` shows meta.accounts and meta.compartment only under `X-Medplum: extended`."""
-    issuer: str = ""
+    issuer: HttpUrl = ""
     """Whose tokens are accepted: an OIDC issuer. On AWS the API's JWT authorizer checks; the local server, its own issuer when empty, itself."""
-    jwks_uri: str = ""
+    jwks_uri: HttpUrl = ""
     """The issuer's keys; when empty, `/.well-known/jwks.json` below it."""
     audience: str = "bulkhead"
     """The audiences of accepted tokens, separated by commas. Of the local server only: on AWS see `audience` in infra/deployment.py."""
-    authorization_endpoint: str = ""
+    authorization_endpoint: HttpUrl = ""
     """Where users sign in, for clients (SMART App Launch); left out when empty."""
-    token_endpoint: str = ""
+    token_endpoint: HttpUrl = ""
     """Where clients get tokens; left out when empty."""
     sync_limit: int = 1000
     """The most members that a synchronous `$set-accounts` propagates to."""
-    account_limit: int = 50
+    account_limit: Positive = 50
     """The most accounts in one `$set-accounts`."""
-    body_limit: int = 300_000
+    body_limit: Positive = 300_000
     """Bytes of a compressed body above which it goes to S3 (DynamoDB's item limit is 400 KB)."""
-    request_limit: int = 100_000_000
+    request_limit: Positive = 100_000_000
     """Bytes of a request after decompression."""
-    upload_limit: int = 100_000_000
+    upload_limit: Positive = 100_000_000
     """Bytes of an uploaded bundle after decompression. A function needs some 20 times as much memory."""
-    upload_seconds: int = 3600
+    upload_seconds: Positive = 3600
     """How long the URL of an upload takes it."""
-    answer_limit: int = 4_000_000
+    answer_limit: Positive = 4_000_000
     """Bytes of a bundle's answer above which a job's status gives a URL to fetch it (a Lambda function answers at most 6 MB, escapes included)."""
-    entry_limit: int = 100_000
+    entry_limit: Positive = 100_000
     """The most entries of a batch or transaction."""
-    depth_limit: int = 64
+    depth_limit: Positive = 64
     """Nested objects and arrays that a document may have, in JSON or as JSON would have them; real resources stay below 30."""
     count_default: int = 20
     """Entries of a search page when `_count` is not given."""
-    count_limit: int = 1000
+    count_limit: Positive = 1000
     """The largest `_count` that is honoured; a larger one is lowered to it."""
-    parameter_limit: int = 200
+    parameter_limit: Positive = 200
     """The most parameters of one search, repeated ones counted each time."""
-    value_limit: int = 5000
+    value_limit: Positive = 5000
     """The most values of one search parameter, with commas between them."""
     chain_limit: int = 8
     """The most links of one chain: `a.b.c` has two, and so has `_has:A:b:_has:C:d:e`."""
     include_limit: int = 50
     """The most `_include` and `_revinclude` of one search together."""
-    included_limit: int = 1000
+    included_limit: Positive = 1000
     """The most resources that `_include` and `_revinclude` add to one page; of more the first are shown, and the page says so."""
-    search_seconds: int = 10
+    search_seconds: Positive = 10
     """How long a search page without a match goes on looking for one; then it says so, with a next link."""
-    search_handling: str = "lenient"
+    search_handling: Literal["lenient", "strict"] = "lenient"
     """`strict` refuses a parameter that is not known with 400; `lenient` ignores it and says so. A request chooses by `Prefer: handling=`."""
     sort_limit: int = 20
     """The most parameters that `_sort` names."""
-    conditional_delete: str = "single"
+    conditional_delete: Literal["single", "multiple"] = "single"
     """`multiple` lets a conditional delete take all matches; `single` refuses several with 412."""
     audit: str = "List.read,List.write,$set-accounts,refusals"
     """Which requests leave AuditEvents: `Type.read` and `Type.write` (`*` for every type), `$set-accounts`, `refusals`; `off` for none."""
-    history_access: str = "current"
+    history_access: Literal["current", "version"] = "current"
     """`version` shows a restricted caller only versions that were within its fence themselves; `current` all of what it may see now."""
     history_settle: int = 60
     """Seconds within which a change is seen in the history of its type: longer than a request may take, and the GSIs lag."""
-    transaction_lease: int = 60
+    transaction_lease: Positive = 60
     """Seconds after which a large transaction that has not committed may be aborted by others."""
-    job_days: int = 7
+    job_days: Positive = 7
     """How long an asynchronous job's status is kept."""
-    propagation_batch: int = 100
+    propagation_batch: Positive = 100
     """Members that one worker of a propagation handles."""
     propagation_settle: int = 0
     """Seconds between the map and the verify pass: longer than the GSIs lag."""
     integrity_pages: int = 1000
     """Pages of 1 MB that the daily integrity check reads, each time going on where it ended; 0 switches it off. On AWS 1,000 cost 3 cents."""
-    bulk_writes: str = "batch"
+    bulk_writes: Literal["batch", "transact"] = "batch"
     """`transact` stages by TransactWriteItems of 100 instead of BatchWriteItem of 25: a quarter of the requests, twice the write units."""
     definitions_ttl: int = 1
     """Seconds for which a process keeps the CompartmentDefinitions that it has read; its own writes count at once."""
-    threads: int = 8
+    threads: Positive = 8
     """Parallel requests to DynamoDB from one process."""
-    log_level: str = "INFO"
+    throttle_patience: Positive = 20
+    """Seconds for which a piece of work asks a throttled table again. API Gateway ends a request after 30; tasks of jobs have more time."""
+    read_timeout: Positive = 5
+    """Seconds after which an unanswered request to DynamoDB is sent again."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     """Level of the structured log."""
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
-    """Settings from variables such as `SYNC_LIMIT=50`; absent ones keep their default. ValueError where a number is not one."""
-    values: dict[str, str | int] = {}
+    """Settings from variables such as `SYNC_LIMIT=50`; absent ones keep their default.
+
+    ValueError where a value is not one that the setting has, in a sentence that names the variable, the value and what is allowed.
+    """
+    types = get_type_hints(Settings, include_extras=True)
+    values: dict[str, Any] = {}
     for field in fields(Settings):
-        text = environment.get(field.name.upper())
-        if text is not None:
-            values[field.name] = int(text) if isinstance(field.default, int) else text
-    return Settings(**values)  # type: ignore[arg-type]
+        name = field.name.upper()
+        if name in environment:
+            values[field.name] = _value(name, environment[name], types[field.name])
+    return Settings(**values)
+
+
+def _value(name: str, text: str, kind: Any) -> str | int:
+    """What `text` says, as the type of its setting allows it. ValueError."""
+    if get_origin(kind) is Literal:
+        if text not in get_args(kind):
+            raise ValueError(f"{name} is {text!r}; it has to be {' or '.join(get_args(kind))}")
+        return text
+    base, *rules = get_args(kind) if get_origin(kind) is Annotated else (kind,)
+    if base is int:
+        least = next((rule.value for rule in rules if isinstance(rule, AtLeast)), 0)
+        if not (text.isascii() and text.isdecimal() and len(text) < 16 and int(text) >= least):
+            raise ValueError(f"{name} is {text!r}; it has to be a whole number from {least} on")
+        return int(text)
+    if Url() in rules and text and not text.startswith(("https://", "http://")):
+        raise ValueError(f"{name} is {text!r}; it has to be a URL that begins with https:// or http://")
+    return text
 
 
 @lru_cache(maxsize=1)

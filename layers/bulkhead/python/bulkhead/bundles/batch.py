@@ -37,7 +37,10 @@ def run(entries: Sequence[Entry], faults: Faults, context: Context) -> list[Cont
         contents |= journal.done()
         journal.finished(len(contents))
     left = [entry for entry in entries if entry.index not in contents]
-    made = {change.entry.index: change for change in start(entry for entry in left if entry.interaction in WRITES)}
+    made = {
+        change.entry.index: change
+        for change in start((entry for entry in left if entry.interaction in WRITES), context.base)
+    }
     size = GROUP_WITH_RECEIPTS if journal else GROUP
     with ThreadPoolExecutor(GROUPS_AT_ONCE) as pool:
         for neighbours in _runs(left, made):

@@ -132,7 +132,7 @@ def _check_base(change: Change, context: Context) -> None:
         _check_absent(change, context)
         return
     if entry.interaction is Interaction.PATCH:
-        seen(store, who, base)
+        seen(store, who, base, access.READ)
     Preconditions(entry.if_match, entry.if_none_match).check(seen(store, who, base, right))
 
 
@@ -205,7 +205,9 @@ def _write(change: Change, context: Context) -> None:
         fresh = change.entry.interaction is Interaction.CREATE
         change.write = resources.prepare_create(store, resource, context.caller, change.key, fresh)
     else:
-        change.write = resources.prepare_update(store, resource, base, context.caller)
+        change.write = resources.prepare_update(
+            store, resource, base, context.caller, partial=change.entry.interaction is Interaction.PATCH
+        )
         change.unchanged = change.write is None
 
 

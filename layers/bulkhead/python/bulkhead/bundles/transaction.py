@@ -30,7 +30,7 @@ def run(entries: Sequence[Entry], faults: Faults, context: Context) -> list[Cont
     Reads are checked before the commit, so that one that cannot succeed fails the whole, and answered after it.
     """
     raise_together(faults[index] for index in sorted(faults))
-    made = start(entry for entry in entries if entry.interaction in WRITES)
+    made = start((entry for entry in entries if entry.interaction in WRITES), context.base)
     reads = [entry for entry in entries if entry.interaction not in WRITES]
     raise_together(change.fault for change in made)
     raise_together(_check(entry, context) for entry in reads)
@@ -78,7 +78,7 @@ def _check_reads(reads: Sequence[Entry], made: Sequence[Change], context: Contex
     if not wanted:
         return
     raise_together(_may_read(entry, context) for entry in wanted.values())
-    sees = access.fence(context.store, context.caller)
+    sees = access.fence(context.store, context.caller, access.READ)
     heads = context.store.read_many(wanted).items()
     there = {key for key, head in heads if not head.deleted and sees(Candidate(head, context.store.decode))}
     there -= {

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import codecs
+import json as stdlib_json
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from bulkhead import settings
-from bulkhead.errors import BadRequest
+from bulkhead.errors import BadRequest, Issue
 
 BODY = "body"
 """The expression of what is wrong with a body as a whole."""
 
+
+_SPACES = b" \t\n\r"
 
 # Steps of the way to a nesting that is too deep: enough to find it in a bundle.
 _NAMED = 6
@@ -50,27 +54,53 @@ _sorting = msgspec.json.Encoder(decimal_format="number", order="sorted", enc_hoo
 
 
 def loads(data: bytes | str) -> dict[str, Any]:
-    """Reads one JSON object. Numbers with a point or exponent become Decimal, others int.
+    """Reads one JSON object. Numbers with a point or exponent become Decimal, others int. A byte order mark is passed over.
 
     BadRequest, naming the byte or the place where it can, for anything else: malformed JSON or UTF-8, NaN, another top level than
-    an object, deeper nesting than the setting DEPTH_LIMIT. Of a property given twice the last one counts.
+    an object, deeper nesting than the setting DEPTH_LIMIT, a member that is given twice (R4 json.html: names are unique).
     """
-    try:
-        value = _decoder.decode(data)
-    except msgspec.DecodeError as error:
-        raise BadRequest(f"the body cannot be read: {error}", BODY) from None
-    except UnicodeError:
-        raise BadRequest(f"the body cannot be read: {_misencoded(data)}", BODY) from None
-    except (RecursionError, ArithmeticError):
-        raise BadRequest(
-            "the body cannot be read: it is nested too deeply, or holds too large a number", BODY
-        ) from None
+    value = decode(data, _decoder, BODY)
     if not isinstance(value, dict):
         raise BadRequest("the body must be one JSON object", BODY)
     limit = settings.current().depth_limit
-    if _deeper_than(value, limit):
+    members = _count_members(value, limit)
+    if members is None:
         raise BadRequest(f"the body is nested more than {limit} levels deep", _deep_place(value, limit))
+    require_unique(data, members, _root(value))
     return value
+
+
+def loads_list(data: bytes | str, place: str) -> list[Any]:
+    """Reads one JSON array under the rules of `loads`; `place` is what errors call it."""
+    value = decode(data, _decoder, place)
+    if not isinstance(value, list):
+        raise BadRequest("the body must be one JSON array", place)
+    limit = settings.current().depth_limit
+    members = _count_members(value, limit)
+    if members is None:
+        raise BadRequest(f"the body is nested more than {limit} levels deep", place)
+    require_unique(data, members, place)
+    return value
+
+
+def decode(data: bytes | str, decoder: msgspec.json.Decoder[Any], place: str) -> Any:
+    """One JSON value of any kind, duplicate members not yet looked for. BadRequest."""
+    data = _without_mark(data)
+    try:
+        return decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"the body cannot be read: {error}", place) from None
+    except UnicodeError:
+        raise BadRequest(f"the body cannot be read: {_misencoded(data)}", place) from None
+    except (RecursionError, ArithmeticError, ValueError):
+        raise BadRequest(
+            "the body cannot be read: it is nested too deeply, or holds too large a number", place
+        ) from None
+
+
+def _without_mark(data: bytes | str) -> bytes | str:
+    """The text without a byte order mark, which RFC 8259 (section 8.1) lets a reader pass over."""
+    return data.removeprefix(codecs.BOM_UTF8) if isinstance(data, bytes) else data.removeprefix("\ufeff")
 
 
 def stored(data: bytes) -> dict[str, Any]:
@@ -101,12 +131,77 @@ def _misencoded(data: bytes | str) -> str:
     return "invalid Unicode"
 
 
-def _deep_place(value: dict[str, Any], limit: int) -> str:
-    """Where the way to the too deep nesting begins: `Bundle.entry[3].resource.extension[0]`."""
+# --- Depth, and members that are given twice
+
+
+def require_unique(data: bytes | str, members: int, root: str) -> None:
+    """BadRequest, naming member and place, where an object in `data` has two members of one name.
+
+    `members` is how many the decoded value has, in all its objects. `root` is what the place begins with. Every member has a
+    quote before its colon, so where the text has no more of those than `members`, none was lost. A text with more of them (in
+    strings too) is read again with care.
+    """
+    text = data.encode(errors="surrogatepass") if isinstance(data, str) else data
+    if text.translate(None, _SPACES).count(b'":') == members:
+        return
+    place, name = _first_repeated(text, root)
+    if place:
+        shown = f"the member {name}" if name else "a member"
+        raise BadRequest(
+            "a member is given twice",
+            issues=[Issue("structure", f"{shown} is given twice: names within an object are unique", place)],
+        )
+
+
+def _first_repeated(text: bytes, root: str) -> tuple[str, str]:
+    """Place and name of the first member that is given twice; ("", "") where there is none. No name where it may be any text."""
+    value = stdlib_json.loads(
+        text.decode("utf-8-sig", errors="surrogatepass"),
+        object_pairs_hook=_Members.of,
+        parse_int=len,
+        parse_float=len,
+        parse_constant=len,
+    )
+    # Depth is bounded by now, so the path of every container fits.
+    waiting: list[tuple[Any, str]] = [(value, root)]
+    while waiting:
+        container, place = waiting.pop()
+        if type(container) is _Members and container.repeated is not None:
+            name = container.repeated if container.repeated.isascii() and container.repeated.isidentifier() else ""
+            return (f"{place}.{name}" if name else place), name
+        inner = (
+            [(child, f"{place}.{key}" if key.isidentifier() else place) for key, child in container.items()]
+            if type(container) is _Members
+            else [(child, f"{place}[{n}]") for n, child in enumerate(container)]
+        )
+        waiting += reversed([pair for pair in inner if type(pair[0]) in (_Members, list)])
+    return "", ""
+
+
+class _Members(dict[str, Any]):
+    """The members of an object; `repeated` is the first name that it has twice."""
+
+    repeated: str | None = None
+
+    @classmethod
+    def of(cls, pairs: list[tuple[str, Any]]) -> _Members:
+        members = cls(pairs)
+        if len(members) < len(pairs):
+            names: set[str] = set()
+            members.repeated = next(name for name, _ in pairs if name in names or names.add(name))  # type: ignore[func-returns-value]
+        return members
+
+
+def _root(value: dict[str, Any]) -> str:
     from bulkhead.definitions import RESOURCE_TYPES
 
     kind = value.get("resourceType")
-    place = kind if isinstance(kind, str) and kind in RESOURCE_TYPES else BODY
+    return kind if isinstance(kind, str) and kind in RESOURCE_TYPES else BODY
+
+
+def _deep_place(value: dict[str, Any], limit: int) -> str:
+    """Where the way to the too deep nesting begins: `Bundle.entry[3].resource.extension[0]`."""
+    place = _root(value)
     inner: Any = value
     for depth in range(limit - 1, max(limit - _NAMED, 0), -1):
         pairs = inner.items() if type(inner) is dict else enumerate(inner)
@@ -122,14 +217,24 @@ def _is_deeper(value: Any, limit: int) -> bool:
 
 
 def _deeper_than(value: Any, limit: int) -> bool:
+    return _count_members(value, limit) is None
+
+
+def _count_members(value: Any, limit: int) -> int | None:
+    """How many members the objects within `value` have; None where it is nested deeper than `limit`."""
+    members = 0
     level = [value]
     for _ in range(limit):
-        level = [
-            child
-            for container in level
-            for child in (container.values() if type(container) is dict else container)
-            if type(child) is dict or type(child) is list
-        ]
-        if not level:
-            return False
-    return True
+        inner: list[Any] = []
+        for container in level:
+            if type(container) is dict:
+                members += len(container)
+                container = container.values()
+            for child in container:
+                kind = type(child)
+                if kind is dict or kind is list:
+                    inner.append(child)
+        if not inner:
+            return members
+        level = inner
+    return None

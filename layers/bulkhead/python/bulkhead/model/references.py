@@ -21,6 +21,21 @@ def local(reference: str) -> str | None:
     return f"{match[1]}/{match[2]}" if match and match[1] in definitions.RESOURCE_TYPES else None
 
 
+def canonical(text: str) -> tuple[str, str | None, str | None]:
+    """`http://e/Q|1.0#part` -> ("http://e/Q", "1.0", "part"): url, version and fragment of a canonical (R4 references.html#canonical).
+
+    None for what is not said; a version may be "". What begins with `#` is contained: a fragment without a url.
+    """
+    text, hash_sign, fragment = text.partition("#")
+    url, bar, version = text.partition("|")
+    return url, version if bar else None, fragment if hash_sign else None
+
+
+def canonical_url(text: str) -> str:
+    """The url of a canonical, without version and fragment; `#` of one that is contained."""
+    return text.partition("#")[0].partition("|")[0] or "#"
+
+
 def relative(reference: str, base: str) -> str:
     """`Patient/1` for that URL below `base` (which ends in a slash); any other reference as it is."""
     below = reference.removeprefix(base)

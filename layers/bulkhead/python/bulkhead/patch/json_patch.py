@@ -5,17 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any
 
-import msgspec
-
 from bulkhead.errors import BadRequest, Unprocessable
+from bulkhead.model import json
 
 # Of one patch: some cost the size of the resource.
 _MOST_OPERATIONS = 1000
-
-_decoder = msgspec.json.Decoder(list[dict[str, Any]], float_hook=Decimal)
 
 
 def parse(data: bytes) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -25,13 +21,13 @@ def parse(data: bytes) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """
     import jsonpatch
 
+    operations = json.loads_list(data, "patch")
+    if len(operations) > _MOST_OPERATIONS:
+        raise BadRequest(f"a patch has at most {_MOST_OPERATIONS} operations", "patch")
+    if not all(isinstance(operation, dict) for operation in operations):
+        raise BadRequest("JSON Patch is an array of operations, each an object", "patch")
     try:
-        operations = _decoder.decode(data)
-        if len(operations) > _MOST_OPERATIONS:
-            raise BadRequest(f"a patch has at most {_MOST_OPERATIONS} operations", "patch")
         document = jsonpatch.JsonPatch(operations)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError, ArithmeticError):
-        raise BadRequest("JSON Patch is an array of operations, each an object", "patch") from None
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, ValueError):
         raise BadRequest("this is no JSON Patch (RFC 6902): see its op, path, value and from", "patch") from None
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from bulkhead import audit
+from bulkhead import audit, governing
 from bulkhead.access import Caller
 from bulkhead.errors import BulkheadError
 from bulkhead.resources import guard
@@ -37,6 +37,8 @@ def commit(
     What the caller may not make is refused before (see `guard.check`): `taken` are keys of resources that it may not see, `place`
     puts what is wrong with a write into its place in the request.
     """
+    for write in writes:
+        write.unfenced = governing.comes_unfenced(who, write)
     audit.require_untouched(writes, store.settings.auth)
     inherited = inherit(store, who)
     guard.check(store, who, writes, taken, inherited, place)

@@ -71,7 +71,7 @@ def update(
             return _claimed(store, who, write, taken, condition, owner), True
         if given not in (None, found.id):
             raise BadRequest("the id is not that of the resource that meets the criteria", f"{condition.type}.id")
-        return commit_update(store, who, resource, seen(store, who, found, access.UPDATE)), False
+        return commit_update(store, who, resource, seen(store, who, found, access.UPDATE), partial=False), False
 
     return retried(attempt)
 
@@ -88,7 +88,7 @@ def _prepare_new(store: Store, who: Caller, resource: dict[str, Any], condition:
     base, taken = standing(store, who, store.read(key))
     if base is None:
         return prepare_create(store, resource, who, key, False), taken
-    write = prepare_update(store, resource, base, who) if base.deleted else None
+    write = prepare_update(store, resource, base, who, partial=False) if base.deleted else None
     if write is None:
         raise Conflict("the id belongs to a resource that does not meet the criteria", f"{condition.type}.id")
     return write, False
@@ -113,7 +113,9 @@ def patch(
         if found is None:
             raise NotFound("no resource meets the criteria", _CRITERIA)
         wanted.check(found)
-        return commit_patch(store, who, change, seen(store, who, seen(store, who, found), access.UPDATE), url)
+        return commit_patch(
+            store, who, change, seen(store, who, seen(store, who, found, access.READ), access.UPDATE), url
+        )
 
     return retried(attempt)
 

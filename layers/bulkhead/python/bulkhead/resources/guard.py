@@ -1,20 +1,22 @@
 """What the changes of a restricted caller must leave true, checked before anything of them is staged. Semantics, section 3.
 
 A resource that it makes or changes stays within its own fence, is what its scopes are for, and names no Patient that it may not see:
-through the Patient compartment a resource gets that Patient's accounts and a place in that Patient's chart.
+through the Patient compartment a resource gets that Patient's accounts and a place in that Patient's chart. Nor does it take a resource
+away from a Patient that it may not see: others may find it there only. A resource that is made anew after a deletion is a change of
+what was deleted, in all of this.
 Nothing is asked of the table for callers that see everything of their types, and of others only who the Patients are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from bulkhead import access, compartments
 from bulkhead.access import Caller
 from bulkhead.errors import BulkheadError, Forbidden, Issue, Unprocessable, raise_together
 from bulkhead.model import dates, references
-from bulkhead.resources.visibility import is_named_by_others, unknown, was_seen
+from bulkhead.resources.visibility import is_named_by_others, last_living, unknown, was_seen, was_within
 from bulkhead.search.candidate import Candidate
 from bulkhead.store import Inherit, Store, Write
 
@@ -38,10 +40,12 @@ def check(
     if not who.restricted:
         return
     made = {n: write for n, write in enumerate(writes) if write.body is not None and write.new is not None}
+    former = {n: _former(store, who, write) for n, write in made.items()} if who.fenced else {}
     checks: tuple[Callable[[], Faults], ...] = (
         lambda: _outside_charts(store, who, made),
         lambda: _outside_scopes(store, who, made),
-        lambda: _naming_others(store, who, made),
+        lambda: _naming_others(store, who, made, former),
+        lambda: _taking_away(store, who, made, former),
         lambda: _outside_accounts(store, who, writes, made, inherit),
         lambda: {n: unknown(store, who, write.key) for n, write in made.items() if _is_taken(store, who, write, taken)},
     )
@@ -56,6 +60,16 @@ def _is_taken(store: Store, who: Caller, write: Write, taken: Collection[str]) -
     if write.base is None:
         return not write.fresh and is_named_by_others(store, who, write.key)
     return write.base.deleted and not was_seen(store, who, write.base)
+
+
+def _former(store: Store, who: Caller, write: Write) -> Candidate | None:
+    """What the write changes, as the caller sees it; of a deletion what was deleted. None where there is none that it may see."""
+    if write.base is None:
+        return None
+    if write.base.deleted and not was_seen(store, who, write.base):
+        return None
+    last = last_living(store, write.base)
+    return Candidate(last, store.decode) if last else None
 
 
 def _candidate(store: Store, write: Write) -> Candidate:
@@ -84,28 +98,54 @@ def _outside_scopes(store: Store, who: Caller, made: dict[int, Write]) -> Faults
     return faults
 
 
-def _naming_others(store: Store, who: Caller, made: dict[int, Write]) -> Faults:
+Formers = Mapping[int, Candidate | None]
+
+
+def _naming_others(store: Store, who: Caller, made: dict[int, Write], former: Formers) -> Faults:
     """Patients that a resource names and did not name before, unless the caller may see them, or makes them with it."""
     if not who.fenced:
         return {}
-    named = {n: _newly_named(store, write) for n, write in made.items()}
+    named = {
+        n: _patients(store, write.key, write.new.targets if write.new else {}) - _former_patients(store, former[n])
+        for n, write in made.items()
+    }
     here = {write.key for write in made.values()}
     heads = store.read_many({patient for patients in named.values() for patient in patients} - here)
-    inside = access.reach(store, who)
-    known = here | {key for key, head in heads.items() if not head.deleted and inside(Candidate(head, store.decode))}
+    known = here | {key for key, head in heads.items() if not head.deleted and was_within(store, who, head)}
     unseen = {n: patients - known for n, patients in named.items() if patients - known}
     return {n: _no_such_patient(store.decode(made[n].head("")), patients) for n, patients in unseen.items()}
 
 
-def _newly_named(store: Store, write: Write) -> set[str]:
-    """The Patients to whose compartments the write adds a resource."""
-    known = compartments.in_force(store)
+def _taking_away(store: Store, who: Caller, made: dict[int, Write], former: Formers) -> Faults:
+    """Resources that leave a Patient, or another target that gave them accounts, which the caller may not see."""
+    if not who.fenced:
+        return {}
+    left = {n: _left(store, write, former[n]) for n, write in made.items()}
+    here = {write.key for write in made.values()}
+    heads = store.read_many({root for roots in left.values() for root in roots} - here)
+    known = here | {key for key, head in heads.items() if was_within(store, who, head)}
+    text = "the token does not reach all that the resource belongs to: it cannot be taken away from there"
+    return {n: Forbidden(text, made[n].key.partition("/")[0]) for n, roots in left.items() if roots - known}
 
-    def patients(facts: Any) -> set[str]:
-        found = compartments.memberships(facts.targets, write.key, known) if facts else ()
-        return {key for key in found if key.startswith(_PATIENT) and key != write.key}
 
-    return patients(write.new) - patients(write.old)
+def _left(store: Store, write: Write, former: Candidate | None) -> set[str]:
+    """The Patients whose compartments the write takes a resource out of, and what else gave it accounts that it leaves."""
+    if former is None or write.new is None:
+        return set()
+    kept = set(compartments.memberships(write.new.targets, write.key, compartments.in_force(store)))
+    left = (_former_patients(store, former) | set(former.head.inherited)) - kept
+    # Targets that it does not point at any more by a definition that was changed: no write of this caller takes it away.
+    return {root for root in left if root != write.key and root in former.targets}
+
+
+def _former_patients(store: Store, former: Candidate | None) -> set[str]:
+    return _patients(store, former.key, former.targets) if former else set()
+
+
+def _patients(store: Store, key: str, targets: Mapping[str, frozenset[str]]) -> set[str]:
+    """The Patients in whose compartments a resource is that points at `targets`."""
+    found = compartments.memberships(targets, key, compartments.in_force(store))
+    return {root for root in found if root.startswith(_PATIENT) and root != key}
 
 
 def _no_such_patient(resource: dict[str, Any], unseen: Collection[str]) -> Unprocessable:

@@ -40,7 +40,7 @@ def read(store: Store, who: Caller, key: str) -> Head:
             if access.sees_all(who, access.READ, resource_type)
             else unknown(store, who, key)
         )
-    return seen(store, who, head)
+    return seen(store, who, head, access.READ)
 
 
 def read_version(store: Store, who: Caller, key: str, version: str) -> Head:
@@ -87,10 +87,12 @@ def update(
     key: str,
     if_match: str | None = None,
     if_none_match: str | None = None,
+    *,
+    partial: bool = False,
 ) -> tuple[Head, bool]:
     """Make a checked resource the next version of `key`, or its first. Returns its head, and whether it is new.
 
-    PreconditionFailed where the headers `If-Match` and `If-None-Match` ask for another current version, or for none.
+    `partial`: the caller gave a part of it only, and the rest is what stood (`governing`). PreconditionFailed where the headers `If-Match` and `If-None-Match` ask for another current version, or for none.
     """
     resource_type = key.partition("/")[0]
     access.require(who, access.UPDATE, resource_type)
@@ -104,14 +106,14 @@ def update(
         if base is None:
             write = prepare_create(store, resource, who, key, False)
             return commit(store, who, [write], taken=[key] if taken else ())[0], True
-        return commit_update(store, who, resource, base), base.deleted
+        return commit_update(store, who, resource, base, partial=partial), base.deleted
 
     return retried(attempt)
 
 
-def commit_update(store: Store, who: Caller, resource: dict[str, Any], base: Head) -> Head:
+def commit_update(store: Store, who: Caller, resource: dict[str, Any], base: Head, *, partial: bool) -> Head:
     """Make a checked resource the next version of `base`, which stays where nothing would change."""
-    write = prepare_update(store, resource, base, who)
+    write = prepare_update(store, resource, base, who, partial=partial)
     return commit(store, who, [write])[0] if write else base
 
 
@@ -135,7 +137,7 @@ def patch(
         if base is None or (gone and not access.sees_all(who, access.READ, resource_type)):
             raise unknown(store, who, key)
         if not gone:
-            seen(store, who, seen(store, who, base), access.UPDATE)
+            seen(store, who, seen(store, who, base, access.READ), access.UPDATE)
         wanted.check(base)
         if gone:
             raise Gone(f"{key} was deleted", "id")
@@ -148,7 +150,7 @@ def commit_patch(store: Store, who: Caller, change: Patch, base: Head, url: str 
     """The patched resource as the next version of `base`; `url` is that of this server."""
     from bulkhead.patch import patched
 
-    return commit_update(store, who, patched(store, base, change, url), base)
+    return commit_update(store, who, patched(store, base, change, url), base, partial=True)
 
 
 def delete(store: Store, who: Caller, key: str, if_match: str | None = None) -> Head | None:

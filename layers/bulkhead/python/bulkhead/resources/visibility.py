@@ -22,11 +22,11 @@ def unknown(store: Store, who: Caller, key: str) -> NotFound:
     return NotFound(f"{key} is not known", "id")
 
 
-def seen(store: Store, who: Caller, head: Head, right: str = access.READ) -> Head:
+def seen(store: Store, who: Caller, head: Head, right: str) -> Head:
     """A live head on which the caller has `right`. NotFound where it may not see it, Forbidden where it may only see it."""
     candidate = Candidate(head, store.decode)
     if not access.fence(store, who, right)(candidate):
-        if right != access.READ and access.fence(store, who)(candidate):
+        if right != access.READ and access.fence(store, who, access.READ)(candidate):
             raise Forbidden(f"the token's scopes do not give this right ({right}) on {head.key}", "Authorization")
         raise unknown(store, who, head.key)
     return head
@@ -57,14 +57,26 @@ def met(store: Store, who: Caller, right: str, key: str, base: Head | None, want
     wanted.check(base)
 
 
+def last_living(store: Store, head: Head) -> Head | None:
+    """The version itself, or of a deletion the one before it: it has the accounts that the deletion keeps, and points at what it did."""
+    if not head.deleted:
+        return head
+    last = store.read_version(head.key, head.version - 1)
+    return last if last and not last.deleted else None
+
+
 def was_seen(store: Store, who: Caller, deleted: Head) -> bool:
     """Whether the caller might have deleted the resource itself: what was there before is what it may change."""
     if access.sees_all(who, access.UPDATE, deleted.type):
         return True
-    last = store.read_version(deleted.key, deleted.version - 1)
-    return (
-        last is not None and not last.deleted and access.fence(store, who, access.UPDATE)(Candidate(last, store.decode))
-    )
+    last = last_living(store, deleted)
+    return last is not None and access.fence(store, who, access.UPDATE)(Candidate(last, store.decode))
+
+
+def was_within(store: Store, who: Caller, head: Head) -> bool:
+    """Whether a resource is, or was when it was deleted, within what the caller is fenced to."""
+    last = last_living(store, head)
+    return last is not None and access.reach(store, who)(Candidate(last, store.decode))
 
 
 def is_named_by_others(store: Store, who: Caller, key: str) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bulkhead.definitions import SearchParameter, search_parameters
+from bulkhead.model import references
 from bulkhead.search import extract, facts
 from bulkhead.search.candidate import Candidate
 from bulkhead.search.query import Clause, Query, ReferenceValue, Results, UriValue
@@ -41,11 +42,11 @@ class Canonicals:
         return [one.key for text in texts for name in wanted for one in self._named(name, text)]
 
     def _named(self, resource_type: str, text: str) -> list[Candidate]:
-        url, _, version = text.partition("|")
+        url, version, _ = references.canonical(text)
         if (resource_type, url) not in self.found:
             parameter = search_parameters(resource_type)["url"]
             self.found[resource_type, url], _ = self.find(query(resource_type, parameter, UriValue(url)), MOST)
-        return [one for one in self.found[resource_type, url] if version in ("", one.body.get("version"))]
+        return [one for one in self.found[resource_type, url] if version in (None, "", one.body.get("version"))]
 
     def pointing_at(self, target: Candidate, resource_type: str, parameter: SearchParameter, most: int) -> list[str]:
         """The keys of resources of a type that refer to one by its url."""

@@ -284,7 +284,10 @@ class Targets(Struct, frozen=True):
 
     def accepts(self, store: Store, hint: Hint, candidate: Candidate) -> bool:
         known = frozenset(self.targets)
-        own = (target for target, via in candidate.targets.items() if self.code in via and target in known)
+        pointed_at = candidate.targets
+        if any(target.startswith("#") for target in self.targets):
+            pointed_at = {**pointed_at, **facts.embedded_targets(candidate.body)}
+        own = (target for target, via in pointed_at.items() if self.code in via and target in known)
         return bool(min(own, default=None) == hint.entry)
 
     def describe(self) -> str:

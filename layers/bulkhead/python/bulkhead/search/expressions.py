@@ -7,20 +7,32 @@ Walking a resource is then a few dictionary lookups, and every value comes out w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from bulkhead.definitions import PRIMITIVES, RESOURCE_TYPES, elements
 from bulkhead.errors import NotSupported
-from bulkhead.search.fhirpath import Call, Child, Index, Literal, Name, Node, Operation, parse
+from bulkhead.search.fhirpath import Call, Child, Index, Literal, Name, Node, Operation, TooMuch, parse
 
 Typed = tuple[str, Any]
 """A FHIR type and a JSON value of it. A code under a required binding has the type `code|<url of its value set>`."""
 
 Evaluate = Callable[[Any, Any], list[Typed]]
 """(the element that the expression is about, the whole resource) -> values with their types."""
+
+COMPILED = 4096
+"""The most expressions that are kept compiled. R4 has 1,400; clients define more."""
+ROUTES = 2_000
+"""The most routes of one expression."""
+WORK = 20_000
+"""The most routes that the compilation of one expression passes through."""
+_left: ContextVar[list[int] | None] = ContextVar("left", default=None)
+_APART = 30
+# Above so many routes, those of one type are walked as one: a choice has up to 50 types, and each may lead on to any of them.
 
 Step = Callable[[list[Any]], list[Any]]
 
@@ -58,34 +70,55 @@ class Route:
         )
 
 
-@cache
+@lru_cache(COMPILED)
 def compiled(expression: str, context: str) -> Evaluate:
     """The closure of a search expression about a type: a resource type, or for parts of a composite any element's type.
 
     NotSupported for FHIRPath beyond HL7's own search expressions, and for elements that the type does not have.
     """
     tree = parse(expression)
-    if is_condition(tree):
-        condition = predicate(tree, context)
-        return lambda focus, resource: [("boolean", condition(focus))]
-    return evaluator(routes(tree, (Route(context),), context))
+    with bounded():
+        if is_condition(tree):
+            condition = predicate(tree, context)
+            return lambda focus, resource: [("boolean", condition(focus))]
+        return evaluator(routes(tree, (Route(context),), context))
 
 
-@cache
+@lru_cache(COMPILED)
 def begins_with(expression: str, context: str) -> frozenset[str]:
     """The properties of the element without any of which an expression finds nothing; none where it may find something yet."""
     tree = parse(expression)
-    firsts = [None] if is_condition(tree) else [route.first for route in routes(tree, (Route(context),), context)]
+    with bounded():
+        firsts = [None] if is_condition(tree) else [route.first for route in routes(tree, (Route(context),), context)]
     return frozenset(first for first in firsts if first) if all(firsts) else frozenset()
 
 
-@cache
+@lru_cache(COMPILED)
 def types(expression: str, context: str) -> frozenset[str]:
     """The types that values of an expression can have, bindings included: `code|http://hl7.org/fhir/ValueSet/...`."""
     tree = parse(expression)
     if is_condition(tree):
         return frozenset({"boolean"})
-    return frozenset(route.kind for route in routes(tree, (Route(context),), context))
+    with bounded():
+        return frozenset(route.kind for route in routes(tree, (Route(context),), context))
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """Within this context no more than so much is compiled, conditions within conditions included. TooMuch beyond."""
+    token = _left.set([WORK])
+    try:
+        yield
+    finally:
+        _left.reset(token)
+
+
+def spend(number: int) -> None:
+    left = _left.get()
+    if left is not None:
+        left[0] -= number
+        if left[0] < 0:
+            raise TooMuch("the expression leads to too many places through its conditions and choices")
 
 
 def evaluator(found: Iterable[Route]) -> Evaluate:
@@ -125,7 +158,10 @@ def routes(node: Node, focus: tuple[Route, ...], context: str) -> tuple[Route, .
         case Index(base=base, index=index):
             return tuple(route.then(item(index)) for route in routes(base, focus, context))
         case Operation(operator="|", left=left, right=right):
-            return routes(left, focus, context) + routes(right, focus, context)
+            found = routes(left, focus, context) + routes(right, focus, context)
+            if len(found) > ROUTES:
+                raise TooMuch(f"the expression leads to more than {ROUTES} places")
+            return found
         case Operation(operator="as", left=left, right=Name(name=name)):
             return narrowed(routes(left, focus, context), name)
         case Call(base=base, function=function, argument=argument) if base is not None:
@@ -159,9 +195,46 @@ def children(base: tuple[Route, ...], name: str, *more: Step) -> tuple[Route, ..
                 for step in more:
                     child = child.then(step)
                 found.append(child)
+        if len(found) > ROUTES:
+            raise TooMuch(f"the expression leads to more than {ROUTES} places")
+    spend(len(found))
     if base and not found:
         raise NotSupported(f"{base[0].type} has no element {name}")
-    return tuple(found)
+    return tuple(found) if len(found) <= _APART else together(found)
+
+
+def together(found: Iterable[Route]) -> tuple[Route, ...]:
+    """The same routes, those that lead to one type walked as one: the work grows with the steps, not with the choices to their power."""
+    groups: dict[tuple[str, bool], list[Route]] = {}
+    for route in found:
+        groups.setdefault((route.kind, route.from_resource), []).append(route)
+    return tuple(group[0] if len(group) == 1 else joined(group) for group in groups.values())
+
+
+def joined(group: Sequence[Route]) -> Route:
+    """One route in place of several of one type: the steps that all begin with, then whatever each leads to."""
+    steps = [route.steps for route in group]
+    shared = 0
+    while all(len(own) > shared and own[shared] is steps[0][shared] for own in steps):
+        shared += 1
+    firsts = {route.first for route in group}
+    either = branches([own[shared:] for own in steps])
+    return replace(group[0], steps=(*steps[0][:shared], either), first=firsts.pop() if len(firsts) == 1 else None)
+
+
+def branches(ways: Sequence[tuple[Step, ...]]) -> Step:
+    def step(nodes: list[Any]) -> list[Any]:
+        found: list[Any] = []
+        for way in ways:
+            left = nodes
+            for each in way:
+                left = each(left)
+                if not left:
+                    break
+            found += left
+        return found
+
+    return step
 
 
 def narrowed(base: tuple[Route, ...], name: str) -> tuple[Route, ...]:

@@ -85,6 +85,14 @@ def strings(kind: str, value: Any) -> Iterator[str]:
         yield value["text"]
 
 
+def spoken(kind: str, value: Any) -> Iterator[str]:
+    """The texts of one value of a string parameter that name somebody: of a HumanName not what stands before and behind."""
+    if kind == "HumanName":
+        yield from strings(kind, {part: value[part] for part in ("text", "family", "given") if part in value})
+    else:
+        yield from strings(kind, value)
+
+
 def periods(kind: str, value: Any) -> Iterator[tuple[str, str]]:
     """First and last instant of one value of a date parameter; an open end of a Period is the end of time.
 

@@ -15,7 +15,8 @@ from bulkhead.definitions import SearchParameter, search_parameters
 from bulkhead.model import references
 from bulkhead.search import extract
 from bulkhead.search.expressions import Evaluate, Typed, begins_with, compiled, types
-from bulkhead.search.fold import fold
+from bulkhead.search.fold import spellings
+from bulkhead.search.phonetic import is_phonetic, sounds
 
 PREFIX = 2
 """Characters of a folded string that choose its partition."""
@@ -44,7 +45,10 @@ class Facts:
     """All that the index holds of one version of a resource, its accounts apart (the store keeps those)."""
 
     targets: Mapping[str, frozenset[str]]
-    """By target, such as `Patient/1`, the codes of the search parameters through which the resource points at it."""
+    """By target, such as `Patient/1`, the codes of the search parameters through which the resource points at it.
+
+    Besides by `#Medication`, which stands for any resource of the type within the resource: see `embedded_targets`.
+    """
     values: frozenset[Value]
 
 
@@ -75,7 +79,6 @@ SELECTIVE_STRINGS = frozenset(
 COVERED_BY: Mapping[str, tuple[str, ...]] = {
     "family": ("name",),
     "given": ("name",),
-    "phonetic": ("name",),
     "phone": ("telecom",),
     "email": ("telecom",),
     "combo-code": ("code", "component-code"),
@@ -85,7 +88,8 @@ COVERED_BY: Mapping[str, tuple[str, ...]] = {
 def facts(resource: dict[str, Any]) -> Facts:
     """What the index is to hold of a valid resource. Pure: the same resource gives the same facts."""
     pointed_at = targets(resource)
-    return Facts(pointed_at, frozenset(_values(resource, patients(pointed_at))))
+    values = frozenset(_values(resource, patients(pointed_at)))
+    return Facts({**pointed_at, **embedded_targets(resource)}, values)
 
 
 def targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:
@@ -114,6 +118,33 @@ def targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:
     return result
 
 
+def embedded_targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:
+    """By type of resource within a resource (`#Medication`), the parameters that lead to it: contained, or in a Bundle's first entry."""
+    if "contained" not in resource and resource["resourceType"] != "Bundle":
+        return {}
+    found: dict[str, set[str]] = {}
+    for row in _rows_for(resource, _references(resource["resourceType"])):
+        for name in _embedded(resource, row):
+            found.setdefault(mark(name), set()).add(row.parameter.code)
+    return {name: frozenset(codes) for name, codes in found.items()}
+
+
+def mark(resource_type: str) -> str:
+    """What stands in the index where a target would: that a parameter leads to such a resource within."""
+    return f"#{resource_type}"
+
+
+def _embedded(resource: dict[str, Any], row: _Row) -> Iterator[str]:
+    """The types of the resources within a resource that a reference parameter leads to."""
+    for kind, value in row.evaluate(resource, resource):
+        if kind == "Resource":
+            yield from {value["resourceType"]} & set(row.parameter.targets)
+            continue
+        text = reference_text(kind, value, row.parameter)
+        if text and text.startswith("#"):
+            yield from (one["resourceType"] for one in resource.get("contained", ()) if one.get("id") == text[1:])
+
+
 def through(resource: dict[str, Any], parameter: SearchParameter) -> set[str]:
     """Which resources of this server a resource points at through one parameter, one that clients have defined, too."""
     found: set[str] = set()
@@ -135,7 +166,7 @@ def reference_text(kind: str, value: Any, parameter: SearchParameter) -> str | N
 
 def local(reference: str) -> str | None:
     """`Measure/1` for that, also with a version behind it: a canonical may be relative, though it should be a url."""
-    return references.local(reference.partition("|")[0])
+    return references.local(references.canonical_url(reference))
 
 
 def is_own(resource_type: str, parameter: SearchParameter) -> bool:
@@ -171,14 +202,15 @@ def index_values(
     """The by-value entries of one parameter; none where it is not indexed. `pointed_at` saves finding out `targets` anew.
 
     token:  value = the code, case folded;              sort = its system, "" if none, after the patient where `is_owned`
-    string: value = the first two folded characters;    sort = the folded string, cut at 100 characters
-    uri:    value = the uri, of a canonical without its version;  sort = ""
+    string: value = the first two folded characters;    sort = the folded string, cut at 100 characters; so for each of its spellings
+    phonetic: value = how a word sounds;                sort = ""
+    uri:    value = the uri, of a canonical without version and fragment;  sort = ""
     date:   value = each month covered, or "long";      sort = the first instant
     of meta (OF_META): value = the code, or the uri without a version; sort = the type, then `#`, then the system
     """
     if not is_indexed(resource["resourceType"], parameter):
         return set()
-    rows = _ROWS[parameter.type]
+    rows = _rows_of(parameter)
     found = extract.values(resource, parameter)
     entries = [Value(parameter.code, value, sort) for kind, item in found for value, sort in rows(kind, item)]
     if parameter.code in OF_META:
@@ -203,7 +235,7 @@ def is_indexed(resource_type: str, parameter: SearchParameter) -> bool:
         case "date" | "uri":
             return True
         case "string":
-            return code in SELECTIVE_STRINGS
+            return code in SELECTIVE_STRINGS or is_phonetic(parameter)
         case "reference":
             return is_canonical(resource_type, parameter)
         case "token":
@@ -266,12 +298,13 @@ def month(number: int) -> str:
 class _Row:
     """A parameter of a type, compiled. Rows are told apart by what they are, not by what they hold."""
 
-    __slots__ = ("evaluate", "owned", "parameter")
+    __slots__ = ("evaluate", "owned", "parameter", "rows")
 
     def __init__(self, resource_type: str, parameter: SearchParameter) -> None:
         self.parameter = parameter
         self.evaluate: Evaluate = compiled(parameter.expression, resource_type)
         self.owned = is_owned(resource_type, parameter)
+        self.rows = _rows_of(parameter)
 
 
 _Table = Mapping[str, Sequence[_Row]]
@@ -312,7 +345,7 @@ def _indexed(resource_type: str) -> _Table:
 
 def _values(resource: dict[str, Any], owners: Sequence[str]) -> Iterator[Value]:
     for row in _rows_for(resource, _indexed(resource["resourceType"])):
-        rows = _ROWS[row.parameter.type]
+        rows = row.rows
         for kind, item in _unwrapped(row.evaluate(resource, resource)):
             for value, sort in rows(kind, item):
                 entry = Value(row.parameter.code, value, sort)
@@ -330,7 +363,7 @@ def _owned(entry: Value, owners: Sequence[str]) -> Iterator[Value]:
 
 
 def _of_meta(entry: Value, resource_type: str) -> Value:
-    value = entry.value if entry.parameter in ("_tag", "_security") else entry.value.partition("|")[0]
+    value = entry.value if entry.parameter in ("_tag", "_security") else references.canonical_url(entry.value)
     return Value(entry.parameter, value, f"{resource_type}#{entry.sort}")
 
 
@@ -345,9 +378,14 @@ def _token_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
 
 def _string_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
     for text in extract.strings(kind, item):
-        folded = fold(text)
-        if folded:
-            yield folded[:PREFIX], folded[:SORT_LENGTH]
+        for spelling in spellings(text):
+            if spelling:
+                yield spelling[:PREFIX], spelling[:SORT_LENGTH]
+
+
+def _sound_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
+    for code in sounds(extract.spoken(kind, item)):
+        yield code, ""
 
 
 def _uri_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
@@ -355,7 +393,7 @@ def _uri_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
 
 
 def _canonical_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
-    yield item.partition("|")[0], ""
+    yield references.canonical_url(item), ""
 
 
 def _date_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
@@ -372,3 +410,12 @@ _ROWS: Mapping[str, _Rows] = {
     "date": _date_rows,
     "reference": _canonical_rows,
 }
+
+
+def _rows_of(parameter: SearchParameter) -> _Rows:
+    """What makes the entries of a parameter. A date, a token, ...: those of other types are not indexed."""
+    return _sound_rows if is_phonetic(parameter) else _ROWS.get(parameter.type, _no_rows)
+
+
+def _no_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
+    return iter(())

@@ -7,17 +7,34 @@
     path     := ('(' union ')' | name | call) ('.' (name | call) | '[' number ']')*
     call     := name '(' (literal | Type | conjunction)? ')'
 
-Anything else is refused with NotSupported: a custom SearchParameter is either understood whole or not taken.
+Anything else is refused with NotSupported: a custom SearchParameter is either understood whole or not taken. So is what is larger
+than any of HL7's own needs (TooMuch): whoever reads a tree recurses, and clients write these.
 """
 
 from __future__ import annotations
 
 import re
-from typing import NoReturn
+from collections.abc import Callable, Iterator
+from typing import NoReturn, TypeVar
 
 from msgspec import Struct
 
 from bulkhead.errors import NotSupported
+
+LONGEST = 10_000
+"""The most characters of an expression."""
+STEPS = 1_000
+"""The most names, literals and signs of one."""
+DEEP = 20
+"""The most parentheses within each other."""
+PATH = 50
+"""The most steps of one path, and the most operands of one `and`."""
+DIGITS = 9
+"""The most digits of a number."""
+
+
+class TooMuch(NotSupported):
+    """An expression beyond these bounds, or one that compiles to too much: the message says which."""
 
 
 class Name(Struct, frozen=True):
@@ -56,13 +73,18 @@ class Operation(Struct, frozen=True):
     right: Node
 
 
+N = TypeVar("N")
 Node = Name | Child | Index | Call | Literal | Operation
 
+# Characters of an expression that a message repeats.
+_SHOWN = 200
 _TOKEN = re.compile(r"\s*(?:('(?:[^'\\]|\\.)*')|(%?[A-Za-z_][A-Za-z0-9_]*)|(\d+)|(!=|[.()\[\]|=]))")
 
 
 def parse(expression: str) -> Node:
-    """The tree of a search expression. NotSupported where it uses more of FHIRPath than this grammar."""
+    """The tree of a search expression. NotSupported where it uses more of FHIRPath than this grammar, TooMuch beyond the bounds."""
+    if len(expression) > LONGEST:
+        raise TooMuch(f"the expression has more than {LONGEST} characters")
     parser = _Parser(expression)
     node = parser.union()
     if parser.current:
@@ -81,15 +103,21 @@ class _Parser:
                 self.refuse()
             self.tokens.append(match[0].strip())
             position = match.end()
+            if match[3] and len(match[3]) > DIGITS:
+                raise TooMuch(f"a number in the expression has more than {DIGITS} digits")
+            if len(self.tokens) > STEPS:
+                raise TooMuch(f"the expression has more than {STEPS} words and signs")
         self.tokens.append("")
         self.at = 0
+        self.depth = 0
 
     @property
     def current(self) -> str:
         return self.tokens[self.at]
 
     def refuse(self) -> NoReturn:
-        raise NotSupported(f"this search expression uses FHIRPath that is not supported: {self.expression}")
+        shown = self.expression if len(self.expression) <= _SHOWN else f"{self.expression[:_SHOWN]}..."
+        raise NotSupported(f"this search expression uses FHIRPath that is not supported: {shown}")
 
     def take(self, *expected: str) -> str | None:
         token = self.current
@@ -117,7 +145,7 @@ class _Parser:
 
     def conjunction(self) -> Node:
         node = self.comparison()
-        while self.take("and"):
+        for _ in self.bounded("and"):
             node = Operation("and", node, self.comparison())
         return node
 
@@ -134,12 +162,11 @@ class _Parser:
     def path(self) -> Node:
         node: Node
         if self.take("("):
-            node = self.union()
-            self.need(")")
+            node = self.inner(self.union)
         else:
             name = self.identifier()
             node = self.call(None, name) if self.current == "(" else Name(name)
-        while operator := self.take(".", "["):
+        for operator in self.bounded(".", "["):
             if operator == "[":
                 node = Index(node, int(self.number()))
                 self.need("]")
@@ -150,11 +177,31 @@ class _Parser:
 
     def call(self, base: Node | None, function: str) -> Node:
         self.need("(")
-        argument: Node | None = None
-        if self.current != ")":
-            argument = self.literal() if self.current.startswith("'") else self.conjunction()
+        return Call(base, function, self.inner(self.argument))
+
+    def argument(self) -> Node | None:
+        if self.current == ")":
+            return None
+        return self.literal() if self.current.startswith("'") else self.conjunction()
+
+    def inner(self, read: Callable[[], N]) -> N:
+        """What stands in parentheses, the closing one included."""
+        self.depth += 1
+        if self.depth > DEEP:
+            raise TooMuch(f"the expression has more than {DEEP} parentheses within each other")
+        node = read()
         self.need(")")
-        return Call(base, function, argument)
+        self.depth -= 1
+        return node
+
+    def bounded(self, *operators: str) -> Iterator[str]:
+        """The operators that follow, one each time, up to as many as one path has steps."""
+        for _ in range(PATH):
+            if (operator := self.take(*operators)) is None:
+                return
+            yield operator
+        if self.current in operators:
+            raise TooMuch(f"a path in the expression has more than {PATH} steps")
 
     def number(self) -> str:
         token = self.current

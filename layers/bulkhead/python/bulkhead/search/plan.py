@@ -16,6 +16,7 @@ from bulkhead.compartment_definitions import TYPE as DEFINITIONS
 from bulkhead.definitions import RESOURCE_TYPES, SearchParameter, search_parameters
 from bulkhead.errors import NotSupported
 from bulkhead.model import dates
+from bulkhead.model.references import canonical_url
 from bulkhead.search import facts
 from bulkhead.search.drivers import (
     Account,
@@ -34,8 +35,9 @@ from bulkhead.search.drivers import (
     Values,
 )
 from bulkhead.search.expressions import types
-from bulkhead.search.fold import fold
+from bulkhead.search.fold import fold, spellings
 from bulkhead.search.literals import ID
+from bulkhead.search.phonetic import is_phonetic, sound
 from bulkhead.search.query import (
     Clause,
     CompositeValue,
@@ -275,15 +277,15 @@ def by_value(clause: Clause, resource_type: str) -> Values | None:
     indexed = facts.drivers(resource_type, clause.parameter)
     if clause.parameter.type == "composite":
         return by_first_component(clause, resource_type) if facts.is_own(resource_type, clause.parameter) else None
-    if not indexed or clause.parameter.type == "date":
+    if not indexed or clause.parameter.type == "date" or (clause.modifier and is_phonetic(clause.parameter)):
         return None
     branches: list[Branch] = []
     for value in clause.values:
         for parameter in indexed:
-            branch = branch_of(value, parameter, resource_type)
-            if branch is None:
+            found = branches_of(value, parameter, resource_type)
+            if not found:
                 return None
-            branches.append(branch)
+            branches += found
     if len(branches) > UNION:
         return None
     first = clause.values[0]
@@ -292,36 +294,39 @@ def by_value(clause: Clause, resource_type: str) -> Values | None:
     return Values(resource_type, tuple(dict.fromkeys(branches)), once)
 
 
-def branch_of(value: Value, parameter: SearchParameter, resource_type: str) -> Branch | None:
+def branches_of(value: Value, parameter: SearchParameter, resource_type: str) -> list[Branch]:
+    """The branches that hold every resource with a value; none where it cannot be led so."""
     if parameter.code in facts.OF_META:
-        return branch_of_meta(value, parameter.code, resource_type)
+        return branches_of_meta(value, parameter.code, resource_type)
     match value:
         case TokenValue(system=system, code=str(code)) if code:
             with_system = system is not None and "ContactPoint" not in types(parameter.expression, resource_type)
             if facts.is_owned(resource_type, parameter):
                 with_system = False
-            return Branch(parameter.code, code.casefold(), prefix=f"{system}#" if with_system else None)
+            return [Branch(parameter.code, code.casefold(), prefix=f"{system}#" if with_system else None)]
+        case StringValue(text=text) if is_phonetic(parameter):
+            return [Branch(parameter.code, sound(max(fold(text).split(), key=len)))]
         case StringValue(text=text):
-            folded = fold(text)
-            if len(folded) >= facts.PREFIX:
-                return Branch(parameter.code, folded[: facts.PREFIX], prefix=folded[: facts.SORT_LENGTH])
+            found = spellings(text)
+            if all(len(one) >= facts.PREFIX for one in found):
+                return [Branch(parameter.code, one[: facts.PREFIX], prefix=one[: facts.SORT_LENGTH]) for one in found]
         case UriValue(uri=uri):
-            return Branch(parameter.code, uri)
+            return [Branch(parameter.code, uri)]
         case ReferenceValue(url=url, key=key) if url or key:
-            return Branch(parameter.code, (url or key or "").partition("|")[0])
-    return None
+            return [Branch(parameter.code, canonical_url(url or key or ""))]
+    return []
 
 
-def branch_of_meta(value: Value, code: str, resource_type: str) -> Branch | None:
+def branches_of_meta(value: Value, code: str, resource_type: str) -> list[Branch]:
     """A code of a type, with its system; of all types without."""
     of_type = None if resource_type == facts.ANY_TYPE else f"{resource_type}#"
     match value:
         case TokenValue(system=system, code=str(text)) if text:
             with_system = of_type is not None and system is not None
-            return Branch(code, text.casefold(), prefix=f"{of_type}{system}#" if with_system else of_type)
+            return [Branch(code, text.casefold(), prefix=f"{of_type}{system}#" if with_system else of_type)]
         case UriValue(uri=uri):
-            return Branch(code, uri.partition("|")[0], prefix=of_type)
-    return None
+            return [Branch(code, canonical_url(uri), prefix=of_type)]
+    return []
 
 
 def by_first_component(clause: Clause, resource_type: str) -> Values | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import cached_property
 
 from msgspec import Struct
 
 from bulkhead.definitions import SearchParameter
+from bulkhead.search.fold import fold, spellings
+from bulkhead.search.phonetic import sounds
 
 
 class TokenValue(Struct, frozen=True):
@@ -126,6 +129,16 @@ class Clause(Struct, frozen=True, dict=True):
     def folded_tokens(self) -> frozenset[tuple[str | None, str | None]]:
         """`tokens` with their codes' case folded."""
         return frozenset((system, code and code.casefold()) for system, code in self.tokens)
+
+    @cached_property
+    def spellings(self) -> Mapping[str, tuple[str, ...]]:
+        """The strings among the values, folded: a match begins with one of the spellings, or has it within."""
+        return {value.text: spellings(value.text) for value in self.values if isinstance(value, StringValue)}
+
+    @cached_property
+    def sounds(self) -> tuple[frozenset[str], ...]:
+        """How the words of each string among the values sound."""
+        return tuple(sounds([fold(value.text)]) for value in self.values if isinstance(value, StringValue))
 
     @cached_property
     def keys(self) -> frozenset[tuple[str | None, str | None]]:

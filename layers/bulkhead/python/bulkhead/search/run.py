@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from bulkhead import compartments, replaced
+from bulkhead import compartments, governing, replaced
 from bulkhead.errors import Issue, TooCostly
 from bulkhead.model import dates
 from bulkhead.search import (
@@ -21,6 +21,7 @@ from bulkhead.search import (
     lists,
     literals,
     parts,
+    serving,
     sorting,
     subsumption,
     value_sets,
@@ -155,6 +156,8 @@ def spelt_out(store: Store, query: Query, fence: Fence) -> Query:
     """The query with the codes and entries of what it names (value sets, hierarchies, lists), as the caller may see them."""
 
     def look(resource_type: str, parameter: str, value: str) -> list[dict[str, Any]]:
+        if resource_type in governing.TYPES:
+            return [one.body for one in serving.serving(store, fence, find, resource_type, parameter, value)]
         wanted = parse([(parameter, literals.escape(value))], resource_type)
         return [found.body for found in find(store, wanted, LOOKED_AT, fence)]
 
@@ -188,7 +191,7 @@ def chained(scanner: Scanner) -> Scanner:
 def narrowed(scanner: Scanner) -> Scanner:
     """The same search with its chains as references, where they lead to one resource only."""
     query = scanner.query
-    found = [chains.reference(chain, query.types[0], scanner.indexed) for chain in query.chains]
+    found = [chains.reference(chain, query.types[0], scanner.indexed, scanner.store) for chain in query.chains]
     clauses = tuple(clause for clause in found if clause is not None)
     if not clauses:
         return scanner

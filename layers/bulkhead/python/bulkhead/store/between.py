@@ -34,7 +34,7 @@ class Between:
             self._inherit(writes, self._read)
         if self._unread:
             self._read(())
-        identifiers.take_away(self._table, self._reservations)
+        identifiers.take_away(self._table, writes, self._reservations)
 
     def again(self, writes: Sequence[Write]) -> list[int]:
         """Set what `writes` inherit once more, where time has passed; returns the positions of those for which it is something else."""

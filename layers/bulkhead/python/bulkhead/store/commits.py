@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
@@ -70,15 +71,7 @@ def _is_large(writes: Sequence[Write], others: int) -> bool:
 def _inherit_again(table: Table, writes: Sequence[Write], new: list[Head], between: Between) -> None:
     """After a commit that came late: give the new heads what their targets have now, and put the changed ones into `new`."""
     changed = [
-        Write(
-            head.key,
-            head,
-            head.body,
-            explicit=head.explicit,
-            inherited=dict(writes[n].inherited),
-            propagate=head.propagate,
-            method=head.method,
-        )
+        replace(heads.accounts_write(head, inherited=dict(writes[n].inherited)), method=head.method)
         for n in between.again(writes)
         if (head := new[n]).body is not None
     ]

@@ -45,15 +45,19 @@ def _head_action(table: Table, base: Head, head: Head) -> Item:
     """The head's update: all but its body, which stays where it is."""
     changed = {name: value for name, value in heads.attributes(head).items() if name != "body"}
     expression = "SET " + ", ".join(f"#{name} = :{name}" for name in changed)
-    if gone := [name for name in ("explicit", "inherited", "propagate", "flagged") if name not in changed]:
+    if gone := [name for name in heads.ACCOUNT_ATTRIBUTES if name not in changed]:
         expression += " REMOVE " + ", ".join(f"#{name}" for name in gone)
     values = {f":{name}": value for name, value in changed.items()} | {":base": {"N": str(base.version)}}
     return table.update_action((head.key, keys.HEAD), expression, values, staging.CURRENT)
 
 
-def set_propagate(table: Table, head: Head, flag: bool) -> bool:
-    """Change a head's `propagate` in place, without a new version. False where the head has moved on."""
-    expression = "SET #flagged = :now, #propagate = :flag" if flag else "SET #flagged = :now REMOVE #propagate"
+def set_propagate(table: Table, head: Head, changed: Head) -> bool:
+    """Make a head's `propagate` and `within` those of `changed` in place, without a new version. False where the head has moved on."""
+    made = heads.attributes(changed)
+    kept = [name for name in ("propagate", "within") if name in made]
+    gone = [name for name in ("propagate", "within") if name not in made]
+    expression = "SET #flagged = :now" + "".join(f", #{name} = :{name}" for name in kept)
+    expression += " REMOVE " + ", ".join(f"#{name}" for name in gone) if gone else ""
     values: Item = {":base": {"N": str(head.version)}, ":now": {"S": dates.now()}}
-    values |= {":flag": {"BOOL": True}} if flag else {}
+    values |= {f":{name}": made[name] for name in kept}
     return not table.write_each([table.update_action((head.key, keys.HEAD), expression, values, staging.CURRENT)])

@@ -69,6 +69,8 @@ SHARDS = {
     "HealthcareService": 4,
     "Medication": 4,
 }
+EMBEDDED_SHARDS = 4
+"""Of a mark such as `#Medication`, which stands for all resources that have such a resource within."""
 ACCOUNT_SHARDS = 4
 META_SHARDS = 4
 """Partitions of one tag, label, profile or source: all that a whole organisation sends may carry it."""
@@ -108,6 +110,11 @@ def entry_sort(target: str | None, value: Value | None) -> str:
     return limited(f"{ENTRY}{target or ''}#{text}", SORT_LIMIT)
 
 
+def governing_key(resource_type: str, name: str) -> str:
+    """Where what may govern the server is listed: definitions of a type by their code or url, or all of the type ("")."""
+    return limited(f"governing#{resource_type}#{name}", PARTITION_LIMIT)
+
+
 def claim_key(condition: str) -> str:
     return limited(f"claim#{condition}", PARTITION_LIMIT)
 
@@ -145,13 +152,17 @@ def source_key(sort: str) -> str:
 
 def target_partition(target: str, source: str) -> str:
     """The by-target partition in which `source` points at `target`."""
-    shards = SHARDS.get(target.partition("/")[0], 1)
+    shards = shards_of(target)
     return target if shards == 1 else f"{target}#{shard(source, shards)}"
 
 
 def target_partitions(target: str) -> list[str]:
-    shards = SHARDS.get(target.partition("/")[0], 1)
+    shards = shards_of(target)
     return [target] if shards == 1 else [f"{target}#{n}" for n in range(shards)]
+
+
+def shards_of(target: str) -> int:
+    return EMBEDDED_SHARDS if target.startswith("#") else SHARDS.get(target.partition("/")[0], 1)
 
 
 def account_partition(account: str, source: str) -> str:

@@ -1,0 +1,64 @@
+"""A setting that is misspelt stops the start, in a sentence that says what is allowed."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Literal, get_origin, get_type_hints
+
+import pytest
+
+from bulkhead.settings import Settings, from_environment
+
+
+def test_nothing_said_is_the_default() -> None:
+    assert from_environment({"PATH": "/bin"}) == Settings()
+
+
+def test_variables_are_named_after_their_fields() -> None:
+    said = from_environment({"AUTH": "off", "SYNC_LIMIT": "0", "ISSUER": "https://issuer.example", "BASE_URL": ""})
+    assert said == Settings(auth="off", sync_limit=0, issuer="https://issuer.example")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("AUTH", "of", "on or off"),
+        ("AUTH", "", "on or off"),
+        ("AUTH", "OFF", "on or off"),
+        ("HISTORY_ACCESS", "curent", "current or version"),
+        ("EXTENDED_META", "on request", "always or on-request"),
+        ("CONDITIONAL_DELETE", "all", "single or multiple"),
+        ("BULK_WRITES", "transaction", "batch or transact"),
+        ("LOG_LEVEL", "loud", "DEBUG or INFO or WARNING or ERROR or CRITICAL"),
+        ("SYNC_LIMIT", "-1", "a whole number from 0 on"),
+        ("SYNC_LIMIT", "many", "a whole number from 0 on"),
+        ("SYNC_LIMIT", "1_000", "a whole number from 0 on"),
+        ("SYNC_LIMIT", "9" * 5000, "a whole number from 0 on"),
+        ("ENTRY_LIMIT", "0", "a whole number from 1 on"),
+        ("THREADS", "1.5", "a whole number from 1 on"),
+        ("ISSUER", "issuer.example", "a URL that begins with https:// or http://"),
+    ],
+)
+def test_a_wrong_value_is_refused(name: str, value: str, allowed: str) -> None:
+    with pytest.raises(ValueError, match=name) as error:
+        from_environment({name: value})
+    assert str(error.value) == f"{name} is {value!r}; it has to be {allowed}"
+
+
+def test_every_default_is_allowed_and_no_number_may_be_negative() -> None:
+    defaults = {each.name.upper(): str(each.default) for each in fields(Settings)}
+    assert from_environment(defaults) == Settings()
+    for each in fields(Settings):
+        if isinstance(each.default, int):
+            with pytest.raises(ValueError, match=each.name.upper()):
+                from_environment({each.name.upper(): "-1"})
+
+
+def test_a_setting_of_few_values_says_which() -> None:
+    """A text that only some words are good for has a Literal: else a misspelt one passes."""
+    free = {"table", "bucket", "state_machine", "bundle_state_machine", "audience", "audit"}
+    types = get_type_hints(Settings, include_extras=True)
+    texts = {each.name for each in fields(Settings) if isinstance(each.default, str)}
+    closed = {name for name in texts if get_origin(types[name]) is Literal}
+    urls = {name for name in texts if name.endswith(("_url", "_uri", "_endpoint")) or name == "issuer"}
+    assert texts == free | closed | urls
