@@ -61,6 +61,8 @@ class Source(NamedTuple):
     last: str | None
 
 
+FEW = 10
+"""Types that are gone through without asking first which of them are in use."""
 TARGETS = 50
 """The most targets of which one listing goes through."""
 
@@ -204,6 +206,7 @@ class Values(Struct, frozen=True):
     """Branches of by-value, one after the other. A resource is given at the first of its entries that they cover."""
 
     resource_type: str
+    """ANY_TYPE where the branches are of parameters about `meta`."""
     branches: tuple[Branch, ...]
     once: bool = False
     """True where no resource can have two entries here: one token with its system."""
@@ -232,7 +235,7 @@ class Values(Struct, frozen=True):
     def accepts(self, store: Store, hint: Hint, candidate: Candidate) -> bool:
         if self.once:
             return True
-        known = search_parameters(self.resource_type)
+        known = search_parameters(candidate.head.type)
         prefixes = {branch.prefix for branch in self.branches} if self.owned else frozenset()
         # Where all ranges are of one patient, whom the exact filter has confirmed, nobody else matters.
         pointed_at = {f"{one}".removesuffix("#"): frozenset[str]() for one in prefixes}
@@ -305,6 +308,7 @@ class Created(Struct, frozen=True):
 
     def list(self, store: Store, after: Position | None, limit: int) -> Listing:
         number, until, position = after if after is not None else (0, self.until, None)
+        number = in_use(store, self.types, number)
         found = store.by_time(self.types[number % len(self.types)], None, until, position, limit)
         first = {moment.key: [number, until, moment.position] for moment in found if moment.version == 1}
         return Listing(
@@ -334,6 +338,7 @@ class Updated(Struct, frozen=True):
 
     def list(self, store: Store, after: Position | None, limit: int) -> Listing:
         number, until, position = after if after is not None else (0, self.until, None)
+        number = in_use(store, self.types, number)
         resource_type = self.types[number % len(self.types)]
         found = store.by_time(resource_type, self.since, until, position, limit, self.newest_first)
         hints = {
@@ -404,6 +409,14 @@ class Each(Struct, frozen=True):
 
     def describe(self) -> str:
         return "; then ".join(driver.describe() for driver in self.drivers)
+
+
+def in_use(store: Store, types: Sequence[str], number: int) -> int:
+    """The number of the first type from `number` on of which anything was ever written; asked where they are all types."""
+    if len(types) < FEW or number >= len(types):
+        return number
+    used = frozenset(store.types_in_use())
+    return next((n for n in range(number, len(types)) if types[n] in used), len(types) - 1)
 
 
 def following(found: Sequence[Moment], number: int, until: str, limit: int, types: Sequence[str]) -> Position | None:

@@ -26,6 +26,8 @@ PLACE_LENGTH = 180
 """Characters of a sort by which an entry is known again: in UTF-8 fewer bytes than the store keeps of it."""
 ANY_TYPE = "*"
 """The type under which parameters that all resources have are indexed."""
+OF_META = frozenset({"_tag", "_security", "_profile", "_source"})
+"""Parameters about `meta`: indexed for all types together, so that a search of the whole system is one range."""
 LONG = "long"
 """The partition of date values that cover more than three months."""
 
@@ -53,7 +55,7 @@ class Facts:
 # Token parameters whose values a large share of all resources of their type have in common. Booleans and codes under a
 # required binding are left out by their type.
 _WIDELY_SHARED = """
-_security _tag achievement-status action address-use agent-role agent-type appointment-type body-site bodysite
+achievement-status action address-use agent-role agent-type appointment-type body-site bodysite
 business-status category class class-type classification-type clinical-status combo-data-absent-reason
 combo-value-concept communication component-data-absent-reason component-value-concept confidentiality
 connection-type contenttype context context-type criticality data-absent-reason dicom-class entity-role
@@ -169,7 +171,8 @@ def local(reference: str) -> str | None:
 
 def is_own(resource_type: str, parameter: SearchParameter) -> bool:
     """Whether a parameter is R4's for a type, and so known to the index; not one that clients have defined."""
-    return parameter == search_parameters(resource_type).get(parameter.code)
+    known = search_parameters("Basic" if resource_type == ANY_TYPE else resource_type)
+    return parameter == known.get(parameter.code)
 
 
 def resource_key(kind: str, value: Any, parameter: SearchParameter) -> str | None:
@@ -203,12 +206,15 @@ def index_values(
     phonetic: value = how a word sounds;                sort = ""
     uri:    value = the uri, of a canonical without version and fragment;  sort = ""
     date:   value = each month covered, or "long";      sort = the first instant
+    of meta (OF_META): value = the code, or the uri without a version; sort = the type, then `#`, then the system
     """
     if not is_indexed(resource["resourceType"], parameter):
         return set()
     rows = _rows_of(parameter)
     found = extract.values(resource, parameter)
     entries = [Value(parameter.code, value, sort) for kind, item in found for value, sort in rows(kind, item)]
+    if parameter.code in OF_META:
+        return {_of_meta(entry, resource["resourceType"]) for entry in entries}
     if not is_owned(resource["resourceType"], parameter):
         return set(entries)
     owners = patients(targets(resource) if pointed_at is None else pointed_at)
@@ -219,10 +225,12 @@ def index_values(
 def is_indexed(resource_type: str, parameter: SearchParameter) -> bool:
     """Whether values of this parameter have by-value entries."""
     code = parameter.code
-    if code.startswith("_") or not parameter.expression:
+    if (code.startswith("_") and code not in OF_META) or not parameter.expression:
         return False
     if not is_own(resource_type, parameter):
         return False
+    if code in OF_META:
+        return True
     match parameter.type:
         case "date" | "uri":
             return True
@@ -255,7 +263,7 @@ def is_owned(resource_type: str, parameter: SearchParameter) -> bool:
     of one partition, and costs no entry more. Who searches for a code and its system gives up a range for it: the same
     code under two systems is rare.
     """
-    if parameter.type != "token" or not is_indexed(resource_type, parameter):
+    if parameter.type != "token" or parameter.code in OF_META or not is_indexed(resource_type, parameter):
         return False
     if types(parameter.expression, resource_type) & {"Identifier", "ContactPoint"}:
         return False
@@ -267,6 +275,8 @@ def drivers(resource_type: str, parameter: SearchParameter) -> tuple[SearchParam
     """The indexed parameters whose entries together hold every value of `parameter`; () where there are none."""
     if is_indexed(resource_type, parameter):
         return (parameter,)
+    if resource_type == ANY_TYPE:
+        return ()
     known = search_parameters(resource_type)
     others = tuple(known[code] for code in COVERED_BY.get(parameter.code, ()) if code in known)
     return others if all(is_indexed(resource_type, other) for other in others) else ()
@@ -339,7 +349,9 @@ def _values(resource: dict[str, Any], owners: Sequence[str]) -> Iterator[Value]:
         for kind, item in _unwrapped(row.evaluate(resource, resource)):
             for value, sort in rows(kind, item):
                 entry = Value(row.parameter.code, value, sort)
-                if row.owned:
+                if entry.parameter in OF_META:
+                    yield _of_meta(entry, resource["resourceType"])
+                elif row.owned:
                     yield from _owned(entry, owners)
                 else:
                     yield entry
@@ -348,6 +360,11 @@ def _values(resource: dict[str, Any], owners: Sequence[str]) -> Iterator[Value]:
 def _owned(entry: Value, owners: Sequence[str]) -> Iterator[Value]:
     for owner in owners or ("",):
         yield Value(entry.parameter, entry.value, f"{owner}#{entry.sort}")
+
+
+def _of_meta(entry: Value, resource_type: str) -> Value:
+    value = entry.value if entry.parameter in ("_tag", "_security") else references.canonical_url(entry.value)
+    return Value(entry.parameter, value, f"{resource_type}#{entry.sort}")
 
 
 def _unwrapped(found: list[Typed]) -> list[Typed]:

@@ -233,9 +233,8 @@ class _Reader:
         parameter = definitions.search_parameters(link.type).get(link.code) or self.custom(link.type, link.code)
         if parameter is None or parameter.type != "reference":
             raise BadRequest(f"{link.type} has no reference parameter {link.code}", expression=name)
-        if not self.types:
-            raise NotSupported("_has needs the types that are searched: name them by _type", expression=name)
-        if parameter.targets and "Resource" not in parameter.targets and not set(self.types) & set(parameter.targets):
+        of_any = not self.types or not parameter.targets or "Resource" in parameter.targets
+        if not of_any and not set(self.types) & set(parameter.targets):
             raise BadRequest(f"{link.code} of {link.type} does not refer to what is searched here", expression=name)
         return parameter
 

@@ -54,6 +54,7 @@ UNION = 50
 """The most listings that one driver merges."""
 RANGES = 20
 """The most ranges of codes and patients that one driver goes through, one after the other."""
+ALL_TYPES = tuple(sorted(RESOURCE_TYPES))
 MONTHS = 24
 """The most months of a date parameter that one driver goes through."""
 
@@ -76,7 +77,7 @@ class Plan:
 def plan(query: Query, definition: compartments.Definition | None = None, now: str | None = None) -> Plan:
     """The plan of a query. `definition` is that of its compartment, `now` the moment that paging by time is as of.
 
-    NotSupported for a search of the whole system that names neither types, nor ids, accounts or compartments.
+    NotSupported for a search of the whole system without any condition.
     """
     refuse(query)
     driver, in_order = choose(query, definition, now or dates.now())
@@ -87,10 +88,9 @@ def plan(query: Query, definition: compartments.Definition | None = None, now: s
 
 
 def refuse(query: Query) -> None:
-    if query.types or query.compartment:
-        return
-    if ids(query) is None and not streams(query.clauses, None):
-        raise NotSupported("a search of the whole system must name types by _type", expression="_type")
+    if not (query.types or query.compartment or query.clauses or query.chains):
+        text = "a search of the whole system must name types by _type, or have a condition such as _lastUpdated, _tag or _has"
+        raise NotSupported(text, expression="_type")
 
 
 def choose(query: Query, definition: compartments.Definition | None, now: str) -> tuple[Driver, bool]:
@@ -115,6 +115,10 @@ def choose(query: Query, definition: compartments.Definition | None, now: str) -
     accounts = streams(query.clauses, None)
     if accounts:
         return Merged(accounts), by_key
+    if not query.types:
+        of_meta = [found for clause in query.clauses if (found := by_value(clause, facts.ANY_TYPE))]
+        if of_meta:
+            return of_meta[0], order is None
     if len(query.types) > 1 and (not query.results.sort or DEFINITIONS in query.types):
         each = tuple(choose(of_type(query, name), None, now)[0] for name in query.types)
         if not all(isinstance(driver, (Created, Updated)) for driver in each):
@@ -138,9 +142,9 @@ def by_time(query: Query, now: str) -> tuple[Driver, bool]:
     since, until = span(clause for clause in query.clauses if clause.parameter.code == "_lastUpdated")
     by_update = len(query.results.sort) == 1 and query.results.sort[0].code == "_lastUpdated" and len(query.types) == 1
     if not by_update and since is None:
-        return Created(query.types, now), order is None
+        return Created(query.types or ALL_TYPES, now), order is None
     newest_first = bool(by_update and order and order.descending)
-    return Updated(query.types, since, min(until or now, now), newest_first), by_update or order is None
+    return Updated(query.types or ALL_TYPES, since, min(until or now, now), newest_first), by_update or order is None
 
 
 def ids(query: Query) -> tuple[str, ...] | None:
@@ -178,6 +182,9 @@ def best(query: Query) -> Driver | None:
 
 
 def rank(parameter: SearchParameter, resource_type: str) -> int:
+    if parameter.code in facts.OF_META:
+        # Much of a type may carry the same.
+        return 9
     if parameter.type == "token":
         return 1 if "Identifier" in types(parameter.expression, resource_type) else 4
     return {"string": 5, "uri": 6, "composite": 4, "reference": 4}.get(parameter.type, 8)
@@ -282,12 +289,15 @@ def by_value(clause: Clause, resource_type: str) -> Values | None:
     if len(branches) > UNION:
         return None
     first = clause.values[0]
-    once = len(branches) == 1 and isinstance(first, TokenValue) and branches[0].prefix is not None
+    with_system = isinstance(first, TokenValue) and first.system is not None
+    once = len(branches) == 1 and with_system and branches[0].prefix is not None
     return Values(resource_type, tuple(dict.fromkeys(branches)), once)
 
 
 def branches_of(value: Value, parameter: SearchParameter, resource_type: str) -> list[Branch]:
     """The branches that hold every resource with a value; none where it cannot be led so."""
+    if parameter.code in facts.OF_META:
+        return branches_of_meta(value, parameter.code, resource_type)
     match value:
         case TokenValue(system=system, code=str(code)) if code:
             with_system = system is not None and "ContactPoint" not in types(parameter.expression, resource_type)
@@ -304,6 +314,18 @@ def branches_of(value: Value, parameter: SearchParameter, resource_type: str) ->
             return [Branch(parameter.code, uri)]
         case ReferenceValue(url=url, key=key) if url or key:
             return [Branch(parameter.code, canonical_url(url or key or ""))]
+    return []
+
+
+def branches_of_meta(value: Value, code: str, resource_type: str) -> list[Branch]:
+    """A code of a type, with its system; of all types without."""
+    of_type = None if resource_type == facts.ANY_TYPE else f"{resource_type}#"
+    match value:
+        case TokenValue(system=system, code=str(text)) if text:
+            with_system = of_type is not None and system is not None
+            return [Branch(code, text.casefold(), prefix=f"{of_type}{system}#" if with_system else of_type)]
+        case UriValue(uri=uri):
+            return [Branch(code, canonical_url(uri), prefix=of_type)]
     return []
 
 

@@ -202,7 +202,9 @@ def narrowed(scanner: Scanner) -> Scanner:
 def led_by_fence(scanner: Scanner) -> Scanner:
     """The same search, led by what the caller is fenced to where otherwise everything of its types would be read."""
     query, chosen = scanner.query, scanner.plan
-    if not isinstance(chosen.driver, Created) or is_by_time(query):
+    # Of one type by time, the fence's listing races; of all types it leads.
+    by_time = isinstance(chosen.driver, Created) or (isinstance(chosen.driver, Updated) and not query.types)
+    if not by_time or is_by_time(query):
         return scanner
     driver = fence_driver(within(scanner.fence), query.types) if query.types else fence_driver_of_all(scanner)
     if driver is None:
@@ -213,11 +215,11 @@ def led_by_fence(scanner: Scanner) -> Scanner:
 def fence_driver_of_all(scanner: Scanner) -> Driver | None:
     """What lists all that the caller may see of whatever type: the fence's listing, then the types that it does not hold."""
     listed = within(scanner.fence)
-    driver, created = fence_driver(listed, (None,)), scanner.plan.driver
-    if not isinstance(driver, Merged) or not isinstance(created, Created):
+    driver, by_time = fence_driver(listed, (None,)), scanner.plan.driver
+    if not isinstance(driver, Merged) or not isinstance(by_time, (Created, Updated)):
         return None
-    unlisted = tuple(name for name in created.types if listed(name) is None)
-    return Each((Merged(driver.streams, unlisted), Created(unlisted, created.until)))
+    unlisted = tuple(name for name in by_time.types if listed(name) is None)
+    return Each((Merged(driver.streams, unlisted), Created(unlisted, by_time.until)))
 
 
 def by_names(scanner: Scanner) -> Scanner:

@@ -20,6 +20,7 @@ from bulkhead.store import (
     index,
     keys,
     marks,
+    months,
     secret,
     sweeper,
 )
@@ -221,6 +222,10 @@ class Store:
     ) -> list[Found]:
         """Resources under a value, ordered by sort and id, after the position `after`: see `index.by_value`."""
         return index.by_value(self.table, resource_type, parameter, value, prefix, first, last, after, limit)
+
+    def types_in_use(self) -> list[str]:
+        """Every type of which anything was ever written, sorted."""
+        return months.types(self.table)
 
     def by_time(
         self,

@@ -106,6 +106,9 @@ def by_value(
     partition = keys.value_partition(resource_type, parameter, value)
     if parameter == keys.IDENTIFIER:
         found = _identified(table, partition, first, last, after, limit)
+    elif parameter[0] == "_":
+        items = _merged(table, keys.BY_VALUE, keys.meta_partitions(parameter, value), first, last, after, limit)
+        found = ((item["pk"]["S"], item["vsk"]["S"]) for item in items)
     else:
         items = table.query(partition, first, last, index=_index(keys.BY_VALUE), after=after, limit=limit)
         found = ((item["pk"]["S"], item["vsk"]["S"]) for item in items)
