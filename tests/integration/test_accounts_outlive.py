@@ -57,7 +57,7 @@ def put_again(store: Store, who: Caller, body: Json) -> None:
 
 def conditional_again(store: Store, who: Caller, body: Json) -> None:
     resources.delete(store, who, key_of(body))
-    conditional.update(store, who, body, condition(body["resourceType"], "identifier=urn:s|none", ""))
+    conditional.update(store, who, body, condition(body["resourceType"], "identifier=urn:s|none", "", ""))
 
 
 def transactions(store: Store, who: Caller, body: Json) -> None:
@@ -192,7 +192,7 @@ class TestSubjects:
             put_again,
             conditional_again,
             transactions,
-            lambda store, who, body: conditional.update(store, who, body, condition("Observation", "_id=o", "")),
+            lambda store, who, body: conditional.update(store, who, body, condition("Observation", "_id=o", "", "")),
         ],
     )
     def test_else_it_is_forbidden(self, shared: Scene, write: Write, subject: str | None) -> None:
