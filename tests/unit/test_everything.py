@@ -307,3 +307,24 @@ def test_what_the_server_has_recorded_is_left_out(record: Store) -> None:
         resource = {"resourceType": "AuditEvent", "id": identifier, "entity": [{"what": reference("Patient/1")}]}
         record.commit([Write(f"AuditEvent/{identifier}", None, record.encode(resource), None, facts(resource))])
     assert [name for name in keys(page(record, "")) if name.startswith("AuditEvent")] == ["AuditEvent/own"]
+
+
+@pytest.mark.parametrize("query", ["_summary=count", "_count=0"])
+def test_what_it_does_not_count_is_refused(record: Store, query: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        page(record, query)
+    assert refused.value.issues[0].expression == query.partition("=")[0]
+
+
+def test_elements(record: Store) -> None:
+    found = page(record, "_elements=id")
+    assert keys(found, "match") == keys(page(record, ""), "match")
+    shown = [entry["resource"] for entry in found["entry"] if entry["search"]["mode"] == "match"]
+    assert all(resource["meta"]["tag"][0]["code"] == "SUBSETTED" for resource in shown)
+
+
+def test_a_parameter_that_was_ignored_is_told(record: Store) -> None:
+    asked = everything.asked([("code", "1")], "Patient/1", BASE, strict=False)
+    assert asked.query.ignored == ("code",)
+    with pytest.raises(BadRequest):
+        everything.asked([("code", "1")], "Patient/1", BASE, strict=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bulkhead import history, resources
 from bulkhead.access import EVERYBODY, Caller
-from bulkhead.errors import BadRequest, Forbidden, Gone, NotFound
+from bulkhead.errors import BadRequest, Forbidden, Gone, NotFound, TooCostly
 from bulkhead.history import Page, cursor, paging
 from bulkhead.model import dates
 from bulkhead.store import Moment, Store, Write
@@ -397,3 +397,65 @@ def test_months_are_crossed(store: Store, monkeypatch: pytest.MonkeyPatch) -> No
         put(store, "Basic/a", month)
     assert pages(store, "Basic", count="1") == [[("Basic/a", 3)], [("Basic/a", 2)], [("Basic/a", 1)]]
     assert pages(store, "Basic", count="2", sort="_lastUpdated") == [[("Basic/a", 1), ("Basic/a", 2)], [("Basic/a", 3)]]
+
+
+# Parameters that shape the answer
+
+
+@pytest.mark.parametrize("path", ["Basic/1", "Basic", ""])
+@pytest.mark.parametrize("parameter", ["list", "elemnts", "has", "id", "total"])
+def test_a_parameter_that_history_does_not_have_is_refused(store: Store, path: str, parameter: str) -> None:
+    put(store, "Basic/1", "a")
+    with pytest.raises(BadRequest) as refused:
+        get(store, path, **{parameter: "x"})
+    assert refused.value.issues[0].expression == f"_{parameter}"
+
+
+@pytest.mark.parametrize("path", ["Basic/1", "Basic", ""])
+@pytest.mark.parametrize("asked", [{"count": "0"}, {"count": "00"}, {"summary": "count"}])
+def test_versions_are_counted_without_being_shown(store: Store, path: str, asked: dict[str, str]) -> None:
+    for text in "abc":
+        put(store, "Basic/1", text)
+    page = get(store, path, **asked)
+    assert (page.heads, page.total, page.next) == ([], 3, None)
+
+
+def test_a_count_is_of_what_the_caller_sees(store: Store) -> None:
+    put(store, "Basic/1", "a")
+    assert get(store, "Basic", FENCED, summary="count").total == 0
+
+
+def test_what_is_too_much_to_count_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paging, "EXAMINED", 2)
+    monkeypatch.setattr(paging, "_BATCH", 1)
+    for text in "abcd":
+        put(store, "Basic/1", text)
+    with pytest.raises(TooCostly):
+        get(store, "Basic", summary="count")
+
+
+def test_the_history_of_the_system_by_type(store: Store) -> None:
+    put(store, "Basic/1", "a")
+    resources.update(store, EVERYBODY, {"resourceType": "Patient", "id": "1"}, "Patient/1")
+    assert seen(get(store, "", type="Patient")) == [("Patient/1", 1)]
+    assert len(seen(get(store, "", type="Patient,Basic"))) == 2
+    assert seen(get(store, "", type="Observation")) == []
+    for path, types in (("", "Nothing"), ("", "Patient,"), ("Basic", "Basic"), ("Basic/1", "Basic")):
+        with pytest.raises(BadRequest):
+            get(store, path, type=types)
+
+
+def test_a_page_link_is_for_the_types_that_it_was_given_for(store: Store) -> None:
+    for key in ("Basic/1", "Basic/2"):
+        put(store, key, "a")
+    link = get(store, "", type="Basic", count="1").next
+    assert link
+    with pytest.raises(BadRequest):
+        get(store, "", type="Patient", cursor=link)
+
+
+@pytest.mark.parametrize("mode", ["", "yes", "TRUE"])
+def test_a_summary_of_another_kind_is_refused(store: Store, mode: str) -> None:
+    put(store, "Basic/1", "a")
+    with pytest.raises(BadRequest):
+        get(store, "Basic", summary=mode)

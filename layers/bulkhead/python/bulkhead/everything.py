@@ -45,7 +45,7 @@ _VALUES = {
     "_type": "valueCode",
     "_count": "valueInteger",
 }
-_RESULT = ("_cursor", "_format", "_pretty")
+_RESULT = ("_cursor", "_format", "_pretty", "_summary", "_elements")
 # The search parameter that tells when care took place, the first that a type has; a type with none has no such time.
 _CARE = (
     "date", "onset-date", "occurrence", "authoredon", "effective-time", "whenhandedover", "period", "issued", "created",
@@ -98,6 +98,9 @@ def asked(pairs: Sequence[tuple[str, str]], key: str, base: str, strict: bool) -
     if not any(name == "_count" for name, _ in kept):
         kept.append(("_count", str(COUNT)))
     query = parse.parse(kept, None, compartment=key, compartment_types=definitions.RESOURCE_TYPES, base=base)
+    if query.results.count_only:
+        name = "_summary" if query.results.summary == "count" else "_count"
+        raise BadRequest("$everything does not count: search the compartment with this parameter instead", name)
     period = tuple(pair for pair in own if pair[0] in ("start", "end"))
     query = msgspec.structs.replace(
         query, path=f"{key}/$everything", used=(*query.used, *period), ignored=ignored, known=tuple(_VALUES)

@@ -11,6 +11,7 @@ from bulkhead.history.cursor import BACK, FEED, FORWARD, Cursor, Place
 from bulkhead.history.listing import Listed, Lister
 from bulkhead.history.query import Query
 from bulkhead.resources.interactions import visible_history
+from bulkhead.search.run import too_costly
 from bulkhead.store import Head, Store
 from bulkhead.store import history as stored
 
@@ -45,6 +46,8 @@ def page(store: Store, who: Caller, query: Query) -> Page:
     scan = _Scan(store, who, query, listing.lister(store, query, types))
     if at and at.mode == BACK:
         return _backward(scan, at)
+    if query.count_only:
+        return Page([], total=_count(scan), settled=horizon)
     feeds = horizon is not None and not query.newest_first and query.at is None and (at is None or at.mode == FEED)
     if feeds and horizon is not None:
         return _feed(scan, at or Cursor(FEED, None), horizon)
@@ -60,7 +63,13 @@ def _types(store: Store, who: Caller, query: Query) -> list[str]:
         return [query.path]
     if not any(access.SEARCH in scope.rights for scope in who.scopes):
         access.require(who, access.SEARCH)
-    return [one for one in stored.types(store.table) if access.may(who, access.SEARCH, one)]
+    for wanted in query.types:
+        access.require(who, access.SEARCH, wanted)
+    return [
+        one
+        for one in stored.types(store.table)
+        if access.may(who, access.SEARCH, one) and (not query.types or one in query.types)
+    ]
 
 
 @dataclass(slots=True)
@@ -92,6 +101,14 @@ class _Scan:
             self.ended = batch.ended
             after = batch.listed[-1].place if batch.listed else after
         return found
+
+
+def _count(scan: _Scan) -> int:
+    """How many versions the whole history has, for the caller. TooCostly where that cannot be told by one request."""
+    number = len(scan.take(None, EXAMINED, scan.query.newest_first, frozenset()))
+    if not scan.ended:
+        raise too_costly("counting this history", "_summary")
+    return number
 
 
 def _forward(scan: _Scan, at: Cursor | None, horizon: str | None) -> Page:

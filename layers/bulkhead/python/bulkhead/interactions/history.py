@@ -29,9 +29,8 @@ def of_system(request: Request) -> Response:
 
 def _history(request: Request, path: str) -> Response:
     known = settings.current()
-    strict = request.prefer.handling == "strict"
     pairs = sealing.opened(request.store, request.caller, request.query)
-    query = history.parse(path, pairs, known.count_default, known.count_limit, strict)
+    query = history.parse(path, pairs, known.count_default, known.count_limit)
     page = history.page(request.store, request.caller, query)
     bundle: dict[str, Any] = {"resourceType": "Bundle"}
     if page.settled:
@@ -64,7 +63,7 @@ def _entry(request: Request, head: Head) -> dict[str, Any]:
     status = "201" if head.version == 1 else "204" if head.deleted else "200"
     entry: dict[str, Any] = {"fullUrl": f"{request.base}/{head.key}"}
     if not head.deleted:
-        entry["resource"] = request.represent(head)
+        entry["resource"] = request.subset(request.represent(head))
     entry["request"] = {"method": head.method, "url": url}
     entry["response"] = {"status": status, "etag": f'W/"{head.version}"', "lastModified": head.updated}
     return entry
