@@ -106,10 +106,10 @@ def test_another_writer_in_between_loses_nothing(store: Store, monkeypatch: pyte
     update = resources.update
     others = [lambda: update(store, EVERYBODY, {"resourceType": "Patient", "id": "p", "gender": "male"}, key, None)]
 
-    def interrupted(*arguments: Any) -> Any:
+    def interrupted(*arguments: Any, **named: Any) -> Any:
         if others:
             others.pop()()
-        return update(*arguments)
+        return update(*arguments, **named)
 
     monkeypatch.setattr(meta_operations.resources, "update", interrupted)
     head = change(store, EVERYBODY, key, TAG, added, None)

@@ -85,7 +85,8 @@ def examples() -> dict[str, dict[str, Any]]:
     with zipfile.ZipFile(shared("hl7-r4-examples-clinical.zip")) as archive:
         texts = [archive.read(name).decode() for name in archive.namelist() if name.endswith(".json")]
     found = [read(text) for text in texts if '"comparator"' not in text]
-    return {key_of(one): one for one in found if not validation.faults(one)}
+    # The Subscription among them asks to be served, which this server refuses.
+    return {key_of(one): one for one in found if one["resourceType"] != "Subscription" and not validation.faults(one)}
 
 
 @pytest.fixture(scope="module")
