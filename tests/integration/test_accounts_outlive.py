@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from bulkhead import bundles, resources
-from bulkhead.access import EVERYBODY, Caller, Scope
-from bulkhead.conditions import condition
+from bulkhead.access.policy import EVERYBODY, Caller, Scope
 from bulkhead.errors import Forbidden, Gone, NotFound
+from bulkhead.facts import index_facts
 from bulkhead.resources import conditional
-from bulkhead.search import facts
+from bulkhead.resources.conditions import condition
 from bulkhead.store import Store, commits, rounds
 from tests.integration.scene import PATIENT, A, B, C, Scene
 from tests.unit.bundles.samples import bundle, context, update
@@ -103,7 +103,7 @@ def test_of_a_patient_and_of_its_members(
     again(scene.store, who, observation(valueInteger=3))
     assert scene.accounts(RECORD) == (A, B)
     resources.read(scene.store, OF_A, PATIENT)
-    report = rounds.check(scene.store.table, lambda head: facts.facts(scene.store.decode(head)), patience=None)
+    report = rounds.check(scene.store.table, lambda head: index_facts.facts(scene.store.decode(head)), patience=None)
     assert (report.missing, report.damaged) == (0, 0)
 
 

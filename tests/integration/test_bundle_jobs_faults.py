@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError
 
-from bulkhead import bundles, jobs
-from bulkhead.access import EVERYBODY
-from bulkhead.bundle_jobs import answers, processing, submission
-from bulkhead.bundle_jobs.orders import Order
+from bulkhead import bundles
+from bulkhead.access.policy import EVERYBODY
 from bulkhead.bundles import batch
 from bulkhead.bundles.context import REPRESENTATION, Journal
 from bulkhead.errors import BulkheadError
-from bulkhead.jobs import Background
+from bulkhead.jobs import lifecycle
+from bulkhead.jobs.bundles import answers, processing, submission
+from bulkhead.jobs.bundles.orders import Order
+from bulkhead.jobs.lifecycle import Background
 from bulkhead.store import Head, Store
 from bulkhead.store import jobs as items
 from bulkhead.store.jobs import COMMITTED, DONE, Job
@@ -238,7 +239,7 @@ def test_a_job_that_was_given_up_is_never_committed(store: Store, monkeypatch: p
 
     monkeypatch.setattr(answers, "keep", late)
     deliver(store, job)
-    found = jobs.status(store, EVERYBODY.owner, job, lambda job: False).bundle
+    found = lifecycle.status(store, EVERYBODY.owner, job, lambda job: False).bundle
     assert found is not None
     assert found["entry"][0]["response"]["status"].startswith("503")
     assert store.read_many(["Patient/p0", "Patient/q0"])["Patient/p0"].version == 1

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkhead import access
+from bulkhead.access import policy
 from bulkhead.errors import Forbidden, Unauthorized
-from bulkhead.search.candidate import Candidate, Fence
 from bulkhead.settings import Settings
 from bulkhead.store import Head
+from bulkhead.store.candidate import Candidate, Fence
 from infra.local.tokens import rendered
 from tests.unit.search.memory import MemoryStore
 from tests.unit.test_compartment_definitions import definition
@@ -25,8 +25,8 @@ OBSERVATION = {"resourceType": "Observation", "status": "final", "subject": {"re
 LAB_RESULT = OBSERVATION | {"category": [LAB]}
 
 
-def caller(scope: str, **claims: Any) -> access.Caller:
-    return access.caller({"sub": "someone", "scope": scope, **claims}, "on")
+def caller(scope: str, **claims: Any) -> policy.Caller:
+    return policy.caller({"sub": "someone", "scope": scope, **claims}, "on")
 
 
 def candidate(key: str, body: dict[str, Any], *accounts: str) -> Candidate:
@@ -37,14 +37,14 @@ def candidate(key: str, body: dict[str, Any], *accounts: str) -> Candidate:
 @pytest.mark.parametrize("claims", [None, {}, {"scope": "system/*.cruds"}, {"sub": ""}, {"sub": 1}])
 def test_without_a_token_nobody_is_let_in(claims: Any) -> None:
     with pytest.raises(Unauthorized):
-        access.caller(claims, "on")
+        policy.caller(claims, "on")
 
 
 def test_auth_off_gives_every_right() -> None:
-    who = access.caller(None, "off")
-    access.require(who, access.SET_ACCOUNTS)
-    access.require(who, access.DELETE, "Patient")
-    assert access.fence(STORE, who, access.READ)(candidate("Observation/1", OBSERVATION))
+    who = policy.caller(None, "off")
+    policy.require(who, policy.SET_ACCOUNTS)
+    policy.require(who, policy.DELETE, "Patient")
+    assert policy.fence(STORE, who, policy.READ)(candidate("Observation/1", OBSERVATION))
     assert not who.restricted
 
 
@@ -73,21 +73,21 @@ class TestScopes:
     )
     def test_give_rights(self, scope: str, rights: str) -> None:
         who = caller(scope)
-        assert "".join(right for right in "cruds" if access.may(who, right, "Observation")) == rights
+        assert "".join(right for right in "cruds" if policy.may(who, right, "Observation")) == rights
 
     def test_may_come_as_a_list_under_another_name(self) -> None:
-        who = access.caller({"sub": "x", "scp": "[system/Observation.rs accounts.write]"}, "on")
-        assert access.may(who, access.READ, "Observation")
-        assert access.may_set_accounts(who)
+        who = policy.caller({"sub": "x", "scp": "[system/Observation.rs accounts.write]"}, "on")
+        assert policy.may(who, policy.READ, "Observation")
+        assert policy.may_set_accounts(who)
 
     @pytest.mark.parametrize("scope", ["accounts.write", "bulkhead/accounts.write"])
     def test_the_right_to_set_accounts_is_one_of_its_own(self, scope: str) -> None:
-        access.require(caller(f"system/*.cruds {scope}"), access.SET_ACCOUNTS)
+        policy.require(caller(f"system/*.cruds {scope}"), policy.SET_ACCOUNTS)
         with pytest.raises(Forbidden):
-            access.require(caller("system/*.cruds"), access.SET_ACCOUNTS)
+            policy.require(caller("system/*.cruds"), policy.SET_ACCOUNTS)
 
     def test_keep_types_out(self) -> None:
-        sees = access.fence(STORE, caller("system/Observation.rs"), access.READ)
+        sees = policy.fence(STORE, caller("system/Observation.rs"), policy.READ)
         assert sees(candidate("Observation/1", OBSERVATION))
         assert not sees(candidate("Patient/1", {"resourceType": "Patient"}))
 
@@ -95,40 +95,40 @@ class TestScopes:
 class TestScopesWithAQuery:
     def test_give_the_right_on_what_meets_it(self) -> None:
         who = caller("user/Observation.rs?category=laboratory")
-        assert access.fence(STORE, who, access.READ)(candidate("Observation/1", LAB_RESULT))
-        assert not access.fence(STORE, who, access.READ)(candidate("Observation/1", OBSERVATION))
-        assert not access.fence(STORE, who, access.UPDATE)(candidate("Observation/1", LAB_RESULT))
+        assert policy.fence(STORE, who, policy.READ)(candidate("Observation/1", LAB_RESULT))
+        assert not policy.fence(STORE, who, policy.READ)(candidate("Observation/1", OBSERVATION))
+        assert not policy.fence(STORE, who, policy.UPDATE)(candidate("Observation/1", LAB_RESULT))
 
     def test_all_conditions_count(self) -> None:
-        sees = access.fence(STORE, caller("system/Observation.rs?category=laboratory&status=final"), access.READ)
+        sees = policy.fence(STORE, caller("system/Observation.rs?category=laboratory&status=final"), policy.READ)
         assert sees(candidate("Observation/1", LAB_RESULT))
         assert not sees(candidate("Observation/1", LAB_RESULT | {"status": "amended"}))
 
     def test_are_a_union_each_with_its_own_query_and_rights(self) -> None:
         who = caller("user/Observation.rs?category=laboratory user/Observation.cu?status=preliminary user/Patient.r")
         draft = OBSERVATION | {"status": "preliminary"}
-        assert access.fence(STORE, who, access.READ)(candidate("Observation/1", LAB_RESULT))
-        assert not access.fence(STORE, who, access.READ)(candidate("Observation/1", draft))
-        assert access.fence(STORE, who, access.CREATE)(candidate("Observation/1", draft))
-        assert not access.fence(STORE, who, access.CREATE)(candidate("Observation/1", LAB_RESULT))
-        assert access.fence(STORE, who, access.READ)(candidate("Patient/1", {"resourceType": "Patient"}))
+        assert policy.fence(STORE, who, policy.READ)(candidate("Observation/1", LAB_RESULT))
+        assert not policy.fence(STORE, who, policy.READ)(candidate("Observation/1", draft))
+        assert policy.fence(STORE, who, policy.CREATE)(candidate("Observation/1", draft))
+        assert not policy.fence(STORE, who, policy.CREATE)(candidate("Observation/1", LAB_RESULT))
+        assert policy.fence(STORE, who, policy.READ)(candidate("Patient/1", {"resourceType": "Patient"}))
 
     def test_one_without_a_query_lifts_the_bounds(self) -> None:
         who = caller("user/Observation.rs?category=laboratory user/*.r")
-        assert access.fence(STORE, who, access.READ)(candidate("Observation/1", OBSERVATION))
-        assert not access.fence(STORE, who, access.SEARCH)(candidate("Observation/1", OBSERVATION))
-        assert access.sees_all(who, access.READ, "Observation")
-        assert not access.sees_all(who, access.SEARCH, "Observation")
+        assert policy.fence(STORE, who, policy.READ)(candidate("Observation/1", OBSERVATION))
+        assert not policy.fence(STORE, who, policy.SEARCH)(candidate("Observation/1", OBSERVATION))
+        assert policy.sees_all(who, policy.READ, "Observation")
+        assert not policy.sees_all(who, policy.SEARCH, "Observation")
 
     def test_for_all_types_take_what_all_types_have(self) -> None:
-        sees = access.fence(STORE, caller("system/*.rs?_tag=http://tags|open"), access.READ)
+        sees = policy.fence(STORE, caller("system/*.rs?_tag=http://tags|open"), policy.READ)
         assert sees(
             candidate("Observation/1", OBSERVATION | {"meta": {"tag": [{"system": "http://tags", "code": "open"}]}})
         )
         assert not sees(candidate("Observation/1", OBSERVATION))
 
     def test_stand_within_the_fence(self) -> None:
-        sees = access.fence(STORE, caller("system/Observation.rs?category=laboratory", accounts=A), access.READ)
+        sees = policy.fence(STORE, caller("system/Observation.rs?category=laboratory", accounts=A), policy.READ)
         assert sees(candidate("Observation/1", LAB_RESULT, A))
         assert not sees(candidate("Observation/1", OBSERVATION, A))
         assert not sees(candidate("Observation/1", LAB_RESULT, B))
@@ -168,7 +168,7 @@ class TestScopesWithAQuery:
         who = caller(f"system/Observation.cruds?{query}")
         assert who.scopes == ()
         with pytest.raises(Forbidden):
-            access.require(who, access.READ, "Observation")
+            policy.require(who, policy.READ, "Observation")
 
     def test_are_not_known_to_version_one(self) -> None:
         assert caller("user/Observation.read?category=laboratory").scopes == ()
@@ -176,13 +176,13 @@ class TestScopesWithAQuery:
 
 class TestFences:
     def test_accounts(self) -> None:
-        sees = access.fence(STORE, caller("system/*.cruds", accounts=f"[{A} {B}]"), access.READ)
+        sees = policy.fence(STORE, caller("system/*.cruds", accounts=f"[{A} {B}]"), policy.READ)
         assert sees(candidate("Observation/1", OBSERVATION, B))
         assert not sees(candidate("Observation/1", OBSERVATION, C))
         assert not sees(candidate("Observation/1", OBSERVATION))
 
     def test_accounts_are_carried_a_compartment_of_that_name_is_nothing(self) -> None:
-        sees = access.fence(STORE, caller("system/*.cruds", accounts="Practitioner/1"), access.READ)
+        sees = policy.fence(STORE, caller("system/*.cruds", accounts="Practitioner/1"), policy.READ)
         body = OBSERVATION | {"performer": [{"reference": "Practitioner/1"}]}
         assert not sees(candidate("Observation/1", body))
         assert not sees(candidate("Practitioner/1", {"resourceType": "Practitioner"}))
@@ -200,7 +200,7 @@ class TestFences:
         who = caller("system/*.cruds", accounts=text)
         assert who.accounts == ()
         assert who.fenced
-        assert not access.fence(STORE, who, access.READ)(candidate("Observation/1", OBSERVATION, A, B, text))
+        assert not policy.fence(STORE, who, policy.READ)(candidate("Observation/1", OBSERVATION, A, B, text))
 
     @pytest.mark.parametrize("value", [None, 1, True, [A], {"reference": A}, ""])
     def test_one_that_is_no_text_fences_to_nothing(self, value: Any) -> None:
@@ -217,15 +217,15 @@ class TestFences:
     def test_so_does_a_patient_however_it_is_rendered(self, value: Any) -> None:
         for claim in (value, rendered(value)):
             who = caller("patient/*.cruds", patient=claim)
-            assert who.patient == access.NOBODY
+            assert who.patient == policy.NOBODY
             for key in ("Patient/None", "Patient/null", "Patient/nil", "Patient/", "Patient/p"):
-                assert not access.fence(STORE, who, access.READ)(candidate(key, {"resourceType": "Patient"}))
+                assert not policy.fence(STORE, who, policy.READ)(candidate(key, {"resourceType": "Patient"}))
 
     @pytest.mark.parametrize(
         "text", ["null", "<nil>", "nil", "None", "undefined", "NULL", "NaN", "true", "[]", "map[]", "[null]"]
     )
     def test_words_for_nothing_are_no_patients(self, text: str) -> None:
-        assert caller("patient/*.cruds", patient=text).patient == access.NOBODY
+        assert caller("patient/*.cruds", patient=text).patient == policy.NOBODY
         assert caller("system/*.cruds", accounts=text).accounts == ()
 
     def test_an_id_that_is_a_number_is_an_id(self) -> None:
@@ -238,47 +238,47 @@ class TestFences:
 
     def test_a_patient_sees_its_compartment(self) -> None:
         who = caller("patient/*.rs", patient="1")
-        assert access.fence(STORE, who, access.READ)(candidate("Observation/1", OBSERVATION))
-        assert access.fence(STORE, who, access.READ)(candidate("Patient/1", {"resourceType": "Patient"}))
-        assert not access.fence(STORE, who, access.READ)(candidate("Patient/2", {"resourceType": "Patient"}))
+        assert policy.fence(STORE, who, policy.READ)(candidate("Observation/1", OBSERVATION))
+        assert policy.fence(STORE, who, policy.READ)(candidate("Patient/1", {"resourceType": "Patient"}))
+        assert not policy.fence(STORE, who, policy.READ)(candidate("Patient/2", {"resourceType": "Patient"}))
 
     @pytest.mark.parametrize("claims", [{}, {"patient": ""}, {"patient": "[1]"}, {"patient": "1 2"}, {"patient": None}])
     def test_without_a_launch_patient_its_scopes_open_nothing(self, claims: dict[str, Any]) -> None:
         who = caller("patient/*.rs user/*.rs", **claims)
         for key in ("Patient/1", "Patient/none", "Patient/", "Patient/None"):
-            assert not access.fence(STORE, who, access.READ)(candidate(key, {"resourceType": "Patient"}))
-        assert not access.fence(STORE, who, access.READ)(candidate("Observation/1", OBSERVATION))
+            assert not policy.fence(STORE, who, policy.READ)(candidate(key, {"resourceType": "Patient"}))
+        assert not policy.fence(STORE, who, policy.READ)(candidate("Observation/1", OBSERVATION))
 
     def test_a_launch_patient_fences_other_scopes_too(self) -> None:
         who = caller("user/*.rs", patient="2")
-        assert not access.fence(STORE, who, access.READ)(candidate("Observation/1", OBSERVATION))
+        assert not policy.fence(STORE, who, policy.READ)(candidate("Observation/1", OBSERVATION))
 
     def test_within_both_fences(self) -> None:
-        sees = access.fence(STORE, caller("patient/*.rs", patient="1", accounts=A), access.READ)
+        sees = policy.fence(STORE, caller("patient/*.rs", patient="1", accounts=A), policy.READ)
         assert sees(candidate("Observation/1", OBSERVATION, A))
         assert not sees(candidate("Observation/1", OBSERVATION, B))
         assert not sees(candidate("Observation/1", {"resourceType": "Observation"}, A))
 
     def test_what_was_deleted_is_for_who_sees_all_of_the_type(self) -> None:
-        assert access.sees_all(caller("system/*.rs"), access.READ, "Patient")
-        assert not access.sees_all(caller("system/*.rs", accounts=A), access.READ, "Patient")
-        assert not access.sees_all(caller("system/Patient.rs?active=true"), access.READ, "Patient")
-        assert not access.sees_all(caller("system/Patient.s"), access.READ, "Patient")
+        assert policy.sees_all(caller("system/*.rs"), policy.READ, "Patient")
+        assert not policy.sees_all(caller("system/*.rs", accounts=A), policy.READ, "Patient")
+        assert not policy.sees_all(caller("system/Patient.rs?active=true"), policy.READ, "Patient")
+        assert not policy.sees_all(caller("system/Patient.s"), policy.READ, "Patient")
 
     def test_all_that_is_visible_is_listed_under_the_fence(self) -> None:
-        assert access.listed_under(STORE, caller("system/*.rs"), "Observation") is None
-        assert access.listed_under(STORE, caller("system/*.rs", accounts=f"[{A} {B}]"), "Observation") == (
+        assert policy.listed_under(STORE, caller("system/*.rs"), "Observation") is None
+        assert policy.listed_under(STORE, caller("system/*.rs", accounts=f"[{A} {B}]"), "Observation") == (
             ("_account", A),
             ("_account", B),
         )
-        assert access.listed_under(STORE, caller("patient/*.rs", patient="1"), "Observation") == (
+        assert policy.listed_under(STORE, caller("patient/*.rs", patient="1"), "Observation") == (
             ("_compartment", "Patient/1"),
         )
-        assert access.listed_under(STORE, caller("patient/*.rs", patient="1", accounts=A), "Observation") == (
+        assert policy.listed_under(STORE, caller("patient/*.rs", patient="1", accounts=A), "Observation") == (
             ("_compartment", "Patient/1"),
         )
-        assert access.listed_under(STORE, caller("patient/*.rs"), "Observation") == ()
-        assert access.listed_under(STORE, caller("system/*.rs", accounts="[]"), "Observation") == ()
+        assert policy.listed_under(STORE, caller("patient/*.rs"), "Observation") == ()
+        assert policy.listed_under(STORE, caller("system/*.rs", accounts="[]"), "Observation") == ()
 
 
 class TestVersions:
@@ -286,10 +286,10 @@ class TestVersions:
     OWN = candidate("Observation/1", OBSERVATION, A)
     GONE = Candidate(Head("Observation/1", 2, "2026-11-22T00:00:00.000Z", "DELETE", None), lambda _: {})
 
-    def shown(self, setting: str, who: access.Caller) -> Fence:
+    def shown(self, setting: str, who: policy.Caller) -> Fence:
         store: Any = MemoryStore()
         store.settings = Settings(history_access=setting)
-        return access.versions(store, who, access.READ)
+        return policy.versions(store, who, policy.READ)
 
     def test_all_of_what_is_visible_now(self) -> None:
         shown = self.shown("current", caller("system/*.rs", accounts=A))
@@ -309,29 +309,29 @@ class TestAccounts:
     FENCED = caller("system/*.cruds accounts.write", accounts=f"[{A} {B}]")
 
     def test_a_fenced_caller_replaces_its_own_and_leaves_the_others_in_their_places(self) -> None:
-        assert access.own_accounts(self.FENCED, (B,), (C, A, "Organization/d"), {}) == (C, B, "Organization/d")
+        assert policy.own_accounts(self.FENCED, (B,), (C, A, "Organization/d"), {}) == (C, B, "Organization/d")
 
     def test_what_is_not_its_own_it_may_not_ask_for(self) -> None:
         with pytest.raises(Forbidden) as caught:
-            access.own_accounts(self.FENCED, (A, C), (C,), {A: "first", C: "second"})
+            policy.own_accounts(self.FENCED, (A, C), (C,), {A: "first", C: "second"})
         assert [issue.expression for issue in caught.value.issues] == ["second"]
 
     def test_who_is_not_fenced_replaces_all(self) -> None:
         who = caller("accounts.write")
-        assert access.own_accounts(who, (B, A, B), (C,), {}) == (B, A)
+        assert policy.own_accounts(who, (B, A, B), (C,), {}) == (B, A)
 
     def test_a_patient_sets_none_of_its_own(self) -> None:
-        assert not access.may_set_accounts(caller("patient/*.rs accounts.write", patient="1"))
-        assert not access.may_set_accounts(caller("patient/*.rs accounts.write"))
-        assert access.may_set_accounts(caller("patient/*.rs accounts.write", patient="1", accounts=A))
+        assert not policy.may_set_accounts(caller("patient/*.rs accounts.write", patient="1"))
+        assert not policy.may_set_accounts(caller("patient/*.rs accounts.write"))
+        assert policy.may_set_accounts(caller("patient/*.rs accounts.write", patient="1", accounts=A))
 
     def test_they_are_set_on_what_is_within_the_fence(self) -> None:
-        settable = access.settable(STORE, caller("accounts.write", accounts=A))
+        settable = policy.settable(STORE, caller("accounts.write", accounts=A))
         assert settable(candidate("Observation/1", OBSERVATION, A))
         assert not settable(candidate("Observation/1", OBSERVATION, B))
 
     def test_who_may_read_some_resources_sets_them_on_these(self) -> None:
-        settable = access.settable(STORE, caller("accounts.write system/Observation.r?category=laboratory"))
+        settable = policy.settable(STORE, caller("accounts.write system/Observation.r?category=laboratory"))
         assert settable(candidate("Observation/1", LAB_RESULT))
         assert not settable(candidate("Observation/1", OBSERVATION))
         assert settable(candidate("Patient/1", {"resourceType": "Patient"}))
@@ -364,7 +364,7 @@ class TestNames:
     def test_callers_who_see_different_resources_never_meet_at_a_claim(self) -> None:
         one, other = caller("system/*.rs", accounts=A), caller("system/*.rs", accounts=B)
         condition = "Patient?identifier=s%7Cv"
-        assert len({access.claim(who, condition) for who in (one, other, caller("system/*.rs"))}) == 3
+        assert len({policy.claim(who, condition) for who in (one, other, caller("system/*.rs"))}) == 3
 
 
 # A patient's compartment is what the definition in force says, and that of Patients that it replaces
@@ -385,7 +385,7 @@ def patients(**links: list[dict[str, Any]]) -> Any:
 
 def sees(store: Any, key: str, *, subject: str) -> bool:
     body = {"resourceType": key.partition("/")[0], "subject": {"reference": f"Patient/{subject}"}}
-    return access.fence(store, caller("patient/*.rs", patient="p1"), access.READ)(candidate(key, body))
+    return policy.fence(store, caller("patient/*.rs", patient="p1"), policy.READ)(candidate(key, body))
 
 
 def test_both_sides_of_a_link_have_to_agree() -> None:
@@ -414,17 +414,17 @@ def test_chains_are_followed_while_each_step_is_agreed_on() -> None:
 
 def test_the_replaced_patient_itself_is_seen() -> None:
     store = patients(p1=[link("replaces", "p2")], p2=[link("replaced-by", "p1")])
-    sees_it = access.fence(store, caller("patient/*.rs", patient="p1"), access.READ)
+    sees_it = policy.fence(store, caller("patient/*.rs", patient="p1"), policy.READ)
     assert sees_it(candidate("Patient/p2", {"resourceType": "Patient"}))
     store.delete("Patient/p2")
-    assert not access.fence(store, caller("patient/*.rs", patient="p1"), access.READ)(
+    assert not policy.fence(store, caller("patient/*.rs", patient="p1"), policy.READ)(
         candidate("Patient/p2", {"resourceType": "Patient"})
     )
 
 
 def test_links_are_read_only_where_another_patient_is_met_and_once() -> None:
     store = patients(p1=[link("replaces", "p2")], p2=[link("replaced-by", "p1")])
-    fence = access.fence(store, caller("patient/*.rs", patient="p1"), access.READ)
+    fence = policy.fence(store, caller("patient/*.rs", patient="p1"), policy.READ)
     assert fence(candidate("Observation/x", {"resourceType": "Observation", "subject": {"reference": "Patient/p1"}}))
     assert not fence(candidate("Organization/x", {"resourceType": "Organization"}))
     assert store.reads == []
@@ -436,9 +436,9 @@ def test_links_are_read_only_where_another_patient_is_met_and_once() -> None:
 def test_the_definition_in_force_decides() -> None:
     task = {"resourceType": "Task", "for": {"reference": "Patient/p1"}}
     store: Any = MemoryStore()
-    assert not access.fence(store, caller("patient/*.rs", patient="p1"), access.READ)(candidate("Task/x", task))
+    assert not policy.fence(store, caller("patient/*.rs", patient="p1"), policy.READ)(candidate("Task/x", task))
     store.put(definition("Patient", "Patient", Task=["patient"]))
-    fence = access.fence(store, caller("patient/*.rs", patient="p1"), access.READ)
+    fence = policy.fence(store, caller("patient/*.rs", patient="p1"), policy.READ)
     assert fence(candidate("Task/x", task))
     assert fence(candidate("Patient/p1", {"resourceType": "Patient"}))
     assert not fence(

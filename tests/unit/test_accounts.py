@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkhead import accounts
+from bulkhead.compartments import accounts
 from bulkhead.store import Head
 from bulkhead.store.heads import shown
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from bulkhead import access, audit, resources
-from bulkhead.access import EVERYBODY, Caller
+from bulkhead import resources
+from bulkhead.access import policy
+from bulkhead.access.policy import EVERYBODY, Caller
 from bulkhead.api.routes import ROUTES
 from bulkhead.api.trail import DEEDS, READS
-from bulkhead.audit_events import RECORDED_BY, SENT_BY, Entity, deed, event
+from bulkhead.audit import recording
+from bulkhead.audit.events import RECORDED_BY, SENT_BY, Entity, deed, event
 from bulkhead.errors import Forbidden, Gone, MethodNotAllowed, NotFound, Unauthorized
-from bulkhead.model import validation
+from bulkhead.facts.index_facts import facts
+from bulkhead.fhir import validation
 from bulkhead.search import run
-from bulkhead.search.facts import facts
 from bulkhead.search.parse import parse
 from bulkhead.settings import Settings
 from bulkhead.store import Head, Store, Write
@@ -23,7 +25,7 @@ FENCED = Caller("someone", (), accounts=("Organization/a",))
 
 class TestPolicy:
     def test_the_default(self) -> None:
-        known = audit.policy(Settings().audit)
+        known = recording.policy(Settings().audit)
         assert known.records_read("List")
         assert known.records_change("List")
         assert not known.records_read("Observation")
@@ -32,16 +34,16 @@ class TestPolicy:
         assert known.refusals
 
     def test_up_to_everything_and_down_to_nothing(self) -> None:
-        known = audit.policy(" *.read, Patient.write ")
+        known = recording.policy(" *.read, Patient.write ")
         assert known.records_read("Observation")
         assert known.records_change("Patient")
         assert not known.records_change("Observation")
-        assert audit.policy("off") == audit.policy("") == audit.Policy()
+        assert recording.policy("off") == recording.policy("") == recording.Policy()
 
     @pytest.mark.parametrize("text", ["List", "List.reads", "on", "$set-account"])
     def test_what_is_not_understood_is_refused(self, text: str) -> None:
         with pytest.raises(ValueError, match="AUDIT"):
-            audit.policy(text)
+            recording.policy(text)
 
 
 def test_every_operation_that_needs_a_caller_has_a_deed() -> None:
@@ -60,7 +62,7 @@ def test_every_operation_that_needs_a_caller_has_a_deed() -> None:
     ],
 )
 def test_what_is_a_refusal(who: Caller | None, error: Unauthorized, refused: bool) -> None:
-    assert audit.is_refusal(who, error) is refused
+    assert recording.is_refusal(who, error) is refused
 
 
 def test_an_event_is_valid_and_names_each_patient_once() -> None:
@@ -86,24 +88,24 @@ def head(key: str) -> Head:
 
 class TestUntouched:
     def test_a_new_one_of_a_client(self) -> None:
-        audit.require_untouched([write("AuditEvent/1"), write("Patient/audit-1", head("Patient/audit-1"))], "on")
+        recording.require_untouched([write("AuditEvent/1"), write("Patient/audit-1", head("Patient/audit-1"))], "on")
 
     @pytest.mark.parametrize("body", [b"z", None])
     def test_a_clients_own_changes_only_without_authentication(self, body: bytes | None) -> None:
         changed = [write("AuditEvent/1", head("AuditEvent/1"), body)]
         with pytest.raises(MethodNotAllowed):
-            audit.require_untouched(changed, "on")
-        audit.require_untouched(changed, "off")
+            recording.require_untouched(changed, "on")
+        recording.require_untouched(changed, "off")
 
     def test_accounts_of_a_clients_own_may_change(self) -> None:
-        audit.require_untouched([Write("AuditEvent/1", head("AuditEvent/1"), b"z")], "on")
+        recording.require_untouched([Write("AuditEvent/1", head("AuditEvent/1"), b"z")], "on")
 
     def test_the_servers_own_never(self) -> None:
         for auth in ("on", "off"):
             with pytest.raises(MethodNotAllowed):
-                audit.require_untouched([Write("AuditEvent/audit-1", head("AuditEvent/audit-1"), b"z")], auth)
+                recording.require_untouched([Write("AuditEvent/audit-1", head("AuditEvent/audit-1"), b"z")], auth)
             with pytest.raises(Forbidden):
-                audit.require_untouched([write("AuditEvent/audit-1")], auth)
+                recording.require_untouched([write("AuditEvent/audit-1")], auth)
 
 
 def test_who_really_sent_a_clients_event_is_added_and_cannot_be_forged(store: Store) -> None:
@@ -134,8 +136,8 @@ def test_a_search_tells_the_servers_events_from_those_of_clients(store: Store) -
 
     def found(code: str) -> list[str]:
         query = parse([("_tag", f"{RECORDED_BY}|{code}")], "AuditEvent")
-        return [one.head.id for one in run.find(store, query, 10, access.fence(store, EVERYBODY, access.SEARCH))]
+        return [one.head.id for one in run.find(store, query, 10, policy.fence(store, EVERYBODY, policy.SEARCH))]
 
     assert found("client") == [made.id]
     (own,) = found("server")
-    assert own.startswith(audit.PREFIX)
+    assert own.startswith(recording.PREFIX)

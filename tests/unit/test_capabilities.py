@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from bulkhead import capabilities, compartments, definitions, operation_definitions
 from bulkhead.api.routes import BASE, OPERATION_DEFINITIONS
+from bulkhead.compartments import membership
 from bulkhead.errors import BulkheadError
-from bulkhead.model import json, validation
-from bulkhead.operations import metadata
+from bulkhead.fhir import definitions, json, validation
+from bulkhead.operations import capabilities, metadata, operation_definitions
 from bulkhead.search import parse
 from bulkhead.version import RELEASED, VERSION
 
@@ -21,7 +21,7 @@ HERE = "https://server.example/fhir/R4"
 
 def made(served: operation_definitions.Served = metadata.SERVED, authorization: Any = None) -> dict[str, Any]:
     server = capabilities.Server(HERE, served, ("json",), (), "not-match", "single", authorization)
-    return capabilities.statement(server, [its.url for its in compartments.built_in().values()])
+    return capabilities.statement(server, [its.url for its in membership.built_in().values()])
 
 
 def rest(statement: dict[str, Any]) -> dict[str, Any]:

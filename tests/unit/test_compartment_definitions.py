@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkhead import compartment_definitions, definitions
-from bulkhead.compartment_definitions import built_in, check, deciding, defined
+from bulkhead.compartments import compartment_definitions
+from bulkhead.compartments.compartment_definitions import built_in, check, deciding, defined
 from bulkhead.errors import Unprocessable
-from bulkhead.model import json, validation
-from bulkhead.search.facts import facts
+from bulkhead.facts.index_facts import facts
+from bulkhead.fhir import definitions, json, validation
 
 Json = dict[str, Any]
 SIZE = 300_000

@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from bulkhead import compartments
+from bulkhead.compartments import membership
 from bulkhead.errors import BadRequest
-from bulkhead.search.facts import facts
+from bulkhead.facts.index_facts import facts
 from tests.unit.search.memory import MemoryStore
 from tests.unit.search.samples import observation, patient
 from tests.unit.search.test_run import pages
@@ -33,14 +33,14 @@ def clinic() -> MemoryStore:
 
 
 def test_the_five_of_r4() -> None:
-    counts = {code: len(its.parameters) for code, its in compartments.built_in().items()}
+    counts = {code: len(its.parameters) for code, its in membership.built_in().items()}
     assert counts.keys() == {"Patient", "Encounter", "Practitioner", "Device", "RelatedPerson"}
-    assert compartments.built_in()["Patient"].parameters["Communication"] == {"subject", "sender", "recipient"}
+    assert membership.built_in()["Patient"].parameters["Communication"] == {"subject", "sender", "recipient"}
 
 
 def test_memberships_follow_the_parameters_of_each_definition() -> None:
     targets = facts(ENCOUNTER).targets
-    assert compartments.memberships(targets, "Encounter/e", compartments.built_in()) == [
+    assert membership.memberships(targets, "Encounter/e", membership.built_in()) == [
         "Encounter/e",
         "Patient/1",
         "Practitioner/p",
@@ -58,24 +58,24 @@ def test_memberships_follow_the_parameters_of_each_definition() -> None:
     ],
 )
 def test_a_resource_is_in_its_own_where_the_definition_lists_its_type(key: str, own: list[str]) -> None:
-    assert compartments.memberships({}, key, compartments.built_in()) == own
+    assert membership.memberships({}, key, membership.built_in()) == own
 
 
 def test_a_parameter_outside_the_definition_makes_no_member() -> None:
     focused = observation("c", subject="Patient/2", focus=[{"reference": "Patient/1"}])
-    assert compartments.memberships(facts(focused).targets, "Observation/c", compartments.built_in()) == ["Patient/2"]
+    assert membership.memberships(facts(focused).targets, "Observation/c", membership.built_in()) == ["Patient/2"]
 
 
 def test_definitions_given_decide() -> None:
-    known = {"Organization": compartments.Definition("Organization", {"Encounter": frozenset({"service-provider"})})}
-    assert compartments.memberships(facts(ENCOUNTER).targets, "Encounter/e", known) == ["Organization/o"]
+    known = {"Organization": membership.Definition("Organization", {"Encounter": frozenset({"service-provider"})})}
+    assert membership.memberships(facts(ENCOUNTER).targets, "Encounter/e", known) == ["Organization/o"]
 
 
 def listed(store: MemoryStore, target: str, resource_type: str | None = None, limit: int = 1000) -> list[str]:
     found: list[str] = []
     after: str | None = None
     while True:
-        page = compartments.members(store, target, resource_type, after, limit)  # type: ignore[arg-type]
+        page = membership.members(store, target, resource_type, after, limit)  # type: ignore[arg-type]
         found += [member.source for member in page.members]
         after = page.next
         if after is None:
@@ -100,24 +100,24 @@ def test_a_definition_that_says_so_lists_the_target_itself(limit: int) -> None:
 
 
 def test_a_member_is_told_by_what_it_points_at_now() -> None:
-    its = compartments.built_in()["Encounter"]
-    assert compartments.is_member(its, "Encounter/e", "Encounter/e", {})
-    assert compartments.is_member(its, "Encounter/e", "Observation/a", {"Encounter/e": frozenset({"encounter"})})
-    assert not compartments.is_member(its, "Encounter/e", "Observation/a", {"Encounter/e": frozenset({"focus"})})
-    assert not compartments.is_member(its, "Encounter/e", "Encounter/f", {})
+    its = membership.built_in()["Encounter"]
+    assert membership.is_member(its, "Encounter/e", "Encounter/e", {})
+    assert membership.is_member(its, "Encounter/e", "Observation/a", {"Encounter/e": frozenset({"encounter"})})
+    assert not membership.is_member(its, "Encounter/e", "Observation/a", {"Encounter/e": frozenset({"focus"})})
+    assert not membership.is_member(its, "Encounter/e", "Encounter/f", {})
 
 
 def test_a_type_without_compartment_is_refused() -> None:
     store = clinic()
     with pytest.raises(BadRequest):
-        compartments.members(store, "Organization/o")  # type: ignore[arg-type]
+        membership.members(store, "Organization/o")  # type: ignore[arg-type]
     with pytest.raises(BadRequest):
-        compartments.checked(store, "Organization", None)  # type: ignore[arg-type]
+        membership.checked(store, "Organization", None)  # type: ignore[arg-type]
 
 
 def test_a_type_outside_the_definition_is_refused_by_name() -> None:
     with pytest.raises(BadRequest) as caught:
-        compartments.checked(clinic(), "Patient", "Practitioner")  # type: ignore[arg-type]
+        membership.checked(clinic(), "Patient", "Practitioner")  # type: ignore[arg-type]
     assert caught.value.issues[0].expression == "Practitioner"
 
 
@@ -132,7 +132,7 @@ def test_what_the_server_has_recorded_is_listed_where_it_is_asked_for() -> None:
     store.put(trail("by-a-client"))
     assert "AuditEvent/audit-1" not in listed(store, "Patient/1")
     assert "AuditEvent/by-a-client" in listed(store, "Patient/1")
-    page = compartments.members(store, "Patient/1", "AuditEvent", trail=True)  # type: ignore[arg-type]
+    page = membership.members(store, "Patient/1", "AuditEvent", trail=True)  # type: ignore[arg-type]
     assert [member.source for member in page.members] == ["AuditEvent/audit-1", "AuditEvent/by-a-client"]
     assert "AuditEvent/audit-1" not in pages(store, "Patient/1/*", "")
     for path, query in (("Patient/1/AuditEvent", ""), ("Patient/1/*", "_type=AuditEvent"), ("AuditEvent", "patient=1")):

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkhead import conditions
-from bulkhead.compartments import built_in
-from bulkhead.conditions import Written, condition, conditional_reference
+from bulkhead.compartments.membership import built_in
 from bulkhead.errors import BadRequest
-from bulkhead.search.candidate import everything
+from bulkhead.resources import conditions
+from bulkhead.resources.conditions import Written, condition, conditional_reference
 from bulkhead.search.parse import parse
 from bulkhead.store import Store
+from bulkhead.store.candidate import everything
 from tests.unit.bundles.samples import BASE, SYSTEM, create, key_of, observation, patient, post
 
 VALUES = st.text(min_size=1, max_size=20).filter(

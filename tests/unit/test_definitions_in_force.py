@@ -9,17 +9,19 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from bulkhead import access, bundles, compartments, conditions, resources
-from bulkhead.access import EVERYBODY, Caller
-from bulkhead.compartments import built_in
+from bulkhead import bundles, resources
+from bulkhead.access import policy
+from bulkhead.access.policy import EVERYBODY, Caller
+from bulkhead.compartments import membership
+from bulkhead.compartments.membership import built_in
 from bulkhead.errors import Forbidden, NotFound, PreconditionFailed, Unprocessable
-from bulkhead.model import json
-from bulkhead.patch import json_patch
-from bulkhead.resources import conditional
+from bulkhead.fhir import json
+from bulkhead.resources import conditional, conditions
+from bulkhead.resources.patches import json_patch
 from bulkhead.search import parse, run
-from bulkhead.search.candidate import everything
 from bulkhead.store import Head, Store
-from bulkhead.store.meter import metered
+from bulkhead.store.candidate import everything
+from bulkhead.store.capacity import metered
 from tests.unit.store.faults import Failing, unreachable
 from tests.unit.test_compartment_definitions import definition
 
@@ -40,7 +42,7 @@ def elsewhere(store: Store, **settings: Any) -> Store:
 
 
 def members_of(store: Store, code: str) -> set[str]:
-    its = compartments.definition(store, code)
+    its = membership.definition(store, code)
     return set(its.parameters) if its else set()
 
 
@@ -48,34 +50,34 @@ def members_of(store: Store, code: str) -> set[str]:
 
 
 def test_without_any_those_of_r4_are_in_force(store: Store) -> None:
-    assert compartments.in_force(store) == built_in()
+    assert membership.in_force(store) == built_in()
 
 
 def test_a_stored_one_is_in_force_at_once_and_deleting_ends_it(store: Store) -> None:
-    compartments.in_force(store)
+    membership.in_force(store)
     put(store, definition("x", "Organization", Encounter=["service-provider"]))
     assert members_of(store, "Organization") == {"Encounter"}
     put(store, definition("x", "Organization", Patient=["organization"]))
     assert members_of(store, "Organization") == {"Patient"}
     resources.delete(store, EVERYBODY, "CompartmentDefinition/x")
-    assert compartments.definition(store, "Organization") is None
+    assert membership.definition(store, "Organization") is None
 
 
 def test_a_new_one_of_r4s_gives_way_and_comes_back(store: Store) -> None:
     put(store, definition("patient", "Patient", Task=["patient"]))
     assert members_of(store, "Patient") == {"Task"}
     resources.delete(store, EVERYBODY, PATIENT)
-    assert compartments.definition(store, "Patient") == built_in()["Patient"]
+    assert membership.definition(store, "Patient") == built_in()["Patient"]
 
 
 def test_elsewhere_it_is_in_force_when_what_was_read_is_too_old(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr("bulkhead.compartments.time.monotonic", lambda: now)
+    monkeypatch.setattr("bulkhead.compartments.membership.time.monotonic", lambda: now)
     other = elsewhere(store, definitions_ttl=1)
-    assert compartments.in_force(other) == built_in()
+    assert membership.in_force(other) == built_in()
     put(store, definition("x", "Organization", Encounter=["service-provider"]))
     assert members_of(other, "Organization") == set()
-    assert compartments.in_force(other, fresh=True).keys() - built_in().keys() == {"Organization"}
+    assert membership.in_force(other, fresh=True).keys() - built_in().keys() == {"Organization"}
     put(store, definition("y", "Location", Encounter=["location"]))
     now += 0.9
     assert members_of(other, "Location") == set()
@@ -85,28 +87,28 @@ def test_elsewhere_it_is_in_force_when_what_was_read_is_too_old(store: Store, mo
 
 def test_a_read_and_a_create_cost_one_request_more_in_a_second_at_most(store: Store) -> None:
     put(store, definition("x", "Organization", Encounter=["service-provider"]))
-    compartments.in_force(store)
+    membership.in_force(store)
     with metered(store.table.client) as meter:
         for _ in range(20):
-            compartments.in_force(store)
+            membership.in_force(store)
     assert meter.total == 0
     with metered(store.table.client) as meter:
-        compartments.in_force(store, fresh=True)
+        membership.in_force(store, fresh=True)
     assert dict(meter.requests) == {"Query": 1, "BatchGetItem": 1}
     with metered(store.table.client) as meter:
-        compartments.in_force(elsewhere(store))
+        membership.in_force(elsewhere(store))
     assert meter.total == 2
 
 
 def test_where_none_was_ever_written_they_cost_one_query(store: Store) -> None:
     with metered(store.table.client) as meter:
-        compartments.in_force(store)
+        membership.in_force(store)
     assert dict(meter.requests) == {"Query": 1}
 
 
 def test_a_commit_whose_answer_is_lost_counts(store: Store) -> None:
     """Whatever call it is whose answer is lost: what is in force is what stands in the table."""
-    compartments.in_force(store)
+    membership.in_force(store)
     resource = definition("x", "Organization", Encounter=["service-provider"])
     client = store.table.client
     for at in range(20):
@@ -131,7 +133,7 @@ def test_a_definition_that_could_not_be_committed_does_no_harm(store: Store) -> 
         with pytest.raises(Exception, match="endpoint"):
             put(store, resource)
         store.table.client = client
-        assert compartments.in_force(store, fresh=True) == built_in()
+        assert membership.in_force(store, fresh=True) == built_in()
 
 
 def test_two_hundred_in_one_transaction(store: Store) -> None:
@@ -140,9 +142,9 @@ def test_two_hundred_in_one_transaction(store: Store) -> None:
     entries += [definition("patient", "Patient", Task=["patient"]), definition("device", "Device", Task=["subject"])]
     transaction(store, *entries)
     assert members_of(store, "Patient") == members_of(store, "Device") == {"Task"}
-    assert compartments.in_force(store)["Organization"].url == "http://x.example/x000"
+    assert membership.in_force(store)["Organization"].url == "http://x.example/x000"
     assert [head.version for head in store.versions(PATIENT, None, 10)] == [2, 1]
-    assert compartments.in_force(elsewhere(store)) == compartments.in_force(store)
+    assert membership.in_force(elsewhere(store)) == membership.in_force(store)
 
 
 # R4's own, as resources
@@ -279,7 +281,7 @@ def test_bundles_are_checked_with_the_place_in_the_bundle(store: Store) -> None:
         transaction(store, definition("a", "Organization"), WRONG)
     place = "Bundle.entry[1].resource.resource[0].param[0]"
     assert [issue.expression for issue in refused.value.issues] == [place]
-    assert compartments.definition(store, "Organization") is None, "all or nothing"
+    assert membership.definition(store, "Organization") is None, "all or nothing"
     answer = transaction(store, definition("a", "Organization"), WRONG, kind="batch")
     assert [entry["response"]["status"][:3] for entry in answer["entry"]] == ["201", "422"]
     assert answer["entry"][1]["response"]["outcome"]["issue"][0]["expression"] == [place]
@@ -297,7 +299,7 @@ def test_a_caller_who_is_fenced_writes_none(store: Store) -> None:
 
 def test_a_caller_without_a_scope_for_the_type_writes_none(store: Store) -> None:
     with pytest.raises(Forbidden):
-        put(store, definition("x", "Organization"), who=Caller("x", (access.Scope("system", "Patient", "cruds"),)))
+        put(store, definition("x", "Organization"), who=Caller("x", (policy.Scope("system", "Patient", "cruds"),)))
 
 
 def test_a_fence_hides_definitions_like_all_else(store: Store) -> None:

@@ -8,10 +8,12 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from bulkhead import compartments, everything, resources
-from bulkhead.access import EVERYBODY, Caller, Scope
+from bulkhead import resources
+from bulkhead.access.policy import EVERYBODY, Caller, Scope
+from bulkhead.compartments import membership
 from bulkhead.errors import BadRequest, BulkheadError, Forbidden, Gone, NotFound
-from bulkhead.search.facts import facts
+from bulkhead.facts.index_facts import facts
+from bulkhead.operations import everything_listing
 from bulkhead.store import Head, Store, Write
 
 BASE = "https://server.example/fhir/R4"
@@ -52,12 +54,12 @@ REFERRED = ["Location/ward", "Organization/general", "Practitioner/recorder", "P
 
 
 def page(store: Store, query: str, key: str = "Patient/1", who: Caller = EVERYBODY) -> dict[str, Any]:
-    asked = everything.asked(parse_qsl(query, keep_blank_values=True), key, BASE, strict=True)
+    asked = everything_listing.asked(parse_qsl(query, keep_blank_values=True), key, BASE, strict=True)
 
     def represent(head: Head, body: dict[str, Any]) -> dict[str, Any]:
-        return resources.represent(head, body, compartments.in_force(store))
+        return resources.represent(head, body, membership.in_force(store))
 
-    return everything.everything(store, who, key, asked, BASE, represent)
+    return everything_listing.everything(store, who, key, asked, BASE, represent)
 
 
 def keys(bundle: dict[str, Any], mode: str | None = None) -> list[str]:
@@ -96,8 +98,8 @@ def test_pages_hold_each_resource_once(record: Store, count: int) -> None:
 
 @pytest.mark.parametrize(("window", "read"), [(1, 1), (2, 3), (3, 2)])
 def test_small_windows_lose_nothing(record: Store, monkeypatch: pytest.MonkeyPatch, window: int, read: int) -> None:
-    monkeypatch.setattr(everything, "WINDOW", window)
-    monkeypatch.setattr(everything, "READ", read)
+    monkeypatch.setattr(everything_listing, "WINDOW", window)
+    monkeypatch.setattr(everything_listing, "READ", read)
     found = [key for bundle in pages(record, "_count=2") for key in keys(bundle)]
     assert [key for key in found if key in MEMBERS] == MEMBERS
     assert set(found) == {"Patient/1", *MEMBERS, *REFERRED}
@@ -197,7 +199,11 @@ def test_parameters_of_a_post() -> None:
             {"name": "_count", "valueInteger": 5},
         ],
     }
-    assert everything.from_parameters(body) == [("start", "2020-01-01"), ("_type", "Condition"), ("_count", "5")]
+    assert everything_listing.from_parameters(body) == [
+        ("start", "2020-01-01"),
+        ("_type", "Condition"),
+        ("_count", "5"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -213,7 +219,7 @@ def test_parameters_of_a_post() -> None:
 )
 def test_other_parameters_are_refused(body: dict[str, Any]) -> None:
     with pytest.raises(BadRequest) as refused:
-        everything.from_parameters(body)
+        everything_listing.from_parameters(body)
     assert refused.value.issues[0].expression
 
 
@@ -324,7 +330,7 @@ def test_elements(record: Store) -> None:
 
 
 def test_a_parameter_that_was_ignored_is_told(record: Store) -> None:
-    asked = everything.asked([("code", "1")], "Patient/1", BASE, strict=False)
+    asked = everything_listing.asked([("code", "1")], "Patient/1", BASE, strict=False)
     assert asked.query.ignored == ("code",)
     with pytest.raises(BadRequest):
-        everything.asked([("code", "1")], "Patient/1", BASE, strict=True)
+        everything_listing.asked([("code", "1")], "Patient/1", BASE, strict=True)

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from bulkhead import executions
+from bulkhead.jobs import executions
 from bulkhead.settings import Settings
 from bulkhead.store.jobs import BUNDLE, Job
 

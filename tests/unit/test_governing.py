@@ -7,14 +7,17 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from bulkhead import access, bundles, compartments, meta_operations, resources, set_accounts
-from bulkhead.access import EVERYBODY, Caller
+from bulkhead import bundles, resources
+from bulkhead.access import policy
+from bulkhead.access.policy import EVERYBODY, Caller
+from bulkhead.compartments import membership
+from bulkhead.compartments.governing import governs
 from bulkhead.errors import BadRequest
-from bulkhead.governing import governs
-from bulkhead.patch import json_patch
+from bulkhead.operations import meta_change, set_accounts_run
+from bulkhead.resources.patches import json_patch
 from bulkhead.search import custom, parse, run
 from bulkhead.store import Store
-from bulkhead.store.meter import metered
+from bulkhead.store.capacity import metered
 from tests.unit.test_compartment_definitions import definition as compartment_definition
 
 Json = dict[str, Any]
@@ -48,7 +51,7 @@ def clinic(store: Store) -> Store:
     for identifier, colour in (("1", "blue"), ("2", "green")):
         eyes = [{"url": EYES, "valueString": colour}]
         put(store, {"resourceType": "Patient", "id": identifier, "extension": eyes})
-        set_accounts.run(store, EVERYBODY, f"Patient/{identifier}", set_accounts.Request((A, B)))
+        set_accounts_run.run(store, EVERYBODY, f"Patient/{identifier}", set_accounts_run.Request((A, B)))
     return store
 
 
@@ -58,11 +61,11 @@ def put(store: Store, resource: Json, who: Caller = EVERYBODY) -> None:
 
 
 def give_up(store: Store, key: str, who: Caller = EVERYBODY) -> None:
-    set_accounts.run(store, who, key, set_accounts.Request(()))
+    set_accounts_run.run(store, who, key, set_accounts_run.Request(()))
 
 
 def found(store: Store, who: Caller = EVERYBODY, query: str = "eyes=bl") -> list[str]:
-    fence = access.fence(store, who, access.SEARCH)
+    fence = policy.fence(store, who, policy.SEARCH)
     look = custom.stored_in(store, fence)
     parsed = parse.parse(parse_qsl(query), "Patient", base=BASE, strict=True, custom=look)
     bundle = run.search(store, parsed, base=BASE, represent=lambda head, body: {**body, "id": head.id}, fence=fence)
@@ -113,7 +116,7 @@ def test_with_a_lower_id_it_takes_nothing_from_the_owners(clinic: Store) -> None
 
 def test_an_account_takes_it_out_of_force_and_back(clinic: Store) -> None:
     put(clinic, definition())
-    set_accounts.run(clinic, EVERYBODY, "SearchParameter/eyes", set_accounts.Request((A,)))
+    set_accounts_run.run(clinic, EVERYBODY, "SearchParameter/eyes", set_accounts_run.Request((A,)))
     assert found(clinic, TENANT) == ["1"]
     require_unknown(clinic, EVERYBODY, OTHER)
     give_up(clinic, "SearchParameter/eyes")
@@ -122,7 +125,7 @@ def test_an_account_takes_it_out_of_force_and_back(clinic: Store) -> None:
 
 def test_what_a_fenced_caller_changed_is_out_of_force_until_it_is_written_anew(clinic: Store) -> None:
     put(clinic, definition())
-    set_accounts.run(clinic, EVERYBODY, "SearchParameter/eyes", set_accounts.Request((A,)))
+    set_accounts_run.run(clinic, EVERYBODY, "SearchParameter/eyes", set_accounts_run.Request((A,)))
     put(clinic, definition(description="changed"), TENANT)
     give_up(clinic, "SearchParameter/eyes")
     require_unknown(clinic, EVERYBODY, TENANT, OTHER)
@@ -136,7 +139,7 @@ def test_patches_and_meta_leave_it_as_it_is(clinic: Store) -> None:
     change = json_patch.parse(b'[{"op": "replace", "path": "/description", "value": "other"}]')
     put(clinic, definition(), TENANT)
     give_up(clinic, "SearchParameter/eyes")
-    meta_operations.change(clinic, EVERYBODY, "SearchParameter/eyes", tag, meta_operations.added, None)
+    meta_change.change(clinic, EVERYBODY, "SearchParameter/eyes", tag, meta_change.added, None)
     resources.patch(clinic, EVERYBODY, "SearchParameter/eyes", change)
     entry = {
         "resource": {"resourceType": "Binary", "contentType": "application/json-patch+json", "data": "W10="},
@@ -149,7 +152,7 @@ def test_patches_and_meta_leave_it_as_it_is(clinic: Store) -> None:
     process(clinic, EVERYBODY, bundle)
     assert not is_in_force(clinic)
     put(clinic, definition())
-    meta_operations.change(clinic, EVERYBODY, "SearchParameter/eyes", tag, meta_operations.added, None)
+    meta_change.change(clinic, EVERYBODY, "SearchParameter/eyes", tag, meta_change.added, None)
     resources.patch(clinic, EVERYBODY, "SearchParameter/eyes", change)
     assert is_in_force(clinic)
 
@@ -195,7 +198,7 @@ def test_propagation_leaves_it_as_it_is(clinic: Store) -> None:
             "subject": {"reference": "Patient/1"},
         },
     )
-    set_accounts.run(clinic, EVERYBODY, "Patient/1", set_accounts.Request((A,), propagate=True))
+    set_accounts_run.run(clinic, EVERYBODY, "Patient/1", set_accounts_run.Request((A,), propagate=True))
     head = clinic.read("Observation/o")
     assert head is not None
     assert head.accounts == (A,)
@@ -214,9 +217,9 @@ def test_a_head_without_the_mark_is_not_in_force(clinic: Store) -> None:
 
 def test_a_compartment_definition_with_an_account_is_not_in_force(clinic: Store) -> None:
     put(clinic, compartment_definition("x", "Organization", Encounter=["service-provider"]))
-    assert "Organization" in compartments.in_force(clinic)
-    set_accounts.run(clinic, EVERYBODY, "CompartmentDefinition/x", set_accounts.Request((A,)))
-    assert "Organization" not in compartments.in_force(clinic)
+    assert "Organization" in membership.in_force(clinic)
+    set_accounts_run.run(clinic, EVERYBODY, "CompartmentDefinition/x", set_accounts_run.Request((A,)))
+    assert "Organization" not in membership.in_force(clinic)
 
 
 def test_of_two_in_force_the_first_by_id_decides_and_the_log_tells(

@@ -11,13 +11,13 @@ from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
 from bulkhead import history, resources
-from bulkhead.access import EVERYBODY, Caller
+from bulkhead.access.policy import EVERYBODY, Caller
 from bulkhead.errors import BadRequest, Forbidden, Gone, NotFound, TooCostly
+from bulkhead.fhir import dates
 from bulkhead.history import Page, cursor, paging
-from bulkhead.model import dates
 from bulkhead.store import Moment, Store, Write
+from bulkhead.store import active_months as stored_months
 from bulkhead.store import history as stored_history
-from bulkhead.store import months as stored_months
 
 Seen = tuple[str, int]
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from bulkhead import access, executions, jobs
+from bulkhead.access import policy
 from bulkhead.errors import Issue, NotFound, Unavailable
+from bulkhead.jobs import executions, lifecycle
 from bulkhead.store import Store
 from bulkhead.store import jobs as items
 from bulkhead.store.jobs import CANCELLED, DONE, FAILED, RUNNING, STARTING, Job
@@ -19,7 +20,7 @@ from tests.integration.scene import SCOPE, SUBJECT, issue, request
 
 A, PATIENT = "Organization/a", "Patient/1"
 LATER = 2**33
-OWNER = access.caller({"sub": SUBJECT, "scope": SCOPE}, "on").owner
+OWNER = policy.caller({"sub": SUBJECT, "scope": SCOPE}, "on").owner
 
 
 @pytest.fixture
@@ -94,32 +95,32 @@ class TestStatus:
         self, store: Store, made: Callable[..., Job], changes: dict[str, Any]
     ) -> None:
         made(**changes)
-        assert jobs.status(store, "me", "j", alive) == jobs.Status("0 of 1 resources", None)
+        assert lifecycle.status(store, "me", "j", alive) == lifecycle.Status("0 of 1 resources", None)
 
     def test_members_and_the_target_are_counted(self, store: Store, made: Callable[..., Job]) -> None:
         job = made(state=RUNNING, begun=1, total=5000)
         items.record(store.table, job, 1, 0, 700)
         items.record(store.table, job, 1, 1, 499)
-        assert jobs.status(store, "me", "j", alive).progress == "1200 of 5001 resources"
+        assert lifecycle.status(store, "me", "j", alive).progress == "1200 of 5001 resources"
 
     def test_an_empty_compartment(self, store: Store, made: Callable[..., Job]) -> None:
         made(state=RUNNING, begun=1, total=0)
-        assert jobs.status(store, "me", "j", alive).progress == "1 of 1 resources"
+        assert lifecycle.status(store, "me", "j", alive).progress == "1 of 1 resources"
 
     def test_a_later_pass_does_not_start_from_nothing(self, store: Store, made: Callable[..., Job]) -> None:
         job = made(state=RUNNING, begun=1, total=100)
         items.record(store.table, job, 1, 1, 100)
         items.record(store.table, job, 2, 0, 20)
-        assert jobs.status(store, "me", "j", alive).progress == "101 of 101 resources"
+        assert lifecycle.status(store, "me", "j", alive).progress == "101 of 101 resources"
 
     def test_never_more_than_all(self, store: Store, made: Callable[..., Job]) -> None:
         items.record(store.table, made(state=RUNNING, begun=1, total=3), 1, 1, 9)
-        assert jobs.status(store, "me", "j", alive).progress == "4 of 4 resources"
+        assert lifecycle.status(store, "me", "j", alive).progress == "4 of 4 resources"
 
     def test_done(self, store: Store, made: Callable[..., Job]) -> None:
         made(state=RUNNING, begun=1, total=2)
         items.change(store.table, "j", [RUNNING], state=DONE, updated=3)
-        assert jobs.status(store, "me", "j", nobody).bundle == {
+        assert lifecycle.status(store, "me", "j", nobody).bundle == {
             "resourceType": "Bundle",
             "type": "batch-response",
             "entry": [
@@ -136,8 +137,8 @@ class TestStatus:
     def test_failed_says_why(self, store: Store, made: Callable[..., Job]) -> None:
         made(state=RUNNING)
         issues = [Issue("incomplete", "2 members"), Issue("incomplete", "this one", "Observation/1")]
-        assert jobs.give_up(store, "j", Unavailable("", issues=issues))
-        bundle = jobs.status(store, "me", "j", nobody).bundle
+        assert lifecycle.give_up(store, "j", Unavailable("", issues=issues))
+        bundle = lifecycle.status(store, "me", "j", nobody).bundle
         assert bundle is not None
         (entry,) = bundle["entry"]
         assert entry["response"]["status"] == "503 Service Unavailable"
@@ -146,12 +147,12 @@ class TestStatus:
 
     def test_what_is_over_stays_over(self, store: Store, made: Callable[..., Job]) -> None:
         made(state=CANCELLED)
-        assert not jobs.give_up(store, "j", Unavailable("late"))
+        assert not lifecycle.give_up(store, "j", Unavailable("late"))
 
     @pytest.mark.parametrize("state", [STARTING, RUNNING])
     def test_a_dead_run_is_a_failed_one(self, store: Store, made: Callable[..., Job], state: str) -> None:
-        made(state=state, created=time.time() - 2 * jobs.START_GRACE)
-        bundle = jobs.status(store, "me", "j", dead).bundle
+        made(state=state, created=time.time() - 2 * lifecycle.START_GRACE)
+        bundle = lifecycle.status(store, "me", "j", dead).bundle
         assert bundle is not None
         assert bundle["entry"][0]["response"]["status"].startswith("503")
         known = items.read(store.table, "j")
@@ -160,7 +161,7 @@ class TestStatus:
 
     def test_a_run_that_has_not_started_yet_is_not_dead(self, store: Store, made: Callable[..., Job]) -> None:
         made()
-        assert jobs.status(store, "me", "j", dead).bundle is None
+        assert lifecycle.status(store, "me", "j", dead).bundle is None
 
     def test_nor_one_that_ended_just_now(self, store: Store, made: Callable[..., Job]) -> None:
         made(state=RUNNING)
@@ -169,7 +170,7 @@ class TestStatus:
             items.change(store.table, "j", [RUNNING], state=DONE, updated=3)
             return False
 
-        bundle = jobs.status(store, "me", "j", ends).bundle
+        bundle = lifecycle.status(store, "me", "j", ends).bundle
         assert bundle is not None
         assert bundle["entry"][0]["response"]["status"] == "200 OK"
 
@@ -178,9 +179,9 @@ class TestStatus:
         made()
         made("expired", expires=int(time.time()))
         with pytest.raises(NotFound):
-            jobs.status(store, subject, job, alive)
+            lifecycle.status(store, subject, job, alive)
         with pytest.raises(NotFound):
-            jobs.cancel(store, subject, job, lambda name: None)
+            lifecycle.cancel(store, subject, job, lambda name: None)
 
 
 class TestCancel:
@@ -193,16 +194,16 @@ class TestCancel:
             known = items.read(store.table, job.id)
             stopped.append(known.state if known else "")
 
-        jobs.cancel(store, "me", "j", stop)
+        lifecycle.cancel(store, "me", "j", stop)
         assert stopped == [CANCELLED]
-        bundle = jobs.status(store, "me", "j", nobody).bundle
+        bundle = lifecycle.status(store, "me", "j", nobody).bundle
         assert bundle is not None
         assert "cancelled: 1 of 10 resources" in bundle["entry"][0]["response"]["outcome"]["issue"][0]["diagnostics"]
 
     @pytest.mark.parametrize("state", [DONE, FAILED, CANCELLED])
     def test_of_what_is_over_has_no_effect(self, store: Store, made: Callable[..., Job], state: str) -> None:
         made(state=state)
-        jobs.cancel(store, "me", "j", nobody)
+        lifecycle.cancel(store, "me", "j", nobody)
         known = items.read(store.table, "j")
         assert known is not None
         assert known.state == state

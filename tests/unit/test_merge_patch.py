@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from bulkhead import patch
 from bulkhead.errors import BadRequest
-from bulkhead.patch import merge_patch
+from bulkhead.resources import patches
+from bulkhead.resources.patches import merge_patch
 
 
 @pytest.mark.parametrize(
@@ -32,10 +32,10 @@ def test_merge(target: Any, document: dict[str, Any], result: dict[str, Any]) ->
 
 
 def test_a_plain_object_is_a_merge_patch() -> None:
-    change = patch.from_document({"gender": "female", "active": None})
+    change = patches.from_document({"gender": "female", "active": None})
     assert change({"resourceType": "Patient", "active": True}) == {"resourceType": "Patient", "gender": "female"}
 
 
 def test_a_parameters_is_a_fhirpath_patch() -> None:
     with pytest.raises(BadRequest):
-        patch.from_document({"resourceType": "Parameters", "parameter": [{"name": "nonsense"}]})
+        patches.from_document({"resourceType": "Parameters", "parameter": [{"name": "nonsense"}]})

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkhead import meta_operations, resources
-from bulkhead.access import EVERYBODY, Caller, Scope
+from bulkhead import resources
+from bulkhead.access.policy import EVERYBODY, Caller, Scope
 from bulkhead.errors import BadRequest, BulkheadError, Forbidden, Gone, NotFound, PreconditionFailed
-from bulkhead.meta_operations import added, change, parse, removed
+from bulkhead.operations import meta_change
+from bulkhead.operations.meta_change import added, change, parse, removed
 from bulkhead.store import Store
 
 CODINGS = st.fixed_dictionaries(
@@ -111,6 +112,6 @@ def test_another_writer_in_between_loses_nothing(store: Store, monkeypatch: pyte
             others.pop()()
         return update(*arguments, **named)
 
-    monkeypatch.setattr(meta_operations.resources, "update", interrupted)
+    monkeypatch.setattr(meta_change.resources, "update", interrupted)
     head = change(store, EVERYBODY, key, TAG, added, None)
     assert (head.version, store.decode(head)["gender"], store.decode(head)["meta"]) == (3, "male", TAG)

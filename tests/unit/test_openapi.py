@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bulkhead import access
+from bulkhead.access import policy
 from bulkhead.api import openapi, router
 from bulkhead.api.routes import DEFAULT, ROUTES
 from bulkhead.operations import description, smart
@@ -93,7 +93,7 @@ def test_smart_configuration() -> None:
 
 
 def test_smart_scopes_are_understood() -> None:
-    who = access.caller({"sub": "x", "scope": " ".join(smart.SCOPES)}, "on")
+    who = policy.caller({"sub": "x", "scope": " ".join(smart.SCOPES)}, "on")
     assert who.sets_accounts
     assert len(who.scopes) == len(smart.SCOPES) - 1
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkhead import patch, resources
-from bulkhead.access import EVERYBODY, Caller
+from bulkhead import resources
+from bulkhead.access.policy import EVERYBODY, Caller
 from bulkhead.bundles.context import REPRESENTATION
 from bulkhead.errors import (
     BadRequest,
@@ -24,8 +24,9 @@ from bulkhead.errors import (
     PreconditionFailed,
     Unprocessable,
 )
-from bulkhead.model import json
-from bulkhead.patch import fhirpath_patch, json_patch
+from bulkhead.fhir import json
+from bulkhead.resources import patches
+from bulkhead.resources.patches import fhirpath_patch, json_patch
 from bulkhead.store import Store
 from tests.unit.bundles.samples import bundle, context, create, key_of, observation, patient, post, statuses, stored
 
@@ -69,7 +70,7 @@ def parameters(*operations: Json) -> Json:
 
 def fhirpath(resource: Json, *operations: Json) -> Json:
     """What the operations make of a copy of the resource."""
-    return patch.from_resource(parameters(*operations))(json.loads(json.dumps(resource)))
+    return patches.from_resource(parameters(*operations))(json.loads(json.dumps(resource)))
 
 
 def by_json(resource: Json, *operations: Json) -> Json:
@@ -179,7 +180,7 @@ def test_what_does_not_fit_is_named(change: Json, error: type[BulkheadError], pa
 )  # fmt: skip
 def test_what_is_no_patch_is_refused(document: Any) -> None:
     with pytest.raises(BadRequest):
-        patch.from_resource(document)
+        patches.from_resource(document)
 
 
 # JSON Patch

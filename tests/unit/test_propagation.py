@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkhead import propagation
+from bulkhead.compartments import propagation
+from bulkhead.compartments.propagation import Applied, Findings, apply, members, propagate, reach, second_look, survey
 from bulkhead.errors import Unavailable
-from bulkhead.model import dates
-from bulkhead.propagation import Applied, Findings, apply, members, propagate, reach, second_look, survey
+from bulkhead.fhir import dates
 from bulkhead.settings import Settings
 from bulkhead.store import Head, Write
 from tests.unit.search.memory import MemoryStore

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from bulkhead import compartments, resources
-from bulkhead.access import EVERYBODY, Caller, Scope
+from bulkhead import resources
+from bulkhead.access.policy import EVERYBODY, Caller, Scope
+from bulkhead.compartments import membership
 from bulkhead.errors import (
     BadRequest,
     Conflict,
@@ -19,10 +20,10 @@ from bulkhead.errors import (
     PreconditionFailed,
     Unprocessable,
 )
-from bulkhead.model import json
-from bulkhead.resources.preconditions import not_modified
+from bulkhead.fhir import json
 from bulkhead.settings import Settings
 from bulkhead.store import Head, Store
+from bulkhead.store.preconditions import not_modified
 
 Json = dict[str, Any]
 
@@ -48,7 +49,7 @@ def accounts(*listed: str) -> Json:
 
 def test_what_is_sent_comes_back_with_meta(store: Store) -> None:
     head, made = resources.create(store, EVERYBODY, {"resourceType": "Patient", "active": True, "meta": {"tag": [{"code": "x"}]}})  # fmt: skip
-    shown = resources.represent(head, store.decode(head), compartments.in_force(store))
+    shown = resources.represent(head, store.decode(head), membership.in_force(store))
     assert made
     assert list(shown) == ["resourceType", "id", "meta", "active"]
     assert shown["meta"] == {
@@ -67,7 +68,7 @@ def test_what_the_server_derives_is_not_stored(store: Store) -> None:
 
 def test_extended_meta_can_be_left_out(store: Store) -> None:
     head = put(store, meta=accounts("Organization/a"))
-    body, known = store.decode(head), compartments.in_force(store)
+    body, known = store.decode(head), membership.in_force(store)
     assert set(resources.represent(head, body, known, extended=False)["meta"]) == {"versionId", "lastUpdated"}
     assert resources.represent(head, body, known)["meta"]["accounts"] == [{"reference": "Organization/a"}]
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from bulkhead import resources
-from bulkhead.access import EVERYBODY, Caller, Scope
-from bulkhead.conditions import Condition, condition
+from bulkhead.access.policy import EVERYBODY, Caller, Scope
 from bulkhead.errors import BadRequest, Conflict, Forbidden, MultipleMatches, NotFound, PreconditionFailed
-from bulkhead.patch import json_patch
 from bulkhead.resources import conditional
+from bulkhead.resources.conditions import Condition, condition
+from bulkhead.resources.patches import json_patch
 from bulkhead.store import Store
 from tests.conftest import lagging
 from tests.unit.bundles.samples import SYSTEM, patient

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from bulkhead import resources
-from bulkhead.access import EVERYBODY, Caller, Scope
+from bulkhead.access.policy import EVERYBODY, Caller, Scope
 from bulkhead.bundles import process
-from bulkhead.conditions import condition
 from bulkhead.errors import (
     BulkheadError,
     Forbidden,
@@ -23,10 +22,11 @@ from bulkhead.errors import (
     Unprocessable,
     VersionConflict,
 )
-from bulkhead.patch import json_patch
 from bulkhead.resources import conditional
+from bulkhead.resources.conditions import condition
+from bulkhead.resources.patches import json_patch
 from bulkhead.store import Head, Store, Write
-from bulkhead.store.meter import metered
+from bulkhead.store.capacity import metered
 from tests.unit.bundles.samples import bundle, context
 
 Json = dict[str, Any]

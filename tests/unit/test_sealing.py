@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bulkhead import sealing
-from bulkhead.access import EVERYBODY, Caller, Scope
+from bulkhead.access import page_links
+from bulkhead.access.policy import EVERYBODY, Caller, Scope
 from bulkhead.errors import BadRequest
 from bulkhead.store import Store
-from bulkhead.store.meter import metered
+from bulkhead.store.capacity import metered
 
 FENCED = Caller("x", EVERYBODY.scopes, accounts=("Organization/a",))
 POSITION = "Observation-of-somebody-else"
@@ -30,13 +30,13 @@ def cursors(bundle: dict[str, Any]) -> list[str]:
 
 def test_are_sealed_and_opened(store: Store) -> None:
     bundle = links(f"http://x/Patient?_cursor={POSITION}&_count=1", f"http://x/Patient?_count=1&_cursor={POSITION}", "http://x/P?my_cursor=a")  # fmt: skip
-    sealing.sealed(store, FENCED, bundle)
+    page_links.sealed(store, FENCED, bundle)
     first, second, other = cursors(bundle)
     assert other == "a"
     for text in (first, second):
         assert POSITION.encode() not in base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         query = [("_count", "1"), ("_cursor", text)]
-        assert sealing.opened(store, replace(FENCED, subject="y"), query) == [("_count", "1"), ("_cursor", POSITION)]
+        assert page_links.opened(store, replace(FENCED, subject="y"), query) == [("_count", "1"), ("_cursor", POSITION)]
     assert first != second
 
 
@@ -49,17 +49,17 @@ def test_are_sealed_and_opened(store: Store) -> None:
     ],
 )
 def test_are_for_who_sees_the_same(store: Store, other: Caller) -> None:
-    bundle = sealing.sealed(store, FENCED, links(f"http://x/Patient?_cursor={POSITION}"))
+    bundle = page_links.sealed(store, FENCED, links(f"http://x/Patient?_cursor={POSITION}"))
     with pytest.raises(BadRequest) as caught:
-        sealing.opened(store, other, [("_cursor", cursors(bundle)[0])])
+        page_links.opened(store, other, [("_cursor", cursors(bundle)[0])])
     assert caught.value.issues[0].expression == "_cursor"
 
 
 def test_who_sees_everything_has_plain_ones(store: Store) -> None:
     url = f"http://x/Patient?_cursor={POSITION}"
     with metered(store.table.client) as meter:
-        assert sealing.sealed(store, EVERYBODY, links(url)) == links(url)
-        assert sealing.opened(store, EVERYBODY, [("_cursor", POSITION)]) == [("_cursor", POSITION)]
+        assert page_links.sealed(store, EVERYBODY, links(url)) == links(url)
+        assert page_links.opened(store, EVERYBODY, [("_cursor", POSITION)]) == [("_cursor", POSITION)]
     assert meter.total == 0
 
 
@@ -68,7 +68,7 @@ def test_who_sees_everything_has_plain_ones(store: Store) -> None:
 def test_nobody_makes_one_up(store: Store, text: str) -> None:
     if text:
         with pytest.raises(BadRequest):
-            sealing.opened(store, FENCED, [("_cursor", text)])
+            page_links.opened(store, FENCED, [("_cursor", text)])
 
 
 def test_the_secret_is_made_once_for_all(new_store: Any) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkhead.errors import BadRequest
-from bulkhead.set_accounts import Request, parse
+from bulkhead.operations.set_accounts_run import Request, parse
 
 LIMIT = 50
 

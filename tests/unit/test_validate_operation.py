@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from bulkhead.access import EVERYBODY, Caller, Scope
+from bulkhead.access.policy import EVERYBODY, Caller, Scope
 from bulkhead.errors import BadRequest
-from bulkhead.validate_operation import Asked, issues, parse
+from bulkhead.operations.validation_report import Asked, issues, parse
 
 PATIENT = {"resourceType": "Patient", "id": "p", "gender": "female"}
 READER = Caller("reader", (Scope("system", "*", "rs"),))

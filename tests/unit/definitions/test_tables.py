@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from bulkhead import definitions
-from bulkhead.definitions import ANY_RESOURCE, DATATYPES, PRIMITIVES, RESOURCE_TYPES
+from bulkhead.fhir import definitions
+from bulkhead.fhir.definitions import ANY_RESOURCE, DATATYPES, PRIMITIVES, RESOURCE_TYPES
 
 ALL_PARAMETERS = [
     parameter for name in sorted(RESOURCE_TYPES) for parameter in definitions.search_parameters(name).values()

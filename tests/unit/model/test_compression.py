@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkhead.errors import BadRequest, PayloadTooLarge
-from bulkhead.model import compression
+from bulkhead.fhir import compression
 
 BOMB = gzip.compress(b"\0" * 20_000_000)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkhead.errors import BadRequest
-from bulkhead.model import dates
+from bulkhead.fhir import dates
 
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 MOMENTS = st.datetimes(

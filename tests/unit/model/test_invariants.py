@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from bulkhead import definitions
-from bulkhead.definitions.tables import all_constraints
-from bulkhead.model import validation
-from bulkhead.model.invariants.values import FALSE, NOTHING, TRUE, compare
-from bulkhead.model.rules.invariants import CORRECTED, LEFT_OUT, QUICKER, invariants_of
+from bulkhead.fhir import definitions, validation
+from bulkhead.fhir.definitions.tables import all_constraints
+from bulkhead.fhir.invariants.values import FALSE, NOTHING, TRUE, compare
+from bulkhead.fhir.rules.invariants import CORRECTED, LEFT_OUT, QUICKER, invariants_of
 
 CODE = {"text": "x"}
 TYPED_ELEMENTS = {"Organization.address": "Address", "Organization.telecom": "ContactPoint"}

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkhead.errors import BadRequest
-from bulkhead.model import json
+from bulkhead.fhir import json
 from bulkhead.settings import Settings
 
 NUMBERS = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bulkhead.errors import Gone, InvalidResource, Issue
-from bulkhead.model import outcome, validation
+from bulkhead.fhir import outcome, validation
 
 
 def test_issues_keep_their_order_and_parts() -> None:

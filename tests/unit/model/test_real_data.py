@@ -7,8 +7,7 @@ import zipfile
 
 import pytest
 
-from bulkhead import definitions
-from bulkhead.model import json, references, validation
+from bulkhead.fhir import definitions, json, references, validation
 from tests.shared_data import shared
 
 EXAMPLES = "hl7-r4-examples-clinical.zip"

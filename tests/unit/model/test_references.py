@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bulkhead.model import references
+from bulkhead.fhir import references
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bulkhead.errors import BadRequest
-from bulkhead.model import json, subset, validation
+from bulkhead.fhir import json, subset, validation
 from tests.shared_data import shared
 
 OBSERVATION: dict[str, Any] = {

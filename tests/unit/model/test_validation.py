@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkhead import definitions
 from bulkhead.errors import InvalidResource
-from bulkhead.model import outcome, validation
-from bulkhead.model.rules.faults import MAXIMUM_FAULTS
+from bulkhead.fhir import definitions, outcome, validation
+from bulkhead.fhir.rules.faults import MAXIMUM_FAULTS
 from tests.unit.model.faulty_structure import FAULTY_STRUCTURE
 from tests.unit.model.faulty_values import FAULTY_VALUES
 from tests.unit.model.probes import VALID, Probe, observation, patient

@@ -16,9 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkhead import definitions
 from bulkhead.errors import BadRequest
-from bulkhead.model import json, xml
+from bulkhead.fhir import definitions, json, xml
 from tests.shared_data import shared
 
 NAMESPACE = 'xmlns="http://hl7.org/fhir"'
@@ -319,6 +318,6 @@ def comparable(value: Any) -> Any:
 
 
 def test_json_alone_loads_no_xml() -> None:
-    program = "import sys, functions.resources.handler; print([m for m in sys.modules if m.startswith(('bulkhead.model.xml', 'lxml'))])"
+    program = "import sys, functions.resources.handler; print([m for m in sys.modules if m.startswith(('bulkhead.fhir.xml', 'lxml'))])"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from bulkhead.search.facts import Facts, facts
+from bulkhead.facts.index_facts import Facts, facts
 from bulkhead.settings import Settings
 from bulkhead.store import Found, Head, Moment, Pointer
 from bulkhead.store.definitions import ALL, NAMED_BY

@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from bulkhead.definitions import RESOURCE_TYPES, search_parameters
 from bulkhead.errors import NotSupported
-from bulkhead.search.expressions import compiled, types
+from bulkhead.facts.expressions import compiled, types
+from bulkhead.fhir.definitions import RESOURCE_TYPES, search_parameters
 
 
 def evaluate(expression: str, resource: dict[str, Any]) -> list[tuple[str, Any]]:

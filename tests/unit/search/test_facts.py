@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from bulkhead.definitions import RESOURCE_TYPES, search_parameters
-from bulkhead.search.facts import NON_SELECTIVE, Value, drivers, facts, index_values, is_indexed, month_buckets
+from bulkhead.facts.index_facts import NON_SELECTIVE, Value, drivers, facts, index_values, is_indexed, month_buckets
+from bulkhead.fhir.definitions import RESOURCE_TYPES, search_parameters
 from tests.unit.search.samples import LOINC, SNOMED, coding, observation, patient
 
 

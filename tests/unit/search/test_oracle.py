@@ -18,9 +18,10 @@ from urllib.parse import urlencode
 
 import pytest
 
-from bulkhead import access, resources
-from bulkhead.definitions import SearchParameter, search_parameters
-from bulkhead.model import validation
+from bulkhead import resources
+from bulkhead.access import policy
+from bulkhead.fhir import validation
+from bulkhead.fhir.definitions import SearchParameter, search_parameters
 from bulkhead.store import Store
 from tests.shared_data import shared
 from tests.unit.search import naive
@@ -97,7 +98,7 @@ def world(make_store: Any) -> World:
     everything = list(found.items())
     for start in range(0, len(everything), COMMIT):
         part = everything[start : start + COMMIT]
-        store.commit([resources.prepare_create(store, resource, access.EVERYBODY, key, True) for key, resource in part])
+        store.commit([resources.prepare_create(store, resource, policy.EVERYBODY, key, True) for key, resource in part])
     return World(store, found)
 
 

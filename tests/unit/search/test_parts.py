@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bulkhead.errors import BadRequest, NotSupported, TooCostly
-from bulkhead.search import parts
+from bulkhead.search import hierarchy
 from tests.unit.search.memory import MemoryStore
 from tests.unit.search.test_run import pages, search
 
@@ -90,6 +90,6 @@ def test_what_has_no_parts_is_refused(resource_type: str, query: str, error: typ
 
 
 def test_too_many_parts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "MOST", 3)
+    monkeypatch.setattr(hierarchy, "MOST", 3)
     with pytest.raises(TooCostly):
         search(house(), "Procedure", "location:below=house")

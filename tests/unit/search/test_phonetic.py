@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkhead.definitions import search_parameters
+from bulkhead.facts.index_facts import facts
+from bulkhead.facts.normalise import fold
+from bulkhead.facts.phonetic import sound, sounds
+from bulkhead.fhir.definitions import search_parameters
 from bulkhead.search import plan
-from bulkhead.search.facts import facts
-from bulkhead.search.fold import fold
 from bulkhead.search.parse import parse
-from bulkhead.search.phonetic import sound, sounds
 from tests.unit.search.memory import MemoryStore
 from tests.unit.search.test_run import keys, search
 

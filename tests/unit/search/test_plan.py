@@ -1,6 +1,6 @@
 import pytest
 
-from bulkhead import compartments
+from bulkhead.compartments import membership
 from bulkhead.errors import NotSupported
 from bulkhead.search import drivers
 from bulkhead.search.drivers import Account, Branch, Created, Itself, Keys, Merged, Pointers, Updated, Values
@@ -126,7 +126,7 @@ def test_accounts_and_compartments_lead_over_several_types() -> None:
 
 
 def test_a_compartment_leads_its_own_search() -> None:
-    its = compartments.built_in()["Patient"]
+    its = membership.built_in()["Patient"]
     query = parse([("status", "final")], "Observation", compartment="Patient/1")
     found = plan(query, its)
     assert found.driver == Merged((drivers.Compartment("Patient/1", its, ("Observation",)),))

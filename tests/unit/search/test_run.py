@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkhead import compartments
+from bulkhead.compartments import membership
 from bulkhead.errors import BadRequest, NotSupported, TooCostly
 from bulkhead.search import cursor, matching, run
-from bulkhead.search.candidate import Candidate, ListedFence, everything
 from bulkhead.search.parse import parse
 from bulkhead.search.run import Limits, find
+from bulkhead.store.candidate import Candidate, ListedFence, everything
 from tests.unit.search.memory import MemoryStore, represent
 from tests.unit.search.samples import LOINC, coding, observation, patient, quantity
 
@@ -27,7 +27,7 @@ def search(store: MemoryStore, path: str, query: str = "", **more: Any) -> dict[
     *target, resource_type = path.split("/")
     wanted = None if resource_type in ("*", "") else resource_type
     if target:
-        its = compartments.checked(store, target[0], wanted)  # type: ignore[arg-type]
+        its = membership.checked(store, target[0], wanted)  # type: ignore[arg-type]
         parsed = parse(pairs, wanted, compartment="/".join(target), compartment_types=its.parameters, base=BASE)
     else:
         parsed = parse(pairs, wanted, base=BASE)
@@ -150,7 +150,7 @@ def test_paging_gives_everything_once(query: str) -> None:
 )
 def test_paging_neither_skips_nor_repeats_while_others_write(query: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = ward()
-    monkeypatch.setattr("bulkhead.model.dates.now", store.now)
+    monkeypatch.setattr("bulkhead.fhir.dates.now", store.now)
 
     def write(page: int) -> None:
         for number in range(25):
@@ -373,11 +373,11 @@ def test_several_types_one_after_the_other() -> None:
 
 def compartment_of(store: MemoryStore, code: str, target: str) -> list[str]:
     """What a compartment holds by plain searches: the union over types and parameters."""
-    its = compartments.built_in()[code]
+    its = membership.built_in()[code]
     found: set[str] = set()
     for resource_type, codes in its.parameters.items():
         for parameter in codes:
-            query = f"_id={target}" if parameter == compartments.ITSELF else f"{parameter}={code}/{target}"
+            query = f"_id={target}" if parameter == membership.ITSELF else f"{parameter}={code}/{target}"
             found |= set(keys(search(store, resource_type, f"{query}&_count=1000")))
     return sorted(found)
 
@@ -434,7 +434,7 @@ def test_alternatives_page_through_each_match_once(
     naive = {
         head.key
         for head in store.current.values()
-        if matching.matches(Candidate(head, store.decode), parsed.clauses[0], compartments.built_in())
+        if matching.matches(Candidate(head, store.decode), parsed.clauses[0], membership.built_in())
     }
     assert len(found) == len(set(found))
     assert set(found) == naive

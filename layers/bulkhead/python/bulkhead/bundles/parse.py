@@ -8,9 +8,9 @@ from urllib.parse import unquote
 
 from bulkhead import settings
 from bulkhead.bundles.entries import Entry, Interaction, place
-from bulkhead.definitions import RESOURCE_TYPES
 from bulkhead.errors import BadRequest, Issue, PayloadTooLarge
-from bulkhead.model import validation
+from bulkhead.fhir import validation
+from bulkhead.fhir.definitions import RESOURCE_TYPES
 
 TRANSACTION, BATCH = "transaction", "batch"
 

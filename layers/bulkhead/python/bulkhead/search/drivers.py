@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from msgspec import Struct, ValidationError, convert
 
-from bulkhead import compartments
-from bulkhead.definitions import search_parameters
+from bulkhead.compartments import membership
 from bulkhead.errors import BadRequest
-from bulkhead.search import facts
-from bulkhead.search.candidate import Candidate
+from bulkhead.facts import index_facts
+from bulkhead.fhir.definitions import search_parameters
+from bulkhead.store.candidate import Candidate
 
 if TYPE_CHECKING:
     from bulkhead.store import Moment, Pointer, Store
@@ -136,13 +136,13 @@ class Compartment(Struct, frozen=True):
     """Members of a compartment; `types` narrows them. What the server itself has recorded is listed if a type is named."""
 
     target: str
-    definition: compartments.Definition
+    definition: membership.Definition
     types: tuple[str, ...]
 
     def keys(self, store: Store, after: str | None, limit: int) -> Source:
         only = self.types[0] if len(self.types) == 1 else None
         known = {self.definition.code: self.definition}
-        page = compartments.members(store, self.target, only, after, limit, known, trail=bool(self.types))
+        page = membership.members(store, self.target, only, after, limit, known, trail=bool(self.types))
         wanted = frozenset(self.types)
         keys = [member.source for member in page.members if not wanted or member.source.partition("/")[0] in wanted]
         return Source(keys, page.next)
@@ -191,7 +191,7 @@ class Branch(Struct, frozen=True):
     first: str | None = None
     last: str | None = None
 
-    def covers(self, entry: facts.Value) -> bool:
+    def covers(self, entry: index_facts.Value) -> bool:
         """Whether this branch lists an entry."""
         return (
             entry.parameter == self.parameter
@@ -227,7 +227,7 @@ class Values(Struct, frozen=True):
             position,
             limit,
         )
-        hints = [Hint(one.key, [number, one.position], [number, one.sort[: facts.PLACE_LENGTH]]) for one in found]
+        hints = [Hint(one.key, [number, one.position], [number, one.sort[: index_facts.PLACE_LENGTH]]) for one in found]
         if len(found) == limit:
             return Listing(hints, [number, found[-1].position])
         return Listing(hints, [number + 1, None] if number + 1 < len(self.branches) else None)
@@ -244,10 +244,10 @@ class Values(Struct, frozen=True):
         entries = [
             entry
             for code in {branch.parameter for branch in self.branches}
-            for entry in facts.index_values(candidate.body, known[code], pointed_at)
+            for entry in index_facts.index_values(candidate.body, known[code], pointed_at)
         ]
         places = [
-            [number, entry.sort[: facts.PLACE_LENGTH]]
+            [number, entry.sort[: index_facts.PLACE_LENGTH]]
             for number, branch in enumerate(self.branches)
             for entry in entries
             if branch.covers(entry)
@@ -286,7 +286,7 @@ class Targets(Struct, frozen=True):
         known = frozenset(self.targets)
         pointed_at = candidate.targets
         if any(target.startswith("#") for target in self.targets):
-            pointed_at = {**pointed_at, **facts.embedded_targets(candidate.body)}
+            pointed_at = {**pointed_at, **index_facts.embedded_targets(candidate.body)}
         own = (target for target, via in pointed_at.items() if self.code in via and target in known)
         return bool(min(own, default=None) == hint.entry)
 

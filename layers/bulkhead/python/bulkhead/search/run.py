@@ -10,24 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from bulkhead import compartments, governing, replaced
+from bulkhead.compartments import governing, membership, patient_links
 from bulkhead.errors import Issue, TooCostly
-from bulkhead.model import dates
+from bulkhead.fhir import dates
 from bulkhead.search import (
     bundle,
     chains,
     cursor,
+    hierarchy,
     includes,
     lists,
     literals,
-    parts,
     serving,
     sorting,
     subsumption,
     value_sets,
     widening,
 )
-from bulkhead.search.candidate import Candidate, Fence, within
 from bulkhead.search.canonicals import Canonicals
 from bulkhead.search.drivers import Among, Created, Driver, Each, Keys, Merged, Position, Updated
 from bulkhead.search.parse import parse
@@ -35,6 +34,7 @@ from bulkhead.search.plan import Plan, plan
 from bulkhead.search.query import Query
 from bulkhead.search.race import Races, fence_driver
 from bulkhead.search.scan import LISTED, Progress, Scan
+from bulkhead.store.candidate import Candidate, Fence, within
 
 if TYPE_CHECKING:
     from bulkhead.store import Head, Store
@@ -101,7 +101,7 @@ def search(
     answered (see `plan.plan`), TooCostly where counting or sorting would read too much.
     """
     query = spelt_out(store, query, fence)
-    known = compartments.in_force(store)
+    known = membership.in_force(store)
     definition = known.get(query.compartment.partition("/")[0]) if query.compartment else None
 
     def answered(query: Query, named: widening.Named) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def search(
     try:
         return answered(query, widening.Named(widening.named(query)))
     except widening.Replacing as found:
-        others = replaced.followed(store, found.patients, fence)
+        others = patient_links.followed(store, found.patients, fence)
     return answered(widening.widened(query, others), widening.Named())
 
 
@@ -138,7 +138,7 @@ def find(store: Store, query: Query, limit: int, fence: Fence) -> list[Candidate
 
     TooCostly where so many candidates had to be read that there may be more matches.
     """
-    known = compartments.in_force(store)
+    known = membership.in_force(store)
     query = spelt_out(store, query, fence)
     scanner = led_by_fence(chained(Scanner(store, query, plan(query), known, fence, Races(store, fence), Limits())))
     progress = Progress(scanner.limits.counted)
@@ -161,7 +161,7 @@ def spelt_out(store: Store, query: Query, fence: Fence) -> Query:
         wanted = parse([(parameter, literals.escape(value))], resource_type)
         return [found.body for found in find(store, wanted, LOOKED_AT, fence)]
 
-    for spell in (value_sets.resolved, subsumption.resolved, parts.resolved, lists.resolved):
+    for spell in (value_sets.resolved, subsumption.resolved, hierarchy.resolved, lists.resolved):
         query = spell(query, look)
     return query
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
-from bulkhead.store import keys, months
+from bulkhead.store import active_months, keys
 from bulkhead.store.table import Item, Table
 
 
@@ -139,7 +139,7 @@ def by_time(
     """
     listed = [
         month
-        for month in months.months(table, resource_type)
+        for month in active_months.months(table, resource_type)
         if (since is None or month >= since[:7]) and (until is None or month <= until[:7])
     ]
     if after:

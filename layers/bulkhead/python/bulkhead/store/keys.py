@@ -40,7 +40,7 @@ from zlib import crc32
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bulkhead.search.facts import Facts, Value
+    from bulkhead.facts.index_facts import Facts, Value
 
 HEAD = "#"
 ENTRY = "i#"
