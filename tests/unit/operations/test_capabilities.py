@@ -171,6 +171,6 @@ def test_served_is_relative_to_the_base() -> None:
 
 
 def test_the_version_is_the_one_of_the_project() -> None:
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
     assert project["version"] == VERSION
     assert RELEASED.count("-") == 2

@@ -18,7 +18,7 @@ from bulkhead.resources.patches import json_patch
 from bulkhead.search import custom, parse, run
 from bulkhead.store import Store
 from bulkhead.store.capacity import metered
-from tests.unit.test_compartment_definitions import definition as compartment_definition
+from tests.unit.compartments.test_compartment_definitions import definition as compartment_definition
 
 Json = dict[str, Any]
 

@@ -22,8 +22,8 @@ from bulkhead.search import parse, run
 from bulkhead.store import Head, Store
 from bulkhead.store.candidate import everything
 from bulkhead.store.capacity import metered
+from tests.unit.compartments.test_compartment_definitions import definition
 from tests.unit.store.faults import Failing, unreachable
-from tests.unit.test_compartment_definitions import definition
 
 Json = dict[str, Any]
 
