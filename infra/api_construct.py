@@ -1,4 +1,4 @@
-"""The HTTP API: one route for each row of `infra.routes.ROUTES`, one integration for each function."""
+"""The HTTP API: one route for each row of `bulkhead.api.routes.ROUTES`, one integration for each function."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from aws_cdk.aws_apigatewayv2_authorizers import HttpJwtAuthorizer
 from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from constructs import Construct
 
+from bulkhead.api.routes import DEFAULT, ROUTES, Route
 from infra import cors
 from infra.deployment import Deployment
 from infra.log_groups import log_group
-from infra.routes import DEFAULT, ROUTES, Route
 
 # The route key stands for the path, and the query string is left out: both may hold identifiers of patients.
 ACCESS_LOG = {

@@ -48,11 +48,8 @@ def compile_in(folder: Path, mounted: str) -> None:
 
 
 def build_functions(output: Path) -> None:
-    """The handlers, and of infra/ only what they import: the route table."""
+    """The handlers."""
     shutil.copytree(FUNCTIONS, output / "functions", ignore=_IGNORED)
-    (output / "infra").mkdir()
-    for name in ("__init__.py", "routes.py"):
-        shutil.copyfile(ROOT / "infra" / name, output / "infra" / name)
     compile_in(output, "/var/task")
 
 

@@ -1,4 +1,4 @@
-"""Compiles HL7's R4 packages into the tables of `bulkhead.definitions`; `make definitions` runs it, git keeps them.
+"""Compiles HL7's R4 packages into the tables of `bulkhead.fhir.definitions`; `make definitions` runs it, git keeps them.
 
     python -m infra.compile_definitions [--packages DIR] [--output DIR]
 
@@ -11,6 +11,7 @@ What is written (JSON, one row a line, defaults left out):
     types.json                      resource types, datatypes, primitives with their regular expressions
     elements/{Type}.json            {"Patient": [...], "Patient.contact": [...]}: rows of definitions.Element
     search_parameters/{Type}.json   rows of definitions.SearchParameter, with the branches that apply to the type
+    constraints.json                {"Patient.contact": [[key, sentence, FHIRPath], ...]}: constraints of severity error
     compartments.json               {"Patient": CompartmentDefinition, ...}: the five, without their narratives
     value_sets.json                 {url: {system: [code, ...]}} of every required binding that can be enumerated
     composes.json                   {url: compose} of every ValueSet, without displays and designations
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-OUTPUT = ROOT / "layers/bulkhead/python/bulkhead/definitions/data"
+OUTPUT = ROOT / "layers/bulkhead/python/bulkhead/fhir/definitions/data"
 CACHE = ROOT / ".cache/definitions"
 EXAMPLES, EXPANSIONS = "hl7.fhir.r4.examples", "hl7.fhir.r4.expansions"
 VERSION = "4.0.1"
@@ -39,6 +40,9 @@ FHIR_TYPE_EXTENSION = CANONICAL + "StructureDefinition/structuredefinition-fhir-
 REGEX_EXTENSION = CANONICAL + "StructureDefinition/regex"
 TOO_COSTLY_EXTENSION = CANONICAL + "StructureDefinition/valueset-toocostly"
 
+BY_HAND = ("ele-1", "ext-1", "dom-2", "dom-3", "dom-4", "dom-5", "ref-1", "txt-1", "txt-2")
+"""Constraints of Element, Extension, DomainResource, Reference and Narrative: bulkhead.fhir.rules has code for them."""
+
 COMPOSED = ("include", "exclude")
 
 Resource = dict[str, Any]
@@ -46,7 +50,9 @@ Row = dict[str, Any]
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(description="Compile HL7's R4 packages into the tables of bulkhead.definitions.")
+    parser = argparse.ArgumentParser(
+        description="Compile HL7's R4 packages into the tables of bulkhead.fhir.definitions."
+    )
     parser.add_argument(
         "--packages", type=Path, help="node_modules folder that holds the two packages (default: fetch)"
     )
@@ -84,6 +90,7 @@ def compile_tables(packages: Path, output: Path) -> None:
     for name in resource_types:
         bases = {name, "Resource"} | ({"DomainResource"} if name in domain_resources else set())
         write(output / f"search_parameters/{name}.json", search_parameter_rows(parameters, name, bases))
+    write(output / "constraints.json", constraint_table(structures))
     write(output / "compartments.json", compartment_table(examples))
     write(output / "value_sets.json", value_set_table(tables.values(), read(packages / EXPANSIONS)))
     write(output / "composes.json", compose_table(examples))
@@ -201,6 +208,21 @@ def element_targets(element: Resource) -> dict[str, list[str]]:
         names = [url.rpartition("/")[2] for url in entry.get("targetProfile", ())]
         if names and "Resource" not in names:
             found.setdefault(entry["code"], []).extend(names)
+    return found
+
+
+def constraint_table(structures: Iterable[Resource]) -> dict[str, list[list[str]]]:
+    """Constraints of severity error by the element that they are about, but those that every type repeats from its base."""
+    found: dict[str, list[list[str]]] = {}
+    for structure in sorted(structures, key=lambda structure: str(structure["type"])):
+        for element in structure["snapshot"]["element"]:
+            rows = [
+                [constraint["key"], constraint["human"], constraint["expression"]]
+                for constraint in element.get("constraint", ())
+                if constraint["severity"] == "error" and constraint["key"] not in BY_HAND
+            ]
+            if rows:
+                found[element["path"].removesuffix("[x]")] = rows
     return found
 
 

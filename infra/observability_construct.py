@@ -14,7 +14,11 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_stepfunctions as stepfunctions
 from constructs import Construct
 
+from bulkhead.store import keys
+
 PERIOD = Duration.minutes(5)
+# What nearly all requests to the table are: an alarm costs ten cents a month.
+_OPERATIONS = ("GetItem", "Query", "BatchGetItem", "BatchWriteItem", "TransactWriteItems")
 
 
 class ObservabilityConstruct(Construct):
@@ -42,7 +46,7 @@ class ObservabilityConstruct(Construct):
         for name, state_machine in state_machines.items():
             self._alarm(f"{name}Failed", state_machine.metric_failed(period=PERIOD))
             self._alarm(f"{name}TimedOut", state_machine.metric_timed_out(period=PERIOD))
-        self._alarm("TableThrottles", _table_metric(table, "ThrottledRequests"))
+        self._table_alarms(table)
         self._dashboard(stage, functions, state_machines, table)
 
     def _alarm(self, construct_id: str, metric: cloudwatch.IMetric) -> None:
@@ -57,6 +61,29 @@ class ObservabilityConstruct(Construct):
         )
         if self._action:
             alarm.add_alarm_action(self._action)
+
+    def _table_alarms(self, table: dynamodb.Table) -> None:
+        """Throttling of the table and of each index, which throttles the table; errors of DynamoDB itself.
+
+        DynamoDB reports throttling under these very dimensions: under the name of the table alone an index's is never seen.
+        """
+        places = {
+            "Table": {},
+            **{index.title().replace("-", ""): {"GlobalSecondaryIndexName": index} for index in keys.INDEXES},
+        }
+        for place, dimensions in places.items():
+            for kind in ("Read", "Write"):
+                metric = table.metric(
+                    f"{kind}ThrottleEvents",
+                    dimensions_map={"TableName": table.table_name, **dimensions},
+                    statistic="sum",
+                    period=PERIOD,
+                )
+                self._alarm(f"{place}{kind}Throttles", metric)
+        for operation in _OPERATIONS:
+            dimensions = {"TableName": table.table_name, "Operation": operation}
+            metric = table.metric("SystemErrors", dimensions_map=dimensions, statistic="sum", period=PERIOD)
+            self._alarm(f"{operation}SystemErrors", metric)
 
     def _dashboard(
         self,
@@ -82,7 +109,3 @@ class ObservabilityConstruct(Construct):
         }
         dashboard = cloudwatch.Dashboard(self, "Dashboard", default_interval=Duration.hours(3))
         dashboard.add_widgets(*(cloudwatch.GraphWidget(title=title, left=metrics) for title, metrics in graphs.items()))
-
-
-def _table_metric(table: dynamodb.Table, name: str) -> cloudwatch.Metric:
-    return table.metric(name, statistic="sum", period=PERIOD)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aws_cdk import CfnOutput, Stack
 from constructs import Construct
 
+from bulkhead.api.routes import BASE
 from infra.acknowledgements import acknowledge
 from infra.api_construct import ApiConstruct
 from infra.bucket_construct import BucketConstruct
@@ -15,7 +16,6 @@ from infra.identity_construct import IdentityConstruct
 from infra.layers_construct import LayersConstruct
 from infra.observability_construct import ObservabilityConstruct
 from infra.propagation_construct import PropagationConstruct
-from infra.routes import BASE
 from infra.sweeper_construct import SweeperConstruct
 from infra.table_construct import TableConstruct
 

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from bulkhead import jobs, propagation, propagation_steps, set_accounts
 from bulkhead.bundles import committing
-from bulkhead.model import dates
-from bulkhead.store import between, identifiers, table, transactions
+from bulkhead.compartments import propagation
+from bulkhead.fhir import dates
+from bulkhead.jobs import lifecycle, propagation_steps
+from bulkhead.operations import set_accounts_run
+from bulkhead.store import identifiers, pre_commit, table, transactions
 from bulkhead.store import jobs as items
 
 _MODULES = (
-    between,
+    pre_commit,
     committing,
     identifiers,
     items,
-    jobs,
+    lifecycle,
     propagation,
     propagation_steps,
-    set_accounts,
+    set_accounts_run,
     table,
     transactions,
 )
@@ -54,6 +55,6 @@ def stopped(monkeypatch: pytest.MonkeyPatch) -> Clock:
         monkeypatch.setattr(module, "time", clock)
     # Pauses before a retry: their jitter would make every run another one.
     for module in (committing, table):
-        monkeypatch.setattr(module, "random", SimpleNamespace(uniform=lambda low, high: high))
+        monkeypatch.setattr(module, "jitter", lambda longest: longest)
     monkeypatch.setattr(dates, "now", clock.stamp)
     return clock  # type: ignore[no-any-return]

@@ -42,7 +42,7 @@ def s3() -> Iterator[Any]:
 
 
 def dynamodb_client(endpoint: str) -> Any:
-    return client.dynamodb(18, endpoint_url=endpoint)
+    return client.dynamodb(18, 60, endpoint_url=endpoint)
 
 
 def lagging(store: Store) -> LaggingIndexes:

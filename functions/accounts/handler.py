@@ -1,28 +1,7 @@
-"""`POST {Type}/{id}/$set-accounts`."""
+"""API Gateway events of the routes of the function `accounts` (bulkhead.api.routes)."""
 
 from __future__ import annotations
 
-from bulkhead import access, jobs, resources, set_accounts
-from bulkhead.jobs import Background
-from functions import executions
-from functions.http import Answer, Request, accepted, lambda_handler
-
-
-def set_accounts_of(request: Request) -> Answer:
-    """200 with the number of resources that stand as asked; 202 with a job under `Prefer: respond-async` with propagate."""
-    # Before the body is looked at: who has no right learns nothing else.
-    access.require(request.caller, access.SET_ACCOUNTS)
-    key = resources.key_of(request.parameters["type"], request.parameters["id"])
-    store = request.store
-    asked = set_accounts.parse(request.resource(), store.settings.account_limit)
-    background = None
-    if request.prefer.respond_async:
-        background = Background(executions.start, request.headers.get("idempotency-key"))
-    done = set_accounts.run(store, request.caller, key, asked, request.headers.get("if-match"), background)
-    if isinstance(done, int):
-        return Answer(200, jobs.resources_updated(done))
-    return accepted(request, done)
-
-
-OPERATIONS = {"set-accounts": set_accounts_of}
-handler = lambda_handler(OPERATIONS)
+# Imported before the first request, so that a snapshot of the started function holds it.
+import bulkhead.operations.set_accounts  # noqa: F401
+from functions.http import handler as handler

@@ -1,45 +1,7 @@
-"""Batch and transaction: `POST [base]` (R4 http.html 3.1.0.11); in the background, and with uploads for what no request can carry."""
+"""API Gateway events of the routes of the function `bundles` (bulkhead.api.routes)."""
 
 from __future__ import annotations
 
-from bulkhead import access, bundles
-from bulkhead.bundle_jobs import submission, uploads
-from bulkhead.bundle_jobs.orders import Order
-from bulkhead.errors import BadRequest
-from bulkhead.jobs import Background
-from bulkhead.model import json
-from functions import executions, trail
-from functions.bundles.contexts import context
-from functions.http import Answer, Request, accepted, lambda_handler
-
-
-def bundle(request: Request) -> Answer:
-    """A Bundle of type batch or transaction; entries that fail in a batch do not change the status of the answer.
-
-    Under `Prefer: respond-async` 202 with a job. The body may be a Parameters then, which stands for an upload.
-    """
-    body = request.resource()
-    is_upload = body.get("resourceType") == "Parameters"
-    if not request.prefer.respond_async:
-        if is_upload:
-            raise BadRequest("an upload is processed in the background only: send respond-async", "Prefer")
-        answered = bundles.process(body, context(request))
-        trail.record_refused_entries(request, body.get("entry", ()), answered.get("entry", ()))
-        return Answer(200, answered)
-    order = Order(request.caller, request.base, request.prefer.returns, request.extended)
-    background = Background(executions.start_bundle, request.headers.get("idempotency-key"))
-    if is_upload:
-        return accepted(request, submission.submit_upload(request.store, order, uploads.referred(body), background))
-    return accepted(request, submission.submit(request.store, order, body, background))
-
-
-def upload(request: Request) -> Answer:
-    """`POST [base]/$upload`: where to PUT a Bundle that is too large for a request, and what to POST next."""
-    access.require_writing(request.caller)
-    if request.body.strip() and request.resource() != {"resourceType": "Parameters"}:
-        raise BadRequest("$upload takes no parameters", json.BODY)
-    return Answer(200, uploads.parameters(uploads.offer(request.store, request.caller.owner)))
-
-
-OPERATIONS = {"bundle": bundle, "upload": upload}
-handler = lambda_handler(OPERATIONS)
+# Imported before the first request, so that a snapshot of the started function holds it.
+import bulkhead.interactions.bundle  # noqa: F401
+from functions.http import handler as handler

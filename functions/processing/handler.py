@@ -6,32 +6,38 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bulkhead import bundles
-from bulkhead.bundle_jobs import processing
-from bulkhead.bundle_jobs.orders import Order
+from bulkhead.api import trail
+from bulkhead.api.request import Request
+from bulkhead.api.routes import BASE
+from bulkhead.audit import recording
 from bulkhead.bundles.context import Journal
 from bulkhead.errors import BulkheadError
-from bulkhead.store import Store, connect, one_request
-from functions import trail
-from functions.bundles.contexts import context
-from functions.http import Event, Request
-from infra.routes import BASE, BY_KEY
-
-_ROUTE = BY_KEY[f"POST {BASE}"]
+from bulkhead.interactions.contexts import context
+from bulkhead.jobs.bundles import processing
+from bulkhead.jobs.bundles.orders import Order
+from bulkhead.session import Session
+from bulkhead.store import Head, Store, connect, one_request
 
 
 class Edge:
     """The request as it was when the job was ordered."""
 
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def represent(self, head: Head) -> dict[str, Any]:
+        return self._request.represent(head)
+
     def context(self, order: Order, journal: Journal | None) -> bundles.Context:
-        headers = {"prefer": f"return={order.returns}"} | ({"x-medplum": "extended"} if order.extended else {})
-        event: Event = {
-            "routeKey": _ROUTE.key,
-            "rawPath": BASE,
-            "headers": headers,
-            "requestContext": {"http": {"method": _ROUTE.method}},
-        }
-        self._request = Request(event, _ROUTE)
-        self._request.caller, self._request.base = order.caller, order.base
+        session = Session(
+            connect=lambda: self._store,
+            identify=lambda: order.caller,
+            settings=self._store.settings,
+            base=order.base,
+            extended=order.extended,
+            address=order.caller.address,
+        )
+        self._request = Request("POST", BASE, session, headers={"prefer": f"return={order.returns}"})
         return context(self._request, journal)
 
     def answered(self, bundle: dict[str, Any], answer: dict[str, Any]) -> None:
@@ -44,8 +50,8 @@ class Edge:
 
 def process(store: Store, given: dict[str, Any]) -> dict[str, Any]:
     """Process the bundle of `given["job"]`, or go on where an earlier delivery broke off."""
-    with one_request():
-        processing.process(store, given["job"], Edge())
+    with one_request(), recording.noting_changes():
+        processing.process(store, given["job"], Edge(store))
     return {}
 
 

@@ -161,6 +161,8 @@ def _environment(endpoint: str, secret: str, database: dynamodb.Process | None, 
         "AUTH": "on" if auth else "off",
         # One SQLite commit for 100 items instead of one for each: three times as fast on a disk.
         "BULK_WRITES": os.environ.get("BULK_WRITES", "transact"),
+        # The emulator shares its two cores with its callers, and never loses a request.
+        "READ_TIMEOUT": os.environ.get("READ_TIMEOUT", "60"),
         # The front door logs each request already.
         "LOG_LEVEL": os.environ.get("LOG_LEVEL", "WARNING"),
         "AWS_ACCESS_KEY_ID": "local",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
+from bulkhead.api.routes import BASE
 from infra.local.identity import FULL_RIGHTS, Identity
 from infra.local.sample import ORGANIZATIONS
-from infra.routes import BASE
 
 FENCED_RIGHTS = "system/*.cruds"
 SHARED = {

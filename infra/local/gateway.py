@@ -3,72 +3,20 @@
 from __future__ import annotations
 
 import base64
-import re
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
+from bulkhead.api.matching import Match as Match
+from bulkhead.api.matching import Matcher
 from infra.local.wsgi import Answer, Environ, read_body
-from infra.routes import DEFAULT, Route
 
-VARIABLE = re.compile(r"\{(\w+)\}")
 # Seen on AWS: these reach a function as text, everything else (no type, form fields, fhir+json) in base64.
 TEXT_TYPES = {"application/json", "application/xml", "application/javascript"}
 
-
-@dataclass(frozen=True)
-class Match:
-    """The route of a request and its path parameters, decoded."""
-
-    route: Route
-    parameters: Mapping[str, str]
-
-
-class Router:
-    """Selects the route of a request."""
-
-    def __init__(self, routes: Iterable[Route]) -> None:
-        self._default: Route | None = None
-        self._by_length: dict[int, list[tuple[Route, list[str]]]] = {}
-        for route in routes:
-            if route.path == DEFAULT:
-                self._default = route
-                continue
-            segments = route.path.split("/")
-            self._by_length.setdefault(len(segments), []).append((route, segments))
-        for candidates in self._by_length.values():
-            # Leftmost literals win, and a route of one method wins over ANY.
-            candidates.sort(key=lambda each: ([_is_variable(segment) for segment in each[1]], each[0].method == "ANY"))
-
-    def match(self, method: str, path: str) -> Match | None:
-        """The most specific route for an undecoded path, so that an encoded slash stays in its segment; else $default.
-
-        A slash at the end is ignored, since many HTTP libraries add one to a base URL. (API Gateway would take $default.)
-        """
-        segments = path.removesuffix("/").split("/")
-        for route, template in self._by_length.get(len(segments), ()):
-            if route.method in (method, "ANY") and _fits(template, segments):
-                return Match(route, _parameters(template, segments))
-        return Match(self._default, {}) if self._default else None
-
-
-def _is_variable(segment: str) -> bool:
-    return bool(VARIABLE.fullmatch(segment))
-
-
-def _fits(template: list[str], segments: list[str]) -> bool:
-    return all(
-        expected == actual or (actual != "" and _is_variable(expected))
-        for expected, actual in zip(template, segments, strict=True)
-    )
-
-
-def _parameters(template: list[str], segments: list[str]) -> dict[str, str]:
-    pairs = zip(template, segments, strict=True)
-    return {name[1:-1]: unquote(value) for name, value in pairs if _is_variable(name)}
+Router = Matcher
 
 
 def event(environ: Environ, match: Match, request_id: str, claims: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from infra.routes import BASE
+from bulkhead.api.routes import BASE
 
 SUFFIXES = (".json", ".json.gz")
 TIMEOUT_SECONDS = 900

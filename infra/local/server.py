@@ -8,13 +8,13 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from bulkhead.api.routes import Route
 from infra.local import cors, gateway, start_page
 from infra.local.identity import Identity
 from infra.local.lambdas import log_failure
 from infra.local.listener import outcome
 from infra.local.tokens import KeysUnavailable, Refused, Verifier
 from infra.local.wsgi import Answer, Environ
-from infra.routes import Route
 
 Call = Callable[[str, dict[str, Any]], Any]
 # What an error at the door points at: the HTTP message, unless it is one of its parts.
@@ -76,6 +76,7 @@ class Front:
         if match is None:
             answer = _outcome(404, "not-found", "no such route")
         elif isinstance(checked, Refused):
+            log.info("token refused", extra={"reason": str(checked), "request": request_id})
             answer = self._refused(environ, match, request_id, str(checked))
         elif isinstance(checked, KeysUnavailable):
             answer = _outcome(503, "transient", "tokens cannot be checked at the moment")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from html import escape
 
+from bulkhead.api.routes import BASE
 from infra.local import banner
 from infra.local.wsgi import Answer, Environ
-from infra.routes import BASE
 
 PLACES = frozenset({"/", "/fhir", "/fhir/"})
 BASES = frozenset({BASE, f"{BASE}/"})

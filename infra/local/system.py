@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from bulkhead import audit, settings
-from infra import routes
+from bulkhead import settings
+from bulkhead.api import routes
+from bulkhead.audit import recording
 from infra.local import aws, dynamodb, lambdas, load, sample, server
 from infra.local.identity import FULL_RIGHTS, KEYS, Identity
 from infra.local.listener import Limits, Listener, bound
@@ -56,7 +57,7 @@ class Door:
     def __init__(self, environment: Mapping[str, str], *, auth: bool, key_file: Path, url: str = "") -> None:
         """`url` is the server's own, where tokens come from unless ISSUER names another place. ValueError for a wrong setting."""
         known = settings.from_environment(environment)
-        audit.policy(known.audit)
+        recording.policy(known.audit)
         audiences = [word.strip() for word in known.audience.split(",") if word.strip()]
         if not audiences:
             raise ValueError("AUDIENCE names no audience")

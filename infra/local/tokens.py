@@ -59,7 +59,7 @@ class Verifier:
         try:
             claims = self._verified(token.strip())
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
-            raise Refused("the token is not valid") from error
+            raise Refused(_reason(error)) from error
         return {name: rendered(value) for name, value in claims.items()}
 
     def _verified(self, token: str) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class Verifier:
         header = jwt.get_unverified_header(token)
         key = self._keys.get(header["kid"]) if isinstance(header.get("kid"), str) else None
         if key is None:
-            raise jwt.InvalidTokenError("no key of the issuer")
+            raise UnknownKey
         options: Any = {"require": list(REQUIRED), "verify_aud": False, "enforce_minimum_key_length": True}
         claims = jwt.decode(token, key, algorithms=list(ALGORITHMS), issuer=self.issuer, options=options)
         # API Gateway takes `client_id` where there is no `aud`: Cognito's access tokens have none.
@@ -76,6 +76,29 @@ class Verifier:
         if self._audiences.isdisjoint(audience if isinstance(audience, list) else [audience]):
             raise jwt.InvalidAudienceError("for another audience")
         return claims
+
+
+def _reason(error: Exception) -> str:
+    """Which of issuer, audience, expiry and key is at fault; never what the token says."""
+    import jwt
+
+    for kind, reason in (
+        (jwt.ExpiredSignatureError, "the token has expired (exp)"),
+        (jwt.InvalidIssuerError, "the token is of another issuer (iss)"),
+        (jwt.InvalidAudienceError, "the token is for another audience (aud)"),
+        (jwt.ImmatureSignatureError, "the token is not valid yet (nbf, iat)"),
+        (jwt.MissingRequiredClaimError, "the token lacks a claim: it needs iss and exp"),
+        (jwt.InvalidSignatureError, "the token is not signed by the issuer's key"),
+        (jwt.InvalidAlgorithmError, "the token is not signed by an algorithm that is accepted"),
+        (UnknownKey, "the token names no key of the issuer (kid)"),
+    ):
+        if isinstance(error, kind):
+            return reason
+    return "the token is not valid"
+
+
+class UnknownKey(ValueError):
+    """The issuer has no key of this name."""
 
 
 class RemoteKeys:

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from hypothesis import strategies as st
 
-from functions.formats import XML, rendered
-from infra.routes import DEFAULT, ROUTES, Route
+from bulkhead.api.formats import XML, rendered
+from bulkhead.api.routes import DEFAULT, ROUTES, Route
 
 # Stands for what a patient would not want to be read: it is in resources and in searches, and in no answer but theirs.
 SECRET = "Zyxwvuts"

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from functions.formats import FHIR_TYPES, JSON, XML, rendered
+from bulkhead.api.formats import FHIR_TYPES, JSON, XML, rendered
 from tests.e2e.running import Server
 
 Json = dict[str, Any]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from infra.routes import ROUTES, Route
+from bulkhead.api.routes import ROUTES, Route
 from tests.infrastructure.synthesis import Template, referred
 
 HEADER = "$request.header.Authorization"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import runpy
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,22 +16,11 @@ def without_byte_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundling, "lambda_python", lambda: None)
 
 
-def test_functions_zip_holds_handlers_and_route_table_only(tmp_path: Path) -> None:
+def test_functions_zip_holds_handlers_only(tmp_path: Path) -> None:
     bundling.build_functions(tmp_path)
     files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    assert {name for name in files if not name.startswith("functions/")} == {"infra/__init__.py", "infra/routes.py"}
+    assert {name for name in files if not name.startswith("functions/")} == set()
     assert not {name for name in files if "__pycache__" in name}
-
-
-def test_functions_zip_is_enough_to_import_the_route_table(tmp_path: Path) -> None:
-    bundling.build_functions(tmp_path)
-    script = "import infra.routes, functions; print(infra.routes.__file__)"
-    run = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = [{str(tmp_path)!r}]; {script}"],
-        capture_output=True,
-        check=True,
-    )
-    assert run.stdout.decode().strip() == str(tmp_path / "infra" / "routes.py")
 
 
 def test_domain_layer_is_mounted_on_pythons_path(tmp_path: Path) -> None:

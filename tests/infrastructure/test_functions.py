@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from bulkhead.api.routes import ROUTES
 from bulkhead.settings import Settings
 from functions.sweeper.handler import CHECK
-from infra.routes import ROUTES
 from tests.infrastructure.synthesis import Template, actions, as_list, referred
 
 # What each may do to which objects: read, write, delete.

@@ -9,13 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
+from bulkhead.api.routes import BASE, ROUTES
 from bulkhead.store import Store
 from functions import http
 from infra.local import lambdas
 from infra.local.identity import AUDIENCE, FULL_RIGHTS, Identity
 from infra.local.server import Front
 from infra.local.tokens import Verifier
-from infra.routes import BASE, ROUTES
 
 HOST = "http://server.example"
 ADDRESS = "192.0.2.7"

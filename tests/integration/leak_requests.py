@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from infra.routes import BASE, DEFAULT, ROUTES, Route
+from bulkhead.api.routes import BASE, DEFAULT, ROUTES, Route
 
 Json = dict[str, Any]
 

@@ -20,13 +20,13 @@ from urllib.parse import quote
 import jwt
 
 from bulkhead import resources
-from bulkhead.access import EVERYBODY
+from bulkhead.access.policy import EVERYBODY
+from bulkhead.api.routes import ROUTES
 from bulkhead.store import Head, Store
 from infra.local import lambdas, server
 from infra.local.identity import AUDIENCE, Identity
 from infra.local.tokens import Verifier
 from infra.local.wsgi import Answer
-from infra.routes import ROUTES
 from tests.unit.local.environ import environ
 
 Json = dict[str, Any]
@@ -178,7 +178,7 @@ class World:
                 self.put(resource)
             encounter = self.store.read(f"Encounter/{owner}-id")
             assert encounter is not None
-            self.store.set_propagate(encounter, True)
+            self.store.set_propagate(encounter, True, {})
             self._move(owner)
             resources.delete(self.store, EVERYBODY, f"Patient/{owner}-gone")
 

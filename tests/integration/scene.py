@@ -9,14 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bulkhead import resources, set_accounts
-from bulkhead.access import EVERYBODY
-from bulkhead.jobs import Background
+from bulkhead import resources
+from bulkhead.access.policy import EVERYBODY
+from bulkhead.jobs.lifecycle import Background
+from bulkhead.operations import set_accounts_run
 from bulkhead.store import Head, Store
 from bulkhead.store.jobs import Job
 from functions import http
-from functions.accounts.handler import OPERATIONS as ACCOUNTS
-from functions.jobs.handler import OPERATIONS as JOBS
 from functions.processing.handler import STEPS as PROCESSING
 from functions.propagation.handler import STEPS as PROPAGATION
 from infra.local.states import ExecutionFailed
@@ -45,6 +44,13 @@ class Scene:
         resource = {"resourceType": resource_type, "id": identifier, **content}
         return resources.update(self.store, EVERYBODY, resource, key, None)[0]
 
+    def create_again(self, key: str) -> Head:
+        """What was deleted, with the content that it had."""
+        last = self.store.read_version(key, self.head(key).version - 1)
+        assert last is not None
+        resource = {**self.store.decode(last), "id": key.partition("/")[2]}
+        return resources.update(self.store, EVERYBODY, resource, key, None)[0]
+
     def create(self, *keys: str, **content: Any) -> list[str]:
         """Create many with the same content in few commits."""
         for start in range(0, len(keys), 20):
@@ -52,7 +58,7 @@ class Scene:
             for key in keys[start : start + 20]:
                 resource = {"resourceType": key.partition("/")[0], **content}
                 writes.append(resources.prepare_create(self.store, resource, EVERYBODY, key, True))
-            self.store.commit(writes, (), resources.inherit(self.store))
+            self.store.commit(writes, (), resources.inherit(self.store, EVERYBODY))
         return list(keys)
 
     def observations(self, count: int, subject: str = PATIENT) -> list[str]:
@@ -63,8 +69,8 @@ class Scene:
 
     def set(self, key: str, *accounts: str, propagate: bool = False, **more: Any) -> Any:
         """`$set-accounts` as the domain does it: the number of resources, or a job's id."""
-        request = set_accounts.Request(accounts, propagate)
-        return set_accounts.run(self.store, more.pop("caller", EVERYBODY), key, request, **more)
+        request = set_accounts_run.Request(accounts, propagate)
+        return set_accounts_run.run(self.store, more.pop("caller", EVERYBODY), key, request, **more)
 
     def head(self, key: str) -> Head:
         head = self.store.read(key)
@@ -196,27 +202,16 @@ def request(
     `claims` are those of the token besides `sub` and `scope`.
     """
     raw = body if isinstance(body, str) else "" if body is None else json.dumps(body)
-    if path.startswith("job/"):
-        key, named, operations = "/fhir/R4/job/{id}/status", {"id": path.split("/")[1]}, JOBS
-    else:
-        resource_type, identifier, _ = path.split("/")
-        key, named, operations = (
-            "/fhir/R4/{type}/{id}/$set-accounts",
-            {"type": resource_type, "id": identifier},
-            ACCOUNTS,
-        )
     context: dict[str, Any] = {"http": {"method": method}, "domainName": "server.example", "requestId": "1"}
     if scope is not None:
         context["authorizer"] = {"jwt": {"claims": {"sub": subject, "scope": scope, **(claims or {})}}}
     event = {
-        "routeKey": f"{method} {key}",
         "rawPath": f"/fhir/R4/{path}",
         "headers": dict(headers or {}),
-        "pathParameters": named,
         "requestContext": context,
         "body": raw,
     }
-    answer = http.serve(event, operations)
+    answer = http.serve(event)
     answer["resource"] = json.loads(answer["body"]) if answer["body"] else None
     return answer
 

@@ -10,10 +10,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
-from bulkhead import history, propagation_steps, resources
-from bulkhead.access import EVERYBODY
-from bulkhead.model import dates
-from bulkhead.set_accounts import Background
+from bulkhead import history, resources
+from bulkhead.access.policy import EVERYBODY
+from bulkhead.fhir import dates
+from bulkhead.jobs import propagation_steps
+from bulkhead.operations.set_accounts_run import Background
 from bulkhead.store import Store
 from bulkhead.store import history as stored_history
 from infra.local.lag import LaggingIndexes
@@ -278,6 +279,6 @@ def test_nor_is_a_member_that_joins_while_it_is_hidden_left_behind(scene: Scene,
     key = scene.put("Observation/o", encounter={"reference": "Encounter/e"}).key
     clock.now += 60
     late = scene.put("Observation/late", encounter={"reference": "Encounter/e"}).key
-    scene.store.set_propagate(scene.head("Encounter/e"), True)
+    scene.store.set_propagate(scene.head("Encounter/e"), True, {})
     assert scene.set("Encounter/e", A, propagate=True) == 3
     assert scene.accounts_of([key, late]) == {(A,)}

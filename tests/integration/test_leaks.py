@@ -21,13 +21,14 @@ from zlib import crc32
 
 import pytest
 
+from bulkhead.api.routes import BASE, DEFAULT, ROUTES, Route
+from bulkhead.jobs import executions
 from bulkhead.store import Store, files
+from bulkhead.store.capacity import metered
 from bulkhead.store.jobs import BUNDLE, SET_ACCOUNTS
-from bulkhead.store.meter import metered
-from functions import executions, http
+from functions import http
 from infra.local import server
 from infra.local.wsgi import Answer
-from infra.routes import BASE, DEFAULT, ROUTES, Route
 from tests.integration import leak_world
 from tests.integration.leak_requests import IN_THE_BACKGROUND, Ask, asks, unknown_asks
 from tests.integration.leak_world import AONE, ATWO, BEE, BUNDLES, JOBS, UPLOADS, Names, World

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -23,11 +23,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from bulkhead import bundles, jobs, propagation, propagation_steps, resources, set_accounts
-from bulkhead.access import EVERYBODY
+from bulkhead import bundles, resources
+from bulkhead.access.policy import EVERYBODY
+from bulkhead.compartments import propagation
 from bulkhead.errors import BulkheadError
-from bulkhead.search import facts
-from bulkhead.set_accounts import Background, Request
+from bulkhead.facts import index_facts
+from bulkhead.jobs import lifecycle, propagation_steps
+from bulkhead.operations import set_accounts_run
+from bulkhead.operations.set_accounts_run import Background, Request
 from bulkhead.store import Head, Store, commits, keys, rounds
 from bulkhead.store import jobs as items
 from bulkhead.store.jobs import DONE
@@ -46,6 +49,9 @@ LARGE = "large"
 LAG, SETTLE = 2, 3
 # Of the time that a writer may take and die: one that takes longer looks at its targets again once it has committed.
 IN_TIME = 0.7
+
+OF_A = replace(EVERYBODY, accounts=(A,))
+WRITER_OF_A = replace(OF_A, sets_accounts=False)
 
 ACCOUNTS = st.lists(st.sampled_from((A, B, C)), unique=True, max_size=2).map(tuple)
 NAMED = st.lists(st.sampled_from((*ROOTS, NEWCOMER)), unique=True, max_size=3).map(tuple)
@@ -128,15 +134,27 @@ class Accounts(RuleBasedStateMachine):
         return self.store.read_many((*NAMES, *ROOTS, NEWCOMER))
 
     def named(self, head: Head) -> list[str]:
-        return sorted(facts.targets(self.store.decode(head)))
+        return sorted(index_facts.targets(self.store.decode(head)))
 
     def expected(self, head: Head, heads: dict[str, Head]) -> tuple[str, ...]:
-        """The model: its own, then what the targets that it names have of their own, of Patients always, of others while they propagate."""
+        """The model: its own, then what the targets that it names have of their own, of Patients always, of others while they propagate.
+
+        Of others within bounds, by what it has from elsewhere. Deleted targets give as others do.
+        """
+        named = {root: heads[root] for root in self.named(head) if root in heads}
+        carries = {
+            *head.explicit,
+            *(one for root in named if root.startswith("Patient/") for one in named[root].explicit),
+        }
         given = list(head.explicit)
-        for root in self.named(head):
-            target = heads.get(root)
-            if target and not target.deleted and (target.propagate or root.startswith("Patient/")):
+        for root, target in named.items():
+            if root.startswith("Patient/"):
                 given += target.explicit
+            elif target.propagate:
+                bounds = {
+                    one: set(target.within[one]) & carries if one in target.within else {one} for one in target.explicit
+                }
+                given += [one for one in target.explicit if bounds[one]]
         return tuple(dict.fromkeys(given))
 
     # Requests
@@ -182,9 +200,65 @@ class Accounts(RuleBasedStateMachine):
         resource = observation(key, named, serial)
         self.start(lambda store: resources.update(store, EVERYBODY, resource, key), steps, serials={key: serial})
 
-    @rule(key=st.sampled_from((*NAMES, *PATIENTS)), steps=STEPS)
+    @rule(key=st.sampled_from((*NAMES, *ROOTS)), steps=STEPS)
     def delete(self, key: str, steps: int | None) -> None:
-        self.start(lambda store: resources.delete(store, EVERYBODY, key), steps, own={key: ()})
+        self.start(lambda store: resources.delete(store, EVERYBODY, key), steps)
+
+    @rule(root=st.sampled_from(ROOTS))
+    def write_a_root_again(self, root: str) -> None:
+        """Its accounts, and whether it propagates, are what they were before it was deleted."""
+        before = self.store.read(root)
+        if before and before.deleted and not self.flights:
+            self.scene.create_again(root)
+            after = self.scene.head(root)
+            assert (after.explicit, after.propagate, after.within) == (before.explicit, before.propagate, before.within)
+
+    @precondition(lambda self: not self.flights)
+    @rule(root=st.sampled_from(ROOTS), given=st.booleans(), propagates=st.booleans())
+    def a_fenced_caller_sets_accounts(self, root: str, given: bool, propagates: bool) -> None:
+        """Alone, so that it is known what stood before: the accounts of others stay where they are."""
+        before = self.heads()
+        try:
+            set_accounts_run.run(self.store, OF_A, root, Request((A,) if given else (), propagates))
+        except BulkheadError:
+            assert self.heads() == before
+            return
+        if propagates:
+            self.finished[root] = surveyed[id(self.store)] or standing(self.store.read(root))
+        self.own[root] = {self.scene.head(root).explicit}
+        after = self.heads()
+        for key, head in after.items():
+            if key in before and self.settled_before(key, before):
+                kept = {one for one in before[key].accounts if one != A}
+                assert kept <= set(head.accounts), key
+                assert set(head.accounts) - set(before[key].accounts) <= {A}, key
+
+    def settled_before(self, key: str, before: dict[str, Head]) -> bool:
+        """Whether a resource stood as all of its targets asked: a run brings it to what they ask, whoever sent for it."""
+        if key not in NAMES or before[key].deleted:
+            return True
+        return set(before[key].accounts) == set(self.expected(before[key], before))
+
+    @precondition(lambda self: not self.flights)
+    @rule(key=st.sampled_from((*NAMES, *PATIENTS)), named=st.sampled_from(PATIENTS), removes=st.booleans())
+    def a_fenced_caller_deletes_and_writes(self, key: str, named: str, removes: bool) -> None:
+        """Whatever comes of it: nobody else loses an account that is the resource's own."""
+        before = self.store.read(key)
+        serial = self.next_serial()
+        patient = key.startswith("Patient/")
+        resource = {"resourceType": "Patient", "id": key[8:]} if patient else observation(key, (named,), serial)
+        try:
+            if removes:
+                resources.delete(self.store, WRITER_OF_A, key)
+            resources.update(self.store, WRITER_OF_A, resource, key)
+            if not patient:
+                self.told.setdefault(key, []).append(serial)
+        except BulkheadError:
+            pass
+        if after := self.store.read(key):
+            if before:
+                assert after.explicit == before.explicit
+            self.own[key] = {after.explicit}
 
     @rule(key=st.sampled_from(PATIENTS), accounts=ACCOUNTS, steps=STEPS)
     def write_a_patient(self, key: str, accounts: tuple[str, ...], steps: int | None) -> None:
@@ -213,12 +287,14 @@ class Accounts(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from((*NAMES, *ROOTS)), accounts=ACCOUNTS, steps=STEPS)
     def own_accounts(self, key: str, accounts: tuple[str, ...], steps: int | None) -> None:
-        self.start(lambda store: set_accounts.run(store, EVERYBODY, key, Request(accounts)), steps, own={key: accounts})
+        self.start(
+            lambda store: set_accounts_run.run(store, EVERYBODY, key, Request(accounts)), steps, own={key: accounts}
+        )
 
     @rule(root=st.sampled_from(ROOTS), accounts=ACCOUNTS, steps=STEPS)
     def propagate(self, root: str, accounts: tuple[str, ...], steps: int | None) -> None:
         def work(store: Store) -> Any:
-            set_accounts.run(store, EVERYBODY, root, Request(accounts, True))
+            set_accounts_run.run(store, EVERYBODY, root, Request(accounts, True))
             return surveyed[id(store)]
 
         self.start(work, steps, root=root, own={root: accounts}, landed=lambda seen: self.finished.update({root: seen}))
@@ -231,7 +307,7 @@ class Accounts(RuleBasedStateMachine):
             self.jobs.append(Job(job, root, flights[0], {"job": job, "next": "plan"}))
 
         def work(store: Store) -> Any:
-            return set_accounts.run(store, EVERYBODY, root, Request(accounts, True), None, Background(start))
+            return set_accounts_run.run(store, EVERYBODY, root, Request(accounts, True), None, Background(start))
 
         flights.append(self.start(work, 0, own={root: accounts}))
         self.go_on(flights[0], steps)
@@ -281,7 +357,7 @@ class Accounts(RuleBasedStateMachine):
         elif kind == "run":
             self.propagate(root, accounts, steps)
         elif kind == "worker":
-            self.start(lambda store: propagation.apply(store, root, [key]), steps)
+            self.start(lambda store: propagation.apply(store, root, [key], propagation.reach(root, None)), steps)
         elif kind == "job":
             self.propagate_in_the_background(root, accounts, steps)
             for _ in range(8 if steps is None else 0):
@@ -311,7 +387,7 @@ class Accounts(RuleBasedStateMachine):
         else:
             known = items.read(self.store.table, job.id)
             if known and known.state == "starting":
-                self.clock.now = max(self.clock.now, known.created + jobs.START_GRACE + 1)
+                self.clock.now = max(self.clock.now, known.created + lifecycle.START_GRACE + 1)
             self.clock.sleep(job.state.get("settle", 0))
             state = dict(job.state)
             self.start(
@@ -396,11 +472,17 @@ class Accounts(RuleBasedStateMachine):
         for key in NAMES:
             head = heads.get(key)
             if head and not head.deleted and key not in busy and settled.issuperset(self.named(head)):
-                assert head.accounts == self.expected(head, heads), key
+                expected = self.expected(head, heads)
+                if any(heads[root].within for root in self.named(head) if root in heads):
+                    # What it gained from elsewhere since may open more to it, with its next write or run.
+                    assert set(head.accounts) <= set(expected), key
+                else:
+                    assert head.accounts == expected, key
         for key, possible in self.own.items():
-            if key in heads and not heads[key].deleted:
+            if key in heads:
                 assert heads[key].explicit in possible, key
-        entries = [keys.account_entry(key, account)[0] for key, head in heads.items() for account in head.accounts]
+        living = {key: head for key, head in heads.items() if not head.deleted}
+        entries = [keys.account_entry(key, account)[0] for key, head in living.items() for account in head.accounts]
         assert len(self.store.table.get_many(entries)) == len(entries), "a resource is not found by its account"
 
     def teardown(self) -> None:
@@ -410,16 +492,21 @@ class Accounts(RuleBasedStateMachine):
         self.who_finished_has_left_nothing_behind()
         self.clinical_writes_are_all_there()
         self.clock.sleep(60)
-        for root, head in self.heads().items():
-            if root not in NAMES and not head.deleted:
+        for root, head in sorted(self.heads().items(), key=lambda pair: not pair[0].startswith("Patient/")):
+            if root in NAMES:
+                continue
+            if head.deleted:
+                self.scene.create_again(root)
+            if head.within:
+                listed = [key for page in propagation.members(self.store, root) for key in page]
+                count = propagation.propagate(self.store, root, listed, None, fence=None, naming=True)
+                assert count == self.members(root)
+            else:
                 assert self.scene.set(root, *head.explicit, propagate=True) == 1 + self.members(root)
         heads = self.heads()
         for key in NAMES:
             if key in heads and not heads[key].deleted:
-                targets = self.named(heads[key])
-                gone = [root for root in targets if root in heads and heads[root].deleted]
-                if not gone:
-                    assert heads[key].accounts == self.expected(heads[key], heads), key
+                assert heads[key].accounts == self.expected(heads[key], heads), key
         self.the_index_is_right()
 
     def members(self, root: str) -> int:
@@ -437,7 +524,7 @@ class Accounts(RuleBasedStateMachine):
 
     def the_index_is_right(self) -> None:
         self.indexes.catch_up()
-        report = rounds.check(self.store.table, lambda head: facts.facts(self.store.decode(head)), patience=None)
+        report = rounds.check(self.store.table, lambda head: index_facts.facts(self.store.decode(head)), patience=None)
         assert (report.missing, report.damaged) == (0, 0)
         self.indexes.catch_up()
         heads = {key: head for key, head in self.heads().items() if not head.deleted}
@@ -462,24 +549,24 @@ surveyed: dict[int, Any] = {}
 
 
 def standing(head: Head | None) -> Any:
-    return head and (head.version, head.propagate, head.deleted)
+    return head and (head.version, head.propagate, head.within, head.deleted)
 
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fills `surveyed`."""
-    passed_on, members = propagation._passed_on, propagation.members
+    passing, members = propagation._passing, propagation.members
 
     def passing_on(store: Store, target: str) -> Any:
         if surveyed.get(id(store)) is None:
             surveyed[id(store)] = standing(store.read(target))
-        return passed_on(store, target)
+        return passing(store, target)
 
     def listing(store: Store, target: str, after: str | None = None) -> Any:
         surveyed[id(store)] = None
         return members(store, target, after)
 
-    monkeypatch.setattr(propagation, "_passed_on", passing_on)
+    monkeypatch.setattr(propagation, "_passing", passing_on)
     monkeypatch.setattr(propagation, "members", listing)
     monkeypatch.setattr(propagation_steps, "members", listing)
 

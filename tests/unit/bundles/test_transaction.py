@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bulkhead.access import Caller, Scope
+from bulkhead.access.policy import Caller, Scope
 from bulkhead.bundles import process
 from bulkhead.bundles.context import OPERATION_OUTCOME, REPRESENTATION
 from bulkhead.errors import BadRequest, BulkheadError, Forbidden, MultipleMatches, NotFound, PreconditionFailed
-from bulkhead.search.facts import facts
+from bulkhead.facts.index_facts import facts
 from bulkhead.store import Store, Write
 from tests.conftest import lagging
 from tests.unit.bundles.samples import (
@@ -421,14 +421,6 @@ def test_reads_fail_before_anything_is_written(store: Store) -> None:
     post(store, update(patient(id="a")))
     assert refused(store, NotFound, delete("Patient/a"), get("Patient/a")) == ["Bundle.entry[1].request.url"]
     assert statuses(post(store, update(patient(id="b")), get("Patient/b"))) == ["201", "200"]
-
-
-def test_what_is_not_supported_says_so(store: Store) -> None:
-    request = {"method": "POST", "url": "Patient/a/$set-accounts"}
-    entry = {"request": request, "resource": {"resourceType": "Parameters"}}
-    (where,) = refused(store, BulkheadError, create(patient()), entry)
-    assert where is not None
-    assert where.startswith("Bundle.entry[1].request.")
 
 
 def test_rights_are_asked_for_each_entry(store: Store) -> None:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulkhead.api import binary, formats
 from bulkhead.errors import BadRequest
-from bulkhead.model import json, xml
-from functions import binary, formats
+from bulkhead.fhir import json, xml
 
 BINARY = {"resourceType": "Binary", "contentType": "text/css", "data": "YQ=="}
 

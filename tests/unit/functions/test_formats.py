@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulkhead.api import formats
+from bulkhead.api.formats import JSON, XML
 from bulkhead.errors import BadRequest, NotAcceptable, UnsupportedMediaType
-from functions import formats
-from functions.formats import JSON, XML
 
 FHIR_JSON, FHIR_XML = formats.FHIR_TYPES[JSON], formats.FHIR_TYPES[XML]
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from bulkhead.model import json, xml
+from bulkhead.api import router
+from bulkhead.api.request import Request
+from bulkhead.api.response import Response
+from bulkhead.fhir import json, xml
 from bulkhead.store import Store
 from functions import http
-from functions.http import Answer, Request
-from functions.resources.handler import OPERATIONS
 
 PIXELS = bytes(range(256))
 FENCED_TO_A = {"sub": "a", "scope": "system/*.cruds", "accounts": "[Organization/a]"}
@@ -30,7 +32,7 @@ def send(
     body: bytes = b"",
     claims: dict[str, str] = FREE,
     query: str = "",
-    operations: dict[str, Any] | None = None,
+    answer: Callable[[Request], Response] = router.answer,
     **headers: str,
 ) -> dict[str, Any]:
     """The event that API Gateway makes of an answer; header names have _ for -."""
@@ -48,7 +50,7 @@ def send(
         "body": base64.b64encode(body).decode(),
         "isBase64Encoded": True,
     }
-    return http.serve(event, operations or OPERATIONS)
+    return http.serve(event, answer)
 
 
 def test_raw_bytes_are_base64_in_the_event_and_fenced() -> None:
@@ -83,26 +85,26 @@ def test_options_names_the_methods_of_a_path() -> None:
 
 
 def test_ready_json_becomes_xml() -> None:
-    def ready(request: Request) -> Answer:
-        return Answer(200, body=b'{"resourceType":"Basic","id":"1"}')
+    def ready(request: Request) -> Response:
+        return Response(200, body=b'{"resourceType":"Basic","id":"1"}')
 
-    answer = send("GET", "Basic/1", operations={"read": ready}, query="_format=xml")
+    answer = send("GET", "Basic/1", answer=ready, query="_format=xml")
     assert xml.loads(answer["body"]) == {"resourceType": "Basic", "id": "1"}
 
 
 def test_a_document_with_its_own_type_goes_out_as_it_is() -> None:
-    def page(request: Request) -> Answer:
-        return Answer(200, headers={"content-type": "text/html; charset=utf-8"}, body=b"<html>")
+    def page(request: Request) -> Response:
+        return Response(200, headers={"content-type": "text/html; charset=utf-8"}, body=b"<html>")
 
-    answer = send("GET", "Basic/1", operations={"read": page}, query="_format=xml")
+    answer = send("GET", "Basic/1", answer=page, query="_format=xml")
     assert (answer["body"], answer["headers"]) == ("<html>", {"content-type": "text/html; charset=utf-8"})
 
 
 def test_what_xml_cannot_say_is_an_outcome() -> None:
-    def odd(request: Request) -> Answer:
-        return Answer(200, {"resourceType": "Basic", "odd": 1})
+    def odd(request: Request) -> Response:
+        return Response(200, {"resourceType": "Basic", "odd": 1})
 
-    answer = send("GET", "Basic/1", operations={"read": odd}, query="_format=xml")
+    answer = send("GET", "Basic/1", answer=odd, query="_format=xml")
     assert answer["statusCode"] == 500
     assert xml.loads(answer["body"])["resourceType"] == "OperationOutcome"
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra import routes
+from bulkhead.api import routes
+from bulkhead.api.routes import BASE, Route
 from infra.local import gateway
-from infra.routes import BASE, Route
 from tests.unit.local.environ import environ
 
 ROUTER = gateway.Router(routes.ROUTES)

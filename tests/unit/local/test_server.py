@@ -13,13 +13,13 @@ import httpx
 import jwt
 import pytest
 
+from bulkhead.api.routes import DEFAULT, Route
 from infra.local import server
 from infra.local.gateway import Router
 from infra.local.identity import AUDIENCE, Identity
 from infra.local.listener import Listener
 from infra.local.tokens import KeysUnavailable, Verifier
 from infra.local.wsgi import read_body
-from infra.routes import DEFAULT, Route
 from tests.unit.local.environ import environ
 
 ROUTES = (

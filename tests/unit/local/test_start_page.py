@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from bulkhead.api.routes import BASE
 from infra.local.start_page import page
-from infra.routes import BASE
 from tests.unit.local.environ import environ
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"

@@ -8,9 +8,10 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from bulkhead.search.facts import Facts, facts
+from bulkhead.facts.index_facts import Facts, facts
 from bulkhead.settings import Settings
 from bulkhead.store import Found, Head, Moment, Pointer
+from bulkhead.store.definitions import ALL, NAMED_BY
 
 
 class MemoryStore:
@@ -30,11 +31,17 @@ class MemoryStore:
 
     # Writing
 
-    def put(self, resource: dict[str, Any], accounts: tuple[str, ...] = (), updated: str | None = None) -> Head:
+    def put(
+        self,
+        resource: dict[str, Any],
+        accounts: tuple[str, ...] = (),
+        updated: str | None = None,
+        unfenced: bool = True,
+    ) -> Head:
         key = f"{resource['resourceType']}/{resource['id']}"
         name = str(next(self._names)).encode()
         self.bodies[name] = deepcopy(resource)
-        head = self._next(key, name, accounts, updated)
+        head = self._next(key, name, accounts, updated, unfenced)
         known = facts(resource)
         self.facts[key] = [*self.facts.get(key, []), known] if self.keep_stale else [known]
         return head
@@ -42,12 +49,20 @@ class MemoryStore:
     def delete(self, key: str) -> Head:
         return self._next(key, None, (), None)
 
-    def _next(self, key: str, body: bytes | None, accounts: tuple[str, ...], updated: str | None) -> Head:
+    def _next(
+        self,
+        key: str,
+        body: bytes | None,
+        accounts: tuple[str, ...],
+        updated: str | None,
+        unfenced: bool = True,
+    ) -> Head:
         base = self.current.get(key)
         if base:
             self.past[key, base.version] = base
         self._second += 1
         head = Head(key, base.version + 1 if base else 1, updated or self.now(), "PUT", body, accounts)
+        head = replace(head, unfenced=unfenced)
         self.current[key] = head
         return head
 
@@ -82,6 +97,16 @@ class MemoryStore:
 
     def written_definitions(self) -> list[str]:
         return sorted(key for key in self.current if key.startswith("CompartmentDefinition/"))
+
+    def governing(self, resource_type: str, name: str) -> list[str]:
+        self.reads.append("Query")
+        code = NAMED_BY[resource_type]
+        return sorted(
+            key
+            for key, known in self.facts.items()
+            if key.startswith(f"{resource_type}/")
+            and (name == ALL or any((v.parameter, v.value) == (code, name) for one in known for v in one.values))
+        )
 
     def compartment_definitions(self) -> list[str]:
         return self.written_definitions()
@@ -127,13 +152,19 @@ class MemoryStore:
         found = set()
         for key, known in self.facts.items():
             for entry in frozenset().union(*(one.values for one in known)):
-                if (key.partition("/")[0], entry.parameter, entry.value) != (resource_type, parameter, value):
+                of_type = "*" if parameter[0] == "_" else resource_type
+                named = "*" if parameter[0] == "_" else key.partition("/")[0]
+                if (named, entry.parameter, entry.value) != (of_type, parameter, value):
                     continue
                 place = f"{entry.sort}#{key.partition('/')[2]}"
                 inside = (first is None or entry.sort >= first) and (last is None or entry.sort <= last)
                 if inside and place.startswith(prefix or "") and (after is None or place > after):
                     found.add(Found(key, entry.sort, place))
         return sorted(found, key=lambda one: one.position)[:limit]
+
+    def types_in_use(self) -> list[str]:
+        self.reads.append("Query")
+        return sorted({head.type for head in self.current.values()})
 
     def by_time(
         self,

@@ -15,7 +15,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from bulkhead.search.fhirpath import Call, Child, Index, Literal, Name, Node, Operation, parse
+from bulkhead.facts.fhirpath import Call, Child, Index, Literal, Name, Node, Operation, parse
 
 Found = tuple[str, Any]
 """The name of a property ("valueQuantity") and what it holds."""
@@ -144,9 +144,23 @@ def strings(value: Any) -> Iterator[str]:
             yield from inner if isinstance(inner, list) else [inner]
 
 
-def fold(text: str) -> str:
-    plain = "".join(one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one))
-    return " ".join(plain.casefold().split())
+def readings(text: str) -> set[str]:
+    """A text without case and accents: its punctuation as gaps, and left out. Of nothing but punctuation, that."""
+    for apostrophe in "`´‘’ʼʻ′":
+        text = text.replace(apostrophe, "'")
+    decomposed = unicodedata.normalize("NFKD", text)
+    plain = "".join(one for one in decomposed if not unicodedata.combining(one)).casefold().replace("'", "")
+    both = {
+        " ".join("".join(gap if unicodedata.category(one)[0] == "P" else one for one in plain).split())
+        for gap in ("", " ")
+    }
+    return both - {""} or {text.strip()}
+
+
+def contained(resource: dict[str, Any], references: list[Any]) -> list[dict[str, Any]]:
+    """What references lead to within a resource. Its ids are nobody else's."""
+    texts = [one.get("reference", "") if isinstance(one, dict) else one for one in references]
+    return [{**one, "id": f"#{one['id']}"} for one in resource.get("contained", ()) if f"#{one['id']}" in texts]
 
 
 def span(text: str) -> Span:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bulkhead.search.candidate import Candidate
 from bulkhead.search.run import Limits
+from bulkhead.store.candidate import Candidate
 from tests.unit.search.memory import MemoryStore
 from tests.unit.search.samples import LOINC, observation, patient
 from tests.unit.search.test_run import keys, pages, search
@@ -123,5 +123,6 @@ def test_a_chain_to_one_resource_leads_with_a_code() -> None:
     store.reads.clear()
     found = search(store, "Observation", "patient.identifier=s|v&code=a&_count=50")
     assert sorted(keys(found)) == [f"Observation/{number:02d}" for number in (1, 7, 13, 19)]
-    assert store.reads == ["Query", "BatchGetItem", "Query", "BatchGetItem", "BatchGetItem"]
+    # The second asks whether a contained Patient may be meant.
+    assert store.reads == ["Query", "BatchGetItem", "Query", "Query", "BatchGetItem", "BatchGetItem"]
     assert search(store, "Observation", "patient.identifier=s|nobody&code=a")["total"] == 0

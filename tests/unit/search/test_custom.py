@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from bulkhead.errors import BadRequest, NotSupported
+from bulkhead.errors import BadRequest, BulkheadError, NotSupported, Unprocessable
+from bulkhead.facts import expressions
 from bulkhead.search import custom, run
-from bulkhead.search.candidate import Candidate
+from bulkhead.search.parse import MODIFIERS as MODIFIERS_OF
 from bulkhead.search.parse import parse
+from bulkhead.store.candidate import Candidate, ListedFence, everything
 from tests.unit.search.memory import MemoryStore, represent
 from tests.unit.search.samples import observation, patient
 from tests.unit.search.test_run import BASE, keys
@@ -70,12 +75,12 @@ def registry() -> MemoryStore:
 
 
 def search(store: MemoryStore, resource_type: str, query: str, strict: bool = True) -> dict[str, Any]:
-    look = custom.stored_in(store)  # type: ignore[arg-type]
+    look = custom.stored_in(store, everything)  # type: ignore[arg-type]
     compartment, _, resource_type = resource_type.rpartition("/")
     parsed = parse(
         parse_qsl(query), resource_type, compartment=compartment or None, base=BASE, strict=strict, custom=look
     )
-    return run.search(store, parsed, base=BASE, represent=represent)  # type: ignore[arg-type]
+    return run.search(store, parsed, base=BASE, represent=represent, fence=everything)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -195,7 +200,7 @@ def test_what_one_tenant_defines_is_nothing_to_the_others() -> None:
         def fence(candidate: Candidate) -> bool:
             return account in candidate.head.accounts
 
-        return custom.stored_in(store, fence)  # type: ignore[arg-type]
+        return custom.stored_in(store, ListedFence(fence, lambda resource_type: None))  # type: ignore[arg-type]
 
     assert look("Organization/a")("Patient", "mark")
     assert look("Organization/b")("Patient", "mark") is None
@@ -204,3 +209,137 @@ def test_what_one_tenant_defines_is_nothing_to_the_others() -> None:
         look("Organization/b")("Patient", "broken")
     for account in ("Organization/a", "Organization/c"):
         assert look(account)("Patient", "eyes"), "what carries no account is for all"
+
+
+# Twenty ways at each of eight depths, were they not counted.
+NESTED = "url"
+for _ in range(8):
+    NESTED = f"({' | '.join(['extension'] * 20)}).where({NESTED}.exists())"
+NESTED = f"Patient.name.where({NESTED}.exists()).family"
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("Patient.name.family" + " " * 10_000, "characters"),
+        ("Patient.name[" + "1" * 5000 + "].family", "digits"),
+        ("(" * 21 + "Patient.name" + ")" * 21, "parentheses"),
+        ("Patient" + ".extension" * 51, "steps"),
+        ("Patient.name.where(" + " and ".join(["use='official'"] * 60) + ")", "steps"),
+        (" | ".join(["Patient.name.family"] * 300), "words"),
+        ("(" + " | ".join(["Patient.extension.value"] * 50) + ")", "places"),
+        (NESTED, "places"),
+    ],
+    ids=["long", "digits", "deep", "path", "and", "words", "routes", "conditions"],
+)
+def test_an_expression_that_is_too_much_is_refused_when_it_is_written(expression: str, said: str) -> None:
+    with pytest.raises(Unprocessable) as caught:
+        custom.require_bounded(definition("much", "string", expression))
+    assert said in str(caught.value)
+    assert caught.value.issues[0].expression == "SearchParameter.expression"
+    component = {"definition": "http://hl7.org/fhir/SearchParameter/clinical-code", "expression": expression}
+    with pytest.raises(Unprocessable) as caught:
+        custom.require_bounded(definition("much", "composite", "Patient", component=[component]))
+    assert caught.value.issues[0].expression == "SearchParameter.component[0].expression"
+    # And one that was stored before is refused to whoever searches by it.
+    store = registry()
+    store.put(definition("much", "string", expression))
+    with pytest.raises(NotSupported):
+        search(store, "Patient", "much=x")
+
+
+@pytest.mark.parametrize("steps", [4, 16])
+def test_a_chain_of_choices_compiles_to_no_product(steps: int) -> None:
+    """Each `extension.value` has 50 types, and each of these extensions again: four had 6,250,000 routes once."""
+    expression = "Patient" + ".extension.value" * steps
+    custom.require_bounded(definition("chain", "string", expression))
+    assert len(expressions.types(expression, "Patient")) == 50
+    inner: dict[str, Any] = {"url": "u", "valueCode": "deep"}
+    for kind in (["valueQuantity", "valueHumanName", "valueAddress"] * steps)[: steps - 1]:
+        inner = {"url": "u", kind: {"extension": [inner]}}
+    value = expressions.compiled(expression, "Patient")
+    assert value({"extension": [inner]}, {}) == [("code", "deep")]
+
+
+def test_what_is_kept_compiled_is_bounded() -> None:
+    for kept in (expressions.compiled, expressions.types, expressions.begins_with):
+        assert kept.cache_info().maxsize is not None
+
+
+def test_an_expression_that_is_not_evaluated_here_may_be_stored() -> None:
+    custom.require_bounded(definition("odd", "string", "Patient.name.family.lower()"))
+    custom.require_bounded(definition("none", "special", "") | {"base": ["Resource"]})
+
+
+WHOLE = {
+    "active": True,
+    "birthDate": "2000-01",
+    "multipleBirthInteger": 2,
+    "name": [{"family": "Real", "given": ["A", "B"], "period": {"start": "2020"}}],
+    "telecom": [{"system": "phone", "value": "1", "rank": 1}],
+    "identifier": [{"system": "http://s", "value": "v"}],
+    "maritalStatus": {"coding": [{"system": "http://s", "code": "c"}], "text": "t"},
+    "contact": [{"name": {"text": "x"}}],
+    "photo": [{"size": 3, "url": "http://p"}],
+    "generalPractitioner": [{"reference": "Practitioner/0"}],
+    "extension": [
+        {"url": "http://e", "valueQuantity": {"value": 1.5, "unit": "kg"}},
+        {"url": "http://e", "valueRange": {"low": {"value": 1}}},
+        {"url": "http://e", "valueTiming": {"event": ["2020-01-01"]}},
+        {"url": "http://e", "extension": [{"url": "http://n", "valueUri": "http://a/b"}]},
+    ],
+}
+EXPRESSIONS = [f"Patient.{name}" for name in WHOLE if name != "multipleBirthInteger"] + [
+    "Patient",
+    "Patient.multipleBirth",
+    "Patient.extension.value",
+    "Patient.extension.extension.value",
+    "Patient.name.given[1]",
+    "Patient.name.exists()",
+    "Patient.photo.size",
+    "Patient.name | Patient.telecom.rank | Patient.active",
+    "Patient.generalPractitioner.resolve()",
+]
+MODIFIERS = ["", *(f":{name}" for name in sorted({one for names in MODIFIERS_OF.values() for one in names}))]
+VALUES = [
+    "x",
+    "1",
+    "ge2000",
+    "http://a/b/c",
+    "http://s|c",
+    "|",
+    "true",
+    "1.5||kg",
+    "Practitioner/0",
+    "-",
+    "A,B",
+    "ne1e400",
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(["token", "string", "date", "number", "quantity", "uri", "reference"]),
+    st.sampled_from(EXPRESSIONS),
+    st.sampled_from([*MODIFIERS, ":Practitioner", ":nonsense", ".name"]),
+    st.sampled_from(VALUES),
+    st.sampled_from(["", "&_sort=custom", "&_include=Patient:custom"]),
+)
+def test_no_defined_parameter_breaks_the_server(
+    kind: str, expression: str, modifier: str, value: str, more: str
+) -> None:
+    """Whatever the type is that a client says, and whatever its expression leads to: an answer, or a 4xx."""
+    store = MemoryStore()
+    store.put(patient("whole") | WHOLE)
+    store.put(definition("custom", kind, expression))
+    with suppress(BulkheadError):
+        search(store, "Patient", f"custom{modifier}={quote(value)}{more}")
+
+
+@pytest.mark.parametrize("modifier", [":above", ":below", ""])
+def test_a_uri_over_what_is_no_text_finds_nothing(modifier: str) -> None:
+    store = MemoryStore()
+    store.put(patient("whole") | WHOLE)
+    for expression in ("Patient.active", "Patient.name", "Patient.photo.size"):
+        store.put(definition("custom", "uri", expression))
+        assert keys(search(store, "Patient", f"custom{modifier}=http://a/b")) == []

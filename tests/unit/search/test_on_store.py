@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bulkhead.search.facts import facts
+from bulkhead.facts.index_facts import facts
 from bulkhead.store import Store, Write
 from tests.unit.search.memory import MemoryStore
 from tests.unit.search.samples import LOINC, observation, patient
@@ -50,6 +50,12 @@ def memory() -> MemoryStore:
 
 @pytest.fixture
 def table(store: Store, memory: MemoryStore) -> Store:
+    copied(store, memory)
+    store.commit([Write("Patient/later", None, store.encode(patient("later")), new=facts(patient("later")))])
+    return store
+
+
+def copied(store: Store, memory: MemoryStore) -> Store:
     """The table with the same resources and the same history."""
     for head in [*memory.past.values(), *memory.current.values()]:
         base = store.read(head.key)
@@ -66,7 +72,6 @@ def table(store: Store, memory: MemoryStore) -> Store:
                 )
             ]
         )
-    store.commit([Write("Patient/later", None, store.encode(patient("later")), new=facts(patient("later")))])
     return store
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import count
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -8,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkhead import compartments
-from bulkhead.errors import BadRequest, TooCostly
-from bulkhead.search import cursor, run
-from bulkhead.search.candidate import Candidate, everything
+from bulkhead.compartments import membership
+from bulkhead.errors import BadRequest, NotSupported, TooCostly
+from bulkhead.search import cursor, matching, run
 from bulkhead.search.parse import parse
 from bulkhead.search.run import Limits, find
+from bulkhead.store.candidate import Candidate, ListedFence, everything
 from tests.unit.search.memory import MemoryStore, represent
 from tests.unit.search.samples import LOINC, coding, observation, patient, quantity
 
@@ -26,11 +27,11 @@ def search(store: MemoryStore, path: str, query: str = "", **more: Any) -> dict[
     *target, resource_type = path.split("/")
     wanted = None if resource_type in ("*", "") else resource_type
     if target:
-        its = compartments.checked(store, target[0], wanted)  # type: ignore[arg-type]
+        its = membership.checked(store, target[0], wanted)  # type: ignore[arg-type]
         parsed = parse(pairs, wanted, compartment="/".join(target), compartment_types=its.parameters, base=BASE)
     else:
         parsed = parse(pairs, wanted, base=BASE)
-    return run.search(store, parsed, base=BASE, represent=represent, **more)  # type: ignore[arg-type]
+    return run.search(store, parsed, base=BASE, represent=represent, **{"fence": everything, **more})  # type: ignore[arg-type]
 
 
 def link(bundle: dict[str, Any], relation: str) -> str | None:
@@ -80,7 +81,7 @@ def ward() -> MemoryStore:
 
 
 def test_a_searchset() -> None:
-    bundle = search(ward(), "Patient", "name=smith&gender=female&nonsense=1")
+    bundle = search(ward(), "Patient", "name=smith&gender=female")
     assert bundle == {
         "resourceType": "Bundle",
         "type": "searchset",
@@ -149,7 +150,7 @@ def test_paging_gives_everything_once(query: str) -> None:
 )
 def test_paging_neither_skips_nor_repeats_while_others_write(query: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = ward()
-    monkeypatch.setattr("bulkhead.model.dates.now", store.now)
+    monkeypatch.setattr("bulkhead.fhir.dates.now", store.now)
 
     def write(page: int) -> None:
         for number in range(25):
@@ -183,10 +184,41 @@ def test_the_last_page_has_no_next_link() -> None:
 def test_a_page_that_read_too_much_goes_on_with_the_next() -> None:
     store = ward()
     limits = Limits(page=10)
-    query = "value-quantity=24&_count=2"
+    query = "value-quantity=5,24&_count=2"
     first = search(store, "Observation", query, limits=limits)
     assert "total" not in first
-    assert pages(store, "Observation", query, limits=limits) == ["Observation/24"]
+    assert keys(first) == ["Observation/05"]
+    assert pages(store, "Observation", query, limits=limits) == ["Observation/05", "Observation/24"]
+
+
+class TestAFirstPage:
+    """Clients that read one page believe it: it is empty only if nothing matches, or says why."""
+
+    def test_goes_on_until_it_has_a_match(self) -> None:
+        first = search(ward(), "Observation", "value-quantity=24&_count=2", limits=Limits(page=3))
+        assert keys(first) == ["Observation/24"]
+        assert first["total"] == 1
+
+    def test_agrees_with_its_total(self) -> None:
+        query = "value-quantity=20,24&_count=1&_total=accurate"
+        first = search(ward(), "Observation", query, limits=Limits(page=3))
+        assert (first["total"], keys(first)) == (2, ["Observation/20"])
+
+    def test_is_without_a_note_where_nothing_matches(self) -> None:
+        first = search(ward(), "Observation", "value-quantity=99", limits=Limits(page=3))
+        assert first["total"] == 0
+        assert "entry" not in first
+
+    def test_says_that_its_time_is_spent(self) -> None:
+        ticks = count(0, 4)
+        more: dict[str, Any] = {"limits": Limits(page=3, seconds=10), "clock": lambda: float(next(ticks))}
+        first = search(ward(), "Observation", "value-quantity=24", **more)
+        (entry,) = first["entry"]
+        assert entry["search"] == {"mode": "outcome"}
+        assert entry["resource"]["issue"][0]["code"] == "timeout"
+        assert "total" not in first
+        assert link(first, "next")
+        assert pages(ward(), "Observation", "value-quantity=24", **more) == ["Observation/24"]
 
 
 def test_entries_listed_in_vain_count_as_reading_too() -> None:
@@ -246,7 +278,33 @@ def test_only_counting(query: str) -> None:
 
 def test_sorting_too_much_is_refused() -> None:
     with pytest.raises(TooCostly):
-        search(ward(), "Observation", "code=a&_sort=_lastUpdated", limits=Limits(gathered=5))
+        search(ward(), "Observation", "code=a&_sort=date", limits=Limits(gathered=5))
+
+
+@pytest.mark.parametrize("sort", ["_id", "-_id", "_lastUpdated", "-_lastUpdated"])
+@pytest.mark.parametrize("query", ["code=a", "status=final", "subject=Patient/1"])
+def test_by_id_and_by_time_any_number_is_sorted(query: str, sort: str) -> None:
+    path = f"{query}&_sort={sort}&_count=5"
+    few = pages(ward(), "Observation", path)
+    assert pages(ward(), "Observation", path, limits=Limits(gathered=3)) == few
+    assert len(few) > 10
+    assert few == sorted(few, reverse=sort[0] == "-")
+
+
+def test_of_many_only_what_they_are_sorted_by_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = pages(ward(), "Observation", "code=a&_sort=-date&_count=5")
+    monkeypatch.setattr("bulkhead.search.run.KEPT", 3)
+    assert pages(ward(), "Observation", "code=a&_sort=-date&_count=5") == few
+
+
+def test_what_is_ignored_is_told() -> None:
+    bundle = search(ward(), "Patient", "name=smith&gender=female&nonsense=1&nonsense=2")
+    assert keys(bundle) == ["Patient/1"]
+    (issue,) = bundle["entry"][-1]["resource"]["issue"]
+    assert bundle["entry"][-1]["search"] == {"mode": "outcome"}
+    assert "nonsense" in issue["diagnostics"]
+    assert "birthdate" in issue["diagnostics"]
+    assert "nonsense" not in bundle["link"][0]["url"]
 
 
 def test_a_cursor_of_another_search_is_refused() -> None:
@@ -281,7 +339,7 @@ def test_the_fence_holds_wherever_a_resource_can_show() -> None:
 def test_finding_for_a_condition_stops_at_its_limit() -> None:
     store = ward()
     parsed = parse([("status", "final")], "Observation")
-    assert len(find(store, parsed, 2)) == 2  # type: ignore[arg-type]
+    assert len(find(store, parsed, 2, everything)) == 2  # type: ignore[arg-type]
 
 
 def test_includes_go_one_level_both_ways() -> None:
@@ -315,11 +373,11 @@ def test_several_types_one_after_the_other() -> None:
 
 def compartment_of(store: MemoryStore, code: str, target: str) -> list[str]:
     """What a compartment holds by plain searches: the union over types and parameters."""
-    its = compartments.built_in()[code]
+    its = membership.built_in()[code]
     found: set[str] = set()
     for resource_type, codes in its.parameters.items():
         for parameter in codes:
-            query = f"_id={target}" if parameter == compartments.ITSELF else f"{parameter}={code}/{target}"
+            query = f"_id={target}" if parameter == membership.ITSELF else f"{parameter}={code}/{target}"
             found |= set(keys(search(store, resource_type, f"{query}&_count=1000")))
     return sorted(found)
 
@@ -376,7 +434,7 @@ def test_alternatives_page_through_each_match_once(
     naive = {
         head.key
         for head in store.current.values()
-        if run.matching.matches(Candidate(head, store.decode), parsed.clauses[0], compartments.built_in())
+        if matching.matches(Candidate(head, store.decode), parsed.clauses[0], membership.built_in())
     }
     assert len(found) == len(set(found))
     assert set(found) == naive
@@ -419,3 +477,56 @@ def test_what_a_list_names() -> None:
     for query in ("_list=$current-problems", "_list:missing=true"):
         with pytest.raises(BadRequest):
             search(store, "Observation", query)
+
+
+class TestTheWholeSystem:
+    """Without `_type`, by what all types have in common (R4 http.html#vsearch)."""
+
+    @pytest.fixture
+    def mixed(self) -> MemoryStore:
+        store = ward()
+        meta = {"tag": [{"system": "s", "code": "T"}], "profile": ["http://p|1"], "source": "http://s"}
+        labelled = meta | {"security": [{"code": "R"}]}
+        store.put(patient("t", meta=meta))
+        store.put(observation("t", "x", "Patient/t", meta=labelled))
+        store.put({"resourceType": "Condition", "id": "t", "subject": {"reference": "Patient/t"}, "meta": labelled})
+        return store
+
+    @pytest.mark.parametrize(
+        ("query", "expected"),
+        [
+            ("_tag=T", "Condition Observation Patient"),
+            ("_tag=s|t", "Condition Observation Patient"),
+            ("_tag=other|T", ""),
+            ("_profile=http://p", "Condition Observation Patient"),
+            ("_source=http://s", "Condition Observation Patient"),
+            ("_security=R", "Condition Observation"),
+            ("_tag=T&_security=R", "Condition Observation"),
+            ("_tag=T&_id=t&_lastUpdated=gt2020", "Condition Observation Patient"),
+            ("_lastUpdated=ge2026-01-01T00:00:27Z", "Condition Observation Patient"),
+            ("_has:Observation:subject:code=x", "Patient"),
+            ("_has:Condition:patient:_tag=T&_tag=T", "Patient"),
+            ("_tag:not=T&_id=t", ""),
+            ("_tag:missing=false", "Condition Observation Patient"),
+        ],
+    )
+    @pytest.mark.parametrize("shape", ["_count=1", "_sort=-_lastUpdated&_count=2", "_sort=_id&_count=50", ""])
+    @pytest.mark.parametrize("fenced", [False, True])
+    def test_is_searched(self, mixed: MemoryStore, query: str, expected: str, shape: str, fenced: bool) -> None:
+        more: dict[str, Any] = {"fence": ListedFence(everything, lambda name: None)} if fenced else {}
+        wanted = [f"{name}/t" for name in expected.split()]
+        assert sorted(pages(mixed, "", f"{query}&{shape}", **more)) == wanted
+        assert search(mixed, "", f"{query}&_summary=count", **more)["total"] == len(wanted)
+
+    @pytest.mark.parametrize("parameter", ["_tag=T", "_profile=http://p", "_source=http://s", "_security=R"])
+    def test_meta_leads(self, mixed: MemoryStore, parameter: str) -> None:
+        mixed.reads.clear()
+        assert keys(search(mixed, "", parameter))
+        assert mixed.reads == ["Query", "BatchGetItem"]
+        mixed.reads.clear()
+        assert keys(search(mixed, "Observation", parameter)) == ["Observation/t"]
+        assert mixed.reads == ["Query", "BatchGetItem"]
+
+    def test_nothing_at_all_is_no_condition(self, mixed: MemoryStore) -> None:
+        with pytest.raises(NotSupported):
+            search(mixed, "", "_count=5")

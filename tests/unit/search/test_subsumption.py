@@ -8,6 +8,7 @@ import pytest
 
 from bulkhead.errors import BadRequest
 from bulkhead.search.code_systems import built_in, complete
+from bulkhead.store.candidate import ListedFence, everything
 from tests.unit.search.memory import MemoryStore
 from tests.unit.search.samples import LOINC, coding, observation, patient
 from tests.unit.search.test_run import keys, pages, search
@@ -103,7 +104,7 @@ def test_a_hierarchy_behind_chains() -> None:
     assert keys(search(store, "Patient", f"_has:Observation:patient:code:below={ANIMALS}|eagle")) == []
 
 
-def test_a_hierarchy_of_hl7_and_one_stored_in_place_of_it() -> None:
+def test_a_hierarchy_of_hl7_is_not_shadowed_by_one_that_is_stored() -> None:
     store = MemoryStore()
     for code in ("AMB", "ACUTE", "IMP"):
         store.put({"resourceType": "Encounter", "id": code, "status": "finished", "class": coding(ACT, code)})
@@ -115,17 +116,25 @@ def test_a_hierarchy_of_hl7_and_one_stored_in_place_of_it() -> None:
     ]
     assert pages(store, "Encounter", f"class:above={ACT}|ACUTE") == ["Encounter/ACUTE", "Encounter/IMP"]
     store.put(code_system("act", ACT, concept("AMB", concept("ACUTE")), concept("IMP")))
-    assert pages(store, "Encounter", f"class:below={ACT}|IMP") == ["Encounter/IMP"]
+    assert pages(store, "Encounter", f"class:below={ACT}|IMP") == ["Encounter/ACUTE", "Encounter/IMP"]
 
 
-def test_a_system_that_the_caller_may_not_see_is_none() -> None:
-    with pytest.raises(BadRequest):
-        search(
-            zoo(),
-            "Observation",
-            f"code:below={ANIMALS}|cat",
-            fence=lambda candidate: candidate.head.type != "CodeSystem",
+def test_a_tenants_own_system_serves_that_tenant_alone() -> None:
+    store = zoo()
+    own = code_system("own", "http://own", concept("top", concept("cat")))
+    store.put(own, accounts=("Organization/a",))
+    for account, serves in (("Organization/a", True), ("Organization/b", False)):
+        fence = ListedFence(
+            lambda candidate, account=account: not candidate.head.accounts or account in candidate.head.accounts,
+            lambda name: None,
         )
+        assert search(store, "Observation", f"code:below={ANIMALS}|cat", fence=fence)["total"] > 0
+        if serves:
+            assert search(store, "Observation", "code:below=http://own|top", fence=fence)["total"] == 0
+            continue
+        for refused in (fence, everything):
+            with pytest.raises(BadRequest):
+                search(store, "Observation", "code:below=http://own|top", fence=refused)
 
 
 def test_a_circle_ends() -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from bulkhead.definitions import tables
 from bulkhead.errors import BadRequest, NotSupported
+from bulkhead.fhir.definitions import tables
 from bulkhead.search.value_sets import composed
+from bulkhead.store.candidate import ListedFence, everything
 from tests.unit.search.memory import MemoryStore
 from tests.unit.search.samples import LOINC, observation, patient
 from tests.unit.search.test_run import keys, pages, search
@@ -145,11 +146,42 @@ def test_what_cannot_be_spelt_out_is_refused(url: str, error: type[BadRequest]) 
     assert caught.value.issues[0].expression == "code:in"
 
 
-def test_a_set_that_the_caller_may_not_see_is_none() -> None:
-    with pytest.raises(BadRequest):
-        search(
-            ward(),
-            "Observation",
-            "code:in=http://sets/listed",
-            fence=lambda candidate: candidate.head.type != "ValueSet",
+def test_a_tenants_own_set_serves_that_tenant_alone() -> None:
+    """A set in force for all serves whoever may search; one that carries an account, callers within that account's fence."""
+    store, codes = ward(), {"include": [{"system": "http://codes", "concept": [{"code": "x"}]}]}
+    own = {"resourceType": "ValueSet", "id": "own", "url": "http://sets/own", "status": "active", "compose": codes}
+    store.put(own, accounts=("Organization/a",))
+
+    def look(account: str) -> ListedFence:
+        return ListedFence(
+            lambda candidate: candidate.head.type != "ValueSet" or account in candidate.head.accounts, lambda name: None
         )
+
+    assert search(store, "Observation", "code:in=http://sets/own", fence=look("Organization/a"))["total"] == 0
+    for fence in (look("Organization/b"), everything):
+        for name in ("http://sets/own", "ValueSet/own"):
+            with pytest.raises(BadRequest):
+                search(store, "Observation", f"code:in={name}", fence=fence)
+    assert search(store, "Observation", "code:in=http://sets/listed", fence=look("Organization/b"))["total"] > 0
+
+
+def test_what_a_fenced_caller_wrote_and_gave_up_serves_nobody() -> None:
+    store, codes = ward(), {"include": [{"system": "http://codes", "concept": [{"code": "x"}]}]}
+    store.put(
+        {"resourceType": "ValueSet", "id": "left", "url": "http://sets/left", "status": "active", "compose": codes},
+        unfenced=False,
+    )
+    for name in ("http://sets/left", "ValueSet/left"):
+        with pytest.raises(BadRequest):
+            search(store, "Observation", f"code:in={name}")
+
+
+def test_hl7s_own_are_never_shadowed() -> None:
+    store, gender = ward(), "http://hl7.org/fhir/ValueSet/administrative-gender"
+    system = "http://hl7.org/fhir/administrative-gender"
+    store.put(patient("m", gender="male"))
+    store.put({"resourceType": "ValueSet", "id": "g", "url": gender, "status": "active", "compose": {"include": []}})
+    shadow = {"resourceType": "CodeSystem", "id": "g", "url": system, "status": "active", "content": "complete"}
+    store.put({**shadow, "concept": [{"code": "other"}]})
+    assert keys(search(store, "Patient", f"gender:in={gender}")) == ["Patient/f", "Patient/m"]
+    assert keys(search(store, "Patient", f"gender:below={system}|male")) == ["Patient/m"]

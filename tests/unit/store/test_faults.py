@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from bulkhead.errors import BulkheadError
-from bulkhead.search.facts import Value
+from bulkhead.facts.index_facts import Value
 from bulkhead.store import Claim, Head, Store, Write, identifiers, one_request
-from bulkhead.store import months as months_module
+from bulkhead.store import active_months as months_module
 from bulkhead.store.heads import Identifier, Unique
 from tests.unit.store.faults import Failing, Killed, killed, unreachable
 from tests.unit.store.resources import change, creation, deletion, facts, note
@@ -32,7 +32,7 @@ Prepare = Callable[[Store], tuple[list[Write], list[Claim]]]
 
 def claimed(key: str) -> list[Claim]:
     """That `key` is the only one of its kind, and that nobody else has its identifier."""
-    unique = Unique((Identifier("Observation", "new", "urn:s"),), lambda head: True)
+    unique = Unique((Identifier("Observation", "new", "urn:s"),), lambda head: True, None)
     return [Claim(CONDITION, key), Claim("Observation?identifier=urn:s|new", key, unique=unique)]
 
 

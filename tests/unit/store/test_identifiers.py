@@ -10,18 +10,20 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
 from itertools import count
 from typing import Any
 
 import pytest
 
 from bulkhead import bundles, resources
-from bulkhead.access import EVERYBODY
-from bulkhead.conditions import condition
+from bulkhead.access.policy import EVERYBODY, Caller
 from bulkhead.errors import MultipleMatches
 from bulkhead.resources import conditional
+from bulkhead.resources.conditions import condition
 from bulkhead.store import Store, commits, identifiers
-from bulkhead.store.meter import metered
+from bulkhead.store.capacity import metered
 from tests.clock import stopped
 from tests.conftest import lagging
 from tests.unit.bundles.samples import SYSTEM, bundle, context, create, key_of, observation, patient
@@ -65,7 +67,7 @@ def identified(body: dict[str, Any], value: str) -> bool:
 
 
 def under(value: str, criteria: str = "identifier={}") -> Any:
-    return condition("Patient", criteria.format(f"{SYSTEM}|{value}"), "x")
+    return condition("Patient", criteria.format(f"{SYSTEM}|{value}"), "x", "")
 
 
 # Who creates under a condition: returns the key of what was made, None where somebody else's was found.
@@ -280,3 +282,68 @@ def test_what_a_plain_create_costs(store: Store) -> None:
     with metered(store.table.client) as meter:
         resources.create(store, EVERYBODY, observation(subject, identifier=[{"system": SYSTEM, "value": "o"}]))
     assert meter.requests == {"BatchWriteItem": 1, "BatchGetItem": 1, "PutItem": 1}
+
+
+# Callers who are fenced off from each other.
+
+OF_A = replace(EVERYBODY, accounts=("Organization/a",), sets_accounts=False)
+OF_B = replace(EVERYBODY, accounts=("Organization/b",), sets_accounts=False)
+
+
+def made_by(who: Caller, value: str, criteria: str = "identifier={}") -> Work:
+    def work(store: Store) -> str | None:
+        head, made = resources.create(store, who, patient(value, active=True), under(value, criteria))
+        return head.key if made else None
+
+    return work
+
+
+def plainly(who: Caller, value: str, subject: str = "") -> Work:
+    def work(store: Store) -> str:
+        more = {"link": [{"other": {"reference": subject}, "type": "seealso"}]} if subject else {}
+        return resources.create(store, who, patient(value, active=True, **more))[0].key
+
+    return work
+
+
+@pytest.mark.parametrize("other", ["small", LARGE])
+def test_those_whom_it_does_not_see_hold_nobody_up(store: Store, other: str) -> None:
+    """Twenty conditional creates, each while two of another tenant make resources with the same identifier, call by call."""
+    chart = resources.create(store, OF_B, {"resourceType": "Patient"})[0].key
+    for turn in range(20):
+        value = f"v{next(_values)}"
+        crowd = [Writer(store, plainly(OF_B, value, subject), other) for subject in ("", chart)]
+        writer = Writer(store, made_by(OF_A, value))
+        steps = 0
+        while writer.step():
+            # The others go on at another pace in each turn, and begin anew whenever they have come to their end.
+            for n, rival in enumerate(crowd):
+                for _ in range(1 + (turn + n) % 4):
+                    if not rival.step():
+                        assert rival.error is None
+                        crowd[n] = rival = Writer(store, plainly(OF_B, value, ("", chart)[n]), other)
+            steps += 1
+            assert steps < 80, "others hold it up"
+        assert writer.error is None
+        assert writer.result
+        for rival in crowd:
+            rival.finish()
+
+
+def test_whom_it_sees_it_minds(lagging_store: Store) -> None:
+    """A resource that another tenant makes, and that inherits what shows it to the caller, counts as any other does."""
+    both = replace(EVERYBODY, accounts=("Organization/a", "Organization/b"), sets_accounts=False)
+    chart = resources.create(lagging_store, both, {"resourceType": "Patient"})[0].key
+    for schedule in interleavings(10, 6)[::3]:
+        value = f"v{next(_values)}"
+        order: list[str] = []
+        writers = [Writer(lagging_store, made_by(OF_A, value)), Writer(lagging_store, plainly(OF_B, value, chart))]
+        seen = partial(found, lagging_store, value)
+
+        def note(order: list[str] = order, seen: Callable[[], set[str]] = seen) -> None:
+            order.extend(sorted(seen() - set(order)))
+
+        run(writers, schedule, note)
+        assert all(writer.error is None for writer in writers)
+        made = writers[0].result
+        assert not made or order[0] == made, "made although something that it sees was there"

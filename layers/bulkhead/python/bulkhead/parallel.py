@@ -18,6 +18,11 @@ def in_parallel(call: Callable[[T], R], arguments: Sequence[T], threads: int) ->
     """
     if len(arguments) < 2:
         return [call(argument) for argument in arguments]
-    contexts = [copy_context() for _ in arguments]
     with ThreadPoolExecutor(min(threads, len(arguments))) as pool:
-        return list(pool.map(lambda context, argument: context.run(call, argument), contexts, arguments))
+        return in_context(pool, call, arguments)
+
+
+def in_context(pool: ThreadPoolExecutor, call: Callable[[T], R], arguments: Sequence[T]) -> list[R]:
+    """`call` on each, in threads of `pool`, in the context of the request."""
+    contexts = [copy_context() for _ in arguments]
+    return list(pool.map(lambda context, argument: context.run(call, argument), contexts, arguments))

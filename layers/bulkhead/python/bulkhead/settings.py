@@ -81,6 +81,12 @@ class Settings:
     """The most links of one chain: `a.b.c` has two, and so has `_has:A:b:_has:C:d:e`."""
     include_limit: int = 50
     """The most `_include` and `_revinclude` of one search together."""
+    included_limit: Positive = 1000
+    """The most resources that `_include` and `_revinclude` add to one page; of more the first are shown, and the page says so."""
+    search_seconds: Positive = 10
+    """How long a search page without a match goes on looking for one; then it says so, with a next link."""
+    search_handling: Literal["lenient", "strict"] = "lenient"
+    """`strict` refuses a parameter that is not known with 400; `lenient` ignores it and says so. A request chooses by `Prefer: handling=`."""
     sort_limit: int = 20
     """The most parameters that `_sort` names."""
     conditional_delete: Literal["single", "multiple"] = "single"
@@ -107,6 +113,10 @@ class Settings:
     """Seconds for which a process keeps the CompartmentDefinitions that it has read; its own writes count at once."""
     threads: Positive = 8
     """Parallel requests to DynamoDB from one process."""
+    throttle_patience: Positive = 20
+    """Seconds for which a piece of work asks a throttled table again. API Gateway ends a request after 30; tasks of jobs have more time."""
+    read_timeout: Positive = 5
+    """Seconds after which an unanswered request to DynamoDB is sent again."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     """Level of the structured log."""
 

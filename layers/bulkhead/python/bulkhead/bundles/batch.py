@@ -12,12 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from bulkhead.bundles.changes import Change, start
 from bulkhead.bundles.committing import Receipts, commit
 from bulkhead.bundles.context import Context
-from bulkhead.bundles.entries import WRITES, Entry, at_entry
+from bulkhead.bundles.entries import WRITES, Entry, Interaction, at_entry
 from bulkhead.bundles.identities import SameResource
 from bulkhead.bundles.parse import Faults
 from bulkhead.bundles.response import Content, of_change, of_fault
 from bulkhead.bundles.transaction import answer
 from bulkhead.errors import BulkheadError, JobMovedOn
+from bulkhead.parallel import in_context
 
 GROUP = 35
 """Entries of a shared commit: with a claim each, and what those have to watch, no more than one TransactWriteItems takes."""
@@ -37,16 +38,19 @@ def run(entries: Sequence[Entry], faults: Faults, context: Context) -> list[Cont
         contents |= journal.done()
         journal.finished(len(contents))
     left = [entry for entry in entries if entry.index not in contents]
-    made = {change.entry.index: change for change in start(entry for entry in left if entry.interaction in WRITES)}
+    made = {
+        change.entry.index: change
+        for change in start((entry for entry in left if entry.interaction in WRITES), context.base)
+    }
     size = GROUP_WITH_RECEIPTS if journal else GROUP
     with ThreadPoolExecutor(GROUPS_AT_ONCE) as pool:
         for neighbours in _runs(left, made):
             writing = [made[entry.index] for entry in neighbours if entry.index in made]
             groups = [writing[start : start + size] for start in range(0, len(writing), size)]
-            list(pool.map(lambda group: _commit(group, context), groups))
+            in_context(pool, lambda group: _commit(group, context), groups)
             contents |= {change.entry.index: of_change(change, context) for change in writing}
             reading = [entry for entry in neighbours if entry.index not in made]
-            answers = pool.map(lambda entry: answer(entry, context), reading)
+            answers = in_context(pool, lambda entry: answer(entry, context), reading)
             contents |= {entry.index: content for entry, content in zip(reading, answers, strict=True)}
     if journal and any(isinstance(change.fault, JobMovedOn) for change in made.values()):
         # Another delivery of the job has done them in the meantime.
@@ -55,13 +59,14 @@ def run(entries: Sequence[Entry], faults: Faults, context: Context) -> list[Cont
 
 
 def _runs(entries: Sequence[Entry], made: Mapping[int, Change]) -> Iterator[list[Entry]]:
-    """Neighbours that can be done at once: writes to resources of different names, or reads."""
+    """Neighbours that can be done at once: writes to resources of different names, or reads. An operation may write, and is alone."""
     run: list[Entry] = []
     names: set[object] = set()
     for entry in entries:
         change = made.get(entry.index)
         name = (entry.key or change.condition or entry.index) if change else None
-        if run and (name in names or (change is None) != (run[-1].index not in made)):
+        alone = Interaction.OPERATION in (entry.interaction, run[-1].interaction if run else None)
+        if run and (alone or name in names or (change is None) != (run[-1].index not in made)):
             yield run
             run, names = [], set()
         run.append(entry)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bulkhead.bundles.entries import Entry, Interaction, at_entry
 from bulkhead.bundles.links import Link, find_links
-from bulkhead.conditions import Condition, condition
 from bulkhead.errors import BulkheadError
+from bulkhead.resources.conditions import Condition, condition
 
 if TYPE_CHECKING:
-    from bulkhead.patch import Patch
+    from bulkhead.resources.patches import Patch
     from bulkhead.store import Claim, Head, Write
 
 
@@ -59,20 +60,23 @@ class Change:
         return before if self.exists or self.unchanged else before + 1
 
 
-def start(entries: Iterable[Entry]) -> list[Change]:
-    """A Change for each of these writing entries, in their order; those that cannot be made have a `fault`."""
+def start(entries: Iterable[Entry], base: str) -> list[Change]:
+    """A Change for each of these writing entries, in their order; those that cannot be made have a `fault`.
+
+    Criteria may name resources by urls below `base`, the base URL of this server.
+    """
     made = [Change(entry) for entry in entries]
-    each(made, _start)
+    each(made, partial(_start, base=base))
     return made
 
 
-def _start(change: Change) -> None:
+def _start(change: Change, base: str) -> None:
     entry = change.entry
     criteria = entry.if_none_exist if entry.interaction is Interaction.CREATE else entry.criteria
     if criteria is not None:
-        change.condition = condition(entry.type, criteria, entry.condition_place)
+        change.condition = condition(entry.type, criteria, entry.condition_place, base)
     if entry.interaction is Interaction.PATCH:
-        from bulkhead.patch import from_resource
+        from bulkhead.resources.patches import from_resource
 
         change.patch = from_resource(entry.resource)
     elif entry.resource is not None and entry.interaction is not Interaction.DELETE:

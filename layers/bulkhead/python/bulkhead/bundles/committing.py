@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -12,10 +11,11 @@ from bulkhead.bundles.changes import Change, faultless
 from bulkhead.bundles.context import Context
 from bulkhead.bundles.entries import at_entry
 from bulkhead.bundles.preparation import Owners, prepare
-from bulkhead.conditions import claimant, meets
 from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
 from bulkhead.parallel import in_parallel
+from bulkhead.resources.conditions import claimant, meets
 from bulkhead.store import one_request
+from bulkhead.store.throttling import jitter
 
 if TYPE_CHECKING:
     from bulkhead.store import Receipt
@@ -46,7 +46,7 @@ def commit(changes: Sequence[Change], context: Context, together: bool, receipts
             pass
         except ClaimTaken:
             _look_at_owners(made, context, owners)
-        time.sleep(random.uniform(0, 0.01 * 2**attempt))
+        time.sleep(jitter(0.01 * 2**attempt))
     raise Conflict("others keep changing these resources at the same time; try again")
 
 

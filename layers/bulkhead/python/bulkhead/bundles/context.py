@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bulkhead import access
-from bulkhead.access import Caller
+from bulkhead.access import policy
+from bulkhead.access.policy import Caller
 from bulkhead.bundles.entries import Entry
-from bulkhead.search.candidate import Fence
+from bulkhead.store.candidate import Fence
 
 if TYPE_CHECKING:
     from bulkhead.bundles.changes import Change
@@ -21,8 +21,8 @@ MINIMAL, REPRESENTATION, OPERATION_OUTCOME = "minimal", "representation", "Opera
 class Reader(Protocol):
     """Answers the entries that write nothing: what a client would get for the same request by itself."""
 
-    def check(self, entry: Entry) -> None:
-        """A BulkheadError where the request can be known to fail without asking the store."""
+    def check(self, entry: Entry, *, atomic: bool) -> None:
+        """A BulkheadError where the request can be known to fail before it is made; `atomic`: as part of a transaction."""
 
     def answer(self, entry: Entry) -> dict[str, Any]:
         """The content of the entry of the response: `response`, and `resource` where there is one. BulkheadError where it fails."""
@@ -73,4 +73,4 @@ class Context:
     @property
     def found_by(self) -> Fence:
         """What the caller's conditions may find."""
-        return access.fence(self.store, self.caller, access.SEARCH)
+        return policy.fence(self.store, self.caller, policy.SEARCH)

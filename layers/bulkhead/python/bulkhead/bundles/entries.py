@@ -92,8 +92,8 @@ def _placed(expression: str | None, entry: Entry) -> str:
         return f"{entry.place}.request.{_HEADERS[expression]}"
     if expression.lower() in {name.lower() for name in _HEADERS.values()}:
         return f"{entry.place}.request.{expression}"
-    if entry.resource is not None:
-        head = entry.resource["resourceType"]
-        if expression == head or expression.startswith((f"{head}.", f"{head}[")):
+    if isinstance(entry.resource, dict):
+        head = entry.resource.get("resourceType")
+        if head and (expression == head or expression.startswith((f"{head}.", f"{head}["))):
             return f"{entry.place}.resource{expression[len(head) :]}"
     return entry.place

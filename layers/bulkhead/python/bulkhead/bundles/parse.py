@@ -8,9 +8,9 @@ from urllib.parse import unquote
 
 from bulkhead import settings
 from bulkhead.bundles.entries import Entry, Interaction, place
-from bulkhead.definitions import RESOURCE_TYPES
 from bulkhead.errors import BadRequest, Issue, PayloadTooLarge
-from bulkhead.model import validation
+from bulkhead.fhir import validation
+from bulkhead.fhir.definitions import RESOURCE_TYPES
 
 TRANSACTION, BATCH = "transaction", "batch"
 
@@ -123,7 +123,8 @@ def _interaction(method: str, segments: list[str]) -> Interaction:
 
 
 def _relative(url: str, base: str) -> str:
-    return url.removeprefix(base).lstrip("/")
+    path, mark, query = url.removeprefix(base).lstrip("/").partition("?")
+    return path.removesuffix("/") + mark + query
 
 
 def _check_target(entry: Entry, segments: list[str]) -> None:
@@ -145,7 +146,7 @@ def _check_resource(entry: Entry) -> None:
         raise _fault(entry.index, "resource", f"a {entry.method} needs a resource")
     if resource.get("resourceType") != entry.type:
         raise _fault(entry.index, "resource.resourceType", "the resource is not of the type that request.url names")
-    issues = validation.faults(resource)
+    issues = validation.faults(resource, conditional_references=True)
     if issues:
         at = f"{entry.place}.resource"
         raise BadRequest("the resource is not valid", issues=[_renamed(issue, entry.type, at) for issue in issues])

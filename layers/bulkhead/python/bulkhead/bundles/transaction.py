@@ -6,15 +6,15 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bulkhead import access
+from bulkhead.access import policy
 from bulkhead.bundles.changes import Change, start
 from bulkhead.bundles.committing import commit
-from bulkhead.bundles.context import Context
+from bulkhead.bundles.context import REPRESENTATION, Context
 from bulkhead.bundles.entries import WRITES, Entry, Interaction, at_entry
 from bulkhead.bundles.parse import Faults
 from bulkhead.bundles.response import Content, of_change, of_fault
-from bulkhead.errors import BulkheadError, NotFound, NotSupported, Unavailable, raise_together
-from bulkhead.search.candidate import Candidate
+from bulkhead.errors import BulkheadError, NotFound, Unavailable, raise_together
+from bulkhead.store.candidate import Candidate
 
 if TYPE_CHECKING:
     from bulkhead.store import Receipt
@@ -30,7 +30,7 @@ def run(entries: Sequence[Entry], faults: Faults, context: Context) -> list[Cont
     Reads are checked before the commit, so that one that cannot succeed fails the whole, and answered after it.
     """
     raise_together(faults[index] for index in sorted(faults))
-    made = start(entry for entry in entries if entry.interaction in WRITES)
+    made = start((entry for entry in entries if entry.interaction in WRITES), context.base)
     reads = [entry for entry in entries if entry.interaction not in WRITES]
     raise_together(change.fault for change in made)
     raise_together(_check(entry, context) for entry in reads)
@@ -43,7 +43,9 @@ def run(entries: Sequence[Entry], faults: Faults, context: Context) -> list[Cont
     def receipt(changes: Sequence[Change]) -> Receipt:
         unanswered = {entry.index: of_fault(at_entry(Unavailable(_UNANSWERED), entry)) for entry in reads}
         assert context.journal is not None
-        return context.journal.of_all(changes, lambda: answers(unanswered), complete=not reads)
+        return context.journal.of_all(
+            changes, lambda: answers(unanswered), complete=not reads and context.returns != REPRESENTATION
+        )
 
     commit(made, context, together=True, receipts=receipt if context.journal else None)
     return answers(read(entries, context))
@@ -64,9 +66,7 @@ def answer(entry: Entry, context: Context) -> Content:
 
 def _check(entry: Entry, context: Context) -> BulkheadError | None:
     try:
-        if entry.interaction is Interaction.OPERATION:
-            raise NotSupported("operations are not part of a transaction", expression=f"{entry.place}.request.url")
-        context.reader.check(entry)
+        context.reader.check(entry, atomic=True)
     except BulkheadError as error:
         return at_entry(error, entry)
     return None
@@ -78,7 +78,7 @@ def _check_reads(reads: Sequence[Entry], made: Sequence[Change], context: Contex
     if not wanted:
         return
     raise_together(_may_read(entry, context) for entry in wanted.values())
-    sees = access.fence(context.store, context.caller)
+    sees = policy.fence(context.store, context.caller, policy.READ)
     heads = context.store.read_many(wanted).items()
     there = {key for key, head in heads if not head.deleted and sees(Candidate(head, context.store.decode))}
     there -= {
@@ -89,13 +89,13 @@ def _check_reads(reads: Sequence[Entry], made: Sequence[Change], context: Contex
     }
     missing = [entry for url, entry in wanted.items() if url not in there]
     if missing:
-        access.pay_for_a_look(context.store, context.caller)
+        policy.pay_for_a_look(context.store, context.caller)
     raise_together(NotFound("there is no such resource", expression=f"{entry.place}.request.url") for entry in missing)
 
 
 def _may_read(entry: Entry, context: Context) -> BulkheadError | None:
     try:
-        access.require(context.caller, access.READ, entry.type)
+        policy.require(context.caller, policy.READ, entry.type)
     except BulkheadError as error:
         return at_entry(error, entry)
     return None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bulkhead import access
-from bulkhead.access import Caller
+from bulkhead.access import policy
+from bulkhead.access.policy import Caller
 from bulkhead.history import cursor, listing
 from bulkhead.history.cursor import BACK, FEED, FORWARD, Cursor, Place
 from bulkhead.history.listing import Listed, Lister
 from bulkhead.history.query import Query
 from bulkhead.resources.interactions import visible_history
+from bulkhead.search.run import too_costly
 from bulkhead.store import Head, Store
 from bulkhead.store import history as stored
 
@@ -45,6 +46,8 @@ def page(store: Store, who: Caller, query: Query) -> Page:
     scan = _Scan(store, who, query, listing.lister(store, query, types))
     if at and at.mode == BACK:
         return _backward(scan, at)
+    if query.count_only:
+        return Page([], total=_count(scan), settled=horizon)
     feeds = horizon is not None and not query.newest_first and query.at is None and (at is None or at.mode == FEED)
     if feeds and horizon is not None:
         return _feed(scan, at or Cursor(FEED, None), horizon)
@@ -56,11 +59,17 @@ def _types(store: Store, who: Caller, query: Query) -> list[str]:
         visible_history(store, who, query.path)
         return []
     if query.path:
-        access.require(who, access.SEARCH, query.path)
+        policy.require(who, policy.SEARCH, query.path)
         return [query.path]
-    if not any(access.SEARCH in scope.rights for scope in who.scopes):
-        access.require(who, access.SEARCH)
-    return [one for one in stored.types(store.table) if access.may(who, access.SEARCH, one)]
+    if not any(policy.SEARCH in scope.rights for scope in who.scopes):
+        policy.require(who, policy.SEARCH)
+    for wanted in query.types:
+        policy.require(who, policy.SEARCH, wanted)
+    return [
+        one
+        for one in stored.types(store.table)
+        if policy.may(who, policy.SEARCH, one) and (not query.types or one in query.types)
+    ]
 
 
 @dataclass(slots=True)
@@ -94,6 +103,14 @@ class _Scan:
         return found
 
 
+def _count(scan: _Scan) -> int:
+    """How many versions the whole history has, for the caller. TooCostly where that cannot be told by one request."""
+    number = len(scan.take(None, EXAMINED, scan.query.newest_first, frozenset()))
+    if not scan.ended:
+        raise too_costly("counting this history", "_summary")
+    return number
+
+
 def _forward(scan: _Scan, at: Cursor | None, horizon: str | None) -> Page:
     """The page after a cursor, or the first one."""
     query = scan.query
@@ -117,7 +134,7 @@ def _total(scan: _Scan, at: Cursor | None, shown: list[Listed], resume: Place | 
         return len(shown)
     query = scan.query
     every = query.of_one and query.newest_first and not query.since and not query.at
-    every = every and access.shows_every_version(scan.store, scan.who)
+    every = every and policy.shows_every_version(scan.store, scan.who)
     return scan.heads[shown[0]].version if every and shown else None
 
 

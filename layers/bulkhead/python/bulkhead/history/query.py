@@ -1,4 +1,8 @@
-"""The parameters of a history request: `_since`, `_at`, `_sort`, `_count`, and the cursor of a page."""
+"""The parameters of a history request: which versions (`_since`, `_at`, `_type`), how many, in which order, how much of each.
+
+A parameter that is not known is refused, under whatever handling: a history Bundle has no entry of mode `outcome`
+(bdl-2, bdl-3) that could tell that it was ignored, and who asked for less would take the answer for it.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bulkhead.errors import BadRequest
-from bulkhead.model import dates
+from bulkhead.fhir import dates
+from bulkhead.fhir.definitions import RESOURCE_TYPES
+from bulkhead.fhir.subset import SUMMARY_MODES
 
 _SORTS = {"-_lastUpdated": True, "_lastUpdated": False}
-_FREE = frozenset({"_format", "_pretty", "_summary", "_elements"})
-_KNOWN = frozenset({"_since", "_at", "_sort", "_count", "_cursor"})
+_FREE = frozenset({"_format", "_pretty"})
+_KNOWN = frozenset({"_since", "_at", "_sort", "_count", "_cursor", "_type", "_summary", "_elements"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,10 @@ class Query:
     newest_first: bool = True
     cursor: str | None = None
     used: Mapping[str, str] | None = None
+    types: tuple[str, ...] = ()
+    """Of the history of the system: the types asked for; () for all."""
+    count_only: bool = False
+    """Whether only the number of versions is asked for: `_count=0` or `_summary=count`."""
 
     @property
     def last(self) -> str | None:
@@ -42,13 +52,12 @@ class Query:
     @property
     def search(self) -> list[str | None]:
         """What a cursor belongs to."""
-        return [self.path, self.since, *(self.at or (None, None)), str(self.newest_first)]
+        return [self.path, self.since, *(self.at or (None, None)), str(self.newest_first), *self.types]
 
 
-def parse(path: str, pairs: Iterable[tuple[str, str]], default: int, limit: int, strict: bool = False) -> Query:
-    """The query of a history request. BadRequest, naming the parameter, for a value that it cannot have.
-
-    `default` and `limit` are of `_count`. Unknown parameters are left out, or refused when `strict`.
+def parse(path: str, pairs: Iterable[tuple[str, str]], default: int, limit: int) -> Query:
+    """The query of a history request. BadRequest, naming the parameter, for one that history does not have, and for a
+    value that it cannot have. `default` and `limit` are of `_count`.
     """
     given: dict[str, str] = {}
     for name, value in pairs:
@@ -56,9 +65,12 @@ def parse(path: str, pairs: Iterable[tuple[str, str]], default: int, limit: int,
             raise BadRequest(f"{name} is given once", name)
         if name in _KNOWN:
             given[name] = value
-        elif strict and name not in _FREE:
-            raise BadRequest(f"history has no parameter {name[:64]}", name[:64])
+        elif name not in _FREE:
+            raise BadRequest(f"history has no parameter {name[:64]}; it has {', '.join(sorted(_KNOWN))}", name[:64])
     used = {name: value for name, value in given.items() if name != "_cursor"}
+    summary = given.get("_summary")
+    if summary is not None and summary not in SUMMARY_MODES:
+        raise BadRequest(f"_summary is one of {', '.join(SUMMARY_MODES)}", "_summary")
     return Query(
         path=path,
         count=_count(given.get("_count"), default, limit),
@@ -67,6 +79,8 @@ def parse(path: str, pairs: Iterable[tuple[str, str]], default: int, limit: int,
         newest_first=_newest_first(given.get("_sort", "-_lastUpdated")),
         cursor=given.get("_cursor"),
         used=used,
+        types=_types(given["_type"], path) if "_type" in given else (),
+        count_only=summary == "count" or given.get("_count", "").strip("0") == "" != given.get("_count", ""),
     )
 
 
@@ -76,6 +90,16 @@ def _count(text: str | None, default: int, limit: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise BadRequest("_count is a whole number", "_count")
     return max(1, min(int(text), limit))
+
+
+def _types(text: str, path: str) -> tuple[str, ...]:
+    if path:
+        raise BadRequest("_type is for the history of the system: this path names its type", "_type")
+    types = tuple(dict.fromkeys(text.split(",")))
+    for name in types:
+        if name not in RESOURCE_TYPES:
+            raise BadRequest(f"{name[:64] or 'an empty text'} is no resource type of R4", "_type")
+    return types
 
 
 def _bounds(text: str, parameter: str) -> tuple[str, str]:

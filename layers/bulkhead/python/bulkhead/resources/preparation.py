@@ -5,41 +5,55 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bulkhead import access, accounts, compartment_definitions, compartments, settings
-from bulkhead.access import Caller
-from bulkhead.errors import BadRequest
-from bulkhead.model import json, references, validation
+from bulkhead import settings
+from bulkhead.access import policy
+from bulkhead.access.policy import Caller
+from bulkhead.audit import events
+from bulkhead.compartments import accounts, compartment_definitions, governing, membership
+from bulkhead.errors import BadRequest, InvalidResource, Issue, Unprocessable
+from bulkhead.facts import index_facts
+from bulkhead.facts.audit_names import AUDIT_EVENT, is_trail
+from bulkhead.fhir import json, references, validation
 from bulkhead.resources.representation import stored
-from bulkhead.search import facts
-from bulkhead.search.candidate import Candidate
 from bulkhead.store import Head, Inherit, Store, Write
+from bulkhead.store.candidate import Candidate
 from bulkhead.store.heads import Read
-from bulkhead.trail import is_trail
 
-_PATIENT = f"{accounts.PATIENT}/"
+_SUBSCRIPTION = "Subscription"
+# The statuses of a Subscription that nobody waits for.
+_DORMANT = ("off", "error")
 
 
 def checked(
-    resource: Any, resource_type: str, identifier: str | None = None, base: str | None = None
+    resource: Any,
+    resource_type: str,
+    identifier: str | None = None,
+    base: str | None = None,
+    *,
+    conditional_references: bool = False,
 ) -> dict[str, Any]:
     """A valid resource of the type, whose `id` (given with `identifier`) is that of the URL. InvalidResource, BadRequest.
 
-    References by absolute URLs below `base`, this server's own, become relative: they are of the same compartments.
+    References by absolute URLs below `base`, this server's own, become relative: they are of the same compartments. References
+    by criteria are refused, but where the caller resolves them (`conditional_references`).
     """
-    validation.check(resource, resource_type)
+    validation.check(resource, resource_type, conditional_references=conditional_references)
     if identifier is not None and resource.get("id") != identifier:
         raise BadRequest("the resource's id must be the one of the URL", f"{resource_type}.id")
     valid: dict[str, Any] = resource
-    for _, reference in references.walk(valid) if base else ():
+    for place, reference in references.walk(valid) if base else ():
         if "reference" in reference:
             reference["reference"] = references.relative(reference["reference"], f"{base}/")
+            if not conditional_references and references.is_conditional(reference["reference"], f"{base}/"):
+                message = validation.CONDITIONAL_MESSAGE
+                raise InvalidResource(message, issues=[Issue("value", message, f"{place}.reference")])
     return valid
 
 
 def _given_accounts(resource: dict[str, Any], who: Caller) -> dict[str, str] | None:
     """The accounts that the body asks for, each with its place, if it has any and the caller has the right; None otherwise. BadRequest."""
     listed = resource.get("meta", {}).get("accounts")
-    if listed is None or not access.may_set_accounts(who):
+    if listed is None or not policy.may_set_accounts(who):
         return None
     place, limit = f"{resource['resourceType']}.meta.accounts", settings.current().account_limit
     if len(listed) > limit:
@@ -53,49 +67,76 @@ def _given_accounts(resource: dict[str, Any], who: Caller) -> dict[str, str] | N
     return found
 
 
-def _new_accounts(resource: dict[str, Any], who: Caller) -> tuple[str, ...]:
-    """The own accounts of a resource that is made: those that the body asks for, or those that the caller is fenced to. Forbidden."""
-    given = _given_accounts(resource, who)
-    return access.accounts_of_new(who) if given is None else access.own_accounts(who, list(given), (), given)
-
-
 def prepare_create(store: Store, resource: dict[str, Any], who: Caller, key: str, fresh: bool) -> Write:
     """The write that makes `resource` (checked) as `key`. `fresh`: the id was made by the server just now. Forbidden (accounts)."""
-    resource = {**resource, "id": key.partition("/")[2]}
-    _check_definition(store, resource)
-    explicit = _new_accounts(resource, who)
+    resource = _signed({**resource, "id": key.partition("/")[2]}, who)
+    _require_served(store, resource)
+    given = _given_accounts(resource, who)
+    explicit = policy.accounts_of_new(who) if given is None else policy.own_accounts(who, list(given), (), given)
     body = store.encode(resource)
     method = "POST" if fresh else "PUT"
-    return Write(key, None, body, None, facts.facts(resource), explicit, method=method, fresh=fresh)
+    return Write(key, None, body, None, index_facts.facts(resource), explicit, method=method, fresh=fresh)
 
 
-def prepare_update(store: Store, resource: dict[str, Any], base: Head, who: Caller) -> Write | None:
+def prepare_update(store: Store, resource: dict[str, Any], base: Head, who: Caller, *, partial: bool) -> Write | None:
     """The write that makes `resource` (checked) the next version of `base`. None where nothing would change. Forbidden (accounts).
 
-    A deleted `base` is made anew. The explicit accounts stay, unless the caller may set them and the body names others.
+    `partial`: the caller gave a part of it only (a patch). To write a definition that a fenced caller wrote just as it stands
+    changes one thing, where the caller is not fenced: it is in force then.
+
+    A deleted `base` is made anew. Its explicit accounts, which a deletion keeps, stay as those of any other, unless the caller may set
+    them and the body names others.
     """
-    resource = {**resource, "id": base.id}
-    _check_definition(store, resource)
+    resource = _signed({**resource, "id": base.id}, who)
+    _require_served(store, resource)
     body = store.encode(resource)
-    if base.deleted:
-        return Write(base.key, base, body, None, facts.facts(resource), _new_accounts(resource, who), method="PUT")
     given = _given_accounts(resource, who)
     explicit = base.explicit
     if given is not None and not _echoes(store, who, resource, base, tuple(given)):
         asked = accounts.own(given, base, who.accounts)
-        explicit = access.own_accounts(who, asked, base.explicit, given)
-    former = store.decode(base)
-    if explicit == base.explicit and (body == base.body or _same(former, resource)):
+        explicit = policy.own_accounts(who, asked, base.explicit, given)
+    former = None if base.deleted else store.decode(base)
+    adopted = base.type in governing.TYPES and not base.unfenced and not partial and not who.fenced
+    if former and explicit == base.explicit and not adopted and (body == base.body or _same(former, resource)):
         return None
+    flag = accounts.flagged(base, explicit, fence=who.accounts, propagate=None)
     return Write(
-        base.key, base, body, facts.facts(former), facts.facts(resource), explicit, {}, base.propagate, method="PUT"
+        base.key,
+        base,
+        body,
+        index_facts.facts(former) if former else None,
+        index_facts.facts(resource),
+        explicit,
+        propagate=flag.propagate,
+        within=flag.within,
+        method="PUT",
+        partial=partial,
     )
 
 
-def _check_definition(store: Store, resource: dict[str, Any]) -> None:
-    """Unprocessable where a CompartmentDefinition, under the id that it will have, defines what there is not."""
+def _signed(resource: dict[str, Any], who: Caller) -> dict[str, Any]:
+    """The resource; an AuditEvent with who sent it. The server's own are made in `audit`, and do not come here."""
+    return events.sent_by(who, resource) if resource["resourceType"] == AUDIT_EVENT else resource
+
+
+def _require_served(store: Store, resource: dict[str, Any]) -> None:
+    """Unprocessable for what this server would have to act upon and cannot: every write of a resource comes by here.
+
+    A CompartmentDefinition that, under the id that it will have, defines what there is not; a SearchParameter that asks too much;
+    a Subscription that is to be served.
+    """
     if resource["resourceType"] == compartment_definitions.TYPE:
         compartment_definitions.check(resource, store.settings.body_limit)
+    elif resource["resourceType"] == "SearchParameter":
+        from bulkhead.search.custom import require_bounded
+
+        require_bounded(resource)
+    elif resource["resourceType"] == _SUBSCRIPTION and resource.get("status") not in _DORMANT:
+        raise Unprocessable(
+            "this server serves no subscriptions yet: it takes a Subscription with the status off or error only, and "
+            "clients learn of changes by _history?_since=",
+            f"{_SUBSCRIPTION}.status",
+        )
 
 
 def _echoes(store: Store, who: Caller, resource: dict[str, Any], base: Head, given: tuple[str, ...]) -> bool:
@@ -106,7 +147,7 @@ def _echoes(store: Store, who: Caller, resource: dict[str, Any], base: Head, giv
     if not (version.isdigit() and int(version) < base.version):
         return False
     made_from = store.read_version(base.key, int(version))
-    shown = access.versions(store, who, access.READ)
+    shown = policy.versions(store, who, policy.READ)
     return made_from is not None and given == made_from.accounts and shown(Candidate(made_from, store.decode))
 
 
@@ -116,49 +157,88 @@ def _same(former: dict[str, Any], resource: dict[str, Any]) -> bool:
 
 
 def prepare_delete(store: Store, base: Head) -> Write:
-    """The write that deletes `base`; of one of R4's own CompartmentDefinitions, that brings it back as it was."""
+    """The write that deletes `base`; of one of R4's own CompartmentDefinitions, that brings it back as it was.
+
+    A deletion keeps all that says who had the resource: whoever writes its id again finds it, and members of its compartment keep
+    what they have from it.
+    """
     original = store.built_in(base.key)
     if original:
         former, resource = store.decode(base), store.decode(original)
         return Write(
-            base.key, base, original.body, facts.facts(former), facts.facts(resource), base.explicit, method="PUT"
+            base.key,
+            base,
+            original.body,
+            index_facts.facts(former),
+            index_facts.facts(resource),
+            explicit=base.explicit,
+            propagate=base.propagate,
+            within=base.within,
+            method="PUT",
         )
-    return Write(base.key, base, None, facts.facts(store.decode(base)), None, method="DELETE")
+    return Write(
+        base.key,
+        base,
+        None,
+        index_facts.facts(store.decode(base)),
+        None,
+        explicit=base.explicit,
+        inherited=dict(base.inherited),
+        propagate=base.propagate,
+        within=base.within,
+        method="DELETE",
+    )
 
 
-def inherit(store: Store, who: Caller = access.EVERYBODY) -> Inherit:
+def inherit(store: Store, who: Caller) -> Inherit:
     """What a commit calls between staging and committing: sets what each write inherits from its targets as they are then.
 
     From every Patient that the resource names through the Patient compartment's parameters, and from other targets while they
-    propagate; for a fenced caller only from those of the others that it may see, or that gave something before. (Patients that
-    it may not see, it may not name.) So nobody learns from the accounts of a resource of its own what else there is.
+    propagate, within their bounds (`accounts.passed_on`); for a fenced caller only from those of the others that it may see, or that
+    gave something before. (Patients that it may not see, it may not name.) So nobody learns from the accounts of a resource of its own
+    what else there is. A write of accounts alone keeps what it has from Patients: only what is bounded by them may change.
     """
-    inside = access.reach(store, who)
+    inside = policy.reach(store, who)
 
     def gives(write: Write, root: str, target: Head | Write | None) -> bool:
-        if not who.fenced or root.startswith(_PATIENT) or not isinstance(target, Head):
+        if not who.fenced or accounts.is_patient(root) or not isinstance(target, Head):
             return True
         gave = write.base is not None and root in write.base.inherited
         return gave or inside(Candidate(target, store.decode))
 
     def set_inherited(writes: Sequence[Write], read: Read) -> None:
-        known = compartments.in_force(store)
+        known = membership.in_force(store)
         here: dict[str, Head | Write] = {write.key: write for write in writes}
-        roots = {
-            write.key: [
-                root for root in compartments.memberships(write.new.targets, write.key, known) if root != write.key
-            ]
-            for write in writes
-            # What the trail tells of is fenced by the data that it speaks of, as it is then: it carries no accounts of its own.
-            if write.new is not None and write.body is not None and not is_trail(write.key)
-        }
+        roots = {write.key: roots_of(write, known) for write in writes}
         elsewhere = {root for found in roots.values() for root in found if root not in here}
         targets = {**read(elsewhere), **here}
         for write in writes:
-            if write.key not in roots:
+            found = roots[write.key]
+            if write.new is None and not found:
                 continue
-            givers = [root for root in roots[write.key] if gives(write, root, targets.get(root))]
-            given = {root: accounts.passed_on(targets.get(root)) for root in givers}
+            kept = write.inherited if write.new is None else {}
+            given = {root: passed for root, passed in kept.items() if accounts.is_patient(root)}
+            givers = [root for root in found if gives(write, root, targets.get(root))]
+            for root in filter(accounts.is_patient, givers):
+                given[root] = accounts.passed_on(targets.get(root), ())
+            carries = accounts.carried(write.explicit, given)
+            for root in givers:
+                if not accounts.is_patient(root):
+                    given[root] = accounts.passed_on(targets.get(root), carries)
             write.inherited = {root: passed for root, passed in given.items() if passed}
 
     return set_inherited
+
+
+def roots_of(write: Write, known: membership.Definitions) -> list[str]:
+    """The targets from which a write may inherit: of one that changes accounts only, those that are no Patients.
+
+    None for deletions, and for the trail: what it tells of is fenced by the data that it speaks of, as it is then.
+    """
+    if write.body is None or is_trail(write.key):
+        return []
+    if write.new is not None:
+        found = membership.memberships(write.new.targets, write.key, known)
+        return [root for root in found if root != write.key]
+    # An account that the resource loses must not stay on it by a target that gave it for the sake of this very account.
+    return [root for root in write.inherited if root != write.key and not accounts.is_patient(root)]

@@ -6,17 +6,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from bulkhead.model import subset
+from bulkhead.errors import Issue
+from bulkhead.fhir import outcome, subset
 from bulkhead.search import cursor
-from bulkhead.search.candidate import Candidate
 from bulkhead.search.query import Query, Results
+from bulkhead.store.candidate import Candidate
 
 if TYPE_CHECKING:
     from bulkhead.search.run import Page, Represent
 
+NAMED = 100
+"""Characters of an ignored parameter's name that are repeated."""
+
 
 def searchset(query: Query, page: Page, base: str, represent: Represent) -> dict[str, Any]:
-    """The Bundle: `total` where known, `self`, `next` unless this is the end, matches, then what they bring along."""
+    """The Bundle: `total` where known, `self`, `next` unless this is the end, matches, what they bring along, what to know."""
     base = base.rstrip("/")
     result: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
     if page.total is not None and query.results.total != "none":
@@ -29,9 +33,25 @@ def searchset(query: Query, page: Page, base: str, represent: Represent) -> dict
         result["link"].append({"relation": "next", "url": url(base, query, (*query.used, following))})
     entries = [entry(candidate, "match", base, represent, query.results) for candidate in page.matches]
     entries += [entry(candidate, "include", base, represent, query.results) for candidate in page.included]
+    notes = [*ignored(query), *page.notes]
+    if notes:
+        entries.append({"resource": outcome.outcome(notes), "search": {"mode": "outcome"}})
     if entries:
         result["entry"] = entries
     return result
+
+
+def ignored(query: Query) -> list[Issue]:
+    """What a client has to know of the parameters that were not understood."""
+    known = f"; {query.path or 'this search'} has {', '.join(query.known)}" if query.known else ""
+    return [
+        Issue(
+            "not-supported",
+            f"the parameter {name[:NAMED]} was ignored: it is not known here{known}",
+            severity="warning",
+        )
+        for name in query.ignored
+    ]
 
 
 def entry(candidate: Candidate, mode: str, base: str, represent: Represent, results: Results) -> dict[str, Any]:

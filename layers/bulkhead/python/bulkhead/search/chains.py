@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from bulkhead import compartments
-from bulkhead.definitions import SearchParameter
+from bulkhead.compartments import membership
 from bulkhead.errors import TooCostly
-from bulkhead.search import facts, matching
-from bulkhead.search.candidate import Candidate, Fence
+from bulkhead.facts import index_facts
+from bulkhead.fhir.definitions import SearchParameter
+from bulkhead.fhir.references import canonical_url
+from bulkhead.search import embedded, matching
 from bulkhead.search.canonicals import Canonicals, Find, names
 from bulkhead.search.drivers import Branch, Driver, Keys, Targets, Values
+from bulkhead.search.embedded import Embedded
 from bulkhead.search.query import Chain, Clause, Query, ReferenceValue
+from bulkhead.store.candidate import Candidate, Fence
 
 if TYPE_CHECKING:
     from bulkhead.store import Store
@@ -32,6 +35,8 @@ FEW = 10
 """The most resources that are read to see whether a chain leads to but one."""
 MOST = 10_000
 """The most heads that are read of an inner search whose matches are needed all."""
+CONTAINED = canonical_url("#")
+"""The value under which the index has canonicals of contained resources."""
 RANGES = 50
 """The most canonicals that lead a search."""
 TYPES = 8
@@ -43,7 +48,7 @@ class Chains:
     """The chains of one search, and what is known of the resources that they lead to."""
 
     store: Store
-    known: compartments.Definitions
+    known: membership.Definitions
     fence: Fence
     exists: Exists
     find: Find
@@ -51,6 +56,8 @@ class Chains:
     """A query with the codes of the value sets that it names."""
     seen: dict[tuple[str, str], bool] = field(default_factory=dict)
     """(chain, key) -> whether the resource meets what stands at the chain's far end."""
+    inner: dict[tuple[str, str], Query] = field(default_factory=dict)
+    """(chain, type) -> the search that a resource behind the chain must meet."""
     pointed_at: dict[str, set[str]] = field(default_factory=dict)
     """By chain through a parameter that no index knows: all that the matches of its inner search point at."""
 
@@ -67,12 +74,17 @@ class Chains:
         return Canonicals(self.find)
 
     def _forward(self, candidates: Sequence[Candidate], chain: Chain) -> list[Candidate]:
-        pointed_at = {candidate.key: targets(candidate, chain, self.canonicals) for candidate in candidates}
+        inner = {one.key: within(one, chain) for one in candidates}
+        pointed_at = {one.key: targets(one, chain, self.canonicals) - inner[one.key].keys() for one in candidates}
         self._judge({target for found in pointed_at.values() for target in found}, chain)
+        name = chain.name + "=" + chain.value
         return [
             candidate
             for candidate in candidates
-            if any(self.seen[chain.name + "=" + chain.value, target] for target in pointed_at[candidate.key])
+            if any(self.seen[name, target] for target in pointed_at[candidate.key])
+            or any(
+                self._met([one], chain) for one in inner[candidate.key].values() if one.head.type in dict(chain.inner)
+            )
         ]
 
     def _judge(self, keys: set[str], chain: Chain) -> None:
@@ -87,13 +99,24 @@ class Chains:
             candidate = Candidate(head, self.store.decode)
             if not head.deleted and self.fence(candidate):
                 by_type.setdefault(head.type, []).append(candidate)
-        inner = {name: self.spelt_out(query) for name, query in chain.inner}
-        for resource_type, found in by_type.items():
-            query = inner[resource_type]
-            met = [one for one in found if all(matching.matches(one, clause, self.known) for clause in query.clauses)]
-            self.seen.update({(name, one.key): True for one in self.kept(met, query.chains)})
+        for found in by_type.values():
+            self.seen.update({(name, one.key): True for one in self._met(found, chain)})
+
+    def _met(self, found: Sequence[Candidate], chain: Chain) -> list[Candidate]:
+        """Those of one type that meet the inner search of a forward chain."""
+        query = self._inner(chain, found[0].head.type)
+        met = [one for one in found if all(matching.matches(one, clause, self.known) for clause in query.clauses)]
+        return self.kept(met, query.chains)
+
+    def _inner(self, chain: Chain, resource_type: str) -> Query:
+        name = chain.name + "=" + chain.value
+        if (name, resource_type) not in self.inner:
+            self.inner[name, resource_type] = self.spelt_out(dict(chain.inner)[resource_type])
+        return self.inner[name, resource_type]
 
     def _backward(self, candidates: Sequence[Candidate], chain: Chain) -> list[Candidate]:
+        # Nothing outside points at what is within a resource, though something of the same name may be here.
+        candidates = [candidate for candidate in candidates if not isinstance(candidate, Embedded)]
         name = chain.name + "=" + chain.value
         if not is_indexed(chain):
             known = self._all_pointed_at(chain)
@@ -126,15 +149,32 @@ def parameter_of(chain: Chain) -> SearchParameter:
 
 def is_indexed(chain: Chain) -> bool:
     """Whether the index knows the first link of `_has`; not where clients have defined its parameter."""
-    return chain.links[0].type is not None and facts.is_own(chain.links[0].type, parameter_of(chain))
+    return chain.links[0].type is not None and index_facts.is_own(chain.links[0].type, parameter_of(chain))
 
 
-def targets(candidate: Candidate, chain: Chain, canonicals: Canonicals) -> list[str]:
+def targets(candidate: Candidate, chain: Chain, canonicals: Canonicals) -> set[str]:
     """What a candidate points at by the first step of a forward chain, of the types that the chain goes on with."""
     types = [resource_type for resource_type, _ in chain.inner]
     its = matching.own(candidate, parameter_of(chain))
-    found = [key for key in candidate.through(its) if key.partition("/")[0] in types]
-    return found + canonicals.pointed_at(candidate, its, types)
+    found = {key for key in candidate.through(its) if key.partition("/")[0] in types}
+    return found.union(canonicals.pointed_at(candidate, its, types))
+
+
+def within(candidate: Candidate, chain: Chain) -> dict[str, Candidate]:
+    """What a candidate points at within itself by the first step of a forward chain, by what the reference says."""
+    if isinstance(candidate, Embedded) or "contained" in candidate.body or candidate.head.type == "Bundle":
+        return embedded.pointed_at(candidate, matching.own(candidate, parameter_of(chain)))
+    return {}
+
+
+def may_be_within(chain: Chain, resource_type: str, store: Store) -> bool:
+    """Whether some resource of a type has within what the first link of a forward chain leads to, as far as the index knows."""
+    code = parameter_of(chain).code
+    for name, _ in chain.inner:
+        found = store.pointing_at(index_facts.mark(name), resource_type, None, FEW)
+        if len(found) == FEW or any(code in one.via for one in found):
+            return True
+    return False
 
 
 def pointing_at(candidate: Candidate, chain: Chain) -> Query:
@@ -142,18 +182,19 @@ def pointing_at(candidate: Candidate, chain: Chain) -> Query:
     ((source, query),) = chain.inner
     parameter = parameter_of(chain)
     to: tuple[ReferenceValue, ...] = (ReferenceValue(*candidate.key.split("/")),)
-    if facts.is_canonical(source, parameter):
+    if index_facts.is_canonical(source, parameter):
         to += names(candidate.body)
     return structs.replace(query, clauses=(*query.clauses, Clause(chain.name, parameter, None, to)))
 
 
-def reference(chain: Chain, resource_type: str, find: Find) -> Clause | None:
+def reference(chain: Chain, resource_type: str, find: Find, store: Store) -> Clause | None:
     """A forward chain as a plain reference, where it leads to one resource at most: `patient.identifier=s|v`.
 
-    It may then lead together with a code. Not where it leads to more: these may be others on the next page.
+    It may then lead together with a code. Not where it leads to more: these may be others on the next page; nor where it
+    may lead to what is within resources.
     """
     link = chain.links[0]
-    if link.reverse or len(chain.inner) > TYPES:
+    if link.reverse or len(chain.inner) > TYPES or not index_facts.is_own(resource_type, parameter_of(chain)):
         return None
     behind: list[Candidate] = []
     for _, query in chain.inner:
@@ -161,16 +202,23 @@ def reference(chain: Chain, resource_type: str, find: Find) -> Clause | None:
         behind += found
         if not all_of_them or len(behind) > 1:
             return None
+    if may_be_within(chain, resource_type, store):
+        return None
     values = tuple(ReferenceValue(*one.key.split("/")) for one in behind)
-    if facts.is_canonical(resource_type, parameter_of(chain)):
+    if index_facts.is_canonical(resource_type, parameter_of(chain)):
         values += tuple(value for one in behind for value in names(one.body))
     return Clause(chain.name, parameter_of(chain), None, values)
 
 
-def driver(chain: Chain, resource_type: str, find: Find, limit: int) -> Driver | None:
-    """What leads to the matches of a search by one of its chains; None where the inner search reads too much."""
+def driver(chain: Chain, resource_type: str | None, find: Find, limit: int) -> Driver | None:
+    """What leads to the matches of a search by one of its chains; None where the inner search reads too much.
+
+    Without a type, `_has` alone leads, to resources of any.
+    """
     link, parameter = chain.links[0], parameter_of(chain)
-    if len(chain.inner) > TYPES or not (link.reverse or facts.is_own(resource_type, parameter)):
+    if len(chain.inner) > TYPES:
+        return None
+    if not link.reverse and (resource_type is None or not index_facts.is_own(resource_type, parameter)):
         return None
     behind: list[Candidate] = []
     for _, query in chain.inner:
@@ -181,16 +229,19 @@ def driver(chain: Chain, resource_type: str, find: Find, limit: int) -> Driver |
     if link.reverse:
         canonicals = Canonicals(find)
         keys = {key for one in behind for key in one.through(parameter)}
-        keys |= {key for one in behind for key in canonicals.pointed_at(one, parameter, (resource_type,))}
-        return Keys(tuple(sorted(key for key in keys if key.startswith(f"{resource_type}/"))))
-    if facts.is_canonical(resource_type, parameter):
+        types = (resource_type,) if resource_type else parameter.targets
+        keys |= {key for one in behind for key in canonicals.pointed_at(one, parameter, types)}
+        return Keys(tuple(sorted(key for key in keys if resource_type in (None, key.partition("/")[0]))))
+    assert resource_type is not None
+    if index_facts.is_canonical(resource_type, parameter):
         return by_canonicals(behind, resource_type, parameter)
-    return Targets(tuple(sorted({one.key for one in behind})), resource_type, link.code)
+    marks = {index_facts.mark(name) for name, _ in chain.inner}
+    return Targets(tuple(sorted(marks | {one.key for one in behind})), resource_type, link.code)
 
 
 def by_canonicals(behind: Sequence[Candidate], resource_type: str, parameter: SearchParameter) -> Driver | None:
     """The ranges of the canonicals that lead to some resources; None where these are too many to go through."""
     texts = {text for one in behind for text in (one.key, one.body.get("url")) if text}
-    if not texts or len(texts) > RANGES:
+    if len(texts) > RANGES:
         return None
-    return Values(resource_type, tuple(Branch(parameter.code, text) for text in sorted(texts)))
+    return Values(resource_type, tuple(Branch(parameter.code, text) for text in sorted(texts | {CONTAINED})))

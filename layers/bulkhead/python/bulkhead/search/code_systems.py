@@ -11,10 +11,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from bulkhead import definitions
+from bulkhead.fhir import definitions
 
 Look = Callable[[str, str, str], list[dict[str, Any]]]
-"""(type, search parameter, its value) -> some stored resources that meet it and that the caller may see."""
+"""(type, search parameter, its value) -> stored resources that meet it and that serve the caller, those that win first."""
 
 PROPERTIES = "http://hl7.org/fhir/concept-properties#"
 
@@ -63,14 +63,18 @@ def named(resource_type: str, name: str, look: Look) -> dict[str, Any] | None:
     if name.startswith(f"{resource_type}/"):
         found = look(resource_type, "_id", name.removeprefix(f"{resource_type}/"))
     else:
-        found = look(resource_type, "url", name.partition("|")[0])
+        url = name.partition("|")[0]
+        found = [one for one in look(resource_type, "url", url) if one.get("url") == url]
     return found[0] if found else None
 
 
 def known(url: str, look: Look) -> CodeSystem | None:
-    """The code system with a url, if all its concepts are here."""
+    """The code system with a url, if all its concepts are here. HL7's own are never shadowed by what is stored."""
+    own = built_in(url)
+    if own is not None:
+        return own
     stored = named("CodeSystem", url, look)
-    return complete(stored) if stored and is_complete(stored) else built_in(url)
+    return complete(stored) if stored and is_complete(stored) else None
 
 
 def having(code: str, look: Look) -> list[CodeSystem]:
@@ -78,7 +82,8 @@ def having(code: str, look: Look) -> list[CodeSystem]:
     found = {url: built_in(url) for url in definitions.code_systems_with(code)}
     # R4's parameter `code` knows the concepts at the top only.
     for stored in filter(is_complete, look("CodeSystem", "content-mode", "complete")):
-        found[stored["url"]] = complete(stored)
+        if stored["url"] not in found and not definitions.code_system(stored["url"]):
+            found[stored["url"]] = complete(stored)
     return [one for one in found.values() if one and one.has(code)]
 
 

@@ -6,23 +6,26 @@ So they are best used with another parameter that does.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from bulkhead import definitions
-from bulkhead.definitions import SearchParameter
-from bulkhead.errors import NotSupported
-from bulkhead.search.candidate import Candidate, Fence, everything
-from bulkhead.search.expressions import compiled, types
+from bulkhead.compartments.governing import governs
+from bulkhead.errors import Issue, NotSupported, Unprocessable
+from bulkhead.facts.expressions import compiled, types
+from bulkhead.facts.fhirpath import TooMuch
+from bulkhead.fhir import definitions
+from bulkhead.fhir.definitions import SearchParameter
+from bulkhead.store.candidate import Fence
 
 if TYPE_CHECKING:
     from bulkhead.store import Store
 
+logger = logging.getLogger(__name__)
+
 Custom = Callable[[str, str], SearchParameter | None]
 """(resource type, code) -> the parameter that clients have defined; None where there is none."""
 
-MOST = 20
-"""The most SearchParameters with one code that are looked at."""
 _TYPES = frozenset({"token", "string", "date", "number", "quantity", "uri", "reference", "composite"})
 
 
@@ -31,33 +34,39 @@ def none(resource_type: str, code: str) -> SearchParameter | None:
     return None
 
 
-def stored_in(store: Store, fence: Fence = everything) -> Custom:
-    """Those of a store that carry no account, and those that the caller may see. Asked only for codes that R4 does not have.
+def stored_in(store: Store, fence: Fence) -> Custom:
+    """Those that serve the searches of a caller with this `fence`. Asked only for codes that R4 does not have.
 
-    So what one tenant defines is nothing to the others, and what the server's owner defines is for all.
+    What is in force for all wins over what a fenced caller's own tenant has defined; of several in force the first by id, and the log
+    names the others. What one tenant defines is nothing to the others.
     """
     from bulkhead.search import run
-    from bulkhead.search.literals import escape
-    from bulkhead.search.parse import parse
-
-    def shared(candidate: Candidate) -> bool:
-        return not candidate.head.accounts or fence(candidate)
+    from bulkhead.search.serving import serving
 
     def look(resource_type: str, code: str) -> SearchParameter | None:
         if code.startswith("_"):
             return None
-        query = parse([("code", escape(code))], "SearchParameter")
-        found = sorted(run.find(store, query, MOST, shared), key=lambda one: one.key)
-        return next((one for each in found if (one := usable(each.body, resource_type, code))), None)
+        candidates = serving(store, fence, run.find, "SearchParameter", "code", code)
+        defining = [one for one in candidates if defines(one.body, resource_type, code)]
+        if len(in_force := [one.key for one in defining if governs(one.head)]) > 1:
+            logger.warning("several SearchParameters are in force for one code", extra={"resources": in_force})
+        return usable(defining[0].body, resource_type, code) if defining else None
 
     return look
 
 
+def defines(resource: dict[str, Any], resource_type: str, code: str) -> bool:
+    """Whether a SearchParameter resource defines a parameter of a type, is in use, and is none of R4's own by its url."""
+    if resource.get("code") != code or resource.get("status") != "active":
+        return False
+    if not {resource_type, "Resource", "DomainResource"} & set(resource.get("base", ())):
+        return False
+    return all(own.url != resource["url"] for own in definitions.search_parameters(resource_type).values())
+
+
 def usable(resource: dict[str, Any], resource_type: str, code: str) -> SearchParameter | None:
     """The parameter that a SearchParameter resource defines for a type; None if it does not, or is not in use."""
-    if resource.get("code") != code or resource.get("status") != "active":
-        return None
-    if not {resource_type, "Resource", "DomainResource"} & set(resource.get("base", ())):
+    if not defines(resource, resource_type, code):
         return None
     kind, expression = resource.get("type"), resource.get("expression")
     components = tuple((one["definition"], one["expression"]) for one in resource.get("component", ()))
@@ -76,6 +85,37 @@ def usable(resource: dict[str, Any], resource_type: str, code: str) -> SearchPar
         targets=tuple(name for name in resource.get("target", ()) if name in definitions.RESOURCE_TYPES),
         components=components if kind == "composite" else (),
     )
+
+
+def require_bounded(resource: dict[str, Any]) -> None:
+    """Unprocessable where an expression of a valid SearchParameter is too large, or would compile to too much: the message says what.
+
+    What this server does not evaluate may be stored all the same: it is refused to whoever searches by it.
+    """
+    issues = []
+    bases = [name for name in dict.fromkeys(resource.get("base", ())) if name in definitions.RESOURCE_TYPES]
+    given = [("SearchParameter.expression", resource.get("expression", ""))]
+    for n, component in enumerate(resource.get("component", ())):
+        given.append((f"SearchParameter.component[{n}].expression", component.get("expression", "")))
+    for place, expression in given:
+        try:
+            for context in bases if expression else ():
+                is_supported(expression, context)
+        except TooMuch as error:
+            issues.append(Issue(Unprocessable.code, str(error), place))
+    if issues:
+        raise Unprocessable(issues[0].diagnostics, issues=issues)
+
+
+def is_supported(expression: str, context: str) -> bool:
+    """Whether an expression about a type compiles. TooMuch beyond the bounds."""
+    try:
+        compiled(expression, context)
+    except TooMuch:
+        raise
+    except NotSupported:
+        return False
+    return True
 
 
 def of_a_composite(components: Iterable[tuple[str, str]], contexts: Iterable[str], resource_type: str) -> None:

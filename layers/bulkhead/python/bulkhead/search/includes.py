@@ -1,76 +1,118 @@
-"""`_include` and `_revinclude`: what the matches of a page point at, and what points at them; `:iterate` goes on from these."""
+"""`_include` and `_revinclude`: what the matches of a page point at, and what points at them; `:iterate` goes on from these.
+
+An answer stays bounded: of more than INCLUDED_LIMIT resources the first are shown, and the page says so. What the caller cannot
+see is not counted, and its cost follows what the caller can see (see `race`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bulkhead.errors import TooCostly
-from bulkhead.search.candidate import Candidate, Fence
 from bulkhead.search.canonicals import Canonicals, own
 from bulkhead.search.query import ANYTHING, Include, Results
+from bulkhead.search.race import Races
+from bulkhead.store.candidate import Candidate, Fence
 
 if TYPE_CHECKING:
     from bulkhead.store import Store
 
-MOST = 5_000
-"""The most resources that a page may bring along."""
-_LISTED = 1000
+BATCH = 100
+"""Heads that are read at once."""
+LISTED = 1000
+"""The most pointers of one listing."""
+NAMED = 5_000
+"""The most resources that are looked for by the url of one."""
 
 
-def included(
-    store: Store, results: Results, matches: Sequence[Candidate], fence: Fence, canonicals: Canonicals
-) -> list[Candidate]:
-    """The resources to show besides the matches, each once, by type and id; what `fence` refuses is left out.
+@dataclass
+class Includes:
+    """What the matches of one page bring along."""
 
-    `:iterate` is applied to what was included, too, until nothing new comes. TooCostly where they are more than 5,000: a
-    smaller `_count` helps.
-    """
-    known = {match.key for match in matches}
-    shown: dict[str, Candidate] = {}
-    fresh: Sequence[Candidate] = matches
-    include, revinclude = results.include, results.revinclude
-    while fresh and (include or revinclude):
-        found = brought(store, include, revinclude, fresh, known, fence, canonicals)
-        fresh = [one for one in found if one.key not in known]
-        known |= {one.key for one in fresh}
-        shown |= {one.key: one for one in fresh}
-        if len(shown) > MOST:
-            raise too_many()
-        include = tuple(one for one in include if one.iterate)
-        revinclude = tuple(one for one in revinclude if one.iterate)
-    return [shown[key] for key in sorted(shown)]
+    store: Store
+    fence: Fence
+    races: Races
+    canonicals: Canonicals
+    limit: int
+    shown: dict[str, Candidate] = field(default_factory=dict)
+    cut_off: bool = False
+    """Whether there are more than `limit`."""
+    _read: set[str] = field(default_factory=set)
 
+    def bring(self, results: Results, matches: Sequence[Candidate]) -> list[Candidate]:
+        """The resources to show besides the matches, each once, by type and id; what the fence refuses is left out.
 
-def brought(
-    store: Store,
-    include: Sequence[Include],
-    revinclude: Sequence[Include],
-    sources: Sequence[Candidate],
-    known: set[str],
-    fence: Fence,
-    canonicals: Canonicals,
-) -> Iterator[Candidate]:
-    """What one round of includes brings for `sources`; `known` need not be read again."""
-    forward = {key for one in include for source in sources for key in pointed_at(source, one)}
-    forward |= {key for one in include for source in sources for key in named_by(source, one, canonicals)}
-    forward |= {key for one in revinclude for source in sources for key in naming(source, one, canonicals)}
-    backward = {key for one in revinclude for source in sources for key in pointing_at(store, source.key, one)}
-    wanted = (forward | backward) - known
-    if len(wanted) > MOST:
-        raise too_many()
-    to = frozenset(source.key for source in sources)
-    heads = store.read_many(sorted(wanted)) if wanted else {}
-    for key, head in heads.items():
-        candidate = Candidate(head, store.decode)
-        if head.deleted or not fence(candidate):
-            continue
-        if key in forward or still_points(candidate, to, revinclude):
-            yield candidate
+        `:iterate` is applied to what was included, too, until nothing new comes. What matches point at comes before what points
+        at them, so that it is the latter of which some is missing where there is too much.
+        """
+        self._read = {match.key for match in matches}
+        fresh: Sequence[Candidate] = matches
+        include, revinclude = results.include, results.revinclude
+        while fresh and (include or revinclude) and not self.cut_off:
+            found: list[Candidate] = []
+            for candidate in self.brought(include, revinclude, fresh):
+                if len(self.shown) == self.limit:
+                    self.cut_off = True
+                    break
+                self.shown[candidate.key] = candidate
+                found.append(candidate)
+            fresh = found
+            include = tuple(one for one in include if one.iterate)
+            revinclude = tuple(one for one in revinclude if one.iterate)
+        return [self.shown[key] for key in sorted(self.shown)]
 
+    def brought(
+        self, include: Sequence[Include], revinclude: Sequence[Include], sources: Sequence[Candidate]
+    ) -> Iterator[Candidate]:
+        """What one round of includes brings for `sources`, as far as it has not come yet."""
+        forward = {key for one in include for source in sources for key in pointed_at(source, one)}
+        forward |= {key for one in include for source in sources for key in named_by(source, one, self.canonicals)}
+        forward |= {key for one in revinclude for source in sources for key in naming(source, one, self.canonicals)}
+        yield from self.visible(sorted(forward))
+        to = frozenset(source.key for source in sources)
+        for one in revinclude:
+            for candidate in self.pointing_at([source.key for source in sources], one):
+                if still_points(candidate, to, [one]):
+                    yield candidate
 
-def too_many() -> TooCostly:
-    return TooCostly("the includes bring too many resources: ask for fewer matches a page", expression="_count")
+    def pointing_at(self, keys: Sequence[str], include: Include) -> Iterator[Candidate]:
+        """What may point at resources through one `_revinclude`."""
+        types = () if include.type == ANYTHING else (include.type,)
+        for key in keys:
+            if include.target is not None and not key.startswith(f"{include.target}/"):
+                continue
+            after: str | None = None
+            while True:
+                found = self.store.pointing_at(key, types[0] if types else None, after, LISTED)
+                left = [one.source for one in found if include.code == ANYTHING or include.code in one.via]
+                for start in range(0, len(left), BATCH):
+                    race = self.races.won(types)
+                    if race and race.complete:
+                        # Whatever the others point at, too: the caller sees nothing else.
+                        yield from self.visible(sorted(race.keys))
+                        return
+                    chunk = left[start : start + BATCH]
+                    yield from self.visible([one for one in chunk if not race or race.may_hold(one)], types)
+                if len(found) < LISTED:
+                    break
+                after = found[-1].source
+
+    def visible(self, keys: Sequence[str], types: tuple[str, ...] = ()) -> Iterator[Candidate]:
+        """The resources that are there and that the caller may see; those that were read before are left out."""
+        for start in range(0, len(keys), BATCH):
+            chunk = [key for key in keys[start : start + BATCH] if key not in self._read]
+            self._read.update(chunk)
+            heads = self.store.read_many(chunk) if chunk else {}
+            for key in chunk:
+                head = heads.get(key)
+                if head is None or head.deleted:
+                    continue
+                candidate = Candidate(head, self.store.decode)
+                if self.fence(candidate):
+                    yield candidate
+                else:
+                    self.races.count_hidden(types)
 
 
 def pointed_at(source: Candidate, include: Include) -> Iterable[str]:
@@ -96,24 +138,7 @@ def naming(target: Candidate, include: Include, canonicals: Canonicals) -> Itera
     if include.type == ANYTHING or include.target not in (None, target.head.type):
         return
     for parameter in [include.parameter] if include.parameter else own(include.type):
-        yield from canonicals.pointing_at(target, include.type, parameter, MOST)
-
-
-def pointing_at(store: Store, key: str, include: Include) -> Iterable[str]:
-    """What points at a resource through one `_revinclude`: hints."""
-    if include.target is not None and not key.startswith(f"{include.target}/"):
-        return
-    after: str | None = None
-    count = 0
-    while True:
-        found = store.pointing_at(key, None if include.type == ANYTHING else include.type, after, _LISTED)
-        for pointer in found:
-            if include.code == ANYTHING or include.code in pointer.via:
-                count += 1
-                yield pointer.source
-        if len(found) < _LISTED or count > MOST:
-            return
-        after = found[-1].source
+        yield from canonicals.pointing_at(target, include.type, parameter, NAMED)
 
 
 def still_points(candidate: Candidate, to: frozenset[str], revinclude: Sequence[Include]) -> bool:

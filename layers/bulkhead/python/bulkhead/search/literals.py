@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from bulkhead import definitions
-from bulkhead.definitions import SearchParameter
 from bulkhead.errors import BadRequest
-from bulkhead.model import dates
-from bulkhead.search import units
-from bulkhead.search.parts import hierarchical
+from bulkhead.fhir import dates, definitions, references
+from bulkhead.fhir.definitions import SearchParameter
+from bulkhead.search import names, units
+from bulkhead.search.hierarchy import hierarchical
 from bulkhead.search.query import (
     CompositeValue,
     DateValue,
@@ -30,6 +29,8 @@ from bulkhead.search.query import (
 
 NEAR = "50"
 """Kilometres that count as near where the client says no distance."""
+_TYPES = 8
+"""The most types that an id without one may stand for in a canonical."""
 _MILES = {"mi": "[mi_us]", "mile": "[mi_us]", "miles": "[mi_us]"}
 _PREFIX = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(.*)", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
@@ -84,14 +85,14 @@ def value(
     if modifier in ("above", "below") and parameter.type == "token":
         return concept(text, name)
     if modifier == "text":
-        return StringValue(unescape(text))
+        return string(text, modifier, name)
     if modifier in ("above", "below") and parameter.type == "reference":
         return part(unescape(text), parameter, name, base)
     match parameter.type:
         case "token":
             return token(text, name)
         case "string":
-            return StringValue(unescape(text))
+            return string(text, modifier, name)
         case "date":
             return date(text, name)
         case "number":
@@ -111,6 +112,14 @@ def value(
 
 def malformed(name: str, fault: str) -> BadRequest:
     return BadRequest(f"the value of {name} {fault}", expression=name)
+
+
+def string(text: str, modifier: str | None, name: str) -> StringValue:
+    """A text; white space alone would begin every string."""
+    plain = unescape(text)
+    if modifier != "exact" and not plain.strip():
+        raise malformed(name, "has no text")
+    return StringValue(plain)
 
 
 def missing(text: str, name: str) -> MissingValue:
@@ -156,7 +165,8 @@ def date(text: str, name: str) -> DateValue:
         # A `+` that was not percent-encoded arrives as a space.
         first, last = dates.bounds(moment.replace(" ", "+"))
     except BadRequest:
-        raise malformed(name, "must be a date or an instant, such as 2020-03-01 or 2020-03-01T10:00:00Z") from None
+        fault = "must be a date or an instant, such as 2020-03-01 or 2020-03-01T10:00:00Z"
+        raise malformed(name, fault + names.habit(text)) from None
     return DateValue(prefix, *(widened(first, last) if prefix == "ap" else (first, last)))
 
 
@@ -176,7 +186,7 @@ def number(text: str, name: str) -> NumberValue:
     # A `+` that was not percent-encoded arrives as a space.
     digits = digits.replace(" ", "+")
     if not _NUMBER.fullmatch(digits):
-        raise malformed(name, "must be a number")
+        raise malformed(name, "must be a number" + names.habit(text))
     return NumberValue(prefix, Decimal(digits), margin(digits))
 
 
@@ -216,6 +226,26 @@ def reference(text: str, modifier: str | None, name: str, base: str) -> Referenc
     if ":" in text or "|" in text:
         return ReferenceValue(url=text)
     raise malformed(name, "must be an id, Type/id or a url")
+
+
+def canonicals(
+    text: str, parameter: SearchParameter, modifier: str | None, name: str, base: str
+) -> tuple[ReferenceValue, ...]:
+    """The ways in which a canonical of what is below `base` may be written: as a url, and as `Type/id`. Of others the one.
+
+    Canonicals are kept as they came (a Reference below the base is not), so that a search has to look for both.
+    """
+    given = reference(text, modifier, name, base)
+    if not base:
+        return (given,)
+    root = base.rstrip("/") + "/"
+    if given.id is None:
+        below = text.removeprefix(root)
+        other = below if below != text else root + text
+        return (given, ReferenceValue(url=other)) if references.local(references.canonical_url(below)) else (given,)
+    types = (given.type,) if given.type else parameter.targets[:_TYPES]
+    version = f"/_history/{given.version}" if given.version else ""
+    return (given, *(ReferenceValue(url=f"{root}{one}/{given.id}{version}") for one in types))
 
 
 def near(text: str, name: str) -> NearValue:

@@ -12,12 +12,14 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from bulkhead import compartments
-from bulkhead.definitions import SearchParameter, search_parameters
-from bulkhead.search import extract, facts, geography, ranges, units
-from bulkhead.search.candidate import Candidate
-from bulkhead.search.expressions import Typed, compiled
-from bulkhead.search.fold import fold
+from bulkhead.compartments import membership
+from bulkhead.facts import extract, index_facts
+from bulkhead.facts.expressions import Typed, compiled
+from bulkhead.facts.normalise import spellings
+from bulkhead.facts.phonetic import is_phonetic, sounds
+from bulkhead.fhir import references
+from bulkhead.fhir.definitions import SearchParameter, search_parameters
+from bulkhead.search import geography, ranges, units
 from bulkhead.search.query import (
     Clause,
     CompositeValue,
@@ -33,11 +35,12 @@ from bulkhead.search.query import (
     UriValue,
     Value,
 )
+from bulkhead.store.candidate import Candidate
 
 ONE = Decimal(1)
 
 
-def matches(candidate: Candidate, clause: Clause, known: compartments.Definitions) -> bool:
+def matches(candidate: Candidate, clause: Clause, known: membership.Definitions) -> bool:
     """Whether a resource meets one condition: any of its OR values, by any of the resource's values.
 
     `known` are the compartment definitions in force, for `_compartment`.
@@ -55,17 +58,17 @@ def own(candidate: Candidate, parameter: SearchParameter) -> SearchParameter:
     return its if its is not None and its.type == parameter.type else parameter
 
 
-def values(candidate: Candidate, parameter: SearchParameter, known: compartments.Definitions) -> list[Typed]:
+def values(candidate: Candidate, parameter: SearchParameter, known: membership.Definitions) -> list[Typed]:
     """What a resource holds for a parameter, with types; some parameters are about the head, not about the body."""
     match parameter.code:
         case "_id":
             return [("id", candidate.head.id)]
         case "_lastUpdated":
-            return [("instant", candidate.head.updated)]
+            return [("instant", candidate.head.updated)] if candidate.head.updated else []
         case "_account":
             return [("Reference", {"reference": account}) for account in candidate.head.accounts]
         case "_compartment":
-            found = compartments.memberships(candidate.targets, candidate.key, known)
+            found = membership.memberships(candidate.targets, candidate.key, known)
             return [("Reference", {"reference": key}) for key in dict.fromkeys((*found, *candidate.head.accounts))]
     return extract.values(candidate.body, parameter)
 
@@ -77,6 +80,9 @@ def meets_any(item: Typed, clause: Clause, candidate: Candidate) -> bool:
         return is_one_of(item, clause)
     if clause.parameter.type == "reference" and clause.modifier != "identifier":
         return is_referred_to(item, clause)
+    if clause.modifier is None and is_phonetic(clause.parameter):
+        held = sounds(extract.spoken(*item))
+        return any(asked <= held for asked in clause.sounds)
     return any(meets(item, value, clause, candidate) for value in clause.values)
 
 
@@ -93,9 +99,11 @@ def meets(item: Typed, value: Value, clause: Clause, candidate: Candidate) -> bo
                 )
             return is_token(kind, content, value)
         case StringValue():
-            return is_string(
-                texts(kind, content) if clause.modifier == "text" else extract.strings(kind, content), value, clause
-            )
+            if clause.modifier != "text":
+                return is_string(extract.strings(kind, content), value, clause)
+            if clause.parameter.type == "string":
+                return has_words(extract.strings(kind, content), value, clause)
+            return is_string(texts(kind, content), value, clause)
         case OfTypeValue():
             return is_of_type(kind, content, value)
         case DateValue():
@@ -107,7 +115,7 @@ def meets(item: Typed, value: Value, clause: Clause, candidate: Candidate) -> bo
         case UriValue():
             return is_uri(kind, content, value.uri, clause.modifier)
         case ReferenceValue():
-            text = facts.reference_text(kind, content, clause.parameter)
+            text = index_facts.reference_text(kind, content, clause.parameter)
             return text is not None and is_reference(text, value)
         case NearValue():
             return geography.is_near(content, value)
@@ -129,10 +137,10 @@ def is_one_of(item: Typed, clause: Clause) -> bool:
 
 def is_referred_to(item: Typed, clause: Clause) -> bool:
     kind, content = item
-    text = facts.reference_text(kind, content, clause.parameter)
+    text = index_facts.reference_text(kind, content, clause.parameter)
     if text is None:
         return False
-    key = facts.local(text)
+    key = index_facts.local(text)
     if key is not None and clause.keys:
         resource_type, _, identifier = key.partition("/")
         if not clause.keys.isdisjoint(((resource_type, identifier), (None, identifier))):
@@ -169,12 +177,23 @@ def texts(kind: str, content: Any) -> Iterable[str]:
 
 
 def is_string(found: Iterable[str], value: StringValue, clause: Clause) -> bool:
+    """Whether one of the texts is, has or begins with what is asked for. Either may be spelt with or without its punctuation."""
     if clause.modifier == "exact":
         return any(text == value.text for text in found)
-    wanted = fold(value.text)
+    wanted = clause.spellings[value.text]
+    spelt = (spelling for text in found for spelling in spellings(text))
     if clause.modifier == "contains":
-        return any(wanted in fold(text) for text in found)
-    return any(fold(text).startswith(wanted) for text in found)
+        return any(one in spelling for spelling in spelt for one in wanted)
+    return any(spelling.startswith(wanted) for spelling in spelt)
+
+
+def has_words(found: Iterable[str], value: StringValue, clause: Clause) -> bool:
+    """Whether every word that is asked for begins a word of the texts: `name:text=john smith` finds Smith, John."""
+    held = {word for text in found for spelling in spellings(text) for word in spelling.split()}
+    return any(
+        all(any(word.startswith(asked) for word in held) for asked in spelling.split())
+        for spelling in clause.spellings[value.text]
+    )
 
 
 def is_of_type(kind: str, content: Any, value: OfTypeValue) -> bool:
@@ -214,20 +233,34 @@ def is_unit(system: str | None, code: str | None, printed: str | None, value: Qu
 
 def is_uri(kind: str, content: Any, uri: str, modifier: str | None) -> bool:
     """A canonical is found without its version, too: `_profile=http://profile` finds `http://profile|1.0`."""
+    if not isinstance(content, str):
+        # A parameter that a client has defined may lead to values of any type.
+        return False
     if modifier == "below":
         return bool(content == uri or content.startswith(uri if uri.endswith("/") else uri + "/"))
     if modifier == "above":
         return bool(content == uri or uri.startswith(content if content.endswith("/") else content + "/"))
-    return bool(content == uri or (kind == "canonical" and content.partition("|")[0] == uri))
+    return bool(content == uri or (kind == "canonical" and is_canonical(content, uri)))
 
 
 def is_reference(text: str, value: ReferenceValue) -> bool:
     if value.url is not None:
-        return text.removesuffix("|") == value.url.removesuffix("|") or text.partition("|")[0] == value.url
-    key = facts.local(text)
+        return text == value.url or is_canonical(text, value.url)
+    key = index_facts.local(text)
     if key is None or (value.version is not None and not text.endswith(f"/_history/{value.version}")):
         return False
     return key == value.key if value.type else key.partition("/")[2] == value.id
+
+
+def is_canonical(text: str, wanted: str) -> bool:
+    """Whether a canonical is what is asked for: without a version any, with `|` at its end none; so is a fragment."""
+    url, version, fragment = references.canonical(text)
+    asked_url, asked_version, asked_fragment = references.canonical(wanted)
+    return (
+        url == asked_url != ""
+        and (asked_version is None or asked_version == (version or ""))
+        and asked_fragment in (None, fragment)
+    )
 
 
 def is_composite(item: Typed, value: CompositeValue, clause: Clause, candidate: Candidate) -> bool:

@@ -9,18 +9,21 @@ from types import MappingProxyType
 
 from msgspec import structs
 
-from bulkhead import definitions, settings
-from bulkhead.definitions import SearchParameter
+from bulkhead import settings
 from bulkhead.errors import BadRequest, NotFound, NotSupported, TooCostly
-from bulkhead.search import facts, literals
+from bulkhead.facts import index_facts
+from bulkhead.fhir import definitions
+from bulkhead.fhir.definitions import SearchParameter
+from bulkhead.search import literals, names
 from bulkhead.search.custom import Custom, none
-from bulkhead.search.parts import hierarchical
-from bulkhead.search.query import ANYTHING, Chain, Clause, Include, Link, Query, Results, Sort
+from bulkhead.search.hierarchy import hierarchical
+from bulkhead.search.literals import unescape
+from bulkhead.search.query import ANYTHING, Chain, Clause, Include, Link, Query, Results, Sort, Value
 from bulkhead.search.sorting import SORTABLE
 
 MODIFIERS: Mapping[str, frozenset[str]] = {
     "token": frozenset({"missing", "not", "text", "of-type", "in", "not-in", "above", "below"}),
-    "string": frozenset({"missing", "exact", "contains"}),
+    "string": frozenset({"missing", "exact", "contains", "text"}),
     "date": frozenset({"missing"}),
     "number": frozenset({"missing"}),
     "quantity": frozenset({"missing"}),
@@ -33,12 +36,17 @@ MODIFIERS: Mapping[str, frozenset[str]] = {
 # In R4, or ours by intent, but not answered yet: refused by name, never passed over.
 REFUSED = frozenset({"_text", "_content", "_filter", "_query", "_contained", "_containedType"})
 REFUSED_MODIFIERS = frozenset({"above", "below", "contains", "code-text", "text-advanced"})
+# What may be a modifier of a parameter that is not known here, besides the resource types.
+ANY_MODIFIER = REFUSED_MODIFIERS.union(*MODIFIERS.values())
 
 # Asked of the HTTP layer, not of the search: they stay in the links so that a next page looks the same.
 FORMAT = frozenset({"_format", "_pretty", "_explain"})
 
 SUMMARIES = frozenset({"true", "text", "data", "count", "false"})
 TOTALS = frozenset({"none", "estimate", "accurate"})
+
+TWICE = frozenset({"_sort", "_elements"})
+"""Result parameters whose repetitions add up; any other that is given twice says two things."""
 
 # What may stand at the end of a chain besides a type's own parameters.
 RESULT_FREE = frozenset({"_account", "_compartment"})
@@ -47,6 +55,8 @@ ACCOUNT = SearchParameter(code="_account", url="", type="reference", expression=
 COMPARTMENT = SearchParameter(code="_compartment", url="", type="reference", expression="")
 LIST = SearchParameter(code="_list", url="", type="reference", expression="")
 
+# Modifiers of references whose values are no references.
+_NOT_URLS = frozenset({"missing", "identifier", "above", "below"})
 _NAME = re.compile(r"(?P<code>[^:.]+)(?::(?P<modifier>[^:.]+))?")
 
 
@@ -78,9 +88,13 @@ def parse(
         raise TooCostly(f"a search may have {limit} parameters", expression=query[limit][0])
     types = (resource_type,) if resource_type else requested_types(query, compartment is not None, compartment_types)
     known = common(types) | {"_account": ACCOUNT, "_compartment": COMPARTMENT, "_list": LIST}
-    reader = _Reader(types, known, base, compartment is not None, strict, custom)
+    among = types or (compartment_types if compartment else definitions.RESOURCE_TYPES)
+    reader = _Reader(types, known, base, compartment is not None, strict, custom, among=tuple(among))
     for name, text in query:
-        if text == "" or (name == "_type" and not resource_type):
+        names.require_form(name, PLAIN)
+        if text == "":
+            reader.skip(name)
+        elif name == "_type" and not resource_type:
             reader.keep(name, text)
         else:
             reader.read(name, text)
@@ -93,7 +107,8 @@ def parse(
         chains=tuple(reader.chains),
         results=reader.results(),
         used=tuple(reader.used),
-        ignored=tuple(reader.ignored),
+        ignored=tuple(dict.fromkeys(reader.ignored)),
+        known=tuple(sorted(known)) if reader.ignored else (),
     )
 
 
@@ -141,10 +156,14 @@ class _Reader:
     in_compartment: bool
     strict: bool
     custom: Custom
+    among: tuple[str, ...]
+    """The types that may be found."""
     clauses: list[Clause] = field(default_factory=list)
     chains: list[Chain] = field(default_factory=list)
     used: list[tuple[str, str]] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+    given: set[str] = field(default_factory=set)
+    """The result parameters read so far."""
     single: dict[str, str] = field(default_factory=dict)
     sort: tuple[Sort, ...] = ()
     elements: tuple[str, ...] = ()
@@ -155,8 +174,18 @@ class _Reader:
         if text:
             self.used.append((name, text))
 
+    def skip(self, name: str) -> None:
+        """A parameter without a value asks nothing, but its modifier must be one."""
+        match = _NAME.fullmatch(name)
+        if match and match["code"] not in PLAIN and match["code"] not in ("_include", "_revinclude"):
+            self.modified(match["code"], match["modifier"], name)
+
     def read(self, name: str, text: str) -> None:
         code = name.partition(":")[0]
+        if name in PLAIN - TWICE:
+            if name in self.given:
+                raise BadRequest(f"{name} is given twice", expression=name)
+            self.given.add(name)
         if code in REFUSED:
             raise NotSupported(f"the parameter {code} is not supported", expression=name)
         if name == "_cursor":
@@ -206,9 +235,8 @@ class _Reader:
         parameter = definitions.search_parameters(link.type).get(link.code) or self.custom(link.type, link.code)
         if parameter is None or parameter.type != "reference":
             raise BadRequest(f"{link.type} has no reference parameter {link.code}", expression=name)
-        if not self.types:
-            raise NotSupported("_has needs the types that are searched: name them by _type", expression=name)
-        if parameter.targets and "Resource" not in parameter.targets and not set(self.types) & set(parameter.targets):
+        of_any = not self.types or not parameter.targets or "Resource" in parameter.targets
+        if not of_any and not set(self.types) & set(parameter.targets):
             raise BadRequest(f"{link.code} of {link.type} does not refer to what is searched here", expression=name)
         return parameter
 
@@ -227,25 +255,62 @@ class _Reader:
                 self.known[code] = found
         return self.known.get(code)
 
+    def modified(self, code: str, modifier: str | None, name: str) -> tuple[SearchParameter | None, str | None]:
+        """The parameter with a code, and its modifier. BadRequest where the two do not go together.
+
+        None for a parameter that nothing searched here has. BadRequest for one that only some types have: without it, the
+        others would be found whole (R4: parameters must be common to the types searched).
+        """
+        parameter = self.parameter(code)
+        if parameter is not None:
+            return parameter, checked_modifier(modifier, parameter, name)
+        meant = names.alike(code, (*self.known, *PLAIN, "_include", "_revinclude"))
+        if meant:
+            raise BadRequest(f"the parameter {code} is not known here: R4 writes {meant}", expression=name)
+        if code[0] != "_" and len(self.types) != 1 and any(self.has(one, code) for one in self.among):
+            raise BadRequest(f"{code} is not a parameter of every type that is searched here", expression=name)
+        if modifier is not None and modifier not in ANY_MODIFIER | definitions.RESOURCE_TYPES:
+            raise BadRequest(f"there is no modifier :{modifier}", expression=name)
+        return None, modifier
+
+    def has(self, resource_type: str, code: str) -> bool:
+        """Whether a type has a parameter. What clients have defined is looked up for the first type only: each is a search."""
+        if code in definitions.search_parameters(resource_type):
+            return True
+        return resource_type in self.types[:1] and self.custom(resource_type, code) is not None
+
     def read_clause(self, name: str, text: str) -> bool:
-        match = _NAME.fullmatch(name)
-        parameter = self.parameter(match["code"]) if match else None
-        if match is None or parameter is None:
+        code, _, modifier = name.partition(".")[0].partition(":")
+        parameter, checked = self.modified(code, modifier or None, name)
+        if parameter is None:
             if self.strict:
                 raise BadRequest(f"the parameter {name} is not known here", expression=name)
             self.ignored.append(name)
             return False
-        modifier = checked_modifier(match["modifier"], parameter, name)
         siblings = MappingProxyType(dict(self.known))
         parts = [part for part in literals.split(text, ",") if part]
         limit = settings.current().value_limit
         if len(parts) > limit:
             raise TooCostly(f"{name} may have {limit} values", expression=name)
-        values = tuple(literals.value(part, parameter, modifier, name, self.base, siblings) for part in parts)
+        values: tuple[Value, ...]
+        if parameter.type == "reference" and checked not in _NOT_URLS and self.is_canonical(parameter):
+            given = [literals.canonicals(unescape(part), parameter, checked, name, self.base) for part in parts]
+            values = tuple(value for forms in given for value in forms)
+        else:
+            values = tuple(literals.value(part, parameter, checked, name, self.base, siblings) for part in parts)
         if not values:
             raise BadRequest(f"{name} has no value", expression=name)
-        self.clauses.append(Clause(name, parameter, modifier, values))
+        self.clauses.append(Clause(name, parameter, checked, values))
         return True
+
+    def is_canonical(self, parameter: SearchParameter) -> bool:
+        """Whether a parameter is about canonicals, as one of the types searched has it."""
+        if not parameter.expression or not self.types:
+            return False
+        known = [definitions.search_parameters(name).get(parameter.code, parameter) for name in self.types]
+        return any(
+            index_facts.is_canonical(name, one) for name, one in zip(self.types, known, strict=True) if one.expression
+        )
 
     def read_include(self, code: str, name: str, text: str) -> None:
         limit = settings.current().include_limit
@@ -253,7 +318,7 @@ class _Reader:
             raise TooCostly(f"a search may have {limit} includes", expression=name)
         known_type = self.types[0] if len(self.types) == 1 else None
         entry = include(name, text, known_type if code == "_include" else None, self.custom)
-        if code == "_revinclude" and entry.parameter and not facts.is_own(entry.type, entry.parameter):
+        if code == "_revinclude" and entry.parameter and not index_facts.is_own(entry.type, entry.parameter):
             raise NotSupported(f"{name} by a parameter that clients have defined is not supported", expression=name)
         (self.include if code == "_include" else self.revinclude).append(entry)
 
@@ -265,13 +330,13 @@ class _Reader:
     def read_sort(self, text: str) -> None:
         keys = [(key.removeprefix("-"), key.startswith("-")) for key in text.split(",") if key]
         limit = settings.current().sort_limit
-        if len(keys) > limit:
+        if len(self.sort) + len(keys) > limit:
             raise TooCostly(f"_sort may name {limit} parameters", expression="_sort")
         for code, _ in keys:
             parameter = self.parameter(code)
             if parameter is None or parameter.type not in SORTABLE or code in REFUSED | {"_list"}:
                 raise BadRequest(f"_sort names {code}, by which this cannot be sorted", expression="_sort")
-        self.sort = tuple(Sort(code, descending, self.known[code]) for code, descending in keys)
+        self.sort += tuple(Sort(code, descending, self.known[code]) for code, descending in keys)
 
     def read_choice(self, name: str, text: str, choices: frozenset[str]) -> None:
         if text not in choices:
@@ -316,6 +381,9 @@ RESULT_READERS: Mapping[str, Callable[[_Reader, str], None]] = {
     "_total": lambda reader, text: reader.read_choice("_total", text, TOTALS),
 }
 
+PLAIN = frozenset({*RESULT_READERS, *FORMAT, "_type", "_cursor"})
+"""Parameters that take no modifier."""
+
 
 def checked_modifier(modifier: str | None, parameter: SearchParameter, name: str) -> str | None:
     """The modifier, if the parameter takes it; a type is one for references. R4: any other SHALL be refused."""
@@ -343,7 +411,7 @@ def chained_types(link: Link, parameter: SearchParameter | None, name: str) -> t
         return (link.type,)
     if not parameter.targets or "Resource" in parameter.targets:
         raise BadRequest(f"{name} must say to which type: {link.code}:Patient, say", expression=name)
-    return ("Patient",) if facts.only_patients(parameter) else parameter.targets
+    return ("Patient",) if index_facts.only_patients(parameter) else parameter.targets
 
 
 def chain(name: str, text: str) -> Chain:

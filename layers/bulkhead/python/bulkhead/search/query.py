@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import cached_property
 
 from msgspec import Struct
 
-from bulkhead.definitions import SearchParameter
+from bulkhead.facts.normalise import fold, spellings
+from bulkhead.facts.phonetic import sounds
+from bulkhead.fhir.definitions import SearchParameter
 
 
 class TokenValue(Struct, frozen=True):
@@ -128,6 +131,16 @@ class Clause(Struct, frozen=True, dict=True):
         return frozenset((system, code and code.casefold()) for system, code in self.tokens)
 
     @cached_property
+    def spellings(self) -> Mapping[str, tuple[str, ...]]:
+        """The strings among the values, folded: a match begins with one of the spellings, or has it within."""
+        return {value.text: spellings(value.text) for value in self.values if isinstance(value, StringValue)}
+
+    @cached_property
+    def sounds(self) -> tuple[frozenset[str], ...]:
+        """How the words of each string among the values sound."""
+        return tuple(sounds([fold(value.text)]) for value in self.values if isinstance(value, StringValue))
+
+    @cached_property
     def keys(self) -> frozenset[tuple[str | None, str | None]]:
         """(type, id) of the references to this server among the values, whatever the version."""
         plain = (value for value in self.values if isinstance(value, ReferenceValue) and value.version is None)
@@ -225,6 +238,8 @@ class Query(Struct, frozen=True):
     """The parameters that were honoured, cursor apart: what the self link shows."""
     ignored: tuple[str, ...] = ()
     """Names of parameters that were not known, and left out."""
+    known: tuple[str, ...] = ()
+    """Where any was ignored: the names that could have been meant."""
     replaced: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Patients that are named, each with those that it replaces: the clauses have these already (see `widening`)."""
 

@@ -2,53 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from bulkhead import compartments, replaced
-from bulkhead.errors import TooCostly
+from bulkhead.compartments import governing, membership, patient_links
+from bulkhead.errors import Issue, TooCostly
+from bulkhead.fhir import dates
 from bulkhead.search import (
     bundle,
     chains,
     cursor,
+    hierarchy,
     includes,
     lists,
     literals,
-    matching,
-    parts,
+    serving,
     sorting,
     subsumption,
     value_sets,
     widening,
 )
-from bulkhead.search.candidate import Candidate, Fence, everything
 from bulkhead.search.canonicals import Canonicals
-from bulkhead.search.drivers import Account, Created, Driver, Each, Hint, KeyStream, Merged, Position, Updated
+from bulkhead.search.drivers import Among, Created, Driver, Each, Keys, Merged, Position, Updated
 from bulkhead.search.parse import parse
-from bulkhead.search.plan import UNION, Plan, listings, plan
+from bulkhead.search.plan import Plan, plan
 from bulkhead.search.query import Query
-from bulkhead.trail import AUDIT_EVENT
+from bulkhead.search.race import Races, fence_driver
+from bulkhead.search.scan import LISTED, Progress, Scan
+from bulkhead.store.candidate import Candidate, Fence, within
 
 if TYPE_CHECKING:
     from bulkhead.store import Head, Store
 
-Within = Callable[[], Sequence[tuple[str, str]] | None]
-"""(`_account` or `_compartment`, its value): listings of which one holds whatever the caller may see; None where nobody knows."""
 Represent = Callable[["Head", dict[str, Any]], dict[str, Any]]
 """(head, stored body) -> the resource as a client sees it; must not change the body."""
+Clock = Callable[[], float]
+"""Seconds, from any moment on."""
 
-BATCH = 100
-"""Keys of one BatchGetItem: the most that is read at first where candidates are filtered; doubled from there."""
-LISTED = 1000
-"""The most hints of one listing."""
 LOOKED_AT = 1_000
 """The most definitions, or parts of one resource, that are looked at to spell out a search."""
-SEARCHED = 10
-"""What it costs to check one resource for `_has`, in heads read."""
+KEPT = 2_000
+"""Resources that are kept while they are sorted; of more, only what they are sorted by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +55,15 @@ class Limits:
     """How much one request may read, in heads."""
 
     page: int = 5_000
-    """After so many the page ends, with a next link, even if it is not full."""
-    gathered: int = 10_000
+    """After so many the page ends, with a next link, even if it is not full; without a match it goes on for `seconds`."""
+    seconds: float = 10
+    """How long a page is looked for a first match."""
+    gathered: int = 50_000
     """The most that are read to sort matches that no index has in order."""
+    names: int = 1_000_000
+    """The most keys that are listed to sort by `_id` or `_lastUpdated`."""
+    included: int = 1_000
+    """The most resources that the matches of a page bring along."""
     counted: int = 100_000
     """The most that are read to count matches."""
     inner: int = 2_000
@@ -73,20 +78,8 @@ class Page:
     next: Position | None = None
     total: int | None = None
     included: Sequence[Candidate] = ()
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far a scan has come: heads read, and the position after the last of them (None at the very end)."""
-
-    limit: int
-    position: Position | None = None
-    read: int = 0
-    ended: bool = False
-
-    @property
-    def spent(self) -> bool:
-        return self.read >= self.limit
+    notes: Sequence[Issue] = ()
+    """What a reader of the page has to know: shown in an entry of mode `outcome`."""
 
 
 def search(
@@ -95,24 +88,26 @@ def search(
     *,
     base: str,
     represent: Represent,
-    fence: Fence = everything,
-    within: Within = lambda: None,
+    fence: Fence,
     limits: Limits = Limits(),
     explain: Callable[[Plan], None] = lambda chosen: None,
+    clock: Clock = monotonic,
 ) -> dict[str, Any]:
     """The searchset Bundle of a query, as plain JSON data.
 
-    `base` is the server's base URL for links and fullUrls. Nothing that `fence` refuses is shown, included or counted. `within`
-    names listings that hold all that it lets through: see `bounded`.
+    `base` is the server's base URL for links and fullUrls. Nothing that `fence` refuses is shown, included or counted. Where it
+    knows what it lets through (`ListedFence`), the cost follows that. `clock` tells seconds.
     `explain` is told how the search is run. BadRequest for a cursor that is not this search's, NotSupported for what is not
     answered (see `plan.plan`), TooCostly where counting or sorting would read too much.
     """
     query = spelt_out(store, query, fence)
-    known = compartments.in_force(store)
+    known = membership.in_force(store)
     definition = known.get(query.compartment.partition("/")[0]) if query.compartment else None
 
     def answered(query: Query, named: widening.Named) -> dict[str, Any]:
-        scanner = bounded(chained(Scanner(store, query, plan(query, definition), known, fence, limits, named)), within)
+        chosen, races = plan(query, definition), Races(store, fence)
+        scanner = Scanner(store, query, chosen, known, fence, races, limits, named=named, clock=clock)
+        scanner = by_names(led_by_fence(chained(scanner)))
         explain(scanner.plan)
         return bundle.searchset(query, asked_page(scanner), base, represent)
 
@@ -121,7 +116,7 @@ def search(
     try:
         return answered(query, widening.Named(widening.named(query)))
     except widening.Replacing as found:
-        others = replaced.followed(store, found.patients, fence)
+        others = patient_links.followed(store, found.patients, fence)
     return answered(widening.widened(query, others), widening.Named())
 
 
@@ -131,22 +126,24 @@ def asked_page(scanner: Scanner) -> Page:
     if results.count_only:
         return Page((), None, scanner.count())
     page = scanner.page() if scanner.plan.ordered else scanner.sorted_page()
-    return replace(
-        page, included=includes.included(scanner.store, results, page.matches, scanner.fence, Canonicals(scanner.found))
-    )
+    canonicals, limit = Canonicals(scanner.found), scanner.limits.included
+    brought = includes.Includes(scanner.store, scanner.fence, scanner.races, canonicals, limit)
+    included = brought.bring(results, page.matches)
+    notes = (*page.notes, cut_off(limit)) if brought.cut_off else page.notes
+    return replace(page, included=included, notes=notes)
 
 
-def find(store: Store, query: Query, limit: int, fence: Fence = everything) -> list[Candidate]:
+def find(store: Store, query: Query, limit: int, fence: Fence) -> list[Candidate]:
     """Up to `limit` matches, in no order that is promised: for conditional interactions, where two are one too many.
 
     TooCostly where so many candidates had to be read that there may be more matches.
     """
-    known = compartments.in_force(store)
+    known = membership.in_force(store)
     query = spelt_out(store, query, fence)
-    scanner = chained(Scanner(store, query, plan(query), known, fence, Limits()))
+    scanner = led_by_fence(chained(Scanner(store, query, plan(query), known, fence, Races(store, fence), Limits())))
     progress = Progress(scanner.limits.counted)
     found: list[Candidate] = []
-    for candidate, _, _ in scanner.scan(None, limit + 1, progress):
+    for candidate, _, _ in scanner.scan(None, limit + 1, progress, in_order=False):
         found.append(candidate)
         if len(found) == limit:
             return found
@@ -159,30 +156,34 @@ def spelt_out(store: Store, query: Query, fence: Fence) -> Query:
     """The query with the codes and entries of what it names (value sets, hierarchies, lists), as the caller may see them."""
 
     def look(resource_type: str, parameter: str, value: str) -> list[dict[str, Any]]:
+        if resource_type in governing.TYPES:
+            return [one.body for one in serving.serving(store, fence, find, resource_type, parameter, value)]
         wanted = parse([(parameter, literals.escape(value))], resource_type)
         return [found.body for found in find(store, wanted, LOOKED_AT, fence)]
 
-    for spell in (value_sets.resolved, subsumption.resolved, parts.resolved, lists.resolved):
+    for spell in (value_sets.resolved, subsumption.resolved, hierarchy.resolved, lists.resolved):
         query = spell(query, look)
     return query
 
 
 def chained(scanner: Scanner) -> Scanner:
     """The same search, led by one of its chains where otherwise everything would be read."""
-    if not scanner.query.chains or len(scanner.query.types) != 1:
+    if not scanner.query.chains or len(scanner.query.types) > 1:
         return scanner
-    scanner = narrowed(scanner)
+    scanner = narrowed(scanner) if scanner.query.types else scanner
     query, chosen = scanner.query, scanner.plan
     if not isinstance(chosen.driver, (Created, Updated)):
         return scanner
     begun = None if query.results.cursor is None else cursor.peek(query.results.cursor)
-    if isinstance(begun, list) and len(begun) == 3:
+    if is_by_time(query):
         # The pages before went through everything: so does this one, whatever the inner search would find now.
         return scanner
-    limit = scanner.limits.inner if begun is None else scanner.limits.counted
+    # Of the whole system nothing else leads.
+    limit = scanner.limits.inner if begun is None and query.types else scanner.limits.counted
     for chain in query.chains:
-        driver = chains.driver(chain, query.types[0], scanner.found, limit)
-        if driver is not None:
+        driver = chains.driver(chain, query.types[0] if query.types else None, scanner.found, limit)
+        # The pages before may have been led by what the caller is fenced to, by type and id: so they go on.
+        if driver is not None and (not isinstance(begun, str) or driver.shape is str):
             return replace(scanner, plan=replace(chosen, driver=driver, ordered=not query.results.sort))
     return scanner
 
@@ -190,7 +191,7 @@ def chained(scanner: Scanner) -> Scanner:
 def narrowed(scanner: Scanner) -> Scanner:
     """The same search with its chains as references, where they lead to one resource only."""
     query = scanner.query
-    found = [chains.reference(chain, query.types[0], scanner.indexed) for chain in query.chains]
+    found = [chains.reference(chain, query.types[0], scanner.indexed, scanner.store) for chain in query.chains]
     clauses = tuple(clause for clause in found if clause is not None)
     if not clauses:
         return scanner
@@ -198,71 +199,103 @@ def narrowed(scanner: Scanner) -> Scanner:
     return replace(scanner, query=query, plan=plan(query, scanner.plan.membership))
 
 
-def bounded(scanner: Scanner, within: Within) -> Scanner:
+def led_by_fence(scanner: Scanner) -> Scanner:
     """The same search, led by what the caller is fenced to where otherwise everything of its types would be read."""
     query, chosen = scanner.query, scanner.plan
-    # No listing holds AuditEvents of the server: they are within a fence where what they speak of is.
-    if query.chains or not isinstance(chosen.driver, Created) or AUDIT_EVENT in query.types:
+    # Of one type by time, the fence's listing races; of all types it leads.
+    by_time = isinstance(chosen.driver, Created) or (isinstance(chosen.driver, Updated) and not query.types)
+    if not by_time or is_by_time(query):
         return scanner
-    bounds = within()
-    if bounds is None:
+    driver = fence_driver(within(scanner.fence), query.types) if query.types else fence_driver_of_all(scanner)
+    if driver is None:
         return scanner
-    each = [tuple(one for code, key in bounds for one in inside(code, key, name)) for name in query.types]
-    if any(len(streams) > UNION for streams in each):
-        return scanner
-    merged = tuple(Merged(streams) for streams in each)
-    driver: Driver = merged[0] if len(merged) == 1 else Each(merged)
     return replace(scanner, plan=replace(chosen, driver=driver, ordered=not query.results.sort))
 
 
-def inside(code: str, key: str, resource_type: str) -> list[KeyStream]:
-    """The listings of what is within an account or a compartment: of a compartment not what carries an account of its name."""
-    found = listings(code, key, resource_type)
-    return found if code == "_account" else [one for one in found if not isinstance(one, Account)]
+def fence_driver_of_all(scanner: Scanner) -> Driver | None:
+    """What lists all that the caller may see of whatever type: the fence's listing, then the types that it does not hold."""
+    listed = within(scanner.fence)
+    driver, by_time = fence_driver(listed, (None,)), scanner.plan.driver
+    if not isinstance(driver, Merged) or not isinstance(by_time, (Created, Updated)):
+        return None
+    unlisted = tuple(name for name in by_time.types if listed(name) is None)
+    return Each((Merged(driver.streams, unlisted), Created(unlisted, by_time.until)))
+
+
+def by_names(scanner: Scanner) -> Scanner:
+    """The same search, sorted by `_id` or `_lastUpdated` without reading what is not shown: all its keys are listed first."""
+    query, chosen = scanner.query, scanner.plan
+    if chosen.ordered or query.results.count_only or len(query.results.sort) != 1 or len(query.types) != 1:
+        return scanner
+    sort = query.results.sort[0]
+    if sort.code == "_id":
+        names = Keys(tuple(scanner.names()), sort.descending)
+        return replace(scanner, plan=replace(chosen, driver=names, ordered=True))
+    if sort.code == "_lastUpdated":
+        keys = scanner.names()
+        if len(keys) <= scanner.limits.gathered and not is_by_time(query):
+            return replace(scanner, plan=replace(chosen, driver=Keys(tuple(keys))))
+        by_time = Updated(query.types, None, dates.now(), sort.descending)
+        return replace(scanner, plan=replace(chosen, driver=Among(by_time, frozenset(keys)), ordered=True))
+    return scanner
+
+
+def is_by_time(query: Query) -> bool:
+    """Whether a page link is one of a search that was begun in order of creation: it goes on so, whatever else could lead."""
+    begun = None if query.results.cursor is None else cursor.peek(query.results.cursor)
+    return isinstance(begun, list) and len(begun) == 3
 
 
 @dataclass(frozen=True)
-class Scanner:
-    """One search over one store for one caller."""
+class Scanner(Scan):
+    """One search over one store for one caller, and the pages and numbers that it is asked for."""
 
-    store: Store
-    query: Query
-    plan: Plan
-    known: compartments.Definitions
-    fence: Fence
     limits: Limits
-    named: widening.Named = field(default_factory=widening.Named)
+    clock: Clock = field(default=monotonic, kw_only=True)
 
     def page(self) -> Page:
-        """The page at the query's cursor, in the driver's order."""
-        results = self.query.results
+        """The page at the query's cursor, in the driver's order.
+
+        A page without a match goes on until there is one, the driver ends, or the time is spent.
+        """
         after, total = self.start(self.plan.driver.shape)
-        progress = Progress(self.limits.page, after)
+        progress, begun = Progress(self.limits.page, after), self.clock()
+        matches, following = self.filled(progress)
+        while not matches and not progress.ended and self.clock() - begun < self.limits.seconds:
+            progress.limit = progress.read + self.limits.page
+            matches, following = self.filled(progress)
+        if total is None and self.query.results.cursor is None:
+            total = len(matches) if following is None else self.wanted_total()
+        notes = () if matches or progress.ended else (timed_out(self.limits.seconds),)
+        return Page(matches, following, total, notes=notes)
+
+    def filled(self, progress: Progress) -> tuple[list[Candidate], Position | None]:
+        """Matches for one page from where the scan has come to, and where the next page begins."""
+        count = self.query.results.count
         matches: list[Candidate] = []
         following: Position | None = None
-        scan = self.scan(after, results.count, progress)
-        for candidate, position, more in scan:
-            if len(matches) == results.count:
-                break
+        for candidate, position, more in self.scan(progress.position, count, progress, in_order=True):
+            if len(matches) == count:
+                return matches, following
             matches.append(candidate)
             following = position
-            if len(matches) == results.count and not (self.plan.filtered and more):
-                following = position if more else None
-                break
-        else:
-            following = None if progress.ended else progress.position
-        if total is None and results.cursor is None:
-            total = len(matches) if following is None else self.wanted_total()
-        return Page(matches, following, total)
+            if len(matches) == count and not (self.plan.filtered and more):
+                return matches, position if more else None
+        return matches, None if progress.ended else progress.position
 
     def sorted_page(self) -> Page:
-        """The page at the query's cursor, of all matches, sorted."""
-        sorts = self.query.results.sort
+        """The page at the query's cursor, of all matches, sorted. Of many only what they are sorted by is kept."""
+        sorts, results = self.query.results.sort, self.query.results
         progress = Progress(self.limits.gathered)
-        matches = [candidate for candidate, _, _ in self.scan(None, LISTED, progress)]
+        kept: dict[str, Candidate] = {}
+        left: list[sorting.Key] = []
+        for candidate, _, _ in self.scan(None, LISTED, progress, in_order=False):
+            left.append(sorting.key(candidate, sorts, self.known))
+            if len(kept) < KEPT:
+                kept[candidate.key] = candidate
         if not progress.ended:
             raise too_costly("sorting", "_sort")
-        left = sorting.ordered(matches, sorts, self.known)
+        number = len(left)
         after, _ = self.start(tuple[str, int])
         if after is not None:
             # A version says where the page before ended: no value of a patient stands in a link.
@@ -270,18 +303,36 @@ class Scanner:
             # What the caller could not be shown, it shall not compare with what it can see.
             if last is None or not self.visible(last):
                 raise cursor.refused()
-            left = sorting.after(left, Candidate(last, self.store.decode), sorts, self.known)
-        shown = [candidate for _, candidate in left[: self.query.results.count]]
-        following = [shown[-1].key, shown[-1].head.version] if len(left) > len(shown) else None
-        total = None if self.query.results.total == "none" else len(matches)
-        return Page(shown, following, total)
+            left = sorting.after(left, sorting.key(Candidate(last, self.store.decode), sorts, self.known), sorts)
+        keys = [key for _, key in sorting.ordered(left, sorts)[: results.count]]
+        missing = [key for key in keys if key not in kept]
+        heads = self.store.read_many(missing) if missing else {}
+        kept |= {key: one for key in missing if (one := self.admitted(heads.get(key)))}
+        shown = [kept[key] for key in keys if key in kept]
+        following = [shown[-1].key, shown[-1].head.version] if shown and len(left) > results.count else None
+        return Page(shown, following, None if results.total == "none" else number)
+
+    def names(self) -> set[str]:
+        """The keys of all that the driver leads to, or where they are listed sooner, of all that the caller may see. No head is read."""
+        race = self.races.listing(self.query.types)
+        keys: set[str] = set()
+        after: Position | None = None
+        for entries in range(LISTED, self.limits.names + 1, LISTED):
+            listing = self.plan.driver.list(self.store, after, LISTED)
+            keys.update(hint.key for hint in listing.hints)
+            after = listing.next
+            if after is None:
+                return keys
+            if race and race.complete and race.read_to(entries):
+                return race.keys
+        raise too_costly("sorting", "_sort")
 
     def found(self, query: Query, limit: int) -> tuple[list[Candidate], bool]:
         """Matches of an inner search for the same caller, and whether they are all: see `chains.Find`."""
         progress = Progress(limit)
         query = spelt_out(self.store, query, self.fence)
         scanner = chained(replace(self, query=query, plan=plan(query)))
-        return [candidate for candidate, _, _ in scanner.scan(None, LISTED, progress)], progress.ended
+        return [candidate for candidate, _, _ in scanner.scan(None, LISTED, progress, in_order=False)], progress.ended
 
     def indexed(self, query: Query, limit: int) -> tuple[list[Candidate], bool]:
         """As `found`, but nothing is read where no index leads to the matches."""
@@ -294,7 +345,7 @@ class Scanner:
         progress = Progress(self.limits.gathered)
         query = spelt_out(self.store, query, self.fence)
         scanner = chained(replace(self, query=query, plan=plan(query)))
-        if next(scanner.scan(None, 1, progress), None) is not None:
+        if next(scanner.scan(None, 1, progress, in_order=False), None) is not None:
             return True
         if not progress.ended:
             raise too_costly("following _has")
@@ -305,6 +356,7 @@ class Scanner:
 
     @cached_property
     def chains(self) -> chains.Chains:
+        """The chains of this search, and what is known of where they lead."""
         return chains.Chains(self.store, self.known, self.fence, self.exists, self.found, self.spelt_out)
 
     def start(self, shape: Any) -> tuple[Position | None, int | None]:
@@ -330,95 +382,20 @@ class Scanner:
     def count(self) -> int:
         """The number of all matches, exactly; TooCostly where too much had to be read."""
         progress = Progress(self.limits.counted)
-        total = sum(1 for _ in self.scan(None, LISTED, progress))
+        total = sum(1 for _ in self.scan(None, LISTED, progress, in_order=False))
         if not progress.ended:
             raise too_costly("counting", "_total" if self.query.results.total else "_summary")
         return total
 
-    def scan(
-        self, after: Position | None, wanted: int, progress: Progress
-    ) -> Iterator[tuple[Candidate, Position, bool]]:
-        """Matches after a position, each with its own, and whether hints are known to follow.
 
-        Ends when the driver does (`progress.ended`) or when the limit is reached, after which `progress.position` is
-        where to go on.
-        """
-        ask = min(wanted + 1, LISTED) if not self.plan.filtered else min(max(wanted + 1, 2 * BATCH), LISTED)
-        unchecked, named = self.query.compartment, self.named.take()
-        room = max(BATCH - len({unchecked, *named} - {None}), 1)
-        take = max(min(wanted, LISTED), 1) if not self.plan.filtered else min(wanted + 1, room)
-        while True:
-            listing = self.plan.driver.list(self.store, after, ask)
-            if named and not listing.hints:
-                named = self.looked_at(named, self.store.read_many(named))
-            at = 0
-            while at < len(listing.hints):
-                chunk = listing.hints[at : at + min(take, max(progress.limit - progress.read, 1))]
-                at += len(chunk)
-                besides = dict.fromkeys((*named, *([unchecked] if unchecked else [])))
-                heads = self.store.read_many([*(hint.key for hint in chunk), *besides])
-                if unchecked and not self.visible(heads.get(unchecked)):
-                    progress.ended = True
-                    return
-                unchecked, named = None, self.looked_at(named, heads)
-                admitted = [self.admitted(hint, heads.get(hint.key)) for hint in chunk]
-                if self.query.chains:
-                    admitted = self.linked(admitted)
-                    progress.read += len(chunk) * sum(chain.links[0].reverse for chain in self.query.chains) * SEARCHED
-                for number, (hint, candidate) in enumerate(zip(chunk, admitted, strict=True), at - len(chunk) + 1):
-                    progress.read += 1
-                    progress.position = hint.position
-                    if candidate:
-                        yield candidate, hint.position, number < len(listing.hints) or listing.next is not None
-                if progress.spent:
-                    progress.ended = at >= len(listing.hints) and listing.next is None
-                    return
-                take = min(take * 2, LISTED)
-            if listing.next is None:
-                progress.ended = True
-                return
-            after = progress.position = listing.next
-            # Entries that were listed in vain cost something too: about a tenth of a head each.
-            progress.read += max(ask - len(listing.hints), 0) // 10
-            if progress.spent:
-                return
-            ask = min(ask * 2, LISTED)
+def cut_off(limit: int) -> Issue:
+    text = f"the includes bring more than {limit} resources, of which the first are shown: ask for fewer matches by _count, or for one type"
+    return Issue("too-costly", text, expression="_count", severity="warning")
 
-    def linked(self, admitted: Sequence[Candidate | None]) -> list[Candidate | None]:
-        """The candidates, None in place of those that do not meet every chain."""
-        kept = {one.key for one in self.chains.kept([one for one in admitted if one], self.query.chains)}
-        return [one if one and one.key in kept else None for one in admitted]
 
-    def looked_at(self, named: Sequence[str], heads: Mapping[str, Head]) -> tuple[str, ...]:
-        """Nobody left to look at, once it is known that none of the Patients `named` replaces another; Replacing where one does."""
-        patients = [Candidate(heads[key], self.store.decode) for key in named if self.visible(heads.get(key))]
-        replacing = [one for one in patients if replaced.linked(one.body, replaced.REPLACES)]
-        if replacing:
-            raise widening.Replacing(replacing)
-        return ()
-
-    def visible(self, head: Head | None) -> bool:
-        """Whether a resource is there and the caller may see it."""
-        return head is not None and not head.deleted and self.fence(Candidate(head, self.store.decode))
-
-    def admitted(self, hint: Hint, head: Head | None) -> Candidate | None:
-        """The hint's resource, if it is there, the caller may see it, and it meets every condition."""
-        if head is None or head.deleted:
-            return None
-        candidate = Candidate(head, self.store.decode)
-        if not self.fence(candidate) or not self.is_member(candidate):
-            return None
-        if not all(matching.matches(candidate, clause, self.known) for clause in self.plan.clauses):
-            return None
-        return candidate if self.plan.driver.accepts(self.store, hint, candidate) else None
-
-    def is_member(self, candidate: Candidate) -> bool:
-        its = self.plan.membership
-        if its is None or self.query.compartment is None:
-            return True
-        return any(
-            compartments.is_member(its, one, candidate.key, candidate.targets) for one in self.query.compartments
-        )
+def timed_out(seconds: float) -> Issue:
+    text = f"there was no match within {seconds:g} seconds: the search goes on at the next link, or narrow it by more parameters"
+    return Issue("timeout", text, severity="warning")
 
 
 def too_costly(doing: str, expression: str | None = None) -> TooCostly:

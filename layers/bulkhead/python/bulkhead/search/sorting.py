@@ -11,12 +11,13 @@ from decimal import Decimal
 from functools import cmp_to_key
 from typing import Any
 
-from bulkhead.compartments import Definitions
-from bulkhead.definitions import SearchParameter
-from bulkhead.search import extract, matching, ranges
-from bulkhead.search.candidate import Candidate
-from bulkhead.search.fold import fold
+from bulkhead.compartments.membership import Definitions
+from bulkhead.facts import extract
+from bulkhead.facts.normalise import fold
+from bulkhead.fhir.definitions import SearchParameter
+from bulkhead.search import matching, ranges
 from bulkhead.search.query import Sort
+from bulkhead.store.candidate import Candidate
 
 SORTABLE = frozenset({"token", "string", "date", "number", "quantity", "uri", "reference"})
 
@@ -24,22 +25,15 @@ Key = tuple[tuple[Any, ...], str]
 """A value (None: missing) for each sort, and the resource's key."""
 
 
-def ordered(candidates: Sequence[Candidate], sorts: Sequence[Sort], known: Definitions) -> list[tuple[Key, Candidate]]:
-    """The candidates in the order asked for, each with what it is sorted by. `known` are the compartments in force."""
-    compare = comparison(sorts)
-
-    def compare_first(one: tuple[Key, Candidate], other: tuple[Key, Candidate]) -> int:
-        return compare(one[0], other[0])
-
-    return sorted(((key(one, sorts, known), one) for one in candidates), key=cmp_to_key(compare_first))
+def ordered(found: Sequence[Key], sorts: Sequence[Sort]) -> list[Key]:
+    """What resources are sorted by, in the order asked for."""
+    return sorted(found, key=cmp_to_key(comparison(sorts)))
 
 
-def after(
-    found: Sequence[tuple[Key, Candidate]], last: Candidate, sorts: Sequence[Sort], known: Definitions
-) -> list[tuple[Key, Candidate]]:
+def after(found: Sequence[Key], last: Key, sorts: Sequence[Sort]) -> list[Key]:
     """What comes behind `last`, the last match of the page before, as it was then."""
-    compare, position = comparison(sorts), key(last, sorts, known)
-    return [one for one in found if compare(one[0], position) > 0]
+    compare = comparison(sorts)
+    return [one for one in found if compare(one, last) > 0]
 
 
 def comparison(sorts: Sequence[Sort]) -> Callable[[Key, Key], int]:
@@ -56,6 +50,7 @@ def comparison(sorts: Sequence[Sort]) -> Callable[[Key, Key], int]:
 
 
 def key(candidate: Candidate, sorts: Sequence[Sort], known: Definitions) -> Key:
+    """What a resource is sorted by. `known` are the compartments in force."""
     return tuple(value(candidate, sort, known) for sort in sorts), candidate.key
 
 

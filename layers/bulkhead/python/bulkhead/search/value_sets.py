@@ -11,8 +11,8 @@ from typing import Any
 
 from msgspec import structs
 
-from bulkhead.definitions import value_set_compose, value_set_systems
 from bulkhead.errors import BadRequest, NotSupported, TooCostly
+from bulkhead.fhir.definitions import value_set_compose, value_set_systems
 from bulkhead.search.code_systems import CodeSystem, Look, known, named
 from bulkhead.search.query import Clause, Query, TokenValue, UriValue
 
@@ -51,13 +51,14 @@ def members(name: str, look: Look, clause: str, within: tuple[str, ...]) -> Code
     url = name.partition("|")[0]
     if url in within:
         return set()
-    stored = named("ValueSet", url, look)
-    built_in = value_set_systems(url) if stored is None else {}
-    if built_in:
+    # HL7's own first: what is stored never shadows them.
+    if built_in := value_set_systems(url):
         return {(system, code) for system, codes in built_in.items() for code in codes}
+    own = value_set_compose(url)
+    stored = named("ValueSet", url, look) if own is None else None
     if stored is not None and "expansion" in stored:
         return set(contained(stored["expansion"].get("contains", ())))
-    compose = value_set_compose(url) if stored is None else stored.get("compose", {})
+    compose = own if stored is None else stored.get("compose", {})
     if compose is None:
         raise BadRequest("the value set is not on this server", expression=clause)
     return composed(compose, look, clause, (*within, url))

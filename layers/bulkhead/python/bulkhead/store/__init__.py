@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bulkhead import settings as _settings
 from bulkhead.errors import VersionConflict
 from bulkhead.store import (
+    account_commits,
+    active_months,
     builtin,
     client,
     commits,
     definitions,
-    each,
     files,
     heads,
     index,
     keys,
-    marks,
     secret,
     sweeper,
+    transaction_marks,
 )
 from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
 from bulkhead.store.index import Found, Moment, Pointer
 from bulkhead.store.table import Table
+from bulkhead.store.throttling import Patience
 from bulkhead.store.transactions import once_a_request, one_request
 
 if TYPE_CHECKING:
@@ -53,7 +56,8 @@ class Store:
 
     def __init__(self, dynamodb: DynamoDBClient, s3: Any, settings: _settings.Settings) -> None:
         self.settings = settings
-        self.table = Table(dynamodb, settings.table, settings.threads, settings.bulk_writes == "transact")
+        patience = Patience(settings.throttle_patience)
+        self.table = Table(dynamodb, settings.table, settings.threads, settings.bulk_writes == "transact", patience)
         self._s3 = s3
         self.definitions_mark = object()
         """Another object after each write of CompartmentDefinitions by this process."""
@@ -89,7 +93,7 @@ class Store:
         return builtin.head(key)
 
     def _heads(self, items: Iterable[dict[str, Any]]) -> dict[str, Head]:
-        return marks.current(self.table, {(item["pk"]["S"], item["sk"]["S"]): item for item in items})
+        return transaction_marks.current(self.table, {(item["pk"]["S"], item["sk"]["S"]): item for item in items})
 
     def read_version(self, key: str, version: int) -> Head | None:
         """One version, current or past. None where there is none."""
@@ -137,10 +141,10 @@ class Store:
         receipt: Receipt | None = None,
     ) -> list[Head]:
         """All of it, or none: see `commits.commit`. VersionConflict, ClaimTaken, JobMovedOn, Conflict, Unavailable."""
-        defining = [write.key for write in writes if write.key.startswith(f"{definitions.TYPE}/")]
-        if not defining:
+        listed = definitions.listed_as(writes)
+        if not listed:
             return commits.commit(self.table, self._put_body, self.settings, writes, claims, inherit, receipt)
-        definitions.note(self.table, defining)
+        definitions.note(self.table, listed)
         try:
             return commits.commit(self.table, self._put_body, self.settings, writes, claims, inherit, receipt)
         finally:
@@ -152,19 +156,19 @@ class Store:
 
     def commit_each(self, writes: Sequence[Write]) -> set[str]:
         """Independent changes of accounts; the keys that were not written, because someone else was faster."""
-        return each.commit_each(self.table, writes)
+        return account_commits.commit_each(self.table, writes)
 
-    def set_propagate(self, head: Head, flag: bool) -> None:
-        """Whether the accounts of `head` go to what is written into its compartment from now on. VersionConflict."""
-        if not each.set_propagate(self.table, head, flag):
-            marks.clear(self.table, head.key)
+    def set_propagate(self, head: Head, flag: bool, within: Mapping[str, tuple[str, ...]]) -> None:
+        """Whether the accounts of `head` go to what is written into its compartment from now on, and to what of it. VersionConflict."""
+        if not account_commits.set_propagate(self.table, head, replace(head, propagate=flag, within=within)):
+            transaction_marks.clear(self.table, head.key)
             raise VersionConflict(head.key)
 
     def claim_owner(self, condition: str) -> str | None:
         """Who owns the condition of a conditional create, once the transaction that is about to is decided."""
         pk = keys.claim_key(condition)
         item = self.table.get((pk, keys.HEAD))
-        if item and marks.marked(item) and marks.clear(self.table, pk):
+        if item and transaction_marks.marked(item) and transaction_marks.clear(self.table, pk):
             item = self.table.get((pk, keys.HEAD))
         return item["owner"]["S"] if item else None
 
@@ -181,6 +185,13 @@ class Store:
     def written_definitions(self) -> list[str]:
         """Keys of the CompartmentDefinitions that were ever written, sorted; strongly consistent."""
         return definitions.written(self.table)
+
+    def governing(self, resource_type: str, name: str) -> Sequence[str]:
+        """Keys of SearchParameters with a code, ValueSets and CodeSystems with a url (all CodeSystems: ""), as unfenced callers wrote them.
+
+        Sorted; strongly consistent. Hints: each head says what it is now (`governing.governs`).
+        """
+        return definitions.governing(self.table, resource_type, name)
 
     def compartment_definitions(self) -> list[str]:
         """Keys of all CompartmentDefinitions, those of R4 that nobody has written included, sorted."""
@@ -212,6 +223,10 @@ class Store:
         """Resources under a value, ordered by sort and id, after the position `after`: see `index.by_value`."""
         return index.by_value(self.table, resource_type, parameter, value, prefix, first, last, after, limit)
 
+    def types_in_use(self) -> list[str]:
+        """Every type of which anything was ever written, sorted."""
+        return active_months.types(self.table)
+
     def by_time(
         self,
         resource_type: str,
@@ -229,4 +244,4 @@ class Store:
 def connect() -> Store:
     """The store of this process, as the settings and the standard AWS variables say."""
     settings = _settings.current()
-    return Store(client.dynamodb(settings.threads), files.client, settings)
+    return Store(client.dynamodb(settings.threads, settings.read_timeout), files.client, settings)

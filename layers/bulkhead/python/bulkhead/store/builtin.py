@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cache
 
-from bulkhead import definitions
-from bulkhead.model import dates
+from bulkhead.fhir import dates, definitions
 from bulkhead.store.heads import Head, encode
 
 _PREFIX = "CompartmentDefinition/"
@@ -22,7 +21,7 @@ def heads() -> Mapping[str, Head]:
     for resource in definitions.compartment_definitions().values():
         key = _PREFIX + resource["id"]
         updated = dates.bounds(resource["meta"]["lastUpdated"])[0]
-        found[key] = Head(key, 1, updated, "PUT", encode(dict(resource)))
+        found[key] = Head(key, 1, updated, "PUT", encode(dict(resource)), unfenced=True)
     return found
 
 

@@ -8,7 +8,6 @@ so these operations are written, signed and sent directly, with botocore's signe
 from __future__ import annotations
 
 import base64
-import random
 import time
 from typing import Any
 from uuid import uuid4
@@ -16,7 +15,8 @@ from zlib import crc32
 
 import msgspec
 
-from bulkhead.store.meter import Meter
+from bulkhead.store.capacity import Meter
+from bulkhead.store.throttling import CODES, jitter
 
 SHORT = frozenset(
     ["GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "BatchGetItem", "BatchWriteItem", "TransactWriteItems"]
@@ -27,10 +27,7 @@ _RETRIED = frozenset(
         "InternalServerError",
         "InternalFailure",
         "ServiceUnavailable",
-        "ThrottlingException",
-        "Throttling",
-        "RequestLimitExceeded",
-        "ProvisionedThroughputExceededException",
+        *CODES,
         "LimitExceededException",
         "TransactionInProgressException",
     ]
@@ -76,7 +73,7 @@ class ShortWay:
             except self.exceptions.ClientError as error:
                 if last or error.response["Error"]["Code"] not in _RETRIED:
                     raise
-            time.sleep(random.uniform(0, min(1.0, 0.05 * 2**attempt)))
+            time.sleep(jitter(min(1.0, 0.05 * 2**attempt)))
         raise AssertionError("unreachable")
 
     def _sent(self, operation_name: str, body: bytes) -> dict[str, Any]:
@@ -136,8 +133,14 @@ def _items(answer: dict[str, Any]) -> list[dict[str, Any]]:
     return items
 
 
-def dynamodb(threads: int, **options: Any) -> Any:
-    """A client for up to `threads` requests at once; `options` are boto3's, such as `endpoint_url`."""
+_CONNECT_TIMEOUT = 2
+
+
+def dynamodb(threads: int, read_timeout: float, **options: Any) -> Any:
+    """A client for up to `threads` requests at once; `options` are boto3's, such as `endpoint_url`.
+
+    A request without an answer is sent again after `read_timeout` seconds: botocore's own minute is longer than a function may take.
+    """
     import boto3
     from botocore.config import Config
 
@@ -150,6 +153,9 @@ def dynamodb(threads: int, **options: Any) -> Any:
     config = Config(
         parameter_validation=False,
         max_pool_connections=threads + 2,
+        connect_timeout=_CONNECT_TIMEOUT,
+        read_timeout=read_timeout,
+        tcp_keepalive=True,
         retries={"mode": "standard", "max_attempts": _ATTEMPTS},
     )
     client: Any = session.client("dynamodb", config=config, **options)

@@ -1,30 +1,58 @@
-"""Which CompartmentDefinitions were ever written: so that those in force are found by one Query, and strongly consistent.
+"""Which definitions were ever written by callers whom nothing fences: so that those in force are found by one Query, strongly consistent.
 
-One item for each, in one partition, put there before its first commit and never taken away: a hint, as all entries are.
+One item for each CompartmentDefinition, and for each name by which a SearchParameter, ValueSet or CodeSystem is looked up, put there
+before its first commit and never taken away: a hint, as all entries are. What fenced callers write is not listed, however much
+it is: nobody else's search reads it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from weakref import WeakKeyDictionary
 
 from bulkhead.store import keys
-from bulkhead.store.table import Table
+from bulkhead.store.heads import Write
+from bulkhead.store.keys import Key
+from bulkhead.store.table import Table, key_of
 
 TYPE = "CompartmentDefinition"
 
-_noted: WeakKeyDictionary[Table, set[str]] = WeakKeyDictionary()
+NAMED_BY: Mapping[str, str] = {"SearchParameter": "code", "ValueSet": "url", "CodeSystem": "url"}
+"""The search parameter by whose values the definitions of a type are looked up."""
+ALL = ""
+"""As a name: all CodeSystems."""
+
+_noted: WeakKeyDictionary[Table, set[Key]] = WeakKeyDictionary()
 
 
-def note(table: Table, written: Iterable[str]) -> None:
-    """See to it that the CompartmentDefinitions with these keys are listed."""
+def listed_as(writes: Iterable[Write]) -> set[Key]:
+    """Where the definitions among `writes` are to be listed."""
+    found: set[Key] = set()
+    for write in writes:
+        resource_type = write.key.partition("/")[0]
+        if resource_type == TYPE:
+            found.add((keys.DEFINITIONS, write.key))
+        elif resource_type in NAMED_BY and write.unfenced and write.new is not None:
+            values = {value.value for value in write.new.values if value.parameter == NAMED_BY[resource_type]}
+            names = values | ({ALL} if resource_type == "CodeSystem" else set())
+            found |= {(keys.governing_key(resource_type, name), write.key) for name in names}
+    return found
+
+
+def note(table: Table, listed: set[Key]) -> None:
+    """See to it that definitions are listed under these keys."""
     noted = _noted.setdefault(table, set())
-    unknown = set(written) - noted
+    unknown = listed - noted
     if unknown:
-        table.put_many([{"pk": {"S": keys.DEFINITIONS}, "sk": {"S": key}} for key in sorted(unknown)])
+        table.put_many([dict(key_of(key)) for key in sorted(unknown)])
         noted.update(unknown)
 
 
 def written(table: Table) -> list[str]:
-    """Keys of those that were ever written, or were about to be, sorted."""
+    """Keys of the CompartmentDefinitions that were ever written, or were about to be, sorted."""
     return [item["sk"]["S"] for item in table.query(keys.DEFINITIONS)]
+
+
+def governing(table: Table, resource_type: str, name: str) -> Sequence[str]:
+    """Keys of the definitions of a type that callers whom nothing fences wrote under a name, sorted: see each head for what it is now."""
+    return [item["sk"]["S"] for item in table.query(keys.governing_key(resource_type, name))]

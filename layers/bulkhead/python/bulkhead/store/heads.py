@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bulkhead.model import json
+from bulkhead.fhir import json
 from bulkhead.store import keys
 
 if TYPE_CHECKING:
     from bulkhead.errors import JobMovedOn
-    from bulkhead.search.facts import Facts
+    from bulkhead.facts.index_facts import Facts
     from bulkhead.store.table import Table
 
 Item = dict[str, Any]
@@ -39,7 +39,8 @@ class Head:
     """A version of a resource, current or past.
 
     `body` is opaque: `Store.decode` reads it. None for a deletion. `explicit` are the resource's own accounts,
-    `inherited` those that each target gives it. `updated` is `meta.lastUpdated`; `flagged` is when `propagate` was changed since
+    `inherited` those that each target gives it; a deletion keeps both. `within` bounds what a target that `propagate`s hands on, by
+    account (see `accounts.handed_on`). `updated` is `meta.lastUpdated`; `flagged` is when `propagate` or `within` was changed since
     then, if it was.
     """
 
@@ -52,6 +53,9 @@ class Head:
     inherited: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     propagate: bool = False
     flagged: str = ""
+    within: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unfenced: bool = False
+    """Whether the content comes from a caller whom no claim fenced: what may govern the server (`governing`)."""
 
     @property
     def type(self) -> str:
@@ -87,8 +91,13 @@ class Write:
     explicit: tuple[str, ...] = ()
     inherited: dict[str, tuple[str, ...]] = field(default_factory=dict)
     propagate: bool = False
+    within: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     method: str = "PUT"
     fresh: bool = False
+    partial: bool = False
+    """Whether it changes a part of what stands, and so takes over the rest unread: a patch, `$meta-add`."""
+    unfenced: bool = False
+    """Set by the commit boundary (`resources.commit`), from the caller; no request says it."""
 
     @property
     def version(self) -> int:
@@ -101,9 +110,27 @@ class Write:
 
     def head(self, updated: str) -> Head:
         """The head that this write leaves behind."""
+        kept = self.base is not None and self.base.unfenced
         return Head(
-            self.key, self.version, updated, self.method, self.body, self.explicit, self.inherited, self.propagate
+            self.key,
+            self.version,
+            updated,
+            self.method,
+            self.body,
+            self.explicit,
+            self.inherited,
+            self.propagate,
+            within=self.within,
+            # Who changes accounts only leaves the content whose it was.
+            unfenced=self.unfenced if self.changes_content else kept,
         )
+
+
+def accounts_write(base: Head, **changed: Any) -> Write:
+    """The write that makes the next version of `base`, with the same content; `changed` are attributes that say who has it."""
+    kept: dict[str, Any] = {"explicit": base.explicit, "inherited": dict(base.inherited)}
+    kept |= {"propagate": base.propagate, "within": base.within}
+    return Write(base.key, base, base.body, **{**kept, **changed}, method="PUT")
 
 
 Read = Callable[[Iterable[str]], Mapping[str, Head]]
@@ -127,6 +154,8 @@ class Unique:
 
     identifiers: tuple[Identifier, ...]
     meets: Callable[[Head], bool]
+    within: tuple[str, ...] | None
+    """The accounts that the caller is fenced to, None where it is not: a resource that carries others only does not meet it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +210,15 @@ def _strings(values: tuple[str, ...]) -> Item:
     return {"L": [{"S": value} for value in values]}
 
 
+def _lists(values: Mapping[str, tuple[str, ...]]) -> Item:
+    return {"M": {name: _strings(listed) for name, listed in values.items()}}
+
+
+def _mapping(item: Item, name: str) -> dict[str, tuple[str, ...]]:
+    listed = item[name]["M"] if name in item else {}
+    return {key: tuple(value["S"] for value in values["L"]) for key, values in listed.items()}
+
+
 def attributes(head: Head) -> Item:
     """A head's attributes, without its keys: what changes from one version to the next."""
     item: Item = {
@@ -194,10 +232,21 @@ def attributes(head: Head) -> Item:
     if head.explicit:
         item["explicit"] = _strings(head.explicit)
     if head.inherited:
-        item["inherited"] = {"M": {target: _strings(given) for target, given in head.inherited.items()}}
+        item["inherited"] = _lists(head.inherited)
+        if head.accounts:
+            # Flat, for conditions: DynamoDB cannot look into the lists of a map.
+            item["carries"] = {"SS": sorted(head.accounts)}
     if head.propagate:
         item["propagate"] = {"BOOL": True}
+    if head.within:
+        item["within"] = _lists(head.within)
+    if head.unfenced:
+        item["unfenced"] = {"BOOL": True}
     return item
+
+
+ACCOUNT_ATTRIBUTES = ("explicit", "inherited", "carries", "propagate", "within", "flagged", "unfenced")
+"""Attributes that say who has a resource, and who wrote it: absent where there is nothing to say."""
 
 
 def to_item(head: Head, sort: str = keys.HEAD) -> Item:
@@ -205,7 +254,6 @@ def to_item(head: Head, sort: str = keys.HEAD) -> Item:
 
 
 def from_item(item: Item) -> Head:
-    inherited = item.get("inherited")
     return Head(
         key=item["pk"]["S"],
         version=int(item["v"]["N"]),
@@ -213,15 +261,16 @@ def from_item(item: Item) -> Head:
         method=item["method"]["S"],
         body=item["body"]["B"] if "body" in item else None,
         explicit=tuple(value["S"] for value in item["explicit"]["L"]) if "explicit" in item else (),
-        inherited={target: tuple(value["S"] for value in given["L"]) for target, given in inherited["M"].items()}
-        if inherited
-        else {},
+        inherited=_mapping(item, "inherited"),
         propagate="propagate" in item,
         flagged=item["flagged"]["S"] if "flagged" in item else "",
+        within=_mapping(item, "within"),
+        unfenced="unfenced" in item,
     )
 
 
 def size(head: Head) -> int:
     """About how many bytes the head's item has."""
-    given = sum(len(target) + sum(map(len, accounts)) for target, accounts in head.inherited.items())
-    return 300 + len(head.body or b"") + sum(map(len, head.explicit)) + given
+    listed = (*head.inherited.items(), *head.within.items())
+    given = sum(len(name) + sum(map(len, accounts)) for name, accounts in listed)
+    return 300 + len(head.body or b"") + sum(map(len, head.explicit)) + given + sum(map(len, head.accounts))

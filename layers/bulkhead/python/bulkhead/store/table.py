@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,6 +13,7 @@ from uuid import uuid4
 
 from bulkhead.errors import Unavailable
 from bulkhead.store.keys import Key
+from bulkhead.store.throttling import CODES, Patience, jitter
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -28,6 +28,8 @@ TRANSACT_LIMIT = 100
 # DynamoDB takes 4 MB; the rest is for keys and attribute names.
 TRANSACT_BYTES = 3_500_000
 _ATTEMPTS = 8
+# Seconds, where a process has no setting of its own: below API Gateway's 30.
+_PATIENCE = 20.0
 _NAME = re.compile(r"#\w+")
 
 
@@ -68,7 +70,7 @@ def pieces(items: Iterable[T], size: Callable[[T], int], number: int, room: int)
 
 def pause(attempt: int) -> None:
     """Wait before retry number `attempt`: exponential, with full jitter, at most half a second."""
-    time.sleep(random.uniform(0, min(0.5, 0.01 * 2**attempt)))
+    time.sleep(jitter(min(0.5, 0.01 * 2**attempt)))
 
 
 def key_of(key: Key) -> Item:
@@ -83,9 +85,17 @@ def _size(action: Item) -> int:
 class Table:
     """One DynamoDB table. Items are in DynamoDB's own JSON (`{"S": "text"}`)."""
 
-    def __init__(self, client: DynamoDBClient, name: str, threads: int, transact_bulk: bool = False) -> None:
+    def __init__(
+        self,
+        client: DynamoDBClient,
+        name: str,
+        threads: int,
+        transact_bulk: bool = False,
+        patience: Patience | None = None,
+    ) -> None:
         self.client = client
         self.name = name
+        self._patience = patience or Patience(_PATIENCE)
         self._threads = threads
         self._transact_bulk = transact_bulk
 
@@ -101,8 +111,18 @@ class Table:
 
     def get(self, key: Key) -> Item | None:
         """One item, strongly consistent."""
-        answer = self.client.get_item(TableName=self.name, Key=key_of(key), ConsistentRead=True)
-        return answer.get("Item")
+        answer = self._read(self.client.get_item, {"TableName": self.name, "Key": key_of(key), "ConsistentRead": True})
+        item: Item | None = answer.get("Item")
+        return item
+
+    def _read(self, call: Callable[..., Any], arguments: Item) -> Any:
+        """The answer of a call that reads, asked again while the table is throttled. Unavailable when the patience ends."""
+        for _ in self._patience.attempts():
+            try:
+                return call(**arguments)
+            except self.client.exceptions.ClientError as error:
+                _require_throttled(error)
+        raise AssertionError("unreachable")
 
     def get_many(self, wanted: Iterable[Key]) -> dict[Key, Item]:
         """Items by key, strongly consistent; absent ones left out. As few requests as there can be, of one size, in parallel."""
@@ -114,15 +134,20 @@ class Table:
     def _get_batch(self, batch: Sequence[Key]) -> list[Item]:
         items: list[Item] = []
         pending: Any = {self.name: {"Keys": [key_of(key) for key in batch], "ConsistentRead": True}}
-        for attempt in range(_ATTEMPTS):
-            answer = self.client.batch_get_item(RequestItems=pending)
-            items += answer["Responses"].get(self.name, [])
+        for progress in self._patience.attempts():
+            try:
+                answer = self.client.batch_get_item(RequestItems=pending)
+            except self.client.exceptions.ClientError as error:
+                _require_throttled(error)
+                continue
+            found = answer["Responses"].get(self.name, [])
+            items += found
             pending = answer.get("UnprocessedKeys")
             if not pending:
-                return items
-            if not answer["Responses"].get(self.name):
-                pause(attempt)
-        raise Unavailable("the table is throttled")
+                break
+            if found:
+                progress()
+        return items
 
     def put_many(self, items: Sequence[Item], deletes: Sequence[Key] = ()) -> None:
         """Unconditional puts and deletes, in parallel. Only for items that nobody else can be writing otherwise.
@@ -139,12 +164,17 @@ class Table:
 
     def _write_batch(self, batch: Sequence[Any]) -> None:
         pending: Any = {self.name: batch}
-        for attempt in range(_ATTEMPTS):
-            pending = self.client.batch_write_item(RequestItems=pending).get("UnprocessedItems")
-            if not pending:
+        for progress in self._patience.attempts():
+            try:
+                left: Any = self.client.batch_write_item(RequestItems=pending).get("UnprocessedItems")
+            except self.client.exceptions.ClientError as error:
+                _require_throttled(error)
+                continue
+            if not left:
                 return
-            pause(attempt)
-        raise Unavailable("the table is throttled")
+            if len(left[self.name]) < len(pending[self.name]):
+                progress()
+            pending = left
 
     def put(self, item: Item, condition: str | None = None, values: Item | None = None) -> None:
         """One put. ConditionFailed where `condition` does not hold."""
@@ -185,17 +215,13 @@ class Table:
         if not actions:
             return
         token = str(uuid4())
-        for attempt in range(_ATTEMPTS):
+        attempt = 0
+        for progress in self._patience.attempts():
             try:
                 self._write_once(actions, token)
                 return
             except self.client.exceptions.ConditionalCheckFailedException:
                 raise ConditionFailed from None
-            except self.client.exceptions.TransactionConflictException:
-                pause(attempt)
-            except self.client.exceptions.TransactionInProgressException:
-                # Of an earlier try, whose answer was lost: under the same token this one is told how that ended.
-                pause(attempt)
             except self.client.exceptions.TransactionCanceledException as error:
                 reasons = [reason.get("Code") for reason in error.response["CancellationReasons"]]
                 failed = [n for n, code in enumerate(reasons) if code == "ConditionalCheckFailed"]
@@ -204,7 +230,22 @@ class Table:
                 if not any(code in _RETRIED for code in reasons):
                     raise
                 token = str(uuid4())
-                pause(attempt)
+                if _THROTTLED.intersection(reasons):
+                    continue
+            except self.client.exceptions.TransactionConflictException:
+                pass
+            except self.client.exceptions.TransactionInProgressException:
+                # Of an earlier try, whose answer was lost: under the same token this one is told how that ended.
+                pass
+            except self.client.exceptions.ClientError as error:
+                _require_throttled(error)
+                continue
+            # Other writers are not waited for as long as a throttled table is: who comes again and again gives way.
+            attempt += 1
+            if attempt == _ATTEMPTS:
+                break
+            progress()
+            pause(attempt)
         raise Unavailable("too many writers on the same items; try again")
 
     def _write_once(self, actions: Sequence[Item], token: str) -> None:
@@ -240,7 +281,7 @@ class Table:
         arguments: dict[str, Any] = {"TableName": self.name, "Segment": segment, "TotalSegments": segments}
         if after:
             arguments["ExclusiveStartKey"] = after
-        answer = self.client.scan(**arguments)
+        answer = self._read(self.client.scan, arguments)
         return answer["Items"], answer.get("LastEvaluatedKey")
 
     def query(
@@ -295,7 +336,7 @@ class Table:
         if limit is not None:
             arguments["Limit"] = limit + (after is not None)
         while True:
-            answer = self.client.query(**arguments)
+            answer = self._read(self.client.query, arguments)
             for item in answer["Items"]:
                 if item[sort_name]["S"] != after:
                     yield item
@@ -304,4 +345,11 @@ class Table:
             arguments["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
 
-_RETRIED = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+def _require_throttled(error: Any) -> None:
+    """Raise `error` again, unless it says that the table is asked too much."""
+    if error.response["Error"]["Code"] not in CODES:
+        raise error
+
+
+_THROTTLED = {"ThrottlingError", "ProvisionedThroughputExceeded"}
+_RETRIED = {"TransactionConflict", *_THROTTLED}

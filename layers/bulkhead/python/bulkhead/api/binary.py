@@ -1,0 +1,78 @@
+"""Binary as what it is (R4 binary.html#rest): raw bytes in and out, wherever a client does not speak of it in FHIR."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import Any
+
+from bulkhead.api import formats
+from bulkhead.errors import BadRequest
+
+OPERATIONS = frozenset({"read", "vread", "create", "update", "conditional-update"})
+"""The operations that take or give raw bytes."""
+
+_UNKNOWN = "application/octet-stream"
+_CONTENT_TYPE = r"[\w.+*-]+/[\w.+*-]+( ?; ?[\w.+-]+=[^;\r\n\"]+| ?; ?[\w.+-]+=\"[^\r\n\"]*\")*"
+
+
+def received(content_type: str, body: bytes, identifier: str | None, security_context: str | None) -> dict[str, Any]:
+    """The Binary that a body stands for: FHIR where its type says so, or where it says JSON or XML and a Binary is in it.
+
+    `identifier` is the id in the URL of an update, `security_context` the `X-Security-Context` header. BadRequest.
+    """
+    media_type = formats.media_range(content_type).media_type
+    if media_type in formats.FHIR_TYPES.values():
+        return formats.parsed(formats.received(content_type, body), body)
+    if media_type in formats.GENERIC_TYPES or not media_type:
+        found = _in_fhir(formats.received(media_type, body), body)
+        if found:
+            return found
+    return _resource(content_type.strip() or _UNKNOWN, body, identifier, security_context)
+
+
+def _in_fhir(name: str, body: bytes) -> dict[str, Any] | None:
+    try:
+        found = formats.parsed(name, body)
+    except BadRequest:
+        return None
+    return found if found.get("resourceType") == "Binary" else None
+
+
+def _resource(content_type: str, body: bytes, identifier: str | None, security_context: str | None) -> dict[str, Any]:
+    resource: dict[str, Any] = {"resourceType": "Binary"}
+    if identifier:
+        resource["id"] = identifier
+    resource["contentType"] = content_type
+    if security_context:
+        resource["securityContext"] = {"reference": security_context}
+    if body:
+        resource["data"] = base64.b64encode(body).decode()
+    return resource
+
+
+def is_raw(wanted: formats.Wanted, resource: dict[str, Any]) -> bool:
+    """Whether the client gets the bytes: it asked for no format of FHIR, or for a generic one that is the Binary's own."""
+    if not wanted.named:
+        return True
+    own = formats.media_range(resource.get("contentType", "")).media_type
+    return own == wanted.content_type and own in formats.GENERIC_TYPES
+
+
+def raw(resource: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
+    """The bytes of a Binary, and the headers that go with them: a browser is to save them, never to run them."""
+    content_type = resource.get("contentType", "")
+    headers = {
+        "content-type": content_type if re.fullmatch(_CONTENT_TYPE, content_type, re.ASCII) else _UNKNOWN,
+        "content-disposition": "attachment",
+        "x-content-type-options": "nosniff",
+        "vary": "accept, accept-encoding",
+    }
+    reference = resource.get("securityContext", {}).get("reference", "")
+    if reference.isprintable() and reference.isascii() and reference:
+        headers["x-security-context"] = reference
+    try:
+        return base64.b64decode(resource.get("data", "")), headers
+    except binascii.Error:
+        return b"", headers

@@ -1,0 +1,41 @@
+"""Answers that stay the same for the life of a process: with an ETag, so that a client asks again for next to nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from bulkhead.api.request import Request
+from bulkhead.api.response import Response
+from bulkhead.fhir import json
+
+# Seconds: an upgrade shows after five minutes at most.
+_MAX_AGE = 300
+
+
+def answer(request: Request, resource: dict[str, Any]) -> Response:
+    """200 with a resource, or 304 where the client has it."""
+    etag = tag(json.dumps(resource))
+    headers = _headers(etag)
+    return Response(304, headers=headers) if _has(request, etag) else Response(200, resource, headers)
+
+
+def document(request: Request, body: bytes, content_type: str) -> Response:
+    """200 with a document that is no resource, or 304 where the client has it."""
+    etag = tag(body)
+    headers = _headers(etag)
+    if _has(request, etag):
+        return Response(304, headers=headers)
+    return Response(200, headers={**headers, "content-type": content_type}, body=body)
+
+
+def tag(body: bytes) -> str:
+    return f'W/"{hashlib.blake2b(body, digest_size=8).hexdigest()}"'
+
+
+def _headers(etag: str) -> dict[str, str]:
+    return {"etag": etag, "cache-control": f"public, max-age={_MAX_AGE}"}
+
+
+def _has(request: Request, etag: str) -> bool:
+    return etag in (word.strip() for word in request.headers.get("if-none-match", "").split(","))

@@ -1,0 +1,134 @@
+"""Content negotiation (R4 http.html#mime-type): in which format a request is, and in which the client wants its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from bulkhead.errors import BadRequest, NotAcceptable, UnsupportedMediaType
+from bulkhead.fhir import json
+
+JSON, XML = "json", "xml"
+FHIR_TYPES = {JSON: "application/fhir+json", XML: "application/fhir+xml"}
+GENERIC_TYPES = {"application/json": JSON, "text/json": JSON, "application/xml": XML, "text/xml": XML}
+
+# What asks for a format by name, in `Accept`, `Content-Type` and `_format`; the last two are of DSTU2.
+_NAMED: Mapping[str, str] = {
+    **{media_type: name for name, media_type in FHIR_TYPES.items()},
+    **GENERIC_TYPES,
+    JSON: JSON,
+    XML: XML,
+    "application/json+fhir": JSON,
+    "application/xml+fhir": XML,
+}
+# Browsers come with text/html first: they are shown JSON.
+_ANY = ("*/*", "application/*", "text/*", "text/html")
+_FHIR_VERSIONS = ("4.0", "4.0.1")
+_CHARSETS = ("utf-8", "utf8", "us-ascii")
+
+
+class MediaRange(NamedTuple):
+    """One member of an `Accept` header, or a `Content-Type`: lower case, parameters apart."""
+
+    media_type: str
+    parameters: Mapping[str, str]
+
+    @property
+    def quality(self) -> float:
+        """`q`; 1 where there is none, or one that is no number."""
+        try:
+            return min(1.0, max(0.0, float(self.parameters.get("q", "1"))))
+        except ValueError:
+            return 1.0
+
+    @property
+    def is_other_version(self) -> bool:
+        """Whether it is about another FHIR than R4."""
+        return self.parameters.get("fhirversion", "4.0") not in _FHIR_VERSIONS
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a client takes: `format` is JSON or XML; `named` is False where it was chosen for the client."""
+
+    format: str
+    content_type: str
+    named: bool = True
+
+
+DEFAULT = Wanted(JSON, FHIR_TYPES[JSON], named=False)
+
+
+def wanted(format_parameter: str, accept: str, received: str = JSON) -> Wanted:
+    """The best of what the client takes. `_format` wins over `Accept`; `received`, the format of the request's body, where all are welcome.
+
+    In `Accept` a generic type is answered by the same type; in `_format` it means FHIR's own (R4 http.html#mime-type). NotAcceptable where the client takes neither JSON nor XML.
+    """
+    # `_format=application/fhir+json`: to a query string the plus is a space.
+    text, place = (format_parameter.strip().replace(" ", "+"), "_format") if format_parameter else (accept, "Accept")
+    given = [media_range(part) for part in text.split(",") if part.strip(" +")]
+    if not given:
+        return Wanted(received, FHIR_TYPES[received], named=False)
+    welcome = [each for each in given if each.quality > 0 and not each.is_other_version]
+    refused = {
+        _NAMED[each.media_type] for each in given if each.quality == 0 and each.media_type in FHIR_TYPES.values()
+    }
+    for each in sorted(welcome, key=lambda each: (-each.quality, each.media_type not in _NAMED)):
+        if each.media_type in _NAMED:
+            name = _NAMED[each.media_type]
+            generic = not format_parameter and each.media_type in GENERIC_TYPES
+            return Wanted(name, each.media_type if generic else FHIR_TYPES[name])
+        if each.media_type in _ANY:
+            for name in (received, JSON, XML):
+                if name not in refused:
+                    return Wanted(name, FHIR_TYPES[name], named=False)
+    raise NotAcceptable(f"the server makes {' and '.join(FHIR_TYPES.values())} of FHIR 4.0", place)
+
+
+def media_range(text: str) -> MediaRange:
+    """`Application/fhir+json; fhirVersion=4.0` in its parts."""
+    media_type, *parameters = text.split(";")
+    pairs = (each.partition("=") for each in parameters)
+    return MediaRange(
+        media_type.strip().lower(),
+        {name.strip(" +").lower(): value.strip(' +"').lower() for name, _, value in pairs},
+    )
+
+
+def received(content_type: str, body: bytes) -> str:
+    """The format of a body: JSON or XML; by its first character where no type is given.
+
+    UnsupportedMediaType for another type, another encoding than UTF-8, or another FHIR version.
+    """
+    given = media_range(content_type)
+    if given.is_other_version:
+        raise UnsupportedMediaType("the server reads FHIR 4.0", "Content-Type")
+    if given.parameters.get("charset", "utf-8") not in _CHARSETS:
+        raise UnsupportedMediaType("FHIR is UTF-8", "Content-Type")
+    if given.media_type in ("", "*/*"):
+        return XML if body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") else JSON
+    if given.media_type not in _NAMED:
+        raise UnsupportedMediaType(f"the server reads {' and '.join(FHIR_TYPES.values())}", "Content-Type")
+    return _NAMED[given.media_type]
+
+
+def parsed(name: str, body: bytes) -> dict[str, Any]:
+    """The resource in a body, not yet validated. BadRequest."""
+    if not body.strip():
+        raise BadRequest("the request has no body", json.BODY)
+    if name == JSON:
+        # RFC 8259 8.1: a byte order mark may be ignored.
+        return json.loads(body.removeprefix(b"\xef\xbb\xbf"))
+    from bulkhead.fhir import xml
+
+    return xml.loads(body)
+
+
+def rendered(name: str, resource: dict[str, Any], pretty: bool) -> bytes:
+    """A resource in a format."""
+    if name == JSON:
+        return json.dumps(resource, pretty)
+    from bulkhead.fhir import xml
+
+    return xml.dumps(resource, pretty)

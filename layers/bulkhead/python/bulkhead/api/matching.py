@@ -1,0 +1,94 @@
+"""From a method and a path to a route of the table: the one matcher of HTTP, bundles and jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from bulkhead.api.routes import BASE, DEFAULT, ROUTES, Route
+
+
+class Match(NamedTuple):
+    """The route of a request and its path parameters, decoded."""
+
+    route: Route
+    parameters: Mapping[str, str]
+
+
+class Matcher:
+    """Selects routes. Leftmost literals win; a route of one method wins over ANY."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self.default: Route | None = None
+        self._by_length: dict[int, list[tuple[Route, list[str]]]] = {}
+        for route in routes:
+            if route.path == DEFAULT:
+                self.default = route
+                continue
+            template = route.path.split("/")
+            self._by_length.setdefault(len(template), []).append((route, template))
+        for candidates in self._by_length.values():
+            candidates.sort(key=lambda each: ([_is_variable(part) for part in each[1]], each[0].method == "ANY"))
+
+    def match(self, method: str, path: str) -> Match | None:
+        """The most specific route of a path as it was sent; else that of `$default`; None without one."""
+        parts = segments(path)
+        for route, template in self._by_length.get(len(parts), ()):
+            if route.method in (method, "ANY") and _fits(template, parts):
+                return Match(route, _parameters(template, parts))
+        return Match(self.default, {}) if self.default else None
+
+    def fitting(self, path: str) -> list[Route]:
+        """The routes of any method that fit a path, the most specific first."""
+        parts = segments(path)
+        return [route for route, template in self._by_length.get(len(parts), ()) if _fits(template, parts)]
+
+
+def segments(path: str) -> list[str]:
+    """The decoded segments of a path (RFC 3986 2.3, 6.2.2.2: `%24meta` is `$meta`); an encoded slash stays within its segment.
+
+    One slash at the end is ignored, since many HTTP libraries add one to a base URL.
+    """
+    return [unquote(part) for part in path.removesuffix("/").split("/")]
+
+
+def _is_variable(part: str) -> bool:
+    return part.startswith("{")
+
+
+def _fits(template: list[str], parts: list[str]) -> bool:
+    return all(
+        expected == actual or (actual != "" and _is_variable(expected))
+        for expected, actual in zip(template, parts, strict=True)
+    )
+
+
+def _parameters(template: list[str], parts: list[str]) -> dict[str, str]:
+    return {name[1:-1]: value for name, value in zip(template, parts, strict=True) if _is_variable(name)}
+
+
+_MATCHER = Matcher(ROUTES)
+fitting = _MATCHER.fitting
+
+
+def match(method: str, path: str) -> Match:
+    """The route of a request; that of `$default` where none fits."""
+    found = _MATCHER.match(method, path)
+    assert found is not None
+    return found
+
+
+def levels(operation: str) -> list[str]:
+    """Where an operation such as `$meta` is: `GET {type}/{id}/$meta`, and so on."""
+    return [
+        f"{route.method} {route.path.removeprefix(BASE).lstrip('/')}"
+        for route in ROUTES
+        if route.path.endswith(f"/{operation}") and route.method != "HEAD"
+    ]
+
+
+def operations() -> list[str]:
+    """The names of all operations, `$everything` and so on."""
+    last = {route.path.rpartition("/")[2] for route in ROUTES if route.path != DEFAULT}
+    return sorted(name for name in last if name.startswith("$"))

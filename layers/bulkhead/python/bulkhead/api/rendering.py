@@ -1,0 +1,51 @@
+"""A Response in the format that the client asked for, compressed where that pays."""
+
+from __future__ import annotations
+
+import gzip
+import re
+
+from bulkhead.api import binary, formats
+from bulkhead.api.request import Request
+from bulkhead.api.response import Response
+from bulkhead.errors import NotAcceptable
+from bulkhead.fhir import json
+
+# Below this, compressing costs more than it saves.
+_GZIP_FROM = 1400
+
+
+def render(request: Request, response: Response) -> tuple[bytes, dict[str, str]]:
+    """Body and headers as they are sent; the body is there for HEAD, too, whose length it is."""
+    body, headers = _content(request, response)
+    headers |= response.headers
+    if body and len(body) >= _GZIP_FROM and _takes_gzip(request.headers.get("accept-encoding", "")):
+        headers["content-encoding"] = "gzip"
+        body = gzip.compress(body, 1)
+    return body, headers
+
+
+def _takes_gzip(accept_encoding: str) -> bool:
+    """Whether the header names gzip, and not as what the client does not want (`gzip;q=0`)."""
+    return re.search(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", accept_encoding) is not None
+
+
+def _content(request: Request, response: Response) -> tuple[bytes, dict[str, str]]:
+    """The body in the format that the client asked for, and the headers that belong to it."""
+    resource = response.resource
+    if resource is None and (response.body is None or "content-type" in response.headers):
+        return response.body or b"", {}
+    try:
+        wanted = request.wanted
+    except NotAcceptable:
+        wanted = formats.DEFAULT
+    is_read = request.is_binary and request.method in ("GET", "HEAD") and response.status == 200
+    if is_read and resource and binary.is_raw(wanted, resource):
+        return binary.raw(resource)
+    headers = {"content-type": f"{wanted.content_type}; charset=utf-8", "vary": "accept, accept-encoding"}
+    if resource is None:
+        assert response.body is not None
+        if wanted.format == formats.JSON:
+            return response.body, headers
+        resource = json.loads(response.body)
+    return formats.rendered(wanted.format, resource, request.pretty), headers

@@ -1,0 +1,149 @@
+"""A request as interactions and operations see it. It knows HTTP, and no server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from bulkhead import settings
+from bulkhead.api import binary, formats, matching, trail
+from bulkhead.errors import BadRequest, UnsupportedMediaType
+from bulkhead.fhir import compression, json, subset
+
+if TYPE_CHECKING:
+    from bulkhead.access.policy import Caller
+    from bulkhead.session import Session
+    from bulkhead.store import Head, Store
+
+FORM = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True, slots=True)
+class Prefer:
+    """The `Prefer` header: `return=`, `handling=`, `respond-async`."""
+
+    returns: str = ""
+    handling: str = "lenient"
+    respond_async: bool = False
+
+
+class Request:
+    """One request as the operations see it."""
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        session: Session,
+        *,
+        headers: Mapping[str, str],
+        query: str = "",
+        body: bytes = b"",
+    ) -> None:
+        """`path` as it was sent, from `/fhir/R4` on, percent-encoded; names of `headers` in lower case; `body` as it was sent."""
+        self.method, self.path, self.session, self.headers = method, path, session, headers
+        self.query_string, self.sent = query, body
+        self.route, self.parameters = matching.match(method, path)
+
+    @property
+    def caller(self) -> Caller:
+        """Who sent the request; Unauthorized without a token where one is needed."""
+        return self.session.caller
+
+    @property
+    def base(self) -> str:
+        """The base URL that the client used, without a slash at its end."""
+        return self.session.base
+
+    @property
+    def store(self) -> Store:
+        return self.session.store
+
+    @cached_property
+    def query(self) -> list[tuple[str, str]]:
+        """Query parameters in order, then those of a form in the body of a `_search`."""
+        pairs = parse_qsl(self.query_string, keep_blank_values=True)
+        if self.content_type == FORM:
+            try:
+                pairs += parse_qsl(self.body.decode(), keep_blank_values=True)
+            except UnicodeDecodeError:
+                raise BadRequest("the form is not UTF-8", json.BODY) from None
+        return pairs
+
+    @property
+    def content_type(self) -> str:
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @cached_property
+    def body(self) -> bytes:
+        """The body, inflated where it is gzip (RFC 9110 8.4.1.3: x-gzip is the same). BadRequest, PayloadTooLarge, UnsupportedMediaType."""
+        encoding = self.headers.get("content-encoding", "identity").strip().lower()
+        limit = settings.current().request_limit
+        if encoding in ("gzip", "x-gzip"):
+            return compression.inflate(self.sent, limit)
+        if encoding not in ("identity", ""):
+            raise UnsupportedMediaType("the server reads gzip only", "Content-Encoding")
+        compression.within(self.sent, limit)
+        return self.sent
+
+    def resource(self) -> dict[str, Any]:
+        """The resource in the body, parsed and not yet validated; raw bytes as a Binary. BadRequest, UnsupportedMediaType."""
+        content_type = self.headers.get("content-type", "")
+        if self.is_binary:
+            context = self.headers.get("x-security-context")
+            return binary.received(content_type, self.body, self.parameters.get("id"), context)
+        return formats.parsed(formats.received(content_type, self.body), self.body)
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether it is about a Binary, so that raw bytes may come or go."""
+        return self.parameters.get("type") == "Binary" and self.route.operation in binary.OPERATIONS
+
+    @cached_property
+    def wanted(self) -> formats.Wanted:
+        """The format that the client asks for. NotAcceptable."""
+        received = formats.XML if "xml" in self.content_type else formats.JSON
+        return formats.wanted(self._parameter("_format"), self.headers.get("accept", ""), received)
+
+    @property
+    def pretty(self) -> bool:
+        return self._parameter("_pretty") == "true"
+
+    def _parameter(self, name: str) -> str:
+        """Of the query string only: an error has to be rendered whatever the body is."""
+        given: dict[str, str] = dict(parse_qsl(self.query_string))
+        return given.get(name, "")
+
+    def subset(self, resource: dict[str, Any]) -> dict[str, Any]:
+        """What `_summary` and `_elements` leave of a resource that is read. BadRequest."""
+        given = dict(self.query)
+        if given.get("_summary", "false") != "false":
+            return subset.summary(resource, given["_summary"])
+        return subset.elements(resource, given["_elements"].split(",")) if given.get("_elements") else resource
+
+    @cached_property
+    def prefer(self) -> Prefer:
+        given = {"returns": "", "handling": settings.current().search_handling}
+        respond_async = False
+        for word in self.headers.get("prefer", "").replace(";", ",").split(","):
+            name, _, value = word.strip().partition("=")
+            name, value = name.strip().lower(), value.strip().strip('"')
+            if name == "return":
+                given["returns"] = value
+            elif name == "handling" and value in ("strict", "lenient"):
+                given["handling"] = value
+            elif name == "respond-async":
+                respond_async = True
+        return Prefer(given["returns"], given["handling"], respond_async)
+
+    def represent(self, head: Head, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """A version as this client sees it. The one place that shows a resource: what is audited is noted in the read log."""
+        from bulkhead.resources import represent
+
+        if trail.is_recorded(self.session, self.route.operation, head):
+            self.session.shown.append(trail.Shown(self.route.operation, head))
+        content = self.store.decode(head) if body is None else body
+        return represent(head, content, self.session.definitions, self.session.extended)

@@ -1,0 +1,58 @@
+"""A response that knows no server, and what responses of several interactions have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any
+
+from bulkhead.errors import Issue
+from bulkhead.fhir import outcome
+
+if TYPE_CHECKING:
+    from bulkhead.api.request import Request
+    from bulkhead.store import Head
+
+RETRY_AFTER = "1"
+"""Seconds after which a client may ask again."""
+
+
+@dataclass(slots=True)
+class Response:
+    """A resource, nothing, or a ready body: JSON, or with a `content-type` of its own anything."""
+
+    status: int
+    resource: dict[str, Any] | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+
+def accepted(request: Request, job: str) -> Response:
+    """202: the answer comes later, at `Content-Location` (R5's asynchronous request pattern)."""
+    issue = Issue("informational", f"accepted as job {job}; Content-Location tells of it", severity="information")
+    return Response(202, outcome.outcome([issue]), status_headers(request, job))
+
+
+def status_headers(request: Request, job: str) -> dict[str, str]:
+    """Where the status of a job is, and when to look again: of every 202, also of the status itself."""
+    return {"content-location": f"{request.base}/job/{job}/status", "retry-after": RETRY_AFTER}
+
+
+def version_headers(head: Head) -> dict[str, str]:
+    """`ETag` and `Last-Modified` of a version (R4 http.html#versioning)."""
+    moment = datetime.fromisoformat(head.updated)
+    return {"etag": f'W/"{head.version}"', "last-modified": format_datetime(moment, usegmt=True)}
+
+
+def written(request: Request, head: Head, status: int) -> Response:
+    """The answer to a create or update: its version and location, and what `Prefer: return=` asks for."""
+    headers = version_headers(head)
+    headers["location"] = f"{request.base}/{head.key}/_history/{head.version}"
+    returns = request.prefer.returns
+    if returns == "minimal":
+        return Response(status, None, headers)
+    if returns == "OperationOutcome":
+        done = Issue("informational", f"{head.key} is at version {head.version}", severity="information")
+        return Response(status, outcome.outcome([done]), headers)
+    return Response(status, request.represent(head), headers)

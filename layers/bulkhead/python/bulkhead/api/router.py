@@ -1,0 +1,162 @@
+"""The one way in: a Request to its Response. HTTP, the entries of bundles and background jobs are all answered here.
+
+Operations are named by module and imported when they are first asked for: a function that reads does not load the search engine.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib import import_module
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
+
+from bulkhead import settings
+from bulkhead.api import matching, trail
+from bulkhead.api.request import Request
+from bulkhead.api.response import RETRY_AFTER, Response
+from bulkhead.audit import recording
+from bulkhead.errors import BulkheadError, MethodNotAllowed, NotFound, Unauthorized, Unavailable
+from bulkhead.fhir import outcome
+from bulkhead.store import one_request
+
+Operation = Callable[[Request], Response]
+
+logger = Logger(service="bulkhead", level=settings.current().log_level, log_uncaught_exceptions=False)
+
+_PLACES: Mapping[str, str] = {
+    "read": "interactions.resources:read",
+    "vread": "interactions.resources:vread",
+    "create": "interactions.resources:create",
+    "update": "interactions.resources:update",
+    "conditional-update": "interactions.resources:conditional_update",
+    "patch": "interactions.resources:patch",
+    "conditional-patch": "interactions.resources:conditional_patch",
+    "delete": "interactions.resources:delete",
+    "conditional-delete": "interactions.resources:conditional_delete",
+    "history": "interactions.history:of_instance",
+    "type-history": "interactions.history:of_type",
+    "system-history": "interactions.history:of_system",
+    "search": "interactions.search:search",
+    "system": "interactions.search:system",
+    "compartment": "interactions.search:compartment",
+    "bundle": "interactions.bundle:bundle",
+    "upload": "interactions.bundle:upload",
+    "meta": "operations.meta:meta",
+    "meta-add": "operations.meta:meta_add",
+    "meta-delete": "operations.meta:meta_delete",
+    "everything": "operations.everything:everything",
+    "set-accounts": "operations.set_accounts:set_accounts_of",
+    "validate": "operations.validate:validate",
+    "status": "operations.jobs:status",
+    "cancel": "operations.jobs:cancel",
+    "metadata": "operations.metadata:metadata",
+    "operation-definition": "operations.metadata:operation_definition",
+    "smart-configuration": "operations.smart:configuration",
+    "openapi": "operations.description:openapi_document",
+    "docs": "operations.description:docs",
+}
+"""By operation of the route table, where it is below `bulkhead`."""
+
+
+@cache
+def operation(name: str) -> Operation:
+    """The callable of an operation of the route table."""
+    if name == "unmatched":
+        return _unmatched
+    module, _, function = _PLACES[name].partition(":")
+    found: Operation = getattr(import_module(f"bulkhead.{module}"), function)
+    return found
+
+
+def answer(request: Request) -> Response:
+    """The response to a request; every error is an OperationOutcome. What it shows and what it refuses is recorded first."""
+    try:
+        if not request.is_binary:
+            _ = request.wanted
+        if not request.route.public:
+            _ = request.caller
+        with one_request(), recording.noting_changes():
+            answered = perform(request)
+            trail.record_reads(request)
+            return answered
+    except BulkheadError as error:
+        return _refused(request, error)
+    except (ClientError, BotoCoreError) as error:
+        log_failure(error)
+        return failed(Unavailable("a service behind this server did not answer; try again"))
+    except Exception as error:
+        log_failure(error)
+        return internal_error()
+
+
+def perform(request: Request) -> Response:
+    """What the operation of the request's route answers. Its errors pass through, and nothing is recorded."""
+    if request.method == "OPTIONS":
+        return _options(request)
+    require_operation(request)
+    return operation(request.route.operation)(request)
+
+
+def require_operation(request: Request) -> None:
+    """NotFound for a `$name` that is no operation here, MethodNotAllowed where it is one of another method."""
+    parts = matching.segments(request.path)
+    name = next((part for part in parts if part.startswith("$")), None)
+    if name is None or name in request.route.path.split("/"):
+        return
+    methods = sorted({route.method for route in matching.fitting(request.path) if name in route.path.split("/")})
+    if methods:
+        raise MethodNotAllowed(f"{name} is called by {' or '.join(methods)}", methods)
+    levels = matching.levels(name)
+    if levels:
+        raise NotFound(f"{name} is no operation of this path; there is {', '.join(levels)}", "operation")
+    known = ", ".join(matching.operations())
+    raise NotFound(f"this server has no operation {name[:64]}; it has {known}", "operation")
+
+
+def _unmatched(request: Request) -> Response:
+    """`$default`: 405 where the path has other methods, 404 where it has none."""
+    methods = sorted({route.method for route in matching.fitting(request.path)})
+    if not methods:
+        raise NotFound("this server has no such path", "path")
+    raise MethodNotAllowed(f"{request.method[:16]} is not for this path; it takes {', '.join(methods)}", methods)
+
+
+def _options(request: Request) -> Response:
+    """The methods of a path. API Gateway adds what CORS needs (infra/cors.py)."""
+    methods = {route.method for route in matching.fitting(request.path)}
+    return Response(204, headers={"allow": ", ".join(sorted(methods | {"OPTIONS"}))})
+
+
+def _refused(request: Request, error: BulkheadError) -> Response:
+    """The response to a request that failed. A refusal that cannot be recorded is not told either."""
+    try:
+        trail.record_refusal(request, error)
+    except (ClientError, BotoCoreError, BulkheadError) as failure:
+        log_failure(failure)
+        return failed(Unavailable("the refusal of this request could not be recorded; try again"))
+    return failed(error)
+
+
+def failed(error: BulkheadError) -> Response:
+    """The error as an OperationOutcome, with the headers that belong to its status."""
+    headers = {"www-authenticate": "Bearer"} if isinstance(error, Unauthorized) else {}
+    if isinstance(error, Unavailable):
+        headers["retry-after"] = RETRY_AFTER
+    if isinstance(error, MethodNotAllowed):
+        headers["allow"] = ", ".join(error.allowed)
+    return Response(error.status, outcome.from_error(error), headers)
+
+
+def internal_error() -> Response:
+    return failed(BulkheadError("the server failed; its log has the cause"))
+
+
+def log_failure(error: Exception) -> None:
+    """Where it failed, and with what class of error: never its text, which may quote a resource."""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    where = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames]
+    code = error.response.get("Error", {}).get("Code") if isinstance(error, ClientError) else None
+    logger.error("failure", error=type(error).__name__, code=code, where=where)

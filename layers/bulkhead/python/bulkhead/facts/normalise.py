@@ -1,0 +1,57 @@
+"""Folding of text for string search: case, accents, punctuation and runs of white space do not count (R4 search, 3.1.1.4.8)."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Between letters these are part of the word: O'Connor is one. Word processors and phones have many of them.
+_APOSTROPHES = dict.fromkeys(
+    map(ord, "`\u00b4\u2018\u2019\u201a\u201b\u2032\u02b9\u02bb\u02bc\u02bd\u02be\u02bf\uff07"), "'"
+)
+# What is no punctuation of ASCII's stays: + $ < = > ^ | ~
+_PUNCTUATION = re.compile(r"[!-#%-*,\-./:;?@\[\\\]_{}]")
+
+
+def fold(text: str) -> str:
+    """`"  Ångström\\tLee-O’Neill "` -> `"angstrom lee oneill"`: what is sorted by, and the first of the `spellings`.
+
+    NFKD, combining marks off, case folded, apostrophes left out, other punctuation as white space, which is collapsed. A text
+    that is nothing but punctuation keeps it.
+    """
+    plain = _plain(text)
+    return _words(plain, " ") or " ".join(plain.split())
+
+
+def spellings(text: str) -> tuple[str, ...]:
+    """`"Smith-Jones"` -> `("smith jones", "smithjones")`: punctuation parts words, or is not there at all. Most texts have one."""
+    plain = _plain(text)
+    bare = plain.replace("'", "") if "'" in plain else plain
+    if not _PUNCTUATION.search(bare):
+        return (" ".join(bare.split()) or " ".join(plain.split()),)
+    parted, joined = _words(bare, " "), _words(bare, "")
+    if not parted:
+        return (" ".join(plain.split()),)
+    return (parted,) if parted == joined else (parted, joined)
+
+
+def _plain(text: str) -> str:
+    """The text without case and accents, with one sort of apostrophe, and ASCII's punctuation only."""
+    if text.isascii():
+        return text.replace("`", "'").casefold()
+    folded = _unmarked(_unmarked(text.translate(_APOSTROPHES)).casefold())
+    # Case folding can bring combining marks back (U+0130, the dotted capital I).
+    if folded.isascii():
+        return folded
+    return "".join("-" if unicodedata.category(one)[0] == "P" else one for one in folded.translate(_APOSTROPHES))
+
+
+def _unmarked(text: str) -> str:
+    if text.isascii():
+        return text
+    return "".join(one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one))
+
+
+def _words(plain: str, between: str) -> str:
+    """The words of a plain text, with `between` where punctuation was."""
+    return " ".join(_PUNCTUATION.sub(between, plain.replace("'", "")).split())

@@ -1,0 +1,44 @@
+"""Batch and transaction: `POST [base]` (R4 http.html 3.1.0.11); in the background, and with uploads for what no request can carry."""
+
+from __future__ import annotations
+
+from bulkhead import bundles
+from bulkhead.access import policy
+from bulkhead.api import trail
+from bulkhead.api.request import Request
+from bulkhead.api.response import Response, accepted
+from bulkhead.errors import BadRequest
+from bulkhead.fhir import json
+from bulkhead.interactions.contexts import context
+from bulkhead.jobs import executions
+from bulkhead.jobs.bundles import submission, uploads
+from bulkhead.jobs.bundles.orders import Order
+from bulkhead.jobs.lifecycle import Background
+
+
+def bundle(request: Request) -> Response:
+    """A Bundle of type batch or transaction; entries that fail in a batch do not change the status of the answer.
+
+    Under `Prefer: respond-async` 202 with a job. The body may be a Parameters then, which stands for an upload.
+    """
+    body = request.resource()
+    is_upload = body.get("resourceType") == "Parameters"
+    if not request.prefer.respond_async:
+        if is_upload:
+            raise BadRequest("an upload is processed in the background only: send respond-async", "Prefer")
+        answered = bundles.process(body, context(request))
+        trail.record_refused_entries(request, body.get("entry", ()), answered.get("entry", ()))
+        return Response(200, answered)
+    order = Order(request.caller, request.base, request.prefer.returns, request.session.extended)
+    background = Background(executions.start_bundle, request.headers.get("idempotency-key"))
+    if is_upload:
+        return accepted(request, submission.submit_upload(request.store, order, uploads.referred(body), background))
+    return accepted(request, submission.submit(request.store, order, body, background))
+
+
+def upload(request: Request) -> Response:
+    """`POST [base]/$upload`: where to PUT a Bundle that is too large for a request, and what to POST next."""
+    policy.require_writing(request.caller)
+    if request.body.strip() and request.resource() != {"resourceType": "Parameters"}:
+        raise BadRequest("$upload takes no parameters", json.BODY)
+    return Response(200, uploads.parameters(uploads.offer(request.store, request.caller.owner)))

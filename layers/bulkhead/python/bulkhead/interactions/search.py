@@ -1,0 +1,94 @@
+"""Search of a type and of a compartment, by GET and by `POST _search` (R4 search.html, compartmentdefinition.html)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bulkhead import resources
+from bulkhead.access import page_links, policy
+from bulkhead.api.request import FORM, Request
+from bulkhead.api.response import Response
+from bulkhead.compartments import membership
+from bulkhead.errors import Forbidden, Issue, NotFound, UnsupportedMediaType
+from bulkhead.fhir import outcome
+from bulkhead.fhir.definitions import RESOURCE_TYPES
+from bulkhead.search import custom, parse, run
+from bulkhead.search.plan import Plan, describe
+from bulkhead.search.query import Query
+
+
+def search(request: Request) -> Response:
+    """`GET [base]/Type?parameters`, `POST [base]/Type/_search`."""
+    resource_type = resources.known_type(request.parameters["type"])
+    return _searched(request, resource_type)
+
+
+def system(request: Request) -> Response:
+    """`GET [base]?_type=A,B&parameters`, `POST [base]/_search`."""
+    return _searched(request, None)
+
+
+def compartment(request: Request) -> Response:
+    """`GET [base]/Compartment/id/Type?parameters`, with `*` for all types; `POST .../_search`."""
+    member = request.parameters["member"]
+    target = resources.key_of(request.parameters["type"], request.parameters["id"])
+    resource_type = None if member == "*" else member
+    if resource_type is not None and resource_type not in RESOURCE_TYPES:
+        raise NotFound(f"{member[:64]} is not a resource type of R4", "path")
+    definition = membership.checked(request.store, request.parameters["type"], resource_type)
+    return _searched(request, resource_type, target, tuple(definition.parameters))
+
+
+def _searched(
+    request: Request, resource_type: str | None, target: str | None = None, types: tuple[str, ...] = ()
+) -> Response:
+    if request.method == "POST" and request.body and request.content_type != FORM:
+        raise UnsupportedMediaType(f"the parameters of a search are sent as {FORM}", "Content-Type")
+    named = parse.requested_types(request.query, False, ()) if resource_type is None and target is None else ()
+    for name in named or (resource_type or "*",):
+        policy.require(request.caller, policy.SEARCH, name)
+    query = parse.parse(
+        page_links.opened(request.store, request.caller, request.query),
+        resource_type,
+        compartment=target,
+        compartment_types=types,
+        base=request.base,
+        strict=request.prefer.handling == "strict",
+        custom=custom.stored_in(request.store, policy.fence(request.store, request.caller, policy.SEARCH)),
+    )
+    if ("_explain", "true") in request.query:
+        return Response(200, _explained(request, query))
+    return Response(200, _run(request, query, lambda chosen: None))
+
+
+def _run(request: Request, query: Query, explain: Callable[[Plan], None]) -> dict[str, Any]:
+    bundle = run.search(
+        request.store,
+        query,
+        base=request.base,
+        represent=request.represent,
+        fence=policy.fence(request.store, request.caller, policy.SEARCH),
+        limits=run.Limits(
+            seconds=request.store.settings.search_seconds, included=request.store.settings.included_limit
+        ),
+        explain=explain,
+    )
+    return page_links.sealed(request.store, request.caller, bundle)
+
+
+def _explained(request: Request, query: Query) -> dict[str, Any]:
+    """The Bundle, and in its first entry how it was found and what that took. For callers with every right only."""
+    from bulkhead.store.capacity import metered
+
+    if not policy.sees_all(request.caller, policy.SEARCH, "*"):
+        raise Forbidden("_explain is for callers who may see everything", "_explain")
+    policy.require(request.caller, policy.SET_ACCOUNTS)
+    plans: list[Plan] = []
+    with metered(request.store.table.client) as meter:
+        bundle = _run(request, query, plans.append)
+    lines = [line for chosen in plans for line in describe(chosen)]
+    lines += [f"{name}: {count} requests, {meter.units[name]:g} units" for name, count in meter.requests.items()]
+    issues = [Issue("informational", line, severity="information") for line in lines]
+    entry = {"resource": outcome.outcome(issues), "search": {"mode": "outcome"}}
+    return bundle | {"entry": [entry, *bundle.get("entry", ())]}

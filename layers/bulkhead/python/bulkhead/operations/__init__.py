@@ -1,0 +1,1 @@
+"""The operations of this server: from a request to its response."""

@@ -1,0 +1,56 @@
+"""`.well-known/smart-configuration` (SMART App Launch 2.0, conformance): whose tokens this server takes, and for what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bulkhead import settings
+from bulkhead.api import cached
+from bulkhead.api.request import Request
+from bulkhead.api.response import Response
+from bulkhead.fhir import json
+from bulkhead.settings import Settings
+
+# What bulkhead.access.policy understands.
+SCOPES = (
+    *(f"{context}/*.{rights}" for context in ("patient", "user", "system") for rights in ("cruds", "rs")),
+    "accounts.write",
+)
+CAPABILITIES = ("permission-patient", "permission-user", "permission-v1", "permission-v2")
+
+
+def configuration(request: Request) -> Response:
+    """`GET [base]/.well-known/smart-configuration`, and the same below the host."""
+    found = document(settings.current())
+    return cached.document(request, json.dumps(found), "application/json")
+
+
+def document(known: Settings) -> dict[str, Any]:
+    """The configuration. A server without authentication has none of it, and says so by empty lists."""
+    if known.auth == "off":
+        return {"grant_types_supported": [], "scopes_supported": [], "capabilities": []}
+    endpoints = {
+        "issuer": known.issuer,
+        "jwks_uri": known.jwks_uri or (f"{known.issuer}/.well-known/jwks.json" if known.issuer else ""),
+        "authorization_endpoint": known.authorization_endpoint,
+        "token_endpoint": known.token_endpoint,
+    }
+    found: dict[str, Any] = {name: url for name, url in endpoints.items() if url}
+    grants = ["authorization_code"] if known.authorization_endpoint else []
+    if known.token_endpoint:
+        grants.append("client_credentials")
+    return found | {
+        "grant_types_supported": grants,
+        "response_types_supported": ["code"] if known.authorization_endpoint else [],
+        "code_challenge_methods_supported": ["S256"],
+        "scopes_supported": list(SCOPES),
+        "capabilities": list(CAPABILITIES),
+    }
+
+
+def authorization(known: Settings) -> Mapping[str, str] | None:
+    """What the CapabilityStatement repeats, by the names of its extension; None where no token is needed."""
+    if known.auth == "off":
+        return None
+    return {"authorize": known.authorization_endpoint, "token": known.token_endpoint}

@@ -1,0 +1,21 @@
+"""`POST {Type}/$validate` and `POST {Type}/{id}/$validate`."""
+
+from __future__ import annotations
+
+from bulkhead import resources
+from bulkhead.api.request import Request
+from bulkhead.api.response import Response
+from bulkhead.fhir import outcome
+from bulkhead.operations import validation_report
+
+
+def validate(request: Request) -> Response:
+    """200 with an OperationOutcome of every issue, whatever they are: it is the operation that succeeded."""
+    resource_type = resources.known_type(request.parameters["type"])
+    identifier = request.parameters.get("id")
+    if identifier is not None:
+        resources.key_of(resource_type, identifier)
+    body = request.resource() if request.body.strip() else None
+    asked = validation_report.parse(body, request.query, resource_type)
+    found = validation_report.issues(request.caller, resource_type, identifier, asked)
+    return Response(200, outcome.outcome(found))

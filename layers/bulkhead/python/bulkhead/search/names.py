@@ -1,0 +1,72 @@
+"""The names of search parameters as clients write them: one modifier at most, and in R4's form (R4 search.html, 3.1.1.3).
+
+A name that is written wrongly is refused, never passed over: a condition that nobody checks shows more than was asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from bulkhead.errors import BadRequest
+
+_PREFIXES = {
+    ">": "gt", "<": "lt", ">=": "ge", "<=": "le", "!=": "ne", "<>": "ne", "==": "eq", "=": "eq",
+    "gt": "gt", "lt": "lt", "gte": "ge", "lte": "le", "ge": "ge", "le": "le", "ne": "ne", "eq": "eq",
+}  # fmt: skip
+_WORDS = "gte|lte|gt|lt|ge|le|ne|eq"
+_OPERATOR = re.compile(
+    rf"\s*([\w-]+)\s*(?:\[\s*\$?({_WORDS})\s*\]|[:.]?\$({_WORDS})\b|(>=|<=|<>|!=|==|>|<)|\s(=)).*", re.DOTALL
+)
+_COMPARED = re.compile(rf"\s*(?:\$?\b({_WORDS})\b\s+|\$({_WORDS})|(>=|<=|<>|!=|==|=|>|<)).*", re.DOTALL)
+_EXAMPLE = "2020-01-31"
+
+
+def require_form(name: str, plain: Iterable[str]) -> None:
+    """BadRequest for a name that has an operator, lacks its own name, or has not just one modifier where it has a `:`.
+
+    `plain` are the parameters that take no modifier at all.
+    """
+    compared = _OPERATOR.fullmatch(name)
+    if compared:
+        code, operator = compared[1], next(part for part in compared.groups()[1:] if part)
+        raise BadRequest(
+            f"{code} is compared by a prefix of its value in R4: {code}={_PREFIXES[operator]}{_EXAMPLE}",
+            expression=code,
+        )
+    if name == "_has":
+        raise BadRequest("_has must be _has:Type:reference:parameter", expression=name)
+    # What stands behind `_has:` has colons of its own, and is looked at where chains are taken apart.
+    for step in name.partition("_has:")[0].removesuffix(".").split("."):
+        if not step and name.startswith("_has:"):
+            return
+        code, colon, modifier = step.partition(":")
+        if not code:
+            raise BadRequest(f"{name or 'a parameter'} lacks the name of a parameter", expression=name or None)
+        if colon and not modifier:
+            raise BadRequest(f"{name} ends in a colon: a modifier is missing", expression=name)
+        if ":" in modifier:
+            raise BadRequest(f"{name} has two modifiers: R4 allows one", expression=name)
+        if colon and code in plain:
+            raise BadRequest(f"{code} takes no modifier", expression=name)
+
+
+def habit(text: str) -> str:
+    """What to say of a value that is compared as other query languages do: `> 2013`, `gt 2013`, `$gt2013`; "" of others."""
+    compared = _COMPARED.fullmatch(text)
+    if not compared:
+        return ""
+    operator = next(part for part in compared.groups() if part)
+    return f"; R4 writes the prefix right before the value: {_PREFIXES[operator]}{_EXAMPLE}"
+
+
+def alike(code: str, known: Iterable[str]) -> str | None:
+    """The parameter that a code is but for case, hyphens and underscores: `whenHandedOver` is `whenhandedover`."""
+    wanted = _bare(code)
+    return next((other for other in known if _bare(other) == wanted), None)
+
+
+def _bare(code: str) -> str:
+    return (
+        code[:1] + re.sub("[-_]", "", code[1:]).casefold() if code[:1] == "_" else re.sub("[-_]", "", code).casefold()
+    )

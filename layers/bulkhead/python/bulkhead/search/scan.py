@@ -1,0 +1,237 @@
+"""From the hints of a driver to the matches of a search: heads in batches, then the fence, then every condition.
+
+Under a fence the driver races against the fence's own listing (see `race`). Where that listing has ended first:
+- matches that are wanted in any order are those of the listing,
+- a driver that gives resources by type and id is replaced by the listing, which has the same order,
+- of any other driver, hints outside of the listing are passed over without reading their heads; where even these are many, the
+  resources of the listing are put at the places that the driver would give them.
+So an order and a position mean the same, whoever leads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cmp_to_key
+from typing import TYPE_CHECKING
+
+from bulkhead.compartments import membership, patient_links
+from bulkhead.search import chains, matching, places, widening
+from bulkhead.search.drivers import Driver, Hint, Keys, Merged, Position
+from bulkhead.search.plan import Plan
+from bulkhead.search.query import Query
+from bulkhead.search.race import ENTRIES_PER_HEAD, FenceListing, Races
+from bulkhead.store.candidate import Candidate, Fence
+
+if TYPE_CHECKING:
+    from bulkhead.store import Head, Store
+
+BATCH = 100
+"""Keys of one BatchGetItem: the most that is read at first where candidates are filtered; doubled from there."""
+LISTED = 1000
+"""The most hints of one listing."""
+SEARCHED = 10
+"""What it costs to check one resource for `_has`, in heads read."""
+
+Found = tuple[Candidate, Position, bool]
+"""A match, its position, and whether hints are known to follow."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a scan has come: heads read, and the position after the last of them (None at the very end)."""
+
+    limit: int
+    position: Position | None = None
+    read: int = 0
+    ended: bool = False
+    passed_over: int = 0
+    """Hints that the fence's listing does not have, whose heads were not read."""
+
+    @property
+    def spent(self) -> bool:
+        return self.read >= self.limit
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One search over one store for one caller: how its matches are read."""
+
+    store: Store
+    query: Query
+    plan: Plan
+    known: membership.Definitions
+    fence: Fence
+    races: Races
+    named: widening.Named = field(default_factory=widening.Named, kw_only=True)
+
+    @property
+    def chains(self) -> chains.Chains:
+        raise NotImplementedError
+
+    def scan(self, after: Position | None, wanted: int, progress: Progress, *, in_order: bool) -> Iterator[Found]:
+        """Matches after a position.
+
+        Ends when the driver does (`progress.ended`) or when the limit is reached, after which `progress.position` is where
+        to go on. With `in_order` False the order may be any, and positions mean nothing.
+        """
+        given: set[str] = set()
+        for found in self._followed(self.plan.driver, after, wanted, progress, in_order=in_order):
+            given.add(found[0].key)
+            yield found
+        race = None if progress.ended or progress.spent else self._race()
+        if race is None:
+            return
+        if not in_order:
+            yield from self._followed(Keys(tuple(race.keys - given)), None, LISTED, progress, in_order=False)
+        elif isinstance(self.plan.driver, (Merged, Keys)):
+            descending = isinstance(self.plan.driver, Keys) and self.plan.driver.descending
+            listed = Keys(tuple(race.keys), descending)
+            yield from self._followed(listed, progress.position, wanted, progress, in_order=True)
+        else:
+            yield from self._placed(race, progress)
+
+    def _race(self) -> FenceListing | None:
+        """The fence's listing, once it has ended: it is read as far as hidden heads have cost."""
+        return self.races.won(self.query.types)
+
+    def _leaves(self, driver: Driver, progress: Progress, *, in_order: bool) -> bool:
+        """Whether the fence's listing has ended, and takes the driver's place."""
+        race = self._race() if driver is self.plan.driver else None
+        if race is None or not race.complete:
+            return False
+        if not in_order or isinstance(driver, (Merged, Keys)):
+            return True
+        return places.has_places(driver) and progress.passed_over > ENTRIES_PER_HEAD * len(race.keys)
+
+    def _placed(self, race: FenceListing, progress: Progress) -> Iterator[Found]:
+        """The matches of the fence's listing, at the places that the driver would give them, after `progress.position`."""
+        driver, after = self.plan.driver, progress.position
+        matches: list[tuple[Position, Candidate]] = []
+        keys = sorted(race.keys)
+        for start in range(0, len(keys), LISTED):
+            heads = self.store.read_many(keys[start : start + LISTED])
+            admitted = self._checked([self.admitted(heads.get(key)) for key in keys[start : start + LISTED]], progress)
+            progress.read += len(heads)
+            for candidate in admitted:
+                place = places.place(driver, self.store, candidate) if candidate else None
+                if candidate and place is not None and (after is None or places.compare(driver, place, after) > 0):
+                    matches.append((place, candidate))
+        in_its_order = cmp_to_key(lambda one, other: places.compare(driver, one, other))
+        matches.sort(key=lambda match: in_its_order(match[0]))
+        for number, (place, candidate) in enumerate(matches, 1):
+            progress.position = place
+            yield candidate, place, number < len(matches)
+        progress.ended = True
+
+    def _followed(
+        self, driver: Driver, after: Position | None, wanted: int, progress: Progress, *, in_order: bool
+    ) -> Iterator[Found]:
+        """Matches as one driver gives them, until it ends, the limit is reached, or the fence's listing takes its place."""
+        filtered = self.plan.filtered
+        ask = min(wanted + 1, LISTED) if not filtered else min(max(wanted + 1, 2 * BATCH), LISTED)
+        unchecked, named = self.query.compartment, self.named.take()
+        room = max(BATCH - len({unchecked, *named} - {None}), 1)
+        take = max(min(wanted, LISTED), 1) if not filtered else min(wanted + 1, room)
+        if self.races.known:
+            # Where others' matches may come first, a batch tells.
+            take = min(take, BATCH)
+        while True:
+            listing = driver.list(self.store, after, ask)
+            hints = self._unhidden(listing.hints, progress)
+            if named and not hints:
+                named = self.looked_at(named, self.store.read_many(named))
+            at = 0
+            while at < len(hints):
+                chunk = hints[at : at + min(take, max(progress.limit - progress.read, 1))]
+                at += len(chunk)
+                besides = dict.fromkeys((*named, *([unchecked] if unchecked else [])))
+                heads = self.store.read_many([*(hint.key for hint in chunk), *besides])
+                if unchecked and not self.visible(heads.get(unchecked)):
+                    progress.ended = True
+                    return
+                unchecked, named = None, self.looked_at(named, heads)
+                admitted = [self._accepted(driver, hint, heads.get(hint.key), progress) for hint in chunk]
+                admitted = self._checked(admitted, progress)
+                for number, (hint, candidate) in enumerate(zip(chunk, admitted, strict=True), at - len(chunk) + 1):
+                    progress.position = hint.position
+                    if candidate:
+                        yield candidate, hint.position, number < len(hints) or listing.next is not None
+                if progress.spent:
+                    progress.ended = at >= len(hints) and listing.next is None
+                    return
+                take = min(take * 2, LISTED)
+                if self._leaves(driver, progress, in_order=in_order):
+                    return
+                hints, at = self._unhidden(hints[at:], progress), 0
+            if listing.next is None:
+                progress.ended = True
+                return
+            after = progress.position = listing.next
+            # Entries that were listed in vain cost something too: about a tenth of a head each.
+            progress.read += max(ask - len(listing.hints), 0) // 10
+            if progress.spent or self._leaves(driver, progress, in_order=in_order):
+                return
+            ask = min(ask * 2, LISTED)
+
+    def _unhidden(self, hints: Sequence[Hint], progress: Progress) -> Sequence[Hint]:
+        """The hints that may be of what the caller sees, as far as the fence's listing tells."""
+        race = self._race() if hints else None
+        if race is None:
+            return hints
+        left = [hint for hint in hints if race.may_hold(hint.key)]
+        progress.passed_over += len(hints) - len(left)
+        return left
+
+    def _checked(self, admitted: list[Candidate | None], progress: Progress) -> list[Candidate | None]:
+        """The candidates, None in place of those that do not meet every chain."""
+        left = [candidate for candidate in admitted if candidate]
+        if not self.query.chains or not left:
+            return admitted
+        progress.read += len(left) * sum(chain.links[0].reverse for chain in self.query.chains) * SEARCHED
+        kept = {candidate.key for candidate in self.chains.kept(left, self.query.chains)}
+        return [candidate if candidate and candidate.key in kept else None for candidate in admitted]
+
+    def looked_at(self, named: Sequence[str], heads: Mapping[str, Head]) -> tuple[str, ...]:
+        """Nobody left to look at, once it is known that none of the Patients `named` replaces another; Replacing where one does."""
+        patients = [Candidate(heads[key], self.store.decode) for key in named if self.visible(heads.get(key))]
+        replacing = [one for one in patients if patient_links.linked(one.body, patient_links.REPLACES)]
+        if replacing:
+            raise widening.Replacing(replacing)
+        return ()
+
+    def visible(self, head: Head | None) -> bool:
+        """Whether a resource is there and the caller may see it."""
+        return head is not None and not head.deleted and self.fence(Candidate(head, self.store.decode))
+
+    def _accepted(self, driver: Driver, hint: Hint, head: Head | None, progress: Progress) -> Candidate | None:
+        """The hint's resource, if it is a match and the driver gives it here. Counts what was read."""
+        if head is None or head.deleted:
+            progress.read += 1
+            return None
+        candidate = Candidate(head, self.store.decode)
+        if not self.fence(candidate):
+            # The race bounds how much that is hidden is read: no limit may depend on it.
+            progress.read += not self.races.count_hidden(self.query.types)
+            return None
+        progress.read += 1
+        return candidate if self.matches(candidate) and driver.accepts(self.store, hint, candidate) else None
+
+    def admitted(self, head: Head | None) -> Candidate | None:
+        """A resource, if it is there, the caller may see it, and it meets every condition but the chains."""
+        if head is None or head.deleted:
+            return None
+        candidate = Candidate(head, self.store.decode)
+        return candidate if self.fence(candidate) and self.matches(candidate) else None
+
+    def matches(self, candidate: Candidate) -> bool:
+        """Whether a visible resource meets every condition but the chains."""
+        return self.is_member(candidate) and all(
+            matching.matches(candidate, clause, self.known) for clause in self.plan.clauses
+        )
+
+    def is_member(self, candidate: Candidate) -> bool:
+        its = self.plan.membership
+        if its is None or self.query.compartment is None:
+            return True
+        return any(membership.is_member(its, one, candidate.key, candidate.targets) for one in self.query.compartments)

@@ -1,0 +1,70 @@
+"""Waiting out a throttled table.
+
+A new on-demand table serves 4,000 write units a second, and a large bundle asks for four times as many. So DynamoDB's "not now" is
+ordinary: the store asks again until its patience ends, with full jitter, and fewer threads ask at once while the table says so.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from bulkhead.errors import Unavailable
+
+CODES = frozenset(
+    ["ProvisionedThroughputExceededException", "RequestLimitExceeded", "Throttling", "ThrottlingException"]
+)
+"""The error codes by which DynamoDB says that it is asked too much."""
+
+_FIRST, _LONGEST = 0.02, 2.0
+_ASKING_AT_ONCE = 2
+
+# Of the operating system: processes that start from one snapshot would share the state of `random`, and all wait alike.
+_random = random.SystemRandom()
+
+
+def jitter(longest: float) -> float:
+    """A wait between nothing and `longest` seconds."""
+    return _random.uniform(0, longest)
+
+
+class Patience:
+    """How long the store waits for a throttled table: `seconds` for each piece of work, from its first refusal on.
+
+    `clock` and `sleep` are `time.monotonic` and `time.sleep` unless a test gives others. One object serves all threads of a process.
+    """
+
+    def __init__(
+        self,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._sleep = sleep
+        self._asking = threading.BoundedSemaphore(_ASKING_AT_ONCE)
+
+    def attempts(self) -> Iterator[Callable[[], None]]:
+        """Once for each try of one piece of work. The caller leaves the loop when it is done.
+
+        What is yielded is to be called after a try that got something done: the waits then begin short again. Unavailable when the patience ends.
+        """
+        exponent = 0
+
+        def progress() -> None:
+            nonlocal exponent
+            exponent = 0
+
+        yield progress
+        ends = self._clock() + self._seconds
+        while True:
+            wait = jitter(min(_LONGEST, _FIRST * 2**exponent))
+            exponent = min(exponent + 1, 16)
+            if self._clock() + wait >= ends:
+                raise Unavailable("the table is throttled; try again later")
+            self._sleep(wait)
+            with self._asking:
+                yield progress

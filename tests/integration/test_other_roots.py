@@ -1,0 +1,214 @@
+"""`$set-accounts` with propagate on what is no Patient: a fenced caller hands on to what carries one of its accounts. Semantics, section 1."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulkhead import resources
+from bulkhead.access.policy import EVERYBODY, Caller
+from bulkhead.compartments import accounts
+from bulkhead.errors import TooCostly, Unavailable
+from bulkhead.jobs import lifecycle
+from bulkhead.store import Head, Store
+from tests.integration.scene import PATIENT, A, B, C, Machine, Scene
+
+D = "Organization/d"
+OF_A = Caller("a", EVERYBODY.scopes, sets_accounts=True, accounts=(A, D))
+OF_B = Caller("b", EVERYBODY.scopes, sets_accounts=True, accounts=(B,))
+NURSE, DEVICE = "Practitioner/n", "Device/d"
+ROOTS = [NURSE, DEVICE, "RelatedPerson/r", "Encounter/e"]
+
+
+@pytest.fixture
+def scene(store: Store) -> Scene:
+    made = Scene(store)
+    made.create(D)
+    made.create(NURSE)
+    made.create(DEVICE)
+    made.create("Encounter/e", status="planned", **{"class": {"code": "AMB"}})
+    made.create("RelatedPerson/r", patient={"reference": "Patient/none"})
+    for root in ROOTS:
+        made.set(root, A)
+    return made
+
+
+def by(root: str, **content: Any) -> dict[str, Any]:
+    named = (
+        {"encounter": {"reference": root}} if root.startswith("Encounter/") else {"performer": [{"reference": root}]}
+    )
+    if root == DEVICE:
+        named = {"device": {"reference": root}}
+    return {"status": "final", "code": {"text": "x"}, **named, **content}
+
+
+@pytest.mark.parametrize("root", ROOTS)
+class TestBounds:
+    def test_a_record_of_another_is_out_of_reach_at_propagation(self, scene: Scene, root: str) -> None:
+        scene.put("Observation/b", **by(root))
+        scene.set("Observation/b", B)
+        scene.put("Observation/none", **by(root))
+        assert scene.set(root, A, propagate=True, caller=OF_A) == 1
+        assert scene.accounts("Observation/b") == (B,)
+        assert scene.accounts("Observation/none") == ()
+
+    def test_and_at_later_writes(self, scene: Scene, root: str) -> None:
+        scene.set(root, A, propagate=True, caller=OF_A)
+        scene.put("Observation/b", **by(root))
+        assert scene.accounts("Observation/b") == ()
+        scene.put("Observation/c", **by(root), meta={"accounts": [{"reference": B}]})
+        assert scene.accounts("Observation/c") == (B,)
+
+    def test_what_carries_one_of_its_accounts_from_elsewhere_is_within(self, scene: Scene, root: str) -> None:
+        scene.set(PATIENT, D, propagate=True)
+        scene.put("Observation/own", **by(root), meta={"accounts": [{"reference": D}]})
+        scene.put("Observation/chart", **by(root), subject={"reference": PATIENT})
+        assert scene.set(root, A, propagate=True, caller=OF_A) == 3
+        assert scene.accounts("Observation/own") == (D, A)
+        assert set(scene.accounts("Observation/chart")) == {D, A}
+        scene.put("Observation/later", **by(root), subject={"reference": PATIENT})
+        assert set(scene.accounts("Observation/later")) == {D, A}
+
+    def test_an_unfenced_flag_reaches_all_and_stays_so(self, scene: Scene, root: str) -> None:
+        scene.put("Observation/b", **by(root))
+        assert scene.set(root, A, C, propagate=True) == 2
+        assert scene.set(root, A, propagate=True, caller=OF_A) == 1
+        assert scene.accounts("Observation/b") == (A, C)
+
+    def test_what_a_fenced_caller_adds_to_it_is_bounded(self, scene: Scene, root: str) -> None:
+        scene.put("Observation/b", **by(root))
+        scene.set(root, A, propagate=True)
+        scene.set(root, A, D, propagate=True, caller=OF_A)
+        assert scene.accounts("Observation/b") == (A,)
+        scene.put("Observation/b", **by(root), valueInteger=2)
+        assert scene.accounts("Observation/b") == (A,)
+
+    def test_so_it_is_by_the_accounts_of_a_body(self, scene: Scene, root: str) -> None:
+        scene.set(root, A, propagate=True)
+        body = scene.store.decode(scene.head(root)) | {"id": root.partition("/")[2]}
+        body["meta"] = {"accounts": [{"reference": A}, {"reference": D}]}
+        resources.update(scene.store, OF_A, body, root)
+        assert scene.head(root).explicit == (A, D)
+        scene.put("Observation/b", **by(root))
+        assert scene.accounts("Observation/b") == (A,)
+
+    def test_a_retraction_reaches_all(self, scene: Scene, root: str) -> None:
+        scene.put("Observation/b", **by(root))
+        scene.set(root, A, C, propagate=True)
+        assert scene.set(root, propagate=True, caller=OF_A) == 1
+        assert scene.accounts("Observation/b") == (C,)
+
+    def test_the_flag_of_another_stays(self, scene: Scene, root: str) -> None:
+        scene.put("Observation/b", **by(root))
+        scene.set(root, A, B, propagate=True)
+        scene.set(root, A, propagate=False, caller=OF_A)
+        scene.put("Observation/b", **by(root), valueInteger=2)
+        assert scene.accounts("Observation/b") == (B,)
+
+    def test_nor_does_it_raise_the_flag_of_another(self, scene: Scene, root: str) -> None:
+        scene.put("Observation/a", **by(root), meta={"accounts": [{"reference": A}]})
+        scene.set(root, A, B)
+        scene.set(root, A, propagate=True, caller=OF_A)
+        assert scene.accounts("Observation/a") == (A,)
+
+    def test_what_loses_the_account_loses_what_came_for_its_sake(self, scene: Scene, root: str) -> None:
+        scene.set(root, A, propagate=True, caller=OF_A)
+        scene.set(PATIENT, A, propagate=True)
+        scene.put("Observation/own", **by(root), meta={"accounts": [{"reference": A}]})
+        scene.put("Observation/chart", **by(root), subject={"reference": PATIENT})
+        scene.set("Observation/own")
+        assert scene.accounts("Observation/own") == ()
+        scene.set(PATIENT, propagate=True)
+        assert scene.accounts("Observation/chart") == ()
+
+    def test_a_deletion_keeps_the_bounds(self, scene: Scene, root: str) -> None:
+        scene.set(root, A, propagate=True, caller=OF_A)
+        body = scene.store.decode(scene.head(root)) | {"id": root.partition("/")[2]}
+        resources.delete(scene.store, OF_A, root)
+        scene.put("Observation/b", **by(root))
+        resources.update(scene.store, OF_A, body, root)
+        scene.put("Observation/b", **by(root), valueInteger=2)
+        assert scene.accounts("Observation/b") == ()
+        assert scene.head(root).within
+
+    def test_in_the_background(self, scene: Scene, root: str) -> None:
+        machine = Machine(scene.store)
+        for n in range(3):
+            scene.put(f"Observation/b{n}", **by(root))
+        scene.put("Observation/own", **by(root), meta={"accounts": [{"reference": D}]})
+        job = scene.set(root, A, propagate=True, caller=OF_A, background=machine.background())
+        machine.join(job)
+        status = lifecycle.status(scene.store, OF_A.owner, job, lambda name: False)
+        assert status.bundle
+        answer = status.bundle["entry"][0]["resource"]["parameter"][0]["valueInteger"]
+        assert answer == 2
+        assert scene.accounts("Observation/own") == (D, A)
+        assert scene.accounts("Observation/b0") == ()
+        assert "of 5" not in lifecycle.status(scene.store, OF_A.owner, job, lambda name: False).progress
+
+
+def test_two_tenants_on_one_root_each_within_its_own(scene: Scene) -> None:
+    scene.set(NURSE, A, B)
+    scene.put("Observation/a", **by(NURSE), meta={"accounts": [{"reference": D}]})
+    scene.put("Observation/b", **by(NURSE), meta={"accounts": [{"reference": B}]})
+    assert scene.set(NURSE, A, propagate=True, caller=OF_A) == 2
+    assert scene.set(NURSE, B, propagate=True, caller=OF_B) == 2
+    assert scene.accounts("Observation/a") == (D, A)
+    assert scene.accounts("Observation/b") == (B,)
+    scene.set(NURSE, propagate=False, caller=OF_A)
+    scene.put("Observation/b2", **by(NURSE), meta={"accounts": [{"reference": B}]})
+    assert scene.accounts("Observation/b2") == (B,)
+
+
+class TestNumbers:
+    def test_a_compartment_that_is_too_large_is_not_counted_for_a_fenced_caller(self, make_store: Any) -> None:
+        scene = Scene(make_store(sync_limit=2))
+        scene.set(PATIENT, A)
+        scene.observations(7)
+        who = replace(OF_A, accounts=(A,))
+        with pytest.raises(TooCostly) as caught:
+            scene.set(PATIENT, A, propagate=True, caller=who)
+        assert "more than 2 members" in str(caught.value)
+        assert "7" not in str(caught.value)
+
+    def test_nor_what_resists(self, scene: Scene) -> None:
+        scene.set(PATIENT, A)
+        scene.observation("hidden")
+        scene.adjust("Observation/hidden", body={"B": b"z broken"})
+        with pytest.raises(Unavailable) as caught:
+            scene.set(PATIENT, A, D, propagate=True, caller=OF_A)
+        assert "some members" in str(caught.value.issues)
+        assert "1" not in str([issue.diagnostics for issue in caught.value.issues])
+
+
+ACCOUNTS = st.lists(st.sampled_from([A, B, C, D]), unique=True, max_size=3).map(tuple)
+STEP = st.tuples(st.sampled_from([None, (A, D), (A,), (B,)]), ACCOUNTS, st.sampled_from([True, False, None]))
+
+
+@settings(deadline=None)
+@given(st.lists(STEP, max_size=8), ACCOUNTS)
+def test_nobody_is_handed_what_nobody_who_reaches_it_asked_for(steps: list[Any], carries: tuple[str, ...]) -> None:
+    """Whatever was asked, by whom and in which order; and what was asked twice is what was asked once."""
+    base = Head(NURSE, 1, "", "PUT", b"z")
+    for fence, asked, propagate in steps:
+        wanted = [account for account in asked if fence is None or account in fence]
+        explicit = accounts.replaced(base.explicit, wanted, fence)
+        before = accounts.passed_on(base, carries)
+        flag = accounts.flagged(base, explicit, fence=fence, propagate=propagate)
+        base = replace(base, explicit=explicit, propagate=flag.propagate, within=flag.within)
+        after = accounts.passed_on(base, carries)
+        again = accounts.flagged(base, explicit, fence=fence, propagate=propagate)
+        assert again == flag
+        if fence is not None:
+            gained = set(after) - set(before)
+            assert gained <= set(fence)
+            assert not gained or not set(fence).isdisjoint(carries)
+            assert {account for account in before if account not in fence} <= set(after)
+        elif propagate:
+            assert after == explicit
+        elif propagate is False:
+            assert after == ()

@@ -1,0 +1,149 @@
+"""Names of parameters that are written wrongly are refused: nothing that a client asked for is left out without a word."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkhead.errors import BadRequest
+from bulkhead.search import names
+from bulkhead.search.parse import parse
+
+
+def refusal(name: str, text: str, *, resource_type: str | None = "Patient", types: str = "") -> BadRequest:
+    pairs = [("_type", types), (name, text)] if types else [("_id", "1"), (name, text)]
+    with pytest.raises(BadRequest) as caught:
+        parse(pairs, resource_type)
+    return caught.value
+
+
+@pytest.mark.parametrize("text", ["zzzz", ""])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "name:contains:exact",
+        "name:exact:missing",
+        "name:",
+        "name::exact",
+        ":exact",
+        "gender:not:in",
+        "gender:foo",
+        "organization:Organization:foo",
+        "organization:Patient",
+        "organization:",
+        "organization:Organization:",
+        "_id:",
+        "_id:exact:missing",
+        "nobody-knows:",
+        "nobody-knows:exact:missing",
+        "nobody-knows:foo",
+        "nobody-knows.name:exact:missing",
+        "_sort:desc",
+        "_count:exact",
+        "_summary:x",
+        "_total:x",
+        "_elements:x",
+        "_format:x",
+        "_pretty:x",
+        "_type:x",
+        "_since:x",
+        "_cursor:x",
+        "_explain:x",
+    ],
+)
+def test_a_modifier_that_is_not_understood_is_refused_wherever_it_stands(name: str, text: str) -> None:
+    assert refusal(name, text).issues[0].expression == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "organization.name:exact:missing",
+        "organization.name:",
+        "organization:Organization:x.name",
+        "organization:.name",
+        "_has:Observation:patient:code:not:in",
+        "_has:Observation:patient:code:",
+        "_has",
+        "_has:",
+        "_include:",
+        "_include::iterate",
+        "_include:iterate:iterate",
+    ],
+)
+def test_so_are_those_in_chains_has_and_includes(name: str) -> None:
+    assert refusal(name, "x").issues[0].expression == name
+
+
+@given(st.sampled_from(["name", "gender", "_id", "birthdate", "organization", "unknown"]), st.text(":ab", min_size=1))
+def test_whatever_follows_a_colon_is_a_modifier_or_refused(code: str, modifier: str) -> None:
+    refusal(f"{code}:{modifier}", "true")
+
+
+@pytest.mark.parametrize(("types", "name"), [("Patient,Observation", "code"), ("Patient,Observation", "code.x")])
+def test_a_parameter_that_only_some_of_the_types_have_is_refused(types: str, name: str) -> None:
+    assert refusal(name, "x", resource_type=None, types=types).issues[0].expression == name
+
+
+def test_so_is_one_in_a_compartment_of_all_types() -> None:
+    with pytest.raises(BadRequest, match="code is not a parameter of every type"):
+        parse([("code", "x")], None, compartment="Patient/1", compartment_types=["Observation", "Encounter"])
+
+
+def test_what_no_type_knows_is_still_passed_over() -> None:
+    assert parse([("_type", "Patient,Observation"), ("nonsense", "x")], None).ignored == ("nonsense",)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "form"),
+    [
+        ("period > 2013-01-01", "", "period=gt2020-01-31"),
+        ("period>", "2013-01-01", "period=gt2020-01-31"),
+        ("period <", " 2013-01-01", "period=lt2020-01-31"),
+        ("period[$gt]", "2013-01-01", "period=gt2020-01-31"),
+        ("period[gte]", "2013-01-01", "period=ge2020-01-31"),
+        ("period:$lte", "2013-01-01", "period=le2020-01-31"),
+        ("period$gt", "2013-01-01", "period=gt2020-01-31"),
+    ],
+)
+def test_an_operator_in_a_name_is_refused_with_the_form_of_r4(name: str, text: str, form: str) -> None:
+    with pytest.raises(BadRequest, match=form) as caught:
+        parse([(name, text)], "CarePlan")
+    assert caught.value.issues[0].expression == "period"
+    assert "2013" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["> 2013-01-01", ">2013-01-01", "gt 2013-01-01", " gt 2013-01-01", "$gt2013-01-01"])
+@pytest.mark.parametrize(("resource_type", "name"), [("Encounter", "date"), ("RiskAssessment", "probability")])
+def test_so_is_one_in_a_value(resource_type: str, name: str, text: str) -> None:
+    with pytest.raises(BadRequest, match="R4 writes the prefix right before the value: gt2020-01-31"):
+        parse([(name, text)], resource_type)
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [("whenHandedOver", "whenhandedover"), ("when-handed-over", "whenhandedover"), ("_lastupdated", "_lastUpdated")],
+)
+def test_a_name_in_the_wrong_case_is_refused_with_the_right_one(name: str, form: str) -> None:
+    with pytest.raises(BadRequest, match=f"R4 writes {form}"):
+        parse([(name, "2020")], "MedicationDispense")
+
+
+def test_sorts_that_are_given_twice_are_one_after_the_other() -> None:
+    twice = parse([("_sort", "family"), ("_sort", "-given")], "Patient").results.sort
+    assert twice == parse([("_sort", "family,-given")], "Patient").results.sort
+
+
+@pytest.mark.parametrize("name", ["_count", "_summary", "_total", "_format", "_pretty", "_cursor"])
+def test_any_other_result_parameter_is_given_once(name: str) -> None:
+    values = {"_count": "1", "_summary": "true", "_total": "none"}
+    with pytest.raises(BadRequest, match=f"{name} is given twice"):
+        parse([(name, values.get(name, "x"))] * 2, "Patient")
+
+
+@given(st.text())
+def test_any_name_has_a_form_or_is_a_bad_request(name: str) -> None:
+    with suppress(BadRequest):
+        names.require_form(name, frozenset({"_sort"}))
+        assert "_has:" in name or all(step.count(":") <= 1 for step in name.split("."))

@@ -1,0 +1,85 @@
+"""What a function may see, and for whom, is an argument that its caller gives: no signature of the layer has a default for it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import bulkhead
+
+LAYER = Path(bulkhead.__file__).parent
+FUNCTIONS = Path(__file__).parents[2] / "functions"
+
+NAMES = frozenset({"fence", "who", "caller", "right", "within", "visible", "sees", "inside", "visibility"})
+TYPES = frozenset({"Fence", "Caller", "Within"})
+
+NO_FENCE = {
+    (
+        "search/run.py",
+        "search",
+        "within",
+    ): "listings that lead a search; what they hold is checked by the fence all the same",
+    (
+        "store/heads.py",
+        "Head",
+        "within",
+    ): "which accounts a root hands on within: data of the resource, not of a caller",
+    ("store/heads.py", "Write", "within"): "the same, as it will be stored",
+    ("store/jobs.py", "Job", "within"): "what is stored of a job; `set_accounts` gives it",
+}
+"""Parameters of these names that decide nothing about what a caller sees."""
+
+
+def defaults(tree: ast.Module) -> Iterator[tuple[str, str, str, str]]:
+    """(function or class, parameter or field, its annotation, its default) of all that have a default."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            listed = [*node.args.posonlyargs, *node.args.args]
+            pairs = [*zip(reversed(listed), reversed(node.args.defaults), strict=False)]
+            pairs += [
+                (one, given) for one, given in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True) if given
+            ]
+            for one, given in pairs:
+                annotation = ast.unparse(one.annotation) if one.annotation else ""
+                yield getattr(node, "name", "lambda"), one.arg, annotation, ast.unparse(given)
+        elif isinstance(node, ast.ClassDef):
+            for field in node.body:
+                if isinstance(field, ast.AnnAssign) and field.value and isinstance(field.target, ast.Name):
+                    yield node.name, field.target.id, ast.unparse(field.annotation), ast.unparse(field.value)
+
+
+def faults(path: Path, root: Path) -> Iterator[str]:
+    place = path.relative_to(root).as_posix()
+    for owner, name, annotation, given in defaults(ast.parse(path.read_text())):
+        words = set(annotation.replace("|", " ").replace("[", " ").replace("]", " ").replace(",", " ").split())
+        if (place, owner, name) in NO_FENCE:
+            continue
+        if name in NAMES or words & TYPES or "EVERYBODY" in given or given in ("everything", "READ", "access.READ"):
+            yield f"{place}: {owner}({name} = {given})"
+
+
+@pytest.mark.parametrize("root", [LAYER, FUNCTIONS], ids=["layer", "functions"])
+def test_no_signature_has_a_default_for_what_may_be_seen(root: Path) -> None:
+    paths = sorted(root.rglob("*.py"))
+    assert paths
+    assert [fault for path in paths for fault in faults(path, root)] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def f(store, fence=everything): ...",
+        "def f(store, *, who: Caller = EVERYBODY): ...",
+        "def f(store, anybody: Caller | None = None): ...",
+        "def f(store, kind: str = READ): ...",
+        "f = lambda store, sees=None: sees",
+        "class F:\n    fence: Fence = everything",
+    ],
+)
+def test_such_a_default_is_found(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "module.py"
+    path.write_text(text)
+    assert len(list(faults(path, tmp_path))) == 1
