@@ -276,7 +276,7 @@ class TestAudit:
             raise Unavailable("the trail cannot be written")
 
         desk.run(bundle(update(self.LIST)))
-        monkeypatch.setattr(trail.audit, "record", unavailable)
+        monkeypatch.setattr(trail.recording, "record", unavailable)
         entry = desk.run(bundle(get("List/l"), kind="batch"))
         assert code(entry) == "503"
         assert "resource" not in entry

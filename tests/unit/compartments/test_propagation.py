@@ -89,8 +89,8 @@ def store() -> Store:
 @pytest.fixture(autouse=True)
 def no_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Large transactions are the real store's: tests/integration/test_propagation.py."""
-    monkeypatch.setattr(propagation.holds, "held", lambda table, keys: False)
-    monkeypatch.setattr(propagation.holds, "release", lambda table, keys: None)
+    monkeypatch.setattr(propagation.transaction_holds, "held", lambda table, keys: False)
+    monkeypatch.setattr(propagation.transaction_holds, "release", lambda table, keys: None)
 
 
 def accounts(store: Store, key: str) -> tuple[str, ...]:
@@ -265,13 +265,13 @@ class TestSurvey:
             if len(waits) == 7:
                 store.observation("late")
 
-        monkeypatch.setattr(propagation.holds, "held", lambda table, keys: True)
+        monkeypatch.setattr(propagation.transaction_holds, "held", lambda table, keys: True)
         unsettled = Findings(unsettled=("Observation/late",))
         assert second_look(store, TARGET, unsettled, ALL, wait) == Findings(wrong=("Observation/late",))
         assert len(waits) == 7
 
     def test_what_a_transaction_never_stops_writing_is_amiss(self, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(propagation.holds, "held", lambda table, keys: True)
+        monkeypatch.setattr(propagation.transaction_holds, "held", lambda table, keys: True)
         found = second_look(store, TARGET, Findings(unsettled=("Observation/x",)), ALL, lambda seconds: None)
         assert found == Findings(wrong=("Observation/x",))
 

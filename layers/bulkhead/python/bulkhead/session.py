@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,17 @@ from bulkhead.errors import Unauthorized
 
 if TYPE_CHECKING:
     from bulkhead.access.policy import Caller
-    from bulkhead.api.trail import Shown
     from bulkhead.compartments.membership import Definitions
     from bulkhead.settings import Settings
-    from bulkhead.store import Store
+    from bulkhead.store import Head, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A version that an operation showed to the caller."""
+
+    operation: str
+    head: Head
 
 
 class Session:

@@ -183,7 +183,7 @@ def test_a_table_is_read_on_first_use_only() -> None:
     script = (
         "import sys; opened = []\n"
         "sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == 'open' else None)\n"
-        "from bulkhead import definitions\n"
+        "from bulkhead.fhir import definitions\n"
         "definitions.elements('Observation'); definitions.search_parameters('Observation')\n"
         "print(*sorted(name.rpartition('/data/')[2] for name in opened if '/definitions/data/' in name))"
     )

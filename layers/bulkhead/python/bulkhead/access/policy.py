@@ -14,16 +14,16 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from bulkhead.access import scopes
+from bulkhead.access.audit_fence import audit_fence
 from bulkhead.access.caller import Caller as Caller
 from bulkhead.access.scopes import Scope
-from bulkhead.audit import recording
 from bulkhead.compartments import accounts, membership, patient_links
 from bulkhead.errors import Forbidden, Issue, Unauthorized
 from bulkhead.facts.audit_names import AUDIT_EVENT, is_trail
 from bulkhead.fhir import references
 
 if TYPE_CHECKING:
-    from bulkhead.store import Store
+    from bulkhead.store import Store, Write
     from bulkhead.store.candidate import Candidate, Fence
 
 CREATE, READ, UPDATE, DELETE, SEARCH = "c", "r", "u", "d", "s"
@@ -166,7 +166,7 @@ def reach(store: Store, who: Caller) -> Fence:
     def inside(candidate: Candidate) -> bool:
         return in_accounts(candidate) and in_chart(candidate)
 
-    spoken_of = recording.fence(store, inside)
+    spoken_of = audit_fence(store, inside)
     return lambda candidate: spoken_of(candidate) if is_trail(candidate.key) else inside(candidate)
 
 
@@ -288,3 +288,11 @@ def accounts_of_new(who: Caller) -> tuple[str, ...]:
 def claim(who: Caller, condition: str) -> str:
     """Under which text the caller claims the condition of a conditional create: callers who see different resources never meet."""
     return f"{who.bounds}#{condition}" if who.bounds else condition
+
+
+def comes_unfenced(who: Caller, write: Write) -> bool:
+    """Whether the content that a write leaves behind comes from a caller whom no claim fences.
+
+    A patch takes over the rest of what stands: it never puts in force what a fenced caller wrote. To write it anew does.
+    """
+    return not who.fenced and (not write.partial or (write.base is not None and write.base.unfenced))

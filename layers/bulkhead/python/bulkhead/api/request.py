@@ -12,6 +12,7 @@ from bulkhead import settings
 from bulkhead.api import binary, formats, matching, trail
 from bulkhead.errors import BadRequest, UnsupportedMediaType
 from bulkhead.fhir import compression, json, subset
+from bulkhead.session import Shown
 
 if TYPE_CHECKING:
     from bulkhead.access.policy import Caller
@@ -144,6 +145,6 @@ class Request:
         from bulkhead.resources import represent
 
         if trail.is_recorded(self.session, self.route.operation, head):
-            self.session.shown.append(trail.Shown(self.route.operation, head))
+            self.session.shown.append(Shown(self.route.operation, head))
         content = self.store.decode(head) if body is None else body
         return represent(head, content, self.session.definitions, self.session.extended)

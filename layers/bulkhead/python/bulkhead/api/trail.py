@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bulkhead.audit import recording
@@ -51,14 +50,6 @@ DEEDS: Mapping[str, Deed] = {
     "cancel": deed("operation", "job cancel"),
 }
 """All operations that need a caller. What changes resources is recorded in the commit itself (resources/commit.py)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A version that an operation showed to the caller."""
-
-    operation: str
-    head: Head
 
 
 def is_recorded(session: Session, operation: str, head: Head) -> bool:

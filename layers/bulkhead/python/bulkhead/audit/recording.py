@@ -23,14 +23,11 @@ from bulkhead.store import Head, Write
 if TYPE_CHECKING:
     from bulkhead.access.caller import Caller
     from bulkhead.store import Store
-    from bulkhead.store.candidate import Candidate, Fence
 
 SET_ACCOUNTS, REFUSALS = "$set-accounts", "refusals"
 OFF = "off"
 
 _ANY = "*"
-# The search parameter of what an AuditEvent speaks of.
-_ENTITY = "entity"
 # An AuditEvent with more entities would outgrow an item of the table, some day.
 _ENTITIES = 100
 
@@ -64,28 +61,6 @@ def policy(text: str) -> Policy:
     reads = frozenset(word.removesuffix(".read") for word in typed if word.endswith(".read"))
     changes = frozenset(word.removesuffix(".write") for word in typed if word.endswith(".write"))
     return Policy(reads, changes, SET_ACCOUNTS in words, REFUSALS in words)
-
-
-def fence(store: Store, inside: Fence) -> Fence:
-    """Whether one of the server's own AuditEvents is within a fence: where all is that it speaks of, as that is now.
-
-    So it follows its subjects when their accounts change. One that speaks of nothing, or of other AuditEvents, is in no fence.
-    """
-    known: dict[str, bool] = {}
-
-    def is_inside(candidate: Candidate) -> bool:
-        from bulkhead.store.candidate import Candidate as Found
-
-        subjects = [key for key, via in candidate.targets.items() if _ENTITY in via]
-        unknown = [key for key in subjects if key not in known]
-        heads = store.read_many(unknown) if unknown else {}
-        for key in unknown:
-            head = heads.get(key)
-            is_there = head is not None and not head.deleted and not is_trail(key)
-            known[key] = is_there and inside(Found(heads[key], store.decode))
-        return bool(subjects) and all(known[key] for key in subjects)
-
-    return is_inside
 
 
 def require_untouched(writes: Sequence[Write], auth: str) -> None:

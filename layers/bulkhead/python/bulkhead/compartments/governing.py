@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bulkhead.access.caller import Caller
-    from bulkhead.store import Head, Write
+    from bulkhead.store import Head
 
 
 TYPES = frozenset({"SearchParameter", "CompartmentDefinition", "ValueSet", "CodeSystem"})
@@ -21,11 +20,3 @@ TYPES = frozenset({"SearchParameter", "CompartmentDefinition", "ValueSet", "Code
 def governs(head: Head) -> bool:
     """Whether a definition is in force for all."""
     return head.unfenced and not head.accounts and not head.deleted
-
-
-def comes_unfenced(who: Caller, write: Write) -> bool:
-    """Whether the content that a write leaves behind comes from a caller whom no claim fences.
-
-    A patch takes over the rest of what stands: it never puts in force what a fenced caller wrote. To write it anew does.
-    """
-    return not who.fenced and (not write.partial or (write.base is not None and write.base.unfenced))

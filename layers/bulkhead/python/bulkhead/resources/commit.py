@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from bulkhead.access import write_policy
-from bulkhead.access.policy import Caller
+from bulkhead.access.policy import Caller, comes_unfenced
 from bulkhead.audit import recording
-from bulkhead.compartments import governing
 from bulkhead.errors import BulkheadError
 from bulkhead.resources.preparation import inherit
 from bulkhead.store import Claim, Head, Receipt, Store, Write
@@ -39,7 +38,7 @@ def commit(
     puts what is wrong with a write into its place in the request.
     """
     for write in writes:
-        write.unfenced = governing.comes_unfenced(who, write)
+        write.unfenced = comes_unfenced(who, write)
     recording.require_untouched(writes, store.settings.auth)
     inherited = inherit(store, who)
     write_policy.check(store, who, writes, taken, inherited, place)

@@ -1,0 +1,35 @@
+"""Whom the server's own AuditEvents are shown to: whoever may see all that they speak of. Semantics, section 3."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bulkhead.facts.audit_names import is_trail
+from bulkhead.store.candidate import Candidate
+
+if TYPE_CHECKING:
+    from bulkhead.store import Store
+    from bulkhead.store.candidate import Fence
+
+# The search parameter of what an AuditEvent speaks of.
+_ENTITY = "entity"
+
+
+def audit_fence(store: Store, inside: Fence) -> Fence:
+    """Whether one of the server's own AuditEvents is within a fence: where all is that it speaks of, as that is now.
+
+    So it follows its subjects when their accounts change. One that speaks of nothing, or of other AuditEvents, is in no fence.
+    """
+    known: dict[str, bool] = {}
+
+    def is_inside(candidate: Candidate) -> bool:
+        subjects = [key for key, via in candidate.targets.items() if _ENTITY in via]
+        unknown = [key for key in subjects if key not in known]
+        heads = store.read_many(unknown) if unknown else {}
+        for key in unknown:
+            head = heads.get(key)
+            is_there = head is not None and not head.deleted and not is_trail(key)
+            known[key] = is_there and inside(Candidate(heads[key], store.decode))
+        return bool(subjects) and all(known[key] for key in subjects)
+
+    return is_inside

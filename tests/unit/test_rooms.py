@@ -1,0 +1,119 @@
+"""The rooms of the layer: imports point down, and there are no circles (docs/architecture.md has the table)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LAYER = ROOT / "layers/bulkhead/python"
+ORDER = [
+    "errors settings version parallel",
+    "fhir",
+    "facts",
+    "store",
+    "compartments",
+    "search",
+    "access",
+    "audit",
+    "resources",
+    "bundles history",
+    "jobs",
+    "session",
+    "api",
+    "operations",
+    "interactions",
+]
+"""From the ground up: a room imports from itself and from those before it."""
+FLOOR = {name: floor for floor, names in enumerate(ORDER) for name in names.split()}
+
+
+def modules() -> dict[str, Path]:
+    """Module name -> file, of the whole layer."""
+    found = {}
+    for path in sorted((LAYER / "bulkhead").rglob("*.py")):
+        parts = path.relative_to(LAYER).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def is_for_types(node: ast.If) -> bool:
+    return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def imported(name: str) -> Iterator[tuple[str, bool]]:
+    """What a module imports of the layer, and whether at run time at its top."""
+    tree = ast.parse(MODULES[name].read_text())
+    typing = {
+        id(child)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and is_for_types(node)
+        for child in ast.walk(node)
+    }
+    top = {id(node) for node in tree.body}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "bulkhead":
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield (full if full in MODULES else node.module), id(node) in top and id(node) not in typing
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                assert not alias.name.startswith("bulkhead."), f"{name}: import names of {alias.name}"
+
+
+def room(module: str) -> str:
+    return [*module.split("."), ""][1]
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_imports_point_down(name: str) -> None:
+    """Also those within functions and for types only: a room that must be named is a room that is known."""
+    if room(name) == "":
+        return
+    up = sorted({target for target, _ in imported(name) if room(target) and FLOOR[room(target)] > FLOOR[room(name)]})
+    assert up == []
+
+
+def test_every_room_has_its_floor() -> None:
+    assert {room(name) for name in MODULES} - {""} == set(FLOOR) & {room(name) for name in MODULES}
+
+
+def test_modules_import_each_other_in_no_circle() -> None:
+    arrows = {name: {target for target, top in imported(name) if top and target != name} for name in MODULES}
+    done: set[str] = set()
+    path: list[str] = []
+
+    def visit(name: str) -> None:
+        if name in done:
+            return
+        assert name not in path, " -> ".join([*path[path.index(name) :], name])
+        path.append(name)
+        for target in sorted(arrows[name]):
+            # A package hands on names of its own modules: that is no circle.
+            if not name.startswith(f"{target}."):
+                visit(target)
+        path.pop()
+        done.add(name)
+
+    for name in sorted(MODULES):
+        visit(name)
+
+
+def test_no_function_and_no_module_of_the_layer_imports_infra() -> None:
+    for path in [*(ROOT / "functions").rglob("*.py"), *MODULES.values()]:
+        tree = ast.parse(path.read_text())
+        named = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+        assert not {name for name in named if name.partition(".")[0] == "infra"}, path
+
+
+def test_the_layer_imports_no_function() -> None:
+    for path in MODULES.values():
+        tree = ast.parse(path.read_text())
+        named = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+        assert not {name for name in named if name.partition(".")[0] == "functions"}, path
