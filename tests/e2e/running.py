@@ -76,7 +76,8 @@ def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "infra.local", *port, *arguments],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        # pytest puts the test's name there, which may be longer than a process may be given.
+        env={name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
