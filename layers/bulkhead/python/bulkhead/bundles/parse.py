@@ -29,10 +29,10 @@ def bundle_type(bundle: dict[str, Any]) -> str:
     if bundle.get("type") not in (TRANSACTION, BATCH):
         raise BadRequest("a Bundle that is processed has the type batch or transaction", expression="Bundle.type")
     if not isinstance(bundle.get("entry", []), list):
-        raise BadRequest("entry is an array", expression="Bundle.entry")
+        raise BadRequest("entry must be an array", expression="Bundle.entry")
     limit = settings.current().entry_limit
     if len(bundle.get("entry", [])) > limit:
-        raise PayloadTooLarge(f"a Bundle may have {limit} entries", expression="Bundle.entry")
+        raise PayloadTooLarge(f"a Bundle may have at most {limit} entries", expression="Bundle.entry")
     return str(bundle["type"])
 
 
