@@ -30,6 +30,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         metavar="MS",
         help="let the search indexes show each write MS milliseconds later, as on AWS (default: at once)",
     )
+    parser.add_argument(
+        "--workers",
+        type=number_of_workers,
+        default=1,
+        metavar="N",
+        help="processes that answer requests (default: %(default)s); definitions that one of them stores count in the others"
+        " within DEFINITIONS_TTL seconds, as on AWS",
+    )
     parser.add_argument("--quiet", action="store_true", help="log warnings and errors only")
     return parser.parse_args(arguments)
 
@@ -42,6 +50,14 @@ def milliseconds(text: str) -> int:
     return number
 
 
+def number_of_workers(text: str) -> int:
+    """From 1 to 64. ValueError."""
+    number = int(text)
+    if not 1 <= number <= 64:
+        raise ValueError
+    return number
+
+
 def main(arguments: list[str]) -> int:
     """Runs until Ctrl-C or SIGTERM. 1 when it cannot start."""
     options = parse(arguments)
@@ -49,7 +65,9 @@ def main(arguments: list[str]) -> int:
     cast(TextIOWrapper, sys.stdout).reconfigure(line_buffering=True)
     if options.quiet:
         os.environ["LOG_LEVEL"] = "WARNING"
-    logs.set_up(os.environ.get("LOG_LEVEL", "INFO"))
+    # What the front logs; handlers log less by themselves (see aws._environment).
+    os.environ["FRONT_LOG_LEVEL"] = os.environ.get("LOG_LEVEL", "INFO")
+    logs.set_up(os.environ["FRONT_LOG_LEVEL"])
     # Requests wait for the database most of the time: a short turn lets them pass a busy propagation sooner.
     sys.setswitchinterval(0.001)
     ended = threading.Event()
@@ -61,7 +79,12 @@ def main(arguments: list[str]) -> int:
     try:
         running = system.System(
             system.Options(
-                options.host, options.port, auth=not options.no_auth, data=options.data, gsi_lag=options.gsi_lag
+                options.host,
+                options.port,
+                auth=not options.no_auth,
+                data=options.data,
+                gsi_lag=options.gsi_lag,
+                workers=options.workers,
             )
         )
     except (OSError, RuntimeError, ValueError) as error:

@@ -95,12 +95,13 @@ class Listener:
         *,
         admit: Callable[[Environ], Answer | None] | None = None,
         limits: Limits | None = None,
+        listening: socket.socket | None = None,
     ) -> None:
-        """OSError when the port is not free; port 0 takes any.
+        """OSError when the port is not free; port 0 takes any. With `listening`, a socket that listens already, both are of no account.
 
         `answer` answers a whole request. `admit` is asked before a large body is read, and may answer without it.
         """
-        self._socket = bound(host, port)
+        self._socket = listening or bound(host, port)
         self.port = int(self._socket.getsockname()[1])
         self._server = _Server(_config(_Application(answer, admit, limits or Limits(), threads)))
         self._thread: threading.Thread | None = None

@@ -20,9 +20,9 @@ class JsonLines(logging.Formatter):
 
 
 def set_up(level: int | str = logging.INFO) -> None:
-    """Sends the logger `bulkhead.local` to standard error."""
+    """Sends the logger `bulkhead.local` to standard error. A level that there is not is INFO: the settings complain about it."""
     logger = logging.getLogger("bulkhead.local")
-    logger.setLevel(level)
+    logger.setLevel(level if level in logging.getLevelNamesMapping() or isinstance(level, int) else logging.INFO)
     logger.propagate = False
     if not logger.handlers:
         handler = logging.StreamHandler(sys.stderr)

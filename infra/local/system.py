@@ -7,7 +7,9 @@ import fcntl
 import gzip
 import json
 import os
+import socket
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -17,10 +19,13 @@ from bulkhead.api import routes
 from bulkhead.audit import recording
 from infra.local import aws, dynamodb, lambdas, load, sample, server
 from infra.local.identity import FULL_RIGHTS, KEYS, Identity
-from infra.local.listener import Limits, Listener
+from infra.local.listener import Limits, Listener, bound
 from infra.local.tokens import RemoteKeys, Verifier
+from infra.local.workers import Workers
 
 CACHE = dynamodb.ROOT / ".cache" / "local"
+OWN_ISSUER = "BULKHEAD_OWN_ISSUER"
+"""The variable that tells workers that ISSUER is this server itself."""
 
 
 class DataInUse(RuntimeError):
@@ -37,6 +42,8 @@ class Options:
     data: Path | None = None
     gsi_lag: int = 0
     """Milliseconds after which the indexes of the table show a write: as on AWS, where they lag."""
+    workers: int = 1
+    """Processes that answer requests."""
 
     @property
     def key_file(self) -> Path:
@@ -44,31 +51,55 @@ class Options:
         return (self.data or CACHE) / "identity.pem"
 
 
+class Door:
+    """What answers requests: routes, tokens, and handlers in this process."""
+
+    def __init__(self, environment: Mapping[str, str], *, auth: bool, key_file: Path, url: str = "") -> None:
+        """`url` is the server's own, where tokens come from unless ISSUER names another place. ValueError for a wrong setting."""
+        known = settings.from_environment(environment)
+        recording.policy(known.audit)
+        audiences = [word.strip() for word in known.audience.split(",") if word.strip()]
+        if not audiences:
+            raise ValueError("AUDIENCE names no audience")
+        own = url or environment.get(OWN_ISSUER, "")
+        foreign = known.issuer if known.issuer != environment.get(OWN_ISSUER) else ""
+        self.verifier: Verifier | None = None
+        self.identity: Identity | None = None
+        if auth and foreign:
+            self.verifier = Verifier(foreign, audiences, RemoteKeys(known.jwks_uri or foreign.rstrip("/") + KEYS))
+        elif auth:
+            self.identity = Identity(own, key_file, audiences[0])
+            self.verifier = Verifier(own, audiences, self.identity)
+        self._limits = Limits(body=known.request_limit, bodies=4 * known.request_limit)
+
+    def listener(self, listening: socket.socket) -> Listener:
+        """A listener on a socket that listens already."""
+        front = server.Front(routes.ROUTES, lambdas.call, self.verifier, self.identity)
+        return Listener("", 0, front, admit=front.admit, limits=self._limits, listening=listening)
+
+
 class System:
     """Starts on construction; requests are answered from `serve` on."""
 
     def __init__(self, options: Options) -> None:
         """OSError when the port is taken, DataInUse when the data folder is, ValueError for a setting that is not understood."""
-        known = settings.from_environment(os.environ)
-        recording.policy(known.audit)
-        audiences = [word.strip() for word in known.audience.split(",") if word.strip()]
-        if not audiences:
-            raise ValueError("AUDIENCE names no audience")
-        self.verifier: Verifier | None = None
-        self.identity: Identity | None = None
+        if options.workers > 1 and options.gsi_lag:
+            raise ValueError("--gsi-lag is for one worker: what lags is kept in its memory")
         self._lock = lock(options.data) if options.data else None
-        if options.auth and known.issuer:
-            keys = RemoteKeys(known.jwks_uri or known.issuer.rstrip("/") + KEYS)
-            self.verifier = Verifier(known.issuer, audiences, keys)
-        elif options.auth:
-            self.identity = Identity(issuer(options.host, options.port), options.key_file, audiences[0])
-            self.verifier = Verifier(self.identity.issuer, audiences, self.identity)
-        front = server.Front(routes.ROUTES, lambdas.call, self.verifier, self.identity)
-        limits = Limits(body=known.request_limit, bodies=4 * known.request_limit)
-        self._listener = Listener(options.host, options.port, front, admit=front.admit, limits=limits)
-        self.url = f"http://{_reachable(options.host)}:{self._listener.port}"
-        if self.identity and self.verifier:
-            self.identity.issuer = self.verifier.issuer = os.environ["ISSUER"] = self.url
+        listening = bound(options.host, options.port)
+        self.url = f"http://{_reachable(options.host)}:{listening.getsockname()[1]}"
+        self._door = Door(os.environ, auth=options.auth, key_file=options.key_file, url=self.url)
+        self._front: Listener | Workers
+        if options.workers > 1:
+            arguments = ["--key-file", str(options.key_file.absolute()), *([] if options.auth else ["--no-auth"])]
+            self._front = Workers(options.workers, listening, arguments)
+        else:
+            self._front = self._door.listener(listening)
+        self.identity, self.verifier = self._door.identity, self._door.verifier
+        if self.identity:
+            os.environ["ISSUER"] = self.url
+            # For workers: the issuer is this server, though it has a name.
+            os.environ[OWN_ISSUER] = self.url
         self._aws = aws.Aws(options.data, options.auth, options.gsi_lag)
 
     @property
@@ -79,8 +110,8 @@ class System:
     def serve(self) -> None:
         """Prepares table and bucket, then answers; what the first requests need is imported meanwhile."""
         self._aws.prepare()
-        self._listener.serve()
-        threading.Thread(target=_import_handlers, name="imports", daemon=True).start()
+        self._front.serve()
+        threading.Thread(target=import_handlers, name="imports", daemon=True).start()
 
     def load_sample(self) -> None:
         """Posts the sample clinic, unless it is there from an earlier run. RuntimeError if refused."""
@@ -100,7 +131,7 @@ class System:
 
     def stop(self) -> None:
         """Ends all that was started; requests that are being answered have a second to end by themselves."""
-        self._listener.stop()
+        self._front.stop()
         self._aws.stop()
         if self._lock:
             self._lock.close()
@@ -145,7 +176,8 @@ def lock(data: Path) -> IO[str]:
     return file
 
 
-def _import_handlers() -> None:
+def import_handlers() -> None:
+    """Imports what requests need, so that the first ones do not wait for it."""
     for function in dict.fromkeys(route.function for route in routes.ROUTES):
         try:
             lambdas.handler(function)

@@ -83,7 +83,7 @@ def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     )
 
 
-def processes_with(text: str) -> list[str]:
-    """The command lines of running processes that hold `text`."""
-    listed = subprocess.run(["ps", "-axww", "-o", "args"], capture_output=True, text=True, check=True).stdout
+def processes_with(text: str, columns: str = "args") -> list[str]:
+    """The lines of running processes whose command holds `text`, with these columns of `ps`."""
+    listed = subprocess.run(["ps", "-axww", "-o", columns], capture_output=True, text=True, check=True).stdout
     return [line for line in listed.splitlines() if text in line]

@@ -72,6 +72,17 @@ def test_without_a_database_it_says_so_and_stops(tmp_path: Path, name: str, valu
     assert f"{name} is {value!r}" in refused("--data", str(tmp_path), **{name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("AUTH", "of"), ("HISTORY_ACCESS", "curent"), ("SEARCH_HANDLING", "strikt"), ("SYNC_LIMIT", "-1"), ("LOG_LEVEL", "loud"),
+     ("AUDIT", "List.reads")],
+)  # fmt: skip
+def test_a_misspelt_setting_stops_the_start(name: str, value: str) -> None:
+    output = refused(**{name: value})
+    assert name in output
+    assert value in output
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_within_three_seconds_under_load(number: signal.Signals) -> None:
     with Server("--empty", "--no-auth", "--quiet") as server:
