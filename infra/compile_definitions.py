@@ -1,4 +1,4 @@
-"""Compiles HL7's R4 packages into the tables of `bulkhead.definitions`; `make definitions` runs it, git keeps them.
+"""Compiles HL7's R4 packages into the tables of `bulkhead.fhir.definitions`; `make definitions` runs it, git keeps them.
 
     python -m infra.compile_definitions [--packages DIR] [--output DIR]
 
@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-OUTPUT = ROOT / "layers/bulkhead/python/bulkhead/definitions/data"
+OUTPUT = ROOT / "layers/bulkhead/python/bulkhead/fhir/definitions/data"
 CACHE = ROOT / ".cache/definitions"
 EXAMPLES, EXPANSIONS = "hl7.fhir.r4.examples", "hl7.fhir.r4.expansions"
 VERSION = "4.0.1"
@@ -41,7 +41,7 @@ REGEX_EXTENSION = CANONICAL + "StructureDefinition/regex"
 TOO_COSTLY_EXTENSION = CANONICAL + "StructureDefinition/valueset-toocostly"
 
 BY_HAND = ("ele-1", "ext-1", "dom-2", "dom-3", "dom-4", "dom-5", "ref-1", "txt-1", "txt-2")
-"""Constraints of Element, Extension, DomainResource, Reference and Narrative: bulkhead.model.rules has code for them."""
+"""Constraints of Element, Extension, DomainResource, Reference and Narrative: bulkhead.fhir.rules has code for them."""
 
 COMPOSED = ("include", "exclude")
 
@@ -50,7 +50,9 @@ Row = dict[str, Any]
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(description="Compile HL7's R4 packages into the tables of bulkhead.definitions.")
+    parser = argparse.ArgumentParser(
+        description="Compile HL7's R4 packages into the tables of bulkhead.fhir.definitions."
+    )
     parser.add_argument(
         "--packages", type=Path, help="node_modules folder that holds the two packages (default: fetch)"
     )

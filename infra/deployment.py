@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from bulkhead import audit
+from bulkhead.audit import recording
 from bulkhead.settings import Settings, from_environment
 
 # What the stack itself makes: no deployment chooses it.
@@ -106,7 +106,7 @@ def from_context(node: Context) -> Deployment:
             raise ValueError(f"there is no context {key}" + (f"; {near[0]} may be meant" if near else ""))
     said = {name: value for name in known if (value := node.try_get_context(name)) is not None}
     chosen = {name: str(value) for name, value in said.items() if name in SETTINGS}
-    audit.policy(from_environment(chosen).audit)
+    recording.policy(from_environment(chosen).audit)
     try:
         return Deployment(**{name: value for name, value in said.items() if name not in SETTINGS}, settings=chosen)
     except ValidationError as error:

@@ -11,7 +11,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from bulkhead import audit
+from bulkhead.audit import recording
 from bulkhead.store import BODIES
 from bulkhead.store.files import REQUESTS, RESULTS, UPLOADS
 from infra.bucket_construct import MANIFESTS, BucketConstruct
@@ -157,7 +157,7 @@ class FunctionsConstruct(Construct):
             variables |= {"TABLE": self._table.table.table_name, "PROPAGATION_SETTLE": str(INDEX_LAG)}
         variables |= self._deployment.settings
         if not (function.trail or function.table == "write"):
-            variables["AUDIT"] = audit.OFF
+            variables["AUDIT"] = recording.OFF
         if function.objects:
             variables["BUCKET"] = self._bucket.bucket.bucket_name
         if self._deployment.base_url:

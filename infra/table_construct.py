@@ -9,8 +9,8 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from bulkhead.facts.audit_names import AUDIT_EVENT, PREFIX
 from bulkhead.store import definitions, keys
-from bulkhead.trail import AUDIT_EVENT, PREFIX
 
 READ = ("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query")
 # TransactWriteItems is allowed through the actions that it consists of.

@@ -7,21 +7,23 @@ from typing import Any
 
 import pytest
 
-from bulkhead import jobs, propagation, propagation_steps, set_accounts
 from bulkhead.bundles import committing
-from bulkhead.model import dates
-from bulkhead.store import between, identifiers, table, transactions
+from bulkhead.compartments import propagation
+from bulkhead.fhir import dates
+from bulkhead.jobs import lifecycle, propagation_steps
+from bulkhead.operations import set_accounts_run
+from bulkhead.store import identifiers, pre_commit, table, transactions
 from bulkhead.store import jobs as items
 
 _MODULES = (
-    between,
+    pre_commit,
     committing,
     identifiers,
     items,
-    jobs,
+    lifecycle,
     propagation,
     propagation_steps,
-    set_accounts,
+    set_accounts_run,
     table,
     transactions,
 )

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bulkhead import audit, bundles
+from bulkhead import bundles
 from bulkhead.api import trail
 from bulkhead.api.request import Request
 from bulkhead.api.routes import BASE
-from bulkhead.bundle_jobs import processing
-from bulkhead.bundle_jobs.orders import Order
+from bulkhead.audit import recording
 from bulkhead.bundles.context import Journal
 from bulkhead.errors import BulkheadError
 from bulkhead.interactions.contexts import context
+from bulkhead.jobs.bundles import processing
+from bulkhead.jobs.bundles.orders import Order
 from bulkhead.session import Session
 from bulkhead.store import Head, Store, connect, one_request
 
@@ -49,7 +50,7 @@ class Edge:
 
 def process(store: Store, given: dict[str, Any]) -> dict[str, Any]:
     """Process the bundle of `given["job"]`, or go on where an earlier delivery broke off."""
-    with one_request(), audit.noting_changes():
+    with one_request(), recording.noting_changes():
         processing.process(store, given["job"], Edge(store))
     return {}
 

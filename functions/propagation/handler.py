@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bulkhead import propagation_steps
+from bulkhead.jobs import propagation_steps
 from bulkhead.store import Store, connect
 
 STEPS: Mapping[str, Callable[[Store, dict[str, Any]], dict[str, Any]]] = {

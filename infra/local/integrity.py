@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _check(repair: bool) -> dict[str, Any]:
-    from bulkhead.search import facts
+    from bulkhead.facts import index_facts
     from bulkhead.store import connect, rounds
 
     store = connect()
@@ -55,7 +55,7 @@ def _check(repair: bool) -> dict[str, Any]:
         # Nobody else is at work here: what is not finished never will be.
         store.abort_open()
         store.sweep()
-    return asdict(rounds.check(store.table, lambda head: facts.facts(store.decode(head)), repair, patience=None))
+    return asdict(rounds.check(store.table, lambda head: index_facts.facts(store.decode(head)), repair, patience=None))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from bulkhead import audit, settings
+from bulkhead import settings
 from bulkhead.api import routes
+from bulkhead.audit import recording
 from infra.local import aws, dynamodb, lambdas, load, sample, server
 from infra.local.identity import FULL_RIGHTS, KEYS, Identity
 from infra.local.listener import Limits, Listener
@@ -49,7 +50,7 @@ class System:
     def __init__(self, options: Options) -> None:
         """OSError when the port is taken, DataInUse when the data folder is, ValueError for a setting that is not understood."""
         known = settings.from_environment(os.environ)
-        audit.policy(known.audit)
+        recording.policy(known.audit)
         audiences = [word.strip() for word in known.audience.split(",") if word.strip()]
         if not audiences:
             raise ValueError("AUDIENCE names no audience")

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import httpx
 import pytest
 
-from bulkhead.model import json, xml
+from bulkhead.fhir import json, xml
 from tests.shared_data import shared
 
 JSON, XML = "application/fhir+json", "application/fhir+xml"

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from bulkhead import resources
-from bulkhead.access import EVERYBODY
+from bulkhead.access.policy import EVERYBODY
 from bulkhead.api.routes import ROUTES
-from bulkhead.model import validation
+from bulkhead.fhir import validation
 from bulkhead.store import Store
 from infra.local import gateway, lambdas
 from tests.e2e.fuzzing import BODIES, RESOURCES, SECRET, Sent, bundle, nonsense, requests, serving
@@ -76,7 +76,7 @@ class Edge:
 @pytest.fixture
 def edge(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Edge]:
     """The handlers on a store with a few resources; no state machine, but bundles in the background are processed at once."""
-    from bulkhead import executions
+    from bulkhead.jobs import executions
     from functions import http
     from functions.processing.handler import process
 

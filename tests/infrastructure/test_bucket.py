@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bulkhead.bundle_jobs import uploads
+from bulkhead.jobs.bundles import uploads
 from bulkhead.settings import Settings
 from bulkhead.store import files
 from infra.bucket_construct import MANIFESTS

@@ -20,7 +20,7 @@ from urllib.parse import quote
 import jwt
 
 from bulkhead import resources
-from bulkhead.access import EVERYBODY
+from bulkhead.access.policy import EVERYBODY
 from bulkhead.api.routes import ROUTES
 from bulkhead.store import Head, Store
 from infra.local import lambdas, server

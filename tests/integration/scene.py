@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bulkhead import resources, set_accounts
-from bulkhead.access import EVERYBODY
-from bulkhead.jobs import Background
+from bulkhead import resources
+from bulkhead.access.policy import EVERYBODY
+from bulkhead.jobs.lifecycle import Background
+from bulkhead.operations import set_accounts_run
 from bulkhead.store import Head, Store
 from bulkhead.store.jobs import Job
 from functions import http
@@ -68,8 +69,8 @@ class Scene:
 
     def set(self, key: str, *accounts: str, propagate: bool = False, **more: Any) -> Any:
         """`$set-accounts` as the domain does it: the number of resources, or a job's id."""
-        request = set_accounts.Request(accounts, propagate)
-        return set_accounts.run(self.store, more.pop("caller", EVERYBODY), key, request, **more)
+        request = set_accounts_run.Request(accounts, propagate)
+        return set_accounts_run.run(self.store, more.pop("caller", EVERYBODY), key, request, **more)
 
     def head(self, key: str) -> Head:
         head = self.store.read(key)

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from bulkhead import bundles, resources
-from bulkhead.access import EVERYBODY, Caller, Scope
-from bulkhead.conditions import condition
+from bulkhead.access.policy import EVERYBODY, Caller, Scope
 from bulkhead.errors import Forbidden, Gone, NotFound
+from bulkhead.facts import index_facts
 from bulkhead.resources import conditional
-from bulkhead.search import facts
+from bulkhead.resources.conditions import condition
 from bulkhead.store import Store, commits, rounds
 from tests.integration.scene import PATIENT, A, B, C, Scene
 from tests.unit.bundles.samples import bundle, context, update
@@ -57,7 +57,7 @@ def put_again(store: Store, who: Caller, body: Json) -> None:
 
 def conditional_again(store: Store, who: Caller, body: Json) -> None:
     resources.delete(store, who, key_of(body))
-    conditional.update(store, who, body, condition(body["resourceType"], "identifier=urn:s|none", ""))
+    conditional.update(store, who, body, condition(body["resourceType"], "identifier=urn:s|none", "", ""))
 
 
 def transactions(store: Store, who: Caller, body: Json) -> None:
@@ -103,7 +103,7 @@ def test_of_a_patient_and_of_its_members(
     again(scene.store, who, observation(valueInteger=3))
     assert scene.accounts(RECORD) == (A, B)
     resources.read(scene.store, OF_A, PATIENT)
-    report = rounds.check(scene.store.table, lambda head: facts.facts(scene.store.decode(head)), patience=None)
+    report = rounds.check(scene.store.table, lambda head: index_facts.facts(scene.store.decode(head)), patience=None)
     assert (report.missing, report.damaged) == (0, 0)
 
 
@@ -192,7 +192,7 @@ class TestSubjects:
             put_again,
             conditional_again,
             transactions,
-            lambda store, who, body: conditional.update(store, who, body, condition("Observation", "_id=o", "")),
+            lambda store, who, body: conditional.update(store, who, body, condition("Observation", "_id=o", "", "")),
         ],
     )
     def test_else_it_is_forbidden(self, shared: Scene, write: Write, subject: str | None) -> None:

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from bulkhead import settings
-from bulkhead.definitions import RESOURCE_TYPES
-from bulkhead.model import xml
+from bulkhead.fhir import xml
+from bulkhead.fhir.definitions import RESOURCE_TYPES
 from bulkhead.store import Store
 from functions import http
 from tests.integration.door import Door

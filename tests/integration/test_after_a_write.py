@@ -10,10 +10,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
-from bulkhead import history, propagation_steps, resources
-from bulkhead.access import EVERYBODY
-from bulkhead.model import dates
-from bulkhead.set_accounts import Background
+from bulkhead import history, resources
+from bulkhead.access.policy import EVERYBODY
+from bulkhead.fhir import dates
+from bulkhead.jobs import propagation_steps
+from bulkhead.operations.set_accounts_run import Background
 from bulkhead.store import Store
 from bulkhead.store import history as stored_history
 from infra.local.lag import LaggingIndexes

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from bulkhead.model import validation
+from bulkhead.facts.audit_names import PREFIX
+from bulkhead.fhir import validation
 from bulkhead.store import Store
-from bulkhead.trail import PREFIX
 from tests.integration.door import ADDRESS, Door
 from tests.unit.store.faults import Failing, unreachable
 

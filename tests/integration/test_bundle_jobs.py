@@ -13,17 +13,18 @@ from typing import Any, ClassVar
 
 import pytest
 
-from bulkhead import access, executions, jobs
-from bulkhead.access import EVERYBODY, Caller
+from bulkhead.access import policy
+from bulkhead.access.policy import EVERYBODY, Caller
 from bulkhead.api import trail
 from bulkhead.api.formats import XML, rendered
-from bulkhead.bundle_jobs import journal as journal_module
-from bulkhead.bundle_jobs import processing, submission, uploads
-from bulkhead.bundle_jobs.orders import Order
 from bulkhead.bundles import batch, parse
 from bulkhead.bundles.context import MINIMAL, REPRESENTATION
 from bulkhead.errors import BulkheadError, Unavailable
-from bulkhead.jobs import Background
+from bulkhead.jobs import executions, lifecycle
+from bulkhead.jobs.bundles import journal as journal_module
+from bulkhead.jobs.bundles import processing, submission, uploads
+from bulkhead.jobs.bundles.orders import Order
+from bulkhead.jobs.lifecycle import Background
 from bulkhead.settings import Settings
 from bulkhead.store import Store, files
 from bulkhead.store import jobs as items
@@ -66,7 +67,7 @@ class Desk:
     def entry(self, job: str, owner: str = OWNER) -> Json:
         """The entry of the batch-response of a job, once its execution has ended."""
         self.machine.join(job)
-        found = jobs.status(self.store, owner, job, self.machine.is_running)
+        found = lifecycle.status(self.store, owner, job, self.machine.is_running)
         assert found.bundle is not None, found.progress
         (entry,) = found.bundle["entry"]
         return entry  # type: ignore[no-any-return]
@@ -172,7 +173,7 @@ class TestTransaction:
         assert desk.objects(files.REQUESTS, job) == []
 
     def test_everything_of_a_job_expires_with_it(self, desk: Desk) -> None:
-        job = desk.submit(bundle(*family(3), kind="batch"))
+        job = desk.submit(bundle(*(create(patient(str(n))) for n in range(4)), kind="batch"))
         desk.machine.join(job)
         found = list(desk.store.table.query(f"job#{job}"))
         assert len(found) == 5
@@ -184,7 +185,7 @@ class TestRights:
         scene = Scene(desk.store)
         theirs = scene.put("Patient/theirs").key
         scene.set(theirs, B)
-        scopes = (access.Scope("system", "Patient", "cruds"),)
+        scopes = (policy.Scope("system", "Patient", "cruds"),)
         fenced = Caller("tenant", scopes, accounts=(A,))
         reads = [get("Patient/theirs"), get("Observation?status=final")]
         entry = desk.run(bundle(create(patient("1")), *reads, delete(theirs), kind="batch"), caller=fenced)
@@ -202,7 +203,7 @@ class TestRights:
                 desk.entry(job, stranger)
             assert caught.value.status == 404
             with pytest.raises(BulkheadError) as caught:
-                jobs.cancel(desk.store, stranger, job, desk.machine.stop)
+                lifecycle.cancel(desk.store, stranger, job, desk.machine.stop)
             assert caught.value.status == 404
         assert code(desk.entry(job, me.owner)) == "200"
 
@@ -296,7 +297,7 @@ class TestRefusedAtOnce:
         def start(job: str) -> None:
             raise AssertionError("a job was started")
 
-        caller = Caller("me", (access.Scope("system", "Patient", "cruds"), access.Scope("system", "Basic", "cruds")))
+        caller = Caller("me", (policy.Scope("system", "Patient", "cruds"), policy.Scope("system", "Basic", "cruds")))
         for body, status, expression in self.CASES:
             with pytest.raises(BulkheadError) as caught:
                 submission.submit(desk.store, desk.order(caller), body, Background(start))
@@ -438,7 +439,7 @@ class TestUploads:
             assert desk.item(job).attempt == 1
 
     def test_thousands_of_faults_are_cut(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(jobs, "_ERROR_BYTES", 5000)
+        monkeypatch.setattr(lifecycle, "_ERROR_BYTES", 5000)
         body = bundle(*[create(patient(gender="x"))] * 300)
         entry = desk.entry(desk.submit_upload(desk.upload(json.dumps(body).encode())))
         assert code(entry) == "400"
@@ -486,7 +487,7 @@ class TestBatch:
         commit = batch.commit
 
         def observed(*arguments: Any, **named: Any) -> None:
-            seen.append(jobs.status(desk.store, OWNER, job.pop(), desk.machine.is_running).progress)
+            seen.append(lifecycle.status(desk.store, OWNER, job.pop(), desk.machine.is_running).progress)
             commit(*arguments, **named)
 
         monkeypatch.setattr(batch, "GROUPS_AT_ONCE", 1)
@@ -514,7 +515,7 @@ class TestBatch:
         monkeypatch.setattr(batch, "commit", held)
         job = desk.submit(bundle(*[create(patient())] * 150, kind="batch"))
         begun.wait(20)
-        jobs.cancel(desk.store, OWNER, job, desk.machine.stop)
+        lifecycle.cancel(desk.store, OWNER, job, desk.machine.stop)
         cancelled.set()
         entry = desk.entry(job)
         assert calls[0] == 2
@@ -531,7 +532,7 @@ class TestCancel:
         keep = journal_module.answers.keep
 
         def cancelled(store: Store, job: Job, answer: Json, final: bool = False) -> tuple[str, int]:
-            jobs.cancel(store, OWNER, job.id, desk.machine.stop)
+            lifecycle.cancel(store, OWNER, job.id, desk.machine.stop)
             return keep(store, job, answer, final)
 
         monkeypatch.setattr(journal_module.answers, "keep", cancelled)
@@ -545,7 +546,7 @@ class TestCancel:
         finish = processing.finish
 
         def late(store: Store, job: Job, answer: Json) -> None:
-            jobs.cancel(store, OWNER, job.id, desk.machine.stop)
+            lifecycle.cancel(store, OWNER, job.id, desk.machine.stop)
             finish(store, job, answer)
 
         monkeypatch.setattr(processing, "finish", late)
@@ -554,7 +555,7 @@ class TestCancel:
 
     def test_before_it_has_begun(self, desk: Desk) -> None:
         job = submission.submit(desk.store, desk.order(), bundle(create(patient("1"))), Background(str))
-        jobs.cancel(desk.store, OWNER, job, lambda job: None)
+        lifecycle.cancel(desk.store, OWNER, job, lambda job: None)
         desk.machine.start(job)
         assert code(desk.entry(job)) == "409"
         assert count(desk.store, "Patient") == 0
@@ -605,10 +606,10 @@ class TestDead:
 
     def test_a_state_machine_that_is_gone(self, desk: Desk) -> None:
         job = submission.submit(desk.store, desk.order(), bundle(create(patient("1"))), Background(str))
-        assert jobs.status(desk.store, OWNER, job, lambda job: False).progress == "0 of 1 entries"
+        assert lifecycle.status(desk.store, OWNER, job, lambda job: False).progress == "0 of 1 entries"
         taken = items.take(desk.store.table, job)
         assert taken
-        found = jobs.status(desk.store, OWNER, job, lambda job: False).bundle
+        found = lifecycle.status(desk.store, OWNER, job, lambda job: False).bundle
         assert found is not None
         assert code(found["entry"][0]) == "503"
         # A worker that hangs, and goes on later, does nothing any more.

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from bulkhead import compartments, jobs, resources
-from bulkhead.access import EVERYBODY
+from bulkhead import resources
+from bulkhead.access.policy import EVERYBODY
+from bulkhead.compartments import membership
 from bulkhead.errors import BadRequest
+from bulkhead.jobs import lifecycle
 from bulkhead.store import Store
 from tests.integration.scene import PATIENT, A, B, C, Machine, Scene
-from tests.unit.test_compartment_definitions import definition
+from tests.unit.compartments.test_compartment_definitions import definition
 
 O = "Organization/o"  # noqa: E741
 DEFINITION = definition("x", "Organization", Encounter=["service-provider"], Patient=["organization"])
@@ -36,7 +38,7 @@ def encounter(scene: Scene, name: str, **content: Any) -> str:
 def stale(scene: Scene) -> Store:
     """Another process, which has read the definitions in force and would keep them for an hour."""
     other = Store(scene.store.table.client, scene.store.s3, replace(scene.store.settings, definitions_ttl=3600))
-    compartments.in_force(other)
+    membership.in_force(other)
     return other
 
 
@@ -106,7 +108,7 @@ def test_workers_go_by_what_is_in_force_now(scene: Scene) -> None:
     machine = Machine(behind)
     job = scene.set(O, A, propagate=True, background=machine.background())
     machine.join(job)
-    status = jobs.status(scene.store, EVERYBODY.owner, job, machine.is_running)
+    status = lifecycle.status(scene.store, EVERYBODY.owner, job, machine.is_running)
     assert status.bundle is not None
     assert status.bundle["entry"][0]["response"]["status"] == "200 OK"
     assert scene.accounts("Encounter/e") == (A,)
@@ -132,7 +134,7 @@ def test_what_points_at_a_replaced_patient_stays_as_it_is(scene: Scene) -> None:
     assert scene.head("Observation/old").version == 1
     assert scene.accounts(scene.observation("later", "Patient/old")) == ()
     head = scene.head("Observation/old")
-    shown = resources.represent(head, scene.store.decode(head), compartments.in_force(scene.store))
+    shown = resources.represent(head, scene.store.decode(head), membership.in_force(scene.store))
     assert shown["meta"]["compartment"] == [{"reference": "Patient/old"}]
 
 

@@ -21,11 +21,11 @@ from zlib import crc32
 
 import pytest
 
-from bulkhead import executions
 from bulkhead.api.routes import BASE, DEFAULT, ROUTES, Route
+from bulkhead.jobs import executions
 from bulkhead.store import Store, files
+from bulkhead.store.capacity import metered
 from bulkhead.store.jobs import BUNDLE, SET_ACCOUNTS
-from bulkhead.store.meter import metered
 from functions import http
 from infra.local import server
 from infra.local.wsgi import Answer

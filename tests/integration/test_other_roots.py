@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkhead import accounts, jobs, resources
-from bulkhead.access import EVERYBODY, Caller
+from bulkhead import resources
+from bulkhead.access.policy import EVERYBODY, Caller
+from bulkhead.compartments import accounts
 from bulkhead.errors import TooCostly, Unavailable
+from bulkhead.jobs import lifecycle
 from bulkhead.store import Head, Store
 from tests.integration.scene import PATIENT, A, B, C, Machine, Scene
 
@@ -140,13 +142,13 @@ class TestBounds:
         scene.put("Observation/own", **by(root), meta={"accounts": [{"reference": D}]})
         job = scene.set(root, A, propagate=True, caller=OF_A, background=machine.background())
         machine.join(job)
-        status = jobs.status(scene.store, OF_A.owner, job, lambda name: False)
+        status = lifecycle.status(scene.store, OF_A.owner, job, lambda name: False)
         assert status.bundle
         answer = status.bundle["entry"][0]["resource"]["parameter"][0]["valueInteger"]
         assert answer == 2
         assert scene.accounts("Observation/own") == (D, A)
         assert scene.accounts("Observation/b0") == ()
-        assert "of 5" not in jobs.status(scene.store, OF_A.owner, job, lambda name: False).progress
+        assert "of 5" not in lifecycle.status(scene.store, OF_A.owner, job, lambda name: False).progress
 
 
 def test_two_tenants_on_one_root_each_within_its_own(scene: Scene) -> None:

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from bulkhead import jobs, propagation, propagation_steps, resources
-from bulkhead.access import EVERYBODY
+from bulkhead import resources
+from bulkhead.access.policy import EVERYBODY
+from bulkhead.compartments import propagation
+from bulkhead.compartments.propagation import Applied
 from bulkhead.errors import BulkheadError, Unavailable
-from bulkhead.model import json
-from bulkhead.propagation import Applied
-from bulkhead.search import facts
+from bulkhead.facts import index_facts
+from bulkhead.fhir import json
+from bulkhead.jobs import lifecycle, propagation_steps
 from bulkhead.store import Store, rounds
 from bulkhead.store import jobs as items
 from bulkhead.store.jobs import CANCELLED, DONE, FAILED
@@ -118,7 +120,7 @@ class TestJob:
 
 
 def set_accounts_background(start: Callable[[str], None]) -> Any:
-    from bulkhead.jobs import Background
+    from bulkhead.jobs.lifecycle import Background
 
     return Background(start)
 
@@ -340,7 +342,7 @@ def pending(scene: Scene, key: str) -> str:
 
 
 def progress(scene: Scene, job: str) -> int:
-    text = jobs.status(scene.store, OWNER, job, lambda name: True).progress
+    text = lifecycle.status(scene.store, OWNER, job, lambda name: True).progress
     return int(text.partition(" ")[0]) if text else 0
 
 
@@ -353,7 +355,7 @@ class TestProgressAndCancel:
 
         def observed(store: Store, item: dict[str, Any]) -> dict[str, Any]:
             with lock:
-                seen.append(jobs.status(store, OWNER, item["job"], machine.is_running).progress)
+                seen.append(lifecycle.status(store, OWNER, item["job"], machine.is_running).progress)
                 job_ids.append(item["job"])
                 return work(store, item)
 
@@ -380,11 +382,11 @@ class TestProgressAndCancel:
         keys = scene.observations(500)
         job = scene.set(PATIENT, A, propagate=True, background=machine.background())
         begun.wait(20)
-        jobs.cancel(scene.store, OWNER, job, machine.stop)
+        lifecycle.cancel(scene.store, OWNER, job, machine.stop)
         cancelled.set()
         machine.join(job)
         assert calls[0] == 2
-        bundle = jobs.status(scene.store, OWNER, job, machine.is_running).bundle
+        bundle = lifecycle.status(scene.store, OWNER, job, machine.is_running).bundle
         assert bundle is not None
         (entry,) = bundle["entry"]
         assert entry["response"]["status"].startswith("409")
@@ -397,7 +399,7 @@ class TestProgressAndCancel:
 
     def test_cancelling_a_finished_job_changes_nothing(self, scene: Scene, machine: Machine) -> None:
         job = run(scene, machine, A)
-        jobs.cancel(scene.store, OWNER, job, machine.stop)
+        lifecycle.cancel(scene.store, OWNER, job, machine.stop)
         assert found(scene, job).state == DONE
 
     def test_a_planner_that_meets_a_cancelled_job_ends_it(self, scene: Scene, machine: Machine) -> None:
@@ -423,7 +425,7 @@ class TestAtOnce:
         expected = sorted([*keys, PATIENT]) if A in last else []
         assert {pointer.source for pointer in scene.store.in_account(A)} >= set(expected)
         # Who lost a race may have left an entry: never wrong, since the head decides, and collected by the integrity check.
-        rounds.check(scene.store.table, lambda head: facts.facts(scene.store.decode(head)))
+        rounds.check(scene.store.table, lambda head: index_facts.facts(scene.store.decode(head)))
         assert [pointer.source for pointer in scene.store.in_account(A)] == expected
 
     def test_jobs_at_once_end_in_the_state_committed_last(self, scene: Scene, machine: Machine) -> None:

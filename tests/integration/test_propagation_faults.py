@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError
 
-from bulkhead import propagation
+from bulkhead.compartments import propagation
 from bulkhead.errors import BulkheadError
-from bulkhead.jobs import Background
+from bulkhead.jobs.lifecycle import Background
 from bulkhead.store import Store
 from bulkhead.store import jobs as items
 from bulkhead.store.jobs import DONE, FAILED

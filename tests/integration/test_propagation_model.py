@@ -23,11 +23,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from bulkhead import bundles, jobs, propagation, propagation_steps, resources, set_accounts
-from bulkhead.access import EVERYBODY
+from bulkhead import bundles, resources
+from bulkhead.access.policy import EVERYBODY
+from bulkhead.compartments import propagation
 from bulkhead.errors import BulkheadError
-from bulkhead.search import facts
-from bulkhead.set_accounts import Background, Request
+from bulkhead.facts import index_facts
+from bulkhead.jobs import lifecycle, propagation_steps
+from bulkhead.operations import set_accounts_run
+from bulkhead.operations.set_accounts_run import Background, Request
 from bulkhead.store import Head, Store, commits, keys, rounds
 from bulkhead.store import jobs as items
 from bulkhead.store.jobs import DONE
@@ -131,7 +134,7 @@ class Accounts(RuleBasedStateMachine):
         return self.store.read_many((*NAMES, *ROOTS, NEWCOMER))
 
     def named(self, head: Head) -> list[str]:
-        return sorted(facts.targets(self.store.decode(head)))
+        return sorted(index_facts.targets(self.store.decode(head)))
 
     def expected(self, head: Head, heads: dict[str, Head]) -> tuple[str, ...]:
         """The model: its own, then what the targets that it names have of their own, of Patients always, of others while they propagate.
@@ -216,7 +219,7 @@ class Accounts(RuleBasedStateMachine):
         """Alone, so that it is known what stood before: the accounts of others stay where they are."""
         before = self.heads()
         try:
-            set_accounts.run(self.store, OF_A, root, Request((A,) if given else (), propagates))
+            set_accounts_run.run(self.store, OF_A, root, Request((A,) if given else (), propagates))
         except BulkheadError:
             assert self.heads() == before
             return
@@ -284,12 +287,14 @@ class Accounts(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from((*NAMES, *ROOTS)), accounts=ACCOUNTS, steps=STEPS)
     def own_accounts(self, key: str, accounts: tuple[str, ...], steps: int | None) -> None:
-        self.start(lambda store: set_accounts.run(store, EVERYBODY, key, Request(accounts)), steps, own={key: accounts})
+        self.start(
+            lambda store: set_accounts_run.run(store, EVERYBODY, key, Request(accounts)), steps, own={key: accounts}
+        )
 
     @rule(root=st.sampled_from(ROOTS), accounts=ACCOUNTS, steps=STEPS)
     def propagate(self, root: str, accounts: tuple[str, ...], steps: int | None) -> None:
         def work(store: Store) -> Any:
-            set_accounts.run(store, EVERYBODY, root, Request(accounts, True))
+            set_accounts_run.run(store, EVERYBODY, root, Request(accounts, True))
             return surveyed[id(store)]
 
         self.start(work, steps, root=root, own={root: accounts}, landed=lambda seen: self.finished.update({root: seen}))
@@ -302,7 +307,7 @@ class Accounts(RuleBasedStateMachine):
             self.jobs.append(Job(job, root, flights[0], {"job": job, "next": "plan"}))
 
         def work(store: Store) -> Any:
-            return set_accounts.run(store, EVERYBODY, root, Request(accounts, True), None, Background(start))
+            return set_accounts_run.run(store, EVERYBODY, root, Request(accounts, True), None, Background(start))
 
         flights.append(self.start(work, 0, own={root: accounts}))
         self.go_on(flights[0], steps)
@@ -382,7 +387,7 @@ class Accounts(RuleBasedStateMachine):
         else:
             known = items.read(self.store.table, job.id)
             if known and known.state == "starting":
-                self.clock.now = max(self.clock.now, known.created + jobs.START_GRACE + 1)
+                self.clock.now = max(self.clock.now, known.created + lifecycle.START_GRACE + 1)
             self.clock.sleep(job.state.get("settle", 0))
             state = dict(job.state)
             self.start(
@@ -519,7 +524,7 @@ class Accounts(RuleBasedStateMachine):
 
     def the_index_is_right(self) -> None:
         self.indexes.catch_up()
-        report = rounds.check(self.store.table, lambda head: facts.facts(self.store.decode(head)), patience=None)
+        report = rounds.check(self.store.table, lambda head: index_facts.facts(self.store.decode(head)), patience=None)
         assert (report.missing, report.damaged) == (0, 0)
         self.indexes.catch_up()
         heads = {key: head for key, head in self.heads().items() if not head.deleted}

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from bulkhead import resources, set_accounts
-from bulkhead.access import EVERYBODY
+from bulkhead import resources
+from bulkhead.access.policy import EVERYBODY
 from bulkhead.errors import Conflict, Gone, PreconditionFailed, VersionConflict
-from bulkhead.set_accounts import Request
+from bulkhead.operations import set_accounts_run
+from bulkhead.operations.set_accounts_run import Request
 from bulkhead.store import Store
 from functions import http
 from tests.integration.scene import PATIENT, A, B, C, Scene, issue, parameters, request
@@ -327,10 +328,10 @@ class TestOvertaken:
         def always(*arguments: Any) -> Any:
             raise VersionConflict(PATIENT)
 
-        monkeypatch.setattr(set_accounts, "pause", lambda attempt: None)
+        monkeypatch.setattr(set_accounts_run, "pause", lambda attempt: None)
         monkeypatch.setattr(scene.store, "commit", always)
         with pytest.raises(Conflict):
-            set_accounts.run(scene.store, EVERYBODY, PATIENT, Request((A,)))
+            set_accounts_run.run(scene.store, EVERYBODY, PATIENT, Request((A,)))
 
     def test_deleted_in_between_is_gone(self, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
         interfere(scene, monkeypatch, lambda: resources.delete(scene.store, EVERYBODY, PATIENT, None))

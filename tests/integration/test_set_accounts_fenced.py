@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from bulkhead import jobs, resources
-from bulkhead.access import EVERYBODY, Caller, Scope
+from bulkhead import resources
+from bulkhead.access.policy import EVERYBODY, Caller, Scope
 from bulkhead.errors import Forbidden, NotFound, PreconditionFailed, Unavailable, Unprocessable
-from bulkhead.set_accounts import Background
+from bulkhead.jobs import lifecycle
+from bulkhead.operations.set_accounts_run import Background
 from bulkhead.store import Store
 from bulkhead.store import jobs as items
 from functions import http
@@ -38,7 +39,7 @@ def machine(scene: Scene) -> Machine:
 
 def status(scene: Scene, job: str, who: Caller = FENCED) -> dict[str, Any]:
     """The entry of a job's result."""
-    bundle = jobs.status(scene.store, who.owner, job, lambda name: False).bundle
+    bundle = lifecycle.status(scene.store, who.owner, job, lambda name: False).bundle
     assert bundle is not None
     entry: dict[str, Any] = bundle["entry"][0]
     return entry
@@ -210,7 +211,7 @@ class TestInTheBackground:
         """Also where others have changed what is theirs in between: what was asked for is what is looked at."""
         scene.set(PATIENT, B, A)
         keys = scene.observations(3)
-        monkeypatch.setattr(jobs, "START_GRACE", 0.0)
+        monkeypatch.setattr(lifecycle, "START_GRACE", 0.0)
         job = _dying(scene, lambda: scene.set(PATIENT, D, propagate=True, caller=FENCED))
         if between:
             scene.set(PATIENT, *between, D, propagate=True)
@@ -223,7 +224,7 @@ class TestInTheBackground:
         self, scene: Scene, machine: Machine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         scene.set(PATIENT, B, A, propagate=True)
-        monkeypatch.setattr(jobs, "START_GRACE", 0.0)
+        monkeypatch.setattr(lifecycle, "START_GRACE", 0.0)
         job = _dying(scene, lambda: None)
         machine.start(job)
         machine.join(job)
@@ -262,7 +263,7 @@ class TestInTheBackground:
             machine.join(job)
         for job, stranger in ((first, other), (second, FENCED)):
             with pytest.raises(NotFound):
-                jobs.status(scene.store, stranger.owner, job, lambda name: True)
+                lifecycle.status(scene.store, stranger.owner, job, lambda name: True)
 
 
 def _dying(scene: Scene, change: Callable[[], object]) -> str:

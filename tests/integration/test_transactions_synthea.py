@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bulkhead import bundles
-from bulkhead.model import json, references
+from bulkhead.fhir import json, references
 from bulkhead.store import Store
 from tests.shared_data import shared
 from tests.unit.bundles.samples import context, key_of

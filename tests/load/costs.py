@@ -6,17 +6,19 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from bulkhead import access, compartments, propagation, resources
+from bulkhead import resources
+from bulkhead.access import policy
+from bulkhead.compartments import membership, propagation
 from bulkhead.search import parse, run
-from bulkhead.search.candidate import everything
 from bulkhead.settings import Settings
 from bulkhead.store import Head, Store
-from bulkhead.store.meter import Meter, metered
+from bulkhead.store.candidate import everything
+from bulkhead.store.capacity import Meter, metered
 from tests.load import clinic
 from tests.load.tables import EACH, TABLE, Filled
 
 Say = Callable[[str, str, str], None]
-WHO = access.EVERYBODY
+WHO = policy.EVERYBODY
 
 
 def report(table: Filled, say: Say) -> None:
@@ -47,7 +49,7 @@ def _work(store: Store, patient: str) -> list[tuple[str, int, Callable[[], objec
         resources.update(store, WHO, resource, made[0].key, None)
 
     def shown(head: Head, body: dict[str, Any]) -> dict[str, Any]:
-        return resources.represent(head, body, compartments.in_force(store))
+        return resources.represent(head, body, membership.in_force(store))
 
     def search(query: list[tuple[str, str]], resource_type: str | None, compartment: str | None = None) -> None:
         types = ("Observation", "Encounter") if compartment else ()

@@ -10,11 +10,13 @@ from typing import Any
 
 import httpx
 
-from bulkhead import access, resources, set_accounts
-from bulkhead.jobs import Background
+from bulkhead import resources
+from bulkhead.access import policy
+from bulkhead.jobs.lifecycle import Background
+from bulkhead.operations import set_accounts_run
 from bulkhead.settings import Settings
 from bulkhead.store import Store
-from bulkhead.store.meter import metered
+from bulkhead.store.capacity import metered
 from tests.integration.scene import Machine
 from tests.load import clinic, server, tables
 
@@ -45,8 +47,8 @@ def _fill(store: Store, size: int) -> None:
 
 
 def _commit(store: Store, made: list[tuple[str, dict[str, Any]]]) -> None:
-    writes = [resources.prepare_create(store, resource, access.EVERYBODY, key, True) for key, resource in made]
-    store.commit(writes, (), resources.inherit(store, access.EVERYBODY))
+    writes = [resources.prepare_create(store, resource, policy.EVERYBODY, key, True) for key, resource in made]
+    store.commit(writes, (), resources.inherit(store, policy.EVERYBODY))
 
 
 def _over_http(client: httpx.Client, pid: int, size: int, say: Say) -> None:
@@ -79,9 +81,9 @@ def _megabytes(pid: int) -> float:
 def _requests(store: Store, size: int) -> float:
     """Requests to DynamoDB for 100 members, of a whole job that gives all of them another account."""
     machine = Machine(store)
-    request = set_accounts.Request(ORGANIZATIONS[:1], propagate=True)
+    request = set_accounts_run.Request(ORGANIZATIONS[:1], propagate=True)
     with metered(store.table.client) as meter:
-        job = set_accounts.run(store, access.EVERYBODY, PATIENT, request, None, Background(machine.start))
+        job = set_accounts_run.run(store, policy.EVERYBODY, PATIENT, request, None, Background(machine.start))
         while machine.state(str(job)) == "RUNNING":
             time.sleep(0.1)
     return meter.total * 100 / size

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from bulkhead import access, resources
+from bulkhead import resources
+from bulkhead.access import policy
 from bulkhead.settings import Settings
 from bulkhead.store import Store, keys
 from tests.load import clinic
@@ -75,7 +76,7 @@ def _import(store: Store, bundle: dict[str, Any], account: str | None) -> str:
             if name in resource:
                 resource[name] = {"reference": places[resource[name]["reference"]]}
         key = places[entry["fullUrl"]]
-        writes.append(resources.prepare_create(store, resource, access.EVERYBODY, key, True))
+        writes.append(resources.prepare_create(store, resource, policy.EVERYBODY, key, True))
     writes[0].explicit = (account,) if account else ()
-    store.commit(writes, (), resources.inherit(store, access.EVERYBODY))
+    store.commit(writes, (), resources.inherit(store, policy.EVERYBODY))
     return writes[0].key

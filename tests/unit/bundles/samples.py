@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bulkhead import bundles
-from bulkhead.access import EVERYBODY, Caller
+from bulkhead.access.policy import EVERYBODY, Caller
 from bulkhead.bundles import Context, Entry
 from bulkhead.bundles.context import MINIMAL
 from bulkhead.bundles.response import status

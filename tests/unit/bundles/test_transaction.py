@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulkhead import bundles
-from bulkhead.access import Caller, Scope
+from bulkhead.access.policy import Caller, Scope
 from bulkhead.bundles import Entry, process
 from bulkhead.bundles.context import OPERATION_OUTCOME, REPRESENTATION
 from bulkhead.errors import BadRequest, BulkheadError, Forbidden, MultipleMatches, NotFound, PreconditionFailed
-from bulkhead.search.facts import facts
+from bulkhead.facts.index_facts import facts
 from bulkhead.store import Store, Write
 from tests.conftest import lagging
 from tests.unit.bundles.samples import (

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bulkhead.api import binary, formats
 from bulkhead.errors import BadRequest
-from bulkhead.model import json, xml
+from bulkhead.fhir import json, xml
 
 BINARY = {"resourceType": "Binary", "contentType": "text/css", "data": "YQ=="}
 

@@ -11,7 +11,7 @@ import pytest
 from bulkhead.api import router
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response
-from bulkhead.model import json, xml
+from bulkhead.fhir import json, xml
 from bulkhead.store import Store
 from functions import http
 

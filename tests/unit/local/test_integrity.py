@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bulkhead import resources
-from bulkhead.access import EVERYBODY
+from bulkhead.access.policy import EVERYBODY
 from bulkhead.settings import Settings
 from bulkhead.store import Store, keys
 from infra.local import aws, dynamodb

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from bulkhead.model import references, validation
+from bulkhead.fhir import references, validation
 from infra.local import sample
 
 RESOURCES = list(sample.resources())

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from bulkhead.search.facts import Facts, facts
+from bulkhead.facts.index_facts import Facts, facts
 from bulkhead.settings import Settings
 from bulkhead.store import Found, Head, Moment, Pointer
 from bulkhead.store.definitions import ALL, NAMED_BY
@@ -152,13 +152,19 @@ class MemoryStore:
         found = set()
         for key, known in self.facts.items():
             for entry in frozenset().union(*(one.values for one in known)):
-                if (key.partition("/")[0], entry.parameter, entry.value) != (resource_type, parameter, value):
+                of_type = "*" if parameter[0] == "_" else resource_type
+                named = "*" if parameter[0] == "_" else key.partition("/")[0]
+                if (named, entry.parameter, entry.value) != (of_type, parameter, value):
                     continue
                 place = f"{entry.sort}#{key.partition('/')[2]}"
                 inside = (first is None or entry.sort >= first) and (last is None or entry.sort <= last)
                 if inside and place.startswith(prefix or "") and (after is None or place > after):
                     found.add(Found(key, entry.sort, place))
         return sorted(found, key=lambda one: one.position)[:limit]
+
+    def types_in_use(self) -> list[str]:
+        self.reads.append("Query")
+        return sorted({head.type for head in self.current.values()})
 
     def by_time(
         self,

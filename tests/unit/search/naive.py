@@ -15,7 +15,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from bulkhead.search.fhirpath import Call, Child, Index, Literal, Name, Node, Operation, parse
+from bulkhead.facts.fhirpath import Call, Child, Index, Literal, Name, Node, Operation, parse
 
 Found = tuple[str, Any]
 """The name of a property ("valueQuantity") and what it holds."""

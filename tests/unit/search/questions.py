@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
 
-from bulkhead.definitions import SearchParameter
+from bulkhead.fhir.definitions import SearchParameter
 from tests.unit.search import naive
 
 PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bulkhead.search.candidate import Candidate
 from bulkhead.search.run import Limits
+from bulkhead.store.candidate import Candidate
 from tests.unit.search.memory import MemoryStore
 from tests.unit.search.samples import LOINC, observation, patient
 from tests.unit.search.test_run import keys, pages, search

@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
-from bulkhead import compartments, definitions, resources
-from bulkhead.access import EVERYBODY
-from bulkhead.compartments import ITSELF, Definition
-from bulkhead.definitions import SearchParameter
-from bulkhead.search.expressions import types
-from bulkhead.search.facts import facts, only_patients
+from bulkhead import resources
+from bulkhead.access.policy import EVERYBODY
+from bulkhead.compartments import membership
+from bulkhead.compartments.membership import ITSELF, Definition
+from bulkhead.facts.expressions import types
+from bulkhead.facts.index_facts import facts, only_patients
+from bulkhead.fhir import definitions
+from bulkhead.fhir.definitions import SearchParameter
 from bulkhead.store import Store, Write
 from tests.unit.search.test_run import keys, pages, search
 
@@ -85,7 +87,7 @@ def own_definition(code: str) -> Resource:
 @cache
 def made(code: str, target: str) -> dict[tuple[str, str], list[Resource]]:
     """By type and parameter of a definition the resources that point at `target` through it; under "" those through all."""
-    parameters = compartments.built_in()[code].parameters if code not in OWN else leading_to(code)
+    parameters = membership.built_in()[code].parameters if code not in OWN else leading_to(code)
     found: dict[tuple[str, str], list[Resource]] = {}
     for resource_type, codes in sorted(parameters.items()):
         through: list[Resource] = []
@@ -127,7 +129,7 @@ def plain(store: Store, query: str, resource_type: str) -> list[str]:
 
 @pytest.mark.parametrize("code", COMPARTMENTS)
 def test_a_compartment_is_the_union_of_plain_searches(hospital: Store, code: str) -> None:
-    its: Definition = compartments.in_force(hospital)[code]
+    its: Definition = membership.in_force(hospital)[code]
     target = f"{code}/1"
     everything: list[str] = []
     for resource_type, parameters in sorted(its.parameters.items()):

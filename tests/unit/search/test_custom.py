@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkhead.errors import BadRequest, BulkheadError, NotSupported, Unprocessable
-from bulkhead.search import custom, expressions, run
-from bulkhead.search.candidate import Candidate, ListedFence, everything
+from bulkhead.facts import expressions
+from bulkhead.search import custom, run
 from bulkhead.search.parse import MODIFIERS as MODIFIERS_OF
 from bulkhead.search.parse import parse
+from bulkhead.store.candidate import Candidate, ListedFence, everything
 from tests.unit.search.memory import MemoryStore, represent
 from tests.unit.search.samples import observation, patient
 from tests.unit.search.test_run import BASE, keys

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from bulkhead.search.candidate import Candidate
-from bulkhead.search.facts import facts
+from bulkhead.facts.index_facts import facts
 from bulkhead.search.run import Limits
 from bulkhead.store import Store
+from bulkhead.store.candidate import Candidate
 from tests.unit.search.memory import MemoryStore
 from tests.unit.search.samples import patient
 from tests.unit.search.test_on_store import copied

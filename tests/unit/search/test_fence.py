@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from bulkhead import access
-from bulkhead.access import Caller, Scope
+from bulkhead.access import policy
+from bulkhead.access.policy import Caller, Scope
+from bulkhead.compartments import governing
 from bulkhead.errors import BadRequest
 from bulkhead.search import cursor
-from bulkhead.search.candidate import Candidate
 from bulkhead.search.drivers import Created, Merged
 from bulkhead.search.parse import parse
 from bulkhead.search.plan import Plan
 from bulkhead.search.run import Limits
+from bulkhead.store.candidate import Candidate
 from tests.unit.search.memory import MemoryStore
 from tests.unit.search.samples import observation, patient
 from tests.unit.search.test_run import keys, link, pages, search
@@ -159,12 +160,15 @@ def test_is_the_same_search_of_what_is_visible(
     path, query, sorted_ = asked
     numbered = list(enumerate(rows))
     full = filled(numbered)
-    fence = access.fence(full, who, access.SEARCH)
+    fence = policy.fence(full, who, policy.SEARCH)
 
     def visible(resource: dict[str, Any]) -> bool:
         head = full.current[f"{resource['resourceType']}/{resource['id']}"]
         return fence(Candidate(head, full.decode))
 
+    # What governs the server serves callers who do not see it, too: see tests/unit/test_governing.py.
+    governed = any(row[0]["resourceType"] in governing.TYPES and not visible(row[0]) for row in rows)
+    assume(not (governed and (":in=" in query or ":not-in=" in query or ":below=" in query or ":above=" in query)))
     subset = filled([(number, row) for number, row in numbered if visible(row[0])])
     found = everything(full, path, query, fence=fence, limits=limits)
     expected = everything(subset, path, query)
@@ -190,7 +194,7 @@ class TestWhatLeads:
 
     def run(self, store: MemoryStore, query: str, who: Caller, limits: Limits = LIMITS) -> tuple[Plan, list[str]]:
         plans: list[Plan] = []
-        fence = access.fence(store, who, access.SEARCH)  # type: ignore[arg-type]
+        fence = policy.fence(store, who, policy.SEARCH)  # type: ignore[arg-type]
         more: dict[str, Any] = {"fence": fence, "limits": limits}
         search(store, "Observation", query, explain=plans.append, **more)
         return plans[0], pages(store, "Observation", query, **more)
@@ -278,7 +282,7 @@ class TestTheRace:
     )
     @pytest.mark.parametrize("count", [7, 50])
     def test_a_search(self, busy: MemoryStore, query: str, count: int) -> None:
-        fence = access.fence(busy, CALLERS[0], access.SEARCH)  # type: ignore[arg-type]
+        fence = policy.fence(busy, CALLERS[0], policy.SEARCH)  # type: ignore[arg-type]
         limits = Limits(page=2000, gathered=2000, counted=2000)
         busy.reads.clear()
         found = pages(busy, "Observation", f"{query}&_count={count}", fence=fence, limits=limits)
@@ -288,7 +292,7 @@ class TestTheRace:
         assert total == 30
 
     def test_has(self, busy: MemoryStore) -> None:
-        fence = access.fence(busy, CALLERS[0], access.SEARCH)  # type: ignore[arg-type]
+        fence = policy.fence(busy, CALLERS[0], policy.SEARCH)  # type: ignore[arg-type]
         limits = Limits(page=2000, gathered=2000, counted=2000)
         busy.reads.clear()
         for query in (f"_has:Observation:subject:{CODE}", "_has:Observation:subject:performer=Practitioner/p"):
@@ -297,7 +301,7 @@ class TestTheRace:
         assert busy.reads.count("BatchGetItem") <= 30
 
     def test_revinclude(self, busy: MemoryStore) -> None:
-        fence = access.fence(busy, CALLERS[0], access.SEARCH)  # type: ignore[arg-type]
+        fence = policy.fence(busy, CALLERS[0], policy.SEARCH)  # type: ignore[arg-type]
         busy.reads.clear()
         found = search(busy, "Practitioner", "_id=p&_revinclude=Observation:performer", fence=fence)
         assert keys(found, "include") == [f"Observation/v{number:05}" for number in range(30)]
@@ -317,6 +321,6 @@ def test_a_made_up_page_link_cannot_compare_with_what_is_hidden() -> None:
     made_up = cursor.encode(["Patient/hidden", 1], None, query)
     with pytest.raises(BadRequest):
         search(
-            store, "Patient", f"_sort=birthdate&_cursor={made_up}", fence=access.fence(store, CALLERS[0], access.SEARCH)
+            store, "Patient", f"_sort=birthdate&_cursor={made_up}", fence=policy.fence(store, CALLERS[0], policy.SEARCH)
         )
     assert search(store, "Patient", f"_sort=birthdate&_cursor={made_up}")["entry"]

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkhead.search.fold import fold
+from bulkhead.facts.normalise import fold
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bulkhead.errors import BadRequest
-from bulkhead.search.candidate import Candidate
+from bulkhead.store.candidate import Candidate
 from tests.unit.search.memory import MemoryStore
 from tests.unit.search.samples import observation, patient
 from tests.unit.search.test_run import keys, search

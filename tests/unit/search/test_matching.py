@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from bulkhead.compartments import built_in
-from bulkhead.search.candidate import Candidate
+from bulkhead.compartments.membership import built_in
 from bulkhead.search.matching import matches
 from bulkhead.search.parse import parse
+from bulkhead.store.candidate import Candidate
 from tests.unit.search.memory import head_of
 from tests.unit.search.samples import LOINC, coding, observation, patient, quantity
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkhead.definitions import search_parameters
 from bulkhead.errors import BadRequest
-from bulkhead.search.facts import facts
-from bulkhead.search.fold import fold, spellings
+from bulkhead.facts.index_facts import facts
+from bulkhead.facts.normalise import fold, spellings
+from bulkhead.fhir.definitions import search_parameters
 from bulkhead.search.parse import parse
 from bulkhead.search.plan import branches_of
 from bulkhead.search.query import StringValue

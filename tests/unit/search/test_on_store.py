@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bulkhead.search.facts import facts
+from bulkhead.facts.index_facts import facts
 from bulkhead.store import Store, Write
 from tests.unit.search.memory import MemoryStore
 from tests.unit.search.samples import LOINC, observation, patient

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkhead import settings
-from bulkhead.definitions import search_parameters
 from bulkhead.errors import BadRequest, NotFound, NotSupported, TooCostly
+from bulkhead.fhir.definitions import search_parameters
 from bulkhead.search.literals import split, unescape
 from bulkhead.search.parse import parse
 from bulkhead.search.query import (

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkhead import compartments
-from bulkhead.errors import BadRequest, TooCostly
+from bulkhead.compartments import membership
+from bulkhead.errors import BadRequest, NotSupported, TooCostly
 from bulkhead.search import cursor, matching, run
-from bulkhead.search.candidate import Candidate, everything
 from bulkhead.search.parse import parse
 from bulkhead.search.run import Limits, find
+from bulkhead.store.candidate import Candidate, ListedFence, everything
 from tests.unit.search.memory import MemoryStore, represent
 from tests.unit.search.samples import LOINC, coding, observation, patient, quantity
 
@@ -27,7 +27,7 @@ def search(store: MemoryStore, path: str, query: str = "", **more: Any) -> dict[
     *target, resource_type = path.split("/")
     wanted = None if resource_type in ("*", "") else resource_type
     if target:
-        its = compartments.checked(store, target[0], wanted)  # type: ignore[arg-type]
+        its = membership.checked(store, target[0], wanted)  # type: ignore[arg-type]
         parsed = parse(pairs, wanted, compartment="/".join(target), compartment_types=its.parameters, base=BASE)
     else:
         parsed = parse(pairs, wanted, base=BASE)
@@ -150,7 +150,7 @@ def test_paging_gives_everything_once(query: str) -> None:
 )
 def test_paging_neither_skips_nor_repeats_while_others_write(query: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = ward()
-    monkeypatch.setattr("bulkhead.model.dates.now", store.now)
+    monkeypatch.setattr("bulkhead.fhir.dates.now", store.now)
 
     def write(page: int) -> None:
         for number in range(25):
@@ -373,11 +373,11 @@ def test_several_types_one_after_the_other() -> None:
 
 def compartment_of(store: MemoryStore, code: str, target: str) -> list[str]:
     """What a compartment holds by plain searches: the union over types and parameters."""
-    its = compartments.built_in()[code]
+    its = membership.built_in()[code]
     found: set[str] = set()
     for resource_type, codes in its.parameters.items():
         for parameter in codes:
-            query = f"_id={target}" if parameter == compartments.ITSELF else f"{parameter}={code}/{target}"
+            query = f"_id={target}" if parameter == membership.ITSELF else f"{parameter}={code}/{target}"
             found |= set(keys(search(store, resource_type, f"{query}&_count=1000")))
     return sorted(found)
 
@@ -434,7 +434,7 @@ def test_alternatives_page_through_each_match_once(
     naive = {
         head.key
         for head in store.current.values()
-        if matching.matches(Candidate(head, store.decode), parsed.clauses[0], compartments.built_in())
+        if matching.matches(Candidate(head, store.decode), parsed.clauses[0], membership.built_in())
     }
     assert len(found) == len(set(found))
     assert set(found) == naive
@@ -477,3 +477,56 @@ def test_what_a_list_names() -> None:
     for query in ("_list=$current-problems", "_list:missing=true"):
         with pytest.raises(BadRequest):
             search(store, "Observation", query)
+
+
+class TestTheWholeSystem:
+    """Without `_type`, by what all types have in common (R4 http.html#vsearch)."""
+
+    @pytest.fixture
+    def mixed(self) -> MemoryStore:
+        store = ward()
+        meta = {"tag": [{"system": "s", "code": "T"}], "profile": ["http://p|1"], "source": "http://s"}
+        labelled = meta | {"security": [{"code": "R"}]}
+        store.put(patient("t", meta=meta))
+        store.put(observation("t", "x", "Patient/t", meta=labelled))
+        store.put({"resourceType": "Condition", "id": "t", "subject": {"reference": "Patient/t"}, "meta": labelled})
+        return store
+
+    @pytest.mark.parametrize(
+        ("query", "expected"),
+        [
+            ("_tag=T", "Condition Observation Patient"),
+            ("_tag=s|t", "Condition Observation Patient"),
+            ("_tag=other|T", ""),
+            ("_profile=http://p", "Condition Observation Patient"),
+            ("_source=http://s", "Condition Observation Patient"),
+            ("_security=R", "Condition Observation"),
+            ("_tag=T&_security=R", "Condition Observation"),
+            ("_tag=T&_id=t&_lastUpdated=gt2020", "Condition Observation Patient"),
+            ("_lastUpdated=ge2026-01-01T00:00:27Z", "Condition Observation Patient"),
+            ("_has:Observation:subject:code=x", "Patient"),
+            ("_has:Condition:patient:_tag=T&_tag=T", "Patient"),
+            ("_tag:not=T&_id=t", ""),
+            ("_tag:missing=false", "Condition Observation Patient"),
+        ],
+    )
+    @pytest.mark.parametrize("shape", ["_count=1", "_sort=-_lastUpdated&_count=2", "_sort=_id&_count=50", ""])
+    @pytest.mark.parametrize("fenced", [False, True])
+    def test_is_searched(self, mixed: MemoryStore, query: str, expected: str, shape: str, fenced: bool) -> None:
+        more: dict[str, Any] = {"fence": ListedFence(everything, lambda name: None)} if fenced else {}
+        wanted = [f"{name}/t" for name in expected.split()]
+        assert sorted(pages(mixed, "", f"{query}&{shape}", **more)) == wanted
+        assert search(mixed, "", f"{query}&_summary=count", **more)["total"] == len(wanted)
+
+    @pytest.mark.parametrize("parameter", ["_tag=T", "_profile=http://p", "_source=http://s", "_security=R"])
+    def test_meta_leads(self, mixed: MemoryStore, parameter: str) -> None:
+        mixed.reads.clear()
+        assert keys(search(mixed, "", parameter))
+        assert mixed.reads == ["Query", "BatchGetItem"]
+        mixed.reads.clear()
+        assert keys(search(mixed, "Observation", parameter)) == ["Observation/t"]
+        assert mixed.reads == ["Query", "BatchGetItem"]
+
+    def test_nothing_at_all_is_no_condition(self, mixed: MemoryStore) -> None:
+        with pytest.raises(NotSupported):
+            search(mixed, "", "_count=5")

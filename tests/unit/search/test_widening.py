@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from bulkhead.errors import BadRequest, TooCostly
 from bulkhead.search import cursor, run
-from bulkhead.search.candidate import Candidate
 from bulkhead.search.parse import parse
+from bulkhead.store.candidate import Candidate
 from tests.unit.search.memory import MemoryStore
 from tests.unit.search.samples import observation, patient
 from tests.unit.search.test_run import keys, link, pages, search

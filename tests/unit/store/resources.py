@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bulkhead.search.facts import Facts, Value
+from bulkhead.facts.index_facts import Facts, Value
 from bulkhead.store import Head, Store, Write
 
 

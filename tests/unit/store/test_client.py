@@ -9,7 +9,7 @@ import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from bulkhead.store import Store, meter
+from bulkhead.store import Store, capacity
 from bulkhead.store.table import key_of
 from tests.conftest import dynamodb_client
 
@@ -128,9 +128,9 @@ def test_a_refusal_is_not_tried_again(store: Store, faulty: Any) -> None:
 
 def test_meters_count_what_goes_on_within_them(store: Store) -> None:
     client = store.table.client
-    with meter.metered(client) as outer:
+    with capacity.metered(client) as outer:
         store.table.get(KEY)
-        with meter.metered(client) as inner:
+        with capacity.metered(client) as inner:
             store.table.get(KEY)
     store.table.get(KEY)
     assert (outer.total, inner.total) == (2, 1)

@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 
 from bulkhead import bundles, resources
-from bulkhead.access import EVERYBODY, Caller
-from bulkhead.conditions import condition
+from bulkhead.access.policy import EVERYBODY, Caller
 from bulkhead.errors import MultipleMatches
 from bulkhead.resources import conditional
+from bulkhead.resources.conditions import condition
 from bulkhead.store import Store, commits, identifiers
-from bulkhead.store.meter import metered
+from bulkhead.store.capacity import metered
 from tests.clock import stopped
 from tests.conftest import lagging
 from tests.unit.bundles.samples import SYSTEM, bundle, context, create, key_of, observation, patient

@@ -12,9 +12,9 @@ from unittest.mock import ANY
 import pytest
 
 from bulkhead import resources
-from bulkhead.access import EVERYBODY
-from bulkhead.search import facts
-from bulkhead.store import Head, Store, keys, months, rounds, transactions
+from bulkhead.access.policy import EVERYBODY
+from bulkhead.facts import index_facts
+from bulkhead.store import Head, Store, active_months, keys, rounds, transactions
 from bulkhead.store.integrity import Report
 from bulkhead.store.table import key_of
 from functions.sweeper.handler import CHECK, handler
@@ -26,8 +26,8 @@ SEEN = "Observation/seen"
 STALE = {"v": {"N": "1"}}
 
 
-def facts_of(store: Store) -> Callable[[Head], facts.Facts]:
-    return lambda head: facts.facts(store.decode(head))
+def facts_of(store: Store) -> Callable[[Head], index_facts.Facts]:
+    return lambda head: index_facts.facts(store.decode(head))
 
 
 def check(store: Store, **options: Any) -> Report:
@@ -205,7 +205,7 @@ def test_where_nobody_else_is_at_work_it_goes_at_once(filled: Store) -> None:
 def subject_entry(subject: str) -> keys.Key:
     """The entry that an observation of this subject needs."""
     resource = observation(subject, id="seen")
-    needed = keys.index_entries(SEEN, facts.facts(resource))
+    needed = keys.index_entries(SEEN, index_facts.facts(resource))
     return next(at for at, (attributes, _) in needed.items() if attributes.get("tpk") == subject)
 
 
@@ -320,7 +320,7 @@ def test_rounds_go_on_where_the_last_one_ended(make_store: Any, monkeypatch: pyt
 
 
 def test_groups_that_pages_divide_are_compared_as_one(filled: Store) -> None:
-    months._noted.clear()
+    active_months._noted.clear()
     filled.table.client = Paging(filled.table.client)  # type: ignore[assignment]
     assert check(filled).clean
     add((SEEN, "i#Patient/x#"))(filled)

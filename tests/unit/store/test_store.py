@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bulkhead.errors import ClaimTaken, VersionConflict
-from bulkhead.store import Claim, Store, between
+from bulkhead.store import Claim, Store, pre_commit
 from tests.unit.store.resources import body, change, creation, deletion, facts, note
 
 
@@ -168,7 +168,7 @@ def test_a_writer_that_commits_late_looks_at_its_targets_again(
     store: Store, monkeypatch: pytest.MonkeyPatch, size: int, version: int
 ) -> None:
     """A large transaction does so before it is decided: then nobody ever sees what was read first."""
-    monkeypatch.setattr(between, "_LATE", -1)
+    monkeypatch.setattr(pre_commit, "_LATE", -1)
     given = chain([("Organization/a",)], repeat(("Organization/b",)))
 
     def inherit(writes: Any, read: Any) -> None:

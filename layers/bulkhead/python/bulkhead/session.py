@@ -7,13 +7,13 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bulkhead import access
+from bulkhead.access import policy
 from bulkhead.errors import Unauthorized
 
 if TYPE_CHECKING:
-    from bulkhead.access import Caller
+    from bulkhead.access.policy import Caller
     from bulkhead.api.trail import Shown
-    from bulkhead.compartments import Definitions
+    from bulkhead.compartments.membership import Definitions
     from bulkhead.settings import Settings
     from bulkhead.store import Store
 
@@ -52,9 +52,9 @@ class Session:
     @property
     def definitions(self) -> Definitions:
         """The CompartmentDefinitions in force."""
-        from bulkhead import compartments
+        from bulkhead.compartments import membership
 
-        return compartments.in_force(self.store)
+        return membership.in_force(self.store)
 
     def of_entry(self) -> Session:
         """The session of one entry of this request's bundle: the same caller and store, a read log of its own."""
@@ -70,7 +70,7 @@ class Session:
 
 def of_claims(claims: Mapping[str, str] | None, auth: str, address: str) -> Caller:
     """The caller with the verified `claims`. Unauthorized."""
-    return replace(access.caller(claims, auth), address=address)
+    return replace(policy.caller(claims, auth), address=address)
 
 
 def unauthorized(reason: str) -> Callable[[], Caller]:

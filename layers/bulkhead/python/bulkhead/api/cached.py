@@ -7,7 +7,7 @@ from typing import Any
 
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response
-from bulkhead.model import json
+from bulkhead.fhir import json
 
 # Seconds: an upgrade shows after five minutes at most.
 _MAX_AGE = 300

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from bulkhead.errors import BadRequest, NotAcceptable, UnsupportedMediaType
-from bulkhead.model import json
+from bulkhead.fhir import json
 
 JSON, XML = "json", "xml"
 FHIR_TYPES = {JSON: "application/fhir+json", XML: "application/fhir+xml"}
@@ -120,7 +120,7 @@ def parsed(name: str, body: bytes) -> dict[str, Any]:
     if name == JSON:
         # RFC 8259 8.1: a byte order mark may be ignored.
         return json.loads(body.removeprefix(b"\xef\xbb\xbf"))
-    from bulkhead.model import xml
+    from bulkhead.fhir import xml
 
     return xml.loads(body)
 
@@ -129,6 +129,6 @@ def rendered(name: str, resource: dict[str, Any], pretty: bool) -> bytes:
     """A resource in a format."""
     if name == JSON:
         return json.dumps(resource, pretty)
-    from bulkhead.model import xml
+    from bulkhead.fhir import xml
 
     return xml.dumps(resource, pretty)

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from bulkhead import definitions
 from bulkhead.api.formats import FHIR_TYPES
 from bulkhead.api.routes import BASE, DEFAULT, Route
+from bulkhead.fhir import definitions
 from bulkhead.version import VERSION
 
 _VARIABLE = re.compile(r"\{(\w+)\}")

@@ -9,7 +9,7 @@ from bulkhead.api import binary, formats
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response
 from bulkhead.errors import NotAcceptable
-from bulkhead.model import json
+from bulkhead.fhir import json
 
 # Below this, compressing costs more than it saves.
 _GZIP_FROM = 1400

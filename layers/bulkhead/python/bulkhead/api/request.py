@@ -11,10 +11,10 @@ from urllib.parse import parse_qsl
 from bulkhead import settings
 from bulkhead.api import binary, formats, matching, trail
 from bulkhead.errors import BadRequest, UnsupportedMediaType
-from bulkhead.model import compression, json, subset
+from bulkhead.fhir import compression, json, subset
 
 if TYPE_CHECKING:
-    from bulkhead.access import Caller
+    from bulkhead.access.policy import Caller
     from bulkhead.session import Session
     from bulkhead.store import Head, Store
 

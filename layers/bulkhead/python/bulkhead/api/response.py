@@ -8,7 +8,7 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 from bulkhead.errors import Issue
-from bulkhead.model import outcome
+from bulkhead.fhir import outcome
 
 if TYPE_CHECKING:
     from bulkhead.api.request import Request

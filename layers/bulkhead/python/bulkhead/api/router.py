@@ -13,12 +13,13 @@ from importlib import import_module
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
-from bulkhead import audit, settings
+from bulkhead import settings
 from bulkhead.api import matching, trail
 from bulkhead.api.request import Request
 from bulkhead.api.response import RETRY_AFTER, Response
+from bulkhead.audit import recording
 from bulkhead.errors import BulkheadError, MethodNotAllowed, NotFound, Unauthorized, Unavailable
-from bulkhead.model import outcome
+from bulkhead.fhir import outcome
 from bulkhead.store import one_request
 
 Operation = Callable[[Request], Response]
@@ -77,7 +78,7 @@ def answer(request: Request) -> Response:
             _ = request.wanted
         if not request.route.public:
             _ = request.caller
-        with one_request(), audit.noting_changes():
+        with one_request(), recording.noting_changes():
             answered = perform(request)
             trail.record_reads(request)
             return answered

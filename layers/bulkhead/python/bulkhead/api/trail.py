@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bulkhead import audit
-from bulkhead.audit_events import Deed, deed
+from bulkhead.audit import recording
+from bulkhead.audit.events import Deed, deed
 from bulkhead.errors import BulkheadError, Forbidden, NotFound, Unauthorized
-from bulkhead.model import references
+from bulkhead.fhir import references
 
 if TYPE_CHECKING:
-    from bulkhead.access import Caller
+    from bulkhead.access.policy import Caller
     from bulkhead.api.request import Request
     from bulkhead.session import Session
     from bulkhead.store import Head, Write
@@ -43,7 +43,7 @@ DEEDS: Mapping[str, Deed] = {
     "conditional-delete": deed("delete"),
     "bundle": deed("batch"),
     "upload": deed("operation", "$upload"),
-    "set-accounts": deed("operation", audit.SET_ACCOUNTS),
+    "set-accounts": deed("operation", recording.SET_ACCOUNTS),
     "meta-add": deed("operation", "$meta-add"),
     "meta-delete": deed("operation", "$meta-delete"),
     "validate": deed("operation", "$validate"),
@@ -63,10 +63,10 @@ class Shown:
 
 def is_recorded(session: Session, operation: str, head: Head) -> bool:
     """Whether it is recorded that `head` is shown: by whatever operation, unless its commit in this request has recorded it."""
-    known = audit.policy(session.settings.audit)
+    known = recording.policy(session.settings.audit)
     if not known.records_read(head.type):
         return False
-    return operation in READS or not (known.records_change(head.type) and audit.was_recorded(head))
+    return operation in READS or not (known.records_change(head.type) and recording.was_recorded(head))
 
 
 def record_reads(request: Request) -> None:
@@ -76,8 +76,8 @@ def record_reads(request: Request) -> None:
     events: list[Write] = []
     for operation in dict.fromkeys(shown.operation for shown in request.session.shown):
         heads = [shown.head for shown in request.session.shown if shown.operation == operation]
-        events += audit.of_reads(request.store, request.caller, READS.get(operation, _READ), heads)
-    audit.record(request.store, events)
+        events += recording.of_reads(request.store, request.caller, READS.get(operation, _READ), heads)
+    recording.record(request.store, events)
 
 
 def record_refusal(request: Request, error: BulkheadError) -> None:
@@ -85,9 +85,11 @@ def record_refusal(request: Request, error: BulkheadError) -> None:
     if request.route.public:
         return
     who = _caller(request)
-    if audit.is_refusal(who, error):
+    if recording.is_refusal(who, error):
         key = references.local(f"{request.parameters.get('type')}/{request.parameters.get('id')}")
-        audit.record(request.store, audit.of_refusal(request.store, who, DEEDS[request.route.operation], key, error))
+        recording.record(
+            request.store, recording.of_refusal(request.store, who, DEEDS[request.route.operation], key, error)
+        )
 
 
 def record_refused_entries(request: Request, asked: Sequence[Any], answered: Sequence[Mapping[str, Any]]) -> None:
@@ -95,11 +97,11 @@ def record_refused_entries(request: Request, asked: Sequence[Any], answered: Seq
     events: list[Write] = []
     for entry, content in zip(asked, answered, strict=True):
         error = _REFUSALS.get(content["response"]["status"].partition(" ")[0])
-        if error and audit.is_refusal(request.caller, error):
+        if error and recording.is_refusal(request.caller, error):
             url = entry["request"]["url"].removeprefix(f"{request.base}/").partition("?")[0]
             done = DEEDS["bundle"]
-            events += audit.of_refusal(request.store, request.caller, done, references.local(url), error)
-    audit.record(request.store, events)
+            events += recording.of_refusal(request.store, request.caller, done, references.local(url), error)
+    recording.record(request.store, events)
 
 
 _REFUSALS: Mapping[str, BulkheadError] = {
@@ -108,7 +110,7 @@ _REFUSALS: Mapping[str, BulkheadError] = {
 
 
 def _caller(request: Request) -> Caller:
-    from bulkhead.access import ANONYMOUS, Caller
+    from bulkhead.access.policy import ANONYMOUS, Caller
 
     try:
         return request.caller

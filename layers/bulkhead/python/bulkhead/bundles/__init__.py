@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bulkhead import access
-from bulkhead.access import Caller
+from bulkhead.access import policy
+from bulkhead.access.policy import Caller
 from bulkhead.bundles import batch, parse, transaction
 from bulkhead.bundles.context import Context, Reader
 from bulkhead.bundles.entries import Entry, Interaction, at_entry
@@ -46,7 +46,7 @@ def check(bundle: dict[str, Any], caller: Caller, base: str) -> int:
 def _forbidden(entry: Entry, caller: Caller) -> BulkheadError | None:
     if entry.interaction in RIGHTS:
         try:
-            access.require(caller, RIGHTS[entry.interaction], entry.type)
+            policy.require(caller, RIGHTS[entry.interaction], entry.type)
         except Forbidden as error:
             return at_entry(error, entry)
     return None

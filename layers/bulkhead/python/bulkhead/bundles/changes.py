@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from bulkhead.bundles.entries import Entry, Interaction, at_entry
 from bulkhead.bundles.links import Link, find_links
-from bulkhead.conditions import Condition, condition
 from bulkhead.errors import BulkheadError
+from bulkhead.resources.conditions import Condition, condition
 
 if TYPE_CHECKING:
-    from bulkhead.patch import Patch
+    from bulkhead.resources.patches import Patch
     from bulkhead.store import Claim, Head, Write
 
 
@@ -76,7 +76,7 @@ def _start(change: Change, base: str) -> None:
     if criteria is not None:
         change.condition = condition(entry.type, criteria, entry.condition_place, base)
     if entry.interaction is Interaction.PATCH:
-        from bulkhead.patch import from_resource
+        from bulkhead.resources.patches import from_resource
 
         change.patch = from_resource(entry.resource)
     elif entry.resource is not None and entry.interaction is not Interaction.DELETE:

@@ -11,9 +11,9 @@ from bulkhead.bundles.changes import Change, faultless
 from bulkhead.bundles.context import Context
 from bulkhead.bundles.entries import at_entry
 from bulkhead.bundles.preparation import Owners, prepare
-from bulkhead.conditions import claimant, meets
 from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
 from bulkhead.parallel import in_parallel
+from bulkhead.resources.conditions import claimant, meets
 from bulkhead.store import one_request
 from bulkhead.store.throttling import jitter
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from bulkhead import compartments
 from bulkhead.bundles.changes import Change, each
 from bulkhead.bundles.context import Context
 from bulkhead.bundles.entries import Interaction
 from bulkhead.bundles.links import Kind, Link
 from bulkhead.bundles.placeholders import KeyOf
 from bulkhead.bundles.placeholders import resolve as resolve_criteria
-from bulkhead.conditions import Condition, Written, claimant, conditional_reference, meets
+from bulkhead.compartments import membership
 from bulkhead.errors import BadRequest, BulkheadError, MultipleMatches, NotFound
-from bulkhead.model import references
+from bulkhead.fhir import references
+from bulkhead.resources.conditions import Condition, Written, claimant, conditional_reference, meets
 
 if TYPE_CHECKING:
     from bulkhead.store import Head
@@ -69,7 +69,7 @@ def _targets(
         for change in writing
         if change.resource and change.entry.interaction is not Interaction.DELETE
     }
-    written = Written(bodies, compartments.in_force(context.store))
+    written = Written(bodies, membership.in_force(context.store))
     targets: dict[Condition, list[str]] = {}
     for condition, heads in found.items():
         keys = [head.key for head in heads if head.key not in moved] + written.meeting(condition)

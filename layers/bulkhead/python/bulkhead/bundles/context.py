@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bulkhead import access
-from bulkhead.access import Caller
+from bulkhead.access import policy
+from bulkhead.access.policy import Caller
 from bulkhead.bundles.entries import Entry
-from bulkhead.search.candidate import Fence
+from bulkhead.store.candidate import Fence
 
 if TYPE_CHECKING:
     from bulkhead.bundles.changes import Change
@@ -73,4 +73,4 @@ class Context:
     @property
     def found_by(self) -> Fence:
         """What the caller's conditions may find."""
-        return access.fence(self.store, self.caller, access.SEARCH)
+        return policy.fence(self.store, self.caller, policy.SEARCH)

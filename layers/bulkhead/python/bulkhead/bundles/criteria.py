@@ -9,8 +9,8 @@ from bulkhead.bundles import placeholders
 from bulkhead.bundles.changes import Change, each, faultless
 from bulkhead.bundles.entries import Interaction
 from bulkhead.bundles.full_urls import FullUrls
-from bulkhead.conditions import Condition, condition
 from bulkhead.errors import BadRequest
+from bulkhead.resources.conditions import Condition, condition
 
 if TYPE_CHECKING:
     from bulkhead.store import Head

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from bulkhead.bundles.changes import Change
 from bulkhead.bundles.entries import Interaction
 from bulkhead.bundles.links import Resolve
-from bulkhead.definitions import RESOURCE_TYPES
+from bulkhead.fhir.definitions import RESOURCE_TYPES
 
 _RESTFUL = re.compile(r"(?P<root>.+/)(?P<type>[A-Z][A-Za-z]+)/(?P<id>[A-Za-z0-9\-.]{1,64})")
 

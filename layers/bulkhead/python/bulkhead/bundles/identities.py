@@ -7,9 +7,9 @@ from typing import Any
 
 from bulkhead.bundles.changes import Change, each, faultless
 from bulkhead.bundles.entries import Interaction, place
-from bulkhead.compartments import Definitions
-from bulkhead.conditions import Condition, Matches, Written
+from bulkhead.compartments.membership import Definitions
 from bulkhead.errors import BadRequest, MultipleMatches, NotFound
+from bulkhead.resources.conditions import Condition, Matches, Written
 
 
 class SameResource(BadRequest):

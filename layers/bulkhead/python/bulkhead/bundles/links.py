@@ -12,7 +12,7 @@ from enum import Enum
 from functools import cache
 from typing import Any
 
-from bulkhead import definitions
+from bulkhead.fhir import definitions
 
 Resolve = Callable[[str], str | None]
 """From the text of a link to what replaces it; None leaves it as it is."""

@@ -12,9 +12,9 @@ from bulkhead.bundles.entries import Entry, Interaction, place
 from bulkhead.bundles.full_urls import root_of
 from bulkhead.bundles.links import Kind, Link, find_links
 from bulkhead.bundles.placeholders import named_in
-from bulkhead.definitions import RESOURCE_TYPES
 from bulkhead.errors import BadRequest, Issue, PayloadTooLarge
-from bulkhead.model import references, validation
+from bulkhead.fhir import references, validation
+from bulkhead.fhir.definitions import RESOURCE_TYPES
 
 TRANSACTION, BATCH = "transaction", "batch"
 

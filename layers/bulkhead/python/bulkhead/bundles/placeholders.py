@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterator
 from urllib.parse import quote, unquote_plus
 
-from bulkhead.definitions import RESOURCE_TYPES, search_parameters
+from bulkhead.fhir.definitions import RESOURCE_TYPES, search_parameters
 
 KeyOf = Callable[[str], str | None]
 """From a fullUrl to `Type/id`; None for a text that is no fullUrl of the bundle."""

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from bulkhead import access, compartments, conditions, resources
+from bulkhead import resources
+from bulkhead.access import policy
+from bulkhead.access.visibility import met, seen, standing, unknown
 from bulkhead.bundles.changes import Change, each, faultless
 from bulkhead.bundles.conditional_references import resolve_conditional
 from bulkhead.bundles.context import Context
@@ -16,21 +18,22 @@ from bulkhead.bundles.entries import Interaction
 from bulkhead.bundles.full_urls import FullUrls
 from bulkhead.bundles.identities import identify
 from bulkhead.bundles.links import Kind, find_links
-from bulkhead.conditions import Condition
+from bulkhead.compartments import membership
 from bulkhead.errors import Conflict, Gone, raise_together
-from bulkhead.model import references
-from bulkhead.patch import patched
-from bulkhead.resources.preconditions import Preconditions
-from bulkhead.resources.visibility import met, seen, standing, unknown
+from bulkhead.fhir import references
+from bulkhead.resources import conditions
+from bulkhead.resources.conditions import Condition
+from bulkhead.resources.patches import patched
+from bulkhead.store.preconditions import Preconditions
 
 if TYPE_CHECKING:
     from bulkhead.store import Head
 
 RIGHTS = {
-    Interaction.CREATE: access.CREATE,
-    Interaction.UPDATE: access.UPDATE,
-    Interaction.PATCH: access.UPDATE,
-    Interaction.DELETE: access.DELETE,
+    Interaction.CREATE: policy.CREATE,
+    Interaction.UPDATE: policy.UPDATE,
+    Interaction.PATCH: policy.UPDATE,
+    Interaction.DELETE: policy.DELETE,
 }
 
 
@@ -100,13 +103,13 @@ def _identify(attempt: Attempt) -> None:
     if attempt.together:
         settle_criteria(attempt.faultless, attempt.find_owned, attempt.context.base)
     found = attempt.find_owned(change.condition for change in attempt.faultless if change.condition)
-    identify(attempt.changes, found, attempt.together, compartments.in_force(attempt.context.store))
+    identify(attempt.changes, found, attempt.together, membership.in_force(attempt.context.store))
 
 
 def _may_search(change: Change, context: Context) -> None:
     """Criteria that are not searched would meet nothing, and make a second resource."""
     if change.condition:
-        access.require(context.caller, access.SEARCH, change.condition.type)
+        policy.require(context.caller, policy.SEARCH, change.condition.type)
 
 
 def _read_bases(attempt: Attempt) -> None:
@@ -126,35 +129,35 @@ def _check_base(change: Change, context: Context) -> None:
     """The same checks as for single requests: rights, what the caller may see, ifMatch, ifNoneMatch."""
     entry, store, who = change.entry, context.store, context.caller
     if entry.interaction is Interaction.CREATE:
-        access.require(who, access.CREATE, entry.type)
+        policy.require(who, policy.CREATE, entry.type)
         return
     right = RIGHTS[entry.interaction]
-    access.require(who, right, entry.type)
+    policy.require(who, right, entry.type)
     if entry.interaction is Interaction.UPDATE:
         _check_update(change, context)
         return
     if entry.interaction is Interaction.PATCH:
-        access.require(who, access.READ, entry.type)
+        policy.require(who, policy.READ, entry.type)
     base = change.base
     if base is None or base.deleted:
         _check_absent(change, context)
         return
     if entry.interaction is Interaction.PATCH:
-        seen(store, who, base, access.READ)
+        seen(store, who, base, policy.READ)
     Preconditions(entry.if_match, entry.if_none_match).check(seen(store, who, base, right))
 
 
 def _check_update(change: Change, context: Context) -> None:
     entry, who = change.entry, context.caller
     if change.base and change.condition and not change.new:
-        seen(context.store, who, change.base, access.UPDATE)
+        seen(context.store, who, change.base, policy.UPDATE)
     elif not _is_fresh(change):
         change.base, change.taken = standing(context.store, who, change.base)
     base = change.base
     there = base is not None and not base.deleted
     if not there:
-        access.require(who, access.CREATE, entry.type)
-    met(context.store, who, access.UPDATE, change.key, base, Preconditions(entry.if_match, entry.if_none_match))
+        policy.require(who, policy.CREATE, entry.type)
+    met(context.store, who, policy.UPDATE, change.key, base, Preconditions(entry.if_match, entry.if_none_match))
     if change.new and there:
         raise Conflict("the id belongs to a resource that does not meet the criteria", f"{entry.place}.resource.id")
 
@@ -162,8 +165,8 @@ def _check_update(change: Change, context: Context) -> None:
 def _check_absent(change: Change, context: Context) -> None:
     """What is not there to be deleted or patched; criteria that nothing meets have left nothing to delete."""
     entry, base, who = change.entry, change.base, context.caller
-    right = access.READ if entry.interaction is Interaction.PATCH else access.DELETE
-    if change.key and not access.sees_all(who, right, entry.type):
+    right = policy.READ if entry.interaction is Interaction.PATCH else policy.DELETE
+    if change.key and not policy.sees_all(who, right, entry.type):
         raise unknown(context.store, who, change.key)
     Preconditions(entry.if_match, entry.if_none_match).check(base)
     if entry.interaction is Interaction.PATCH:

@@ -10,7 +10,7 @@ from bulkhead.bundles.changes import Change
 from bulkhead.bundles.context import OPERATION_OUTCOME, REPRESENTATION, Context
 from bulkhead.bundles.entries import Interaction
 from bulkhead.errors import BulkheadError
-from bulkhead.model.outcome import from_error, outcome
+from bulkhead.fhir.outcome import from_error, outcome
 
 Content = dict[str, Any]
 """A `Bundle.entry` of a response."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bulkhead import access
+from bulkhead.access import policy
 from bulkhead.bundles.changes import Change, start
 from bulkhead.bundles.committing import commit
 from bulkhead.bundles.context import REPRESENTATION, Context
@@ -17,7 +17,7 @@ from bulkhead.bundles.parse import Faults
 from bulkhead.bundles.placeholders import KeyOf, resolve
 from bulkhead.bundles.response import Content, of_change, of_fault
 from bulkhead.errors import BulkheadError, NotFound, Unavailable, raise_together
-from bulkhead.search.candidate import Candidate
+from bulkhead.store.candidate import Candidate
 
 if TYPE_CHECKING:
     from bulkhead.store import Receipt
@@ -87,7 +87,7 @@ def _check_reads(reads: Sequence[Entry], made: Sequence[Change], context: Contex
     if not wanted:
         return
     raise_together(_may_read(entry, context) for entry in wanted.values())
-    sees = access.fence(context.store, context.caller, access.READ)
+    sees = policy.fence(context.store, context.caller, policy.READ)
     heads = context.store.read_many(wanted).items()
     there = {key for key, head in heads if not head.deleted and sees(Candidate(head, context.store.decode))}
     there -= {
@@ -98,13 +98,13 @@ def _check_reads(reads: Sequence[Entry], made: Sequence[Change], context: Contex
     }
     missing = [entry for url, entry in wanted.items() if url not in there]
     if missing:
-        access.pay_for_a_look(context.store, context.caller)
+        policy.pay_for_a_look(context.store, context.caller)
     raise_together(NotFound("there is no such resource", expression=f"{entry.place}.request.url") for entry in missing)
 
 
 def _may_read(entry: Entry, context: Context) -> BulkheadError | None:
     try:
-        access.require(context.caller, access.READ, entry.type)
+        policy.require(context.caller, policy.READ, entry.type)
     except BulkheadError as error:
         return at_entry(error, entry)
     return None

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from bulkhead.definitions import RESOURCE_TYPES
 from bulkhead.errors import BadRequest
+from bulkhead.fhir.definitions import RESOURCE_TYPES
 from bulkhead.history.query import Query
 
 FORWARD, BACK, FEED = "f", "b", "p"

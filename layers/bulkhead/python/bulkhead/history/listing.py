@@ -6,14 +6,14 @@ import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bulkhead import access
-from bulkhead.access import Caller
+from bulkhead.access import policy
+from bulkhead.access.policy import Caller
 from bulkhead.history.cursor import Place
 from bulkhead.history.query import Query
 from bulkhead.parallel import in_parallel
-from bulkhead.search.candidate import Candidate
 from bulkhead.store import Head, Store
 from bulkhead.store import history as stored
+from bulkhead.store.candidate import Candidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def resolve(
     past = {(key, version) for key, version in wanted - there.keys() if version < visible[key].version}
     versions = stored.read_versions(store.table, past) | there
     found = {one: versions[one.key, one.version] for one in real if (one.key, one.version) in versions}
-    shown = access.versions(store, who, _right(query))
+    shown = policy.versions(store, who, _right(query))
     return {
         one: head
         for one, head in found.items()
@@ -120,12 +120,12 @@ def resolve(
 def _visible(store: Store, who: Caller, query: Query, head: Head) -> bool:
     """Whether the caller may see the resource now; what was deleted only who is not fenced."""
     if head.deleted:
-        return access.sees_all(who, _right(query), head.type)
-    return access.fence(store, who, _right(query))(Candidate(head, store.decode))
+        return policy.sees_all(who, _right(query), head.type)
+    return policy.fence(store, who, _right(query))(Candidate(head, store.decode))
 
 
 def _right(query: Query) -> str:
-    return access.READ if query.of_one else access.SEARCH
+    return policy.READ if query.of_one else policy.SEARCH
 
 
 def _current(head: Head, successor: Head | None, query: Query) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bulkhead import access
-from bulkhead.access import Caller
+from bulkhead.access import policy
+from bulkhead.access.policy import Caller
 from bulkhead.history import cursor, listing
 from bulkhead.history.cursor import BACK, FEED, FORWARD, Cursor, Place
 from bulkhead.history.listing import Listed, Lister
@@ -59,16 +59,16 @@ def _types(store: Store, who: Caller, query: Query) -> list[str]:
         visible_history(store, who, query.path)
         return []
     if query.path:
-        access.require(who, access.SEARCH, query.path)
+        policy.require(who, policy.SEARCH, query.path)
         return [query.path]
-    if not any(access.SEARCH in scope.rights for scope in who.scopes):
-        access.require(who, access.SEARCH)
+    if not any(policy.SEARCH in scope.rights for scope in who.scopes):
+        policy.require(who, policy.SEARCH)
     for wanted in query.types:
-        access.require(who, access.SEARCH, wanted)
+        policy.require(who, policy.SEARCH, wanted)
     return [
         one
         for one in stored.types(store.table)
-        if access.may(who, access.SEARCH, one) and (not query.types or one in query.types)
+        if policy.may(who, policy.SEARCH, one) and (not query.types or one in query.types)
     ]
 
 
@@ -134,7 +134,7 @@ def _total(scan: _Scan, at: Cursor | None, shown: list[Listed], resume: Place | 
         return len(shown)
     query = scan.query
     every = query.of_one and query.newest_first and not query.since and not query.at
-    every = every and access.shows_every_version(scan.store, scan.who)
+    every = every and policy.shows_every_version(scan.store, scan.who)
     return scan.heads[shown[0]].version if every and shown else None
 
 

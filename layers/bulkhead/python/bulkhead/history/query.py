@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from bulkhead.definitions import RESOURCE_TYPES
 from bulkhead.errors import BadRequest
-from bulkhead.model import dates
-from bulkhead.model.subset import SUMMARY_MODES
+from bulkhead.fhir import dates
+from bulkhead.fhir.definitions import RESOURCE_TYPES
+from bulkhead.fhir.subset import SUMMARY_MODES
 
 _SORTS = {"-_lastUpdated": True, "_lastUpdated": False}
 _FREE = frozenset({"_format", "_pretty"})

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from bulkhead import access, bundles, executions
+from bulkhead import bundles
+from bulkhead.access import policy
 from bulkhead.api import trail
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response, accepted
-from bulkhead.bundle_jobs import submission, uploads
-from bulkhead.bundle_jobs.orders import Order
 from bulkhead.errors import BadRequest
+from bulkhead.fhir import json
 from bulkhead.interactions.contexts import context
-from bulkhead.jobs import Background
-from bulkhead.model import json
+from bulkhead.jobs import executions
+from bulkhead.jobs.bundles import submission, uploads
+from bulkhead.jobs.bundles.orders import Order
+from bulkhead.jobs.lifecycle import Background
 
 
 def bundle(request: Request) -> Response:
@@ -36,7 +38,7 @@ def bundle(request: Request) -> Response:
 
 def upload(request: Request) -> Response:
     """`POST [base]/$upload`: where to PUT a Bundle that is too large for a request, and what to POST next."""
-    access.require_writing(request.caller)
+    policy.require_writing(request.caller)
     if request.body.strip() and request.resource() != {"resourceType": "Parameters"}:
         raise BadRequest("$upload takes no parameters", json.BODY)
     return Response(200, uploads.parameters(uploads.offer(request.store, request.caller.owner)))

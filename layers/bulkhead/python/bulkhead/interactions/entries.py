@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 
-from bulkhead import access
+from bulkhead.access import policy
 from bulkhead.api import router
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response
@@ -14,7 +14,7 @@ from bulkhead.api.routes import BASE
 from bulkhead.bundles import Entry
 from bulkhead.bundles.response import Content, status
 from bulkhead.errors import NotSupported
-from bulkhead.model import json
+from bulkhead.fhir import json
 from bulkhead.search import custom, parse
 from bulkhead.store import one_request
 
@@ -39,7 +39,7 @@ class Reader:
                 expression=f"{entry.place}.request.url",
             )
         if request.route.operation == "search":
-            known = custom.stored_in(request.store, access.fence(request.store, request.caller, access.SEARCH))
+            known = custom.stored_in(request.store, policy.fence(request.store, request.caller, policy.SEARCH))
             parse.parse(request.query, request.parameters["type"], base=request.base, custom=known)
 
     def answer(self, entry: Entry) -> Content:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-from bulkhead import history, resources, sealing, settings
+from bulkhead import history, resources, settings
+from bulkhead.access import page_links
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response
 from bulkhead.history import Page, Query
@@ -29,7 +30,7 @@ def of_system(request: Request) -> Response:
 
 def _history(request: Request, path: str) -> Response:
     known = settings.current()
-    pairs = sealing.opened(request.store, request.caller, request.query)
+    pairs = page_links.opened(request.store, request.caller, request.query)
     query = history.parse(path, pairs, known.count_default, known.count_limit)
     page = history.page(request.store, request.caller, query)
     bundle: dict[str, Any] = {"resourceType": "Bundle"}
@@ -43,7 +44,7 @@ def _history(request: Request, path: str) -> Response:
     if not page.heads:
         # FHIR has no empty arrays.
         del bundle["entry"]
-    return Response(200, sealing.sealed(request.store, request.caller, bundle))
+    return Response(200, page_links.sealed(request.store, request.caller, bundle))
 
 
 def _links(request: Request, query: Query, page: Page) -> list[dict[str, str]]:

@@ -9,12 +9,12 @@ from bulkhead import resources
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response, version_headers, written
 from bulkhead.errors import BadRequest
-from bulkhead.model import json
-from bulkhead.resources.preconditions import not_modified
+from bulkhead.fhir import json
+from bulkhead.store.preconditions import not_modified
 
 if TYPE_CHECKING:
-    from bulkhead.conditions import Condition
-    from bulkhead.patch import Patch
+    from bulkhead.resources.conditions import Condition
+    from bulkhead.resources.patches import Patch
 
 CREATED, OK, NO_CONTENT, NOT_MODIFIED = 201, 200, 204, 304
 # Parameters of a URL that say how the answer shall look.
@@ -28,7 +28,7 @@ def _key(request: Request) -> str:
 def _condition(request: Request) -> Condition:
     """The criteria in the query of a conditional update, patch or delete."""
     # Imported here, as are conditional interactions: most requests name an id, and do without the search engine.
-    from bulkhead.conditions import condition
+    from bulkhead.resources.conditions import condition
 
     resource_type = resources.known_type(request.parameters["type"])
     criteria = urlencode([pair for pair in request.query if pair[0] not in _FORMS])
@@ -60,7 +60,7 @@ def create(request: Request) -> Response:
     criteria = own if header is None else header
     condition = None
     if criteria or header is not None:
-        from bulkhead.conditions import condition as parsed
+        from bulkhead.resources.conditions import condition as parsed
 
         place = "request.url" if header is None else "If-None-Exist"
         condition = parsed(resource_type, criteria, place, request.base)
@@ -121,13 +121,13 @@ def conditional_patch(request: Request) -> Response:
 
 
 def _patch(request: Request) -> Patch:
-    from bulkhead import patch
+    from bulkhead.resources import patches
 
-    if request.content_type == patch.JSON_PATCH:
-        return patch.json_patch.parse(request.body)
-    if request.content_type == patch.merge_patch.MEDIA_TYPE:
-        return patch.merge_patch.parse(json.loads(request.body))
-    return patch.from_document(request.resource())
+    if request.content_type == patches.JSON_PATCH:
+        return patches.json_patch.parse(request.body)
+    if request.content_type == patches.merge_patch.MEDIA_TYPE:
+        return patches.merge_patch.parse(json.loads(request.body))
+    return patches.from_document(request.resource())
 
 
 def delete(request: Request) -> Response:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bulkhead import access, compartments, resources, sealing
+from bulkhead import resources
+from bulkhead.access import page_links, policy
 from bulkhead.api.request import FORM, Request
 from bulkhead.api.response import Response
-from bulkhead.definitions import RESOURCE_TYPES
+from bulkhead.compartments import membership
 from bulkhead.errors import Forbidden, Issue, NotFound, UnsupportedMediaType
-from bulkhead.model import outcome
+from bulkhead.fhir import outcome
+from bulkhead.fhir.definitions import RESOURCE_TYPES
 from bulkhead.search import custom, parse, run
 from bulkhead.search.plan import Plan, describe
 from bulkhead.search.query import Query
@@ -34,7 +36,7 @@ def compartment(request: Request) -> Response:
     resource_type = None if member == "*" else member
     if resource_type is not None and resource_type not in RESOURCE_TYPES:
         raise NotFound(f"{member[:64]} is not a resource type of R4", "path")
-    definition = compartments.checked(request.store, request.parameters["type"], resource_type)
+    definition = membership.checked(request.store, request.parameters["type"], resource_type)
     return _searched(request, resource_type, target, tuple(definition.parameters))
 
 
@@ -45,15 +47,15 @@ def _searched(
         raise UnsupportedMediaType(f"the parameters of a search are sent as {FORM}", "Content-Type")
     named = parse.requested_types(request.query, False, ()) if resource_type is None and target is None else ()
     for name in named or (resource_type or "*",):
-        access.require(request.caller, access.SEARCH, name)
+        policy.require(request.caller, policy.SEARCH, name)
     query = parse.parse(
-        sealing.opened(request.store, request.caller, request.query),
+        page_links.opened(request.store, request.caller, request.query),
         resource_type,
         compartment=target,
         compartment_types=types,
         base=request.base,
         strict=request.prefer.handling == "strict",
-        custom=custom.stored_in(request.store, access.fence(request.store, request.caller, access.SEARCH)),
+        custom=custom.stored_in(request.store, policy.fence(request.store, request.caller, policy.SEARCH)),
     )
     if ("_explain", "true") in request.query:
         return Response(200, _explained(request, query))
@@ -66,22 +68,22 @@ def _run(request: Request, query: Query, explain: Callable[[Plan], None]) -> dic
         query,
         base=request.base,
         represent=request.represent,
-        fence=access.fence(request.store, request.caller, access.SEARCH),
+        fence=policy.fence(request.store, request.caller, policy.SEARCH),
         limits=run.Limits(
             seconds=request.store.settings.search_seconds, included=request.store.settings.included_limit
         ),
         explain=explain,
     )
-    return sealing.sealed(request.store, request.caller, bundle)
+    return page_links.sealed(request.store, request.caller, bundle)
 
 
 def _explained(request: Request, query: Query) -> dict[str, Any]:
     """The Bundle, and in its first entry how it was found and what that took. For callers with every right only."""
-    from bulkhead.store.meter import metered
+    from bulkhead.store.capacity import metered
 
-    if not access.sees_all(request.caller, access.SEARCH, "*"):
+    if not policy.sees_all(request.caller, policy.SEARCH, "*"):
         raise Forbidden("_explain is for callers who may see everything", "_explain")
-    access.require(request.caller, access.SET_ACCOUNTS)
+    policy.require(request.caller, policy.SET_ACCOUNTS)
     plans: list[Plan] = []
     with metered(request.store.table.client) as meter:
         bundle = _run(request, query, plans.append)

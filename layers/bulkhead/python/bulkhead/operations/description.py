@@ -10,7 +10,7 @@ from bulkhead.api import cached, openapi
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response
 from bulkhead.api.routes import BASE, ROUTES
-from bulkhead.model import json
+from bulkhead.fhir import json
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">

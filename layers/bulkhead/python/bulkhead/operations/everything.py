@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from bulkhead import everything as operation
-from bulkhead import resources, sealing
+from bulkhead import resources
+from bulkhead.access import page_links
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response
+from bulkhead.operations import everything_listing as operation
 
 _FORM = "application/x-www-form-urlencoded"
 
@@ -13,9 +14,9 @@ _FORM = "application/x-www-form-urlencoded"
 def everything(request: Request) -> Response:
     """`GET|POST {Type}/{id}/$everything` with `start`, `end`, `_since`, `_type` and `_count`."""
     key = resources.key_of(request.parameters["type"], request.parameters["id"])
-    pairs = sealing.opened(request.store, request.caller, request.query)
+    pairs = page_links.opened(request.store, request.caller, request.query)
     if request.method == "POST" and request.content_type != _FORM and request.body.strip():
         pairs += operation.from_parameters(request.resource())
     asked = operation.asked(pairs, key, request.base, request.prefer.handling == "strict")
     bundle = operation.everything(request.store, request.caller, key, asked, request.base, request.represent)
-    return Response(200, sealing.sealed(request.store, request.caller, bundle))
+    return Response(200, page_links.sealed(request.store, request.caller, bundle))

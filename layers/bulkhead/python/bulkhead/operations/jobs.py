@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from bulkhead import executions, jobs
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response, status_headers
 from bulkhead.errors import Issue
-from bulkhead.model import outcome
+from bulkhead.fhir import outcome
+from bulkhead.jobs import executions, lifecycle
 
 
 def status(request: Request) -> Response:
     """202 with `X-Progress` while the job runs, 200 with its result as a batch-response Bundle when it is over."""
-    found = jobs.status(request.store, request.caller.owner, request.parameters["id"], executions.is_running)
+    found = lifecycle.status(request.store, request.caller.owner, request.parameters["id"], executions.is_running)
     if found.bundle:
         return Response(200, found.bundle)
     running = Issue("informational", found.progress, severity="information")
@@ -24,5 +24,5 @@ def status(request: Request) -> Response:
 
 def cancel(request: Request) -> Response:
     """202: the run stops. What is done stays done; the status says how much."""
-    jobs.cancel(request.store, request.caller.owner, request.parameters["id"], executions.stop)
+    lifecycle.cancel(request.store, request.caller.owner, request.parameters["id"], executions.stop)
     return Response(202, headers=status_headers(request, request.parameters["id"]))

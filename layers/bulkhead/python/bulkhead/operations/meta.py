@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from bulkhead import meta_operations, resources
+from bulkhead import resources
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response, version_headers
-from bulkhead.meta_operations import Change
+from bulkhead.operations import meta_change
+from bulkhead.operations.meta_change import Change
 from bulkhead.store import Head
 
 
@@ -23,19 +24,19 @@ def meta(request: Request) -> Response:
 
 def meta_add(request: Request) -> Response:
     """`POST {Type}/{id}/$meta-add`."""
-    return _changed(request, meta_operations.added)
+    return _changed(request, meta_change.added)
 
 
 def meta_delete(request: Request) -> Response:
     """`POST {Type}/{id}/$meta-delete`."""
-    return _changed(request, meta_operations.removed)
+    return _changed(request, meta_change.removed)
 
 
 def _changed(request: Request, how: Change) -> Response:
-    given = meta_operations.parse(request.resource())
+    given = meta_change.parse(request.resource())
     if_match = request.headers.get("if-match")
-    return _answer(request, meta_operations.change(request.store, request.caller, _key(request), given, how, if_match))
+    return _answer(request, meta_change.change(request.store, request.caller, _key(request), given, how, if_match))
 
 
 def _answer(request: Request, head: Head) -> Response:
-    return Response(200, meta_operations.answer(request.represent(head)["meta"]), version_headers(head))
+    return Response(200, meta_change.answer(request.represent(head)["meta"]), version_headers(head))

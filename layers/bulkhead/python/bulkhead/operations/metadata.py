@@ -5,13 +5,14 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from bulkhead import capabilities, compartments, operation_definitions, settings
+from bulkhead import settings
 from bulkhead.api import cached, formats
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response
 from bulkhead.api.routes import BASE, ROUTES
+from bulkhead.compartments import membership
 from bulkhead.errors import BadRequest
-from bulkhead.operations import smart
+from bulkhead.operations import capabilities, operation_definitions, smart
 
 SERVED = frozenset(
     (route.method, route.path.removeprefix(BASE).lstrip("/")) for route in ROUTES if route.path.startswith(BASE)
@@ -30,7 +31,7 @@ def metadata(request: Request) -> Response:
         return cached.answer(request, capabilities.terminology(request.base))
     if mode not in ("full", "normative"):
         raise BadRequest("mode is full, normative or terminology", "mode")
-    known = compartments.in_force(request.store)
+    known = membership.in_force(request.store)
     return cached.answer(request, statement(request.base, tuple(sorted(its.url for its in known.values() if its.url))))
 
 

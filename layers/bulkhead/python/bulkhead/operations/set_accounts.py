@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from bulkhead import access, executions, jobs, resources, set_accounts
+from bulkhead import resources
+from bulkhead.access import policy
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response, accepted
-from bulkhead.jobs import Background
+from bulkhead.jobs import executions, lifecycle
+from bulkhead.jobs.lifecycle import Background
+from bulkhead.operations import set_accounts_run
 
 
 def set_accounts_of(request: Request) -> Response:
     """200 with the number of resources that stand as asked; 202 with a job under `Prefer: respond-async` with propagate."""
     # Before the body is looked at: who has no right learns nothing else.
-    access.require(request.caller, access.SET_ACCOUNTS)
+    policy.require(request.caller, policy.SET_ACCOUNTS)
     key = resources.key_of(request.parameters["type"], request.parameters["id"])
     store = request.store
-    asked = set_accounts.parse(request.resource(), store.settings.account_limit)
+    asked = set_accounts_run.parse(request.resource(), store.settings.account_limit)
     background = None
     if request.prefer.respond_async:
         background = Background(executions.start, request.headers.get("idempotency-key"))
-    done = set_accounts.run(store, request.caller, key, asked, request.headers.get("if-match"), background)
+    done = set_accounts_run.run(store, request.caller, key, asked, request.headers.get("if-match"), background)
     if isinstance(done, int):
-        return Response(200, jobs.resources_updated(done))
+        return Response(200, lifecycle.resources_updated(done))
     return accepted(request, done)

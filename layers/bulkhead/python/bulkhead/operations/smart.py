@@ -9,10 +9,10 @@ from bulkhead import settings
 from bulkhead.api import cached
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response
-from bulkhead.model import json
+from bulkhead.fhir import json
 from bulkhead.settings import Settings
 
-# What bulkhead.access understands.
+# What bulkhead.access.policy understands.
 SCOPES = (
     *(f"{context}/*.{rights}" for context in ("patient", "user", "system") for rights in ("cruds", "rs")),
     "accounts.write",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from bulkhead import resources, validate_operation
+from bulkhead import resources
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response
-from bulkhead.model import outcome
+from bulkhead.fhir import outcome
+from bulkhead.operations import validation_report
 
 
 def validate(request: Request) -> Response:
@@ -15,6 +16,6 @@ def validate(request: Request) -> Response:
     if identifier is not None:
         resources.key_of(resource_type, identifier)
     body = request.resource() if request.body.strip() else None
-    asked = validate_operation.parse(body, request.query, resource_type)
-    found = validate_operation.issues(request.caller, resource_type, identifier, asked)
+    asked = validation_report.parse(body, request.query, resource_type)
+    found = validation_report.issues(request.caller, resource_type, identifier, asked)
     return Response(200, outcome.outcome(found))

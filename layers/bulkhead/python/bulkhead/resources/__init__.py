@@ -8,9 +8,9 @@ from __future__ import annotations
 from bulkhead.resources.commit import commit
 from bulkhead.resources.interactions import create, delete, patch, read, read_version, update
 from bulkhead.resources.names import ID, key_of, known_type, new_id
-from bulkhead.resources.preconditions import version_of
 from bulkhead.resources.preparation import checked, inherit, prepare_create, prepare_delete, prepare_update
 from bulkhead.resources.representation import represent, stored
+from bulkhead.store.preconditions import version_of
 
 __all__ = [
     "ID",

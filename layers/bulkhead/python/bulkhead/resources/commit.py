@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from bulkhead import audit, governing
-from bulkhead.access import Caller
+from bulkhead.access import write_policy
+from bulkhead.access.policy import Caller
+from bulkhead.audit import recording
+from bulkhead.compartments import governing
 from bulkhead.errors import BulkheadError
-from bulkhead.resources import guard
 from bulkhead.resources.preparation import inherit
 from bulkhead.store import Claim, Head, Receipt, Store, Write
 
@@ -28,21 +29,21 @@ def commit(
     events: Sequence[Write] = (),
     receipt: Receipt | None = None,
     taken: Collection[str] = (),
-    place: guard.Place = in_place,
+    place: write_policy.Place = in_place,
 ) -> list[Head]:
     """Make all `writes` and `claims` true for the caller `who`, or none. Returns the new heads, in the order of `writes`.
 
     The AuditEvents of what changes are part of the commit; `events` are more of them, `receipt` is that of a job. MethodNotAllowed
     where an AuditEvent would be changed; VersionConflict, ClaimTaken, JobMovedOn, Conflict, Unavailable as `Store.commit`.
-    What the caller may not make is refused before (see `guard.check`): `taken` are keys of resources that it may not see, `place`
+    What the caller may not make is refused before (see `write_policy.check`): `taken` are keys of resources that it may not see, `place`
     puts what is wrong with a write into its place in the request.
     """
     for write in writes:
         write.unfenced = governing.comes_unfenced(who, write)
-    audit.require_untouched(writes, store.settings.auth)
+    recording.require_untouched(writes, store.settings.auth)
     inherited = inherit(store, who)
-    guard.check(store, who, writes, taken, inherited, place)
-    trail = [*audit.of_changes(store, who, writes), *events]
+    write_policy.check(store, who, writes, taken, inherited, place)
+    trail = [*recording.of_changes(store, who, writes), *events]
     heads = store.commit([*writes, *trail], claims, inherited, receipt)[: len(writes)]
-    audit.note_recorded(heads)
+    recording.note_recorded(heads)
     return heads

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bulkhead import access, conditions
-from bulkhead.access import Caller
-from bulkhead.conditions import Condition
+from bulkhead.access import policy
+from bulkhead.access.policy import Caller
+from bulkhead.access.visibility import seen, standing
 from bulkhead.errors import BadRequest, Conflict, MultipleMatches, NotFound, TooCostly
+from bulkhead.resources import conditions
 from bulkhead.resources.commit import commit
+from bulkhead.resources.conditions import Condition
 from bulkhead.resources.interactions import commit_patch, commit_update, retried
 from bulkhead.resources.names import new_id
-from bulkhead.resources.preconditions import Preconditions
 from bulkhead.resources.preparation import prepare_create, prepare_delete, prepare_update
-from bulkhead.resources.visibility import seen, standing
 from bulkhead.store import Head, Store, Write
+from bulkhead.store.preconditions import Preconditions
 
 if TYPE_CHECKING:
-    from bulkhead.patch import Patch
+    from bulkhead.resources.patches import Patch
 
 MULTIPLE = "multiple"
 """The setting CONDITIONAL_DELETE that deletes all matches; any other refuses several."""
@@ -30,7 +31,7 @@ _CRITERIA = "request.url"
 
 def create(store: Store, who: Caller, resource: dict[str, Any], condition: Condition) -> tuple[Head, bool]:
     """Create a checked resource if nothing meets the condition. Returns the head of what meets it now, and whether that is new."""
-    access.require(who, access.CREATE, condition.type)
+    policy.require(who, policy.CREATE, condition.type)
     _may_search(who, condition)
 
     def attempt() -> tuple[Head, bool]:
@@ -57,7 +58,7 @@ def update(
     MultipleMatches; BadRequest where the resource's id is not that of the match; Conflict where nothing matches and the
     id is that of another resource; PreconditionFailed.
     """
-    access.require(who, access.UPDATE, condition.type)
+    policy.require(who, policy.UPDATE, condition.type)
     _may_search(who, condition)
     wanted = Preconditions(if_match, if_none_match)
     given = resource.get("id")
@@ -66,12 +67,12 @@ def update(
         found, owner = _the_one(store, who, condition, _CRITERIA)
         wanted.check(found)
         if found is None:
-            access.require(who, access.CREATE, condition.type)
+            policy.require(who, policy.CREATE, condition.type)
             write, taken = _prepare_new(store, who, resource, condition)
             return _claimed(store, who, write, taken, condition, owner), True
         if given not in (None, found.id):
             raise BadRequest("the id is not that of the resource that meets the criteria", f"{condition.type}.id")
-        return commit_update(store, who, resource, seen(store, who, found, access.UPDATE), partial=False), False
+        return commit_update(store, who, resource, seen(store, who, found, policy.UPDATE), partial=False), False
 
     return retried(attempt)
 
@@ -103,8 +104,8 @@ def patch(
     url: str | None = None,
 ) -> Head:
     """Patch the one resource that meets the condition. NotFound where none does, MultipleMatches, PreconditionFailed."""
-    for right in (access.UPDATE, access.READ):
-        access.require(who, right, condition.type)
+    for right in (policy.UPDATE, policy.READ):
+        policy.require(who, right, condition.type)
     _may_search(who, condition)
     wanted = Preconditions(if_match)
 
@@ -114,7 +115,7 @@ def patch(
             raise NotFound("no resource meets the criteria", _CRITERIA)
         wanted.check(found)
         return commit_patch(
-            store, who, change, seen(store, who, seen(store, who, found, access.READ), access.UPDATE), url
+            store, who, change, seen(store, who, seen(store, who, found, policy.READ), policy.UPDATE), url
         )
 
     return retried(attempt)
@@ -126,21 +127,21 @@ def delete(store: Store, who: Caller, condition: Condition, if_match: str | None
     Several matches are all deleted where the setting CONDITIONAL_DELETE is `multiple`, and MultipleMatches otherwise.
     TooCostly above 10,000.
     """
-    access.require(who, access.DELETE, condition.type)
+    policy.require(who, policy.DELETE, condition.type)
     _may_search(who, condition)
     wanted = Preconditions(if_match)
     multiple = store.settings.conditional_delete == MULTIPLE
     limit = _MOST_DELETED + 1 if multiple else 2
 
     def attempt() -> list[Head]:
-        fence = access.fence(store, who, access.SEARCH)
+        fence = policy.fence(store, who, policy.SEARCH)
         found = conditions.find(store, [condition], fence, limit)[condition]
         if len(found) > 1 and not multiple:
             raise _several(_CRITERIA)
         if len(found) > _MOST_DELETED:
             raise TooCostly(f"more than {_MOST_DELETED} resources meet the criteria; narrow them", _CRITERIA)
         for head in found:
-            wanted.check(seen(store, who, head, access.DELETE))
+            wanted.check(seen(store, who, head, policy.DELETE))
         return commit(store, who, [prepare_delete(store, head) for head in found]) if found else []
 
     return retried(attempt)
@@ -148,12 +149,12 @@ def delete(store: Store, who: Caller, condition: Condition, if_match: str | None
 
 def _may_search(who: Caller, condition: Condition) -> None:
     """Who may not search would find nothing, and make a second resource."""
-    access.require(who, access.SEARCH, condition.type)
+    policy.require(who, policy.SEARCH, condition.type)
 
 
 def _the_one(store: Store, who: Caller, condition: Condition, place: str) -> tuple[Head | None, str | None]:
     """The one resource that meets the condition, if there is one; and who owns the condition's claim, where that is gone."""
-    fence = access.fence(store, who, access.SEARCH)
+    fence = policy.fence(store, who, policy.SEARCH)
     found = conditions.find(store, [condition], fence)[condition]
     if len(found) > 1:
         raise _several(place)

@@ -6,21 +6,21 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bulkhead import access
-from bulkhead.access import Caller
+from bulkhead.access import policy
+from bulkhead.access.policy import Caller
+from bulkhead.access.visibility import met, seen, standing, unknown
 from bulkhead.errors import ClaimTaken, Conflict, Gone, NotFound, VersionConflict
 from bulkhead.resources.commit import commit
 from bulkhead.resources.names import new_id
-from bulkhead.resources.preconditions import Preconditions
 from bulkhead.resources.preparation import prepare_create, prepare_delete, prepare_update
-from bulkhead.resources.visibility import met, seen, standing, unknown
-from bulkhead.search.candidate import Candidate
 from bulkhead.store import Head, Store, one_request
+from bulkhead.store.candidate import Candidate
+from bulkhead.store.preconditions import Preconditions
 from bulkhead.store.table import pause
 
 if TYPE_CHECKING:
-    from bulkhead.conditions import Condition
-    from bulkhead.patch import Patch
+    from bulkhead.resources.conditions import Condition
+    from bulkhead.resources.patches import Patch
 
 _ATTEMPTS = 12
 T = TypeVar("T")
@@ -29,7 +29,7 @@ T = TypeVar("T")
 def read(store: Store, who: Caller, key: str) -> Head:
     """The current version. NotFound where there is none or the caller may not see it, Gone where it was deleted."""
     resource_type = key.partition("/")[0]
-    access.require(who, access.READ, resource_type)
+    policy.require(who, policy.READ, resource_type)
     head = store.read(key)
     if head is None:
         raise unknown(store, who, key)
@@ -37,17 +37,17 @@ def read(store: Store, who: Caller, key: str) -> Head:
         # A deletion has nothing by which to know whether it was inside: for who is fenced it never was.
         raise (
             Gone(f"{key} was deleted", "id")
-            if access.sees_all(who, access.READ, resource_type)
+            if policy.sees_all(who, policy.READ, resource_type)
             else unknown(store, who, key)
         )
-    return seen(store, who, head, access.READ)
+    return seen(store, who, head, policy.READ)
 
 
 def read_version(store: Store, who: Caller, key: str, version: str) -> Head:
     """One version, of a resource that the caller may see now. NotFound; Gone for the version that is a deletion."""
     visible_history(store, who, key)
     found = store.read_version(key, int(version)) if re.fullmatch(r"[1-9]\d{0,9}", version) else None
-    shown = access.versions(store, who, access.READ)
+    shown = policy.versions(store, who, policy.READ)
     if found is None or not shown(Candidate(found, store.decode)):
         raise NotFound(f"{key} has no such version", "versionId")
     if found.deleted:
@@ -75,7 +75,7 @@ def create(
         from bulkhead.resources import conditional
 
         return conditional.create(store, who, resource, condition)
-    access.require(who, access.CREATE, resource_type)
+    policy.require(who, policy.CREATE, resource_type)
     write = prepare_create(store, resource, who, f"{resource_type}/{new_id()}", True)
     return commit(store, who, [write])[0], True
 
@@ -95,14 +95,14 @@ def update(
     `partial`: the caller gave a part of it only, and the rest is what stood (`governing`). PreconditionFailed where the headers `If-Match` and `If-None-Match` ask for another current version, or for none.
     """
     resource_type = key.partition("/")[0]
-    access.require(who, access.UPDATE, resource_type)
+    policy.require(who, policy.UPDATE, resource_type)
     wanted = Preconditions(if_match, if_none_match)
 
     def attempt() -> tuple[Head, bool]:
         base, taken = standing(store, who, store.read(key))
-        met(store, who, access.UPDATE, key, base, wanted)
+        met(store, who, policy.UPDATE, key, base, wanted)
         if base is None or base.deleted:
-            access.require(who, access.CREATE, resource_type)
+            policy.require(who, policy.CREATE, resource_type)
         if base is None:
             write = prepare_create(store, resource, who, key, False)
             return commit(store, who, [write], taken=[key] if taken else ())[0], True
@@ -127,17 +127,17 @@ def patch(
     """
     resource_type = key.partition("/")[0]
     # What a patch tests for, and what it leaves as it is, tells of the resource.
-    for right in (access.UPDATE, access.READ):
-        access.require(who, right, resource_type)
+    for right in (policy.UPDATE, policy.READ):
+        policy.require(who, right, resource_type)
     wanted = Preconditions(if_match)
 
     def attempt() -> Head:
         base = store.read(key)
         gone = base is None or base.deleted
-        if base is None or (gone and not access.sees_all(who, access.READ, resource_type)):
+        if base is None or (gone and not policy.sees_all(who, policy.READ, resource_type)):
             raise unknown(store, who, key)
         if not gone:
-            seen(store, who, seen(store, who, base, access.READ), access.UPDATE)
+            seen(store, who, seen(store, who, base, policy.READ), policy.UPDATE)
         wanted.check(base)
         if gone:
             raise Gone(f"{key} was deleted", "id")
@@ -148,7 +148,7 @@ def patch(
 
 def commit_patch(store: Store, who: Caller, change: Patch, base: Head, url: str | None) -> Head:
     """The patched resource as the next version of `base`; `url` is that of this server."""
-    from bulkhead.patch import patched
+    from bulkhead.resources.patches import patched
 
     after = patched(store, base, change, url=url, conditional_references=False)
     return commit_update(store, who, after, base, partial=True)
@@ -160,16 +160,16 @@ def delete(store: Store, who: Caller, key: str, if_match: str | None = None) -> 
     NotFound where there is nothing that the caller may see: whoever is fenced cannot tell one from the other.
     """
     resource_type = key.partition("/")[0]
-    access.require(who, access.DELETE, resource_type)
+    policy.require(who, policy.DELETE, resource_type)
     wanted = Preconditions(if_match)
 
     def attempt() -> Head | None:
         base = store.read(key)
         there = base is not None and not base.deleted
-        if not there and not access.sees_all(who, access.DELETE, resource_type):
+        if not there and not policy.sees_all(who, policy.DELETE, resource_type):
             raise unknown(store, who, key)
         if base is not None and there:
-            seen(store, who, base, access.DELETE)
+            seen(store, who, base, policy.DELETE)
         wanted.check(base)
         return commit(store, who, [prepare_delete(store, base)])[0] if base is not None and there else None
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from uuid import uuid4
 
-from bulkhead import definitions
 from bulkhead.errors import NotFound
+from bulkhead.fhir import definitions
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bulkhead import access, accounts, audit_events, compartment_definitions, compartments, governing, settings
-from bulkhead.access import Caller
+from bulkhead import settings
+from bulkhead.access import policy
+from bulkhead.access.policy import Caller
+from bulkhead.audit import events
+from bulkhead.compartments import accounts, compartment_definitions, governing, membership
 from bulkhead.errors import BadRequest, InvalidResource, Issue, Unprocessable
-from bulkhead.model import json, references, validation
+from bulkhead.facts import index_facts
+from bulkhead.facts.audit_names import AUDIT_EVENT, is_trail
+from bulkhead.fhir import json, references, validation
 from bulkhead.resources.representation import stored
-from bulkhead.search import facts
-from bulkhead.search.candidate import Candidate
 from bulkhead.store import Head, Inherit, Store, Write
+from bulkhead.store.candidate import Candidate
 from bulkhead.store.heads import Read
-from bulkhead.trail import AUDIT_EVENT, is_trail
 
 _SUBSCRIPTION = "Subscription"
 # The statuses of a Subscription that nobody waits for.
@@ -50,7 +53,7 @@ def checked(
 def _given_accounts(resource: dict[str, Any], who: Caller) -> dict[str, str] | None:
     """The accounts that the body asks for, each with its place, if it has any and the caller has the right; None otherwise. BadRequest."""
     listed = resource.get("meta", {}).get("accounts")
-    if listed is None or not access.may_set_accounts(who):
+    if listed is None or not policy.may_set_accounts(who):
         return None
     place, limit = f"{resource['resourceType']}.meta.accounts", settings.current().account_limit
     if len(listed) > limit:
@@ -69,10 +72,10 @@ def prepare_create(store: Store, resource: dict[str, Any], who: Caller, key: str
     resource = _signed({**resource, "id": key.partition("/")[2]}, who)
     _require_served(store, resource)
     given = _given_accounts(resource, who)
-    explicit = access.accounts_of_new(who) if given is None else access.own_accounts(who, list(given), (), given)
+    explicit = policy.accounts_of_new(who) if given is None else policy.own_accounts(who, list(given), (), given)
     body = store.encode(resource)
     method = "POST" if fresh else "PUT"
-    return Write(key, None, body, None, facts.facts(resource), explicit, method=method, fresh=fresh)
+    return Write(key, None, body, None, index_facts.facts(resource), explicit, method=method, fresh=fresh)
 
 
 def prepare_update(store: Store, resource: dict[str, Any], base: Head, who: Caller, *, partial: bool) -> Write | None:
@@ -91,7 +94,7 @@ def prepare_update(store: Store, resource: dict[str, Any], base: Head, who: Call
     explicit = base.explicit
     if given is not None and not _echoes(store, who, resource, base, tuple(given)):
         asked = accounts.own(given, base, who.accounts)
-        explicit = access.own_accounts(who, asked, base.explicit, given)
+        explicit = policy.own_accounts(who, asked, base.explicit, given)
     former = None if base.deleted else store.decode(base)
     adopted = base.type in governing.TYPES and not base.unfenced and not partial and not who.fenced
     if former and explicit == base.explicit and not adopted and (body == base.body or _same(former, resource)):
@@ -101,8 +104,8 @@ def prepare_update(store: Store, resource: dict[str, Any], base: Head, who: Call
         base.key,
         base,
         body,
-        facts.facts(former) if former else None,
-        facts.facts(resource),
+        index_facts.facts(former) if former else None,
+        index_facts.facts(resource),
         explicit,
         propagate=flag.propagate,
         within=flag.within,
@@ -113,7 +116,7 @@ def prepare_update(store: Store, resource: dict[str, Any], base: Head, who: Call
 
 def _signed(resource: dict[str, Any], who: Caller) -> dict[str, Any]:
     """The resource; an AuditEvent with who sent it. The server's own are made in `audit`, and do not come here."""
-    return audit_events.sent_by(who, resource) if resource["resourceType"] == AUDIT_EVENT else resource
+    return events.sent_by(who, resource) if resource["resourceType"] == AUDIT_EVENT else resource
 
 
 def _require_served(store: Store, resource: dict[str, Any]) -> None:
@@ -144,7 +147,7 @@ def _echoes(store: Store, who: Caller, resource: dict[str, Any], base: Head, giv
     if not (version.isdigit() and int(version) < base.version):
         return False
     made_from = store.read_version(base.key, int(version))
-    shown = access.versions(store, who, access.READ)
+    shown = policy.versions(store, who, policy.READ)
     return made_from is not None and given == made_from.accounts and shown(Candidate(made_from, store.decode))
 
 
@@ -166,8 +169,8 @@ def prepare_delete(store: Store, base: Head) -> Write:
             base.key,
             base,
             original.body,
-            facts.facts(former),
-            facts.facts(resource),
+            index_facts.facts(former),
+            index_facts.facts(resource),
             explicit=base.explicit,
             propagate=base.propagate,
             within=base.within,
@@ -177,7 +180,7 @@ def prepare_delete(store: Store, base: Head) -> Write:
         base.key,
         base,
         None,
-        facts.facts(store.decode(base)),
+        index_facts.facts(store.decode(base)),
         None,
         explicit=base.explicit,
         inherited=dict(base.inherited),
@@ -195,7 +198,7 @@ def inherit(store: Store, who: Caller) -> Inherit:
     gave something before. (Patients that it may not see, it may not name.) So nobody learns from the accounts of a resource of its own
     what else there is. A write of accounts alone keeps what it has from Patients: only what is bounded by them may change.
     """
-    inside = access.reach(store, who)
+    inside = policy.reach(store, who)
 
     def gives(write: Write, root: str, target: Head | Write | None) -> bool:
         if not who.fenced or accounts.is_patient(root) or not isinstance(target, Head):
@@ -204,7 +207,7 @@ def inherit(store: Store, who: Caller) -> Inherit:
         return gave or inside(Candidate(target, store.decode))
 
     def set_inherited(writes: Sequence[Write], read: Read) -> None:
-        known = compartments.in_force(store)
+        known = membership.in_force(store)
         here: dict[str, Head | Write] = {write.key: write for write in writes}
         roots = {write.key: roots_of(write, known) for write in writes}
         elsewhere = {root for found in roots.values() for root in found if root not in here}
@@ -227,7 +230,7 @@ def inherit(store: Store, who: Caller) -> Inherit:
     return set_inherited
 
 
-def roots_of(write: Write, known: compartments.Definitions) -> list[str]:
+def roots_of(write: Write, known: membership.Definitions) -> list[str]:
     """The targets from which a write may inherit: of one that changes accounts only, those that are no Patients.
 
     None for deletions, and for the trail: what it tells of is fenced by the data that it speaks of, as it is then.
@@ -235,7 +238,7 @@ def roots_of(write: Write, known: compartments.Definitions) -> list[str]:
     if write.body is None or is_trail(write.key):
         return []
     if write.new is not None:
-        found = compartments.memberships(write.new.targets, write.key, known)
+        found = membership.memberships(write.new.targets, write.key, known)
         return [root for root in found if root != write.key]
     # An account that the resource loses must not stay on it by a target that gave it for the sake of this very account.
     return [root for root in write.inherited if root != write.key and not accounts.is_patient(root)]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bulkhead import compartments
-from bulkhead.compartments import Definitions
-from bulkhead.search import facts
+from bulkhead.compartments import membership
+from bulkhead.compartments.membership import Definitions
+from bulkhead.facts import index_facts
 from bulkhead.store import Head
 
 
@@ -20,7 +20,7 @@ def represent(head: Head, body: dict[str, Any], known: Definitions, extended: bo
         carried = head.accounts
         if carried:
             meta["accounts"] = [{"reference": account} for account in carried]
-        inside = dict.fromkeys(compartments.memberships(facts.targets(body), head.key, known))
+        inside = dict.fromkeys(membership.memberships(index_facts.targets(body), head.key, known))
         inside.update(dict.fromkeys(carried))
         if inside:
             meta["compartment"] = [{"reference": compartment} for compartment in inside]

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from bulkhead.errors import Issue
-from bulkhead.model import outcome, subset
+from bulkhead.fhir import outcome, subset
 from bulkhead.search import cursor
-from bulkhead.search.candidate import Candidate
 from bulkhead.search.query import Query, Results
+from bulkhead.store.candidate import Candidate
 
 if TYPE_CHECKING:
     from bulkhead.search.run import Page, Represent

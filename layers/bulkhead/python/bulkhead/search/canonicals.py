@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bulkhead.definitions import SearchParameter, search_parameters
-from bulkhead.model import references
-from bulkhead.search import extract, facts
-from bulkhead.search.candidate import Candidate
+from bulkhead.facts import extract, index_facts
+from bulkhead.fhir import references
+from bulkhead.fhir.definitions import SearchParameter, search_parameters
 from bulkhead.search.query import Clause, Query, ReferenceValue, Results, UriValue
+from bulkhead.store.candidate import Candidate
 
 Find = Callable[[Query, int], tuple[list[Candidate], bool]]
 """(query, how many heads it may read) -> its matches, and whether these are all."""
@@ -33,7 +33,7 @@ class Canonicals:
 
     def pointed_at(self, source: Candidate, parameter: SearchParameter, types: Iterable[str]) -> list[str]:
         """The keys of what a resource refers to by url through a parameter, of some types. Of too many it is not looked for."""
-        if not facts.is_canonical(source.head.type, parameter):
+        if not index_facts.is_canonical(source.head.type, parameter):
             return []
         wanted = [name for name in types if "url" in search_parameters(name)]
         texts = [text for text in canonicals(source, parameter) if ":" in text]
@@ -51,7 +51,7 @@ class Canonicals:
     def pointing_at(self, target: Candidate, resource_type: str, parameter: SearchParameter, most: int) -> list[str]:
         """The keys of resources of a type that refer to one by its url."""
         values = names(target.body)
-        if not values or not facts.is_canonical(resource_type, parameter):
+        if not values or not index_facts.is_canonical(resource_type, parameter):
             return []
         found, _ = self.find(query(resource_type, parameter, *values), most)
         return [one.key for one in found]
@@ -79,5 +79,7 @@ def own(resource_type: str) -> Sequence[SearchParameter]:
     """The parameters of a type that are about canonicals."""
     known = search_parameters(resource_type).values()
     return [
-        one for one in known if one.type == "reference" and one.expression and facts.is_canonical(resource_type, one)
+        one
+        for one in known
+        if one.type == "reference" and one.expression and index_facts.is_canonical(resource_type, one)
     ]

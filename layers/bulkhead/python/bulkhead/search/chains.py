@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from bulkhead import compartments
-from bulkhead.definitions import SearchParameter
+from bulkhead.compartments import membership
 from bulkhead.errors import TooCostly
-from bulkhead.model.references import canonical_url
-from bulkhead.search import embedded, facts, matching
-from bulkhead.search.candidate import Candidate, Fence
+from bulkhead.facts import index_facts
+from bulkhead.fhir.definitions import SearchParameter
+from bulkhead.fhir.references import canonical_url
+from bulkhead.search import embedded, matching
 from bulkhead.search.canonicals import Canonicals, Find, names
 from bulkhead.search.drivers import Branch, Driver, Keys, Targets, Values
 from bulkhead.search.embedded import Embedded
 from bulkhead.search.query import Chain, Clause, Query, ReferenceValue
+from bulkhead.store.candidate import Candidate, Fence
 
 if TYPE_CHECKING:
     from bulkhead.store import Store
@@ -47,7 +48,7 @@ class Chains:
     """The chains of one search, and what is known of the resources that they lead to."""
 
     store: Store
-    known: compartments.Definitions
+    known: membership.Definitions
     fence: Fence
     exists: Exists
     find: Find
@@ -148,7 +149,7 @@ def parameter_of(chain: Chain) -> SearchParameter:
 
 def is_indexed(chain: Chain) -> bool:
     """Whether the index knows the first link of `_has`; not where clients have defined its parameter."""
-    return chain.links[0].type is not None and facts.is_own(chain.links[0].type, parameter_of(chain))
+    return chain.links[0].type is not None and index_facts.is_own(chain.links[0].type, parameter_of(chain))
 
 
 def targets(candidate: Candidate, chain: Chain, canonicals: Canonicals) -> set[str]:
@@ -170,7 +171,7 @@ def may_be_within(chain: Chain, resource_type: str, store: Store) -> bool:
     """Whether some resource of a type has within what the first link of a forward chain leads to, as far as the index knows."""
     code = parameter_of(chain).code
     for name, _ in chain.inner:
-        found = store.pointing_at(facts.mark(name), resource_type, None, FEW)
+        found = store.pointing_at(index_facts.mark(name), resource_type, None, FEW)
         if len(found) == FEW or any(code in one.via for one in found):
             return True
     return False
@@ -181,7 +182,7 @@ def pointing_at(candidate: Candidate, chain: Chain) -> Query:
     ((source, query),) = chain.inner
     parameter = parameter_of(chain)
     to: tuple[ReferenceValue, ...] = (ReferenceValue(*candidate.key.split("/")),)
-    if facts.is_canonical(source, parameter):
+    if index_facts.is_canonical(source, parameter):
         to += names(candidate.body)
     return structs.replace(query, clauses=(*query.clauses, Clause(chain.name, parameter, None, to)))
 
@@ -193,7 +194,7 @@ def reference(chain: Chain, resource_type: str, find: Find, store: Store) -> Cla
     may lead to what is within resources.
     """
     link = chain.links[0]
-    if link.reverse or len(chain.inner) > TYPES or not facts.is_own(resource_type, parameter_of(chain)):
+    if link.reverse or len(chain.inner) > TYPES or not index_facts.is_own(resource_type, parameter_of(chain)):
         return None
     behind: list[Candidate] = []
     for _, query in chain.inner:
@@ -204,7 +205,7 @@ def reference(chain: Chain, resource_type: str, find: Find, store: Store) -> Cla
     if may_be_within(chain, resource_type, store):
         return None
     values = tuple(ReferenceValue(*one.key.split("/")) for one in behind)
-    if facts.is_canonical(resource_type, parameter_of(chain)):
+    if index_facts.is_canonical(resource_type, parameter_of(chain)):
         values += tuple(value for one in behind for value in names(one.body))
     return Clause(chain.name, parameter_of(chain), None, values)
 
@@ -217,7 +218,7 @@ def driver(chain: Chain, resource_type: str | None, find: Find, limit: int) -> D
     link, parameter = chain.links[0], parameter_of(chain)
     if len(chain.inner) > TYPES:
         return None
-    if not link.reverse and (resource_type is None or not facts.is_own(resource_type, parameter)):
+    if not link.reverse and (resource_type is None or not index_facts.is_own(resource_type, parameter)):
         return None
     behind: list[Candidate] = []
     for _, query in chain.inner:
@@ -232,9 +233,9 @@ def driver(chain: Chain, resource_type: str | None, find: Find, limit: int) -> D
         keys |= {key for one in behind for key in canonicals.pointed_at(one, parameter, types)}
         return Keys(tuple(sorted(key for key in keys if resource_type in (None, key.partition("/")[0]))))
     assert resource_type is not None
-    if facts.is_canonical(resource_type, parameter):
+    if index_facts.is_canonical(resource_type, parameter):
         return by_canonicals(behind, resource_type, parameter)
-    marks = {facts.mark(name) for name, _ in chain.inner}
+    marks = {index_facts.mark(name) for name, _ in chain.inner}
     return Targets(tuple(sorted(marks | {one.key for one in behind})), resource_type, link.code)
 
 

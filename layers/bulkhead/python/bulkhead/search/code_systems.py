@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from bulkhead import definitions
+from bulkhead.fhir import definitions
 
 Look = Callable[[str, str, str], list[dict[str, Any]]]
 """(type, search parameter, its value) -> stored resources that meet it and that serve the caller, those that win first."""

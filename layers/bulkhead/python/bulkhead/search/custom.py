@@ -10,13 +10,13 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from bulkhead import definitions
-from bulkhead.definitions import SearchParameter
+from bulkhead.compartments.governing import governs
 from bulkhead.errors import Issue, NotSupported, Unprocessable
-from bulkhead.governing import governs
-from bulkhead.search.candidate import Fence
-from bulkhead.search.expressions import compiled, types
-from bulkhead.search.fhirpath import TooMuch
+from bulkhead.facts.expressions import compiled, types
+from bulkhead.facts.fhirpath import TooMuch
+from bulkhead.fhir import definitions
+from bulkhead.fhir.definitions import SearchParameter
+from bulkhead.store.candidate import Fence
 
 if TYPE_CHECKING:
     from bulkhead.store import Store

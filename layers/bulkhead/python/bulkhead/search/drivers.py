@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from msgspec import Struct, ValidationError, convert
 
-from bulkhead import compartments
-from bulkhead.definitions import search_parameters
+from bulkhead.compartments import membership
 from bulkhead.errors import BadRequest
-from bulkhead.search import facts
-from bulkhead.search.candidate import Candidate
+from bulkhead.facts import index_facts
+from bulkhead.fhir.definitions import search_parameters
+from bulkhead.store.candidate import Candidate
 
 if TYPE_CHECKING:
     from bulkhead.store import Moment, Pointer, Store
@@ -61,6 +61,8 @@ class Source(NamedTuple):
     last: str | None
 
 
+FEW = 10
+"""Types that are gone through without asking first which of them are in use."""
 TARGETS = 50
 """The most targets of which one listing goes through."""
 
@@ -134,13 +136,13 @@ class Compartment(Struct, frozen=True):
     """Members of a compartment; `types` narrows them. What the server itself has recorded is listed if a type is named."""
 
     target: str
-    definition: compartments.Definition
+    definition: membership.Definition
     types: tuple[str, ...]
 
     def keys(self, store: Store, after: str | None, limit: int) -> Source:
         only = self.types[0] if len(self.types) == 1 else None
         known = {self.definition.code: self.definition}
-        page = compartments.members(store, self.target, only, after, limit, known, trail=bool(self.types))
+        page = membership.members(store, self.target, only, after, limit, known, trail=bool(self.types))
         wanted = frozenset(self.types)
         keys = [member.source for member in page.members if not wanted or member.source.partition("/")[0] in wanted]
         return Source(keys, page.next)
@@ -189,7 +191,7 @@ class Branch(Struct, frozen=True):
     first: str | None = None
     last: str | None = None
 
-    def covers(self, entry: facts.Value) -> bool:
+    def covers(self, entry: index_facts.Value) -> bool:
         """Whether this branch lists an entry."""
         return (
             entry.parameter == self.parameter
@@ -204,6 +206,7 @@ class Values(Struct, frozen=True):
     """Branches of by-value, one after the other. A resource is given at the first of its entries that they cover."""
 
     resource_type: str
+    """ANY_TYPE where the branches are of parameters about `meta`."""
     branches: tuple[Branch, ...]
     once: bool = False
     """True where no resource can have two entries here: one token with its system."""
@@ -224,7 +227,7 @@ class Values(Struct, frozen=True):
             position,
             limit,
         )
-        hints = [Hint(one.key, [number, one.position], [number, one.sort[: facts.PLACE_LENGTH]]) for one in found]
+        hints = [Hint(one.key, [number, one.position], [number, one.sort[: index_facts.PLACE_LENGTH]]) for one in found]
         if len(found) == limit:
             return Listing(hints, [number, found[-1].position])
         return Listing(hints, [number + 1, None] if number + 1 < len(self.branches) else None)
@@ -232,7 +235,7 @@ class Values(Struct, frozen=True):
     def accepts(self, store: Store, hint: Hint, candidate: Candidate) -> bool:
         if self.once:
             return True
-        known = search_parameters(self.resource_type)
+        known = search_parameters(candidate.head.type)
         prefixes = {branch.prefix for branch in self.branches} if self.owned else frozenset()
         # Where all ranges are of one patient, whom the exact filter has confirmed, nobody else matters.
         pointed_at = {f"{one}".removesuffix("#"): frozenset[str]() for one in prefixes}
@@ -241,10 +244,10 @@ class Values(Struct, frozen=True):
         entries = [
             entry
             for code in {branch.parameter for branch in self.branches}
-            for entry in facts.index_values(candidate.body, known[code], pointed_at)
+            for entry in index_facts.index_values(candidate.body, known[code], pointed_at)
         ]
         places = [
-            [number, entry.sort[: facts.PLACE_LENGTH]]
+            [number, entry.sort[: index_facts.PLACE_LENGTH]]
             for number, branch in enumerate(self.branches)
             for entry in entries
             if branch.covers(entry)
@@ -283,7 +286,7 @@ class Targets(Struct, frozen=True):
         known = frozenset(self.targets)
         pointed_at = candidate.targets
         if any(target.startswith("#") for target in self.targets):
-            pointed_at = {**pointed_at, **facts.embedded_targets(candidate.body)}
+            pointed_at = {**pointed_at, **index_facts.embedded_targets(candidate.body)}
         own = (target for target, via in pointed_at.items() if self.code in via and target in known)
         return bool(min(own, default=None) == hint.entry)
 
@@ -305,6 +308,7 @@ class Created(Struct, frozen=True):
 
     def list(self, store: Store, after: Position | None, limit: int) -> Listing:
         number, until, position = after if after is not None else (0, self.until, None)
+        number = in_use(store, self.types, number)
         found = store.by_time(self.types[number % len(self.types)], None, until, position, limit)
         first = {moment.key: [number, until, moment.position] for moment in found if moment.version == 1}
         return Listing(
@@ -334,6 +338,7 @@ class Updated(Struct, frozen=True):
 
     def list(self, store: Store, after: Position | None, limit: int) -> Listing:
         number, until, position = after if after is not None else (0, self.until, None)
+        number = in_use(store, self.types, number)
         resource_type = self.types[number % len(self.types)]
         found = store.by_time(resource_type, self.since, until, position, limit, self.newest_first)
         hints = {
@@ -404,6 +409,14 @@ class Each(Struct, frozen=True):
 
     def describe(self) -> str:
         return "; then ".join(driver.describe() for driver in self.drivers)
+
+
+def in_use(store: Store, types: Sequence[str], number: int) -> int:
+    """The number of the first type from `number` on of which anything was ever written; asked where they are all types."""
+    if len(types) < FEW or number >= len(types):
+        return number
+    used = frozenset(store.types_in_use())
+    return next((n for n in range(number, len(types)) if types[n] in used), len(types) - 1)
 
 
 def following(found: Sequence[Moment], number: int, until: str, limit: int, types: Sequence[str]) -> Position | None:

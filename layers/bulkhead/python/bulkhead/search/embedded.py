@@ -11,9 +11,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from bulkhead.definitions import SearchParameter
-from bulkhead.search import extract, facts
-from bulkhead.search.candidate import Candidate
+from bulkhead.facts import extract, index_facts
+from bulkhead.fhir.definitions import SearchParameter
+from bulkhead.store.candidate import Candidate
 
 _BELOW = re.compile(r"(.*/)?[A-Z][A-Za-z]+/[A-Za-z0-9.\-]{1,64}(?:/_history/[A-Za-z0-9.\-]{1,64})?")
 _VERSION = re.compile(r"/_history/[^/]*$")
@@ -45,7 +45,7 @@ def pointed_at(source: Candidate, parameter: SearchParameter) -> dict[str, Candi
             key = f"{value['resourceType']}/{value.get('id', '')}"
             found[key] = Embedded(value, source, _full_url(source.body, value))
             continue
-        text = facts.reference_text(kind, value, parameter)
+        text = index_facts.reference_text(kind, value, parameter)
         inner = _within(source, text) if text else None
         if text and inner:
             found[text] = inner

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bulkhead.search.candidate import Candidate, Fence
 from bulkhead.search.canonicals import Canonicals, own
 from bulkhead.search.query import ANYTHING, Include, Results
 from bulkhead.search.race import Races
+from bulkhead.store.candidate import Candidate, Fence
 
 if TYPE_CHECKING:
     from bulkhead.store import Store

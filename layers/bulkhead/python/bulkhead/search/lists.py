@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from bulkhead.definitions import search_parameters
 from bulkhead.errors import NotSupported
-from bulkhead.model import references
+from bulkhead.fhir import references
+from bulkhead.fhir.definitions import search_parameters
 from bulkhead.search.code_systems import Look, named
 from bulkhead.search.query import Clause, Query, ReferenceValue, TokenValue
 

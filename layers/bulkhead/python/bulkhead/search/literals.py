@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from bulkhead import definitions
-from bulkhead.definitions import SearchParameter
 from bulkhead.errors import BadRequest
-from bulkhead.model import dates, references
+from bulkhead.fhir import dates, definitions, references
+from bulkhead.fhir.definitions import SearchParameter
 from bulkhead.search import names, units
-from bulkhead.search.parts import hierarchical
+from bulkhead.search.hierarchy import hierarchical
 from bulkhead.search.query import (
     CompositeValue,
     DateValue,

@@ -12,14 +12,14 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from bulkhead import compartments
-from bulkhead.definitions import SearchParameter, search_parameters
-from bulkhead.model import references
-from bulkhead.search import extract, facts, geography, ranges, units
-from bulkhead.search.candidate import Candidate
-from bulkhead.search.expressions import Typed, compiled
-from bulkhead.search.fold import spellings
-from bulkhead.search.phonetic import is_phonetic, sounds
+from bulkhead.compartments import membership
+from bulkhead.facts import extract, index_facts
+from bulkhead.facts.expressions import Typed, compiled
+from bulkhead.facts.normalise import spellings
+from bulkhead.facts.phonetic import is_phonetic, sounds
+from bulkhead.fhir import references
+from bulkhead.fhir.definitions import SearchParameter, search_parameters
+from bulkhead.search import geography, ranges, units
 from bulkhead.search.query import (
     Clause,
     CompositeValue,
@@ -35,11 +35,12 @@ from bulkhead.search.query import (
     UriValue,
     Value,
 )
+from bulkhead.store.candidate import Candidate
 
 ONE = Decimal(1)
 
 
-def matches(candidate: Candidate, clause: Clause, known: compartments.Definitions) -> bool:
+def matches(candidate: Candidate, clause: Clause, known: membership.Definitions) -> bool:
     """Whether a resource meets one condition: any of its OR values, by any of the resource's values.
 
     `known` are the compartment definitions in force, for `_compartment`.
@@ -57,7 +58,7 @@ def own(candidate: Candidate, parameter: SearchParameter) -> SearchParameter:
     return its if its is not None and its.type == parameter.type else parameter
 
 
-def values(candidate: Candidate, parameter: SearchParameter, known: compartments.Definitions) -> list[Typed]:
+def values(candidate: Candidate, parameter: SearchParameter, known: membership.Definitions) -> list[Typed]:
     """What a resource holds for a parameter, with types; some parameters are about the head, not about the body."""
     match parameter.code:
         case "_id":
@@ -67,7 +68,7 @@ def values(candidate: Candidate, parameter: SearchParameter, known: compartments
         case "_account":
             return [("Reference", {"reference": account}) for account in candidate.head.accounts]
         case "_compartment":
-            found = compartments.memberships(candidate.targets, candidate.key, known)
+            found = membership.memberships(candidate.targets, candidate.key, known)
             return [("Reference", {"reference": key}) for key in dict.fromkeys((*found, *candidate.head.accounts))]
     return extract.values(candidate.body, parameter)
 
@@ -114,7 +115,7 @@ def meets(item: Typed, value: Value, clause: Clause, candidate: Candidate) -> bo
         case UriValue():
             return is_uri(kind, content, value.uri, clause.modifier)
         case ReferenceValue():
-            text = facts.reference_text(kind, content, clause.parameter)
+            text = index_facts.reference_text(kind, content, clause.parameter)
             return text is not None and is_reference(text, value)
         case NearValue():
             return geography.is_near(content, value)
@@ -136,10 +137,10 @@ def is_one_of(item: Typed, clause: Clause) -> bool:
 
 def is_referred_to(item: Typed, clause: Clause) -> bool:
     kind, content = item
-    text = facts.reference_text(kind, content, clause.parameter)
+    text = index_facts.reference_text(kind, content, clause.parameter)
     if text is None:
         return False
-    key = facts.local(text)
+    key = index_facts.local(text)
     if key is not None and clause.keys:
         resource_type, _, identifier = key.partition("/")
         if not clause.keys.isdisjoint(((resource_type, identifier), (None, identifier))):
@@ -245,7 +246,7 @@ def is_uri(kind: str, content: Any, uri: str, modifier: str | None) -> bool:
 def is_reference(text: str, value: ReferenceValue) -> bool:
     if value.url is not None:
         return text == value.url or is_canonical(text, value.url)
-    key = facts.local(text)
+    key = index_facts.local(text)
     if key is None or (value.version is not None and not text.endswith(f"/_history/{value.version}")):
         return False
     return key == value.key if value.type else key.partition("/")[2] == value.id

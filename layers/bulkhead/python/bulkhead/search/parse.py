@@ -9,13 +9,15 @@ from types import MappingProxyType
 
 from msgspec import structs
 
-from bulkhead import definitions, settings
-from bulkhead.definitions import SearchParameter
+from bulkhead import settings
 from bulkhead.errors import BadRequest, NotFound, NotSupported, TooCostly
-from bulkhead.search import facts, literals, names
+from bulkhead.facts import index_facts
+from bulkhead.fhir import definitions
+from bulkhead.fhir.definitions import SearchParameter
+from bulkhead.search import literals, names
 from bulkhead.search.custom import Custom, none
+from bulkhead.search.hierarchy import hierarchical
 from bulkhead.search.literals import unescape
-from bulkhead.search.parts import hierarchical
 from bulkhead.search.query import ANYTHING, Chain, Clause, Include, Link, Query, Results, Sort, Value
 from bulkhead.search.sorting import SORTABLE
 
@@ -233,9 +235,8 @@ class _Reader:
         parameter = definitions.search_parameters(link.type).get(link.code) or self.custom(link.type, link.code)
         if parameter is None or parameter.type != "reference":
             raise BadRequest(f"{link.type} has no reference parameter {link.code}", expression=name)
-        if not self.types:
-            raise NotSupported("_has needs the types that are searched: name them by _type", expression=name)
-        if parameter.targets and "Resource" not in parameter.targets and not set(self.types) & set(parameter.targets):
+        of_any = not self.types or not parameter.targets or "Resource" in parameter.targets
+        if not of_any and not set(self.types) & set(parameter.targets):
             raise BadRequest(f"{link.code} of {link.type} does not refer to what is searched here", expression=name)
         return parameter
 
@@ -307,7 +308,9 @@ class _Reader:
         if not parameter.expression or not self.types:
             return False
         known = [definitions.search_parameters(name).get(parameter.code, parameter) for name in self.types]
-        return any(facts.is_canonical(name, one) for name, one in zip(self.types, known, strict=True) if one.expression)
+        return any(
+            index_facts.is_canonical(name, one) for name, one in zip(self.types, known, strict=True) if one.expression
+        )
 
     def read_include(self, code: str, name: str, text: str) -> None:
         limit = settings.current().include_limit
@@ -315,7 +318,7 @@ class _Reader:
             raise TooCostly(f"a search may have {limit} includes", expression=name)
         known_type = self.types[0] if len(self.types) == 1 else None
         entry = include(name, text, known_type if code == "_include" else None, self.custom)
-        if code == "_revinclude" and entry.parameter and not facts.is_own(entry.type, entry.parameter):
+        if code == "_revinclude" and entry.parameter and not index_facts.is_own(entry.type, entry.parameter):
             raise NotSupported(f"{name} by a parameter that clients have defined is not supported", expression=name)
         (self.include if code == "_include" else self.revinclude).append(entry)
 
@@ -408,7 +411,7 @@ def chained_types(link: Link, parameter: SearchParameter | None, name: str) -> t
         return (link.type,)
     if not parameter.targets or "Resource" in parameter.targets:
         raise BadRequest(f"{name} must say to which type: {link.code}:Patient, say", expression=name)
-    return ("Patient",) if facts.only_patients(parameter) else parameter.targets
+    return ("Patient",) if index_facts.only_patients(parameter) else parameter.targets
 
 
 def chain(name: str, text: str) -> Chain:

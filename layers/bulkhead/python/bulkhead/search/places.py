@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bulkhead.definitions import search_parameters
-from bulkhead.search import facts
-from bulkhead.search.candidate import Candidate
+from bulkhead.facts import index_facts
+from bulkhead.fhir.definitions import search_parameters
 from bulkhead.search.drivers import Driver, Each, Position, Targets, Updated, Values
 from bulkhead.store import keys
+from bulkhead.store.candidate import Candidate
 
 if TYPE_CHECKING:
     from bulkhead.store import Store
@@ -44,10 +44,12 @@ def place(driver: Driver, store: Store, candidate: Candidate) -> Position | None
 
 def _among_values(driver: Values, candidate: Candidate) -> Position | None:
     known = search_parameters(candidate.head.type)
-    if driver.resource_type not in (facts.ANY_TYPE, candidate.head.type):
+    if driver.resource_type not in (index_facts.ANY_TYPE, candidate.head.type):
         return None
     codes = {branch.parameter for branch in driver.branches}
-    entries = [entry for code in codes for entry in facts.index_values(candidate.body, known[code], candidate.targets)]
+    entries = [
+        entry for code in codes for entry in index_facts.index_values(candidate.body, known[code], candidate.targets)
+    ]
     positions = [
         [number, keys.value_sort(entry.sort, candidate.head.id)]
         for number, branch in enumerate(driver.branches)

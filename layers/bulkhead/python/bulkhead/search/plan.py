@@ -11,13 +11,16 @@ from dataclasses import dataclass
 
 from msgspec import structs
 
-from bulkhead import compartments
-from bulkhead.compartment_definitions import TYPE as DEFINITIONS
-from bulkhead.definitions import RESOURCE_TYPES, SearchParameter, search_parameters
+from bulkhead.compartments import membership
+from bulkhead.compartments.compartment_definitions import TYPE as DEFINITIONS
 from bulkhead.errors import NotSupported
-from bulkhead.model import dates
-from bulkhead.model.references import canonical_url
-from bulkhead.search import facts
+from bulkhead.facts import index_facts
+from bulkhead.facts.expressions import types
+from bulkhead.facts.normalise import fold, spellings
+from bulkhead.facts.phonetic import is_phonetic, sound
+from bulkhead.fhir import dates
+from bulkhead.fhir.definitions import RESOURCE_TYPES, SearchParameter, search_parameters
+from bulkhead.fhir.references import canonical_url
 from bulkhead.search.drivers import (
     Account,
     AllDefinitions,
@@ -34,10 +37,7 @@ from bulkhead.search.drivers import (
     Updated,
     Values,
 )
-from bulkhead.search.expressions import types
-from bulkhead.search.fold import fold, spellings
 from bulkhead.search.literals import ID
-from bulkhead.search.phonetic import is_phonetic, sound
 from bulkhead.search.query import (
     Clause,
     CompositeValue,
@@ -54,6 +54,7 @@ UNION = 50
 """The most listings that one driver merges."""
 RANGES = 20
 """The most ranges of codes and patients that one driver goes through, one after the other."""
+ALL_TYPES = tuple(sorted(RESOURCE_TYPES))
 MONTHS = 24
 """The most months of a date parameter that one driver goes through."""
 
@@ -65,7 +66,7 @@ class Plan:
     driver: Driver
     clauses: tuple[Clause, ...]
     """What every candidate is checked against."""
-    membership: compartments.Definition | None
+    membership: membership.Definition | None
     """Of a compartment search: the definition that every candidate is checked against."""
     ordered: bool
     """Whether the driver gives the order that was asked for; else all matches are gathered and sorted."""
@@ -73,10 +74,10 @@ class Plan:
     """Whether more than what drives is asked for, so that many candidates may not match."""
 
 
-def plan(query: Query, definition: compartments.Definition | None = None, now: str | None = None) -> Plan:
+def plan(query: Query, definition: membership.Definition | None = None, now: str | None = None) -> Plan:
     """The plan of a query. `definition` is that of its compartment, `now` the moment that paging by time is as of.
 
-    NotSupported for a search of the whole system that names neither types, nor ids, accounts or compartments.
+    NotSupported for a search of the whole system without any condition.
     """
     refuse(query)
     driver, in_order = choose(query, definition, now or dates.now())
@@ -87,13 +88,12 @@ def plan(query: Query, definition: compartments.Definition | None = None, now: s
 
 
 def refuse(query: Query) -> None:
-    if query.types or query.compartment:
-        return
-    if ids(query) is None and not streams(query.clauses, None):
-        raise NotSupported("a search of the whole system must name types by _type", expression="_type")
+    if not (query.types or query.compartment or query.clauses or query.chains):
+        text = "a search of the whole system must name types by _type, or have a condition such as _lastUpdated, _tag or _has"
+        raise NotSupported(text, expression="_type")
 
 
-def choose(query: Query, definition: compartments.Definition | None, now: str) -> tuple[Driver, bool]:
+def choose(query: Query, definition: membership.Definition | None, now: str) -> tuple[Driver, bool]:
     """The driver, and whether its order is the one asked for."""
     order = query.results.sort[0] if query.results.sort else None
     single = len(query.results.sort) == 1 and len(query.types) == 1
@@ -115,6 +115,10 @@ def choose(query: Query, definition: compartments.Definition | None, now: str) -
     accounts = streams(query.clauses, None)
     if accounts:
         return Merged(accounts), by_key
+    if not query.types:
+        of_meta = [found for clause in query.clauses if (found := by_value(clause, index_facts.ANY_TYPE))]
+        if of_meta:
+            return of_meta[0], order is None
     if len(query.types) > 1 and (not query.results.sort or DEFINITIONS in query.types):
         each = tuple(choose(of_type(query, name), None, now)[0] for name in query.types)
         if not all(isinstance(driver, (Created, Updated)) for driver in each):
@@ -138,9 +142,9 @@ def by_time(query: Query, now: str) -> tuple[Driver, bool]:
     since, until = span(clause for clause in query.clauses if clause.parameter.code == "_lastUpdated")
     by_update = len(query.results.sort) == 1 and query.results.sort[0].code == "_lastUpdated" and len(query.types) == 1
     if not by_update and since is None:
-        return Created(query.types, now), order is None
+        return Created(query.types or ALL_TYPES, now), order is None
     newest_first = bool(by_update and order and order.descending)
-    return Updated(query.types, since, min(until or now, now), newest_first), by_update or order is None
+    return Updated(query.types or ALL_TYPES, since, min(until or now, now), newest_first), by_update or order is None
 
 
 def ids(query: Query) -> tuple[str, ...] | None:
@@ -178,6 +182,9 @@ def best(query: Query) -> Driver | None:
 
 
 def rank(parameter: SearchParameter, resource_type: str) -> int:
+    if parameter.code in index_facts.OF_META:
+        # Much of a type may carry the same.
+        return 9
     if parameter.type == "token":
         return 1 if "Identifier" in types(parameter.expression, resource_type) else 4
     return {"string": 5, "uri": 6, "composite": 4, "reference": 4}.get(parameter.type, 8)
@@ -231,7 +238,9 @@ def by_owner(query: Query) -> Values | None:
     for clause in query.clauses:
         found = by_value(clause, resource_type)
         known = search_parameters(resource_type)
-        if found is None or not all(facts.is_owned(resource_type, known[one.parameter]) for one in found.branches):
+        if found is None or not all(
+            index_facts.is_owned(resource_type, known[one.parameter]) for one in found.branches
+        ):
             continue
         branches = tuple(structs.replace(one, prefix=f"{owner}#") for one in found.branches for owner in owners)
         if len(branches) <= RANGES:
@@ -248,7 +257,7 @@ def patients_of(query: Query) -> tuple[str, ...]:
             continue
         if query.types and clause.parameter != search_parameters(query.types[0]).get(clause.parameter.code):
             continue
-        found = [patient_of(value, facts.only_patients(clause.parameter)) for value in clause.values]
+        found = [patient_of(value, index_facts.only_patients(clause.parameter)) for value in clause.values]
         if clause.parameter.code[0] != "_" and all(found):
             return tuple(dict.fromkeys(one for one in found if one))
     return ()
@@ -267,9 +276,11 @@ def by_value(clause: Clause, resource_type: str) -> Values | None:
     """The by-value branches that together hold every match of one clause; None where it cannot be driven so."""
     if clause.modifier not in (None, "exact"):
         return None
-    indexed = facts.drivers(resource_type, clause.parameter)
+    indexed = index_facts.drivers(resource_type, clause.parameter)
     if clause.parameter.type == "composite":
-        return by_first_component(clause, resource_type) if facts.is_own(resource_type, clause.parameter) else None
+        return (
+            by_first_component(clause, resource_type) if index_facts.is_own(resource_type, clause.parameter) else None
+        )
     if not indexed or clause.parameter.type == "date" or (clause.modifier and is_phonetic(clause.parameter)):
         return None
     branches: list[Branch] = []
@@ -282,28 +293,46 @@ def by_value(clause: Clause, resource_type: str) -> Values | None:
     if len(branches) > UNION:
         return None
     first = clause.values[0]
-    once = len(branches) == 1 and isinstance(first, TokenValue) and branches[0].prefix is not None
+    with_system = isinstance(first, TokenValue) and first.system is not None
+    once = len(branches) == 1 and with_system and branches[0].prefix is not None
     return Values(resource_type, tuple(dict.fromkeys(branches)), once)
 
 
 def branches_of(value: Value, parameter: SearchParameter, resource_type: str) -> list[Branch]:
     """The branches that hold every resource with a value; none where it cannot be led so."""
+    if parameter.code in index_facts.OF_META:
+        return branches_of_meta(value, parameter.code, resource_type)
     match value:
         case TokenValue(system=system, code=str(code)) if code:
             with_system = system is not None and "ContactPoint" not in types(parameter.expression, resource_type)
-            if facts.is_owned(resource_type, parameter):
+            if index_facts.is_owned(resource_type, parameter):
                 with_system = False
             return [Branch(parameter.code, code.casefold(), prefix=f"{system}#" if with_system else None)]
         case StringValue(text=text) if is_phonetic(parameter):
             return [Branch(parameter.code, sound(max(fold(text).split(), key=len)))]
         case StringValue(text=text):
             found = spellings(text)
-            if all(len(one) >= facts.PREFIX for one in found):
-                return [Branch(parameter.code, one[: facts.PREFIX], prefix=one[: facts.SORT_LENGTH]) for one in found]
+            if all(len(one) >= index_facts.PREFIX for one in found):
+                return [
+                    Branch(parameter.code, one[: index_facts.PREFIX], prefix=one[: index_facts.SORT_LENGTH])
+                    for one in found
+                ]
         case UriValue(uri=uri):
             return [Branch(parameter.code, uri)]
         case ReferenceValue(url=url, key=key) if url or key:
             return [Branch(parameter.code, canonical_url(url or key or ""))]
+    return []
+
+
+def branches_of_meta(value: Value, code: str, resource_type: str) -> list[Branch]:
+    """A code of a type, with its system; of all types without."""
+    of_type = None if resource_type == index_facts.ANY_TYPE else f"{resource_type}#"
+    match value:
+        case TokenValue(system=system, code=str(text)) if text:
+            with_system = of_type is not None and system is not None
+            return [Branch(code, text.casefold(), prefix=f"{of_type}{system}#" if with_system else of_type)]
+        case UriValue(uri=uri):
+            return [Branch(code, canonical_url(uri), prefix=of_type)]
     return []
 
 
@@ -318,14 +347,14 @@ def by_first_component(clause: Clause, resource_type: str) -> Values | None:
 def by_dates(query: Query, resource_type: str) -> Values | None:
     """The months between both ends that were given for one date parameter."""
     for parameter in dict.fromkeys(clause.parameter for clause in query.clauses):
-        if parameter.type != "date" or not facts.is_indexed(resource_type, parameter):
+        if parameter.type != "date" or not index_facts.is_indexed(resource_type, parameter):
             continue
         first, last = span(clause for clause in query.clauses if clause.parameter == parameter)
         if first is None or last is None or first > last:
             continue
         start, end = (int(text[:4]) * 12 + int(text[5:7]) - 1 for text in (first, last))
         if end - start < MONTHS:
-            buckets = [*(facts.month(number) for number in range(start, end + 1)), facts.LONG]
+            buckets = [*(index_facts.month(number) for number in range(start, end + 1)), index_facts.LONG]
             return Values(resource_type, tuple(Branch(parameter.code, bucket, last=last) for bucket in buckets))
     return None
 

@@ -8,9 +8,9 @@ from functools import cached_property
 
 from msgspec import Struct
 
-from bulkhead.definitions import SearchParameter
-from bulkhead.search.fold import fold, spellings
-from bulkhead.search.phonetic import sounds
+from bulkhead.facts.normalise import fold, spellings
+from bulkhead.facts.phonetic import sounds
+from bulkhead.fhir.definitions import SearchParameter
 
 
 class TokenValue(Struct, frozen=True):

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bulkhead.search.candidate import Fence, ListedFence, Within, within
 from bulkhead.search.drivers import Account, Driver, Each, KeyStream, Merged, Position
 from bulkhead.search.plan import UNION, listings
+from bulkhead.store.candidate import Fence, ListedFence, Within, within
 
 if TYPE_CHECKING:
     from bulkhead.store import Store

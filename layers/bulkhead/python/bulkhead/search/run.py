@@ -10,24 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from bulkhead import compartments, governing, replaced
+from bulkhead.compartments import governing, membership, patient_links
 from bulkhead.errors import Issue, TooCostly
-from bulkhead.model import dates
+from bulkhead.fhir import dates
 from bulkhead.search import (
     bundle,
     chains,
     cursor,
+    hierarchy,
     includes,
     lists,
     literals,
-    parts,
     serving,
     sorting,
     subsumption,
     value_sets,
     widening,
 )
-from bulkhead.search.candidate import Candidate, Fence, within
 from bulkhead.search.canonicals import Canonicals
 from bulkhead.search.drivers import Among, Created, Driver, Each, Keys, Merged, Position, Updated
 from bulkhead.search.parse import parse
@@ -35,6 +34,7 @@ from bulkhead.search.plan import Plan, plan
 from bulkhead.search.query import Query
 from bulkhead.search.race import Races, fence_driver
 from bulkhead.search.scan import LISTED, Progress, Scan
+from bulkhead.store.candidate import Candidate, Fence, within
 
 if TYPE_CHECKING:
     from bulkhead.store import Head, Store
@@ -101,7 +101,7 @@ def search(
     answered (see `plan.plan`), TooCostly where counting or sorting would read too much.
     """
     query = spelt_out(store, query, fence)
-    known = compartments.in_force(store)
+    known = membership.in_force(store)
     definition = known.get(query.compartment.partition("/")[0]) if query.compartment else None
 
     def answered(query: Query, named: widening.Named) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def search(
     try:
         return answered(query, widening.Named(widening.named(query)))
     except widening.Replacing as found:
-        others = replaced.followed(store, found.patients, fence)
+        others = patient_links.followed(store, found.patients, fence)
     return answered(widening.widened(query, others), widening.Named())
 
 
@@ -138,7 +138,7 @@ def find(store: Store, query: Query, limit: int, fence: Fence) -> list[Candidate
 
     TooCostly where so many candidates had to be read that there may be more matches.
     """
-    known = compartments.in_force(store)
+    known = membership.in_force(store)
     query = spelt_out(store, query, fence)
     scanner = led_by_fence(chained(Scanner(store, query, plan(query), known, fence, Races(store, fence), Limits())))
     progress = Progress(scanner.limits.counted)
@@ -161,7 +161,7 @@ def spelt_out(store: Store, query: Query, fence: Fence) -> Query:
         wanted = parse([(parameter, literals.escape(value))], resource_type)
         return [found.body for found in find(store, wanted, LOOKED_AT, fence)]
 
-    for spell in (value_sets.resolved, subsumption.resolved, parts.resolved, lists.resolved):
+    for spell in (value_sets.resolved, subsumption.resolved, hierarchy.resolved, lists.resolved):
         query = spell(query, look)
     return query
 
@@ -202,7 +202,9 @@ def narrowed(scanner: Scanner) -> Scanner:
 def led_by_fence(scanner: Scanner) -> Scanner:
     """The same search, led by what the caller is fenced to where otherwise everything of its types would be read."""
     query, chosen = scanner.query, scanner.plan
-    if not isinstance(chosen.driver, Created) or is_by_time(query):
+    # Of one type by time, the fence's listing races; of all types it leads.
+    by_time = isinstance(chosen.driver, Created) or (isinstance(chosen.driver, Updated) and not query.types)
+    if not by_time or is_by_time(query):
         return scanner
     driver = fence_driver(within(scanner.fence), query.types) if query.types else fence_driver_of_all(scanner)
     if driver is None:
@@ -213,11 +215,11 @@ def led_by_fence(scanner: Scanner) -> Scanner:
 def fence_driver_of_all(scanner: Scanner) -> Driver | None:
     """What lists all that the caller may see of whatever type: the fence's listing, then the types that it does not hold."""
     listed = within(scanner.fence)
-    driver, created = fence_driver(listed, (None,)), scanner.plan.driver
-    if not isinstance(driver, Merged) or not isinstance(created, Created):
+    driver, by_time = fence_driver(listed, (None,)), scanner.plan.driver
+    if not isinstance(driver, Merged) or not isinstance(by_time, (Created, Updated)):
         return None
-    unlisted = tuple(name for name in created.types if listed(name) is None)
-    return Each((Merged(driver.streams, unlisted), Created(unlisted, created.until)))
+    unlisted = tuple(name for name in by_time.types if listed(name) is None)
+    return Each((Merged(driver.streams, unlisted), Created(unlisted, by_time.until)))
 
 
 def by_names(scanner: Scanner) -> Scanner:

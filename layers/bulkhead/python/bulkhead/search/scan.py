@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from functools import cmp_to_key
 from typing import TYPE_CHECKING
 
-from bulkhead import compartments, replaced
+from bulkhead.compartments import membership, patient_links
 from bulkhead.search import chains, matching, places, widening
-from bulkhead.search.candidate import Candidate, Fence
 from bulkhead.search.drivers import Driver, Hint, Keys, Merged, Position
 from bulkhead.search.plan import Plan
 from bulkhead.search.query import Query
 from bulkhead.search.race import ENTRIES_PER_HEAD, FenceListing, Races
+from bulkhead.store.candidate import Candidate, Fence
 
 if TYPE_CHECKING:
     from bulkhead.store import Head, Store
@@ -60,7 +60,7 @@ class Scan:
     store: Store
     query: Query
     plan: Plan
-    known: compartments.Definitions
+    known: membership.Definitions
     fence: Fence
     races: Races
     named: widening.Named = field(default_factory=widening.Named, kw_only=True)
@@ -195,7 +195,7 @@ class Scan:
     def looked_at(self, named: Sequence[str], heads: Mapping[str, Head]) -> tuple[str, ...]:
         """Nobody left to look at, once it is known that none of the Patients `named` replaces another; Replacing where one does."""
         patients = [Candidate(heads[key], self.store.decode) for key in named if self.visible(heads.get(key))]
-        replacing = [one for one in patients if replaced.linked(one.body, replaced.REPLACES)]
+        replacing = [one for one in patients if patient_links.linked(one.body, patient_links.REPLACES)]
         if replacing:
             raise widening.Replacing(replacing)
         return ()
@@ -234,6 +234,4 @@ class Scan:
         its = self.plan.membership
         if its is None or self.query.compartment is None:
             return True
-        return any(
-            compartments.is_member(its, one, candidate.key, candidate.targets) for one in self.query.compartments
-        )
+        return any(membership.is_member(its, one, candidate.key, candidate.targets) for one in self.query.compartments)

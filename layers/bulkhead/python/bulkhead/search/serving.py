@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bulkhead.compartments.governing import governs
 from bulkhead.errors import TooCostly
-from bulkhead.governing import governs
-from bulkhead.model import references
-from bulkhead.search.candidate import Candidate, Fence, ListedFence
+from bulkhead.fhir import references
 from bulkhead.search.literals import escape
 from bulkhead.search.query import Query
+from bulkhead.store.candidate import Candidate, Fence, ListedFence
 from bulkhead.store.definitions import ALL, NAMED_BY
 
 if TYPE_CHECKING:

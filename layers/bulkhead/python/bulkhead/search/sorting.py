@@ -11,12 +11,13 @@ from decimal import Decimal
 from functools import cmp_to_key
 from typing import Any
 
-from bulkhead.compartments import Definitions
-from bulkhead.definitions import SearchParameter
-from bulkhead.search import extract, matching, ranges
-from bulkhead.search.candidate import Candidate
-from bulkhead.search.fold import fold
+from bulkhead.compartments.membership import Definitions
+from bulkhead.facts import extract
+from bulkhead.facts.normalise import fold
+from bulkhead.fhir.definitions import SearchParameter
+from bulkhead.search import matching, ranges
 from bulkhead.search.query import Sort
+from bulkhead.store.candidate import Candidate
 
 SORTABLE = frozenset({"token", "string", "date", "number", "quantity", "uri", "reference"})
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from msgspec import structs
 
-from bulkhead.definitions import value_set_compose, value_set_systems
 from bulkhead.errors import BadRequest, NotSupported, TooCostly
+from bulkhead.fhir.definitions import value_set_compose, value_set_systems
 from bulkhead.search.code_systems import CodeSystem, Look, known, named
 from bulkhead.search.query import Clause, Query, TokenValue, UriValue
 

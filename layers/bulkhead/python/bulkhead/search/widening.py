@@ -1,4 +1,4 @@
-"""Who searches by a Patient is answered for the Patients, too, whom that one replaces (see `bulkhead.replaced`).
+"""Who searches by a Patient is answered for the Patients, too, whom that one replaces (see `bulkhead.compartments.patient_links`).
 
 Hardly any Patient replaces another: so a search is begun as it was asked, and the heads of the Patients that it names are
 read along with its first candidates. Only where one of them replaces somebody it is begun anew, with more values. What
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from msgspec import structs
 
-from bulkhead.search.candidate import Candidate
 from bulkhead.search.query import Clause, Query, ReferenceValue, Value
+from bulkhead.store.candidate import Candidate
 
 PATIENT = "Patient"
 

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 from bulkhead import settings as _settings
 from bulkhead.errors import VersionConflict
 from bulkhead.store import (
+    account_commits,
+    active_months,
     builtin,
     client,
     commits,
     definitions,
-    each,
     files,
     heads,
     index,
     keys,
-    marks,
     secret,
     sweeper,
+    transaction_marks,
 )
 from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
 from bulkhead.store.index import Found, Moment, Pointer
@@ -92,7 +93,7 @@ class Store:
         return builtin.head(key)
 
     def _heads(self, items: Iterable[dict[str, Any]]) -> dict[str, Head]:
-        return marks.current(self.table, {(item["pk"]["S"], item["sk"]["S"]): item for item in items})
+        return transaction_marks.current(self.table, {(item["pk"]["S"], item["sk"]["S"]): item for item in items})
 
     def read_version(self, key: str, version: int) -> Head | None:
         """One version, current or past. None where there is none."""
@@ -155,19 +156,19 @@ class Store:
 
     def commit_each(self, writes: Sequence[Write]) -> set[str]:
         """Independent changes of accounts; the keys that were not written, because someone else was faster."""
-        return each.commit_each(self.table, writes)
+        return account_commits.commit_each(self.table, writes)
 
     def set_propagate(self, head: Head, flag: bool, within: Mapping[str, tuple[str, ...]]) -> None:
         """Whether the accounts of `head` go to what is written into its compartment from now on, and to what of it. VersionConflict."""
-        if not each.set_propagate(self.table, head, replace(head, propagate=flag, within=within)):
-            marks.clear(self.table, head.key)
+        if not account_commits.set_propagate(self.table, head, replace(head, propagate=flag, within=within)):
+            transaction_marks.clear(self.table, head.key)
             raise VersionConflict(head.key)
 
     def claim_owner(self, condition: str) -> str | None:
         """Who owns the condition of a conditional create, once the transaction that is about to is decided."""
         pk = keys.claim_key(condition)
         item = self.table.get((pk, keys.HEAD))
-        if item and marks.marked(item) and marks.clear(self.table, pk):
+        if item and transaction_marks.marked(item) and transaction_marks.clear(self.table, pk):
             item = self.table.get((pk, keys.HEAD))
         return item["owner"]["S"] if item else None
 
@@ -221,6 +222,10 @@ class Store:
     ) -> list[Found]:
         """Resources under a value, ordered by sort and id, after the position `after`: see `index.by_value`."""
         return index.by_value(self.table, resource_type, parameter, value, prefix, first, last, after, limit)
+
+    def types_in_use(self) -> list[str]:
+        """Every type of which anything was ever written, sorted."""
+        return active_months.types(self.table)
 
     def by_time(
         self,

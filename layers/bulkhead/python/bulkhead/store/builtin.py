@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cache
 
-from bulkhead import definitions
-from bulkhead.model import dates
+from bulkhead.fhir import dates, definitions
 from bulkhead.store.heads import Head, encode
 
 _PREFIX = "CompartmentDefinition/"

@@ -15,7 +15,7 @@ from zlib import crc32
 
 import msgspec
 
-from bulkhead.store.meter import Meter
+from bulkhead.store.capacity import Meter
 from bulkhead.store.throttling import CODES, jitter
 
 SHORT = frozenset(

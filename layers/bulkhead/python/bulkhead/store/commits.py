@@ -14,11 +14,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
-from bulkhead.model import dates
-from bulkhead.store import each, heads, identifiers, keys, large, marks, months, staging
-from bulkhead.store.between import Between
+from bulkhead.fhir import dates
+from bulkhead.store import account_commits, active_months, heads, identifiers, keys, large, staging, transaction_marks
 from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
 from bulkhead.store.identifiers import Guard
+from bulkhead.store.pre_commit import Between
 from bulkhead.store.table import TRANSACT_BYTES, TRANSACT_LIMIT, ConditionFailed, Item, Table, pause
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def commit(
     """
     updated = dates.now()
     offload(writes, put_body, settings.body_limit)
-    months.note(table, {write.key.partition("/")[0] for write in writes}, updated)
+    active_months.note(table, {write.key.partition("/")[0] for write in writes}, updated)
     guard = identifiers.guard(table, writes, claims)
     owned = [claim for claim in claims if claim.unique is None]
     between = Between(table, inherit, guard)
@@ -75,7 +75,7 @@ def _inherit_again(table: Table, writes: Sequence[Write], new: list[Head], betwe
         for n in between.again(writes)
         if (head := new[n]).body is not None
     ]
-    each.commit_each(table, changed)
+    account_commits.commit_each(table, changed)
     items = table.get_many((write.key, keys.HEAD) for write in changed)
     for n, head in enumerate(new):
         if item := items.get((head.key, keys.HEAD)):
@@ -137,7 +137,7 @@ def _write(
             if failed >= len(writes) + len(claims):
                 raise _overtaken(failed - len(writes) - len(claims), writes, guard, receipt) from None
             conflict = explain(failed, writes, claims)
-            if not marks.clear(table, staging.blocked(conflict)):
+            if not transaction_marks.clear(table, staging.blocked(conflict)):
                 raise conflict from None
         pause(attempt)
     raise Conflict("a large transaction holds this resource; try again")

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bulkhead.model import json
+from bulkhead.fhir import json
 from bulkhead.store import keys
 
 if TYPE_CHECKING:
     from bulkhead.errors import JobMovedOn
-    from bulkhead.search.facts import Facts
+    from bulkhead.facts.index_facts import Facts
     from bulkhead.store.table import Table
 
 Item = dict[str, Any]

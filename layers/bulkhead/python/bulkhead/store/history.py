@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from bulkhead.model import dates
-from bulkhead.store import heads, keys, months
+from bulkhead.fhir import dates
+from bulkhead.store import active_months, heads, keys
 from bulkhead.store.heads import Head
 from bulkhead.store.table import Table
 
@@ -23,7 +23,7 @@ def read_versions(table: Table, wanted: Iterable[Version]) -> dict[Version, Head
 
 def types(table: Table) -> list[str]:
     """Every resource type of which anything was ever written."""
-    return months.types(table)
+    return active_months.types(table)
 
 
 def horizon(table: Table, settle: int) -> str:

@@ -25,11 +25,11 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from bulkhead.errors import ClaimTaken, Conflict
-from bulkhead.store import heads, keys, marks, staging, transactions
+from bulkhead.store import heads, keys, staging, transaction_marks, transactions
 from bulkhead.store.heads import Claim, Head, Identifier, Unique, Write
 from bulkhead.store.keys import Key
-from bulkhead.store.marks import RESERVED_BY
 from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, chunks, pause
+from bulkhead.store.transaction_marks import RESERVED_BY
 
 _ATTEMPTS = 5
 # Seconds that other conditional writers leave a reservation alone: enough for a commit, and not long for who comes after a dead one.
@@ -114,9 +114,9 @@ class Guard:
         Conflict where that is a large transaction which goes on and on.
         """
         for attempt in range(_POLLS):
-            cleared = marks.clear(self.table, partition)
+            cleared = transaction_marks.clear(self.table, partition)
             item = self.table.get((partition, keys.HEAD))
-            if cleared and item and marks.marked(item):
+            if cleared and item and transaction_marks.marked(item):
                 raise Conflict("a large transaction is creating resources with this identifier; try again")
             if item is None or float(item["until"]["N"]) <= time.time():
                 return
@@ -187,7 +187,7 @@ def take_away(table: Table, writes: Sequence[Write], reservations: Sequence[Item
     for item in reservations:
         if all(_is_hidden(accounts, item) for accounts in carried[item["pk"]["S"]]):
             continue
-        if transaction := marks.marked(item):
+        if transaction := transaction_marks.marked(item):
             transactions.contest(table, transaction)
         else:
             key = item["pk"]["S"], item["sk"]["S"]
@@ -237,7 +237,7 @@ def _seen(table: Table, staged: dict[str, int], within: frozenset[str] | None) -
         again = []
         for key in left:
             item = items.get((key, keys.HEAD))
-            transaction = marks.marked(item) if item else None
+            transaction = transaction_marks.marked(item) if item else None
             if transaction is None:
                 others[key] = _settled(table, key, item, staged[key], within)
             elif within is not None and item and "made" in item and _is_hidden_by(heads.from_item(item), within):
@@ -247,7 +247,7 @@ def _seen(table: Table, staged: dict[str, int], within: frozenset[str] | None) -
                 visible = None if item is None or "made" in item else heads.from_item(item)
                 others[key] = _Other(visible, transactions.undecided(table, transaction), True)
             else:
-                marks.clear(table, key)
+                transaction_marks.clear(table, key)
                 again.append(key)
         left = again
         if not left:

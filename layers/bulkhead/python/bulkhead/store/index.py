@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
-from bulkhead.store import keys, months
+from bulkhead.store import active_months, keys
 from bulkhead.store.table import Item, Table
 
 
@@ -106,6 +106,9 @@ def by_value(
     partition = keys.value_partition(resource_type, parameter, value)
     if parameter == keys.IDENTIFIER:
         found = _identified(table, partition, first, last, after, limit)
+    elif parameter[0] == "_":
+        items = _merged(table, keys.BY_VALUE, keys.meta_partitions(parameter, value), first, last, after, limit)
+        found = ((item["pk"]["S"], item["vsk"]["S"]) for item in items)
     else:
         items = table.query(partition, first, last, index=_index(keys.BY_VALUE), after=after, limit=limit)
         found = ((item["pk"]["S"], item["vsk"]["S"]) for item in items)
@@ -136,7 +139,7 @@ def by_time(
     """
     listed = [
         month
-        for month in months.months(table, resource_type)
+        for month in active_months.months(table, resource_type)
         if (since is None or month >= since[:7]) and (until is None or month <= until[:7])
     ]
     if after:

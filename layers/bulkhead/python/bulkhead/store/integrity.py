@@ -20,13 +20,13 @@ from dataclasses import dataclass, fields
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from bulkhead.store import builtin, definitions, heads, keys, marks, staging, transactions
+from bulkhead.store import builtin, definitions, heads, keys, staging, transaction_marks, transactions
 from bulkhead.store.heads import Head
 from bulkhead.store.keys import Entry, Key
 from bulkhead.store.table import Item, Table, key_of
 
 if TYPE_CHECKING:
-    from bulkhead.search.facts import Facts
+    from bulkhead.facts.index_facts import Facts
 
 FactsOf = Callable[[Head], "Facts"]
 """What the index is to hold of a version that is no deletion."""
@@ -123,7 +123,7 @@ class Check:
         expected: dict[str, dict[Key, Entry]] = {}
         for pk, items in resources.items():
             head = next((item for item in items if item["sk"]["S"] == keys.HEAD), None)
-            if head and (transaction := marks.marked(head)):
+            if head and (transaction := transaction_marks.marked(head)):
                 # Of a large transaction: it is finished by others, unless it is forgotten.
                 found[pk] = [self._forgotten(head, transaction)] if self._is_over(transaction) else []
                 continue
@@ -189,20 +189,20 @@ class Check:
 
     def _outdated(self, item: Item) -> _Fault | None:
         """Of a reservation whose owner died long ago."""
-        if marks.RESERVED_BY not in item or marks.marked(item):
+        if transaction_marks.RESERVED_BY not in item or transaction_marks.marked(item):
             return None
         if float(item["until"]["N"]) > self._now - (self._patience or 0):
             return None
-        condition = f"#{marks.RESERVED_BY} = :by"
-        return STALE, self._table.delete_action(_key(item), condition, {":by": item[marks.RESERVED_BY]})
+        condition = f"#{transaction_marks.RESERVED_BY} = :by"
+        return STALE, self._table.delete_action(_key(item), condition, {":by": item[transaction_marks.RESERVED_BY]})
 
     def _forgotten(self, head: Item, transaction: str) -> _Fault:
         """Of a mark that was set when its transaction was over already."""
         values = {":txn": {"S": transaction}}
         state, _ = transactions.state_now(self._table, transaction)
         if "made" in head and state != transactions.COMMITTED:
-            return STALE, self._table.delete_action(_key(head), marks.MARKED, values)
-        return STALE, self._table.update_action(_key(head), "REMOVE #txn, #made", values, marks.MARKED)
+            return STALE, self._table.delete_action(_key(head), transaction_marks.MARKED, values)
+        return STALE, self._table.update_action(_key(head), "REMOVE #txn, #made", values, transaction_marks.MARKED)
 
     def _is_over(self, transaction: str) -> bool:
         item = self._table.get((keys.transaction_key(transaction), keys.HEAD))
@@ -246,7 +246,7 @@ class Check:
         for item in items:
             pk = keys.identified(_key(item))
             head = heads.from_item(there[pk]) if pk in there else None
-            if pk in there and marks.marked(there[pk]):
+            if pk in there and transaction_marks.marked(there[pk]):
                 continue
             if pk not in expected:
                 try:

@@ -19,7 +19,8 @@
 | secret        | `secret`             | `#`                         |                                                         |
 
 by-target: `tpk` = what is pointed at (with a write shard where that may be hot), `tsk` = `Observation#9`, who points.
-by-value:  `vpk` = `Observation|code|1234`, `vsk` = `<sort>#9`.
+by-value:  `vpk` = `Observation|code|1234`, `vsk` = `<sort>#9`; of `_tag`, `_security`, `_profile`, `_source` `vpk` = `*|_tag|x#<shard>`,
+           `vsk` = `Observation#<system>#9`.
 by-time:   `mpk` = `Observation#2026-11#<shard>`, `msk` = `<lastUpdated>#9#0000000003`.
 
 One index entry carries up to one target and one value: two facts for one item's price. A target is staged before
@@ -39,7 +40,7 @@ from zlib import crc32
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bulkhead.search.facts import Facts, Value
+    from bulkhead.facts.index_facts import Facts, Value
 
 HEAD = "#"
 ENTRY = "i#"
@@ -71,6 +72,8 @@ SHARDS = {
 EMBEDDED_SHARDS = 4
 """Of a mark such as `#Medication`, which stands for all resources that have such a resource within."""
 ACCOUNT_SHARDS = 4
+META_SHARDS = 4
+"""Partitions of one tag, label, profile or source: all that a whole organisation sends may carry it."""
 TIME_SHARDS = 4
 
 SORT_LIMIT = 800
@@ -174,6 +177,15 @@ def value_partition(resource_type: str, parameter: str, value: str) -> str:
     return limited(f"{resource_type}|{parameter}|{value}", PARTITION_LIMIT)
 
 
+def meta_partition(parameter: str, value: str, identifier: str) -> str:
+    """The by-value partition of a parameter about `meta`, such as `_tag`: of all types, sharded by resource."""
+    return f"{value_partition('*', parameter, value)}#{shard(identifier, META_SHARDS)}"
+
+
+def meta_partitions(parameter: str, value: str) -> list[str]:
+    return [f"{value_partition('*', parameter, value)}#{n}" for n in range(META_SHARDS)]
+
+
 def value_sort(sort: str, identifier: str) -> str:
     return f"{limited(sort, SORT_LIMIT)}#{identifier}"
 
@@ -203,7 +215,8 @@ def index_entries(key: str, facts: Facts | None) -> dict[Key, Entry]:
     entries: dict[Key, Entry] = {}
     targets: Iterable[tuple[str, frozenset[str]]] = sorted(facts.targets.items())
     values: list[Value] = []
-    for value in sorted(facts.values, key=lambda value: (value.parameter, value.value, value.sort)):
+    # What is about `meta` comes last: it must not shift the pairs of the others.
+    for value in sorted(facts.values, key=lambda value: (value.parameter[0] == "_", *value)):
         if value.parameter == IDENTIFIER:
             entries[identifier_key(resource_type, value.value, value.sort, identifier)] = ({}, frozenset())
         else:
@@ -215,7 +228,10 @@ def index_entries(key: str, facts: Facts | None) -> dict[Key, Entry]:
             attributes["tpk"], attributes["tsk"] = target_partition(pair[0], key), source_sort(key)
             via = pair[1]
         if value:
-            attributes["vpk"] = value_partition(resource_type, value.parameter, value.value)
+            if value.parameter[0] == "_":
+                attributes["vpk"] = meta_partition(value.parameter, value.value, identifier)
+            else:
+                attributes["vpk"] = value_partition(resource_type, value.parameter, value.value)
             attributes["vsk"] = value_sort(value.sort, identifier)
         entries[key, entry_sort(pair[0] if pair else None, value)] = (attributes, via)
     return entries

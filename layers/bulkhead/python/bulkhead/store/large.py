@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
-from bulkhead.store import builtin, heads, keys, marks, staging, transactions
-from bulkhead.store.between import Between
+from bulkhead.store import builtin, heads, keys, staging, transaction_marks, transactions
 from bulkhead.store.heads import Claim, Head, Receipt, Write
 from bulkhead.store.identifiers import Guard
 from bulkhead.store.keys import Key
+from bulkhead.store.pre_commit import Between
 from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, chunks, pause
 
 _ATTEMPTS = 5
@@ -95,7 +95,7 @@ def _mark(
             unshared.append(heads.to_item(head) | made)
         else:
             action = table.put_action(
-                heads.to_item(head) | made, f"{staging.NEW} OR {marks.MARKED}", {":txn": mark["txn"]}
+                heads.to_item(head) | made, f"{staging.NEW} OR {transaction_marks.MARKED}", {":txn": mark["txn"]}
             )
             shared.append((action, VersionConflict(write.key)))
     table.put_many(unshared)
@@ -116,7 +116,7 @@ def _mark_batch(table: Table, batch: Sequence[tuple[Item, VersionConflict | Clai
             return
         except ConditionFailed as error:
             conflict = batch[error.failed[0]][1]
-            if not marks.clear(table, staging.blocked(conflict)):
+            if not transaction_marks.clear(table, staging.blocked(conflict)):
                 raise conflict from None
         pause(attempt)
     raise Conflict("another large transaction holds one of these resources; try again")
@@ -127,11 +127,11 @@ def finish(table: Table, transaction: str) -> None:
     state, _ = transactions.state_now(table, transaction)
     members, entries = transactions.members(table, transaction)
     items = table.get_many((member.removeprefix(_FRESH), keys.HEAD) for member in members)
-    held = {key: item for key, item in items.items() if marks.marked(item) == transaction}
+    held = {key: item for key, item in items.items() if transaction_marks.marked(item) == transaction}
     if state == transactions.ABORTED:
         fresh = [member.removeprefix(_FRESH) for member in members if member.startswith(_FRESH)]
         table.put_many([], [*entries, *_staged(table, fresh)])
-    marks.settle(table, transaction, state, held)
+    transaction_marks.settle(table, transaction, state, held)
     staged = [(member, keys.staged_sort(transaction)) for member in members if not member.startswith(_FRESH)]
     table.put_many([], staged)
     transactions.close(table, transaction)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bulkhead.model import json
+from bulkhead.fhir import json
 
 if TYPE_CHECKING:
     from bulkhead.store import Store

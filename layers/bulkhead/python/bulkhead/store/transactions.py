@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from bulkhead.model import dates, json
+from bulkhead.fhir import dates, json
 from bulkhead.store import keys
 from bulkhead.store.keys import Key
 from bulkhead.store.table import ConditionFailed, Item, Table, pieces

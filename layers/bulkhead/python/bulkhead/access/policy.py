@@ -1,0 +1,290 @@
+"""Who may do what, and see what: the one place that decides. Semantics, section 3.
+
+A caller comes from the claims of a verified token. `scope` holds SMART scopes (see `scopes`) and `accounts.write`, the right to set
+accounts. The claim `accounts` fences the caller to what carries one of these accounts, `patient` to that Patient's compartment; with
+both, a resource must be within both. A scope with a query bounds its rights to what meets the query. What is outside answers as if it
+did not exist. A claim that cannot be read fences to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+from bulkhead.access import scopes
+from bulkhead.access.caller import Caller as Caller
+from bulkhead.access.scopes import Scope
+from bulkhead.audit import recording
+from bulkhead.compartments import accounts, membership, patient_links
+from bulkhead.errors import Forbidden, Issue, Unauthorized
+from bulkhead.facts.audit_names import AUDIT_EVENT, is_trail
+from bulkhead.fhir import references
+
+if TYPE_CHECKING:
+    from bulkhead.store import Store
+    from bulkhead.store.candidate import Candidate, Fence
+
+CREATE, READ, UPDATE, DELETE, SEARCH = "c", "r", "u", "d", "s"
+SET_ACCOUNTS = "accounts.write"
+ANONYMOUS = "anonymous"
+OF_THE_SERVER = frozenset({"CompartmentDefinition"})
+"""Types that say how the server works: written by callers who are not fenced."""
+CURRENT = "current"
+"""The setting HISTORY_ACCESS that shows who may see a resource all its versions; with any other, a version must be within the fence itself."""
+
+UNLISTED = frozenset({AUDIT_EVENT})
+"""Types of which no listing holds all that a fenced caller may see: AuditEvents of the server are visible where what they speak of is."""
+
+# Cognito puts the name of its resource server before every scope (infra/identity_construct.py).
+_SETTING_ACCOUNTS = frozenset({SET_ACCOUNTS, f"bulkhead/{SET_ACCOUNTS}"})
+# How a claim that holds nothing may reach us as text: API Gateway renders null in the way of its language, authorizers in that of theirs.
+_NOTHING = frozenset({"", "null", "nil", "<nil>", "<null>", "none", "undefined", "nan", "true", "false"})
+NOBODY = ""
+"""As the Patient that a caller is fenced to: no resource has this id, so the caller sees nothing."""
+
+
+EVERYBODY = Caller(ANONYMOUS, (Scope("system", "*", "cruds"),), sets_accounts=True)
+"""The caller where `AUTH=off`: every right."""
+
+
+def caller(claims: Mapping[str, str] | None, auth: str) -> Caller:
+    """The caller with the verified `claims`, as API Gateway renders them: text, lists as `[a b]`. Unauthorized without."""
+    if auth == "off":
+        return EVERYBODY
+    subject = _text(claims, "sub")
+    if claims is None or not subject:
+        raise Unauthorized("a bearer token is needed", "Authorization")
+    words = _words(_text(claims, "scope") or _text(claims, "scp"))
+    given = scopes.parse(words)
+    patient = None
+    if "patient" in claims or any(word.startswith("patient/") for word in words):
+        # Without a launch patient, patient/ scopes open nothing.
+        patient = _patient(_text(claims, "patient"))
+    allowed = _accounts(_text(claims, "accounts")) if "accounts" in claims else None
+    return Caller(subject, given, not _SETTING_ACCOUNTS.isdisjoint(words), allowed, patient)
+
+
+def _text(claims: Mapping[str, str] | None, name: str) -> str:
+    """A claim that is text and says something, "" else."""
+    value = (claims or {}).get(name)
+    return value if isinstance(value, str) and value.casefold() not in _NOTHING else ""
+
+
+def _words(text: str) -> list[str]:
+    """The words of a text, or of a list as API Gateway renders it."""
+    inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    return inner.split()
+
+
+def _accounts(text: str) -> tuple[str, ...]:
+    """One reference, or `[a b]`. () where there is anything else among them: such a token is not what its issuer meant."""
+    is_list = text.startswith("[") and text.endswith("]")
+    words = _words(text) if is_list else [text]
+    return tuple(dict.fromkeys(words)) if all(references.local(word) == word for word in words) else ()
+
+
+def _patient(text: str) -> str:
+    return text if references.local(f"Patient/{text}") == f"Patient/{text}" else NOBODY
+
+
+# What a caller may do
+
+
+def may(who: Caller, right: str, resource_type: str) -> bool:
+    """Whether a scope of the caller gives `right` (`c`, `r`, `u`, `d`, `s`) on resources of the type, or on some of them."""
+    return any(scope.gives(right, resource_type) for scope in who.scopes)
+
+
+def sees_all(who: Caller, right: str, resource_type: str) -> bool:
+    """Whether the caller has `right` on every resource of the type, whatever is in it: also on those that were deleted."""
+    return not who.fenced and any(scope.gives(right, resource_type) and not scope.query for scope in who.scopes)
+
+
+def may_set_accounts(who: Caller) -> bool:
+    """Whether the caller may set accounts. Who is fenced to a Patient has none to set, unless it is fenced to accounts as well."""
+    return who.sets_accounts and (who.patient is None or who.accounts is not None)
+
+
+def require(who: Caller, right: str, resource_type: str = "*") -> None:
+    """Forbidden where the caller has no scope for it; for SET_ACCOUNTS the type does not matter."""
+    allowed = may_set_accounts(who) if right == SET_ACCOUNTS else may(who, right, resource_type)
+    if resource_type in OF_THE_SERVER and right in (CREATE, UPDATE, DELETE) and who.fenced:
+        raise Forbidden(
+            f"a token that is fenced cannot change {resource_type}: it is in force for all", "Authorization"
+        )
+    if not allowed:
+        raise Forbidden(f"the token's scopes do not give this right ({right}) on {resource_type}", "Authorization")
+
+
+def require_writing(who: Caller) -> None:
+    """Forbidden where no scope of the caller lets it write anything."""
+    if not any(right in scope.rights for scope in who.scopes for right in (CREATE, UPDATE, DELETE)):
+        raise Forbidden("the token's scopes give no right to write", "Authorization")
+
+
+# What a caller may see
+
+
+def fence(store: Store, who: Caller, right: str) -> Fence:
+    """Whether the caller has `right` on a resource: asked for every resource that a request comes upon."""
+    from bulkhead.store.candidate import ListedFence
+
+    inside = reach(store, who)
+    known: dict[str, bool | list[Scope]] = {}
+
+    def sees(candidate: Candidate) -> bool:
+        resource_type = candidate.head.type
+        given = known.get(resource_type)
+        if given is None:
+            given = known[resource_type] = _given(who, right, resource_type)
+        if given is False or not inside(candidate):
+            return False
+        return given is True or any(scope.covers(candidate) for scope in given)
+
+    return ListedFence(sees, lambda resource_type: listed_under(store, who, resource_type)) if who.fenced else sees
+
+
+def _given(who: Caller, right: str, resource_type: str) -> bool | list[Scope]:
+    """True where the scopes give a right on all resources of a type, False where on none, else the scopes that give it on some."""
+    found = [scope for scope in who.scopes if scope.gives(right, resource_type)]
+    return found if found and all(scope.query for scope in found) else bool(found)
+
+
+def scoped(store: Store, who: Caller, right: str) -> Fence:
+    """Whether the caller's scopes give `right` on a resource, wherever it is."""
+    return fence(store, replace(who, accounts=None, patient=None), right)
+
+
+def reach(store: Store, who: Caller) -> Fence:
+    """Whether a resource is within what the caller is fenced to, whatever its scopes give."""
+    if not who.fenced:
+        return lambda candidate: True
+    in_accounts, in_chart = accounts_fence(who), chart_fence(store, who)
+
+    def inside(candidate: Candidate) -> bool:
+        return in_accounts(candidate) and in_chart(candidate)
+
+    spoken_of = recording.fence(store, inside)
+    return lambda candidate: spoken_of(candidate) if is_trail(candidate.key) else inside(candidate)
+
+
+def accounts_fence(who: Caller) -> Fence:
+    """Whether a resource carries one of the accounts that the caller is fenced to, if it is to any."""
+    if who.accounts is None:
+        return lambda candidate: True
+    allowed = frozenset(who.accounts)
+    return lambda candidate: not allowed.isdisjoint(candidate.head.accounts)
+
+
+def chart_fence(store: Store, who: Caller) -> Fence:
+    """Whether a resource is in the compartment of the Patient that the caller is fenced to, if it is to one.
+
+    Or in that of a Patient that this one replaces and that says so itself.
+    """
+    if who.patient is None:
+        return lambda candidate: True
+    if who.patient == NOBODY:
+        return lambda candidate: False
+    patient, known = f"Patient/{who.patient}", membership.in_force(store)
+
+    @cache
+    def others() -> frozenset[str]:
+        return _replaced(store, patient)
+
+    def is_inside(candidate: Candidate) -> bool:
+        if candidate.key == patient:
+            return True
+        if candidate.head.deleted:
+            # It points at nothing any more: see `visibility.was_within`.
+            return False
+        found = membership.memberships(candidate.targets, candidate.key, known)
+        if patient in found:
+            return True
+        # Asked for only now: hardly any search comes upon what is another Patient's.
+        return any(key.startswith("Patient/") and key in others() for key in found)
+
+    return is_inside
+
+
+def _replaced(store: Store, patient: str) -> frozenset[str]:
+    from bulkhead.store import once_a_request
+
+    return once_a_request(f"replaced by {patient}", lambda: patient_links.agreed(store, patient))
+
+
+def pay_for_a_look(store: Store, who: Caller) -> None:
+    """Read what a look at a hidden resource may have to read: so that one that is not there takes as long."""
+    if who.patient:
+        _replaced(store, f"Patient/{who.patient}")
+
+
+def listed_under(store: Store, who: Caller, resource_type: str | None) -> tuple[tuple[str, str], ...] | None:
+    """Listings that hold all that the caller may see of a type, as (`_account` or `_compartment`, its value); None where nobody knows.
+
+    Without a type: of all types that have such listings. They lead a search that would read what others have otherwise.
+    """
+    if resource_type in UNLISTED:
+        return None
+    if who.patient == NOBODY:
+        return ()
+    if who.patient is not None:
+        patient = f"Patient/{who.patient}"
+        return tuple(("_compartment", chart) for chart in (patient, *sorted(_replaced(store, patient))))
+    return None if who.accounts is None else tuple(("_account", account) for account in who.accounts)
+
+
+def versions(store: Store, who: Caller, right: str) -> Fence:
+    """Which versions, deletions among them, are shown of a resource that the caller may see now: see the setting HISTORY_ACCESS.
+
+    A deletion has nothing by which to know whether it was inside.
+    """
+    if shows_every_version(store, who):
+        return lambda candidate: True
+    sees = fence(store, who, right)
+    return lambda candidate: not candidate.head.deleted and sees(candidate)
+
+
+def shows_every_version(store: Store, who: Caller) -> bool:
+    """Whether who may see a resource now may see all its versions."""
+    return store.settings.history_access == CURRENT or not who.restricted
+
+
+def settable(store: Store, who: Caller) -> Fence:
+    """On which resources a caller with the right to set accounts may do so: on those within its fence.
+
+    The right needs no other scope. But who may read some resources of a type only sets accounts on no others.
+    """
+    inside, readable = reach(store, who), fence(store, who, READ)
+    return lambda candidate: inside(candidate) and (not may(who, READ, candidate.head.type) or readable(candidate))
+
+
+# Accounts
+
+
+def own_accounts(
+    who: Caller, asked: Sequence[str], standing: Sequence[str], places: Mapping[str, str]
+) -> tuple[str, ...]:
+    """The own accounts that a resource gets where a caller with the right asks for `asked`, and has `standing` now.
+
+    A fenced caller sets and removes those that it is fenced to; the others stay in their places. Forbidden where it asks for any
+    besides, whether they exist or not: `places` says where each of them stands in the request.
+    """
+    if who.accounts is None:
+        return tuple(dict.fromkeys(asked))
+    outside = [account for account in asked if account not in who.accounts]
+    if outside:
+        text = "the token is not for this account"
+        raise Forbidden(text, issues=[Issue(Forbidden.code, text, places.get(account)) for account in outside])
+    return accounts.replaced(standing, asked, who.accounts)
+
+
+def accounts_of_new(who: Caller) -> tuple[str, ...]:
+    """The own accounts of what the caller creates, and says nothing of accounts: those that it is fenced to."""
+    return who.accounts or ()
+
+
+def claim(who: Caller, condition: str) -> str:
+    """Under which text the caller claims the condition of a conditional create: callers who see different resources never meet."""
+    return f"{who.bounds}#{condition}" if who.bounds else condition

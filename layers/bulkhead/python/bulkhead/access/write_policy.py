@@ -1,0 +1,172 @@
+"""What the changes of a restricted caller must leave true, checked before anything of them is staged. Semantics, section 3.
+
+A resource that it makes or changes stays within its own fence, is what its scopes are for, and names no Patient that it may not see:
+through the Patient compartment a resource gets that Patient's accounts and a place in that Patient's chart. Nor does it take a resource
+away from a Patient that it may not see: others may find it there only. A resource that is made anew after a deletion is a change of
+what was deleted, in all of this.
+Nothing is asked of the table for callers that see everything of their types, and of others only who the Patients are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from bulkhead.access import policy
+from bulkhead.access.policy import Caller
+from bulkhead.access.visibility import is_named_by_others, last_living, unknown, was_seen, was_within
+from bulkhead.compartments import membership
+from bulkhead.errors import BulkheadError, Forbidden, Issue, Unprocessable, raise_together
+from bulkhead.fhir import dates, references
+from bulkhead.store import Inherit, Store, Write
+from bulkhead.store.candidate import Candidate
+
+Place = Callable[[int, BulkheadError], BulkheadError]
+"""(position of a write, what is wrong with it) -> the error at its place in the request."""
+Faults = dict[int, BulkheadError]
+"""By the position of the write."""
+
+_PATIENT = "Patient/"
+
+
+def check(
+    store: Store, who: Caller, writes: Sequence[Write], taken: Collection[str], inherit: Inherit, place: Place
+) -> None:
+    """A BulkheadError, with an issue for each write at fault, where `who` may not make these changes.
+
+    Forbidden for what would be outside its fence or its scopes; Unprocessable for a Patient that it may not see, whether
+    it exists or not; after all else NotFound for ids that are not the caller's to take: those that are `taken` (see
+    `visibility.standing`), those of deleted resources that it could not see, and those that hidden resources wait for.
+    """
+    if not who.restricted:
+        return
+    made = {n: write for n, write in enumerate(writes) if write.body is not None and write.new is not None}
+    former = {n: _former(store, who, write) for n, write in made.items()} if who.fenced else {}
+    checks: tuple[Callable[[], Faults], ...] = (
+        lambda: _outside_charts(store, who, made),
+        lambda: _outside_scopes(store, who, made),
+        lambda: _naming_others(store, who, made, former),
+        lambda: _taking_away(store, who, made, former),
+        lambda: _outside_accounts(store, who, writes, made, inherit),
+        lambda: {n: unknown(store, who, write.key) for n, write in made.items() if _is_taken(store, who, write, taken)},
+    )
+    for each in checks:
+        if faults := each():
+            raise_together(place(n, faults[n]) for n in sorted(faults))
+
+
+def _is_taken(store: Store, who: Caller, write: Write, taken: Collection[str]) -> bool:
+    if write.key in taken:
+        return True
+    if write.base is None:
+        return not write.fresh and is_named_by_others(store, who, write.key)
+    return write.base.deleted and not was_seen(store, who, write.base)
+
+
+def _former(store: Store, who: Caller, write: Write) -> Candidate | None:
+    """What the write changes, as the caller sees it; of a deletion what was deleted. None where there is none that it may see."""
+    if write.base is None:
+        return None
+    if write.base.deleted and not was_seen(store, who, write.base):
+        return None
+    last = last_living(store, write.base)
+    return Candidate(last, store.decode) if last else None
+
+
+def _candidate(store: Store, write: Write) -> Candidate:
+    """What the write makes, before it is written."""
+    return Candidate(write.head(dates.now()), store.decode)
+
+
+def _outside_charts(store: Store, who: Caller, made: dict[int, Write]) -> Faults:
+    inside = policy.chart_fence(store, who)
+    text = "a token for one patient makes and changes only what is, and stays, in that patient's compartment"
+    outside = (n for n, write in made.items() if who.patient is not None and not inside(_candidate(store, write)))
+    return {n: Forbidden(text, made[n].key.partition("/")[0]) for n in outside}
+
+
+def _outside_scopes(store: Store, who: Caller, made: dict[int, Write]) -> Faults:
+    if not any(scope.query for scope in who.scopes):
+        return {}
+    scoped = {right: policy.scoped(store, who, right) for right in (policy.CREATE, policy.UPDATE)}
+    faults: Faults = {}
+    for n, write in made.items():
+        new = write.base is None or write.base.deleted
+        right = policy.CREATE if new else policy.UPDATE
+        if not scoped[right](_candidate(store, write)):
+            text = f"the token's scopes do not give this right ({right}) on such a resource"
+            faults[n] = Forbidden(text, write.key.partition("/")[0])
+    return faults
+
+
+Formers = Mapping[int, Candidate | None]
+
+
+def _naming_others(store: Store, who: Caller, made: dict[int, Write], former: Formers) -> Faults:
+    """Patients that a resource names and did not name before, unless the caller may see them, or makes them with it."""
+    if not who.fenced:
+        return {}
+    named = {
+        n: _patients(store, write.key, write.new.targets if write.new else {}) - _former_patients(store, former[n])
+        for n, write in made.items()
+    }
+    here = {write.key for write in made.values()}
+    heads = store.read_many({patient for patients in named.values() for patient in patients} - here)
+    known = here | {key for key, head in heads.items() if not head.deleted and was_within(store, who, head)}
+    unseen = {n: patients - known for n, patients in named.items() if patients - known}
+    return {n: _no_such_patient(store.decode(made[n].head("")), patients) for n, patients in unseen.items()}
+
+
+def _taking_away(store: Store, who: Caller, made: dict[int, Write], former: Formers) -> Faults:
+    """Resources that leave a Patient, or another target that gave them accounts, which the caller may not see."""
+    if not who.fenced:
+        return {}
+    left = {n: _left(store, write, former[n]) for n, write in made.items()}
+    here = {write.key for write in made.values()}
+    heads = store.read_many({root for roots in left.values() for root in roots} - here)
+    known = here | {key for key, head in heads.items() if was_within(store, who, head)}
+    text = "the token does not reach all that the resource belongs to: it cannot be taken away from there"
+    return {n: Forbidden(text, made[n].key.partition("/")[0]) for n, roots in left.items() if roots - known}
+
+
+def _left(store: Store, write: Write, former: Candidate | None) -> set[str]:
+    """The Patients whose compartments the write takes a resource out of, and what else gave it accounts that it leaves."""
+    if former is None or write.new is None:
+        return set()
+    kept = set(membership.memberships(write.new.targets, write.key, membership.in_force(store)))
+    left = (_former_patients(store, former) | set(former.head.inherited)) - kept
+    # Targets that it does not point at any more by a definition that was changed: no write of this caller takes it away.
+    return {root for root in left if root != write.key and root in former.targets}
+
+
+def _former_patients(store: Store, former: Candidate | None) -> set[str]:
+    return _patients(store, former.key, former.targets) if former else set()
+
+
+def _patients(store: Store, key: str, targets: Mapping[str, frozenset[str]]) -> set[str]:
+    """The Patients in whose compartments a resource is that points at `targets`."""
+    found = membership.memberships(targets, key, membership.in_force(store))
+    return {root for root in found if root.startswith(_PATIENT) and root != key}
+
+
+def _no_such_patient(resource: dict[str, Any], unseen: Collection[str]) -> Unprocessable:
+    """The fault of a resource that names Patients which are not there to see, with an issue at each place."""
+    found = ((path, references.local(each.get("reference", ""))) for path, each in references.walk(resource))
+    places = [path for path, key in found if key in unseen] or [resource["resourceType"]]
+    text = "there is no such Patient"
+    return Unprocessable(text, issues=[Issue(Unprocessable.code, text, path) for path in places])
+
+
+def _outside_accounts(
+    store: Store, who: Caller, writes: Sequence[Write], made: dict[int, Write], inherit: Inherit
+) -> Faults:
+    if who.accounts is None:
+        return {}
+    allowed = frozenset(who.accounts)
+    if all(not allowed.isdisjoint(write.explicit) for write in made.values()):
+        return {}
+    # What it inherits may keep a resource inside: as the commit will see it, unless somebody changes it in between.
+    inherit(writes, store.read_many)
+    text = "the resource would carry none of the accounts that the token is for"
+    outside = (n for n, write in made.items() if allowed.isdisjoint(write.head("").accounts))
+    return {n: Forbidden(text, made[n].key.partition("/")[0]) for n in outside}

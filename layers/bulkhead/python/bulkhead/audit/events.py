@@ -1,0 +1,130 @@
+"""AuditEvents as the server writes them (R4 auditevent.html; IHE BALP's rule of one patient to an event). Pure.
+
+An event names who, what, when and the outcome: ids and codes only, never what a resource says nor what was searched for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bulkhead.access.caller import Caller
+
+SUCCESS, REFUSED = "0", "4"
+"""Codes of `AuditEvent.outcome`: success, minor failure."""
+EXECUTE = "E"
+ACTIONS: Mapping[str, str] = {"create": "C", "read": "R", "update": "U", "patch": "U", "delete": "D"}
+"""`AuditEvent.action` by interaction; what is not here is read (history, search) or executed (operations)."""
+
+_TERMINOLOGY = "http://terminology.hl7.org/CodeSystem"
+_REST = {"system": f"{_TERMINOLOGY}/audit-event-type", "code": "rest", "display": "RESTful Operation"}
+_INTERACTION = "http://hl7.org/fhir/restful-interaction"
+_ENTITY_TYPE = f"{_TERMINOLOGY}/audit-entity-type"
+_ROLE = f"{_TERMINOLOGY}/object-role"
+_PERSON, _SYSTEM_OBJECT = "1", "2"
+_PATIENT_ROLE, _DOMAIN_RESOURCE_ROLE = "1", "4"
+_IP_ADDRESS = "2"
+
+
+RECORDED_BY = "urn:bulkhead:recorded-by"
+"""System of the tag that says who made an AuditEvent: `AuditEvent?_tag=urn:bulkhead:recorded-by|server`. Clients cannot set it."""
+SERVER, CLIENT = "server", "client"
+SENT_BY = "urn:bulkhead:sent-by"
+"""URL of the extension that says who sent an AuditEvent that a client made: the subject of the token, as an Identifier."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A resource that an event is about: its key, the version that was read or made, and more about it by name."""
+
+    key: str
+    version: int | None = None
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What was done: R4's code of the interaction, and the operation (`$set-accounts`) where it is one."""
+
+    interaction: str
+    action: str
+    operation: str | None = None
+
+
+def deed(interaction: str, operation: str | None = None) -> Deed:
+    """The deed of an interaction such as `read`, `search-type`, `history-instance`, or of an operation."""
+    if interaction in ("operation", "batch", "transaction"):
+        return Deed(interaction, EXECUTE, operation)
+    return Deed(interaction, ACTIONS.get(interaction, ACTIONS["read"]), operation)
+
+
+def event(
+    identifier: str,
+    who: Caller,
+    done: Deed,
+    entities: Sequence[Entity],
+    patients: Sequence[str],
+    recorded: str,
+    outcome: str = SUCCESS,
+    description: str | None = None,
+) -> dict[str, Any]:
+    """The AuditEvent `identifier`: what `who` did to `entities`, whose data it is (`patients`, keys), at the instant `recorded`."""
+    subtype = [{"system": _INTERACTION, "code": done.interaction}]
+    if done.operation:
+        subtype.append({"code": done.operation})
+    own = {entity.key for entity in entities}
+    listed = [_entity(entity) for entity in entities]
+    listed += [_entity(Entity(patient)) for patient in patients if patient not in own]
+    made: dict[str, Any] = {
+        "resourceType": "AuditEvent",
+        "id": identifier,
+        "meta": {"tag": [_tag(SERVER)]},
+        "type": _REST,
+        "subtype": subtype,
+        "action": done.action,
+        "recorded": recorded,
+        "outcome": outcome,
+    }
+    if description:
+        made["outcomeDesc"] = description
+    made["agent"] = [_agent(who)]
+    made["source"] = {"observer": {"display": "Bulkhead"}}
+    return made | ({"entity": listed} if listed else {})
+
+
+def sent_by(who: Caller, resource: dict[str, Any]) -> dict[str, Any]:
+    """A client's AuditEvent, with who really sent it, whatever its agents say. What it says itself in these places gives way."""
+    meta = dict(resource.get("meta", {}))
+    meta["tag"] = [tag for tag in meta.get("tag", ()) if tag.get("system") != RECORDED_BY] + [_tag(CLIENT)]
+    sender = {"url": SENT_BY, "valueIdentifier": {"value": who.subject}}
+    others = [one for one in resource.get("extension", ()) if one.get("url") != SENT_BY]
+    return {**resource, "meta": meta, "extension": [*others, sender]}
+
+
+def _tag(code: str) -> dict[str, str]:
+    return {"system": RECORDED_BY, "code": code}
+
+
+def _agent(who: Caller) -> dict[str, Any]:
+    made: dict[str, Any] = {"who": {"identifier": {"value": who.subject}}, "requestor": True}
+    if who.address:
+        made["network"] = {"address": who.address, "type": _IP_ADDRESS}
+    return made
+
+
+def _entity(entity: Entity) -> dict[str, Any]:
+    is_patient = entity.key.startswith("Patient/")
+    kind, role = (_PERSON, _PATIENT_ROLE) if is_patient else (_SYSTEM_OBJECT, _DOMAIN_RESOURCE_ROLE)
+    details = dict(entity.details)
+    if entity.version is not None:
+        details["version"] = str(entity.version)
+    made: dict[str, Any] = {
+        "what": {"reference": entity.key},
+        "type": {"system": _ENTITY_TYPE, "code": kind},
+        "role": {"system": _ROLE, "code": role},
+    }
+    if details:
+        made["detail"] = [{"type": name, "valueString": text} for name, text in details.items()]
+    return made

@@ -1,0 +1,236 @@
+"""The audit trail: which requests leave AuditEvents, and the writes that make them. Semantics, sections 3 and 6.
+
+A change and its event are one commit (`resources/commit.py`). What was read is recorded before the answer leaves, and a refusal
+with it (`functions/http.py`): a request that cannot be recorded fails. Events are never changed nor deleted (`require_untouched`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from bulkhead.audit.events import REFUSED, SUCCESS, Deed, Entity, deed, event
+from bulkhead.errors import BulkheadError, Forbidden, MethodNotAllowed, NotFound, Unauthorized
+from bulkhead.facts.audit_names import AUDIT_EVENT, PREFIX, is_trail
+from bulkhead.fhir import dates
+from bulkhead.store import Head, Write
+
+if TYPE_CHECKING:
+    from bulkhead.access.caller import Caller
+    from bulkhead.store import Store
+    from bulkhead.store.candidate import Candidate, Fence
+
+SET_ACCOUNTS, REFUSALS = "$set-accounts", "refusals"
+OFF = "off"
+
+_ANY = "*"
+# The search parameter of what an AuditEvent speaks of.
+_ENTITY = "entity"
+# An AuditEvent with more entities would outgrow an item of the table, some day.
+_ENTITIES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the setting AUDIT asks for: types whose reads and whose changes are recorded (`*` for all), and what else."""
+
+    reads: frozenset[str] = frozenset()
+    changes: frozenset[str] = frozenset()
+    set_accounts: bool = False
+    refusals: bool = False
+
+    def records_read(self, resource_type: str) -> bool:
+        return resource_type in self.reads or _ANY in self.reads
+
+    def records_change(self, resource_type: str) -> bool:
+        return resource_type in self.changes or _ANY in self.changes
+
+
+@lru_cache(maxsize=8)
+def policy(text: str) -> Policy:
+    """The policy of a setting such as `List.read,List.write,$set-accounts,refusals`, or `off`. ValueError for any other word."""
+    words = {word for part in text.split(",") if (word := part.strip())} - {OFF}
+    typed = {word for word in words if word.endswith((".read", ".write"))}
+    unknown = words - typed - {SET_ACCOUNTS, REFUSALS}
+    if unknown:
+        raise ValueError(
+            f"AUDIT has {', '.join(sorted(unknown))}: it takes Type.read, Type.write, $set-accounts, refusals, off"
+        )
+    reads = frozenset(word.removesuffix(".read") for word in typed if word.endswith(".read"))
+    changes = frozenset(word.removesuffix(".write") for word in typed if word.endswith(".write"))
+    return Policy(reads, changes, SET_ACCOUNTS in words, REFUSALS in words)
+
+
+def fence(store: Store, inside: Fence) -> Fence:
+    """Whether one of the server's own AuditEvents is within a fence: where all is that it speaks of, as that is now.
+
+    So it follows its subjects when their accounts change. One that speaks of nothing, or of other AuditEvents, is in no fence.
+    """
+    known: dict[str, bool] = {}
+
+    def is_inside(candidate: Candidate) -> bool:
+        from bulkhead.store.candidate import Candidate as Found
+
+        subjects = [key for key, via in candidate.targets.items() if _ENTITY in via]
+        unknown = [key for key in subjects if key not in known]
+        heads = store.read_many(unknown) if unknown else {}
+        for key in unknown:
+            head = heads.get(key)
+            is_there = head is not None and not head.deleted and not is_trail(key)
+            known[key] = is_there and inside(Found(heads[key], store.decode))
+        return bool(subjects) and all(known[key] for key in subjects)
+
+    return is_inside
+
+
+def require_untouched(writes: Sequence[Write], auth: str) -> None:
+    """MethodNotAllowed where a write changes or deletes an AuditEvent; Forbidden where it makes one under the server's own ids.
+
+    With `auth` off, on a server that nobody else can reach, clients may do as they like with those that they made themselves.
+    """
+    for write in writes:
+        if not write.key.startswith(f"{AUDIT_EVENT}/"):
+            continue
+        is_own = is_trail(write.key)
+        if is_own and write.base is None:
+            raise Forbidden(f"ids that begin with {PREFIX} are the server's own", f"{AUDIT_EVENT}.id")
+        if is_own or (write.base is not None and write.changes_content and auth != OFF):
+            raise MethodNotAllowed("an AuditEvent is never changed or deleted", ["GET", "HEAD", "POST"])
+
+
+def of_changes(store: Store, who: Caller, writes: Sequence[Write]) -> list[Write]:
+    """The events that go into the commit of `writes`."""
+    known = policy(store.settings.audit)
+    groups: dict[tuple[str, tuple[str, ...]], list[Entity]] = {}
+    for write in writes:
+        if write.changes_content and known.records_change(write.key.partition("/")[0]):
+            group = groups.setdefault((_interaction(write), _patients(store, write)), [])
+            group.append(Entity(write.key, write.version))
+    return [
+        made
+        for (interaction, patients), entities in groups.items()
+        for made in _writes(store, who, deed(interaction), entities, patients)
+    ]
+
+
+def _interaction(write: Write) -> str:
+    if write.body is None:
+        return "delete"
+    return "create" if write.base is None or write.base.deleted else "update"
+
+
+def _patients(store: Store, write: Write) -> tuple[str, ...]:
+    from bulkhead.facts import index_facts
+
+    known = write.new or write.old
+    return of_patients(write.key, known.targets if known else index_facts.targets(store.decode(write.head(""))))
+
+
+def of_patients(key: str, targets: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
+    """Whose data a resource is that points at `targets`: the Patients among them, and itself."""
+    from bulkhead.facts import index_facts
+
+    return tuple(sorted({*index_facts.patients(targets), *([key] if key.startswith("Patient/") else [])}))
+
+
+def of_set_accounts(store: Store, who: Caller, target: Head, accounts: Sequence[str], propagate: bool) -> list[Write]:
+    """The event of a `$set-accounts` on `target`, if it is to be recorded."""
+    if not policy(store.settings.audit).set_accounts:
+        return []
+    from bulkhead.facts import index_facts
+
+    asked = {"accounts": " ".join(accounts) or "none", "propagate": str(propagate).lower()}
+    patients = of_patients(target.key, index_facts.targets(store.decode(target)))
+    entity = Entity(target.key, target.version, asked)
+    return _writes(store, who, deed("operation", SET_ACCOUNTS), [entity], patients)
+
+
+def of_reads(store: Store, who: Caller, done: Deed, heads: Iterable[Head]) -> list[Write]:
+    """The events of what was shown of `heads` by the one deed: one event for the data of each patient."""
+    from bulkhead.facts import index_facts
+
+    known = policy(store.settings.audit)
+    groups: dict[tuple[str, ...], dict[str, Entity]] = {}
+    for head in heads:
+        if known.records_read(head.type) and not head.deleted:
+            patients = of_patients(head.key, index_facts.targets(store.decode(head)))
+            groups.setdefault(patients, {}).setdefault(head.key, Entity(head.key, head.version))
+    return [
+        made
+        for patients, entities in groups.items()
+        for made in _writes(store, who, done, list(entities.values()), patients)
+    ]
+
+
+_recorded: ContextVar[set[tuple[str, int]] | None] = ContextVar("recorded", default=None)
+"""The versions that the commits of this request have made, and recorded; None outside of a request."""
+
+
+@contextmanager
+def noting_changes() -> Iterator[None]:
+    """Within, what commits record is remembered: its caller need not be told of again where it is shown."""
+    token = _recorded.set(set())
+    try:
+        yield
+    finally:
+        _recorded.reset(token)
+
+
+def note_recorded(heads: Iterable[Head]) -> None:
+    """Their changes are recorded in the commit that made them."""
+    known = _recorded.get()
+    if known is not None:
+        known.update((head.key, head.version) for head in heads)
+
+
+def was_recorded(head: Head) -> bool:
+    """Whether this request made the version."""
+    return (head.key, head.version) in (_recorded.get() or ())
+
+
+def is_refusal(who: Caller | None, error: BulkheadError) -> bool:
+    """Whether `error` tells the caller that it may not: also where a fence answers as if there were nothing."""
+    if isinstance(error, (Unauthorized, Forbidden)):
+        return True
+    return isinstance(error, NotFound) and who is not None and who.restricted
+
+
+def of_refusal(store: Store, who: Caller, done: Deed, key: str | None, error: BulkheadError) -> list[Write]:
+    """The event of a request about `key` (if it names a resource) that was refused, if it is to be recorded."""
+    if not policy(store.settings.audit).refusals:
+        return []
+    entities = [Entity(key)] if key else []
+    return _writes(store, who, done, entities, (), REFUSED, f"{error.status} {error.code}")
+
+
+def record(store: Store, events: Sequence[Write]) -> None:
+    """Write events that stand alone. Unavailable, or what DynamoDB's client raises, where they cannot be written."""
+    if events:
+        store.commit(events)
+
+
+def _writes(
+    store: Store,
+    who: Caller,
+    done: Deed,
+    entities: Sequence[Entity],
+    patients: Sequence[str],
+    outcome: str = SUCCESS,
+    description: str | None = None,
+) -> list[Write]:
+    from bulkhead.facts import index_facts
+
+    made = []
+    for start in range(0, max(len(entities), 1), _ENTITIES):
+        identifier = f"{PREFIX}{uuid4()}"
+        part = entities[start : start + _ENTITIES]
+        resource = event(identifier, who, done, part, patients, dates.now(), outcome, description)
+        body = store.encode(resource)
+        key = f"{AUDIT_EVENT}/{identifier}"
+        made.append(Write(key, None, body, None, index_facts.facts(resource), method="POST", fresh=True))
+    return made

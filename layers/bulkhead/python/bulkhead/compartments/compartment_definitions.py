@@ -1,0 +1,151 @@
+"""CompartmentDefinitions (R4 compartmentdefinition.html): what they define, whether they can, and which of them decides.
+
+Of the definitions for one type of target decides the one whose id is that type (`CompartmentDefinition/Organization`);
+else one with this `code`, the first by id; else R4's own. R4 binds `code` to its five compartments. Here it may be any
+resource type, and so says nothing where the id does. What is retired is not in force.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from bulkhead.errors import Issue, Unprocessable
+from bulkhead.fhir import definitions, json
+
+TYPE = "CompartmentDefinition"
+ITSELF = "{def}"
+RETIRED = "retired"
+
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A CompartmentDefinition as the server uses it."""
+
+    code: str
+    """The type of the resources that have such a compartment."""
+    parameters: Mapping[str, frozenset[str]]
+    """Resource type -> the search parameters that make a resource of it a member; `{def}` for the target itself."""
+    search: bool = True
+    url: str = ""
+    """The canonical URL of the CompartmentDefinition."""
+
+    @property
+    def lists_itself(self) -> bool:
+        return ITSELF in self.parameters.get(self.code, ())
+
+
+Definitions = Mapping[str, Definition]
+"""By the type of the target."""
+
+
+@cache
+def built_in() -> Definitions:
+    """The five definitions of R4."""
+    return {code: defined(resource) for code, resource in definitions.compartment_definitions().items()}
+
+
+def deciding(stored: Iterable[Mapping[str, Any]]) -> Definitions:
+    """The definitions in force where `stored` are the CompartmentDefinitions that clients have written, each once."""
+    found = [
+        resource
+        for resource in stored
+        if target_type(resource) in definitions.RESOURCE_TYPES
+        and resource.get("status") != RETIRED
+        and not _is_built_in(resource)
+    ]
+    # The one that decides comes last: ids that are types after all others, of these the first by id after the rest.
+    found.sort(key=lambda resource: str(resource["id"]), reverse=True)
+    found.sort(key=lambda resource: resource["id"] in definitions.RESOURCE_TYPES)
+    return {**built_in(), **{target_type(resource): defined(resource) for resource in found}}
+
+
+def target_type(resource: Mapping[str, Any]) -> str:
+    """The type of the resources that a CompartmentDefinition is about: its id where that is a type, else its code."""
+    identifier = resource.get("id", "")
+    return str(identifier if identifier in definitions.RESOURCE_TYPES else resource.get("code", ""))
+
+
+def defined(resource: Mapping[str, Any]) -> Definition:
+    """What a CompartmentDefinition defines. Types without parameters are not in the compartment (R4)."""
+    parameters: dict[str, frozenset[str]] = {}
+    for entry in resource.get("resource", ()):
+        named = frozenset(parameter for parameter in entry.get("param", ()) if parameter is not None)
+        if named and "code" in entry:
+            parameters[entry["code"]] = parameters.get(entry["code"], frozenset()) | named
+    return Definition(target_type(resource), parameters, resource.get("search", True), resource.get("url", ""))
+
+
+def _is_built_in(resource: Mapping[str, Any]) -> bool:
+    """Whether a stored definition is one of R4's as it was: deleting makes it so."""
+    return any(_content(resource) == _content(own) for own in definitions.compartment_definitions().values())
+
+
+def _content(resource: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in resource.items() if name != "meta"}
+
+
+def check(resource: Mapping[str, Any], size: int) -> None:
+    """Unprocessable, with an issue at each type or parameter that a valid CompartmentDefinition names in vain.
+
+    Also where it has more than `size` bytes: every process keeps all definitions.
+    """
+    issues = list(faults(resource))
+    if not issues and len(json.dumps(resource)) > size:
+        issues = [_fault(f"a CompartmentDefinition may have {size} bytes", "resource")]
+    if issues:
+        raise Unprocessable(issues[0].diagnostics, issues=issues)
+
+
+def faults(resource: Mapping[str, Any]) -> Iterator[Issue]:
+    """What a valid CompartmentDefinition names in vain."""
+    target = target_type(resource)
+    if resource.get("code") not in definitions.RESOURCE_TYPES:
+        yield _fault(f"{_named(resource.get('code'))} is not a resource type of R4", "code")
+    if target not in definitions.RESOURCE_TYPES:
+        return
+    for n, entry in enumerate(resource.get("resource", ())):
+        resource_type = entry.get("code")
+        if resource_type not in definitions.RESOURCE_TYPES:
+            yield _fault(f"{_named(resource_type)} is not a resource type of R4", f"resource[{n}].code")
+            continue
+        for m, parameter in enumerate(entry.get("param", ())):
+            fault = _parameter_fault(target, resource_type, parameter)
+            if fault:
+                yield _fault(fault, f"resource[{n}].param[{m}]")
+
+
+def _parameter_fault(target: str, resource_type: str, code: str | None) -> str | None:
+    """Why resources of the type cannot be members of compartments of `target` through the parameter; None where they can."""
+    from bulkhead.facts.expressions import types
+    from bulkhead.facts.index_facts import only_patients
+
+    if code is None:
+        return None
+    if code == ITSELF:
+        return None if resource_type == target else f"{ITSELF} is the {target} itself, and goes with that type only"
+    parameter = definitions.search_parameters(resource_type).get(code)
+    if parameter is None:
+        return f"{_named(code)} is not a search parameter of {resource_type} in R4"
+    if parameter.type != "reference":
+        return f"{parameter.code} of {resource_type} is no reference"
+    if not types(parameter.expression, resource_type) & {"Reference", "Resource"}:
+        return f"{parameter.code} of {resource_type} holds canonical URLs, which are no references to resources here"
+    targets = ("Patient",) if only_patients(parameter) else parameter.targets
+    if targets and not {target, definitions.ANY_RESOURCE} & set(targets):
+        return f"{parameter.code} of {resource_type} does not refer to resources of the type {target}"
+    return None
+
+
+def _named(code: str | None) -> str:
+    """A code as a message may repeat it: only what looks like one."""
+    return code if code and _CODE.fullmatch(code) else "what is here"
+
+
+def _fault(text: str, path: str) -> Issue:
+    return Issue("code-invalid", text, f"{TYPE}.{path}")

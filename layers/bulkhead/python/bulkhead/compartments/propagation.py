@@ -1,0 +1,315 @@
+"""Handing a target's accounts to the members of its compartment: desired state, not a diff. Semantics, section 1.
+
+A member stands as asked when what it inherits from the target equals what the target passes on to it at that moment. `apply` reads
+the members first, then the target, and writes on condition that each member is unchanged. So it may be run twice, in any order,
+by several workers and for several requests at once: all of them work towards the state of the target that was committed last.
+
+What a target other than a Patient passes on to a member may depend on what that one has from elsewhere (`accounts.passed_on`). All
+members are brought to it, also those that have something to lose; a fenced caller is told the number of those only that are
+within its `Reach`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from bulkhead.compartments import accounts, membership
+from bulkhead.errors import Issue, Unavailable
+from bulkhead.facts.audit_names import is_trail
+from bulkhead.facts.index_facts import targets
+from bulkhead.store import Head, Store, Write, transaction_holds
+from bulkhead.store.heads import accounts_write
+from bulkhead.store.table import chunks, pause
+
+Wait = Callable[[float], None]
+
+PAGE = 1000
+"""Members that are listed, and surveyed, at once."""
+TURNS = 4
+"""Passes over the members: what does not stand as asked in the last one is given up, and named."""
+NAMED = 100
+"""Resources that an error names; of more it gives the number."""
+
+_ATTEMPTS = 6
+_THREADS = 4
+# A writer that has staged its entry and not committed yet may have read the target too early: it is looked for again.
+_SECOND_LOOKS = (0.05, 0.2, 0.8)
+_TRANSACTION_LOOKS = 12
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """How some keys stand: how many members stand as asked, and which do not (`wrong`).
+
+    `standing` counts those only that are within the caller's reach. `unsettled` are members by the index and not by their heads; of
+    `broken` ones the body cannot be read.
+    """
+
+    standing: int = 0
+    wrong: tuple[str, ...] = ()
+    unsettled: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
+
+    @property
+    def amiss(self) -> tuple[str, ...]:
+        return self.wrong + self.broken
+
+    def __add__(self, other: Findings) -> Findings:
+        return Findings(
+            self.standing + other.standing,
+            self.wrong + other.wrong,
+            self.unsettled + other.unsettled,
+            self.broken + other.broken,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What `apply` came to: members within reach that stand as asked now, how many were changed, and members that do not stand so."""
+
+    standing: int
+    changed: int = 0
+    left: tuple[str, ...] = ()
+
+
+Reach = Callable[[Head], bool]
+"""Whether a member counts for the caller of a run."""
+
+
+def reach(target: str, fence: Sequence[str] | None) -> Reach:
+    """What a caller who is fenced to `fence` (None: it is not) reaches through `target`: of a Patient, all.
+
+    Of others what carries one of its accounts from elsewhere.
+    """
+    if fence is None or accounts.is_patient(target):
+        return lambda head: True
+    return lambda head: not accounts.carried(head.explicit, head.inherited).isdisjoint(fence)
+
+
+def sleep(seconds: float) -> None:
+    """How a run waits, unless it is told another way."""
+    time.sleep(seconds)
+
+
+def members(store: Store, target: str, after: str | None = None) -> Iterator[list[str]]:
+    """Keys of the members of `target` by the index, in pages of up to 1,000, each once, in order, after the key `after`.
+
+    They are hints: a few may be members no longer.
+    """
+    while True:
+        listed = membership.members(store, target, after=after, limit=PAGE)
+        sources = [pointer.source for pointer in listed.members if pointer.source != target]
+        # What the trail tells of is fenced by the data that it speaks of: it takes no accounts.
+        yield [source for source in sources if not is_trail(source)]
+        if listed.next is None:
+            return
+        after = listed.next
+
+
+def apply(store: Store, target: str, keys: Sequence[str], reaches: Reach) -> Applied:
+    """Make the members among `keys` (one batch) stand as asked. One that does already gets no new version.
+
+    Conflicts with other writers are tried again. A member that cannot be changed is `left`, and stops none of the others.
+    Unavailable where the table is.
+    """
+    pending: Sequence[str] = tuple(dict.fromkeys(keys))
+    standing = changed = 0
+    left: tuple[str, ...] = ()
+    for attempt in range(_ATTEMPTS):
+        heads = store.read_many(pending)
+        passing = _passing(store, target)
+        findings = _judge(store, passing, pending, heads, reaches)
+        conflicts, failed = _commit(store, _writes(store, passing, [heads[key] for key in findings.wrong]))
+        written = [key for key in findings.wrong if key not in conflicts and key not in failed]
+        standing += findings.standing + sum(reaches(heads[key]) for key in written)
+        changed += len(written)
+        left += findings.broken + failed
+        pending = sorted(conflicts)
+        if not pending:
+            break
+        pause(attempt)
+        # What conflicts again and again may bear the mark of a transaction whose process died.
+        transaction_holds.release(store.table, pending)
+    return Applied(standing, changed, left + tuple(pending))
+
+
+def survey(store: Store, target: str, keys: Sequence[str], reaches: Reach) -> Findings:
+    """How `keys` (up to 1,000) stand. Changes nothing."""
+    heads = store.read_many(keys)
+    return _judge(store, _passing(store, target), keys, heads, reaches)
+
+
+def second_look(store: Store, target: str, found: Findings, reaches: Reach, wait: Wait = sleep) -> Findings:
+    """`found`, once the writers of what is unsettled have had time to commit: those of large transactions 10 seconds, others one.
+
+    What a transaction is still writing then is wrong. Of the rest nobody is writing, it was left by those who died.
+    """
+    for seconds in _SECOND_LOOKS:
+        if not found.unsettled:
+            return found
+        wait(seconds)
+        found = replace(found, unsettled=()) + survey(store, target, found.unsettled, reaches)
+    for _ in range(_TRANSACTION_LOOKS):
+        if not found.unsettled or not transaction_holds.held(store.table, found.unsettled):
+            return found
+        wait(_SECOND_LOOKS[-1])
+        found = replace(found, unsettled=()) + survey(store, target, found.unsettled, reaches)
+    return replace(found, unsettled=(), wrong=found.wrong + found.unsettled)
+
+
+def propagate(
+    store: Store,
+    target: str,
+    keys: Sequence[str],
+    changed_at: float | None,
+    *,
+    fence: Sequence[str] | None,
+    naming: bool,
+    wait: Wait = sleep,
+) -> int:
+    """Bring all members of `target` to its accounts, in this process. Returns how many stand as asked, within the caller's `fence`.
+
+    `keys` are the members that were listed before the target was changed, at `changed_at` (seconds since 1970; None: it was not).
+    Members are listed again until nothing is amiss; not so where nothing was, and nobody has changed the target of late.
+    Unavailable where some resist, `naming` them and their number, or not.
+    """
+    reaches = reach(target, fence)
+    # Threads of its own: the states of large transactions that the caller's request remembers must not be used here.
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="propagation") as workers:
+        applied = _apply_all(workers, store, target, keys, reaches)
+        if changed_at is None:
+            changed_at = _changed_lately(store, target)
+        if changed_at is None and not any(each.changed or each.left for each in applied):
+            return sum(each.standing for each in applied)
+        if changed_at is not None:
+            wait(max(0.0, changed_at + store.settings.propagation_settle - time.time()))
+        for turn in range(TURNS):
+            pages = workers.map(lambda page: survey(store, target, page, reaches), members(store, target))
+            found = workers.submit(second_look, store, target, sum(pages, Findings()), reaches, wait).result()
+            if not found.amiss:
+                return found.standing
+            if turn < TURNS - 1:
+                _apply_all(workers, store, target, found.amiss, reaches)
+    issues = left_issues(found.amiss, len(found.amiss)) if naming else left_issues((), None)
+    raise Unavailable("some members could not be changed", issues=issues)
+
+
+def _changed_lately(store: Store, target: str) -> float | None:
+    """When the target was changed, if that is so lately that the index may hide members, or writers have it to read yet."""
+    head = store.read(target)
+    if head is None:
+        return None
+    changed_at = datetime.fromisoformat(max(head.updated, head.flagged)).timestamp()
+    return changed_at if time.time() - changed_at < store.settings.propagation_settle + sum(_SECOND_LOOKS) else None
+
+
+def _apply_all(
+    workers: ThreadPoolExecutor, store: Store, target: str, keys: Sequence[str], reaches: Reach
+) -> list[Applied]:
+    def apply_batch(batch: Sequence[str]) -> Applied:
+        try:
+            return apply(store, target, batch, reaches)
+        except Unavailable:
+            # Too many writers on the same members. If it is the table, the survey that follows fails as well.
+            return Applied(0, 0, tuple(batch))
+
+    return list(workers.map(apply_batch, chunks(keys, store.settings.propagation_batch)))
+
+
+def left_issues(names: Sequence[str], number: int | None) -> list[Issue]:
+    """Issues that say that `number` members were not changed (None: some, for whom may not know), and name them (the first hundred)."""
+    left = "some" if number is None else number
+    summary = Issue("incomplete", f"{left} members could not be changed; send the request again to repair them")
+    named = [Issue("incomplete", f"{name} was not changed", expression=name) for name in names[:NAMED]]
+    return [summary, *named]
+
+
+@dataclass(frozen=True, slots=True)
+class _Passing:
+    """What a target passes on at one moment."""
+
+    target: str
+    head: Head | None
+
+    def to(self, member: Head) -> tuple[str, ...]:
+        return accounts.passed_on(self.head, accounts.carried(member.explicit, member.inherited))
+
+
+def _passing(store: Store, target: str) -> _Passing:
+    return _Passing(target, store.read(target))
+
+
+def _judge(store: Store, passing: _Passing, keys: Sequence[str], heads: Mapping[str, Head], reaches: Reach) -> Findings:
+    target = passing.target
+    its = membership.definition(store, target.partition("/")[0])
+    assert its is not None
+    standing = 0
+    wrong, unsettled, broken = [], [], []
+    for key in keys:
+        head = heads.get(key)
+        if head is None or head.deleted:
+            unsettled.append(key)
+            continue
+        given = passing.to(head)
+        as_asked = head.inherited.get(target, ()) == given
+        # Every write of a body sets `inherited` anew: who inherits from the target names it, and the body need not be read.
+        if as_asked and given:
+            standing += reaches(head)
+            continue
+        try:
+            is_member = membership.is_member(its, target, key, targets(store.decode(head)))
+        except Exception as error:
+            logger.error("member cannot be read", extra={"resource": key, "error": type(error).__name__})
+            broken.append(key)
+            continue
+        if not is_member:
+            unsettled.append(key)
+        elif as_asked:
+            standing += reaches(head)
+        else:
+            wrong.append(key)
+    return Findings(standing, tuple(wrong), tuple(unsettled), tuple(broken))
+
+
+def _writes(store: Store, passing: _Passing, members: Sequence[Head]) -> list[Write]:
+    """What gives each of `members` (as they were read before the target) what the target passes on to it.
+
+    Where a member loses what it had through a Patient, other targets may have handed it something for the sake of just that.
+    """
+    roots = {root for head in members for root in head.inherited if not accounts.is_patient(root)}
+    others = store.read_many(roots) if roots and accounts.is_patient(passing.target) else {}
+    return [_write(head, passing, others) for head in members]
+
+
+def _write(member: Head, passing: _Passing, others: Mapping[str, Head]) -> Write:
+    inherited = dict(member.inherited) | {passing.target: passing.to(member)}
+    carries = accounts.carried(member.explicit, inherited)
+    inherited |= {root: accounts.passed_on(others[root], carries) for root in inherited if root in others}
+    return accounts_write(member, inherited={root: given for root, given in inherited.items() if given})
+
+
+def _commit(store: Store, writes: Sequence[Write]) -> tuple[set[str], tuple[str, ...]]:
+    """Keys that were not written because of a conflict, and keys that cannot be written: halving isolates those."""
+    if not writes:
+        return set(), ()
+    try:
+        return store.commit_each(writes), ()
+    except Unavailable:
+        raise
+    except Exception as error:
+        # Where a member cannot even be read, the fault lies with the table, and is raised here.
+        store.read(writes[0].key)
+        if len(writes) == 1:
+            logger.error("member cannot be written", extra={"resource": writes[0].key, "error": type(error).__name__})
+            return set(), (writes[0].key,)
+    half = len(writes) // 2
+    conflicts, failed = _commit(store, writes[:half])
+    more_conflicts, more_failed = _commit(store, writes[half:])
+    return conflicts | more_conflicts, failed + more_failed

@@ -1,0 +1,315 @@
+"""HL7's search expressions compiled to closures.
+
+Types are known before any resource is seen: an expression is resolved against the element tables to *routes*, each a
+list of JSON properties with one FHIR type at its end (`Observation.value as Quantity` is the property `valueQuantity`).
+Walking a resource is then a few dictionary lookups, and every value comes out with its type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from bulkhead.errors import NotSupported
+from bulkhead.facts.fhirpath import Call, Child, Index, Literal, Name, Node, Operation, TooMuch, parse
+from bulkhead.fhir.definitions import PRIMITIVES, RESOURCE_TYPES, elements
+
+Typed = tuple[str, Any]
+"""A FHIR type and a JSON value of it. A code under a required binding has the type `code|<url of its value set>`."""
+
+Evaluate = Callable[[Any, Any], list[Typed]]
+"""(the element that the expression is about, the whole resource) -> values with their types."""
+
+COMPILED = 4096
+"""The most expressions that are kept compiled. R4 has 1,400; clients define more."""
+ROUTES = 2_000
+"""The most routes of one expression."""
+WORK = 20_000
+"""The most routes that the compilation of one expression passes through."""
+_left: ContextVar[list[int] | None] = ContextVar("left", default=None)
+_APART = 30
+# Above so many routes, those of one type are walked as one: a choice has up to 50 types, and each may lead on to any of them.
+
+Step = Callable[[list[Any]], list[Any]]
+
+# What an expression names by its supertype, as FHIRPath's `as` has it: `as uri` takes a canonical.
+SUBTYPES = {
+    "uri": frozenset({"uri", "url", "canonical", "oid", "uuid"}),
+    "string": frozenset({"string", "code", "id", "markdown"}),
+    "integer": frozenset({"integer", "positiveInt", "unsignedInt"}),
+    "Quantity": frozenset({"Quantity", "Age", "Count", "Distance", "Duration"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A way from the focus to values of one type."""
+
+    type: str
+    steps: tuple[Step, ...] = ()
+    first: str | None = None
+    """The property without which the route leads nowhere."""
+    binding: str = ""
+    from_resource: bool = False
+
+    @property
+    def kind(self) -> str:
+        return f"{self.type}|{self.binding}" if self.binding else self.type
+
+    def then(self, step: Step, type_name: str | None = None, first: str | None = None, binding: str = "") -> Route:
+        return replace(
+            self,
+            type=type_name or self.type,
+            steps=(*self.steps, step),
+            first=self.first or (first if not self.steps else None),
+            binding=binding,
+        )
+
+
+@lru_cache(COMPILED)
+def compiled(expression: str, context: str) -> Evaluate:
+    """The closure of a search expression about a type: a resource type, or for parts of a composite any element's type.
+
+    NotSupported for FHIRPath beyond HL7's own search expressions, and for elements that the type does not have.
+    """
+    tree = parse(expression)
+    with bounded():
+        if is_condition(tree):
+            condition = predicate(tree, context)
+            return lambda focus, resource: [("boolean", condition(focus))]
+        return evaluator(routes(tree, (Route(context),), context))
+
+
+@lru_cache(COMPILED)
+def begins_with(expression: str, context: str) -> frozenset[str]:
+    """The properties of the element without any of which an expression finds nothing; none where it may find something yet."""
+    tree = parse(expression)
+    with bounded():
+        firsts = [None] if is_condition(tree) else [route.first for route in routes(tree, (Route(context),), context)]
+    return frozenset(first for first in firsts if first) if all(firsts) else frozenset()
+
+
+@lru_cache(COMPILED)
+def types(expression: str, context: str) -> frozenset[str]:
+    """The types that values of an expression can have, bindings included: `code|http://hl7.org/fhir/ValueSet/...`."""
+    tree = parse(expression)
+    if is_condition(tree):
+        return frozenset({"boolean"})
+    with bounded():
+        return frozenset(route.kind for route in routes(tree, (Route(context),), context))
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """Within this context no more than so much is compiled, conditions within conditions included. TooMuch beyond."""
+    token = _left.set([WORK])
+    try:
+        yield
+    finally:
+        _left.reset(token)
+
+
+def spend(number: int) -> None:
+    left = _left.get()
+    if left is not None:
+        left[0] -= number
+        if left[0] < 0:
+            raise TooMuch("the expression leads to too many places through its conditions and choices")
+
+
+def evaluator(found: Iterable[Route]) -> Evaluate:
+    plans = [(route.first, route.steps, route.kind, route.from_resource) for route in found]
+
+    def evaluate(focus: Any, resource: Any) -> list[Typed]:
+        values: list[Typed] = []
+        for first, steps, kind, from_resource in plans:
+            start = resource if from_resource else focus
+            if first is not None and first not in start:
+                continue
+            nodes = [start]
+            for step in steps:
+                nodes = step(nodes)
+                if not nodes:
+                    break
+            for node in nodes:
+                if node is not None:
+                    values.append((kind, node))
+        return values
+
+    return evaluate
+
+
+def routes(node: Node, focus: tuple[Route, ...], context: str) -> tuple[Route, ...]:
+    """Where `node` leads from `focus`, the routes that stand for the element in question."""
+    match node:
+        case Name(name="%resource"):
+            root = context.partition(".")[0]
+            return (Route(root, from_resource=True),)
+        case Name(name=name) if name[0].isupper():
+            return tuple(route for route in focus if is_type(route.type, name))
+        case Name(name=name):
+            return children(focus, name)
+        case Child(base=base, name=name):
+            return children(routes(base, focus, context), name)
+        case Index(base=base, index=index):
+            return tuple(route.then(item(index)) for route in routes(base, focus, context))
+        case Operation(operator="|", left=left, right=right):
+            found = routes(left, focus, context) + routes(right, focus, context)
+            if len(found) > ROUTES:
+                raise TooMuch(f"the expression leads to more than {ROUTES} places")
+            return found
+        case Operation(operator="as", left=left, right=Name(name=name)):
+            return narrowed(routes(left, focus, context), name)
+        case Call(base=base, function=function, argument=argument) if base is not None:
+            return called(routes(base, focus, context), function, argument)
+    raise unsupported(node)
+
+
+def called(base: tuple[Route, ...], function: str, argument: Node | None) -> tuple[Route, ...]:
+    match function, argument:
+        case (("as" | "ofType"), Name(name=name)):
+            return narrowed(base, name)
+        case "where", condition if condition is not None:
+            return tuple(route.then(where(predicate(condition, route.type)), binding=route.binding) for route in base)
+        case "extension", Literal(value=str(url)):
+            return children(base, "extension", where(lambda item: item.get("url") == url))
+        case "resolve", None:
+            return base
+    raise NotSupported(f"the FHIRPath function {function}() is not supported here")
+
+
+def children(base: tuple[Route, ...], name: str, *more: Step) -> tuple[Route, ...]:
+    found: list[Route] = []
+    for route in base:
+        for element in elements(route.type).elements if route.type not in PRIMITIVES else ():
+            if element.name != name:
+                continue
+            for type_code in element.types:
+                property_name = element.property_name(type_code)
+                bound = element.binding if type_code == "code" else ""
+                child = route.then(key(property_name), type_code, property_name, bound)
+                for step in more:
+                    child = child.then(step)
+                found.append(child)
+        if len(found) > ROUTES:
+            raise TooMuch(f"the expression leads to more than {ROUTES} places")
+    spend(len(found))
+    if base and not found:
+        raise NotSupported(f"{base[0].type} has no element {name}")
+    return tuple(found) if len(found) <= _APART else together(found)
+
+
+def together(found: Iterable[Route]) -> tuple[Route, ...]:
+    """The same routes, those that lead to one type walked as one: the work grows with the steps, not with the choices to their power."""
+    groups: dict[tuple[str, bool], list[Route]] = {}
+    for route in found:
+        groups.setdefault((route.kind, route.from_resource), []).append(route)
+    return tuple(group[0] if len(group) == 1 else joined(group) for group in groups.values())
+
+
+def joined(group: Sequence[Route]) -> Route:
+    """One route in place of several of one type: the steps that all begin with, then whatever each leads to."""
+    steps = [route.steps for route in group]
+    shared = 0
+    while all(len(own) > shared and own[shared] is steps[0][shared] for own in steps):
+        shared += 1
+    firsts = {route.first for route in group}
+    either = branches([own[shared:] for own in steps])
+    return replace(group[0], steps=(*steps[0][:shared], either), first=firsts.pop() if len(firsts) == 1 else None)
+
+
+def branches(ways: Sequence[tuple[Step, ...]]) -> Step:
+    def step(nodes: list[Any]) -> list[Any]:
+        found: list[Any] = []
+        for way in ways:
+            left = nodes
+            for each in way:
+                left = each(left)
+                if not left:
+                    break
+            found += left
+        return found
+
+    return step
+
+
+def narrowed(base: tuple[Route, ...], name: str) -> tuple[Route, ...]:
+    return tuple(route for route in base if is_type(route.type, name))
+
+
+def is_type(actual: str, name: str) -> bool:
+    """Whether a value of type `actual` is a `name`. HL7 writes `DateTime` in places."""
+    if name in ("Resource", "DomainResource"):
+        return actual in RESOURCE_TYPES or actual == "Resource"
+    lowered = name[0].lower() + name[1:]
+    return actual in (name, lowered) or actual in SUBTYPES.get(name, SUBTYPES.get(lowered, frozenset()))
+
+
+def is_condition(node: Node) -> bool:
+    """Whether an expression gives true or false, not elements."""
+    match node:
+        case Operation(operator="and" | "=" | "!=") | Call(function="exists" | "hasExtension"):
+            return True
+    return False
+
+
+def predicate(node: Node, context: str) -> Callable[[Any], bool]:
+    """A condition on one element of type `context`."""
+    match node:
+        case Operation(operator="and", left=left, right=right):
+            one, other = predicate(left, context), predicate(right, context)
+            return lambda focus: one(focus) and other(focus)
+        case Operation(operator="=", left=left, right=Literal(value=value)):
+            evaluate = evaluator(routes(left, (Route(context),), context))
+            return lambda focus: any(found == value for _, found in evaluate(focus, focus))
+        case Operation(operator="!=", left=left, right=Literal(value=value)):
+            evaluate = evaluator(routes(left, (Route(context),), context))
+            return lambda focus: all(found != value for _, found in evaluate(focus, focus))
+        case Operation(operator="is", left=Call(base=None, function="resolve"), right=Name(name=name)):
+            return lambda focus: refers_to(focus, name)
+        case Call(base=base, function="exists", argument=None) if base is not None:
+            evaluate = evaluator(routes(base, (Route(context),), context))
+            return lambda focus: bool(evaluate(focus, focus))
+        case Call(base=None, function="hasExtension", argument=Literal(value=url)):
+            return lambda focus: any(extension.get("url") == url for extension in focus.get("extension", ()))
+    raise unsupported(node)
+
+
+def refers_to(reference: Any, resource_type: str) -> bool:
+    """Whether a Reference points at a resource of this type, as its text or its `type` says."""
+    text = reference.get("reference")
+    if text is None or text.startswith(("urn:", "#")):
+        return bool(reference.get("type") == resource_type)
+    head, found, _ = text.rpartition(f"{resource_type}/")
+    return bool(found) and (not head or head.endswith("/"))
+
+
+def key(name: str) -> Step:
+    def step(nodes: list[Any]) -> list[Any]:
+        found: list[Any] = []
+        for node in nodes:
+            if type(node) is dict:
+                value = node.get(name)
+                if type(value) is list:
+                    found.extend(value)
+                elif value is not None:
+                    found.append(value)
+        return found
+
+    return step
+
+
+def where(condition: Callable[[Any], bool]) -> Step:
+    return lambda nodes: [node for node in nodes if condition(node)]
+
+
+def item(index: int) -> Step:
+    return lambda nodes: nodes[index : index + 1]
+
+
+def unsupported(node: Node) -> NotSupported:
+    return NotSupported(f"this FHIRPath is not supported in a search expression: {node}")

@@ -1,0 +1,421 @@
+"""What the index holds of one resource: what it points at, and the values that select few resources of its type.
+
+A value that nearly everything shares (a status, a gender, a category) is not indexed: its partition would be slow,
+costly and hot. It filters what a better driver found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+from bulkhead.facts import extract
+from bulkhead.facts.expressions import Evaluate, Typed, begins_with, compiled, types
+from bulkhead.facts.normalise import spellings
+from bulkhead.facts.phonetic import is_phonetic, sounds
+from bulkhead.fhir import references
+from bulkhead.fhir.definitions import SearchParameter, search_parameters
+
+PREFIX = 2
+"""Characters of a folded string that choose its partition."""
+SORT_LENGTH = 100
+"""Characters of a folded string that are kept to sort by."""
+PLACE_LENGTH = 180
+"""Characters of a sort by which an entry is known again: in UTF-8 fewer bytes than the store keeps of it."""
+ANY_TYPE = "*"
+"""The type under which parameters that all resources have are indexed."""
+OF_META = frozenset({"_tag", "_security", "_profile", "_source"})
+"""Parameters about `meta`: indexed for all types together, so that a search of the whole system is one range."""
+LONG = "long"
+"""The partition of date values that cover more than three months."""
+
+
+class Value(NamedTuple):
+    """One by-value entry. What `value` and `sort` hold depends on the parameter's type: see `index_values`."""
+
+    parameter: str
+    value: str
+    sort: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that the index holds of one version of a resource, its accounts apart (the store keeps those)."""
+
+    targets: Mapping[str, frozenset[str]]
+    """By target, such as `Patient/1`, the codes of the search parameters through which the resource points at it.
+
+    Besides by `#Medication`, which stands for any resource of the type within the resource: see `embedded_targets`.
+    """
+    values: frozenset[Value]
+
+
+# Token parameters whose values a large share of all resources of their type have in common. Booleans and codes under a
+# required binding are left out by their type.
+_WIDELY_SHARED = """
+achievement-status action address-use agent-role agent-type appointment-type body-site bodysite
+business-status category class class-type classification-type clinical-status combo-data-absent-reason
+combo-value-concept communication component-data-absent-reason component-value-concept confidentiality
+connection-type contenttype context context-type criticality data-absent-reason dicom-class entity-role
+entity-type format intended-performertype intent jurisdiction language medium method modality mode
+operational-status outcome participant-role participant-type performer-function performer-type priority purpose
+relation relationship risk role route scope section security-label security-service service-category setting sex
+site source-code special-arrangement specialty status status-reason subtype target-code target-disease use
+value-concept verification-status version view
+"""
+NON_SELECTIVE = frozenset(_WIDELY_SHARED.split())
+
+# Every code of a code system: thousands of values of one resource, for a type of which there are few.
+BULKY = frozenset({("CodeSystem", "code"), ("ValueSet", "code")})
+
+# String parameters that select: names, and what is printed on a product.
+SELECTIVE_STRINGS = frozenset(
+    {"name", "title", "address-postalcode", "device-name", "udi-di", "udi-carrier", "lot-number"}
+)
+
+# Parameters whose values are all among those of others: they are driven by the others' entries.
+COVERED_BY: Mapping[str, tuple[str, ...]] = {
+    "family": ("name",),
+    "given": ("name",),
+    "phone": ("telecom",),
+    "email": ("telecom",),
+    "combo-code": ("code", "component-code"),
+}
+
+
+def facts(resource: dict[str, Any]) -> Facts:
+    """What the index is to hold of a valid resource. Pure: the same resource gives the same facts."""
+    pointed_at = targets(resource)
+    values = frozenset(_values(resource, patients(pointed_at)))
+    return Facts({**pointed_at, **embedded_targets(resource)}, values)
+
+
+def targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:
+    """Which resources of this server a resource points at, and through which search parameters.
+
+    References outside every search parameter, absolute URLs and logical references make no target; of canonicals do
+    those that are `Type/id`.
+    """
+    found: dict[str, set[str]] = {}
+    known: dict[str, str | None] = {}
+    for row in _rows_for(resource, _references(resource["resourceType"])):
+        for kind, value in row.evaluate(resource, resource):
+            reference = reference_text(kind, value, row.parameter)
+            if reference is None:
+                continue
+            target = known.get(reference, "")
+            if target == "":
+                target = known[reference] = local(reference)
+            if target is not None:
+                found.setdefault(target, set()).add(row.parameter.code)
+    shared: dict[frozenset[str], frozenset[str]] = {}
+    result: dict[str, frozenset[str]] = {}
+    for target, codes in found.items():
+        via = frozenset(codes)
+        result[target] = shared.setdefault(via, via)
+    return result
+
+
+def embedded_targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:
+    """By type of resource within a resource (`#Medication`), the parameters that lead to it: contained, or in a Bundle's first entry."""
+    if "contained" not in resource and resource["resourceType"] != "Bundle":
+        return {}
+    found: dict[str, set[str]] = {}
+    for row in _rows_for(resource, _references(resource["resourceType"])):
+        for name in _embedded(resource, row):
+            found.setdefault(mark(name), set()).add(row.parameter.code)
+    return {name: frozenset(codes) for name, codes in found.items()}
+
+
+def mark(resource_type: str) -> str:
+    """What stands in the index where a target would: that a parameter leads to such a resource within."""
+    return f"#{resource_type}"
+
+
+def _embedded(resource: dict[str, Any], row: _Row) -> Iterator[str]:
+    """The types of the resources within a resource that a reference parameter leads to."""
+    for kind, value in row.evaluate(resource, resource):
+        if kind == "Resource":
+            yield from {value["resourceType"]} & set(row.parameter.targets)
+            continue
+        text = reference_text(kind, value, row.parameter)
+        if text and text.startswith("#"):
+            yield from (one["resourceType"] for one in resource.get("contained", ()) if one.get("id") == text[1:])
+
+
+def through(resource: dict[str, Any], parameter: SearchParameter) -> set[str]:
+    """Which resources of this server a resource points at through one parameter, one that clients have defined, too."""
+    found: set[str] = set()
+    for kind, value in extract.values(resource, parameter):
+        text = reference_text(kind, value, parameter)
+        target = local(text) if text else None
+        if target is not None:
+            found.add(target)
+    return found
+
+
+def reference_text(kind: str, value: Any, parameter: SearchParameter) -> str | None:
+    """What a Reference says, a canonical is, or the key of a whole resource."""
+    if kind == "Reference":
+        text = value.get("reference")
+        return text if isinstance(text, str) else None
+    return value if isinstance(value, str) else resource_key(kind, value, parameter)
+
+
+def local(reference: str) -> str | None:
+    """`Measure/1` for that, also with a version behind it: a canonical may be relative, though it should be a url."""
+    return references.local(references.canonical_url(reference))
+
+
+def is_own(resource_type: str, parameter: SearchParameter) -> bool:
+    """Whether a parameter is R4's for a type, and so known to the index; not one that clients have defined."""
+    known = search_parameters("Basic" if resource_type == ANY_TYPE else resource_type)
+    return parameter == known.get(parameter.code)
+
+
+def resource_key(kind: str, value: Any, parameter: SearchParameter) -> str | None:
+    """`Composition/1` of a whole resource that a parameter yields, such as the first entry of a document."""
+    if kind == "Resource" and "id" in value and value["resourceType"] in parameter.targets:
+        return f"{value['resourceType']}/{value['id']}"
+    return None
+
+
+def patients(pointed_at: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
+    """The Patients among what a resource points at, sorted."""
+    return tuple(sorted(target for target in pointed_at if target.startswith("Patient/")))
+
+
+def only_patients(parameter: SearchParameter) -> bool:
+    """Whether a reference parameter leads to Patients only. HL7 gives `patient` the target Group, too, for all types at once."""
+    return parameter.targets == ("Patient",) or (
+        parameter.code == "patient" and parameter.expression.endswith((".patient", "resolve() is Patient)"))
+    )
+
+
+def index_values(
+    resource: dict[str, Any],
+    parameter: SearchParameter,
+    pointed_at: Mapping[str, frozenset[str]] | None = None,
+) -> set[Value]:
+    """The by-value entries of one parameter; none where it is not indexed. `pointed_at` saves finding out `targets` anew.
+
+    token:  value = the code, case folded;              sort = its system, "" if none, after the patient where `is_owned`
+    string: value = the first two folded characters;    sort = the folded string, cut at 100 characters; so for each of its spellings
+    phonetic: value = how a word sounds;                sort = ""
+    uri:    value = the uri, of a canonical without version and fragment;  sort = ""
+    date:   value = each month covered, or "long";      sort = the first instant
+    of meta (OF_META): value = the code, or the uri without a version; sort = the type, then `#`, then the system
+    """
+    if not is_indexed(resource["resourceType"], parameter):
+        return set()
+    rows = _rows_of(parameter)
+    found = extract.values(resource, parameter)
+    entries = [Value(parameter.code, value, sort) for kind, item in found for value, sort in rows(kind, item)]
+    if parameter.code in OF_META:
+        return {_of_meta(entry, resource["resourceType"]) for entry in entries}
+    if not is_owned(resource["resourceType"], parameter):
+        return set(entries)
+    owners = patients(targets(resource) if pointed_at is None else pointed_at)
+    return {owned for entry in entries for owned in _owned(entry, owners)}
+
+
+@cache
+def is_indexed(resource_type: str, parameter: SearchParameter) -> bool:
+    """Whether values of this parameter have by-value entries."""
+    code = parameter.code
+    if (code.startswith("_") and code not in OF_META) or not parameter.expression:
+        return False
+    if not is_own(resource_type, parameter):
+        return False
+    if code in OF_META:
+        return True
+    match parameter.type:
+        case "date" | "uri":
+            return True
+        case "string":
+            return code in SELECTIVE_STRINGS or is_phonetic(parameter)
+        case "reference":
+            return is_canonical(resource_type, parameter)
+        case "token":
+            others = COVERED_BY.get(code)
+            if others and all(other in search_parameters(resource_type) for other in others):
+                return False
+            selective = {
+                kind for kind in types(parameter.expression, resource_type) if not kind.startswith(("boolean", "code|"))
+            }
+            return bool(selective) and code not in NON_SELECTIVE and (resource_type, code) not in BULKY
+    return False
+
+
+@cache
+def is_canonical(resource_type: str, parameter: SearchParameter) -> bool:
+    """Whether a reference parameter is about canonicals, which have no target, and no References."""
+    return types(parameter.expression, resource_type) <= {"canonical", "uri"}
+
+
+@cache
+def is_owned(resource_type: str, parameter: SearchParameter) -> bool:
+    """Whether the entries of a code are sorted by the patients of their resources: `Patient/1#http://loinc.org`.
+
+    A code may be on thousands of resources of each patient, and on millions of all. So `patient=1&code=x` is one range
+    of one partition, and costs no entry more. Who searches for a code and its system gives up a range for it: the same
+    code under two systems is rare.
+    """
+    if parameter.type != "token" or parameter.code in OF_META or not is_indexed(resource_type, parameter):
+        return False
+    if types(parameter.expression, resource_type) & {"Identifier", "ContactPoint"}:
+        return False
+    references = (one for one in search_parameters(resource_type).values() if one.type == "reference")
+    return any("Patient" in one.targets for one in references)
+
+
+def drivers(resource_type: str, parameter: SearchParameter) -> tuple[SearchParameter, ...]:
+    """The indexed parameters whose entries together hold every value of `parameter`; () where there are none."""
+    if is_indexed(resource_type, parameter):
+        return (parameter,)
+    if resource_type == ANY_TYPE:
+        return ()
+    known = search_parameters(resource_type)
+    others = tuple(known[code] for code in COVERED_BY.get(parameter.code, ()) if code in known)
+    return others if all(is_indexed(resource_type, other) for other in others) else ()
+
+
+def month_buckets(first: str, last: str) -> list[str]:
+    """The partitions of a date value: `["2020-03", "2020-04"]`, or `["long"]` above three months."""
+    start, end = (int(text[:4]) * 12 + int(text[5:7]) - 1 for text in (first, last))
+    if end - start > 2:
+        return [LONG]
+    return [month(number) for number in range(start, end + 1)]
+
+
+def month(number: int) -> str:
+    """`24242` (months since the year 0) -> `2020-03`."""
+    return f"{number // 12:04d}-{number % 12 + 1:02d}"
+
+
+class _Row:
+    """A parameter of a type, compiled. Rows are told apart by what they are, not by what they hold."""
+
+    __slots__ = ("evaluate", "owned", "parameter", "rows")
+
+    def __init__(self, resource_type: str, parameter: SearchParameter) -> None:
+        self.parameter = parameter
+        self.evaluate: Evaluate = compiled(parameter.expression, resource_type)
+        self.owned = is_owned(resource_type, parameter)
+        self.rows = _rows_of(parameter)
+
+
+_Table = Mapping[str, Sequence[_Row]]
+"""Rows by the properties that their expressions begin with; under "" those that are always asked."""
+
+
+def _table(resource_type: str, parameters: Iterable[SearchParameter]) -> _Table:
+    found: dict[str, list[_Row]] = {}
+    for parameter in parameters:
+        row = _Row(resource_type, parameter)
+        for name in begins_with(parameter.expression, resource_type) or {""}:
+            found.setdefault(name, []).append(row)
+    return found
+
+
+def _rows_for(resource: dict[str, Any], table: _Table) -> Iterable[_Row]:
+    """The rows that may find something in a resource, each once."""
+    rows = dict.fromkeys(table.get("", ()))
+    for name in resource:
+        if name in table:
+            rows.update(dict.fromkeys(table[name]))
+    return rows
+
+
+@cache
+def _references(resource_type: str) -> _Table:
+    known = search_parameters(resource_type).values()
+    return _table(
+        resource_type, (one for one in known if one.type == "reference" and types(one.expression, resource_type))
+    )
+
+
+@cache
+def _indexed(resource_type: str) -> _Table:
+    known = search_parameters(resource_type).values()
+    return _table(resource_type, (one for one in known if is_indexed(resource_type, one)))
+
+
+def _values(resource: dict[str, Any], owners: Sequence[str]) -> Iterator[Value]:
+    for row in _rows_for(resource, _indexed(resource["resourceType"])):
+        rows = row.rows
+        for kind, item in _unwrapped(row.evaluate(resource, resource)):
+            for value, sort in rows(kind, item):
+                entry = Value(row.parameter.code, value, sort)
+                if entry.parameter in OF_META:
+                    yield _of_meta(entry, resource["resourceType"])
+                elif row.owned:
+                    yield from _owned(entry, owners)
+                else:
+                    yield entry
+
+
+def _owned(entry: Value, owners: Sequence[str]) -> Iterator[Value]:
+    for owner in owners or ("",):
+        yield Value(entry.parameter, entry.value, f"{owner}#{entry.sort}")
+
+
+def _of_meta(entry: Value, resource_type: str) -> Value:
+    value = entry.value if entry.parameter in ("_tag", "_security") else references.canonical_url(entry.value)
+    return Value(entry.parameter, value, f"{resource_type}#{entry.sort}")
+
+
+def _unwrapped(found: list[Typed]) -> list[Typed]:
+    return extract.unwrapped(found) if found and found[0][0] == "Extension" else found
+
+
+def _token_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
+    for system, code in extract.tokens(kind, item):
+        yield code.casefold(), "" if kind == "ContactPoint" else system
+
+
+def _string_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
+    for text in extract.strings(kind, item):
+        for spelling in spellings(text):
+            if spelling:
+                yield spelling[:PREFIX], spelling[:SORT_LENGTH]
+
+
+def _sound_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
+    for code in sounds(extract.spoken(kind, item)):
+        yield code, ""
+
+
+def _uri_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
+    yield item, ""
+
+
+def _canonical_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
+    yield references.canonical_url(item), ""
+
+
+def _date_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
+    for first, last in extract.periods(kind, item):
+        for bucket in month_buckets(first, last):
+            yield bucket, first
+
+
+_Rows = Callable[[str, Any], Iterator[tuple[str, str]]]
+_ROWS: Mapping[str, _Rows] = {
+    "token": _token_rows,
+    "string": _string_rows,
+    "uri": _uri_rows,
+    "date": _date_rows,
+    "reference": _canonical_rows,
+}
+
+
+def _rows_of(parameter: SearchParameter) -> _Rows:
+    """What makes the entries of a parameter. A date, a token, ...: those of other types are not indexed."""
+    return _sound_rows if is_phonetic(parameter) else _ROWS.get(parameter.type, _no_rows)
+
+
+def _no_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
+    return iter(())

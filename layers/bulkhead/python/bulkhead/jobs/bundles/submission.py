@@ -1,0 +1,85 @@
+"""Taking in a bundle that is to be processed later: checked, put aside, and a job started for it.
+
+Order: body, job, state machine. Where any of them fails there is no job, and nothing was changed. A job whose state machine never
+began is shown as failed (`lifecycle.status`).
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import time
+from dataclasses import replace
+from typing import Any
+
+from bulkhead import bundles
+from bulkhead.errors import Unavailable, Unprocessable
+from bulkhead.fhir import json
+from bulkhead.jobs import lifecycle
+from bulkhead.jobs.bundles import orders, uploads
+from bulkhead.jobs.bundles.orders import Order
+from bulkhead.jobs.lifecycle import Background
+from bulkhead.store import Store, files
+from bulkhead.store import jobs as items
+from bulkhead.store.jobs import BUNDLE, Job
+
+
+def submit(store: Store, order: Order, bundle: dict[str, Any], background: Background) -> str:
+    """Take in a Bundle, and return the id of the job that processes it.
+
+    BulkheadError for what can be seen to fail at once (`bundles.check`), Unprocessable for an Idempotency-Key that was used for
+    another request, Unavailable where the job cannot be started.
+    """
+    content = json.dumps(bundle)
+    job = _job(store, order, background.identifier(order.caller.owner), hashlib.sha256(content).hexdigest())
+    if not _is_known(store, job):
+        job = replace(job, total=bundles.check(bundle, order.caller, order.base))
+        files.put(store, orders.order(job.request).body, gzip.compress(content, 1))
+    return _start(store, job, background)
+
+
+def submit_upload(store: Store, order: Order, upload: str, background: Background) -> str:
+    """Take in what was uploaded, and return the id of the job that processes it: one upload is one job, however often it is sent.
+
+    What is wrong with its content shows in the job. NotFound, PayloadTooLarge for the upload; otherwise as `submit`.
+    """
+    owner = order.caller.owner
+    named = background if background.idempotency_key is not None else replace(background, idempotency_key=upload)
+    job = _job(store, order, named.identifier(owner), upload)
+    if _is_known(store, job):
+        return _start(store, job, background)
+    uploads.take(store, owner, upload, orders.order(job.request).body)
+    started = _start(store, job, background)
+    uploads.remove(store, owner, upload)
+    return started
+
+
+def _job(store: Store, order: Order, identifier: str, content: str) -> Job:
+    now = time.time()
+    request = orders.text(replace(order, body=f"{files.REQUESTS}{identifier}/{content}"))
+    expires = lifecycle.expiry(store.settings, now)
+    return Job(identifier, order.caller.owner, "", (), now, expires, kind=BUNDLE, request=request)
+
+
+def _is_known(store: Store, job: Job) -> bool:
+    """Whether an earlier request made this job: then its body is there. Unprocessable where that was about something else."""
+    earlier = items.read(store.table, job.id)
+    if earlier is None:
+        return False
+    if earlier.kind != BUNDLE or orders.order(earlier.request).body != orders.order(job.request).body:
+        raise Unprocessable("this Idempotency-Key was used for another request", "Idempotency-Key")
+    return True
+
+
+def _start(store: Store, job: Job, background: Background) -> str:
+    """Start the job, which is new, or the one that it is already: an earlier request may have died before it did."""
+    created = items.create(store.table, job)
+    if not created:
+        _is_known(store, job)
+    try:
+        background.start(job.id)
+    except Exception as error:
+        if created:
+            items.remove(store.table, job.id)
+        raise Unavailable("the job could not be started, nothing was changed; send the request again") from error
+    return job.id

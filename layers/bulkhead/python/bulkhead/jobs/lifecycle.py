@@ -1,0 +1,172 @@
+"""Asynchronous requests as clients see them: status, progress, result, cancellation. Semantics, section 1; R5's async pattern.
+
+A job is known to the caller who started it, and to nobody else, until it expires.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from uuid import uuid4
+
+from bulkhead.compartments import accounts
+from bulkhead.errors import BulkheadError, Issue, NotFound, Unavailable
+from bulkhead.fhir import json, outcome
+from bulkhead.settings import Settings
+from bulkhead.store import Store
+from bulkhead.store import jobs as items
+from bulkhead.store.jobs import BUNDLE, CANCELLED, COMMITTED, DONE, FAILED, STARTING, UNFINISHED, Job
+
+START_GRACE = 30.0
+"""Seconds that the request may take from starting the state machine to changing the target: longer than API Gateway lets it run."""
+
+_BROKEN_OFF = "the run broke off; send the request again to finish it"
+_DAY = 86_400
+# Far below DynamoDB's 400 KB for an item.
+_ERROR_BYTES = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """That the caller wants the answer later. `start` starts the state machine for a job id, once however often it is called.
+
+    `idempotency_key`: two requests with the same key are one job.
+    """
+
+    start: Callable[[str], None]
+    idempotency_key: str | None = None
+
+    def identifier(self, owner: str) -> str:
+        """The id of the job that a request of `owner` is: the same for the same key."""
+        return uuid4().hex if self.idempotency_key is None else identifier(owner, self.idempotency_key)
+
+
+def identifier(owner: str, name: str) -> str:
+    """The id of the job that `owner` calls by a name of its own."""
+    return hashlib.sha256(f"{owner}\n{name}".encode()).hexdigest()[:32]
+
+
+def expiry(settings: Settings, now: float) -> int:
+    """When a job that is created `now` expires."""
+    return int(now) + settings.job_days * _DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Where a job stands. `bundle` is its result as a batch-response Bundle, once it is over; `progress` is for as long as it is not."""
+
+    progress: str
+    bundle: dict[str, Any] | None
+
+
+def status(store: Store, owner: str, job_id: str, alive: Callable[[Job], bool]) -> Status:
+    """The state of the job `job_id` of its `owner` (see `access.Caller`). `alive` says whether the state machine is still at work on it.
+
+    NotFound for a job that is unknown, expired, or another caller's.
+    """
+    job = _own(store, owner, job_id)
+    dead = job.state in (*UNFINISHED, COMMITTED) and not alive(job)
+    if dead:
+        job = _buried(store, owner, job)
+    if job.kind == BUNDLE:
+        from bulkhead.jobs.bundles import answers
+
+        return Status(*answers.of(store, job, dead))
+    if job.state == DONE:
+        return Status("", batch_response(HTTPStatus.OK, resources_updated(job.updated)))
+    standing, total = _progress(store, job)
+    progress = f"{standing} of {total} resources"
+    if job.state == CANCELLED:
+        issue = Issue("incomplete", f"cancelled: {progress} stand as asked; send the request again to finish")
+        return Status("", batch_response(HTTPStatus.CONFLICT, resources_updated(standing), outcome.outcome([issue])))
+    if job.state == FAILED:
+        return Status("", batch_response(HTTPStatus(job.status), None, json.loads(job.error)))
+    return Status(progress, None)
+
+
+def cancel(store: Store, owner: str, job_id: str, stop: Callable[[Job], None]) -> None:
+    """Stop a job: workers see the mark before their next batch; `stop` ends the state machine. No effect on one that is over. NotFound."""
+    job = _own(store, owner, job_id)
+    if items.change(store.table, job_id, UNFINISHED, state=CANCELLED):
+        stop(job)
+
+
+def has_begun(store: Store, job: Job) -> bool:
+    """Whether the job's target has the own accounts that were asked for (of others than its caller's it may have any), and hands them on."""
+    target = store.read(job.target)
+    if target is None or target.deleted:
+        return False
+    explicit = accounts.replaced(target.explicit, job.accounts, job.within)
+    flag = accounts.flagged(target, explicit, fence=job.within, propagate=True)
+    return target.explicit == explicit and flag == accounts.Flag(target.propagate, target.within)
+
+
+def give_up(store: Store, job_id: str, error: BulkheadError, attempt: int | None = None) -> bool:
+    """Mark a job as failed with `error`. False where it is over already, or (with `attempt`) has been taken up anew."""
+    text = json.dumps(outcome.outcome(_fitting(error.issues))).decode()
+    return items.change(store.table, job_id, UNFINISHED, attempt, state=FAILED, status=error.status, error=text)
+
+
+def _fitting(issues: tuple[Issue, ...]) -> list[Issue]:
+    """As many of them as the job's item has room for, and how many there are more."""
+    kept: list[Issue] = []
+    room = _ERROR_BYTES
+    for issue in issues:
+        room -= len(json.dumps(outcome.outcome([issue])))
+        if room < 0:
+            return [*kept, Issue(issue.code, f"{len(issues) - len(kept)} more issues are left out")]
+        kept.append(issue)
+    return kept
+
+
+def resources_updated(count: int) -> dict[str, Any]:
+    """The answer of `$set-accounts`."""
+    return {"resourceType": "Parameters", "parameter": [{"name": "resourcesUpdated", "valueInteger": count}]}
+
+
+def _own(store: Store, owner: str, job_id: str) -> Job:
+    job = items.read(store.table, job_id)
+    if job is None or job.owner != owner:
+        raise NotFound(f"there is no job {job_id}", "id")
+    return job
+
+
+def _buried(store: Store, owner: str, job: Job) -> Job:
+    """The job, whose state machine is not at work: it ended just now, has not started yet, or died."""
+    job = _own(store, owner, job.id)
+    early = job.state == STARTING and time.time() < job.created + START_GRACE
+    if job.state not in UNFINISHED or early:
+        return job
+    give_up(store, job.id, Unavailable(_BROKEN_OFF))
+    return _own(store, owner, job.id)
+
+
+def _progress(store: Store, job: Job) -> tuple[int, int]:
+    """Resources that stand as asked, and all of them, with the target. A later pass counts anew what an earlier one did."""
+    if job.total is None:
+        # Only the target is known: that it is done is no news while the job goes on.
+        return int(bool(job.begun) and job.state not in UNFINISHED), 1
+    turns: dict[int, int] = {}
+    for result in items.results(store.table, job.id):
+        turns[result.turn] = turns.get(result.turn, 0) + result.standing
+    return 1 + min(job.total, max(turns.values(), default=0)), 1 + job.total
+
+
+def batch_response(
+    status: HTTPStatus,
+    resource: dict[str, Any] | None,
+    failure: dict[str, Any] | None = None,
+    location: str = "",
+) -> dict[str, Any]:
+    """The one answer of an asynchronous request, as R5 wraps it; `location` is where the resource lies instead of here."""
+    response: dict[str, Any] = {"status": f"{status.value} {status.phrase}"}
+    if location:
+        response["location"] = location
+    if failure:
+        response["outcome"] = failure
+    entry = {"resource": resource, "response": response} if resource else {"response": response}
+    return {"resourceType": "Bundle", "type": "batch-response", "entry": [entry]}

@@ -1,0 +1,189 @@
+"""The steps of a propagation job: what each task of the state machine (infra/propagation.asl.json) does.
+
+plan     lists the members, and writes those that do not stand as asked to a manifest in S3, in ready batches. Every later pass
+         verifies in doing so: the first pass that finds nothing amiss ends the job.
+work     applies one item of the manifest, batch by batch.
+finish   writes what the job came to.
+fail     marks the job as failed when the state machine gives up.
+
+Each may be delivered twice, or be cut off anywhere and run again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bulkhead.compartments import accounts, membership
+from bulkhead.compartments.propagation import (
+    PAGE,
+    TURNS,
+    Findings,
+    Wait,
+    apply,
+    left_issues,
+    members,
+    reach,
+    second_look,
+    sleep,
+    survey,
+)
+from bulkhead.errors import Unavailable
+from bulkhead.jobs import lifecycle
+from bulkhead.store import Store, manifests
+from bulkhead.store import jobs as items
+from bulkhead.store.jobs import DONE, RUNNING, STARTING, Job
+from bulkhead.store.table import chunks
+
+MANIFEST_MEMBERS = 100_000
+"""Members that one call of the planner lists, so that its memory and its manifest have a bound: 5 MB of keys."""
+
+_SAMPLE = 100
+_START_POLL = 0.05
+# A child of a Distributed Map costs a start. Up to this many batches are one item; progress is recorded for each batch all the same.
+_BATCHES_AN_ITEM = 5
+# With fewer items than these, more of them in parallel are worth their starts.
+_ITEMS_IN_PARALLEL = 20
+
+State = dict[str, Any]
+_PASS: State = {"after": None, "batch": 0, "standing": 0, "amiss": 0}
+_FIRST: State = _PASS | {"turn": 1, "manifest": "", "settle": 0}
+
+
+def plan(store: Store, state: State, wait: Wait = sleep) -> State:
+    """List the next 100,000 members of `state["job"]`, and put those that are amiss into a manifest.
+
+    Returns the state for what follows: `batches` and `manifest` for the Map (0: there is nothing for it to do), then `next`: "plan" or,
+    after `settle` seconds, "settle" for one more plan, or "finish".
+    """
+    state = _FIRST | state
+    # What follows asks for the definitions again and again: a process that had some already must not work by those.
+    membership.in_force(store, fresh=True)
+    job = _begun(store, state["job"], wait)
+    if job is None:
+        return state | {"batches": 0, "next": "finish"}
+    keys, more = _list(store, job, state)
+    found = _examine(store, job, state, keys, wait)
+    if found is None:
+        return state | {"batches": 0, "next": "finish"}
+    last_turn = state["turn"] == TURNS
+    items.record(store.table, job, state["turn"], state["batch"], found.standing, found.amiss if last_turn else ())
+    handed_on = [] if last_turn else _items(store, job, state, found.amiss)
+    manifest = manifests.write(store, job.id, state["turn"], state["batch"], handed_on) if handed_on else ""
+    state |= {"batches": len(handed_on), "manifest": manifest}
+    state |= {"standing": state["standing"] + found.standing, "amiss": state["amiss"] + len(found.amiss)}
+    if more:
+        return state | {"next": "plan", "after": keys[-1], "batch": state["batch"] + 1 + len(found.amiss)}
+    return state | _afterwards(store, state)
+
+
+def work(store: Store, item: Mapping[str, Any]) -> State:
+    """Apply one item of a manifest: its `members`, as batches numbered from `batch` on. A cancelled job's are left as they are."""
+    membership.in_force(store, fresh=True)
+    standing = 0
+    for n, batch in enumerate(chunks(item["members"], store.settings.propagation_batch)):
+        job = items.read(store.table, item["job"])
+        if job is None or job.state != RUNNING:
+            break
+        applied = apply(store, job.target, batch, reach(job.target, job.within))
+        items.record(store.table, job, item["turn"], item["batch"] + n, applied.standing, applied.left)
+        standing += applied.standing
+    return {"standing": standing}
+
+
+def finish(store: Store, state: State) -> State:
+    """Close the job, of which `state` is what the last pass found: done, with its count; or failed, naming what was not done."""
+    if state["amiss"]:
+        last = [result for result in items.results(store.table, state["job"]) if result.turn == state["turn"]]
+        job = items.read(store.table, state["job"])
+        names = [name for result in last for name in result.names]
+        issues = left_issues(names, state["amiss"]) if job and job.naming else left_issues((), None)
+        lifecycle.give_up(store, state["job"], Unavailable("", issues=issues))
+    else:
+        items.change(store.table, state["job"], [RUNNING], state=DONE, updated=1 + state["standing"])
+    return {}
+
+
+def fail(store: Store, state: State) -> State:
+    """Close the job as failed, because a task of the state machine failed again and again."""
+    error = state.get("error", {}).get("Error", "unknown")
+    lifecycle.give_up(
+        store, state["job"], Unavailable(f"the run broke off ({error}); send the request again to finish it")
+    )
+    return {}
+
+
+def _begun(store: Store, job_id: str, wait: Wait) -> Job | None:
+    """The job, once its target stands as asked; None where it is over.
+
+    The execution is started before the target is changed, so the planner may be early. If the request died in between, its job
+    goes on where the target was changed already, and fails where it was not.
+    """
+    while (job := items.read(store.table, job_id)) and job.state == STARTING:
+        if time.time() < job.created + lifecycle.START_GRACE:
+            wait(_START_POLL)
+            continue
+        if lifecycle.has_begun(store, job):
+            items.change(store.table, job_id, [STARTING], state=RUNNING, begun=time.time())
+        else:
+            lifecycle.give_up(
+                store, job_id, Unavailable("the request broke off before it changed anything; send it again")
+            )
+    return job if job and job.state == RUNNING else None
+
+
+def _list(store: Store, job: Job, state: State) -> tuple[list[str], bool]:
+    """The next members by the index, and whether there may be more. The first call sets the job's total, where its caller may know it."""
+    pages = members(store, job.target, state["after"])
+    keys: list[str] = []
+    more = False
+    for page in pages:
+        keys += page
+        if more := len(keys) >= MANIFEST_MEMBERS:
+            break
+    # Of a target other than a Patient, a fenced caller reaches some members only: it is not told how many there are.
+    is_told = job.within is None or accounts.is_patient(job.target)
+    if is_told and state["turn"] == 1 and state["after"] is None:
+        items.change(store.table, job.id, [RUNNING], total=len(keys) + sum(map(len, pages)))
+    return keys, more
+
+
+def _examine(store: Store, job: Job, state: State, keys: Sequence[str], wait: Wait) -> Findings | None:
+    """How `keys` stand, recorded page by page so that progress shows. None once the job is over."""
+    found = Findings()
+    for page in chunks(keys, PAGE):
+        now = items.read(store.table, job.id)
+        if now is None or now.state != RUNNING:
+            return None
+        found += _look(store, job, page, sample=state["turn"] == 1)
+        items.record(store.table, job, state["turn"], state["batch"], found.standing)
+    return second_look(store, job.target, found, reach(job.target, job.within), wait)
+
+
+def _look(store: Store, job: Job, page: Sequence[str], *, sample: bool) -> Findings:
+    """In the first pass mostly everything is amiss or nothing is: a sample spares reading what the workers will read again."""
+    reaches = reach(job.target, job.within)
+    if sample and len(page) > _SAMPLE and survey(store, job.target, page[:_SAMPLE], reaches).amiss:
+        return Findings(wrong=tuple(page))
+    return survey(store, job.target, page, reaches)
+
+
+def _items(store: Store, job: Job, state: State, amiss: Sequence[str]) -> list[State]:
+    """The items of a manifest. Each is all that a child of the Map needs, and stays far below Step Functions' 256 KB."""
+    size = store.settings.propagation_batch
+    batches = -(-len(amiss) // size)
+    each = min(_BATCHES_AN_ITEM, max(1, batches // _ITEMS_IN_PARALLEL))
+    return [
+        {"job": job.id, "turn": state["turn"], "batch": state["batch"] + 1 + n * each, "members": list(part)}
+        for n, part in enumerate(chunks(amiss, size * each))
+    ]
+
+
+def _afterwards(store: Store, state: State) -> State:
+    """What follows the last call of a pass. On AWS one pass must begin after the indexes have caught up with the target's change."""
+    settle = store.settings.propagation_settle
+    clean = state["amiss"] == 0 and (state["turn"] > 1 or settle == 0)
+    if clean or state["turn"] == TURNS:
+        return {"next": "finish"}
+    return _PASS | {"turn": state["turn"] + 1, "settle": settle, "next": "settle" if settle else "plan"}

@@ -1,0 +1,263 @@
+"""`Patient/{id}/$everything` and `Encounter/{id}/$everything` (R4 patient-operation-everything.html), page by page.
+
+First the target itself, then the members of its compartment (and of those of the Patients that it replaces), then, once
+those are through, what they refer to outside of it. Each resource comes once. What is referred to is collected anew for
+each of its pages, from up to WINDOW members at a time: only in a larger compartment may a resource that several windows
+refer to come once for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bulkhead import resources
+from bulkhead.access import policy
+from bulkhead.compartments import membership, patient_links
+from bulkhead.errors import BadRequest, NotFound
+from bulkhead.facts import extract
+from bulkhead.fhir import definitions, references
+from bulkhead.search import bundle, cursor, literals, matching, parse
+from bulkhead.search.drivers import Compartment, Merged
+from bulkhead.search.query import Clause, Query
+from bulkhead.search.run import Page, Represent
+from bulkhead.store.candidate import Candidate, Fence
+
+if TYPE_CHECKING:
+    from bulkhead.access.policy import Caller
+    from bulkhead.fhir.definitions import SearchParameter
+    from bulkhead.store import Head, Store
+
+TYPES = ("Patient", "Encounter")
+"""The types that have the operation in R4."""
+COUNT = 500
+"""Matches of a page where `_count` is not given: few compartments have more."""
+WINDOW = 10_000
+"""The most members whose references are collected at once."""
+READ = 5_000
+"""Members after which a page ends, with a next link, even if it is not full."""
+_LISTED = 1000
+
+_VALUES = {
+    "start": "valueDate",
+    "end": "valueDate",
+    "_since": "valueInstant",
+    "_type": "valueCode",
+    "_count": "valueInteger",
+}
+_RESULT = ("_cursor", "_format", "_pretty", "_summary", "_elements")
+# The search parameter that tells when care took place, the first that a type has; a type with none has no such time.
+_CARE = (
+    "date", "onset-date", "occurrence", "authoredon", "effective-time", "whenhandedover", "period", "issued", "created",
+    "authored-on", "context-period", "authored", "sent",
+)  # fmt: skip
+
+Position = list[str]
+"""What came last: ["", "", key] a member, ["refers", window, key] what the members after `window` refer to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One call: which compartment, which part of it, and how it is paged."""
+
+    query: Query
+    care: Clause | None
+    """The care dates asked for, as a condition without a parameter: each type has its own."""
+
+
+def from_parameters(body: dict[str, Any]) -> list[tuple[str, str]]:
+    """The Parameters of a POST, as a query has them. BadRequest naming what is not one."""
+    if body.get("resourceType") != "Parameters":
+        raise BadRequest("the operation takes Parameters", "resourceType")
+    listed = body.get("parameter", [])
+    if not isinstance(listed, list):
+        raise BadRequest("parameter is a list", "Parameters.parameter")
+    found: list[tuple[str, str]] = []
+    for n, item in enumerate(listed):
+        place = f"Parameters.parameter[{n}]"
+        name = item.get("name") if isinstance(item, dict) else None
+        if not isinstance(name, str) or name not in _VALUES:
+            raise BadRequest(f"$everything takes {', '.join(_VALUES)}", f"{place}.name")
+        value = item.get(_VALUES[name])
+        if not isinstance(value, (str, int)) or isinstance(value, bool):
+            raise BadRequest(f"{name} has its value in {_VALUES[name]}", place)
+        found.append((name, str(value)))
+    return found
+
+
+def asked(pairs: Sequence[tuple[str, str]], key: str, base: str, strict: bool) -> Asked:
+    """The call that a query makes. BadRequest; NotFound for a type that does not have the operation."""
+    resource_type = key.partition("/")[0]
+    if resource_type not in TYPES:
+        raise NotFound(f"{resource_type} has no $everything; {' and '.join(TYPES)} have", "$everything")
+    ignored = tuple(dict.fromkeys(name for name, _ in pairs if name not in (*_VALUES, *_RESULT)))
+    if strict and ignored:
+        raise BadRequest(f"the parameter {ignored[0]} is not known here", ignored[0])
+    own = [pair for pair in pairs if pair[0] in (*_VALUES, *_RESULT) and pair[1]]
+    kept = [pair for pair in own if pair[0] not in ("start", "end")]
+    if not any(name == "_count" for name, _ in kept):
+        kept.append(("_count", str(COUNT)))
+    query = parse.parse(kept, None, compartment=key, compartment_types=definitions.RESOURCE_TYPES, base=base)
+    if query.results.count_only:
+        name = "_summary" if query.results.summary == "count" else "_count"
+        raise BadRequest("$everything does not count: search the compartment with this parameter instead", name)
+    period = tuple(pair for pair in own if pair[0] in ("start", "end"))
+    query = msgspec.structs.replace(
+        query, path=f"{key}/$everything", used=(*query.used, *period), ignored=ignored, known=tuple(_VALUES)
+    )
+    return Asked(query, _care(dict(period)))
+
+
+def _care(period: dict[str, str]) -> Clause | None:
+    """`start` and `end` as conditions that must all hold."""
+    prefixes = {"start": "ge", "end": "le"}
+    values = tuple(literals.date(f"{prefixes[name]}{text}", name) for name, text in period.items())
+    nothing = definitions.SearchParameter(code="", url="", type="date")
+    return Clause("start", nothing, None, values) if values else None
+
+
+def everything(store: Store, who: Caller, key: str, given: Asked, base: str, represent: Represent) -> dict[str, Any]:
+    """One page as a searchset Bundle. NotFound, Gone or Forbidden where the caller cannot read the target itself."""
+    target = Candidate(resources.read(store, who, key), store.decode)
+    fence = policy.fence(store, who, policy.SEARCH)
+    others = patient_links.followed(store, [target], fence).get(key, ()) if key.startswith("Patient/") else ()
+    walk = _Walk(store, given, target, (key, *others), fence, membership.in_force(store))
+    return bundle.searchset(given.query, walk.page(), base, represent)
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """One page of one call."""
+
+    store: Store
+    asked: Asked
+    target: Candidate
+    targets: tuple[str, ...]
+    """The target, and the Patients that it replaces."""
+    fence: Fence
+    known: membership.Definitions
+
+    @property
+    def count(self) -> int:
+        return max(self.asked.query.results.count, 1)
+
+    def page(self) -> Page:
+        text = self.asked.query.results.cursor
+        at = cursor.decode(text, self.asked.query, Position).position if text else None
+        if at is not None and len(at) != 3:
+            raise cursor.refused()
+        if at is not None and at[0] == "refers":
+            return self.referred_to([], at[1], at[2])
+        return self.members(at[2] if at else None)
+
+    def members(self, after: str | None) -> Page:
+        """The page after a member; where members end, what they refer to fills it up."""
+        count = self.count
+        matches = [self.target] if after is None and self.wanted(self.target) else []
+        last = after or ""
+        for read, candidate in enumerate(self.all_members(after or None)):
+            if len(matches) >= count or read >= READ:
+                return Page(matches, ["", "", last])
+            last = candidate.key
+            if self.wanted(candidate):
+                matches.append(candidate)
+        return self.referred_to(matches, "", "")
+
+    def referred_to(self, matches: list[Candidate], window: str, after: str) -> Page:
+        """`matches`, filled up with what the members after `window` refer to and is not in the compartment."""
+        room = max(self.count - len(matches), 0)
+        keys, following = self.references(window)
+        left = sorted(key for key in keys if key > after)
+        chunk = left[:room]
+        heads = self.store.read_many(chunk)
+        found = [Candidate(heads[key], self.store.decode) for key in chunk if key in heads and not heads[key].deleted]
+        included = [one for one in found if self.fence(one) and self.wanted(one) and not self.is_member(one)]
+        position: Position | None = None
+        if len(left) > room:
+            position = ["refers", window, chunk[-1] if chunk else after]
+        elif following is not None:
+            position = ["refers", following, ""]
+        only_page = position is None and self.asked.query.results.cursor is None
+        return Page(matches, position, len(matches) if only_page else None, included)
+
+    def references(self, window: str) -> tuple[set[str], str | None]:
+        """What the members after `window` refer to, these members left out, and where the next window begins.
+
+        `_type` and `_since` are for what is shown: also what is not shown refers to something.
+        """
+        members = {self.target.key}
+        found = referred(self.target) if window == "" else set()
+        last = window
+        for candidate in self.all_members(window or None):
+            if len(members) > WINDOW:
+                return found - members, last
+            last = candidate.key
+            members.add(last)
+            if in_care(candidate, self.asked.care, self.known):
+                found |= referred(candidate)
+        return found - members, None
+
+    def all_members(self, after: str | None) -> Iterator[Candidate]:
+        """Members that the caller may see, by key, the target left out."""
+        its = self.known[self.target.head.type]
+        merged = Merged(tuple(Compartment(key, its, ()) for key in self.targets))
+        while True:
+            listed = merged.list(self.store, after, _LISTED)
+            for start in range(0, len(listed.hints), 100):
+                keys = [hint.key for hint in listed.hints[start : start + 100]]
+                heads = self.store.read_many(keys)
+                for key in keys:
+                    candidate = self.admitted(heads.get(key))
+                    if candidate is not None:
+                        yield candidate
+            if listed.next is None:
+                return
+            after = listed.next
+
+    def admitted(self, head: Head | None) -> Candidate | None:
+        if head is None or head.deleted or head.key == self.target.key:
+            return None
+        candidate = Candidate(head, self.store.decode)
+        return candidate if self.fence(candidate) and self.is_member(candidate) else None
+
+    def is_member(self, candidate: Candidate) -> bool:
+        its = self.known[self.target.head.type]
+        return any(membership.is_member(its, key, candidate.key, candidate.targets) for key in self.targets)
+
+    def wanted(self, candidate: Candidate) -> bool:
+        """Whether `_type`, `_since`, `start` and `end` leave it in."""
+        types = self.asked.query.types
+        if types and candidate.head.type not in types:
+            return False
+        return all(matching.matches(candidate, clause, self.known) for clause in self.asked.query.clauses) and in_care(
+            candidate, self.asked.care, self.known
+        )
+
+
+def referred(candidate: Candidate) -> set[str]:
+    """The resources of this server that a resource refers to, by any of its references."""
+    texts = (reference.get("reference") for _, reference in references.walk(candidate.body))
+    keys = (references.local(text) for text in texts if isinstance(text, str))
+    return {key for key in keys if key and key.partition("/")[0] in definitions.RESOURCE_TYPES}
+
+
+def in_care(candidate: Candidate, care: Clause | None, known: membership.Definitions) -> bool:
+    """Whether the care that a resource tells of falls into the period asked for; what tells no time is always in it."""
+    parameter = care_parameter(candidate.head.type) if care else None
+    if care is None or parameter is None:
+        return True
+    if not any(True for item in extract.values(candidate.body, parameter) for _ in extract.periods(*item)):
+        return True
+    return all(
+        matching.matches(candidate, msgspec.structs.replace(care, parameter=parameter, values=(value,)), known)
+        for value in care.values
+    )
+
+
+def care_parameter(resource_type: str) -> SearchParameter | None:
+    """The search parameter that tells when the care of such a resource took place; None for types without."""
+    own = definitions.search_parameters(resource_type)
+    return next((own[code] for code in _CARE if code in own and own[code].type == "date"), None)

@@ -1,0 +1,95 @@
+"""`$meta`, `$meta-add` and `$meta-delete` (R4 resource-operations.html): profiles, tags and security labels of one resource.
+
+R4 would have them changed without a new version. Here a change makes one: a history feed, an `If-None-Match` and an
+`If-Match` would all miss it otherwise, and security labels matter too much to change unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bulkhead import resources
+from bulkhead.access import policy
+from bulkhead.access.policy import Caller
+from bulkhead.errors import BadRequest, Conflict, PreconditionFailed
+from bulkhead.fhir import validation
+from bulkhead.store import Head, Store
+
+Meta = dict[str, Any]
+Change = Callable[[Meta, Meta], Meta]
+
+_LISTS = ("profile", "security", "tag")
+_ATTEMPTS = 6
+
+
+def parse(body: dict[str, Any]) -> Meta:
+    """The Meta in the operation's Parameters. BadRequest, InvalidResource."""
+    validation.check(body, "Parameters")
+    listed = body.get("parameter", [])
+    for n, item in enumerate(listed):
+        if item["name"] != "meta" or "valueMeta" not in item:
+            raise BadRequest("the operation takes one parameter: meta, with valueMeta", f"Parameters.parameter[{n}]")
+    if len(listed) != 1:
+        raise BadRequest("the operation takes one parameter: meta, with valueMeta", "Parameters.parameter")
+    found: Meta = listed[0]["valueMeta"]
+    return found
+
+
+def added(meta: Meta, more: Meta) -> Meta:
+    """`meta` with the profiles, security labels and tags of `more` that it does not have."""
+    result = dict(meta)
+    for name in _LISTS:
+        known = {_identity(item) for item in meta.get(name, ())}
+        new = {_identity(item): item for item in more.get(name, ())}.values()
+        found = [*meta.get(name, ()), *(item for item in new if _identity(item) not in known)]
+        if found:
+            result[name] = found
+    return result
+
+
+def removed(meta: Meta, less: Meta) -> Meta:
+    """`meta` without the profiles, security labels and tags of `less`."""
+    result = dict(meta)
+    for name in _LISTS:
+        unwanted = {_identity(item) for item in less.get(name, ())}
+        left = [item for item in meta.get(name, ()) if _identity(item) not in unwanted]
+        if left:
+            result[name] = left
+        else:
+            result.pop(name, None)
+    return result
+
+
+def _identity(item: Any) -> tuple[str | None, str | None] | str:
+    """Of a tag or label its system and code: version and display do not tell two apart. Of a profile its URL."""
+    return (item.get("system"), item.get("code")) if isinstance(item, Mapping) else str(item)
+
+
+def change(store: Store, who: Caller, key: str, given: Meta, how: Change, if_match: str | None) -> Head:
+    """The head of `key` after `how` (`added` or `removed`) has made its meta of the old one and `given`.
+
+    NotFound, Gone, Forbidden; PreconditionFailed where `if_match` is not the current version.
+    """
+    policy.require(who, policy.UPDATE, key.partition("/")[0])
+    for _ in range(_ATTEMPTS):
+        head = resources.read(store, who, key)
+        expected = resources.version_of(if_match)
+        if expected is not None and expected != head.version:
+            raise PreconditionFailed("the resource is not at this version", "If-Match")
+        resource = store.decode(head)
+        meta = how(resource.get("meta", {}), given)
+        changed = {name: value for name, value in resource.items() if name != "meta"} | ({"meta": meta} if meta else {})
+        if changed == resource or not (meta or "meta" in resource):
+            return head
+        try:
+            whole = {**changed, "id": head.id}
+            return resources.update(store, who, whole, key, f'W/"{head.version}"', partial=True)[0]
+        except PreconditionFailed:
+            continue
+    raise Conflict("too many writers on this resource at once; try again")
+
+
+def answer(meta: Meta) -> dict[str, Any]:
+    """The Parameters that all three operations give back."""
+    return {"resourceType": "Parameters", "parameter": [{"name": "return", "valueMeta": meta}]}

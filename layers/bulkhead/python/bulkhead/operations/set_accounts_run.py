@@ -1,0 +1,294 @@
+"""`POST {Type}/{id}/$set-accounts`: replace a resource's own accounts and, if asked, hand them to its compartment. Semantics, section 1.
+
+Order of an asynchronous request: job, state machine, target. So nothing is changed where no run can be started; a request that
+dies in between leaves a run that goes on if the target was changed, and fails if it was not (`propagation_steps`). A request
+that dies elsewhere leaves members behind at worst, and sending it again repairs them.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bulkhead import resources
+from bulkhead.access import policy
+from bulkhead.access.policy import Caller
+from bulkhead.access.visibility import unknown
+from bulkhead.audit import recording
+from bulkhead.compartments import accounts, membership, propagation
+from bulkhead.errors import (
+    BadRequest,
+    BulkheadError,
+    Conflict,
+    Gone,
+    Issue,
+    PreconditionFailed,
+    TooCostly,
+    Unavailable,
+    Unprocessable,
+    VersionConflict,
+)
+from bulkhead.fhir import definitions
+from bulkhead.jobs import lifecycle
+from bulkhead.jobs.lifecycle import Background
+from bulkhead.store import Head, Store
+from bulkhead.store import jobs as items
+from bulkhead.store.candidate import Candidate
+from bulkhead.store.heads import accounts_write
+from bulkhead.store.jobs import RUNNING, STARTING, Job
+from bulkhead.store.table import pause
+
+ACCOUNTS, PROPAGATE = "accounts", "propagate"
+
+_REFERENCE = re.compile(r"([A-Za-z]+)/[A-Za-z0-9\-.]{1,64}")
+_PARTS = {"resourceType", "id", "meta", "implicitRules", "language", "parameter"}
+_PARAMETER_PARTS = {"id", "extension", "name", "_name"}
+_ATTEMPTS = 8
+# A compartment that is too large for a synchronous run is not counted beyond this.
+_COUNTED = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the Parameters ask for: accounts in their order, each once; and whether the compartment gets them too."""
+
+    accounts: tuple[str, ...]
+    propagate: bool = False
+
+
+def parse(parameters: dict[str, Any], account_limit: int) -> Request:
+    """The request that a Parameters resource makes; one without `accounts` clears them.
+
+    BadRequest with an issue for each fault, at the parameter that it is in.
+    """
+    if parameters.get("resourceType") != "Parameters":
+        raise BadRequest("the body must be a Parameters resource", "Parameters")
+    given = parameters.get("parameter", [])
+    if not isinstance(given, list):
+        raise BadRequest("must be a list", "Parameters.parameter")
+    faults = [_fault(f"Parameters has no {name}", "Parameters") for name in sorted(parameters.keys() - _PARTS)]
+    named: list[str] = []
+    flags: list[bool] = []
+    for position, parameter in enumerate(given):
+        place = f"Parameters.parameter[{position}]"
+        try:
+            name = parameter.get("name") if isinstance(parameter, dict) else None
+            if name == ACCOUNTS:
+                named.append(_account(parameter, place))
+            elif name == PROPAGATE:
+                flags.append(_flag(parameter, place))
+                if len(flags) > 1:
+                    faults.append(_fault("propagate may be given once", place))
+            else:
+                faults.append(_fault("only accounts and propagate are known here", f"{place}.name"))
+        except BadRequest as error:
+            faults += error.issues
+    if len(named) > account_limit:
+        faults.append(_fault(f"at most {account_limit} accounts may be given", "Parameters.parameter"))
+    if faults:
+        raise BadRequest(faults[0].diagnostics, issues=faults)
+    return Request(tuple(dict.fromkeys(named)), any(flags))
+
+
+def _fault(text: str, place: str) -> Issue:
+    return Issue(BadRequest.code, text, place)
+
+
+def _value(parameter: dict[str, Any], name: str, place: str) -> Any:
+    """The parameter's value, which must be called `name` and be all that there is."""
+    others = sorted(parameter.keys() - _PARAMETER_PARTS - {name, f"_{name}"})
+    if name not in parameter or others:
+        raise BadRequest(f"{parameter['name']} must have a {name} and nothing else", f"{place}.{name}")
+    return parameter[name]
+
+
+def _account(parameter: dict[str, Any], place: str) -> str:
+    value = _value(parameter, "valueReference", place)
+    reference = value.get("reference") if isinstance(value, dict) else None
+    match = _REFERENCE.fullmatch(reference) if isinstance(reference, str) else None
+    if reference is None or match is None or match[1] not in definitions.RESOURCE_TYPES:
+        raise BadRequest(
+            "accounts must be literal references, Type/id, on this server", f"{place}.valueReference.reference"
+        )
+    return str(reference)
+
+
+def _flag(parameter: dict[str, Any], place: str) -> bool:
+    value = _value(parameter, "valueBoolean", place)
+    if not isinstance(value, bool):
+        raise BadRequest("propagate must be true or false", f"{place}.valueBoolean")
+    return value
+
+
+def run(
+    store: Store,
+    caller: Caller,
+    key: str,
+    request: Request,
+    if_match: str | None = None,
+    background: Background | None = None,
+) -> int | str:
+    """Do what `request` asks for the resource `key` (of a known type).
+
+    Returns how many resources stand as asked; or, in the `background` and with propagate, the id of the job that is at it.
+    A fenced caller sets and removes the accounts that it is fenced to; the others on the target stay. Members of a Patient are done
+    whether the caller may see them or not, but it is not told their names; of other targets those that carry one of its accounts.
+
+    Raises Forbidden, NotFound, Gone, BadRequest (no compartment, If-Match), PreconditionFailed, Unprocessable (accounts), TooCostly,
+    Conflict (too many writers), Unavailable. Nothing is changed then, but where Unavailable names the members that resisted.
+    """
+    policy.require(caller, policy.SET_ACCOUNTS)
+    # Before anything is read: an account that is not the caller's is refused whether it exists or not.
+    _wanted(caller, request, ())
+    resource_type = key.partition("/")[0]
+    if request.propagate and resource_type not in membership.in_force(store, fresh=True):
+        raise BadRequest(f"{resource_type} has no compartment to propagate to", PROPAGATE)
+    expected = resources.version_of(if_match)
+    if background and request.propagate:
+        return _run_in_background(store, caller, key, request, expected, background)
+    target = _checked(store, caller, key, request, expected)
+    if not request.propagate:
+        _set(store, caller, target, request, expected)
+        return 1
+    keys = _listed(store, caller, key)
+    changed_at = time.time() if _set(store, caller, target, request, expected) else None
+    return 1 + propagation.propagate(store, key, keys, changed_at, fence=caller.accounts, naming=not caller.restricted)
+
+
+def _wanted(caller: Caller, request: Request, standing: Sequence[str]) -> tuple[str, ...]:
+    """The own accounts that a target with `standing` ones is to have. Forbidden where the caller asks for others than its own."""
+    return policy.own_accounts(caller, request.accounts, standing, dict.fromkeys(request.accounts, ACCOUNTS))
+
+
+def _run_in_background(
+    store: Store, caller: Caller, key: str, request: Request, expected: int | None, background: Background
+) -> str:
+    now = time.time()
+    expires = lifecycle.expiry(store.settings, now)
+    job = Job(
+        background.identifier(caller.owner),
+        caller.owner,
+        key,
+        request.accounts,
+        now,
+        expires,
+        within=caller.accounts,
+        naming=not caller.restricted,
+    )
+    earlier = items.read(store.table, job.id) if background.idempotency_key else None
+    _require_same(job, earlier)
+    if earlier and earlier.state != STARTING:
+        return job.id
+    # Where an earlier try has changed the target already, there is nothing left to check: the caller may not even see it any more.
+    begun = earlier is not None and lifecycle.has_begun(store, earlier)
+    target = None if begun else _checked(store, caller, key, request, expected)
+    created = items.create(store.table, job)
+    if not created:
+        # Another request with the same key came in between.
+        _require_same(job, items.read(store.table, job.id))
+    try:
+        background.start(job.id)
+    except Exception as error:
+        if created:
+            items.remove(store.table, job.id)
+        raise Unavailable("the run could not be started, nothing was changed; send the request again") from error
+    try:
+        if target:
+            _set(store, caller, target, request, expected)
+    except BulkheadError as error:
+        lifecycle.give_up(store, job.id, error)
+        raise
+    items.change(store.table, job.id, [STARTING], state=RUNNING, begun=time.time())
+    return job.id
+
+
+def _require_same(job: Job, earlier: Job | None) -> None:
+    if earlier and (earlier.kind, earlier.target, earlier.accounts) != (job.kind, job.target, job.accounts):
+        raise Unprocessable("this Idempotency-Key was used for another request", "Idempotency-Key")
+
+
+def _checked(store: Store, caller: Caller, key: str, request: Request, expected: int | None) -> Head:
+    """The target's head, once it and all accounts are found to exist, and it has the expected version."""
+    heads = store.read_many([key, *request.accounts])
+    target = _settable(store, caller, key, heads.get(key))
+    if expected is not None and target.version != expected:
+        raise PreconditionFailed(f"{key} has version {target.version}, not {expected}", "If-Match")
+    missing = [account for account in request.accounts if account not in heads or heads[account].deleted]
+    if missing:
+        issues = [Issue(Unprocessable.code, f"the account {account} does not exist", ACCOUNTS) for account in missing]
+        raise Unprocessable(issues[0].diagnostics, issues=issues)
+    return target
+
+
+def _settable(store: Store, caller: Caller, key: str, target: Head | None) -> Head:
+    """The target as it stands. NotFound where it is not there, or the caller may not see it; Gone."""
+    if target is None or (caller.restricted and (target.deleted or not _reaches(store, caller, target))):
+        raise unknown(store, caller, key)
+    if target.deleted:
+        raise Gone(f"{key} was deleted", "id")
+    return target
+
+
+def _reaches(store: Store, caller: Caller, target: Head) -> bool:
+    return policy.settable(store, caller)(Candidate(target, store.decode))
+
+
+def _listed(store: Store, caller: Caller, key: str) -> list[str]:
+    """The members, by the index, of a compartment that is small enough to be done at once; TooCostly else.
+
+    With their number, unless the caller may not see all of them.
+    """
+    limit = store.settings.sync_limit
+    keys: list[str] = []
+    count = 0
+    for page in propagation.members(store, key):
+        count += len(page)
+        if count <= limit:
+            keys += page
+        if count > (limit if caller.restricted else _COUNTED):
+            break
+    if count > limit:
+        number = str(count)
+        if count > _COUNTED or caller.restricted:
+            number = f"more than {limit if caller.restricted else _COUNTED}"
+        raise TooCostly(
+            f"the compartment has {number} members, and at most {limit} are done synchronously: use Prefer: respond-async",
+            PROPAGATE,
+        )
+    return keys
+
+
+def _set(store: Store, caller: Caller, target: Head, request: Request, expected: int | None) -> bool:
+    """Give the target its own accounts, in one commit; False where it had them. Tried again when someone else was faster.
+
+    Under If-Match: PreconditionFailed then, as the version is another now.
+    """
+    current: Head | None = target
+    for attempt in range(_ATTEMPTS):
+        try:
+            return _set_once(store, caller, _settable(store, caller, target.key, current), request)
+        except VersionConflict:
+            if expected is not None:
+                raise PreconditionFailed(f"{target.key} is no longer at version {expected}", "If-Match") from None
+        pause(attempt)
+        current = store.read(target.key)
+    raise Conflict(f"{target.key} is being changed by too many others; try again", target.key)
+
+
+def _set_once(store: Store, caller: Caller, target: Head, request: Request) -> bool:
+    explicit = _wanted(caller, request, target.explicit)
+    events = recording.of_set_accounts(store, caller, target, request.accounts, request.propagate)
+    flag = accounts.flagged(target, explicit, fence=caller.accounts, propagate=request.propagate)
+    if target.explicit == explicit:
+        # Before the flag is changed: nothing goes unrecorded.
+        recording.record(store, events)
+        if flag == accounts.Flag(target.propagate, target.within):
+            return False
+        store.set_propagate(target, flag.propagate, flag.within)
+        return True
+    write = accounts_write(target, explicit=explicit, propagate=flag.propagate, within=flag.within)
+    resources.commit(store, caller, [write], events=events)
+    return True

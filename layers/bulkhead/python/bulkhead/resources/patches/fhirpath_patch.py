@@ -1,0 +1,249 @@
+"""FHIRPath Patch (R4 fhirpatch.html): a Parameters whose `operation`s add, insert, delete, replace and move elements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bulkhead.errors import BadRequest, BulkheadError, Issue, Unprocessable
+from bulkhead.resources.patches import places
+from bulkhead.resources.patches.limits import MOST_OPERATIONS
+from bulkhead.resources.patches.places import Place
+from bulkhead.resources.patches.values import Value, value_of
+
+Resource = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation, as its parts say."""
+
+    kind: str
+    path: str
+    name: str = ""
+    value: Value | None = None
+    index: int = 0
+    source: int = 0
+    destination: int = 0
+
+    @property
+    def given(self) -> Value:
+        assert self.value is not None
+        return self.value
+
+
+_PARTS: Mapping[str, tuple[str, ...]] = {
+    "add": ("path", "name", "value"),
+    "insert": ("path", "value", "index"),
+    "delete": ("path",),
+    "replace": ("path", "value"),
+    "move": ("path", "source", "destination"),
+}
+_TYPES = {
+    "type": ("valueCode", "valueString"),
+    "path": ("valueString",),
+    "name": ("valueString",),
+    "index": ("valueInteger",),
+    "source": ("valueInteger",),
+    "destination": ("valueInteger",),
+}
+
+
+def parse(parameters: Resource) -> Callable[[Resource], Resource]:
+    """The patch in a valid Parameters. BadRequest, naming the operation, where it is none.
+
+    The patch raises Unprocessable where a path leads to no element, or to several where one is wanted.
+    """
+    given = parameters.get("parameter", [])
+    if not given:
+        raise BadRequest("a FHIRPath Patch has operations", "Parameters.parameter")
+    if len(given) > MOST_OPERATIONS:
+        raise BadRequest(f"a patch has at most {MOST_OPERATIONS} operations", "Parameters.parameter")
+    operations = [_placed(n, _operation, part) for n, part in enumerate(given)]
+
+    def apply(resource: Resource) -> Resource:
+        for n, operation in enumerate(operations):
+            _placed(n, _APPLY[operation.kind], resource, operation)
+        return resource
+
+    return apply
+
+
+def _placed(n: int, step: Callable[..., Any], *arguments: Any) -> Any:
+    """`step`; an error names the operation."""
+    try:
+        return step(*arguments)
+    except BulkheadError as error:
+        at = f"Parameters.parameter[{n}]"
+        error.issues = tuple(
+            Issue(issue.code, issue.diagnostics, f"{at}.part.where(name='{issue.expression}')", issue.severity)
+            if issue.expression
+            else Issue(issue.code, issue.diagnostics, at, issue.severity)
+            for issue in error.issues
+        )
+        raise
+
+
+def _operation(parameter: Resource) -> Operation:
+    if parameter["name"] != "operation":
+        raise BadRequest("the parameters of a FHIRPath Patch are named operation")
+    parts = {part["name"]: part for part in parameter.get("part", [])}
+    kind = _simple(parts, "type")
+    if kind not in _PARTS:
+        raise BadRequest(f"the type is one of {', '.join(_PARTS)}", "type")
+    found: dict[str, Any] = {
+        name: value_of(parts[name]) if name == "value" and name in parts else _simple(parts, name)
+        for name in _PARTS[kind]
+    }
+    places.parse(found["path"])
+    return Operation(kind, **found)
+
+
+def _simple(parts: Mapping[str, Resource], name: str) -> Any:
+    if name not in parts:
+        raise BadRequest(f"the operation has no {name}", name)
+    for key in _TYPES.get(name, ()):
+        if key in parts[name]:
+            return parts[name][key]
+    raise BadRequest(f"the {name} is a {_TYPES[name][0]}", name)
+
+
+def _add(resource: Resource, operation: Operation) -> None:
+    holder = _single(resource, operation.path)
+    if not isinstance(holder.content, dict):
+        raise Unprocessable("the path leads to an element that has no others", "path")
+    element = places.element_of(holder.type, operation.name)
+    key, content = operation.given.for_element(element)
+    if element.repeats:
+        _insert_at(holder.content, key, len(holder.content.get(key, ())), content, operation.given.companion)
+        return
+    if any(_has(holder.content, element.property_name(code)) for code in element.types):
+        raise Unprocessable("the element is there already, and does not repeat: replace it", "name")
+    _set(holder.content, key, content, operation.given.companion)
+
+
+def _insert(resource: Resource, operation: Operation) -> None:
+    holder, key, length = _list(resource, operation.path)
+    if not 0 <= operation.index <= length:
+        raise Unprocessable(f"the list has {length} elements", "index")
+    element = places.element_of(holder.parent_type, key)
+    _, content = operation.given.for_element(element)
+    assert holder.parent is not None
+    _insert_at(holder.parent, key, operation.index, content, operation.given.companion)
+
+
+def _delete(resource: Resource, operation: Operation) -> None:
+    found = places.find(operation.path, resource)
+    if len(found) > 1:
+        raise Unprocessable("the path leads to several elements", "path")
+    for place in found:
+        _remove(place)
+
+
+def _replace(resource: Resource, operation: Operation) -> None:
+    place = _single(resource, operation.path)
+    if place.parent is None or place.element is None:
+        raise BadRequest("the resource itself cannot be replaced by a patch", "path")
+    key, content = operation.given.for_element(place.element)
+    if place.index is None:
+        place.parent.pop(place.name, None)
+        place.parent.pop(f"_{place.name}", None)
+        _set(place.parent, key, content, operation.given.companion)
+        return
+    place.parent[place.name][place.index] = content
+    companions = place.parent.get(f"_{place.name}")
+    if companions or operation.given.companion is not None:
+        padded = _padded(companions, len(place.parent[place.name]))
+        padded[place.index] = operation.given.companion
+        _set_companions(place.parent, place.name, padded)
+
+
+def _move(resource: Resource, operation: Operation) -> None:
+    holder, key, length = _list(resource, operation.path)
+    for name, index in (("source", operation.source), ("destination", operation.destination)):
+        if not 0 <= index < length:
+            raise Unprocessable(f"the list has {length} elements", name)
+    assert holder.parent is not None
+    for items in (holder.parent.get(key), holder.parent.get(f"_{key}")):
+        if items:
+            items.insert(operation.destination, items.pop(operation.source))
+
+
+_APPLY: Mapping[str, Callable[[Resource, Operation], None]] = {
+    "add": _add,
+    "insert": _insert,
+    "delete": _delete,
+    "replace": _replace,
+    "move": _move,
+}
+
+
+def _single(resource: Resource, path: str) -> Place:
+    found = places.find(path, resource)
+    if len(found) != 1:
+        raise Unprocessable(f"the path leads to {len(found)} elements, not one", "path")
+    return found[0]
+
+
+def _list(resource: Resource, path: str) -> tuple[Place, str, int]:
+    """The first place of the one list that the path leads to, the list's property, and its length."""
+    found = places.find(path, resource)
+    first = found[0] if found else None
+    if first is None or first.index is None or first.parent is None:
+        raise Unprocessable("the path does not lead to a list that is there", "path")
+    if any(place.parent is not first.parent or place.name != first.name for place in found):
+        raise Unprocessable("the path leads to several lists", "path")
+    return first, first.name, len(first.parent[first.name])
+
+
+def _has(holder: Resource, key: str) -> bool:
+    return key in holder or f"_{key}" in holder
+
+
+def _set(holder: Resource, key: str, content: Any, companion: Any) -> None:
+    if content is not None:
+        holder[key] = content
+    if companion is not None:
+        holder[f"_{key}"] = companion
+
+
+def _insert_at(holder: Resource, key: str, index: int, content: Any, companion: Any) -> None:
+    """Insert into a list, and into the list of extensions beside it (JSON: `given` and `_given`)."""
+    items = holder.setdefault(key, [])
+    companions = holder.get(f"_{key}")
+    if companions or companion is not None:
+        padded = _padded(companions, len(items))
+        padded.insert(index, companion)
+        _set_companions(holder, key, padded)
+    items.insert(index, content)
+
+
+def _remove(place: Place) -> None:
+    if place.parent is None:
+        raise BadRequest("the resource itself is not deleted by a patch", "path")
+    companions = place.parent.get(f"_{place.name}")
+    if place.index is None:
+        place.parent.pop(place.name, None)
+        place.parent.pop(f"_{place.name}", None)
+        return
+    items = place.parent[place.name]
+    if companions:
+        padded = _padded(companions, len(items))
+        del padded[place.index]
+        _set_companions(place.parent, place.name, padded)
+    del items[place.index]
+    if not items:
+        del place.parent[place.name]
+
+
+def _padded(companions: list[Any] | None, length: int) -> list[Any]:
+    return [*(companions or []), *[None] * (length - len(companions or []))]
+
+
+def _set_companions(holder: Resource, key: str, companions: list[Any]) -> None:
+    """Extensions of a list of primitives; without any, the list beside it goes."""
+    if any(companion is not None for companion in companions):
+        holder[f"_{key}"] = companions
+    else:
+        holder.pop(f"_{key}", None)

@@ -1,0 +1,158 @@
+"""Simple FHIRPath as places in a resource that can be written to: what FHIRPath Patch points with.
+
+Understood: child elements, `[n]`, `first()`, `last()`, `where(...)` with `=` and `!=` on a path of children,
+`extension('url')`, `ofType(T)`, `as T`. A choice is named by its stem: `Observation.value`. Everything else is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from bulkhead.errors import BadRequest, NotSupported
+from bulkhead.facts import fhirpath
+from bulkhead.facts.fhirpath import Call, Child, Index, Literal, Name, Node, Operation
+from bulkhead.fhir import definitions
+from bulkhead.fhir.definitions import Element
+
+# Each step of a path is a level of recursion here.
+_LONGEST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One element of a resource: `parent[name]`, or `parent[name][index]` where it repeats. `type` is that of its content.
+
+    The resource itself has no parent.
+    """
+
+    content: Any
+    type: str
+    parent: dict[str, Any] | None = None
+    name: str = ""
+    index: int | None = None
+    element: Element | None = None
+    parent_type: str = ""
+
+
+def find(path: str, resource: dict[str, Any]) -> list[Place]:
+    """The places that a path such as `Patient.name.where(use = 'official').family` leads to. BadRequest, NotSupported."""
+    return _find(parse(path), resource)
+
+
+def parse(path: str) -> Node:
+    """The tree of a path. BadRequest where it is none of this grammar."""
+    if len(path) > _LONGEST:
+        raise BadRequest(f"a path may have {_LONGEST} characters", "path")
+    try:
+        return fhirpath.parse(path)
+    except (NotSupported, RecursionError, ValueError):
+        raise BadRequest("the path uses FHIRPath that patches do not understand", "path") from None
+
+
+def element_of(parent_type: str, name: str) -> Element:
+    """The element `name` (of a choice its stem, or the whole property) of a type. BadRequest where there is none."""
+    try:
+        table = definitions.elements(parent_type)
+    except KeyError:
+        raise BadRequest(f"{parent_type} has no elements of its own", "name") from None
+    if name in table.properties:
+        return table.properties[name].element
+    for element in table.elements:
+        if element.name == name:
+            return element
+    raise BadRequest(f"{parent_type} has no such element", "name")
+
+
+def _find(node: Node, resource: dict[str, Any]) -> list[Place]:
+    root = Place(resource, resource["resourceType"])
+    return list(_walk(node, [root], resource["resourceType"]))
+
+
+def _walk(node: Node, start: list[Place], root_type: str | None) -> Iterator[Place]:
+    """Places below `start`. `root_type` is the name that a path may begin with; None inside a `where`."""
+    match node:
+        case Name(name) if root_type is not None and name in (root_type, "Resource", "DomainResource"):
+            yield from start
+        case Name(name):
+            yield from _children(start, name)
+        case Child(base, name):
+            yield from _children(list(_walk(base, start, root_type)), name)
+        case Index(base, index):
+            yield from list(_walk(base, start, root_type))[index : index + 1]
+        case Call(base, function, argument):
+            places = list(_walk(base, start, root_type)) if base is not None else start
+            yield from _called(places, function, argument)
+        case Operation("as", left, Name(name)):
+            yield from _of_type(list(_walk(left, start, root_type)), name)
+        case _:
+            raise _refused()
+
+
+def _children(places: list[Place], name: str) -> Iterator[Place]:
+    for place in places:
+        if not isinstance(place.content, dict):
+            continue
+        element = element_of(place.type, name)
+        table = definitions.elements(place.type)
+        for code in element.types:
+            key = element.property_name(code)
+            # A primitive may have extensions only.
+            if key in place.content or f"_{key}" in place.content:
+                yield from _items(place, key, table.properties[key].type, element)
+
+
+def _items(parent: Place, key: str, type_code: str, element: Element) -> Iterator[Place]:
+    holder: dict[str, Any] = parent.content
+    content = holder.get(key)
+    if not isinstance(content, list):
+        yield Place(content, _type(content, type_code), holder, key, None, element, parent.type)
+        return
+    for index, item in enumerate(content):
+        yield Place(item, _type(item, type_code), holder, key, index, element, parent.type)
+
+
+def _type(content: Any, type_code: str) -> str:
+    """The type of an element's content: that of a contained resource is its own."""
+    if type_code == definitions.ANY_RESOURCE and isinstance(content, dict):
+        return str(content.get("resourceType", type_code))
+    return type_code
+
+
+def _called(places: list[Place], function: str, argument: Node | None) -> Iterator[Place]:
+    if function == "first" and argument is None:
+        yield from places[:1]
+    elif function == "last" and argument is None:
+        yield from places[-1:]
+    elif function == "where" and argument is not None:
+        meets = _condition(argument)
+        yield from (place for place in places if meets(place))
+    elif function == "extension" and isinstance(argument, Literal):
+        yield from (place for place in _children(places, "extension") if place.content.get("url") == argument.value)
+    elif function in ("ofType", "as") and isinstance(argument, Name):
+        yield from _of_type(places, argument.name)
+    else:
+        raise _refused()
+
+
+def _of_type(places: list[Place], name: str) -> Iterator[Place]:
+    return (place for place in places if place.type == name)
+
+
+def _condition(node: Node) -> Callable[[Place], bool]:
+    """What stands in `where(...)`, as a test of one place."""
+    match node:
+        case Operation(("=" | "!=") as operator, left, Literal(value)):
+            return lambda place: _equal(place, left, value) == (operator == "=")
+    raise _refused()
+
+
+def _equal(place: Place, path: Node, value: str | bool | int) -> bool:
+    """Whether the one value below `place` is `value`; FHIRPath compares a list of another length as unequal."""
+    found = [other.content for other in _walk(path, [place], None)]
+    return len(found) == 1 and type(found[0]) is type(value) and found[0] == value
+
+
+def _refused() -> BadRequest:
+    return BadRequest("the path uses FHIRPath that patches do not understand", "path")

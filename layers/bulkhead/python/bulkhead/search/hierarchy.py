@@ -1,0 +1,77 @@
+"""`:above` and `:below` of references (R4 search.html#recursive): what a place, an organisation, a stay is part of, and its parts."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from msgspec import structs
+
+from bulkhead.errors import TooCostly
+from bulkhead.facts import index_facts
+from bulkhead.fhir.definitions import SearchParameter, search_parameters
+from bulkhead.search.code_systems import Look
+from bulkhead.search.query import Clause, Query, ReferenceValue
+
+CODES = ("partof", "part-of")
+MOST = 1000
+"""The most resources of one hierarchy that a value may stand for."""
+
+
+@cache
+def hierarchy(resource_type: str) -> SearchParameter | None:
+    """The parameter by which a resource says what resource of its own type it is part of; None where there is none."""
+    known = search_parameters(resource_type)
+    found = (known[code] for code in CODES if code in known and resource_type in known[code].targets)
+    return next(found, None)
+
+
+def hierarchical(parameter: SearchParameter) -> tuple[str, ...]:
+    """The types that a reference parameter leads to and that have parts of their own type."""
+    return tuple(name for name in parameter.targets if name != "Resource" and hierarchy(name))
+
+
+def resolved(query: Query, look: Look) -> Query:
+    """The query with every reference under `:above` or `:below` as those to the whole line or tree, that one included."""
+    if not any(is_asked(clause) for clause in query.clauses):
+        return query
+    return structs.replace(query, clauses=tuple(in_references(clause, look) for clause in query.clauses))
+
+
+def is_asked(clause: Clause) -> bool:
+    return clause.parameter.type == "reference" and clause.modifier in ("above", "below")
+
+
+def in_references(clause: Clause, look: Look) -> Clause:
+    if not is_asked(clause):
+        return clause
+    keys: dict[str, None] = {}
+    for value in clause.values:
+        assert isinstance(value, ReferenceValue)
+        for name in (value.type,) if value.type else hierarchical(clause.parameter):
+            keys |= dict.fromkeys(line(f"{name}/{value.id}", clause, look))
+    values = tuple(ReferenceValue(*key.split("/")) for key in keys)
+    return structs.replace(clause, values=values, modifier=None)
+
+
+def line(start: str, clause: Clause, look: Look) -> dict[str, None]:
+    """The keys of a resource and of its parts, theirs too; or of what it is part of. Circles end."""
+    resource_type = start.partition("/")[0]
+    parameter = hierarchy(resource_type)
+    assert parameter is not None
+    found, left = {start: None}, [start]
+    while left:
+        key = left.pop()
+        if clause.modifier == "below":
+            beside = [f"{resource_type}/{one['id']}" for one in look(resource_type, parameter.code, key)]
+        else:
+            beside = [
+                other
+                for one in look(resource_type, "_id", key.partition("/")[2])
+                for other in index_facts.through(one, parameter)
+            ]
+        fresh = [key for key in beside if key not in found and key.startswith(f"{resource_type}/")]
+        found |= dict.fromkeys(fresh)
+        left += fresh
+        if len(found) > MOST:
+            raise TooCostly("the hierarchy is too large to search by", expression=clause.name)
+    return found

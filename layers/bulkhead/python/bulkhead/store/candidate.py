@@ -1,0 +1,77 @@
+"""A resource that a search came upon: its head, and its body once something asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bulkhead.facts import index_facts
+from bulkhead.fhir.definitions import SearchParameter
+
+if TYPE_CHECKING:
+    from bulkhead.store import Head
+
+
+class Candidate:
+    """A head and its lazily decoded body. The body is shared: whoever changes it makes a copy first."""
+
+    __slots__ = ("_body", "_decode", "_targets", "head")
+
+    def __init__(self, head: Head, decode: Callable[[Head], dict[str, Any]]) -> None:
+        self.head = head
+        self._decode = decode
+        self._body: dict[str, Any] | None = None
+        self._targets: dict[str, frozenset[str]] | None = None
+
+    @property
+    def key(self) -> str:
+        return self.head.key
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The resource, without what `meta` says of version, time, accounts and compartments."""
+        if self._body is None:
+            self._body = self._decode(self.head)
+        return self._body
+
+    @property
+    def targets(self) -> dict[str, frozenset[str]]:
+        """What the resource points at now, and through which search parameters: `index_facts.targets`."""
+        if self._targets is None:
+            self._targets = index_facts.targets(self.body)
+        return self._targets
+
+    def through(self, parameter: SearchParameter) -> Iterable[str]:
+        """What the resource points at now through one reference parameter of its type."""
+        if not index_facts.is_own(self.head.type, parameter):
+            return index_facts.through(self.body, parameter)
+        return [key for key, via in self.targets.items() if parameter.code in via]
+
+
+Fence = Callable[[Candidate], bool]
+"""Whether the caller may see a resource. Asked for every resource before anything else looks at it."""
+Within = Callable[[str | None], Sequence[tuple[str, str]] | None]
+"""Resource type (None: all that are listed) -> (`_account` or `_compartment`, its value): listings that together hold all that the
+caller may see of the type. None where nobody knows such listings, or where the caller is not fenced."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFence:
+    """A Fence that knows listings of what it lets through, so that a search need not read what others have."""
+
+    sees: Fence
+    within: Within
+
+    def __call__(self, candidate: Candidate) -> bool:
+        return self.sees(candidate)
+
+
+def within(fence: Fence) -> Within:
+    """The listings of what a fence lets through."""
+    return fence.within if isinstance(fence, ListedFence) else lambda resource_type: None
+
+
+def everything(candidate: Candidate) -> bool:
+    """The fence of a caller who may see all."""
+    return True

@@ -1,0 +1,170 @@
+from typing import Any
+
+import pytest
+
+from bulkhead.facts.index_facts import NON_SELECTIVE, Value, drivers, facts, index_values, is_indexed, month_buckets
+from bulkhead.fhir.definitions import RESOURCE_TYPES, search_parameters
+from tests.unit.search.samples import LOINC, SNOMED, coding, observation, patient
+
+
+def values(resource: dict[str, Any], parameter: str) -> set[tuple[str, str]]:
+    return {(value.value, value.sort) for value in facts(resource).values if value.parameter == parameter}
+
+
+def test_a_target_knows_every_parameter_that_leads_to_it() -> None:
+    resource = observation(
+        subject="Patient/1",
+        performer=[{"reference": "Patient/1"}, {"reference": "Practitioner/2"}],
+        encounter={"reference": "Encounter/3/_history/4"},
+    )
+    assert facts(resource).targets == {
+        "Patient/1": {"subject", "patient", "performer"},
+        "Practitioner/2": {"performer"},
+        "Encounter/3": {"encounter"},
+    }
+
+
+@pytest.mark.parametrize(
+    "reference", ["http://elsewhere/Patient/1", "urn:uuid:1", "#p", "Patient?identifier=x", "Nonsense/1", "Patient/"]
+)
+def test_what_is_not_an_id_of_this_server_is_no_target(reference: str) -> None:
+    assert facts(observation(subject=reference)).targets == {}
+
+
+def test_a_reference_that_no_parameter_covers_is_no_target() -> None:
+    extension = [{"url": "u", "valueReference": {"reference": "Patient/9"}}]
+    assert facts(observation(extension=extension)).targets.keys() == {"Patient/1"}
+
+
+def test_the_resource_that_begins_a_document_is_a_target() -> None:
+    document = {"resourceType": "Bundle", "id": "1", "type": "document"}
+    document["entry"] = [{"resource": {"resourceType": "Composition", "id": "c"}}]
+    # With the mark that leads chains into the entries of documents.
+    assert facts(document).targets == {"Composition/c": {"composition"}, "#Composition": {"composition"}}
+
+
+def test_codes_have_patient_and_system_to_sort_by_and_no_case() -> None:
+    code = {"coding": [coding(LOINC, "A1"), coding(None, "b2")], "text": "not indexed"}
+    expected = {("a1", f"Patient/1#{LOINC}"), ("b2", "Patient/1#")}
+    assert values(observation(code="x") | {"code": code}, "code") == expected
+    without = {"resourceType": "Medication", "code": code}
+    assert values(without, "code") == {("a1", LOINC), ("b2", "")}
+
+
+def test_codes_are_sorted_by_each_patient_or_by_none() -> None:
+    assert values(observation(code="a", subject="Group/1"), "code") == {("a", f"#{LOINC}")}
+    performed = observation(code="a", subject="Patient/2", performer=[{"reference": "Patient/1"}])
+    assert values(performed, "code") == {("a", f"Patient/{number}#{LOINC}") for number in (1, 2)}
+
+
+def test_identifiers() -> None:
+    resource = patient(identifier=[{"system": "s", "value": "V"}, {"value": "w"}, {"system": "no value"}])
+    assert values(resource, "identifier") == {("v", "s"), ("w", "")}
+
+
+def test_names_are_folded_and_cut() -> None:
+    resource = patient(name=[{"family": "Ünal", "given": ["Jo", "B" * 150]}])
+    assert values(resource, "name") == {("un", "unal"), ("jo", "jo"), ("bb", "b" * 100)}
+    assert not values(resource, "family")
+
+
+def test_contact_points_have_no_system() -> None:
+    resource = patient(telecom=[{"system": "phone", "value": "555"}])
+    assert values(resource, "telecom") == {("555", "")}
+
+
+def test_uris() -> None:
+    assert values({"resourceType": "ValueSet", "id": "1", "url": "http://x/vs"}, "url") == {("http://x/vs", "")}
+
+
+def test_dates_are_sorted_by_their_start_within_their_months() -> None:
+    resource = observation(effectivePeriod={"start": "2020-01-31T23:00:00Z", "end": "2020-02-01"})
+    start = "2020-01-31T23:00:00.000Z"
+    assert values(resource, "date") == {("2020-01", start), ("2020-02", start)}
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "buckets"),
+    [
+        ("2019-12-01", "2020-02-29", ["2019-12", "2020-01", "2020-02"]),
+        ("2019-12-01", "2020-03-01", ["long"]),
+        ("2020-05-05", "2020-05-05", ["2020-05"]),
+        ("0001-01-01", "9999-12-31", ["long"]),
+    ],
+)
+def test_three_months_at_most_are_spelt_out(first: str, last: str, buckets: list[str]) -> None:
+    assert month_buckets(first, last) == buckets
+
+
+@pytest.mark.parametrize(
+    ("resource_type", "code"),
+    [
+        ("Observation", "status"),
+        ("Observation", "category"),
+        ("Patient", "gender"),
+        ("Patient", "active"),
+        ("Patient", "deceased"),
+        ("Patient", "language"),
+        ("Patient", "address-city"),
+        ("MedicationRequest", "intent"),
+        ("Encounter", "class"),
+        ("Observation", "value-quantity"),
+        ("Patient", "_lastUpdated"),
+        ("CodeSystem", "code"),
+    ],
+)
+def test_what_nearly_everything_shares_is_not_indexed(resource_type: str, code: str) -> None:
+    assert not is_indexed(resource_type, search_parameters(resource_type)[code])
+
+
+def test_the_table_of_what_is_widely_shared_names_token_parameters() -> None:
+    tokens = {
+        parameter.code
+        for resource_type in RESOURCE_TYPES
+        for parameter in search_parameters(resource_type).values()
+        if parameter.type == "token"
+    }
+    assert tokens >= NON_SELECTIVE
+
+
+def test_a_parameter_that_another_covers_is_driven_by_it() -> None:
+    codes = {
+        name: [driver.code for driver in drivers("Patient", search_parameters("Patient")[name])]
+        for name in ("family", "given", "phonetic", "email", "name", "gender")
+    }
+    name, telecom = ["name"], ["telecom"]
+    assert codes == {
+        "family": name,
+        "given": name,
+        "phonetic": ["phonetic"],
+        "email": telecom,
+        "name": name,
+        "gender": [],
+    }
+    combo = drivers("Observation", search_parameters("Observation")["combo-code"])
+    assert [driver.code for driver in combo] == ["code", "component-code"]
+
+
+def test_the_values_of_one_parameter_are_those_among_the_facts() -> None:
+    resource = observation(effectiveDateTime="2020-01-02")
+    every = {value for one in search_parameters("Observation").values() for value in index_values(resource, one)}
+    assert every == facts(resource).values
+    assert Value("date", "2020-01", "2020-01-02T00:00:00.000Z") in every
+
+
+def test_an_observation_costs_few_entries() -> None:
+    resource = observation(
+        category=[{"coding": [coding(SNOMED, "1")]}],
+        effectiveDateTime="2020-01-02",
+        valueQuantity={"value": 1},
+        meta={"profile": ["p"]},
+    )
+    assert len(facts(resource).values) == 3
+
+
+def test_a_provenance_with_25000_targets() -> None:
+    targets = [{"reference": f"Observation/{number}"} for number in range(24_999)]
+    resource = {"resourceType": "Provenance", "id": "1", "target": [*targets, {"reference": "Patient/1"}]}
+    found = facts(resource).targets
+    assert len(found) == 25_000
+    assert found["Patient/1"] == {"target", "patient"}

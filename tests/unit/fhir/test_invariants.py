@@ -1,0 +1,121 @@
+"""R4's constraints: each is understood, the official examples meet them, and what breaks one is told its key and place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bulkhead.fhir import definitions, validation
+from bulkhead.fhir.definitions.tables import all_constraints
+from bulkhead.fhir.invariants.values import FALSE, NOTHING, TRUE, compare
+from bulkhead.fhir.rules.invariants import CORRECTED, LEFT_OUT, QUICKER, invariants_of
+
+CODE = {"text": "x"}
+TYPED_ELEMENTS = {"Organization.address": "Address", "Organization.telecom": "ContactPoint"}
+
+
+def observation(**elements: Any) -> dict[str, Any]:
+    return {"resourceType": "Observation", "status": "final", "code": CODE, **elements}
+
+
+def patient(**elements: Any) -> dict[str, Any]:
+    return {"resourceType": "Patient", **elements}
+
+
+def bundle(**elements: Any) -> dict[str, Any]:
+    return {"resourceType": "Bundle", "type": "collection", **elements}
+
+
+def questionnaire(*items: dict[str, Any]) -> dict[str, Any]:
+    return {"resourceType": "Questionnaire", "status": "draft", "item": [{"text": "q", **item} for item in items]}
+
+
+def condition(**elements: Any) -> dict[str, Any]:
+    return {"resourceType": "Condition", "subject": {"display": "x"}, **elements}
+
+
+def timed(**repeat: Any) -> dict[str, Any]:
+    order = {"status": "active", "intent": "order", "subject": {"display": "x"}}
+    return {"resourceType": "ServiceRequest", **order, "occurrenceTiming": {"repeat": repeat}}
+
+
+CODED = {"coding": [{"system": "http://l", "code": "a"}]}
+STATUS = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/condition-clinical", "code": "active"}]}
+OVER = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/condition-clinical", "code": "resolved"}]}
+SENT = {"method": "GET", "url": "Patient"}
+
+# Key, place, what breaks it, what meets it.
+EXAMPLES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
+    ("org-1", "Organization", {"resourceType": "Organization"}, {"resourceType": "Organization", "name": "x"}),
+    ("org-2", "Organization.address[0]", {"resourceType": "Organization", "name": "x", "address": [{"use": "home"}]}, {"resourceType": "Organization", "name": "x", "address": [{"use": "work"}]}),
+    ("pat-1", "Patient.contact[0]", patient(contact=[{"gender": "male"}]), patient(contact=[{"name": {"text": "x"}}])),
+    ("per-1", "Patient.name[0].period", patient(name=[{"family": "x", "period": {"start": "2024-05-01", "end": "2023-01-01"}}]), patient(name=[{"family": "x", "period": {"start": "2024-05-01", "end": "2024"}}])),
+    ("obs-6", "Observation", observation(valueString="v", dataAbsentReason=CODE), observation(dataAbsentReason=CODE)),
+    ("obs-7", "Observation", {**observation(valueString="v", component=[{"code": CODED, "valueString": "w"}]), "code": CODED}, observation(valueString="v", component=[{"code": CODED, "valueString": "w"}])),
+    ("obs-3", "Observation.referenceRange[0]", observation(referenceRange=[{"age": {"low": {"value": 1}}}]), observation(referenceRange=[{"text": "x"}])),
+    ("qty-3", "Observation.value", observation(valueQuantity={"value": 1, "code": "mg"}), observation(valueQuantity={"value": 1, "code": "mg", "system": "http://unitsofmeasure.org"})),
+    ("rng-2", "Observation.value", observation(valueRange={"low": {"value": 9}, "high": {"value": 1}}), observation(valueRange={"low": {"value": 1}, "high": {"value": 9}})),
+    ("rat-1", "Observation.value", observation(valueRatio={"numerator": {"value": 1}}), observation(valueRatio={"numerator": {"value": 1}, "denominator": {"value": 2}})),
+    ("cpt-2", "Patient.telecom[0]", patient(telecom=[{"value": "555"}]), patient(telecom=[{"value": "555", "system": "phone"}])),
+    ("att-1", "Patient.photo[0]", patient(photo=[{"data": "QUFB"}]), patient(photo=[{"data": "QUFB", "contentType": "image/png"}])),
+    ("con-4", "Condition", condition(clinicalStatus=STATUS, abatementDateTime="2020"), condition(clinicalStatus=OVER, abatementDateTime="2020")),
+    ("bdl-1", "Bundle", bundle(total=3), bundle(type="searchset", total=3)),
+    ("bdl-3", "Bundle", bundle(entry=[{"request": SENT}]), bundle(type="batch", entry=[{"request": SENT}])),
+    ("bdl-5", "Bundle.entry[0]", bundle(entry=[{"fullUrl": "http://e/Patient/1"}]), bundle(entry=[{"fullUrl": "http://e/Patient/1", "resource": patient()}])),
+    ("bdl-7", "Bundle", bundle(entry=[{"fullUrl": "http://e/Patient/1", "resource": patient(id="1")}] * 2), bundle(entry=[{"resource": patient()}, {"resource": patient()}])),
+    ("bdl-8", "Bundle.entry[0]", bundle(entry=[{"fullUrl": "http://e/Patient/1/_history/1", "resource": patient(id="1")}]), bundle(entry=[{"resource": patient()}])),
+    ("que-2", "Questionnaire", questionnaire({"linkId": "1", "type": "string"}, {"linkId": "1", "type": "string"}), questionnaire({"linkId": "1", "type": "string"}, {"linkId": "2", "type": "string"})),
+    ("que-1", "Questionnaire.item[0]", questionnaire({"linkId": "1", "type": "group"}), questionnaire({"linkId": "1", "type": "display"})),
+    ("tim-1", "ServiceRequest.occurrence.repeat", timed(duration=3), timed(duration=3, durationUnit="d")),
+    ("tim-4", "ServiceRequest.occurrence.repeat", timed(duration=-3, durationUnit="d"), timed(duration=0, durationUnit="d")),
+    ("dom-3", "Patient.contained[0]", patient(contained=[patient(id="a")]), patient(contained=[{"resourceType": "Organization", "id": "o", "name": "x"}], managingOrganization={"reference": "#o"})),
+    ("obs-3", "Observation.contained[0].referenceRange[0]", observation(contained=[observation(id="a", referenceRange=[{"age": {"low": {"value": 1}}}])], hasMember=[{"reference": "#a"}]), observation(contained=[observation(id="a")], hasMember=[{"reference": "#a"}])),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "place", "wrong", "right"), EXAMPLES, ids=lambda given: given if type(given) is str else ""
+)
+def test_what_breaks_a_constraint_is_told_its_key_and_place(
+    key: str, place: str, wrong: dict[str, Any], right: dict[str, Any]
+) -> None:
+    found = validation.faults(wrong)
+    assert [(issue.code, issue.expression) for issue in found] == [("invariant", place)]
+    assert found[0].diagnostics.endswith(f"({key})")
+    assert validation.faults(right) == []
+
+
+def test_every_constraint_is_understood() -> None:
+    keys = set()
+    for path, listed in all_constraints().items():
+        understood = invariants_of(path, TYPED_ELEMENTS.get(path, path))
+        assert len(understood) == sum(one.key not in LEFT_OUT for one in listed)
+        keys |= {one.key for one in listed}
+    assert len(keys) > 180
+    # Nothing is excepted that R4 does not have.
+    assert keys >= {*LEFT_OUT, *CORRECTED, *QUICKER}
+
+
+def test_constraints_stand_by_the_element_that_they_are_about() -> None:
+    assert [one.key for one in definitions.constraints("Period")] == ["per-1"]
+    assert [one.key for one in definitions.constraints("Patient.contact")] == ["pat-1"]
+    assert definitions.constraints("HumanName") == ()
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "answer"),
+    [
+        ("2020", "2020-05-01", TRUE),
+        ("2020-05-01", "2020", TRUE),
+        ("2020-06", "2020-05-01", FALSE),
+        ("2020-05-01T00:30:00+02:00", "2020-04-30T23:00:00Z", TRUE),
+        ("2020-05-01T01:30:00+02:00", "2020-04-30T23:00:00Z", FALSE),
+        ({"value": 9, "unit": "mg"}, {"value": 1, "unit": "g"}, TRUE),
+        ({"value": 9, "unit": "mg"}, {"value": 1, "unit": "mg"}, FALSE),
+    ],
+)
+def test_what_cannot_be_compared_is_no_fault(left: Any, right: Any, answer: list[bool]) -> None:
+    assert compare("<=", [left], [right]) is answer
+    assert compare(">=", [right], [left]) is answer
+    assert compare("<=", [left], []) is NOTHING

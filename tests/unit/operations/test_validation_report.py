@@ -1,0 +1,100 @@
+"""`$validate`: what it takes, and what it says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bulkhead.access.policy import EVERYBODY, Caller, Scope
+from bulkhead.errors import BadRequest
+from bulkhead.operations.validation_report import Asked, issues, parse
+
+PATIENT = {"resourceType": "Patient", "id": "p", "gender": "female"}
+READER = Caller("reader", (Scope("system", "*", "rs"),))
+
+
+def wrapped(*parameters: dict[str, Any]) -> dict[str, Any]:
+    return {"resourceType": "Parameters", "parameter": list(parameters)}
+
+
+def test_a_resource_by_itself_or_in_parameters() -> None:
+    assert parse(PATIENT, [("mode", "update")], "Patient") == Asked(PATIENT, "update")
+    body = wrapped({"name": "resource", "resource": PATIENT}, {"name": "mode", "valueCode": "create"})
+    assert parse(body, [], "Patient") == Asked(PATIENT, "create")
+
+
+def test_parameters_can_be_validated_themselves() -> None:
+    body = wrapped({"name": "anything", "valueString": "x"})
+    assert parse(body, [], "Parameters") == Asked(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "query"),
+    [
+        (None, []),
+        (wrapped(), []),
+        (PATIENT, [("mode", "destroy")]),
+        (wrapped({"name": "resource", "resource": PATIENT}, {"name": "mode", "valueString": "create"}), []),
+        (wrapped({"name": "resource", "resource": PATIENT}, {"name": "resource", "resource": PATIENT}), []),
+        (wrapped({"name": "other", "valueCode": "create"}), []),
+        ({"resourceType": "Parameters", "parameter": "no list"}, []),
+        ({"resourceType": "Parameters", "parameter": ["no object"]}, []),
+        (wrapped({"name": {"no": "name"}}), []),
+    ],
+)
+def test_what_cannot_be_understood_is_refused(body: dict[str, Any] | None, query: list[tuple[str, str]]) -> None:
+    with pytest.raises(BadRequest) as refused:
+        parse(body, query, "Patient")
+    assert refused.value.issues[0].expression
+
+
+def test_all_is_well() -> None:
+    assert issues(EVERYBODY, "Patient", None, Asked(PATIENT)) == []
+
+
+def test_every_fault_is_named() -> None:
+    wrong = {**PATIENT, "birthDate": "2020-13-01", "active": "yes", "nonsense": 1}
+    found = issues(EVERYBODY, "Patient", None, Asked(wrong))
+    assert {issue.expression for issue in found} == {"Patient.birthDate", "Patient.active", "Patient.nonsense"}
+
+
+def test_another_type_is_a_fault() -> None:
+    assert issues(EVERYBODY, "Observation", None, Asked(PATIENT))[0].expression == "Patient.resourceType"
+
+
+@pytest.mark.parametrize("resource", [None, 3, [], "text", {}])
+def test_no_resource_at_all_is_a_fault(resource: Any) -> None:
+    assert issues(EVERYBODY, "Patient", None, Asked(resource, "update"))
+
+
+@pytest.mark.parametrize(
+    ("identifier", "resource", "code"),
+    [
+        ("p", PATIENT, []),
+        (None, PATIENT, []),
+        ("q", PATIENT, ["value"]),
+        ("p", {"resourceType": "Patient"}, ["required"]),
+    ],
+)
+def test_an_update_has_the_id_of_its_url(identifier: str | None, resource: Any, code: list[str]) -> None:
+    assert [issue.code for issue in issues(EVERYBODY, "Patient", identifier, Asked(resource, "update"))] == code
+
+
+@pytest.mark.parametrize("mode", ["create", "update", "delete"])
+def test_the_right_is_part_of_the_answer(mode: str) -> None:
+    assert [issue.code for issue in issues(READER, "Patient", "p", Asked(PATIENT, mode))] == ["forbidden"]
+    assert issues(EVERYBODY, "Patient", "p", Asked(PATIENT, mode)) == []
+
+
+def test_a_deletion_is_of_an_instance() -> None:
+    assert [issue.code for issue in issues(EVERYBODY, "Patient", None, Asked(None, "delete"))] == ["required"]
+
+
+def test_profiles_are_not_claimed_to_be_checked() -> None:
+    own = "http://hl7.org/fhir/StructureDefinition/Patient"
+    assert issues(EVERYBODY, "Patient", None, Asked(PATIENT, profile=f"{own}|4.0.1")) == []
+    [unknown] = issues(EVERYBODY, "Patient", None, Asked(PATIENT, profile="http://example.org/p"))
+    assert (unknown.code, unknown.severity) == ("not-supported", "error")
+    [claimed] = issues(EVERYBODY, "Patient", None, Asked({**PATIENT, "meta": {"profile": ["http://example.org/p"]}}))
+    assert claimed.severity == "information"
