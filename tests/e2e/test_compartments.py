@@ -117,7 +117,7 @@ def test_who_is_not_there_has_an_empty_compartment(ward: httpx.Client, identifie
     ("path", "status", "expression"),
     [
         ("Patient/cw-1/Practitioner", 400, "Practitioner"),
-        ("Patient/cw-1/Nothing", 400, "Nothing"),
+        ("Patient/cw-1/Nothing", 404, "path"),
         ("Patient/cw-1/*?_type=Practitioner", 400, "_type"),
         ("Location/1/Encounter", 400, "Location"),
         ("Nothing/1/Encounter", 404, "type"),

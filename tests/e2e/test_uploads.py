@@ -108,7 +108,7 @@ def test_upload_takes_nothing(client: httpx.Client, base: str) -> None:
     assert client.post(f"{base}/$upload", json={"resourceType": "Parameters"}).status_code == 200
     for body in ({"resourceType": "Patient"}, {"resourceType": "Parameters", "parameter": [{"name": "x"}]}):
         assert client.post(f"{base}/$upload", json=body).status_code == 400
-    assert client.get(f"{base}/$upload").status_code == 404
+    assert client.get(f"{base}/$upload").status_code == 405
 
 
 @pytest.fixture(scope="module")

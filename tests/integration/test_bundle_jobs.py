@@ -173,7 +173,7 @@ class TestTransaction:
         assert desk.objects(files.REQUESTS, job) == []
 
     def test_everything_of_a_job_expires_with_it(self, desk: Desk) -> None:
-        job = desk.submit(bundle(*family(3), kind="batch"))
+        job = desk.submit(bundle(*(create(patient(str(n))) for n in range(4)), kind="batch"))
         desk.machine.join(job)
         found = list(desk.store.table.query(f"job#{job}"))
         assert len(found) == 5

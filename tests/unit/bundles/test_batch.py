@@ -11,6 +11,7 @@ from bulkhead.bundles import batch
 from bulkhead.errors import BulkheadError, VersionConflict
 from bulkhead.store import Head, Store, Write
 from tests.unit.bundles.samples import (
+    BASE,
     SYSTEM,
     Json,
     create,
@@ -66,15 +67,81 @@ def test_a_fault_stays_with_its_entry(store: Store) -> None:
     assert stored(store, key_of(answers[0]))["identifier"][0]["value"] == "1"
 
 
-def test_entries_do_not_refer_to_each_other_but_to_what_is_there(store: Store) -> None:
-    (known,) = post(store, create(patient("1")))
-    _, beside, there = post_batch(
+FULL_URLS = [
+    "urn:uuid:0-1",
+    "urn:oid:1.2.3",
+    "cid:a@b",
+    "http://x.org/fhir/Patient/1",
+    f"{BASE}/Patient/1",
+    "Patient/1",
+]
+
+
+@pytest.mark.parametrize("full_url", FULL_URLS)
+def test_an_entry_that_refers_to_another_by_its_full_url_fails(store: Store, full_url: str) -> None:
+    narrative = {
+        "status": "generated",
+        "div": f'<div xmlns="http://www.w3.org/1999/xhtml"><a href="{full_url}">x</a></div>',
+    }
+    entries = [
+        create(patient("2"), full_url),
+        create(observation(full_url)),
+        create(observation("Patient/other", extension=[{"url": "http://e", "valueUri": full_url}])),
+        create(observation("Patient/other", text=narrative)),
+        create(observation("Patient/other"), None, f"code=1&patient={full_url}"),
+        update(observation("Patient/other"), f"Observation?code=1&subject={full_url}"),
+        delete(f"Observation?code=1&patient={full_url.replace(':', '%3A')}"),
+        get(f"Observation?patient={full_url}"),
+        create(observation(f"Patient?general-practitioner={full_url}")),
+        create(observation("Patient/other")),
+    ]
+    answers = post_batch(store, *entries)
+    assert statuses(answers) == ["201", *["400"] * 8, "201"]
+    assert [outcome_of(content)[0] for content in answers[1:9]] == [
+        "Bundle.entry[1].resource.subject",
+        "Bundle.entry[2].resource",
+        "Bundle.entry[3].resource",
+        "Bundle.entry[4].request.ifNoneExist",
+        "Bundle.entry[5].request.url",
+        "Bundle.entry[6].request.url",
+        "Bundle.entry[7].request.url",
+        "Bundle.entry[8].resource.subject",
+    ]
+
+
+def test_a_relative_reference_is_relative_to_the_full_url(store: Store) -> None:
+    answers = post_batch(
         store,
-        create(patient("2"), "urn:uuid:p"),
-        create(observation("urn:uuid:p")),
-        create(observation(f"Patient?identifier={SYSTEM}|1")),
+        create(patient("1"), "http://x.org/fhir/Patient/1"),
+        create(observation("Patient/1"), "http://x.org/fhir/Observation/1"),
+        create(observation("Patient/1/_history/2"), "http://x.org/fhir/Observation/2"),
+        create(observation("Patient/1")),
     )
-    assert stored(store, key_of(beside))["subject"]["reference"] == "urn:uuid:p"
+    assert statuses(answers) == ["201", "400", "400", "201"]
+
+
+@pytest.mark.parametrize("full_url", ["http://x.org/fhir/Patient/a", f"{BASE}/Patient/a", "urn:uuid:a"])
+def test_what_an_update_writes_may_be_referred_to_by_its_own_name(store: Store, full_url: str) -> None:
+    entries = [
+        update(patient(id="a"), full_url=full_url),
+        create(observation("Patient/a"), "http://x.org/fhir/Observation/1"),
+        create(observation(f"{BASE}/Patient/a")),
+        create(observation("Patient/b"), None, "code=1&patient=Patient/a"),
+    ]
+    assert statuses(post_batch(store, *entries)) == ["201"] * 4
+
+
+def test_an_identifier_that_is_spelt_like_a_full_url_is_no_reference(store: Store) -> None:
+    urn = "urn:uuid:0-1"
+    answers = post_batch(
+        store, create(patient("1"), urn, f"identifier={urn}"), create(patient("2"), "urn:uuid:2", f"identifier={urn}|5")
+    )
+    assert statuses(answers) == ["201", "201"]
+
+
+def test_a_conditional_reference_finds_what_is_there(store: Store) -> None:
+    (known,) = post(store, create(patient("1")))
+    (there,) = post_batch(store, create(observation(f"Patient?identifier={SYSTEM}|1")))
     assert stored(store, key_of(there))["subject"]["reference"] == key_of(known)
 
 

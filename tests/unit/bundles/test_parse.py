@@ -112,3 +112,33 @@ def test_urls_may_be_relative_or_of_this_server(prefix: str) -> None:
         (Interaction.OPERATION, None, None),
         (Interaction.PATCH, "Patient/a", None),
     ]
+
+
+@pytest.mark.parametrize(
+    ("members", "where", "form"),
+    [
+        ({"link": [{"relation": "search", "url": "Patient?identifier=1"}]}, "link[0]", "ifNoneExist"),
+        ({"link": [{"relation": "self", "url": "x"}, {"relation": "SEARCH", "url": "x"}]}, "link[1]", "ifNoneExist"),
+        ({"link": [{"rel": "search", "href": "Patient?identifier=1"}]}, "link[0]", "ifNoneExist"),
+        ({"link": {"rel": "search", "href": "x"}}, "link[0]", "ifNoneExist"),
+        ({"link": [{"rel": "self", "href": "x"}]}, "link[0]", "relation"),
+        ({"deleted": "2014-01-01"}, "deleted", "DELETE"),
+        ({"content": {}}, "content", "resource"),
+        ({"transaction": {"method": "POST", "url": "Patient"}}, "transaction", "request"),
+        ({"transactionResponse": {}}, "transactionResponse", "response"),
+        ({"base": "http://x"}, "base", "fullUrl"),
+        ({"id": "http://x/Patient/1"}, "id", "fullUrl"),
+        ({"title": "x"}, "title", "R4"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+def test_a_form_of_an_older_version_is_refused_with_that_of_r4(kind: str, members: Any, where: str, form: str) -> None:
+    _, faults = parse.entries(bundle(create(patient()) | members, kind=kind), BASE)
+    (issue,) = faults[0].issues
+    assert issue.expression == f"Bundle.entry[0].{where}"
+    assert form in issue.diagnostics
+
+
+def test_other_links_and_ids_of_an_entry_are_taken() -> None:
+    entry = create(patient()) | {"id": "e1", "link": [{"relation": "self", "url": "http://x/Patient/1"}]}
+    assert faults_of(entry) == {}

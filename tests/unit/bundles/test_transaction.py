@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bulkhead import bundles
 from bulkhead.access.policy import Caller, Scope
-from bulkhead.bundles import process
+from bulkhead.bundles import Entry, process
 from bulkhead.bundles.context import OPERATION_OUTCOME, REPRESENTATION
 from bulkhead.errors import BadRequest, BulkheadError, Forbidden, MultipleMatches, NotFound, PreconditionFailed
 from bulkhead.facts.index_facts import facts
 from bulkhead.store import Store, Write
 from tests.conftest import lagging
 from tests.unit.bundles.samples import (
+    BASE,
     SYSTEM,
+    Json,
+    Reads,
     bundle,
     context,
     create,
@@ -451,3 +457,107 @@ def test_what_the_caller_may_not_see_does_not_exist(store: Store) -> None:
 
 def test_an_empty_transaction_succeeds(store: Store) -> None:
     assert post(store) == []
+
+
+# fullUrls in criteria
+
+
+@pytest.mark.parametrize(
+    "full_url",
+    ["urn:uuid:0-1", "urn:oid:1.2.3", "cid:a@b", "http://x.org/fhir/Patient/1", f"{BASE}/Patient/1", "Patient/1"],
+)
+@pytest.mark.parametrize("encoded", [False, True])
+def test_criteria_that_name_an_entry_find_the_same_again(store: Store, full_url: str, encoded: bool) -> None:
+    named = quote(full_url, safe="") if encoded else full_url
+    entries = lambda: [  # noqa: E731
+        create(observation(full_url), None, f"code=718-7&patient={named}"),
+        create(patient("1"), full_url, f"identifier={SYSTEM}|1"),
+    ]
+    assert statuses(post(store, *entries())) == ["201", "201"]
+    before = contents(store)
+    assert statuses(post(store, *entries())) == ["200", "200"]
+    assert contents(store) == before
+
+
+def test_criteria_of_every_interaction_name_entries(store: Store) -> None:
+    _known, mine = post(store, create(patient("1"), "urn:uuid:p"), create(observation("urn:uuid:p")))
+    found = create(patient("1"), "urn:uuid:p", f"identifier={SYSTEM}|1")
+    changed = update(observation("urn:uuid:p", note=[{"text": "x"}]), "Observation?patient=urn:uuid:p")
+    assert statuses(post(store, changed, found)) == ["200", "200"]
+    assert stored(store, key_of(mine))["note"] == [{"text": "x"}]
+    referring = create(observation("Patient/x", focus=[{"reference": "Observation?patient=urn:uuid:p"}]))
+    answers = post(store, found, referring)
+    assert stored(store, key_of(answers[1]))["focus"] == [{"reference": key_of(mine)}]
+    assert statuses(post(store, delete("Observation?code=718-7&patient=urn%3Auuid%3Ap"), found)) == ["204", "200"]
+    assert store.read(key_of(mine)).deleted
+
+
+def test_a_chain_of_criteria_is_settled_round_by_round(store: Store) -> None:
+    def entries() -> list[Any]:
+        return [
+            create(
+                observation("urn:uuid:p", derivedFrom=[{"reference": "urn:uuid:o"}], status="amended"),
+                None,
+                "status=amended&derived-from=urn:uuid:o",
+            ),
+            create(observation("urn:uuid:p"), "urn:uuid:o", "status=final&patient=urn:uuid:p"),
+            create(patient("1"), "urn:uuid:p", f"identifier={SYSTEM}|1"),
+        ]
+
+    assert statuses(post(store, *entries())) == ["201"] * 3
+    assert statuses(post(store, *entries())) == ["200"] * 3
+
+
+def test_criteria_in_a_circle_are_refused(store: Store) -> None:
+    where = refused(
+        store,
+        BadRequest,
+        create(observation("urn:uuid:b"), "urn:uuid:a", "derived-from=urn:uuid:b"),
+        create(observation("urn:uuid:a"), "urn:uuid:b", "derived-from=urn:uuid:a"),
+    )
+    assert where == ["Bundle.entry[0].request.ifNoneExist", "Bundle.entry[1].request.ifNoneExist"]
+    assert refused(store, BadRequest, create(observation("x"), "urn:uuid:a", "derived-from=urn:uuid:a"))
+
+
+def test_criteria_meet_what_the_same_transaction_creates_for_the_entry_that_they_name(store: Store) -> None:
+    refused(
+        store,
+        BadRequest,
+        create(patient("1"), "urn:uuid:p"),
+        create(observation("urn:uuid:p")),
+        create(observation("urn:uuid:p"), None, "code=718-7&patient=urn:uuid:p"),
+    )
+
+
+def test_what_is_deleted_is_not_what_criteria_name(store: Store) -> None:
+    known, _mine = post(store, create(patient("1"), "urn:uuid:p"), create(observation("urn:uuid:p")))
+    answers = post(
+        store,
+        delete(key_of(known)),
+        create(patient("1"), "urn:uuid:p", f"identifier={SYSTEM}|1"),
+        create(observation("urn:uuid:p"), None, "code=718-7&patient=urn:uuid:p"),
+    )
+    assert statuses(answers) == ["204", "201", "201"]
+    assert stored(store, key_of(answers[2]))["subject"]["reference"] == key_of(answers[1]) != key_of(known)
+
+
+def test_an_identifier_in_criteria_stays_though_it_is_spelt_like_a_full_url(store: Store) -> None:
+    urn = "urn:uuid:0-1"
+    one = patient(identifier=[{"system": "urn:ietf:rfc3986", "value": urn}])
+    assert statuses(post(store, create(one, urn, f"identifier={urn}"))) == ["201"]
+    assert statuses(post(store, create(one, urn, f"identifier={urn}"))) == ["200"]
+
+
+def test_reads_name_what_was_written_also_when_they_are_answered_anew(store: Store) -> None:
+    asked: list[str] = []
+
+    class Recorded(Reads):
+        def answer(self, entry: Entry) -> Json:
+            asked.append(entry.url)
+            return {"response": {"status": "200"}}
+
+    told = replace(context(store), reader=Recorded(store))
+    sent = bundle(create(patient("1"), "urn:uuid:p"), get("Observation?code=1&patient=urn:uuid:p"))
+    answer = bundles.process(sent, told)
+    bundles.read_again(sent, answer, told)
+    assert asked == [f"Observation?code=1&patient={key_of(answer['entry'][0])}"] * 2

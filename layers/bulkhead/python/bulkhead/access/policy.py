@@ -107,21 +107,38 @@ def may_set_accounts(who: Caller) -> bool:
     return who.sets_accounts and (who.patient is None or who.accounts is not None)
 
 
+_VERBS = {
+    CREATE: "create",
+    READ: "read",
+    UPDATE: "update",
+    DELETE: "delete",
+    SEARCH: "search",
+    SET_ACCOUNTS: "set accounts of",
+}
+
+
+def forbidden(right: str, what: str) -> Forbidden:
+    """That no scope of the token gives a right on `what`: a type, `*` for resources of every type, or a resource."""
+    named = "resources of every type" if what == "*" else what
+    return Forbidden(f"the token may not {_VERBS[right]} {named}: none of its scopes allows it", "Authorization")
+
+
 def require(who: Caller, right: str, resource_type: str = "*") -> None:
     """Forbidden where the caller has no scope for it; for SET_ACCOUNTS the type does not matter."""
     allowed = may_set_accounts(who) if right == SET_ACCOUNTS else may(who, right, resource_type)
     if resource_type in OF_THE_SERVER and right in (CREATE, UPDATE, DELETE) and who.fenced:
         raise Forbidden(
-            f"a token that is fenced cannot change {resource_type}: it is in force for all", "Authorization"
+            f"a token that is fenced to accounts or a patient cannot change a {resource_type}, which is in force for everybody",
+            "Authorization",
         )
     if not allowed:
-        raise Forbidden(f"the token's scopes do not give this right ({right}) on {resource_type}", "Authorization")
+        raise forbidden(right, resource_type)
 
 
 def require_writing(who: Caller) -> None:
     """Forbidden where no scope of the caller lets it write anything."""
     if not any(right in scope.rights for scope in who.scopes for right in (CREATE, UPDATE, DELETE)):
-        raise Forbidden("the token's scopes give no right to write", "Authorization")
+        raise Forbidden("none of the token's scopes allows it to write anything", "Authorization")
 
 
 # What a caller may see
@@ -275,7 +292,7 @@ def own_accounts(
         return tuple(dict.fromkeys(asked))
     outside = [account for account in asked if account not in who.accounts]
     if outside:
-        text = "the token is not for this account"
+        text = "the token's claim accounts does not name this account, so it cannot set it"
         raise Forbidden(text, issues=[Issue(Forbidden.code, text, places.get(account)) for account in outside])
     return accounts.replaced(standing, asked, who.accounts)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bulkhead.access import policy
 from bulkhead.access.policy import Caller
 from bulkhead.compartments import membership
-from bulkhead.errors import Forbidden, NotFound
+from bulkhead.errors import NotFound
 from bulkhead.store import Head, Store
 from bulkhead.store.candidate import Candidate
 from bulkhead.store.preconditions import Preconditions
@@ -28,7 +28,7 @@ def seen(store: Store, who: Caller, head: Head, right: str) -> Head:
     candidate = Candidate(head, store.decode)
     if not policy.fence(store, who, right)(candidate):
         if right != policy.READ and policy.fence(store, who, policy.READ)(candidate):
-            raise Forbidden(f"the token's scopes do not give this right ({right}) on {head.key}", "Authorization")
+            raise policy.forbidden(right, head.key)
         raise unknown(store, who, head.key)
     return head
 

@@ -80,7 +80,9 @@ def _candidate(store: Store, write: Write) -> Candidate:
 
 def _outside_charts(store: Store, who: Caller, made: dict[int, Write]) -> Faults:
     inside = policy.chart_fence(store, who)
-    text = "a token for one patient makes and changes only what is, and stays, in that patient's compartment"
+    text = (
+        "a token for one patient can create and change only resources that are, and stay, in that patient's compartment"
+    )
     outside = (n for n, write in made.items() if who.patient is not None and not inside(_candidate(store, write)))
     return {n: Forbidden(text, made[n].key.partition("/")[0]) for n in outside}
 
@@ -94,7 +96,7 @@ def _outside_scopes(store: Store, who: Caller, made: dict[int, Write]) -> Faults
         new = write.base is None or write.base.deleted
         right = policy.CREATE if new else policy.UPDATE
         if not scoped[right](_candidate(store, write)):
-            text = f"the token's scopes do not give this right ({right}) on such a resource"
+            text = "the resource does not meet the query of any of the token's scopes that would allow this"
             faults[n] = Forbidden(text, write.key.partition("/")[0])
     return faults
 
@@ -167,6 +169,6 @@ def _outside_accounts(
         return {}
     # What it inherits may keep a resource inside: as the commit will see it, unless somebody changes it in between.
     inherit(writes, store.read_many)
-    text = "the resource would carry none of the accounts that the token is for"
+    text = "the resource would carry none of the accounts in the token's claim accounts"
     outside = (n for n, write in made.items() if allowed.isdisjoint(write.head("").accounts))
     return {n: Forbidden(text, made[n].key.partition("/")[0]) for n in outside}

@@ -105,7 +105,7 @@ def received(content_type: str, body: bytes) -> str:
     if given.is_other_version:
         raise UnsupportedMediaType("the server reads FHIR 4.0", "Content-Type")
     if given.parameters.get("charset", "utf-8") not in _CHARSETS:
-        raise UnsupportedMediaType("FHIR is UTF-8", "Content-Type")
+        raise UnsupportedMediaType("the body must be encoded in UTF-8", "Content-Type")
     if given.media_type in ("", "*/*"):
         return XML if body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") else JSON
     if given.media_type not in _NAMED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from bulkhead.access import policy
@@ -54,5 +55,18 @@ def _forbidden(entry: Entry, caller: Caller) -> BulkheadError | None:
 def read_again(bundle: dict[str, Any], answer: dict[str, Any], context: Context) -> dict[str, Any]:
     """The `answer` to a transaction that is committed, with its reads answered anew."""
     entries, _ = parse.entries(bundle, context.base)
-    contents = dict(enumerate(answer.get("entry", []))) | transaction.read(entries, context)
+    contents = dict(enumerate(answer.get("entry", []))) | transaction.read(
+        entries, context, _written(entries, answer).get
+    )
     return response_bundle(parse.TRANSACTION, [contents[index] for index in sorted(contents)])
+
+
+def _written(entries: Sequence[Entry], answer: dict[str, Any]) -> dict[str, str]:
+    """`Type/id` by fullUrl of what a committed transaction wrote, as its answer tells."""
+    contents = answer.get("entry", [])
+    locations = {
+        entry.full_url: contents[entry.index].get("response", {}).get("location", "")
+        for entry in entries
+        if entry.full_url and entry.index < len(contents)
+    }
+    return {url: location.partition("/_history/")[0] for url, location in locations.items() if location}

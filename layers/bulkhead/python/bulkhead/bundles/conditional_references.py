@@ -9,6 +9,8 @@ from bulkhead.bundles.changes import Change, each
 from bulkhead.bundles.context import Context
 from bulkhead.bundles.entries import Interaction
 from bulkhead.bundles.links import Kind, Link
+from bulkhead.bundles.placeholders import KeyOf
+from bulkhead.bundles.placeholders import resolve as resolve_criteria
 from bulkhead.compartments import membership
 from bulkhead.errors import BadRequest, BulkheadError, MultipleMatches, NotFound
 from bulkhead.fhir import references
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
 Find = Callable[[Iterable[Condition]], dict[Condition, list["Head"]]]
 
 
-def resolve_conditional(changes: Sequence[Change], context: Context, find: Find, together: bool) -> None:
+def resolve_conditional(changes: Sequence[Change], context: Context, find: Find, key_of: KeyOf | None) -> None:
     """Set every conditional reference of these changes; one that leads to no resource, or to several, is its change's fault.
 
-    `together`: resources that the changes write are found too, as they will be, and those that they delete are not.
+    `key_of`: of a transaction, the key of what is written under a fullUrl, which criteria may name; resources that the changes
+    write are found too then, as they will be, and those that they delete are not. None: each change stands for itself.
     Thousands of references under few criteria cost one search for each criterion.
     """
     known: dict[str, Condition | None] = {}
@@ -33,14 +36,16 @@ def resolve_conditional(changes: Sequence[Change], context: Context, find: Find,
         for link in change.links:
             if link.kind is Kind.REFERENCE and "?" in link.text and link.container[link.name] == link.text:
                 if link.text not in known:
-                    known[link.text] = _condition(change, link, context.base)
+                    known[link.text] = _condition(change, link, context.base, key_of)
                 if condition := known[link.text]:
                     uses.setdefault(change.entry.index, []).append((link, condition))
 
     each(changes, collect)
     if not uses:
         return
-    targets = _targets({condition for of in uses.values() for _, condition in of}, changes, context, find, together)
+    targets = _targets(
+        {condition for of in uses.values() for _, condition in of}, changes, context, find, key_of is not None
+    )
 
     def resolve(change: Change) -> None:
         for link, condition in uses.get(change.entry.index, ()):
@@ -79,9 +84,12 @@ def _owner(condition: Condition, context: Context, moved: set[str]) -> list[str]
     return [head.key] if head and meets(context.store, head, condition, context.found_by) else []
 
 
-def _condition(change: Change, link: Link, base: str) -> Condition | None:
+def _condition(change: Change, link: Link, base: str, key_of: KeyOf | None) -> Condition | None:
+    target, _, criteria = link.text.partition("?")
+    if key_of:
+        criteria = resolve_criteria(criteria, target.rstrip("/").rpartition("/")[2], key_of)
     try:
-        return conditional_reference(link.text, base, "")
+        return conditional_reference(f"{target}?{criteria}", base, "")
     except BadRequest as error:
         raise BadRequest(str(error), _place(change, link)) from None
 

@@ -13,6 +13,12 @@ from bulkhead.fhir.definitions import RESOURCE_TYPES
 _RESTFUL = re.compile(r"(?P<root>.+/)(?P<type>[A-Z][A-Za-z]+)/(?P<id>[A-Za-z0-9\-.]{1,64})")
 
 
+def root_of(full_url: str | None) -> str:
+    """What relative references of a resource are relative to: `http://x.org/fhir/` of `http://x.org/fhir/Patient/1`; "" without."""
+    found = _RESTFUL.fullmatch(full_url or "")
+    return found["root"] if found and found["type"] in RESOURCE_TYPES else ""
+
+
 class FullUrls:
     """The resources that a transaction writes, by fullUrl."""
 
@@ -38,10 +44,14 @@ class FullUrls:
             if change.entry.interaction is Interaction.CREATE and not change.entry.full_url and own not in written:
                 self._changes.setdefault(own, change)
 
+    def key(self, text: str) -> str | None:
+        """The key of the resource that is written under this fullUrl."""
+        target = self._changes.get(text)
+        return target.key if target else None
+
     def resolver(self, change: Change) -> Resolve:
         """What resolves the links of this change's resource. A relative one is relative to its own fullUrl (R4 bundle.html#references)."""
-        found = _RESTFUL.fullmatch(change.entry.full_url or "")
-        root = found["root"] if found and found["type"] in RESOURCE_TYPES else ""
+        root = root_of(change.entry.full_url)
 
         def resolve(text: str) -> str | None:
             target = self._changes.get(text)

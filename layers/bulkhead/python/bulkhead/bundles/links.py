@@ -35,6 +35,12 @@ class Link:
     kind: Kind
     text: str
 
+    def urls(self) -> list[str]:
+        """The urls in the text: the text itself, or those of a narrative's hyperlinks."""
+        if self.kind is not Kind.NARRATIVE:
+            return [self.text]
+        return [found["url"].replace("&amp;", "&") for found in _HYPERLINK.finditer(self.text)]
+
     def set(self, resolve: Resolve) -> None:
         """Put into the resource what `resolve` makes of the original text."""
         if self.kind is Kind.NARRATIVE:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container, Iterator
 from typing import Any
 from urllib.parse import unquote
 
 from bulkhead import settings
 from bulkhead.bundles.entries import Entry, Interaction, place
+from bulkhead.bundles.full_urls import root_of
+from bulkhead.bundles.links import Kind, Link, find_links
+from bulkhead.bundles.placeholders import named_in
 from bulkhead.errors import BadRequest, Issue, PayloadTooLarge
-from bulkhead.fhir import validation
+from bulkhead.fhir import references, validation
 from bulkhead.fhir.definitions import RESOURCE_TYPES
 
 TRANSACTION, BATCH = "transaction", "batch"
@@ -29,10 +33,10 @@ def bundle_type(bundle: dict[str, Any]) -> str:
     if bundle.get("type") not in (TRANSACTION, BATCH):
         raise BadRequest("a Bundle that is processed has the type batch or transaction", expression="Bundle.type")
     if not isinstance(bundle.get("entry", []), list):
-        raise BadRequest("entry is an array", expression="Bundle.entry")
+        raise BadRequest("entry must be an array", expression="Bundle.entry")
     limit = settings.current().entry_limit
     if len(bundle.get("entry", [])) > limit:
-        raise PayloadTooLarge(f"a Bundle may have {limit} entries", expression="Bundle.entry")
+        raise PayloadTooLarge(f"a Bundle may have at most {limit} entries", expression="Bundle.entry")
     return str(bundle["type"])
 
 
@@ -53,6 +57,8 @@ def entries(bundle: dict[str, Any], base: str) -> tuple[list[Entry], Faults]:
         except BadRequest as error:
             found[index] = error
     _check_full_urls(valid, found)
+    if bundle["type"] == BATCH:
+        _check_independence(valid, found, base)
     return [entry for entry in valid if entry.index not in found], found
 
 
@@ -65,6 +71,8 @@ def check_bundle(bundle: dict[str, Any]) -> None:
 
 def _check_shell(index: int, content: Any) -> None:
     """Everything of an entry but its resource."""
+    if isinstance(content, dict):
+        _refuse_older_forms(index, content)
     if isinstance(content, dict) and "request" not in content:
         raise _fault(index, "request", "an entry of a batch or transaction says in `request` what to do")
     shell = {n: v for n, v in content.items() if n != "resource"} if isinstance(content, dict) else content
@@ -73,6 +81,45 @@ def _check_shell(index: int, content: Any) -> None:
         raise BadRequest(
             "the entry is not valid", issues=[_renamed(i, "Bundle.entry[0]", place(index)) for i in issues]
         )
+
+
+_OLDER = {
+    "deleted": "a deletion is an entry whose `request` has the method DELETE",
+    "deletedItem": "a deletion is an entry whose `request` has the method DELETE",
+    "content": "the resource stands in `resource`",
+    "transaction": "what to do stands in `request`",
+    "transactionResponse": "an answer stands in `response`",
+    "base": "the URL of a resource stands in `fullUrl`",
+    "id": "the URL of a resource stands in `fullUrl`",
+    "updated": "the time stands in the resource, in `meta.lastUpdated`",
+    "published": "the time stands in the resource, in `meta.lastUpdated`",
+    "title": "R4 has no titles of entries",
+    "author": "who wrote a resource is told by a Provenance",
+    "category": "tags stand in the resource, in `meta.tag`",
+    "summary": "the narrative stands in the resource, in `text`",
+}
+"""Members that entries had in Atom, DSTU1 and DSTU2, and what R4 has instead. `id` is R4's too, as the id of an element."""
+
+
+def _refuse_older_forms(index: int, content: dict[str, Any]) -> None:
+    """What older versions of FHIR meant by an entry, and R4 would pass over or not explain: the R4 form is named."""
+    for name, instead in _OLDER.items():
+        identifies = isinstance(content.get("id"), str) and ":" in content["id"]
+        if name in content and (name != "id" or identifies):
+            raise _fault(index, name, f"`{name}` is of an older version of FHIR: in R4 {instead}")
+    links = content.get("link")
+    for number, link in enumerate(links if isinstance(links, list) else [links]):
+        if not isinstance(link, dict):
+            continue
+        relation = link.get("relation", link.get("rel"))
+        if isinstance(relation, str) and relation.lower() == "search":
+            raise _fault(
+                index,
+                f"link[{number}]",
+                "a link `search` was the condition of an entry in DSTU1: in R4 a conditional create has its criteria in `request.ifNoneExist`, a conditional update in `request.url`",
+            )
+        if "rel" in link or "href" in link:
+            raise _fault(index, f"link[{number}]", "in R4 a link has `relation` and `url`, not `rel` and `href`")
 
 
 def _renamed(issue: Issue, start: str, to: str) -> Issue:
@@ -162,6 +209,64 @@ def _check_full_urls(valid: list[Entry], found: Faults) -> None:
             other = first.setdefault(entry.full_url, entry.index)
             if other != entry.index:
                 found[entry.index] = _fault(entry.index, "fullUrl", f"the fullUrl is that of {place(other)} too")
+
+
+def _check_independence(valid: list[Entry], found: Faults, base: str) -> None:
+    """An entry of a batch that refers to what another entry writes, under the name that this has in the bundle only (R4 http.html 3.1.0.11.1).
+
+    What an update writes has a name of its own: a reference to `Patient/1` is none to the entry that puts Patient/1.
+    """
+    written = {
+        entry.full_url: entry
+        for entry in valid
+        if entry.full_url and entry.interaction in (Interaction.CREATE, Interaction.UPDATE)
+    }
+    if not written:
+        return
+    names = written | {url.removeprefix(f"{base}/"): entry for url, entry in written.items()}
+
+    def refers(entry: Entry, text: str, root: str) -> Entry | None:
+        plain = text.partition("#")[0].partition("/_history/")[0]
+        target = names.get(plain) or (names.get(root + plain) if root and "?" not in plain else None)
+        if target is None or target is entry or plain.removeprefix(f"{base}/") == target.key:
+            return None
+        return target
+
+    for entry in valid:
+        for where, text, root in _texts(entry, names):
+            target = refers(entry, text, root)
+            if target is not None:
+                path = where if isinstance(where, str) else _path(entry, where)
+                message = (
+                    f"this refers to {place(target.index)} by its fullUrl: entries of a batch are independent;"
+                    " a transaction resolves such references"
+                )
+                found[entry.index] = _fault(entry.index, path, message)
+                break
+
+
+def _texts(entry: Entry, full_urls: Container[str]) -> Iterator[tuple[str | Link, str, str]]:
+    """(where in the entry, a text that may be a fullUrl, the root of what is relative) of one entry."""
+    if entry.interaction in (Interaction.CREATE, Interaction.UPDATE) and entry.resource:
+        root = root_of(entry.full_url)
+        for link in find_links(entry.resource):
+            for text in link.urls():
+                yield link, text, root
+            target, _, query = link.text.partition("?")
+            if link.kind is Kind.REFERENCE and query:
+                for value in named_in(query, target.rstrip("/").rpartition("/")[2], full_urls):
+                    yield link, value, ""
+    for value in named_in(entry.url.partition("?")[2], entry.type, full_urls):
+        yield "request.url", value, ""
+    for value in named_in((entry.if_none_exist or "").rpartition("?")[2], entry.type, full_urls):
+        yield "request.ifNoneExist", value, ""
+
+
+def _path(entry: Entry, link: Link) -> str:
+    """`resource.subject` for a reference, `resource` for other links."""
+    resource = entry.resource or {}
+    paths = (path for path, reference in references.walk(resource) if reference is link.container)
+    return f"resource{next(paths, entry.type).removeprefix(entry.type)}"
 
 
 def _fault(index: int, path: str, message: str) -> BadRequest:

@@ -13,6 +13,7 @@ from bulkhead.access.visibility import met, seen, standing, unknown
 from bulkhead.bundles.changes import Change, each, faultless
 from bulkhead.bundles.conditional_references import resolve_conditional
 from bulkhead.bundles.context import Context
+from bulkhead.bundles.criteria import settle_criteria
 from bulkhead.bundles.entries import Interaction
 from bulkhead.bundles.full_urls import FullUrls
 from bulkhead.bundles.identities import identify
@@ -67,6 +68,14 @@ class Attempt:
         )
         return conditions.find(self.context.store, wanted, self.context.found_by, limit=2 + moved)
 
+    def find_owned(self, wanted: Iterable[Condition]) -> dict[Condition, list[Head]]:
+        """The same with the owners of claims that the index does not show yet."""
+        found = self.find(wanted)
+        for condition, head in self.owners.live.items():
+            if condition in found and head.key not in [other.key for other in found[condition]]:
+                found[condition].append(head)
+        return found
+
 
 def prepare(changes: Sequence[Change], context: Context, owners: Owners, together: bool) -> None:
     """Fill in the changes up to their `write` and `claim`, from the store as it is now.
@@ -91,10 +100,9 @@ def _reset(attempt: Attempt) -> None:
 
 def _identify(attempt: Attempt) -> None:
     each(attempt.changes, lambda change: _may_search(change, attempt.context))
-    found = attempt.find(change.condition for change in attempt.faultless if change.condition)
-    for condition, head in attempt.owners.live.items():
-        if condition in found and head.key not in [other.key for other in found[condition]]:
-            found[condition].append(head)
+    if attempt.together:
+        settle_criteria(attempt.faultless, attempt.find_owned, attempt.context.base)
+    found = attempt.find_owned(change.condition for change in attempt.faultless if change.condition)
     identify(attempt.changes, found, attempt.together, membership.in_force(attempt.context.store))
 
 
@@ -190,7 +198,9 @@ def _resolve_links(attempt: Attempt) -> None:
                 link.container[link.name] = references.relative(link.container[link.name], f"{attempt.context.base}/")
 
     each(attempt.changes, resolve)
-    resolve_conditional(attempt.faultless, attempt.context, attempt.find, attempt.together)
+    resolve_conditional(
+        attempt.faultless, attempt.context, attempt.find, attempt.full_urls.key if attempt.together else None
+    )
 
 
 def _write_all(attempt: Attempt) -> None:

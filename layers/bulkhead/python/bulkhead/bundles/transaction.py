@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bulkhead.access import policy
@@ -11,7 +12,9 @@ from bulkhead.bundles.changes import Change, start
 from bulkhead.bundles.committing import commit
 from bulkhead.bundles.context import REPRESENTATION, Context
 from bulkhead.bundles.entries import WRITES, Entry, Interaction, at_entry
+from bulkhead.bundles.full_urls import FullUrls
 from bulkhead.bundles.parse import Faults
+from bulkhead.bundles.placeholders import KeyOf, resolve
 from bulkhead.bundles.response import Content, of_change, of_fault
 from bulkhead.errors import BulkheadError, NotFound, Unavailable, raise_together
 from bulkhead.store.candidate import Candidate
@@ -48,12 +51,18 @@ def run(entries: Sequence[Entry], faults: Faults, context: Context) -> list[Cont
         )
 
     commit(made, context, together=True, receipts=receipt if context.journal else None)
-    return answers(read(entries, context))
+    return answers(read(entries, context, FullUrls((change for change in made if change.key), context.base).key))
 
 
-def read(entries: Sequence[Entry], context: Context) -> dict[int, Content]:
-    """The answers of the entries that write nothing, by entry."""
-    return {entry.index: answer(entry, context) for entry in entries if entry.interaction not in WRITES}
+def read(entries: Sequence[Entry], context: Context, key_of: KeyOf) -> dict[int, Content]:
+    """The answers of the entries that write nothing, by entry. `key_of` a fullUrl: their criteria may name what was written."""
+    reads = [entry for entry in entries if entry.interaction not in WRITES]
+    return {entry.index: answer(_resolved(entry, key_of), context) for entry in reads}
+
+
+def _resolved(entry: Entry, key_of: KeyOf) -> Entry:
+    path, question_mark, query = entry.url.partition("?")
+    return replace(entry, url=path + question_mark + resolve(query, entry.type, key_of)) if query else entry
 
 
 def answer(entry: Entry, context: Context) -> Content:

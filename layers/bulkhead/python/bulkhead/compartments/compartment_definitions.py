@@ -97,7 +97,7 @@ def check(resource: Mapping[str, Any], size: int) -> None:
     """
     issues = list(faults(resource))
     if not issues and len(json.dumps(resource)) > size:
-        issues = [_fault(f"a CompartmentDefinition may have {size} bytes", "resource")]
+        issues = [_fault(f"a CompartmentDefinition may have at most {size} bytes", "resource")]
     if issues:
         raise Unprocessable(issues[0].diagnostics, issues=issues)
 

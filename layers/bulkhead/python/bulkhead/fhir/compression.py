@@ -33,4 +33,4 @@ def inflate(data: bytes, limit: int, place: str = "Content-Encoding") -> bytes:
 def within(data: bytes, limit: int) -> None:
     """PayloadTooLarge over `limit` bytes."""
     if len(data) > limit:
-        raise PayloadTooLarge(f"a request may have {limit} bytes", BODY)
+        raise PayloadTooLarge(f"a request may have at most {limit} bytes", BODY)

@@ -71,10 +71,10 @@ class Asked:
 def from_parameters(body: dict[str, Any]) -> list[tuple[str, str]]:
     """The Parameters of a POST, as a query has them. BadRequest naming what is not one."""
     if body.get("resourceType") != "Parameters":
-        raise BadRequest("the operation takes Parameters", "resourceType")
+        raise BadRequest("the body must be a Parameters resource", "resourceType")
     listed = body.get("parameter", [])
     if not isinstance(listed, list):
-        raise BadRequest("parameter is a list", "Parameters.parameter")
+        raise BadRequest("parameter must be a list", "Parameters.parameter")
     found: list[tuple[str, str]] = []
     for n, item in enumerate(listed):
         place = f"Parameters.parameter[{n}]"
@@ -83,7 +83,7 @@ def from_parameters(body: dict[str, Any]) -> list[tuple[str, str]]:
             raise BadRequest(f"$everything takes {', '.join(_VALUES)}", f"{place}.name")
         value = item.get(_VALUES[name])
         if not isinstance(value, (str, int)) or isinstance(value, bool):
-            raise BadRequest(f"{name} has its value in {_VALUES[name]}", place)
+            raise BadRequest(f"{name} must have its value in {_VALUES[name]}", place)
         found.append((name, str(value)))
     return found
 

@@ -30,7 +30,7 @@ def metadata(request: Request) -> Response:
     if mode == "terminology":
         return cached.answer(request, capabilities.terminology(request.base))
     if mode not in ("full", "normative"):
-        raise BadRequest("mode is full, normative or terminology", "mode")
+        raise BadRequest("mode must be full, normative or terminology", "mode")
     known = membership.in_force(request.store)
     return cached.answer(request, statement(request.base, tuple(sorted(its.url for its in known.values() if its.url))))
 

@@ -81,9 +81,9 @@ def parse(parameters: dict[str, Any], account_limit: int) -> Request:
             elif name == PROPAGATE:
                 flags.append(_flag(parameter, place))
                 if len(flags) > 1:
-                    faults.append(_fault("propagate may be given once", place))
+                    faults.append(_fault("propagate may be given only once", place))
             else:
-                faults.append(_fault("only accounts and propagate are known here", f"{place}.name"))
+                faults.append(_fault("$set-accounts has only the parameters accounts and propagate", f"{place}.name"))
         except BadRequest as error:
             faults += error.issues
     if len(named) > account_limit:

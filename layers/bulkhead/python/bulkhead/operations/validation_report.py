@@ -40,7 +40,7 @@ def parse(body: dict[str, Any] | None, query: Sequence[tuple[str, str]], resourc
         given["resource"] = body
     asked = Asked(given.get("resource"), given.get("mode"), given.get("profile"))
     if asked.mode is not None and asked.mode not in MODES:
-        raise BadRequest("mode is create, update, delete or profile", "mode")
+        raise BadRequest("mode must be create, update, delete or profile", "mode")
     if asked.resource is None and asked.mode != "delete":
         raise BadRequest("there is no resource to validate", "resource")
     return asked
@@ -59,7 +59,7 @@ def _unwrapped(body: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     listed = body.get("parameter", [])
     if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
-        raise BadRequest("parameter is a list of objects", "Parameters.parameter")
+        raise BadRequest("parameter must be a list of objects", "Parameters.parameter")
     for n, item in enumerate(listed):
         place = f"Parameters.parameter[{n}]"
         name = item.get("name")
@@ -67,7 +67,7 @@ def _unwrapped(body: dict[str, Any]) -> dict[str, Any]:
             raise BadRequest("$validate takes resource, mode and profile", f"{place}.name")
         value = item.get(_PARAMETERS[name]) or (item.get("valueCanonical") if name == "profile" else None)
         if value is None or (name != "resource" and not isinstance(value, str)):
-            raise BadRequest(f"{name} has its value in {_PARAMETERS[name]}", place)
+            raise BadRequest(f"{name} must have its value in {_PARAMETERS[name]}", place)
         if name in found:
             raise BadRequest(f"{name} is given twice", place)
         found[name] = value
@@ -99,7 +99,7 @@ def issues(who: Caller, resource_type: str, identifier: str | None, asked: Asked
 def _identity(resource: Any, resource_type: str, identifier: str | None) -> list[Issue]:
     given = resource.get("id") if isinstance(resource, dict) else None
     if given is None:
-        return [Issue("required", "an update has an id", f"{resource_type}.id")]
+        return [Issue("required", "a resource that is updated must have an id", f"{resource_type}.id")]
     if identifier is not None and given != identifier:
         return [Issue("value", "the resource's id must be the one of the URL", f"{resource_type}.id")]
     return []

@@ -73,5 +73,5 @@ def line(start: str, clause: Clause, look: Look) -> dict[str, None]:
         found |= dict.fromkeys(fresh)
         left += fresh
         if len(found) > MOST:
-            raise TooCostly("the hierarchy is too large to search by", expression=clause.name)
+            raise TooCostly("the hierarchy has too many resources for a search", expression=clause.name)
     return found

@@ -85,7 +85,7 @@ def parse(
         raise NotFound(f"there is no resource type {resource_type}", expression=resource_type)
     limit = settings.current().parameter_limit
     if len(query) > limit:
-        raise TooCostly(f"a search may have {limit} parameters", expression=query[limit][0])
+        raise TooCostly(f"a search may have at most {limit} parameters", expression=query[limit][0])
     types = (resource_type,) if resource_type else requested_types(query, compartment is not None, compartment_types)
     known = common(types) | {"_account": ACCOUNT, "_compartment": COMPARTMENT, "_list": LIST}
     among = types or (compartment_types if compartment else definitions.RESOURCE_TYPES)
@@ -230,7 +230,7 @@ class _Reader:
     def pointing(self, link: Link, name: str) -> SearchParameter:
         """The parameter through which a link of `_has` comes. BadRequest where it does not come to what is searched."""
         if link.type not in definitions.RESOURCE_TYPES:
-            raise BadRequest(f"{name} names a resource type that there is not", expression=name)
+            raise BadRequest(f"{name} names a resource type that R4 does not have", expression=name)
         assert link.type is not None
         parameter = definitions.search_parameters(link.type).get(link.code) or self.custom(link.type, link.code)
         if parameter is None or parameter.type != "reference":
@@ -291,7 +291,7 @@ class _Reader:
         parts = [part for part in literals.split(text, ",") if part]
         limit = settings.current().value_limit
         if len(parts) > limit:
-            raise TooCostly(f"{name} may have {limit} values", expression=name)
+            raise TooCostly(f"{name} may have at most {limit} values", expression=name)
         values: tuple[Value, ...]
         if parameter.type == "reference" and checked not in _NOT_URLS and self.is_canonical(parameter):
             given = [literals.canonicals(unescape(part), parameter, checked, name, self.base) for part in parts]
@@ -315,7 +315,7 @@ class _Reader:
     def read_include(self, code: str, name: str, text: str) -> None:
         limit = settings.current().include_limit
         if len(self.include) + len(self.revinclude) >= limit:
-            raise TooCostly(f"a search may have {limit} includes", expression=name)
+            raise TooCostly(f"a search may have at most {limit} includes", expression=name)
         known_type = self.types[0] if len(self.types) == 1 else None
         entry = include(name, text, known_type if code == "_include" else None, self.custom)
         if code == "_revinclude" and entry.parameter and not index_facts.is_own(entry.type, entry.parameter):
@@ -331,11 +331,11 @@ class _Reader:
         keys = [(key.removeprefix("-"), key.startswith("-")) for key in text.split(",") if key]
         limit = settings.current().sort_limit
         if len(self.sort) + len(keys) > limit:
-            raise TooCostly(f"_sort may name {limit} parameters", expression="_sort")
+            raise TooCostly(f"_sort may name at most {limit} parameters", expression="_sort")
         for code, _ in keys:
             parameter = self.parameter(code)
             if parameter is None or parameter.type not in SORTABLE or code in REFUSED | {"_list"}:
-                raise BadRequest(f"_sort names {code}, by which this cannot be sorted", expression="_sort")
+                raise BadRequest(f"this search cannot be sorted by {code}", expression="_sort")
         self.sort += tuple(Sort(code, descending, self.known[code]) for code, descending in keys)
 
     def read_choice(self, name: str, text: str, choices: frozenset[str]) -> None:
@@ -410,7 +410,7 @@ def chained_types(link: Link, parameter: SearchParameter | None, name: str) -> t
         checked_modifier(link.type, parameter, name)
         return (link.type,)
     if not parameter.targets or "Resource" in parameter.targets:
-        raise BadRequest(f"{name} must say to which type: {link.code}:Patient, say", expression=name)
+        raise BadRequest(f"{name} must name the type of the target, for example {link.code}:Patient", expression=name)
     return ("Patient",) if index_facts.only_patients(parameter) else parameter.targets
 
 
@@ -435,14 +435,14 @@ def chain(name: str, text: str) -> Chain:
             return Chain(name, tuple(links), rest, text)
         limit = settings.current().chain_limit
         if len(links) > limit:
-            raise TooCostly(f"a chain may have {limit} links", expression=name)
+            raise TooCostly(f"a chain may have at most {limit} links", expression=name)
 
 
 def include(name: str, text: str, known_type: str | None, custom: Custom) -> Include:
     """`Type:parameter[:TargetType]`, or `*`. BadRequest where the type has no such reference parameter."""
     _, _, modifier = name.partition(":")
     if modifier not in ("", "iterate", "recurse"):
-        raise BadRequest(f"{name} is no known form of include", expression=name)
+        raise BadRequest(f"{name} is not a form of include that this server knows", expression=name)
     if text == ANYTHING:
         return Include(name, known_type or ANYTHING, ANYTHING, None, bool(modifier))
     parts = text.split(":")
@@ -450,7 +450,7 @@ def include(name: str, text: str, known_type: str | None, custom: Custom) -> Inc
         raise BadRequest(f"{name} must be Type:parameter or Type:parameter:TargetType", expression=name)
     source, code, target = parts[0], parts[1], parts[2] if len(parts) == 3 else None
     if source not in definitions.RESOURCE_TYPES or (target and target not in definitions.RESOURCE_TYPES):
-        raise BadRequest(f"{name} names a resource type that there is not", expression=name)
+        raise BadRequest(f"{name} names a resource type that R4 does not have", expression=name)
     if code == ANYTHING:
         return Include(name, source, code, target, bool(modifier))
     parameter = definitions.search_parameters(source).get(code) or custom(source, code)

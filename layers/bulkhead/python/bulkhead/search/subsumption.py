@@ -37,7 +37,7 @@ def in_codes(clause: Clause, look: Look) -> Clause:
             codes = system.below(value.code) if clause.modifier == "below" else system.above(value.code)
             values |= dict.fromkeys(TokenValue(system.url, code) for code in sorted(codes))
     if len(values) > MOST:
-        raise TooCostly("there are too many codes below to search by", expression=clause.name)
+        raise TooCostly("this code has too many descendants for a search", expression=clause.name)
     return structs.replace(clause, values=tuple(values), modifier=None)
 
 

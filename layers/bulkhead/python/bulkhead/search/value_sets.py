@@ -41,7 +41,7 @@ def in_codes(clause: Clause, look: Look) -> Clause:
         assert isinstance(value, UriValue)
         codes |= members(value.uri, look, clause.name, ())
     if len(codes) > MOST:
-        raise TooCostly("the value set has too many codes to search by", expression=clause.name)
+        raise TooCostly("the value set has too many codes for a search", expression=clause.name)
     values = tuple(TokenValue(system, code) for system, code in sorted(codes))
     return structs.replace(clause, values=values, modifier="not" if clause.modifier == "not-in" else None)
 

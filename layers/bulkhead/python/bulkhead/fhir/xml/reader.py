@@ -59,7 +59,7 @@ class _Reader:
         self._stack = [_Frame(resource_types(), None, {}, 0)]
         self._beside_primitives = table("Element").by_tag
         self._narrative: NarrativeReader | None = None
-        # FHIR is UTF-8, whatever the XML declaration says. (UTF-16 with a byte order mark is understood all the same.)
+        # the body must be encoded in UTF-8, whatever the XML declaration says. (UTF-16 with a byte order mark is understood all the same.)
         self._parser = expat.ParserCreate("UTF-8", " ")
         self._parser.buffer_text = True
         self._parser.StartElementHandler = self._start

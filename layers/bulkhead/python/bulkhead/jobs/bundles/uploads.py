@@ -69,7 +69,7 @@ def referred(parameters: dict[str, Any]) -> str:
         raise BadRequest("Parameters that stand for a Bundle have one parameter, upload", "Parameters.parameter")
     identifier = first.get("valueId")
     if not isinstance(identifier, str) or first.keys() - {"id", "name", "valueId"}:
-        raise BadRequest("upload has a valueId and nothing else", _PLACE)
+        raise BadRequest("upload must have a valueId and nothing else", _PLACE)
     return identifier
 
 
@@ -83,7 +83,7 @@ def take(store: Store, owner: str, identifier: str, name: str) -> None:
         raise NotFound("nothing was uploaded under this id, or it has expired", _PLACE)
     limit = store.settings.upload_limit
     if found.size > limit:
-        raise PayloadTooLarge(f"an upload may have {limit} bytes", _PLACE)
+        raise PayloadTooLarge(f"an upload may have at most {limit} bytes", _PLACE)
     if not files.copy(store, _name(owner, identifier), name, found.etag):
         raise Conflict("the upload is being replaced; send the request again", _PLACE)
 

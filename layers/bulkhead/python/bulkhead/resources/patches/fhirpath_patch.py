@@ -91,7 +91,7 @@ def _operation(parameter: Resource) -> Operation:
     parts = {part["name"]: part for part in parameter.get("part", [])}
     kind = _simple(parts, "type")
     if kind not in _PARTS:
-        raise BadRequest(f"the type is one of {', '.join(_PARTS)}", "type")
+        raise BadRequest(f"the type must be one of {', '.join(_PARTS)}", "type")
     found: dict[str, Any] = {
         name: value_of(parts[name]) if name == "value" and name in parts else _simple(parts, name)
         for name in _PARTS[kind]

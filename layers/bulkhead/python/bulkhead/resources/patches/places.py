@@ -44,7 +44,7 @@ def find(path: str, resource: dict[str, Any]) -> list[Place]:
 def parse(path: str) -> Node:
     """The tree of a path. BadRequest where it is none of this grammar."""
     if len(path) > _LONGEST:
-        raise BadRequest(f"a path may have {_LONGEST} characters", "path")
+        raise BadRequest(f"a path may have at most {_LONGEST} characters", "path")
     try:
         return fhirpath.parse(path)
     except (NotSupported, RecursionError, ValueError):

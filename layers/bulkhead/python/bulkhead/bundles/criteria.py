@@ -1,0 +1,126 @@
+"""Criteria of a transaction that name other entries by their fullUrls: settled before any identity is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from bulkhead.bundles import placeholders
+from bulkhead.bundles.changes import Change, each, faultless
+from bulkhead.bundles.entries import Interaction
+from bulkhead.bundles.full_urls import FullUrls
+from bulkhead.errors import BadRequest
+from bulkhead.resources.conditions import Condition, condition
+
+if TYPE_CHECKING:
+    from bulkhead.store import Head
+
+Find = Callable[[Iterable[Condition]], dict[Condition, list["Head"]]]
+
+
+def settle_criteria(changes: Sequence[Change], find: Find, base: str) -> None:
+    """Put `Type/id` for each fullUrl in the changes' criteria, and make their conditions anew; a fault stays with its change.
+
+    Criteria may name an entry that has criteria itself: as many rounds as such a chain is long, each with one search of
+    all conditions that it needs. BadRequest for the changes of a circle. Without a fullUrl in any criteria nothing is searched.
+    """
+    by_full_url = {change.entry.full_url: change for change in changes if change.entry.full_url}
+    by_full_url |= {url.removeprefix(f"{base}/"): change for url, change in by_full_url.items()}
+    waiting: dict[int, list[Change]] = {}
+    for change in changes:
+        text = criteria_of(change)
+        named = placeholders.named_in(text, change.entry.type, by_full_url) if text else []
+        targets = [by_full_url[value] for value in named]
+        if targets:
+            waiting[change.entry.index] = targets
+    if not waiting:
+        return
+    settled = _settle_in_rounds(changes, waiting, find, base)
+    _resolve_creates(changes, settled, base)
+
+
+def criteria_of(change: Change) -> str:
+    """The query string that selects what the change is about; "" without."""
+    entry = change.entry
+    if change.condition is None:
+        return ""
+    text = entry.if_none_exist if entry.interaction is Interaction.CREATE else entry.criteria
+    return (text or "").rpartition("?")[2]
+
+
+def _settle_in_rounds(
+    changes: Sequence[Change], waiting: dict[int, list[Change]], find: Find, base: str
+) -> dict[int, str]:
+    """The keys of the entries that are named, by number."""
+    left = [change for change in changes if change.entry.index in waiting]
+    deleted = _deleted(changes, waiting, find)
+    settled: dict[int, str] = {}
+    while left:
+        ready = [
+            change
+            for change in left
+            if all(target.entry.index not in _numbers(left) for target in waiting[change.entry.index])
+        ]
+        if not ready:
+            for change in left:
+                change.fault = BadRequest("these criteria name each other in a circle", change.entry.condition_place)
+            return settled
+        targets = {target.entry.index: target for change in ready for target in waiting[change.entry.index]}
+        _name([target for number, target in targets.items() if number not in settled], settled, deleted, find)
+        keys = {
+            name: settled[target.entry.index]
+            for target in targets.values()
+            if target.entry.full_url
+            for name in (target.entry.full_url, target.entry.full_url.removeprefix(f"{base}/"))
+        }
+
+        def settle(change: Change, keys: dict[str, str] = keys) -> None:
+            text = placeholders.resolve(criteria_of(change), change.entry.type, keys.get)
+            change.condition = condition(change.entry.type, text, change.entry.condition_place, base)
+
+        each(ready, settle)
+        done = _numbers(ready)
+        left = [change for change in left if change.entry.index not in done]
+    return settled
+
+
+def _deleted(changes: Sequence[Change], waiting: dict[int, list[Change]], find: Find) -> set[str]:
+    """Keys of what is deleted by the transaction: no entry finds it."""
+    deletes = [change for change in changes if change.entry.interaction is Interaction.DELETE]
+    ready = [change.condition for change in deletes if change.condition and change.entry.index not in waiting]
+    found = find(ready) if ready else {}
+    return {change.entry.key for change in deletes if change.entry.key} | {
+        head.key for heads in found.values() for head in heads
+    }
+
+
+def _numbers(changes: Iterable[Change]) -> set[int]:
+    return {change.entry.index for change in changes}
+
+
+def _name(targets: Sequence[Change], settled: dict[int, str], deleted: set[str], find: Find) -> None:
+    """The key that each target has or will have. Where several resources meet its criteria, it fails later by itself."""
+    found = find([target.condition for target in targets if target.condition])
+    for target in targets:
+        heads = [head for head in found[target.condition] if head.key not in deleted] if target.condition else []
+        given = (target.entry.resource or {}).get("id") if target.entry.interaction is Interaction.UPDATE else None
+        fresh = f"{target.entry.type}/{given or target.fresh_id}"
+        settled[target.entry.index] = target.entry.key or (heads[0].key if heads else fresh)
+
+
+def _resolve_creates(changes: Sequence[Change], settled: Mapping[int, str], base: str) -> None:
+    """Links of what is created, as far as they are settled: criteria that name an entry have to meet what refers to it."""
+    made = faultless(changes)
+    for change in made:
+        fresh = change.entry.interaction is Interaction.CREATE and change.condition is None
+        change.key = (
+            settled.get(change.entry.index)
+            or change.entry.key
+            or (f"{change.entry.type}/{change.fresh_id}" if fresh else "")
+        )
+    full_urls = FullUrls(made, base)
+    for change in made:
+        if change.entry.interaction is Interaction.CREATE:
+            resolver = full_urls.resolver(change)
+            for link in change.links:
+                link.set(resolver)
