@@ -30,6 +30,24 @@ def test_without_a_token_nothing_is_told(guarded: Server) -> None:
             assert answer.json()["resourceType"] == "OperationOutcome"
 
 
+def test_two_tokens_in_one_request_open_nothing(guarded: Server) -> None:
+    token = guarded.printed("TOKEN")
+    with guarded.client() as client:
+        answer = client.get("/Patient/anna", headers=[("Authorization", f"Bearer {token}")] * 2)
+        assert answer.status_code == 401
+
+
+def test_a_job_tells_where_it_is_with_every_202(guarded: Server) -> None:
+    with guarded.client(guarded.printed("TOKEN")) as client:
+        batch = {"resourceType": "Bundle", "type": "batch", "entry": []}
+        answer = client.post("", json=batch, headers={"Prefer": "respond-async"})
+        place = answer.headers["content-location"]
+        while answer.status_code == 202:
+            assert answer.headers["content-location"] == place
+            answer = client.get(place)
+        assert answer.status_code == 200
+
+
 def test_the_printed_token_opens_everything(guarded: Server) -> None:
     with guarded.client(guarded.printed("TOKEN")) as client:
         assert client.get("/Patient/anna").status_code == 200

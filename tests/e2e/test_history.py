@@ -85,3 +85,13 @@ def test_a_parameter_that_cannot_be_is_named(client: httpx.Client) -> None:
         assert answer.status_code == 400
         assert answer.json()["issue"][0]["expression"] == [name]
     assert client.get("/Nonsense/_history").status_code == 404
+
+
+def test_a_history_shows_the_elements_that_are_asked_for(client: httpx.Client) -> None:
+    put(client, "cut", "secret text")
+    for path in ("/Basic/cut/_history", "/Basic/_history", "/_history"):
+        for wanted in ({"_elements": "id"}, {"_summary": "text"}):
+            bundle = client.get(path, params={**wanted, "_count": "1"}).raise_for_status().json()
+            shown = bundle["entry"][0]["resource"]
+            assert {tag["code"] for tag in shown["meta"]["tag"]} == {"SUBSETTED"}
+    assert "code" in client.get("/Basic/cut/_history").json()["entry"][0]["resource"]
