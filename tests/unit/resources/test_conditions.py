@@ -19,7 +19,9 @@ from bulkhead.store.candidate import everything
 from tests.unit.bundles.samples import BASE, SYSTEM, create, key_of, observation, patient, post
 
 VALUES = st.text(min_size=1, max_size=20).filter(
-    lambda text: text.strip(",|\\ $") == text and "\\" not in text and bool(text.replace(",", "").strip())
+    lambda text: (
+        text.strip(",|\\ $") == text and "\\" not in text and all(part.strip() for part in text.split(",") if part)
+    )
 )
 
 
