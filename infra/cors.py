@@ -1,7 +1,7 @@
 """Cross-origin requests: browsers may call the API from every origin, because a bearer token goes with no request by itself.
 
 API Gateway and the local gateway add these headers to each answer, whichever function gives it. A preflight reaches `$default`,
-which has no authorizer, and is answered there (functions/http.py).
+which has no authorizer, and is answered there (bulkhead/api/router.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The audit trail: which requests leave AuditEvents, and the writes that make them. Semantics, sections 3 and 6.
 
 A change and its event are one commit (`resources/commit.py`). What was read is recorded before the answer leaves, and a refusal
-with it (`functions/http.py`): a request that cannot be recorded fails. Events are never changed nor deleted (`require_untouched`).
+with it (`api/trail.py`): a request that cannot be recorded fails. Events are never changed nor deleted (`require_untouched`).
 """
 
 from __future__ import annotations
