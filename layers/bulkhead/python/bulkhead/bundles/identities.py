@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bulkhead.bundles.changes import Change, each, faultless
-from bulkhead.bundles.entries import Interaction, place
+from bulkhead.bundles.entries import Interaction, at_entry, place
 from bulkhead.compartments.membership import Definitions
 from bulkhead.errors import BadRequest, MultipleMatches, NotFound
 from bulkhead.resources.conditions import Condition, Matches, Written
@@ -111,6 +111,39 @@ def _identify_patch(change: Change, seen: _Seen) -> None:
     if key is None:
         raise NotFound("no resource meets the criteria", change.entry.condition_place)
     change.key = key
+
+
+def refuse_overlaps(changes: Sequence[Change], together: bool, known: Definitions) -> None:
+    """Refuse what would be made under a condition, where another entry writes a resource that meets this condition.
+
+    It would not be the only one. Called once the resources are as they will be, patches and links included. SameResource stays
+    with the conditional entry; where the entries stand for themselves, with the later of the two, so that they can be made in
+    their order.
+    """
+    written: Written | None = None
+    by_key = {change.key: change for change in faultless(changes) if change.writes}
+    for change in faultless(changes):
+        if not (change.condition and change.new):
+            continue
+        written = written or Written(_bodies(by_key), known)
+        for key in written.meeting(change.condition):
+            other = by_key[key]
+            if other is change:
+                continue
+            later = change if together or other.entry.index < change.entry.index else other
+            message = f"{place(other.entry.index)} writes a resource that meets these criteria"
+            if later is other:
+                message = f"this meets the criteria of {place(change.entry.index)}"
+            later.fault = later.fault or at_entry(SameResource(message, later.entry.condition_place), later.entry)
+
+
+def _bodies(by_key: Mapping[str, Change]) -> dict[str, dict[str, Any]]:
+    """What the changes leave behind, by key."""
+    return {
+        key: change.resource
+        for key, change in by_key.items()
+        if change.resource is not None and change.entry.interaction is not Interaction.DELETE
+    }
 
 
 def _refuse_twice(changes: Sequence[Change]) -> None:

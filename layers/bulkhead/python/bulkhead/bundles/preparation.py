@@ -16,7 +16,7 @@ from bulkhead.bundles.context import Context
 from bulkhead.bundles.criteria import settle_criteria
 from bulkhead.bundles.entries import Interaction
 from bulkhead.bundles.full_urls import FullUrls
-from bulkhead.bundles.identities import identify
+from bulkhead.bundles.identities import identify, refuse_overlaps
 from bulkhead.bundles.links import Kind, find_links
 from bulkhead.compartments import membership
 from bulkhead.errors import Conflict, Gone, raise_together
@@ -84,7 +84,7 @@ def prepare(changes: Sequence[Change], context: Context, owners: Owners, togethe
     stays with its change.
     """
     attempt = Attempt(changes, context, together, owners)
-    for step in (_reset, _identify, _read_bases, _patch_all, _resolve_links, _write_all, _name_versions_again, _claim):
+    for step in _STEPS:
         step(attempt)
         if together:
             raise_together(change.fault for change in changes)
@@ -233,9 +233,26 @@ def _name_versions_again(attempt: Attempt) -> None:
         _write_all(attempt)
 
 
+def _refuse_overlaps(attempt: Attempt) -> None:
+    refuse_overlaps(attempt.changes, attempt.together, membership.in_force(attempt.context.store))
+
+
 def _claim(attempt: Attempt) -> None:
     for change in attempt.faultless:
         if change.condition and change.new:
             stale = attempt.owners.stale.get(change.condition)
             store, who = attempt.context.store, attempt.context.caller
             change.claim = conditions.claim(store, who, change.condition, change.key, stale)
+
+
+_STEPS = (
+    _reset,
+    _identify,
+    _read_bases,
+    _patch_all,
+    _resolve_links,
+    _write_all,
+    _name_versions_again,
+    _refuse_overlaps,
+    _claim,
+)
