@@ -20,7 +20,7 @@ from bulkhead.resources.written import Matcher
 from bulkhead.search import custom, run
 from bulkhead.search.parse import parse
 from bulkhead.search.query import Query, TokenValue
-from bulkhead.store.heads import Claim, Head, Identifier, Unique
+from bulkhead.store.heads import Claim, Fenced, Head, Identifier, Unique
 from bulkhead.store.keys import IDENTIFIER
 from bulkhead.store.version import Fence, Version
 
@@ -139,9 +139,28 @@ def claim(session: Session, one: Condition, owner: str, stale: str | None) -> Cl
     """
     named, fence = identifiers(one), policy.fence(session.store, session.caller, policy.SEARCH)
     unique = (
-        Unique(named, lambda head: meets(session.store, head, one, fence), session.caller.accounts) if named else None
+        Unique(named, lambda head: meets(session.store, head, one, fence), _fenced(session, one)) if named else None
     )
     return Claim(policy.claim(session.caller, one.text), owner, stale, unique)
+
+
+def _fenced(session: Session, one: Condition) -> Fenced | None:
+    """What the caller is fenced to, as far as it tells which resources of the condition's type it certainly does not see."""
+    caller = session.caller
+    if not caller.fenced:
+        return None
+    # What is in no chart may be visible for other reasons.
+    in_charts = one.type in session.definitions["Patient"].parameters and one.type not in policy.UNLISTED
+    charts = policy.charts(session.store, caller) if in_charts else None
+
+    def hides(head: Head) -> bool:
+        if caller.accounts is not None and head.accounts and set(caller.accounts).isdisjoint(head.accounts):
+            return True
+        if charts is None or head.deleted:
+            return False
+        return set(charts).isdisjoint({head.key, *session.store.version(head).targets})
+
+    return Fenced(caller.bounds, caller.accounts, charts, hides)
 
 
 def claimant(session: Session, one: Condition) -> str | None:

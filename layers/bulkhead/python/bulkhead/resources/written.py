@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from bulkhead.compartments import membership
@@ -52,32 +52,31 @@ class Overlay:
         return self.own[head.key] if head.body == _UNWRITTEN else self.store.version(head)
 
 
-@dataclass(frozen=True)
 class Matcher:
     """Judges single resources by the clauses and chains of a query, behind the caller's fence."""
 
-    store: Store
-    fence: Fence
-    own: Mapping[str, Version] = field(default_factory=dict)
-    gone: Collection[str] = frozenset()
+    def __init__(
+        self, store: Store, fence: Fence, own: Mapping[str, Version] | None = None, gone: Collection[str] = ()
+    ) -> None:
+        """`own` are the resources of a bundle as they will be, by key, `gone` the keys of what it deletes."""
+        self._store, self._fence, self._own, self._gone = store, fence, own or {}, frozenset(gone)
+        # No cached_property: before Python 3.12 one lock serves the threads of all instances.
+        self._chains: Chains | None = None
 
     def kept(self, query: Query, candidates: Iterable[Version]) -> list[Version]:
         """Those of the candidates (of the query's type) that meet it, in their order. `query` has its value sets expanded."""
-        met = [one for one in candidates if all(matching.matches(one, clause, self._known) for clause in query.clauses)]
-        return self._chains.kept(met, query.chains) if query.chains else met
-
-    @cached_property
-    def _known(self) -> membership.Definitions:
-        return membership.in_force(self.store)
-
-    @cached_property
-    def _chains(self) -> Chains:
-        # Only what `Overlay` has is asked of the store here; searches go by way of `_found`.
-        overlay = cast("Store", Overlay(self.store, self.own, self.gone))
-        return Chains(overlay, self._known, self._sees, self._exists, self._found, self._expanded)
+        known = membership.in_force(self._store)
+        met = [one for one in candidates if all(matching.matches(one, clause, known) for clause in query.clauses)]
+        if not query.chains:
+            return met
+        if self._chains is None:
+            # Only what `Overlay` has is asked of the store here; searches go by way of `_found`.
+            overlay = cast("Store", Overlay(self._store, self._own, self._gone))
+            self._chains = Chains(overlay, known, self._sees, self._exists, self._found, self._expanded)
+        return self._chains.kept(met, query.chains)
 
     def _sees(self, candidate: Version) -> bool:
-        return candidate.key in self.own or self.fence(candidate)
+        return candidate.key in self._own or self._fence(candidate)
 
     def _exists(self, query: Query) -> bool:
         return bool(self._found(query, _BESIDE)[0])
@@ -85,14 +84,14 @@ class Matcher:
     def _found(self, query: Query, limit: int) -> tuple[list[Version], bool]:
         """Matches of an inner search: what the bundle writes, and up to `limit` of what it leaves as it is."""
         query = self._expanded(query)
-        own = self.kept(query, [one for one in self.own.values() if one.head.type in query.types])
-        moved = self.own.keys() | set(self.gone)
+        own = self.kept(query, [one for one in self._own.values() if one.head.type in query.types])
+        moved = self._own.keys() | set(self._gone)
         most = limit + sum(key.partition("/")[0] in query.types for key in moved)
-        found = run.find(self.store, query, most, self.fence)
+        found = run.find(self._store, query, most, self._fence)
         return own + [one for one in found if one.key not in moved][:limit], len(found) < most
 
     def _expanded(self, query: Query) -> Query:
-        return run.spelt_out(self.store, query, self.fence)
+        return run.spelt_out(self._store, query, self._fence)
 
 
 class Written:
