@@ -26,9 +26,11 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from bulkhead.errors import ClaimTaken, Conflict
+from bulkhead.parallel import chunks
 from bulkhead.store import heads, keys, reservations, staging, transaction_marks, transactions
 from bulkhead.store.heads import Claim, Fenced, Head, Identifier, Unique, Write
-from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, chunks, pause
+from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table
+from bulkhead.store.throttling import pause
 
 _ATTEMPTS = 5
 # Seconds that other conditional writers leave a reservation alone: enough for a commit, and not long for who comes after a dead one.
