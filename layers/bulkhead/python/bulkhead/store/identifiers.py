@@ -95,29 +95,37 @@ class Guard:
         if self.fence and not _is_listed(self.fence):
             self.before = frozenset(self._staged())
         for batch in chunks(self.partitions, TRANSACT_LIMIT):
+            self._reserve(batch)
+
+    def _reserve(self, partitions: Sequence[str]) -> None:
+        for _ in range(_ATTEMPTS):
             until = time.time() + _LEASE
-            actions = [
-                reservations.reserve_action(self.table, partition, self.fence, self.by, until, self.transaction)
-                for partition in batch
-            ]
             try:
-                self.table.write(actions)
+                self.table.write(
+                    [
+                        reservations.reserve_action(self.table, partition, self.fence, self.by, until, self.transaction)
+                        for partition in partitions
+                    ]
+                )
+                return
             except ConditionFailed as error:
-                self._wait(batch[error.failed[0]])
-                raise self.overtaken() from None
+                if self._wait(partitions[error.failed[0]]):
+                    break
+        raise self.overtaken() from None
 
-    def _wait(self, partition: str) -> None:
-        """Until another's reservation has come to its end: most likely its owner has made what we are about to make.
+    def _wait(self, partition: str) -> bool:
+        """Wait until another's reservation has come to its end: most likely its owner has made what we are about to make.
 
-        Conflict where that is a large transaction which goes on and on.
+        False where there were only those of the dead. Conflict where it is a large transaction's which goes on and on.
         """
         for attempt in range(_POLLS):
             left = reservations.in_the_way(self.table, partition, self.fence)
             if not left:
-                return
+                return attempt > 0
             pause(attempt)
         if any(slot.transaction for slot in left):
             raise Conflict("a large transaction is creating resources with this identifier; try again")
+        return True
 
     def look(self) -> list[Item]:
         """The checks that nobody else meets the claims' conditions, for the commit. ClaimTaken where somebody does."""
