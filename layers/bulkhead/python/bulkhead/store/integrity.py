@@ -189,7 +189,7 @@ class Check:
 
     def _outdated(self, item: Item) -> _Fault | None:
         """Of a reservation whose owner died long ago."""
-        if reservations.HOLDERS not in item and item.keys() != {"pk", "sk"}:
+        if not keys.is_reservation(_key(item)):
             return None
         found = reservations.slots(item)
         if any(slot.transaction or slot.until > self._now - (self._patience or 0) for slot in found):
