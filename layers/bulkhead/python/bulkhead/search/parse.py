@@ -122,7 +122,7 @@ def requested_types(
     of_compartment = frozenset(of_compartment)
     for name in names:
         if name not in definitions.RESOURCE_TYPES:
-            raise BadRequest(f"there is no resource type {name}", expression="_type")
+            raise BadRequest(f"{name[:64]} is not a resource type of R4", expression="_type")
         if in_compartment and name not in of_compartment:
             raise BadRequest(f"{name} is not in this compartment's definition", expression="_type")
     return tuple(names)
