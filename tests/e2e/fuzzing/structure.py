@@ -152,7 +152,7 @@ def _primitive(dice: Dice, element: Element, code: str, careful: bool) -> Any:
         case "base64Binary":
             return of(BASE64, 1)
         case "xhtml":
-            return of(DIVS, 2)
+            return of(DIVS, 1)
         case "code" if codes := sorted(definitions.value_set_codes(element.binding)):
             return dice.choice(codes)
         case "code":

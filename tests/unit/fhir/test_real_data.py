@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zipfile
+from typing import Any
 
 import pytest
 
@@ -14,14 +15,19 @@ EXAMPLES = "hl7-r4-examples-clinical.zip"
 FOLDERS = ("blaze-v2.7.0-2021", "datapipes-hiv-2021", "preston-2022-put", "smart-v2.4.0-2019")
 
 KNOWN_INVALID = {
+    # An empty div (txt-2).
+    "ActivityDefinition-blood-tubes-supply.json": ("value", "ActivityDefinition.text.div"),
+    "ActivityDefinition-heart-valve-replacement.json": ("value", "ActivityDefinition.text.div"),
     "DeviceMetric-example.json": ("structure", "DeviceMetric.parent.reference"),  # parent may be a Device only
     "DeviceUseStatement-example.json": ("structure", "DeviceUseStatement.reasonReference[0].reference"),  # a Procedure
+    "EventDefinition-example.json": ("value", "EventDefinition.text.div"),
     "MedicationRequest-medrx0301.json": (
         "structure",
         "MedicationRequest.dispenseRequest.performer.reference",
     ),  # a person
     "Observation-clinical-gender.json": ("structure", "Observation.performer[0].reference"),  # an Encounter performs
     "Questionnaire-qs1.json": ("required", "Questionnaire.item[0].item[0].linkId"),  # 32 items without linkId
+    "Questionnaire-zika-virus-exposure-assessment.json": ("value", "Questionnaire.text.div"),
 }
 
 
@@ -45,8 +51,14 @@ def test_official_examples() -> None:
 def test_synthea_bundles_are_valid_entries_and_all(folder: str) -> None:
     for path in sorted(shared(f"synthea/{folder}").glob("*.json.gz")):
         bundle = json.loads(gzip.decompress(path.read_bytes()))
-        assert validation.faults(bundle, "Bundle") == [], path.name
+        # Its allergies have no clinical status; all else about it is right.
+        broken = {issue.diagnostics.rpartition("(")[2] for issue in validation.faults(bundle, "Bundle")}
+        assert broken == ({"ait-1)"} if folder == "preston-2022-put" and allergic(bundle) else set()), path.name
         assert len(bundle["entry"]) > 5
+
+
+def allergic(bundle: dict[str, Any]) -> bool:
+    return any(entry["resource"]["resourceType"] == "AllergyIntolerance" for entry in bundle["entry"])
 
 
 def test_walk_finds_what_a_blind_search_for_reference_finds() -> None:

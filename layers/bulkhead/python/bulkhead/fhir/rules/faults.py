@@ -29,10 +29,12 @@ class Scope:
     `conditional`: whether its references may have criteria (`Patient?identifier=...`), as those within a bundle may.
     """
 
-    __slots__ = ("conditional", "context", "fragments", "resource")
+    __slots__ = ("conditional", "context", "fragments", "ids", "resource")
 
     def __init__(self, *, conditional: bool) -> None:
         self.fragments: set[str] = set()
+        self.ids: set[str] = set()
+        """Ids of the elements of the resource that is being checked."""
         self.conditional = conditional
         self.resource: Any = None
         """The resource that is being checked: a contained one while its elements are."""
