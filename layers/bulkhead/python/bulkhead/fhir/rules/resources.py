@@ -10,9 +10,9 @@ from bulkhead.fhir.rules.elements import object_rule
 from bulkhead.fhir.rules.faults import INVARIANT, REQUIRED, STRUCTURE, VALUE, Fault, Faults, Scope
 
 
-def resource_rule(value: Any, _: Scope) -> Faults | None:
+def resource_rule(value: Any, outer: Scope) -> Faults | None:
     """A resource within another, that stands on its own: Bundle.entry.resource, Parameters.parameter.resource."""
-    return root_faults(value, Scope(conditional=True))
+    return root_faults(value, Scope(conditional=True, base=outer.base))
 
 
 def root_faults(value: Any, scope: Scope) -> Faults | None:
