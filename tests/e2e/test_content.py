@@ -191,3 +191,26 @@ def test_a_patch_with_a_wrong_value_is_refused(client: httpx.Client, observation
     assert answer.status_code == 400
     assert issues(answer)[0][1] != []
     assert "effectiveDateTime" not in client.get(observation).json()
+
+
+def test_an_entry_that_asks_for_what_is_no_resource_fails_alone(client: httpx.Client) -> None:
+    """In XML, too, where what is no resource could not be written."""
+    entries = [
+        {"request": {"method": "GET", "url": url}} for url in (".well-known/smart-configuration", "Patient/anna")
+    ]
+    body = {"resourceType": "Bundle", "type": "batch", "entry": entries}
+    base = str(client.base_url).rstrip("/")
+    answered = client.post(base, json=body).json()["entry"]
+    assert [entry["response"]["status"][:3] for entry in answered] == ["400", "200"]
+    assert client.post(base, json=body, headers={"Accept": "application/fhir+xml"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("PATCH", "/Patient"), ("PUT", "/Patient"), ("POST", "/Patient"), ("POST", "/Patient/_search")]
+)
+def test_a_body_that_is_sent_as_a_form_is_not_repeated(client: httpx.Client, method: str, path: str) -> None:
+    body = '{"resourceType": "Patient", "name": [{"family": "Unheard-of"}], "text": "a:b:c"}'
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = client.request(method, path, content=body, headers=headers)
+    assert 400 <= answer.status_code < 500
+    assert "Unheard-of" not in answer.text
