@@ -110,7 +110,6 @@ BROKEN: list[tuple[str, Json, str]] = [
     ("per-1", {"resourceType": "Patient", "name": [{"family": "x", "period": {"start": "2024-05-01", "end": "2023-01-01"}}]}, "Patient.name[0].period"),
     ("obs-6", {**OBSERVATION, "valueString": "v", "dataAbsentReason": {"text": "u"}}, "Observation"),
     ("qty-3", {**OBSERVATION, "valueQuantity": {"value": 1, "code": "mg"}}, "Observation.value"),
-    ("ait-1", {"resourceType": "AllergyIntolerance", "patient": {"display": "x"}}, "AllergyIntolerance"),
 ]  # fmt: skip
 
 

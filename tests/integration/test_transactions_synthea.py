@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 from bulkhead import bundles
 from bulkhead.fhir import json, references
 from bulkhead.store import Store
-from tests.constraints import without_constraints
 from tests.shared_data import shared
 from tests.unit.bundles.samples import context, key_of
 
@@ -35,13 +33,6 @@ def load(store: Store, path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]
     data = gzip.decompress(path.read_bytes())
     answer = bundles.process(json.loads(data), context(store))
     return json.loads(data), answer["entry"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def lenient() -> Iterator[None]:
-    """One of the folders has allergies without a clinical status."""
-    with without_constraints("ait-1"):
-        yield
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
