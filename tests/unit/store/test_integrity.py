@@ -131,7 +131,15 @@ PLANTED: dict[str, tuple[Callable[[Store], None], dict[str, int]]] = {
     "an entry of what is deleted": (add(("Observation/gone", "i#Patient/p#")), {"stale": 1}),
     "a staged head": (add((SEEN, "s#long-gone")), {"stale": 1}),
     "a reservation": (
-        add((IDENTIFIER[0].format("o"), keys.HEAD), reserved_by={"S": "x"}, until={"N": "1"}),
+        add(
+            (IDENTIFIER[0].format("o"), keys.HEAD),
+            holders={"SS": ["slot_open"]},
+            slot_open={"M": {"by": {"S": "x"}, "until": {"N": "1"}}},
+        ),
+        {"stale": 1},
+    ),
+    "an item of reservations that have ended": (
+        lambda store: store.table.put(key_of((IDENTIFIER[0].format("o"), keys.HEAD))),
         {"stale": 1},
     ),
     "a forgotten mark": (lambda store: change(store, (SEEN, keys.HEAD), txn={"S": "long-gone"}), {"stale": 1}),

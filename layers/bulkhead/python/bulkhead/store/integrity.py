@@ -20,7 +20,7 @@ from dataclasses import dataclass, fields
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from bulkhead.store import builtin, definitions, heads, keys, staging, transaction_marks, transactions
+from bulkhead.store import builtin, definitions, heads, keys, reservations, staging, transaction_marks, transactions
 from bulkhead.store.heads import Head
 from bulkhead.store.keys import Entry, Key
 from bulkhead.store.table import Item, Table, key_of
@@ -193,12 +193,13 @@ class Check:
 
     def _outdated(self, item: Item) -> _Fault | None:
         """Of a reservation whose owner died long ago."""
-        if transaction_marks.RESERVED_BY not in item or transaction_marks.marked(item):
+        if reservations.HOLDERS not in item and item.keys() != {"pk", "sk"}:
             return None
-        if float(item["until"]["N"]) > self._now - (self._patience or 0):
+        found = reservations.slots(item)
+        if any(slot.transaction or slot.until > self._now - (self._patience or 0) for slot in found):
             return None
-        condition = f"#{transaction_marks.RESERVED_BY} = :by"
-        return STALE, self._table.delete_action(_key(item), condition, {":by": item[transaction_marks.RESERVED_BY]})
+        condition, values = reservations.held_as(item)
+        return STALE, self._table.delete_action(_key(item), condition, values)
 
     def _forgotten(self, head: Item, transaction: str) -> _Fault:
         """Of a mark that was set when its transaction was over already."""
