@@ -64,7 +64,14 @@ def entries(bundle: dict[str, Any], base: str) -> tuple[list[Entry], Faults]:
 
 
 def check_bundle(bundle: dict[str, Any]) -> None:
-    """Everything of the Bundle but its entries. BadRequest."""
+    """Everything of the Bundle but its entries. BadRequest; of what DSTU1 had, saying how R4 has it."""
+    for name, instead in _OLDER_BUNDLE.items():
+        if name in bundle:
+            raise BadRequest(f"R4 bundles have no {name}: {instead}", f"Bundle.{name}")
+    links = bundle.get("link")
+    for number, link in enumerate(links if isinstance(links, list) else ()):
+        if isinstance(link, dict) and link.keys() & {"rel", "href"}:
+            raise BadRequest("in R4 a link has `relation` and `url`, not `rel` and `href`", f"Bundle.link[{number}]")
     issues = validation.faults({name: value for name, value in bundle.items() if name != "entry"}, "Bundle")
     if issues:
         raise BadRequest("the Bundle is not valid", issues=issues)
@@ -84,6 +91,16 @@ def _check_shell(index: int, content: Any) -> None:
         )
 
 
+_OLDER_BUNDLE = {
+    "title": "they have no title",
+    "updated": "the time stands in `timestamp`, or in `meta.lastUpdated`",
+    "published": "the time stands in `timestamp`, or in `meta.lastUpdated`",
+    "totalResults": "the number of matches stands in `total`",
+    "base": "the URL of each resource stands in its entry, in `fullUrl`",
+    "author": "who wrote a resource is told by a Provenance",
+    "category": "tags stand in `meta.tag`, and what is to be done in `type`",
+    "generator": "where it comes from stands in `meta.source`",
+}
 _OLDER = {
     "deleted": "a deletion is an entry whose `request` has the method DELETE",
     "deletedItem": "a deletion is an entry whose `request` has the method DELETE",
