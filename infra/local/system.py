@@ -74,7 +74,7 @@ class Door:
 
     def listener(self, listening: socket.socket) -> Listener:
         """A listener on a socket that listens already."""
-        front = server.Front(routes.ROUTES, lambdas.call, self.verifier, self.identity)
+        front = server.Front(routes.GATEWAY, lambdas.call, self.verifier, self.identity)
         return Listener("", 0, front, admit=front.admit, limits=self._limits, listening=listening)
 
 
