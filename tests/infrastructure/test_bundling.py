@@ -20,7 +20,7 @@ def test_functions_zip_holds_handlers_only(tmp_path: Path) -> None:
 
 def test_every_module_has_its_byte_code_which_no_date_invalidates(tmp_path: Path) -> None:
     bundling.build_domain(tmp_path, host=True)
-    modules = {path for path in tmp_path.rglob("*.py")}
+    modules = set(tmp_path.rglob("*.py"))
     compiled = {path.with_suffix(".py") for path in modules if list(path.parent.glob(f"__pycache__/{path.stem}.*.pyc"))}
     assert compiled == modules
     # PEP 552: flags of 1 are "hash-based, unchecked".
