@@ -13,8 +13,8 @@ from bulkhead.access.policy import EVERYBODY, Caller, Scope
 from bulkhead.errors import Forbidden, NotFound, PreconditionFailed, Unavailable, Unprocessable
 from bulkhead.jobs import lifecycle
 from bulkhead.operations.set_accounts_run import Background
+from bulkhead.session import Session
 from bulkhead.store import Store
-from bulkhead.store import jobs as items
 from functions import http
 from tests.integration.scene import PATIENT, A, B, C, Machine, Scene, issue, parameters, request
 from tests.integration.test_set_accounts import interfere
@@ -121,7 +121,7 @@ class TestWhatIsHidden:
     def test_answers_as_what_is_not_there(self, scene: Scene, header: dict[str, str], prefer: dict[str, str]) -> None:
         scene.set(PATIENT, B)
         scene.create("Patient/gone")
-        resources.delete(scene.store, EVERYBODY, "Patient/gone")
+        resources.delete(Session.of(scene.store, EVERYBODY), "Patient/gone")
         before = scene.head(PATIENT)
         answers = []
         for key in (PATIENT, "Patient/none", "Patient/gone"):
@@ -184,7 +184,7 @@ class TestRaces:
 
     def test_or_deleted(self, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
         scene.set(PATIENT, A)
-        interfere(scene, monkeypatch, lambda: resources.delete(scene.store, EVERYBODY, PATIENT))
+        interfere(scene, monkeypatch, lambda: resources.delete(Session.of(scene.store, EVERYBODY), PATIENT))
         with pytest.raises(NotFound):
             scene.set(PATIENT, D, caller=FENCED)
 
@@ -280,7 +280,7 @@ def _dying(scene: Scene, change: Callable[[], object]) -> str:
         if item["pk"]["S"].startswith("job#")
     ]
     job: str = item["pk"]["S"].removeprefix("job#")
-    known = items.read(scene.store.table, job)
+    known = scene.store.jobs.read(job)
     assert known is not None
     assert (known.accounts, known.within) == ((D,), (A, D))
     change()

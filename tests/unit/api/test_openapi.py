@@ -103,7 +103,7 @@ def test_no_endpoint_is_guessed() -> None:
 
 
 def test_smart_scopes_are_understood() -> None:
-    who = policy.caller({"sub": "x", "scope": " ".join(smart.SCOPES)}, "on")
+    who = policy.caller_of({"sub": "x", "scope": " ".join(smart.SCOPES)}, "on")
     assert who.sets_accounts
     assert len(who.scopes) == len(smart.SCOPES) - 1
 
