@@ -39,11 +39,17 @@ def locked(text: str) -> str:
     return "\n".join(written) + "\n"
 
 
-def _hashes(pins: list[str]) -> dict[str, list[str]]:
+def pins(text: str) -> list[tuple[str, str]]:
+    """Name and version of each package of a list."""
+    found = (_REQUIREMENT.match(line) for line in text.splitlines())
+    return [(match["name"], match["version"]) for match in found if match]
+
+
+def _hashes(requirements: list[str]) -> dict[str, list[str]]:
     """By normalised name, the SHA-256 of every file of that version."""
     command = ["uv", "pip", "compile", "--quiet", "--no-deps", "--no-header", "--no-annotate", "--generate-hashes"]
     finished = subprocess.run(
-        [*command, "--universal", "-"], input="\n".join(pins), capture_output=True, text=True, check=True
+        [*command, "--universal", "-"], input="\n".join(requirements), capture_output=True, text=True, check=True
     )
     found: dict[str, list[str]] = {}
     for line in finished.stdout.splitlines():
