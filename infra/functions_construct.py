@@ -193,7 +193,7 @@ class FunctionsConstruct(Construct):
         variables: dict[str, str] = {}
         if function.table:
             variables |= {"TABLE": self._table.table.table_name, "PROPAGATION_SETTLE": str(INDEX_LAG)}
-        variables |= {"ISSUER": self._deployment.issuer} | self._deployment.settings
+        variables |= {"ISSUER": self._deployment.issuer, **self._deployment.settings}
         limit = int(variables.get("REQUEST_LIMIT", Settings().request_limit))
         variables["REQUEST_LIMIT"] = str(min(limit, function.request_limit))
         if not (function.trail or function.table == "write"):

@@ -37,15 +37,15 @@ def page() -> str:
 
 def licence(name: str) -> str:
     """What the package itself says: the expression of PEP 639, else its classifiers, else its field `License`."""
-    found = metadata.metadata(name)
-    if expression := found.get("License-Expression"):
+    found = metadata.metadata(name).json
+    if expression := found.get("license_expression"):
         return str(expression)
     classified = [
         each.rpartition("::")[2].strip()
-        for each in found.get_all("Classifier", [])
+        for each in found.get("classifier", [])
         if each.startswith("License") and not each.endswith("OSI Approved")
     ]
-    return " or ".join(classified) or str(found.get("License", "")).strip().partition("\n")[0]
+    return " or ".join(classified) or str(found.get("license", "")).strip().partition("\n")[0]
 
 
 def _npm_packages() -> list[tuple[str, str, str]]:
