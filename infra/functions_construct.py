@@ -190,7 +190,8 @@ class FunctionsConstruct(Construct):
 
     def _environment(self, function: Function) -> dict[str, str]:
         """Variables of `bulkhead.settings`: only what differs from its defaults."""
-        variables: dict[str, str] = {}
+        # Said though it is the default: nothing else may come to say otherwise.
+        variables = {"AUTH": "on"}
         if function.table:
             variables |= {"TABLE": self._table.table.table_name, "PROPAGATION_SETTLE": str(INDEX_LAG)}
         variables |= {"ISSUER": self._deployment.issuer, **self._deployment.settings}

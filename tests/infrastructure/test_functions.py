@@ -153,6 +153,7 @@ def test_environment_holds_settings_only(template: Template) -> None:
         if "Environment" in function
     }
     assert all(set(variables) <= known for variables in environments.values())
+    assert {variables["AUTH"] for variables in environments.values()} == {"on"}
     assert {name for name, variables in environments.items() if "STATE_MACHINE" in variables} == {"operations", "jobs"}
     assert {name for name, variables in environments.items() if "BUNDLE_STATE_MACHINE" in variables} == {
         "bundles",
