@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra.deployment import Deployment, from_context
+from infra.functions_construct import FUNCTIONS
+from tests.infrastructure.synthesis import ROOT
 
 
 class Node:
@@ -96,3 +100,33 @@ def test_audiences_are_separated_by_commas() -> None:
 def test_a_wrong_value_is_refused(context: dict[str, Any], key: str) -> None:
     with pytest.raises(ValueError, match=key):
         deployed(**context)
+
+
+def test_the_documentation_names_every_key() -> None:
+    page = (ROOT / "docs" / "operations" / "deploy.md").read_text()
+    keys = set(Deployment.model_fields) - {"settings", "layers"}
+    assert {key for key in keys if f"`{key}`" not in page} == set()
+    assert "-c layers=host" in page
+
+
+def test_the_documentation_has_the_limits_of_every_function() -> None:
+    page = (ROOT / "docs" / "operations" / "quotas.md").read_text()
+    for name, function in FUNCTIONS.items():
+        if function.timeout < 60 or name == "processing":
+            (row,) = [line for line in page.splitlines() if line.startswith("|") and f"`{name}`" in line.split("|")[1]]
+            assert f"| {function.memory:,} MB | {function.request_limit // 1_000_000} MB |" in row
+
+
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    for target, _, heading in (link.partition("#") for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text())):
+        if "://" in target:
+            continue
+        found = page.parent / target if target else page
+        assert found.exists(), target
+        if heading:
+            headings = re.findall(r"^#+ (.+)$", found.read_text(), re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}, heading
