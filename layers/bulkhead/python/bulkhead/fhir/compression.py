@@ -1,4 +1,4 @@
-"""Gzip in, never more than a limit."""
+"""Reads gzip, with a limit on the content."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def is_gzip(data: bytes) -> bool:
 
 
 def inflate(data: bytes, limit: int, place: str = "Content-Encoding") -> bytes:
-    """The content of a gzip stream. BadRequest at `place` where it is none, PayloadTooLarge over `limit` bytes."""
+    """The content of a gzip stream. BadRequest at `place` where the data is no gzip, PayloadTooLarge above `limit` bytes."""
     try:
-        # All members of the stream (RFC 1952, 2.2), but not much more than the limit.
+        # Reads all members of the stream (RFC 1952, 2.2), and at most one byte beyond the limit.
         content = gzip.GzipFile(fileobj=BytesIO(data)).read(limit + 1)
     except EOFError:
-        raise BadRequest("the gzip stream ends too early", place) from None
+        raise BadRequest("the gzip stream is cut short: send all of it", place) from None
     except (OSError, zlib.error):
         raise BadRequest("the body is not gzip", place) from None
     within(content, limit)
@@ -31,6 +31,6 @@ def inflate(data: bytes, limit: int, place: str = "Content-Encoding") -> bytes:
 
 
 def within(data: bytes, limit: int) -> None:
-    """PayloadTooLarge over `limit` bytes."""
+    """Raises PayloadTooLarge above `limit` bytes."""
     if len(data) > limit:
         raise PayloadTooLarge(f"a request may have at most {limit} bytes", BODY)

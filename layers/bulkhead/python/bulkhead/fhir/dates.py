@@ -1,4 +1,4 @@
-"""FHIR dates, partial ones too, as UTC instants in text: "2026-11-22T01:02:03.456Z" sorts and compares as it stands."""
+"""FHIR dates, including partial ones, as UTC instants in text: "2026-11-22T01:02:03.456Z" sorts and compares as text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from bulkhead.errors import BadRequest
 
 FIRST, LAST = "0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"
-"""The earliest and the latest instant that there are."""
+"""The earliest and the latest instant."""
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -27,15 +27,15 @@ def now() -> str:
 
 
 def text(moment: datetime) -> str:
-    """The form of all instants here; `moment` has a time zone. Finer than a millisecond is cut off."""
+    """A moment in the form of all instants here. `moment` has a time zone; anything finer than a millisecond is cut off."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def bounds(value: str) -> tuple[str, str]:
     """First and last UTC instant (inclusive, to the millisecond) of a date, dateTime, instant or a part of one.
 
-    Without a time zone UTC is assumed. Seconds may be absent, as in searches. A leap second counts as the one before.
-    BadRequest for what is no date, calendar included: 2023-02-29 is none.
+    A date without time zone counts as UTC. Seconds may be absent, as in searches. A leap second counts as the second before it.
+    BadRequest for any other text, and for dates that the calendar does not have, such as 2023-02-29.
     """
     match = _PATTERN.fullmatch(value)
     if not match:
@@ -43,7 +43,7 @@ def bounds(value: str) -> tuple[str, str]:
     try:
         start, length = _start_and_length(match.groupdict())
     except ValueError:
-        raise BadRequest("not a date of the calendar") from None
+        raise BadRequest("not a date in the calendar") from None
     try:
         first = text(start)
     except OverflowError:

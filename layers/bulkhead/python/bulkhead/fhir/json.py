@@ -1,4 +1,4 @@
-"""FHIR JSON in and out, without loss: decimals keep every digit (R4 json.html: precision is part of the value)."""
+"""Reads and writes FHIR JSON without loss: decimals keep every digit (R4 json.html: precision is part of the value)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from bulkhead import settings
 from bulkhead.errors import BadRequest, Issue
 
 BODY = "body"
-"""The expression of what is wrong with a body as a whole."""
+"""The place that errors name for a fault of the body as a whole."""
 
 
 _SPACES = b" \t\n\r"
 
-# Steps of the way to a nesting that is too deep: enough to find it in a bundle.
+# The number of steps in the path to a nesting that is too deep: enough to find it in a bundle.
 _NAMED = 6
 
 
 class Written(Decimal):
-    """A number that Python would write in another way than the client did, such as 1e-7 or 0.0000000010."""
+    """A number that Python would write differently than the client did, such as 1e-7 or 0.0000000010."""
 
     __slots__ = ("text",)
     text: str
@@ -33,7 +33,7 @@ class Written(Decimal):
 
 
 def number(text: str) -> Decimal:
-    """A number with a point or exponent, that is written again as it stands here."""
+    """A number with a point or exponent; `dumps` writes it back exactly as in `text`."""
     plain = Decimal(text)
     if str(plain) == text:
         return plain
@@ -54,10 +54,10 @@ _sorting = msgspec.json.Encoder(decimal_format="number", order="sorted", enc_hoo
 
 
 def loads(data: bytes | str) -> dict[str, Any]:
-    """Reads one JSON object. Numbers with a point or exponent become Decimal, others int. A byte order mark is passed over.
+    """Reads one JSON object. Numbers with a point or exponent become Decimal, others int. A byte order mark is ignored.
 
-    BadRequest, naming the byte or the place where it can, for anything else: malformed JSON or UTF-8, NaN, another top level than
-    an object, deeper nesting than the setting DEPTH_LIMIT, a member that is given twice (R4 json.html: names are unique).
+    BadRequest for anything else, with the byte or the place where known: malformed JSON or UTF-8, NaN, a top level that is not
+    an object, nesting deeper than the setting DEPTH_LIMIT, a repeated member (R4 json.html: names are unique).
     """
     value = decode(data, _decoder, BODY)
     if not isinstance(value, dict):
@@ -71,7 +71,7 @@ def loads(data: bytes | str) -> dict[str, Any]:
 
 
 def loads_list(data: bytes | str, place: str) -> list[Any]:
-    """Reads one JSON array under the rules of `loads`; `place` is what errors call it."""
+    """Reads one JSON array under the rules of `loads`; `place` is the name of the text in errors."""
     value = decode(data, _decoder, place)
     if not isinstance(value, list):
         raise BadRequest("the body must be one JSON array", place)
@@ -84,7 +84,7 @@ def loads_list(data: bytes | str, place: str) -> list[Any]:
 
 
 def decode(data: bytes | str, decoder: msgspec.json.Decoder[Any], place: str) -> Any:
-    """One JSON value of any kind, duplicate members not yet looked for. BadRequest."""
+    """Reads one JSON value of any kind, without a check for repeated members. BadRequest where it cannot be read."""
     data = _without_mark(data)
     try:
         return decoder.decode(data)
@@ -94,23 +94,23 @@ def decode(data: bytes | str, decoder: msgspec.json.Decoder[Any], place: str) ->
         raise BadRequest(f"the body cannot be read: {_misencoded(data)}", place) from None
     except (RecursionError, ArithmeticError, ValueError):
         raise BadRequest(
-            "the body cannot be read: it is nested too deeply, or holds too large a number", place
+            "the body cannot be read: it is nested too deeply, or contains too large a number", place
         ) from None
 
 
 def _without_mark(data: bytes | str) -> bytes | str:
-    """The text without a byte order mark, which RFC 8259 (section 8.1) lets a reader pass over."""
+    """The text without a byte order mark, which RFC 8259 (section 8.1) lets a reader ignore."""
     return data.removeprefix(codecs.BOM_UTF8) if isinstance(data, bytes) else data.removeprefix("\ufeff")
 
 
 def stored(data: bytes) -> dict[str, Any]:
-    """Reads one JSON object that `dumps` has written: checked when it came in, whatever the limit was then."""
+    """Reads one JSON object that `dumps` wrote. The limits do not apply: the object passed those that held when it was written."""
     value: dict[str, Any] = _decoder.decode(data)
     return value
 
 
 def dumps(value: Any, pretty: bool = False) -> bytes:
-    """UTF-8 JSON in the order of the dict; Decimals are written as the numbers that they were read from."""
+    """UTF-8 JSON in the order of the dict; Decimals come out as the numbers that they were read from."""
     encoded = _encoder.encode(value)
     return msgspec.json.format(encoded, indent=2) if pretty else encoded
 
@@ -121,7 +121,7 @@ def canonical(value: Any) -> bytes:
 
 
 def _misencoded(data: bytes | str) -> str:
-    """Where the first byte is that is not UTF-8. (msgspec tells its place within a string only.)"""
+    """The place of the first byte that is not UTF-8. (msgspec gives a place only within one string.)"""
     try:
         data.decode() if isinstance(data, bytes) else data.encode()
     except UnicodeDecodeError as error:
@@ -131,15 +131,15 @@ def _misencoded(data: bytes | str) -> str:
     return "invalid Unicode"
 
 
-# --- Depth, and members that are given twice
+# --- Depth, and repeated members
 
 
 def require_unique(data: bytes | str, members: int, root: str) -> None:
-    """BadRequest, naming member and place, where an object in `data` has two members of one name.
+    """Raises BadRequest, with member and place, where an object in `data` has two members of one name.
 
-    `members` is how many the decoded value has, in all its objects. `root` is what the place begins with. Every member has a
-    quote before its colon, so where the text has no more of those than `members`, none was lost. A text with more of them (in
-    strings too) is read again with care.
+    `members` is the number of members in all objects of the decoded value. `root` is the start of the place. Every member has a
+    quote before its colon, so if the text has no more of those pairs than `members`, no member was lost. A text with more pairs
+    (strings may contain them) is read again with care.
     """
     text = data.encode(errors="surrogatepass") if isinstance(data, str) else data
     if text.translate(None, _SPACES).count(b'":') == members:
@@ -148,13 +148,13 @@ def require_unique(data: bytes | str, members: int, root: str) -> None:
     if place:
         shown = f"the member {name}" if name else "a member"
         raise BadRequest(
-            "a member is given twice",
-            issues=[Issue("structure", f"{shown} is given twice: names within an object are unique", place)],
+            "the body repeats a member",
+            issues=[Issue("structure", f"{shown} occurs twice: names within an object must be unique", place)],
         )
 
 
 def _first_repeated(text: bytes, root: str) -> tuple[str, str]:
-    """Place and name of the first member that is given twice; ("", "") where there is none. No name where it may be any text."""
+    """Place and name of the first repeated member; ("", "") if there is none. The name is "" where it could be any text."""
     value = stdlib_json.loads(
         text.decode("utf-8-sig", errors="surrogatepass"),
         object_pairs_hook=_Members.of,
@@ -162,7 +162,7 @@ def _first_repeated(text: bytes, root: str) -> tuple[str, str]:
         parse_float=len,
         parse_constant=len,
     )
-    # Depth is bounded by now, so the path of every container fits.
+    # The depth is within bounds by now, so the path of every container fits.
     waiting: list[tuple[Any, str]] = [(value, root)]
     while waiting:
         container, place = waiting.pop()
@@ -179,7 +179,7 @@ def _first_repeated(text: bytes, root: str) -> tuple[str, str]:
 
 
 class _Members(dict[str, Any]):
-    """The members of an object; `repeated` is the first name that it has twice."""
+    """The members of an object; `repeated` is the first name that occurs twice."""
 
     repeated: str | None = None
 
@@ -200,7 +200,7 @@ def _root(value: dict[str, Any]) -> str:
 
 
 def _deep_place(value: dict[str, Any], limit: int) -> str:
-    """Where the way to the too deep nesting begins: `Bundle.entry[3].resource.extension[0]`."""
+    """The start of the path to the nesting that is too deep: `Bundle.entry[3].resource.extension[0]`."""
     place = _root(value)
     inner: Any = value
     for depth in range(limit - 1, max(limit - _NAMED, 0), -1):
@@ -221,7 +221,7 @@ def _deeper_than(value: Any, limit: int) -> bool:
 
 
 def _count_members(value: Any, limit: int) -> int | None:
-    """How many members the objects within `value` have; None where it is nested deeper than `limit`."""
+    """The number of members in all objects within `value`; None if it is nested deeper than `limit`."""
     members = 0
     level = [value]
     for _ in range(limit):

@@ -8,14 +8,14 @@ from typing import Any
 
 from bulkhead.errors import BulkheadError, Issue
 
-# What a string of FHIR and XML cannot hold (R4 datatypes.html#string, XML 1.0 2.2): it comes from what a message repeats of a request.
+# Characters that a FHIR string and XML cannot hold (R4 datatypes.html#string, XML 1.0 2.2). A message may repeat them from a request.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 _ALL_OK = Issue(code="informational", diagnostics="All OK", severity="information")
 
 
 def outcome(issues: Iterable[Issue]) -> dict[str, Any]:
-    """An OperationOutcome of these issues, in their order; of none, one that says that all is well."""
+    """An OperationOutcome with these issues, in their order; without issues, one that reports success."""
     return {"resourceType": "OperationOutcome", "issue": [_issue(issue) for issue in issues] or [_issue(_ALL_OK)]}
 
 

@@ -1,4 +1,4 @@
-"""References between resources (R4 references.html): which are to this server, and where they stand in a resource."""
+"""References between resources (R4 references.html): which ones point to this server, and where a resource has them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LOCAL = re.compile(r"([A-Za-z]+)/([A-Za-z0-9.\-]{1,64})(?:/_history/[A-Za-z0-9.
 def local(reference: str) -> str | None:
     """ "Patient/1" for "Patient/1" and "Patient/1/_history/2".
 
-    None for what names no resource of this server by id: absolute URLs, `#contained`, `urn:`, conditional references
+    None for a text that names no resource of this server by id: absolute URLs, `#contained`, `urn:`, conditional references
     (`Patient?identifier=...`), and types that R4 does not have.
     """
     match = _LOCAL.fullmatch(reference)
@@ -24,7 +24,7 @@ def local(reference: str) -> str | None:
 def canonical(text: str) -> tuple[str, str | None, str | None]:
     """`http://e/Q|1.0#part` -> ("http://e/Q", "1.0", "part"): url, version and fragment of a canonical (R4 references.html#canonical).
 
-    None for what is not said; a version may be "". What begins with `#` is contained: a fragment without a url.
+    None for a part that is absent; a version may be "". A text that begins with `#` is contained: a fragment without a url.
     """
     text, hash_sign, fragment = text.partition("#")
     url, bar, version = text.partition("|")
@@ -32,7 +32,7 @@ def canonical(text: str) -> tuple[str, str | None, str | None]:
 
 
 def canonical_url(text: str) -> str:
-    """The url of a canonical, without version and fragment; `#` of one that is contained."""
+    """The url of a canonical, without version and fragment; `#` for a contained one."""
     return text.partition("#")[0].partition("|")[0] or "#"
 
 
@@ -46,7 +46,7 @@ def walk(resource: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every Reference in a resource with its FHIRPath ("Observation.performer[0]"), in document order.
 
     Those in extensions, in contained resources, in the entries of a Bundle and in other references (the assigner of an
-    identifier) are included; what R4 has no element for is passed over. The dicts are the resource's own: changing one
+    identifier) are included; unknown elements are skipped. The dicts are the resource's own: changing one
     changes the resource.
     """
     found: list[tuple[str, dict[str, Any]]] = []

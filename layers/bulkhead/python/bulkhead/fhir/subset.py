@@ -1,7 +1,7 @@
-"""Parts of a resource: `_summary` and `_elements` (R4 search.html#summary, #elements). Pure: what comes in is never changed.
+"""Parts of a resource: `_summary` and `_elements` (R4 search.html#summary, #elements). The functions never change their input.
 
-What is left keeps its mandatory elements, so that it still is a resource of its type, and is tagged SUBSETTED: a client
-must not send it back as an update.
+A part keeps its mandatory elements, so that it stays a valid resource of its type. It has the tag SUBSETTED: a client must
+not send it back as an update.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bulkhead.fhir import definitions
 from bulkhead.fhir.definitions import ANY_RESOURCE, Element
 
 SUMMARY_MODES = ("true", "text", "data", "count", "false")
-"""The values of `_summary`. `count` is for searches: it leaves no resource to cut down."""
+"""The values of `_summary`. `count` is for searches: it returns no resources."""
 
 SUBSETTED = {
     "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue",
@@ -24,15 +24,15 @@ SUBSETTED = {
 }
 
 _ALWAYS = frozenset({"resourceType", "id", "meta", "implicitRules", "modifierExtension"})
-# Of these types nothing is marked as summary, or the mark is of no use: they are kept as they are.
+# R4 marks nothing in these types as summary, or the marks are of no use: they stay whole.
 _WHOLE = frozenset({"Extension", "Meta", "Narrative", ANY_RESOURCE})
 
 _Keep = Callable[[Element], bool]
 
 
 def summary(resource: dict[str, Any], mode: str) -> dict[str, Any]:
-    """The resource as `_summary` wants it: `true` the elements marked so by R4, at every depth; `text` narrative and mandatory
-    elements; `data` all but the narrative; `false` the resource itself. BadRequest for any other mode.
+    """The resource as `_summary` asks for it. `true`: the elements that R4 marks so, at every depth; `text`: narrative and mandatory
+    elements; `data`: all but the narrative; `false`: the resource itself. BadRequest for any other mode.
     """
     if mode == "false":
         return resource
@@ -42,14 +42,14 @@ def summary(resource: dict[str, Any], mode: str) -> dict[str, Any]:
         return _tagged(_top_level(resource, lambda element: element.name == "text"))
     if mode == "true":
         return _tagged(_summarised(resource, resource["resourceType"]))
-    raise BadRequest(f"_summary is one of {', '.join(SUMMARY_MODES)}; count is for searches", "_summary")
+    raise BadRequest(f"_summary must be one of {', '.join(SUMMARY_MODES)}; count is only for searches", "_summary")
 
 
 def elements(resource: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The resource with only these top-level elements, and those that may not be missing: mandatory, modifying, id and meta.
+    """The resource with only these top-level elements, and those that it needs: mandatory ones, modifiers, id and meta.
 
-    A name is an element's ("value", also "value[x]" or "valueQuantity"), with or without its type before it
-    ("Observation.value", which other types pass over). Of a deeper path, the top-level element is kept. Unknown names match nothing.
+    A name is an element's ("value", also "value[x]" or "valueQuantity"), optionally after its type
+    ("Observation.value", which other types ignore). A deeper path selects its top-level element. Unknown names match nothing.
     """
     wanted = {name for given in names if (name := _element_name(given.strip(), resource["resourceType"]))}
     return _tagged(
@@ -82,7 +82,7 @@ def _top_level(resource: dict[str, Any], keep: _Keep) -> dict[str, Any]:
 
 
 def _summarised(value: dict[str, Any], type_name: str) -> dict[str, Any]:
-    """The summary elements of an object, each cut down in turn."""
+    """The summary elements of an object, each reduced in turn."""
     kept = _summary_properties(type_name)
     content = {}
     for name, child in value.items():
@@ -100,13 +100,13 @@ def _summarised(value: dict[str, Any], type_name: str) -> dict[str, Any]:
 def _summarised_each(value: Any, type_name: str) -> Any:
     if isinstance(value, list):
         return [_summarised_each(item, type_name) for item in value]
-    # An object that would be empty is not valid FHIR: it is left as it is.
+    # An empty object is not valid FHIR, so an object without summary elements stays whole.
     return (_summarised(value, type_name) or value) if isinstance(value, dict) else value
 
 
 @cache
 def _summary_properties(type_name: str) -> dict[str, str]:
-    """JSON properties of a type that a summary has, and their types."""
+    """The JSON properties in a type's summary, with their types."""
     return {
         name: known.type
         for name, known in definitions.elements(type_name).properties.items()

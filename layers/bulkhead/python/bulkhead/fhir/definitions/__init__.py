@@ -1,6 +1,6 @@
-"""FHIR R4 (4.0.1) itself, compiled from HL7's packages: elements, search parameters, compartments, value sets, code systems.
+"""FHIR R4 (4.0.1), compiled from HL7's packages: elements, search parameters, compartments, value sets, code systems.
 
-The tables in `data/` are made by infra/compile_definitions.py. Each type's table is read on its first use.
+infra/compile_definitions.py makes the tables in `data/`. The first use of a type reads its table.
 """
 
 from __future__ import annotations

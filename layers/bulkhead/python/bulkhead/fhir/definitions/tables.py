@@ -18,7 +18,7 @@ class Element(msgspec.Struct, frozen=True, omit_defaults=True):
     """One element of a resource type, datatype or backbone element, as its StructureDefinition has it."""
 
     name: str
-    """As in JSON and XML; of a choice only the stem: `value` stands for `valueString`, `valueQuantity`, ..."""
+    """The name in JSON and XML; for a choice only the stem: `value` for `valueString`, `valueQuantity`, ..."""
     types: tuple[str, ...]
     """Type codes: a primitive ("date"), a datatype ("HumanName"), a backbone element ("Patient.contact", also where the
     specification refers to the content of another element) or "Resource" for a whole resource of any type."""
@@ -28,9 +28,9 @@ class Element(msgspec.Struct, frozen=True, omit_defaults=True):
     choice: bool = False
     summary: bool = False
     attribute: bool = False
-    """True for what XML writes as an attribute: ids of elements, and Extension.url. They take no extensions."""
+    """True where XML writes an attribute: ids of elements, and Extension.url. They take no extensions."""
     targets: Mapping[str, tuple[str, ...]] = {}
-    """By type code (Reference, canonical) the resource types pointed at; absent means any."""
+    """The resource types that a Reference or canonical may point at, by type code; absent means any."""
     binding: str = ""
     """The value set of a required binding, without version."""
 
@@ -40,7 +40,7 @@ class Element(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Property(msgspec.Struct, frozen=True):
-    """What one JSON property means: its element, and which of the element's types it has."""
+    """The meaning of one JSON property: its element, and which of the element's types it has."""
 
     element: Element
     type: str
@@ -52,7 +52,7 @@ class ElementTable(msgspec.Struct, frozen=True):
     name: str
     elements: tuple[Element, ...]
     properties: Mapping[str, Property]
-    """By JSON property name, choices spelt out; without `resourceType` and the `_name` companions of primitives."""
+    """By JSON property name, choices expanded; without `resourceType` and the `_name` companions of primitives."""
 
 
 class SearchParameter(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -68,7 +68,7 @@ class SearchParameter(msgspec.Struct, frozen=True, omit_defaults=True):
     targets: tuple[str, ...] = ()
     """Resource types that a reference may point at."""
     components: tuple[tuple[str, str], ...] = ()
-    """Of a composite: the url of each component's definition, and its expression within `expression`."""
+    """For a composite: the url of each component's definition, and its expression within `expression`."""
     comparators: tuple[str, ...] = ()
     """Prefixes that HL7 lists (eq, ne, gt, ...); empty where prefixes do not apply."""
 
@@ -102,7 +102,7 @@ def load(name: str, shape: type[Shape]) -> Shape:
 def elements(type_name: str) -> ElementTable:
     """The table of a resource type, a datatype or a backbone element: "Patient", "HumanName", "Patient.contact".
 
-    KeyError for what R4 does not have. Types without children of their own (primitives) have no table.
+    KeyError for a name that R4 does not have. Types without children of their own (primitives) have no table.
     """
     return element_tables(type_name.partition(".")[0])[type_name]
 
@@ -128,16 +128,16 @@ def all_constraints() -> Mapping[str, tuple[Constraint, ...]]:
 def constraints(path: str) -> tuple[Constraint, ...]:
     """The invariants about a type, a backbone element or one element: "Period", "Patient.contact", "Organization.address".
 
-    Without ele-1, ext-1, ref-1, txt-1 and those of DomainResource, which model.rules has code for.
+    Without ele-1, ext-1, ref-1, txt-1 and those of DomainResource: `fhir.rules` checks these in code.
     """
     return all_constraints().get(path, ())
 
 
 @cache
 def search_parameters(resource_type: str) -> Mapping[str, SearchParameter]:
-    """Every search parameter of a resource type by code, the common ones (_id, _lastUpdated, _tag, ...) included.
+    """Every search parameter of a resource type by code, including the common ones (_id, _lastUpdated, _tag, ...).
 
-    KeyError for what is not a concrete resource type of R4.
+    KeyError for a name that is not a concrete resource type of R4.
     """
     path = DATA / f"search_parameters/{resource_type}.json"
     if not resource_type.isalnum() or not path.exists():
@@ -148,7 +148,7 @@ def search_parameters(resource_type: str) -> Mapping[str, SearchParameter]:
 
 @cache
 def compartment_definitions() -> Mapping[str, Mapping[str, Any]]:
-    """R4's five CompartmentDefinitions by code, as HL7 has them, without their narratives. Not to be changed."""
+    """R4's five CompartmentDefinitions by code, as HL7 has them, without their narratives. Callers must not change them."""
     return load("compartments.json", dict[str, dict[str, Any]])
 
 
@@ -156,7 +156,7 @@ def compartment_definitions() -> Mapping[str, Mapping[str, Any]]:
 def compartment_parameters(code: str) -> Mapping[str, tuple[str, ...]]:
     """R4's CompartmentDefinition with this code: resource type -> codes of search parameters; {} if there is none.
 
-    A parameter `{def}` stands for the type itself: an Encounter is in its own compartment.
+    The parameter `{def}` means the type itself: an Encounter is in its own compartment.
     """
     listed = compartment_definitions().get(code, {}).get("resource", ())
     return {entry["code"]: tuple(entry["param"]) for entry in listed if entry.get("param")}
@@ -194,7 +194,7 @@ def code_systems() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
 
 
 def code_system(url: str) -> Mapping[str, tuple[str, ...]]:
-    """The codes of one of HL7's code systems under the one that subsumes them directly, "" at the top; {} if it is none."""
+    """Each code of one of HL7's code systems, with the codes directly above it ("" at the top); {} for another url."""
     return code_systems().get(url, {})
 
 

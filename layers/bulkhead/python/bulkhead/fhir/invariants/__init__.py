@@ -1,1 +1,1 @@
-"""R4's invariants: HL7's constraints, compiled on first use from the expressions that the definitions have."""
+"""R4's invariants: HL7's constraints, compiled on first use from the expressions in the definitions."""

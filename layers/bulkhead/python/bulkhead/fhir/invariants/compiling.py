@@ -1,7 +1,7 @@
-"""From the tree of a constraint to a closure: `closure(value, environment)` gives the collection that it stands for.
+"""Compiles the tree of a constraint to a closure: `closure(value, environment)` gives the collection that the constraint yields.
 
-Types are known while compiling, so that `value.exists()` of an Observation is a look for its properties `valueQuantity`,
-`valueString`, ... in one dict. Below what has no single type (descendants, any resource) names are taken as they stand.
+The compiler knows the types, so `value.exists()` of an Observation only looks for the properties `valueQuantity`,
+`valueString`, ... in one dict. Below an element without a single type (descendants, any resource) it takes names literally.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ UCUM = "http://unitsofmeasure.org"
 
 
 class Environment(Protocol):
-    """`%resource`, and `%context`: the value that the constraint is about."""
+    """`%resource`, and `%context`: the value that the constraint applies to."""
 
     resource: Any
     context: Any
@@ -47,20 +47,20 @@ _UNKNOWN: frozenset[str] = frozenset()
 class _Step(NamedTuple):
     run: Closure
     types: frozenset[str]
-    """What the values can be; empty where nothing is known."""
+    """The types that the values can have; empty where nothing is known."""
     names: tuple[str, ...] = ()
-    """For an element of the focus itself: the JSON properties that it may be, companions included."""
+    """For an element of the focus itself: the JSON properties that can hold it, companions included."""
     presence: tuple[tuple[str, bool], ...] = ()
-    """For a truth that is one of `name in focus` being what the pair says: those pairs. The focus is an object then."""
+    """For a step that is true exactly if `name in focus` equals the flag for one of these pairs. The focus is an object then."""
 
 
 def compile_constraint(expression: str, type_name: str) -> Callable[[Any, Environment], bool]:
-    """Whether a valid value of a type meets a constraint. Nothing and no answer are a no, as in HL7's own validator."""
+    """A function that says whether a valid value of a type meets a constraint. An empty result is a no, as in HL7's own validator."""
     run = _compile(parse(expression), frozenset({type_name})).run
 
     def holds(value: Any, environment: Environment) -> bool:
         result = run(value, environment)
-        # Most are this very list.
+        # Most results are this very list.
         return result is TRUE or result == TRUE
 
     return holds
@@ -88,7 +88,7 @@ def _compile(node: Node, focus: frozenset[str]) -> _Step:
             return _typed(operator, _compile(left, focus), _type_name(right))
         case Binary(operator, left, right):
             return _binary(operator, _compile(left, focus), _compile(right, focus))
-    raise ValueError(f"not understood: {node}")
+    raise ValueError(f"the compiler does not know this node: {node}")
 
 
 def _constant(values: Values) -> _Step:
@@ -118,7 +118,7 @@ def _member(base: Node | None, name: str, focus: frozenset[str]) -> _Step:
 
 
 def _properties(types: frozenset[str], name: str) -> tuple[tuple[str, ...], frozenset[str]]:
-    """The JSON properties of an element, of a choice all of them, and the types that its values have."""
+    """The JSON properties of an element (all of them for a choice), and the types that its values have."""
     names: dict[str, None] = {}
     found: set[str] = set()
     for type_name in types:
@@ -196,7 +196,7 @@ def _presence(names: tuple[str, ...], wanted: bool, objects: bool) -> _Step:
                     return TRUE if wanted else FALSE
         return FALSE if wanted else TRUE
 
-    # Of several names none may be there, which is not what one pair says.
+    # `empty()` of several names means that none is there, which one pair cannot express.
     presence = tuple((name, wanted) for name in names) if wanted or len(names) == 1 else ()
     return _Step(run, _UNKNOWN, presence=presence if objects else ())
 
@@ -298,7 +298,7 @@ _KEEPS_TYPE = ("first", "tail", "trace")
 def _type_name(node: Node) -> str:
     if isinstance(node, Member) and node.base is None:
         return node.name
-    raise ValueError(f"no type: {node}")
+    raise ValueError(f"not the name of a type: {node}")
 
 
 _JSON_TYPES: dict[str, tuple[type, ...]] = {"boolean": (bool,), "decimal": (int, Decimal), "integer": (int,)}
@@ -336,7 +336,7 @@ def _binary(operator: str, left: _Step, right: _Step) -> _Step:
 
 
 def _logical(values: Values) -> bool | None:
-    """A collection as a truth: one value that is no boolean is true, as in FHIRPath's evaluation of singletons."""
+    """A collection as a boolean: one value that is not boolean counts as true (FHIRPath, singleton evaluation)."""
     if not values:
         return None
     return values[0] if type(values[0]) is bool else True

@@ -1,7 +1,7 @@
-"""The FHIRPath that HL7 writes constraints in, read into a small tree (FHIRPath 2.0, section "Operator Precedence").
+"""Parses the FHIRPath of HL7's constraints into a small tree (FHIRPath 2.0, section "Operator Precedence").
 
-Only what the constraints of R4 use: paths, functions, the operators of `_LEVELS`, strings, numbers, booleans, `$this`, `%name`.
-ValueError for anything else. Only HL7's own text comes here, never a client's.
+It covers what R4's constraints use: paths, functions, the operators of `_LEVELS`, strings, numbers, booleans, `$this`, `%name`.
+ValueError for anything else. It only ever reads HL7's own text, never a client's.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _LEVELS = (
     ("is", "as"),
     ("+", "&"),
 )
-"""Binary operators, the loosest first. All are left-associative."""
+"""Binary operators, lowest precedence first. All are left-associative."""
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<text>'(?:[^'\\]|\\.)*')|(?P<number>\d+(?:\.\d+)?)|(?P<name>[%$]?[A-Za-z_]\w*)|(?P<sign><=|>=|!=|[.,()=<>|+&]))"
@@ -68,7 +68,7 @@ _TOKEN = re.compile(
 
 
 def parse(expression: str) -> Node:
-    """The tree of one constraint."""
+    """The tree of one constraint. ValueError where the text is outside the grammar."""
     reader = _Reader(expression)
     node = reader.binary(0)
     if reader.current:

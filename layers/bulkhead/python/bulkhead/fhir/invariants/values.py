@@ -1,6 +1,6 @@
-"""Values as constraints see them: how they compare, and what there is below them.
+"""Values in constraints: how they compare, and which values lie below them.
 
-A collection is a list of JSON values, as FHIRPath has it; a truth is a collection of one boolean, or the empty one.
+A collection is a list of JSON values, as in FHIRPath. A truth value is a collection of one boolean, or the empty collection.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ Values = list[Any]
 TRUE: Final[Values] = [True]
 FALSE: Final[Values] = [False]
 NOTHING: Final[Values] = []
-"""Shared: nobody changes them."""
+"""Shared: no caller may change them."""
 
 
 _DATE = len("2020-02-29")
 
 
 class _NoValue:
-    """A primitive that has extensions only: it exists, and equals nothing."""
+    """A primitive that has extensions only: it exists, but equals no value."""
 
 
 NO_VALUE: Final = _NoValue()
@@ -35,7 +35,7 @@ def truth(holds: bool) -> Values:
 
 
 def equal(left: Values, right: Values) -> Values:
-    """FHIRPath's `=`: empty where either is empty, or has no value."""
+    """FHIRPath's `=`: empty where either side is empty or has no value."""
     if not left or not right or NO_VALUE in left or NO_VALUE in right:
         return NOTHING
     return truth(len(left) == len(right) and all(same(a, b) for a, b in zip(left, right, strict=True)))
@@ -47,18 +47,18 @@ def same(left: Any, right: Any) -> bool:
 
 
 def distinct(values: Values) -> bool:
-    """Whether no two are equal. What can be hashed costs no comparison with all others."""
+    """Whether no two values are equal. Hashable values are not compared pair by pair."""
     if all(isinstance(value, str) for value in values):
         return len(set(values)) == len(values)
     return not any(same(value, other) for n, value in enumerate(values) for other in values[:n])
 
 
 def compare(operator: str, left: Values, right: Values) -> Values:
-    """`<`, `<=`, `>`, `>=`: empty where either is empty; true where they cannot be compared.
+    """`<`, `<=`, `>`, `>=`: empty where either side is empty; true where the two cannot be compared.
 
-    Dates of different precision (2020 and 2020-05-01) compare as R5 says it for per-1, by the bounds that could make it true: R4's
-    own rule leaves them without an answer, which would refuse every such period. Quantities of different units, and what has
-    no value, cannot be compared here either.
+    Dates of different precision (2020 and 2020-05-01) compare as R5 defines it for per-1: by the bounds that could make the result
+    true. R4's own rule gives no answer, which would refuse every period with such dates. Quantities of different units, and
+    primitives without a value, cannot be compared either.
     """
     if len(left) != 1 or len(right) != 1:
         return NOTHING
@@ -74,7 +74,7 @@ def compare(operator: str, left: Values, right: Values) -> Values:
 
 
 def _alike(one: str, other: str) -> bool:
-    """Whether two dates are of one form and time zone, and so compare as they stand."""
+    """Whether two dates have the same form and time zone, so that their texts compare."""
     if len(one) != len(other):
         return False
     return len(one) <= _DATE or one[-1] == other[-1] == "Z" or one[-6:] == other[-6:]
@@ -107,9 +107,9 @@ def _bound(value: Any, end: int) -> Any:
 
 
 def resolved(values: Values, resource: Any) -> Values:
-    """Of what references lead to, all that is known here: `{"resourceType": ...}`, by what they say, or what `resource` contains.
+    """The resources that references lead to, as far as `resource` tells: contained resources, or `{"resourceType": ...}` alone.
 
-    Nothing for a reference that does not tell the type, such as an absolute URL of another kind or a `urn:uuid:`.
+    Nothing for a reference that does not tell the type: an absolute URL of another form, or a `urn:uuid:`.
     """
     found = []
     for value in values:
@@ -132,7 +132,7 @@ def _target_type(reference: dict[str, Any], resource: Any) -> str | None:
 
 
 def descendants(value: Any) -> Iterator[Any]:
-    """Everything below a JSON value, lists dissolved."""
+    """Everything below a JSON value, with lists flattened."""
     waiting = [value]
     while waiting:
         for child in children(waiting.pop()):

@@ -1,1 +1,1 @@
-"""How `model.validation` checks: one small rule per element, compiled from the element tables and kept."""
+"""The rules of `fhir.validation`: one small function per element, compiled from the element tables and kept."""

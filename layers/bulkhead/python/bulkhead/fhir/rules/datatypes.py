@@ -1,6 +1,6 @@
-"""Rules that add to the elements of a datatype: targets of references, required bindings of concepts, extensions.
+"""Rules beyond the elements of a datatype: targets of references, required bindings of concepts, extensions.
 
-Each takes the rule of the datatype's elements and wraps it.
+Each one wraps the rule for the datatype's elements.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from bulkhead.fhir.rules.faults import CODE_INVALID, INVARIANT, STRUCTURE, VALUE
 
 _LITERAL = re.compile(r"([A-Za-z]+)(?:/[A-Za-z0-9.\-]{1,64}(?:/_history/[A-Za-z0-9.\-]{1,64})?|\?.+)", re.DOTALL)
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:.")
-CONDITIONAL_MESSAGE = "conditional references are for bundles: here a reference is Type/id, an absolute URL or #id"
+CONDITIONAL_MESSAGE = "a conditional reference is allowed only in a bundle: use Type/id, an absolute URL or #id"
 _TYPE_PREFIX = "http://hl7.org/fhir/StructureDefinition/"
 
 
 def reference_rule(elements: Rule, targets: tuple[str, ...]) -> Rule:
-    """For a Reference to `targets`; () means any resource type.
+    """The rule for a Reference to `targets`; () means any resource type.
 
-    Judged by what the reference itself says: the type in `Type/id` or `Type?criteria`, and Reference.type. Absolute
-    URLs elsewhere, `urn:` and `#contained` say nothing of their type.
+    The reference itself tells its type: `Type/id`, `Type?criteria`, or Reference.type. Absolute URLs of other servers, `urn:`
+    and `#contained` do not tell their type, so they pass.
     """
     allowed = frozenset(targets) or definitions.RESOURCE_TYPES
 
@@ -72,9 +72,9 @@ def _target_faults(named: str, allowed: frozenset[str], path: str) -> Faults:
 
 
 def bound_concept_rule(elements: Rule, value_set: str) -> Rule:
-    """For a CodeableConcept with a required binding: one of its codings must be of the value set.
+    """The rule for a CodeableConcept with a required binding: one of its codings must be in the value set.
 
-    A concept that has an extension instead (data-absent-reason) is let pass.
+    A concept that has an extension instead (data-absent-reason) passes.
     """
     systems = definitions.value_set_systems(value_set)
     fault = [Fault(CODE_INVALID, f"no coding is in the required value set {value_set}")]
@@ -95,7 +95,7 @@ def _is_coded(coding: Mapping[str, Any], systems: Mapping[str, frozenset[str]]) 
 
 
 def extension_rule(elements: Rule) -> Rule:
-    """For an Extension: a value or extensions of its own, not both (ext-1)."""
+    """The rule for an Extension: it has a value or extensions of its own, not both (ext-1)."""
 
     def check(value: Any, scope: Scope) -> Faults | None:
         found = elements(value, scope)

@@ -1,4 +1,4 @@
-"""Rules for JSON objects: a resource, a datatype or a backbone element, property by property, by its element table."""
+"""Rules for JSON objects: they check a resource, a datatype or a backbone element, property by property, by its element table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PROPERTY_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
 class _Property(NamedTuple):
-    """How one JSON property is checked."""
+    """The check of one JSON property."""
 
     bit: int
     """One bit for each element of the type, the same for all alternatives of a choice."""
@@ -41,11 +41,11 @@ class _Table(NamedTuple):
 
 @cache
 def object_rule(type_name: str) -> Rule:
-    """The rule for a JSON object of a type that has an element table, `resourceType` included for resources."""
+    """The rule for a JSON object of a type with an element table; for resources it includes `resourceType`."""
     table: _Table | None = None
 
     def check(value: Any, scope: Scope) -> Faults | None:
-        # Compiled on first use, not before: types refer to themselves (Extension.extension), and most are never met.
+        # The first use compiles the table: types refer to themselves (Extension.extension), and most are never used.
         nonlocal table
         if type(value) is not dict:
             return [Fault(STRUCTURE, NULL_MESSAGE if value is None else "must be a JSON object")]
@@ -77,7 +77,7 @@ def object_rule(type_name: str) -> Rule:
             found += [Fault(REQUIRED, "is required", "." + name) for bit, name in required.items() if not bit & seen]
         if len(value) < 2 and not is_resource and (not value or "id" in value):
             found.append(Fault(INVARIANT, "must have a value or children (ele-1)"))
-        # Invariants speak of values whose form is right.
+        # Invariants expect values of the right form.
         if invariants and not found:
             return broken(invariants, value, scope)
         return found or None
@@ -160,13 +160,13 @@ def _repeating(rule: Rule) -> Rule:
     return check
 
 
-# --- What a plain pass over the properties cannot settle
+# --- Cases that one pass over the properties cannot settle
 
 
 def _irregular(
     properties: Mapping[str, _Property], value: Mapping[str, Any], key: str, scope: Scope
 ) -> tuple[int, Faults | None]:
-    """A property that is no element: the companion of a primitive, or a fault. Gives the bit of the element, if any."""
+    """Checks a property that is no element: the companion of a primitive, or a fault. Returns the bit of the element, if any."""
     known = properties.get(key[1:]) if key.startswith("_") else None
     if known is None or not known.extensible:
         return 0, [_unknown(key)]
@@ -178,7 +178,7 @@ def _irregular(
 
 
 def _unknown(key: str) -> Fault:
-    """Names the property only where it looks like one: a text there may be anything."""
+    """The fault of an unknown property. It repeats only a name that looks like an element's, because any text may be there."""
     shown = _PROPERTY_NAME.fullmatch(key)
     return Fault(
         STRUCTURE,
@@ -214,7 +214,7 @@ def _companions_faults(companions: Any, values: Any, scope: Scope) -> Faults:
 
 
 def _explained(faults: Faults, known: _Property, content: Any, companion: Any) -> Faults:
-    """The faults of a property, less the nulls that stand for a value with an extension only."""
+    """The faults of a property, without those for nulls that mark a value with extensions only."""
     if type(content) is list and not known.element.repeats:
         return [Fault(STRUCTURE, "must not be an array: it occurs once at most")]
     if not known.extensible or type(companion) is not list:
@@ -224,7 +224,7 @@ def _explained(faults: Faults, known: _Property, content: Any, companion: Any) -
 
 
 def _given_twice(properties: Mapping[str, _Property], value: Mapping[str, Any], clashing: int) -> Faults:
-    """Choices that have two types. (A primitive and its companion clash too: that is no fault.)"""
+    """Faults for choices that have two types. (A primitive and its companion share a bit too: that is no fault.)"""
     alternatives: dict[str, set[str]] = {}
     for key in value:
         name = key.removeprefix("_")

@@ -1,4 +1,4 @@
-"""What rules hand to each other: faults, whose paths grow from the inside out, and the scope of one resource."""
+"""The values that rules exchange: faults, whose paths grow from the inside out, and the scope of one resource."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ STRUCTURE, VALUE, REQUIRED, CODE_INVALID, INVARIANT = "structure", "value", "req
 """Codes of IssueType that validation uses."""
 
 MAXIMUM_FAULTS = 1000
-"""Where rules give up on one resource: a hostile body must not cost more than its own size."""
+"""The number of faults after which a check ends: a hostile body must not cost more than its own size."""
 
 
 class Fault(NamedTuple):
-    """One fault. `path` is FHIRPath relative to what the rule was given: "" itself, ".given[1]", "[0].system"."""
+    """One fault. `path` is FHIRPath relative to the value that the rule checks: "" for the value itself, ".given[1]", "[0].system"."""
 
     code: str
     message: str
@@ -24,10 +24,10 @@ class Fault(NamedTuple):
 
 
 class Scope:
-    """What the parts of one resource tell of it as a whole: ids of contained resources that they refer to.
+    """Facts about a whole resource, collected from its parts: the ids of contained resources that they refer to.
 
-    `conditional`: whether its references may have criteria (`Patient?identifier=...`), as those within a bundle may. `base`: the URL
-    of this server with a slash at its end, below which an absolute reference is judged as the relative one that it stands for.
+    `conditional`: whether references may have criteria (`Patient?identifier=...`), as in a bundle. `base`: the URL of this
+    server, with a slash at its end; the rules treat an absolute reference below it as a relative one.
     """
 
     __slots__ = ("base", "conditional", "context", "fragments", "ids", "resource")
@@ -39,9 +39,9 @@ class Scope:
         """Ids of the elements of the resource that is being checked."""
         self.conditional = conditional
         self.resource: Any = None
-        """The resource that is being checked: a contained one while its elements are."""
+        """The resource under check; inside a contained resource, that one."""
         self.context: Any = None
-        """The object whose invariants are being checked."""
+        """The object whose invariants are under check."""
 
 
 Faults = list[Fault]
@@ -49,4 +49,4 @@ Faults = list[Fault]
 Rule = Callable[[Any, Scope], Faults | None]
 """Checks one JSON value. None means valid, so that valid data costs no allocation.
 
-Lists given back may be shared: callers copy, never change them."""
+Callers may share the lists: they copy them and never change them."""

@@ -1,10 +1,10 @@
-"""Elements that R4 does not have, and that are accepted all the same. Everything else unknown is a fault.
+"""Elements that R4 does not have but that validation accepts. Any other unknown element is a fault.
 
 - meta.accounts and meta.compartment: Bulkhead's own (semantics.md, section 1).
-- CompartmentDefinition.code and .resource.code may be any code here: that they are types of R4, and which, is checked
-  where a definition is written (compartment_definitions.py), and answered by 422.
-- R5's `{"concept": CodeableConcept}` where R4 has a CodeableConcept: generators write it into R4 bundles (the "preston"
-  bundles among the shared data), and users load those. Only the concept: with R5's `reference` it stays a fault.
+- CompartmentDefinition.code and .resource.code may be any code here. The write of a definition checks that they are types of
+    R4 and answers 422 otherwise (compartment_definitions.py).
+- R5's `{"concept": CodeableConcept}` where R4 has a CodeableConcept: generators write it into R4 bundles, and users load
+    those. Only the concept is accepted: R5's `reference` stays a fault.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ R5_CONCEPTS = frozenset(
         ("MedicationStatement", "medication"),
     }
 )
-"""(type, element) that take R5's form beside their own."""
+"""The elements, as (type, element), that take R5's form as well as their own."""
 
 
 OPEN_CODES = frozenset({("CompartmentDefinition", "code"), ("CompartmentDefinition.resource", "code")})
-"""(type, element) whose required binding is not asked for here."""
+"""The elements, as (type, element), whose required binding is not checked here."""
 
 
 def r5_concept_rule(concept: Rule, otherwise: Rule | None = None) -> Rule:
-    """Takes `{"concept": ...}` by the rule for the concept, and all else by R4's own rule, if R4 has the property."""
+    """Checks `{"concept": ...}` by the rule for the concept, and any other value by R4's own rule, if R4 has the property."""
 
     def check(value: Any, scope: Scope) -> Faults | None:
         if type(value) is dict and value.keys() == {"concept"}:

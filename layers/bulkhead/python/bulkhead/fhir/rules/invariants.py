@@ -1,6 +1,6 @@
-"""R4's constraints of severity error as rules. `CORRECTED` says where they are not what HL7 wrote, and why.
+"""R4's constraints of severity error as rules. `CORRECTED` lists those that differ from HL7's text, with the reason.
 
-The setting UNCHECKED_INVARIANTS names those that a site does without."""
+The setting UNCHECKED_INVARIANTS names the constraints that a site turns off."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from bulkhead.fhir.invariants.compiling import Environment, compile_constraint
 from bulkhead.fhir.rules.faults import INVARIANT, Fault, Faults, Rule, Scope
 
 CORRECTED: Mapping[str, str] = {
-    # R4's expression gives no answer where there is no fullUrl, and so refuses every such entry; R5 corrects it like this.
+    # R4's expression gives no answer for an entry without fullUrl, and so refuses it; R5 corrects it like this.
     "bdl-8": "fullUrl.empty() or fullUrl.contains('/_history/').not()",
-    # No answer where a prediction has no probability, as two of HL7's own examples have none.
+    # R4's expression gives no answer for a prediction without probability; two of HL7's own examples have none.
     "ras-2": "probability.empty() or (probability is decimal implies (probability as decimal) <= 100)",
 }
-"""Expressions that HL7 got wrong in R4, by key, as they are meant. per-1, mdd-1 and inv-1: see `values.compare`."""
+"""The corrected expressions by key. For per-1, mdd-1 and inv-1 see `values.compare`."""
 
 
 QUICKER: Mapping[str, str] = {
-    # As HL7 has them, every entry asks for the type of the bundle again.
+    # HL7's expression evaluates the type of the bundle again for every entry.
     "bdl-3": "iif(type = 'batch' or type = 'transaction' or type = 'history', entry.all(request.exists()), entry.request.empty())",
-    # Of where a reference leads only the type is known: see `values.resolved`.
+    # Only the type of a reference's target is known: see `values.resolved`.
     "ctm-1": "onBehalfOf.exists() implies (member.resolve().empty() or member.resolve().ofType(Practitioner).exists())",
     "bdl-4": "iif(type = 'batch-response' or type = 'transaction-response' or type = 'history', entry.all(response.exists()), "
     "entry.response.empty())",
 }
-"""The same constraints, said in a way that costs less, or in less of FHIRPath."""
+"""Equivalent forms of constraints that cost less or use less of FHIRPath."""
 
 _INSTEAD = {**CORRECTED, **QUICKER}
 
@@ -42,7 +42,7 @@ class Invariant(NamedTuple):
 
 @cache
 def invariants_of(path: str, type_name: str) -> tuple[Invariant, ...]:
-    """The constraints of a type or an element, whose values are of the type `type_name`; without those that the site does without."""
+    """The constraints of a type or an element whose values are of the type `type_name`, without those that the site turns off."""
     unchecked = unchecked_invariants()
     return tuple(
         Invariant(
@@ -60,7 +60,7 @@ def unchecked_invariants() -> frozenset[str]:
 
 
 def broken(invariants: tuple[Invariant, ...], value: Any, scope: Scope) -> Faults | None:
-    """The faults of those that a value, valid otherwise, does not meet."""
+    """The faults for the invariants that an otherwise valid value breaks."""
     scope.context = value
     found: Faults | None = None
     for holds, faults in invariants:
@@ -70,7 +70,7 @@ def broken(invariants: tuple[Invariant, ...], value: Any, scope: Scope) -> Fault
 
 
 def invariant_rule(rule: Rule, invariants: tuple[Invariant, ...]) -> Rule:
-    """Adds the constraints that stand at one element to the rule of its values."""
+    """Adds the constraints on one element to the rule for its values."""
     if not invariants:
         return rule
 

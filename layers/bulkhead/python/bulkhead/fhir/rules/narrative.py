@@ -1,4 +1,4 @@
-"""The XHTML of a Narrative (R4 narrative.html, invariants txt-1 and txt-2): one well-formed div, formatting only, that is not empty."""
+"""The XHTML of a Narrative (R4 narrative.html, txt-1 and txt-2): one well-formed div with formatting only and some content."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PREFIXED_ATTRIBUTES = frozenset(
 )
 _IMAGE = f"{XHTML} img"
 _LINKS = ("href", "src")
-# Browsers pass over control characters and spaces in the scheme of a link.
+# Browsers ignore control characters and spaces in the scheme of a link.
 _SCRIPT = re.compile(r"[\s\x00-\x20]*" + r"[\s\x00-\x20]*".join("javascript") + r"[\s\x00-\x20]*:", re.IGNORECASE)
 
 
@@ -36,7 +36,7 @@ class _Refused(Exception):
 
 
 def narrative_fault(xhtml: str) -> str | None:
-    """What is wrong with the text of Narrative.div; None if nothing. Repeats no part of it."""
+    """The fault in the text of Narrative.div; None if it is valid. The message repeats no part of the text."""
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
     content: list[bool] = []
@@ -48,7 +48,7 @@ def narrative_fault(xhtml: str) -> str | None:
 
     def begin(name: str, attributes: dict[str, str]) -> None:
         start(name, attributes)
-        # A reader sees an image, too.
+        # An image counts as content.
         if name == _IMAGE:
             content.append(True)
 
@@ -68,7 +68,7 @@ def narrative_fault(xhtml: str) -> str | None:
 
 
 def _handlers(limit: int) -> tuple[Callable[[str, dict[str, str]], None], Callable[[str], None]]:
-    """See each start and end tag of one narrative; the first must be the div, and up to `limit` are open at once."""
+    """The handlers for start and end tags of one narrative; the first must be the div. At most `limit` tags may be open at once."""
     first = True
     depth = 0
 

@@ -1,6 +1,6 @@
 """Rules for primitive values in JSON (R4 datatypes.html): JSON type, lexical form, range, calendar.
 
-No message repeats the value: it may be patient data.
+No message repeats the value, because it may be patient data.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bulkhead.fhir.rules.narrative import narrative_fault
 
 MAXIMUM_STRING_LENGTH = 1024 * 1024
 MAXIMUM_EXPONENT = 1000
-"""Decimals beyond 10 to this power are refused: arithmetic on them would take all memory."""
+"""The largest power of ten in a decimal: arithmetic on larger numbers would exhaust the memory."""
 
 _MAXIMUM_INTEGER = 2**31 - 1
 _SMALLEST = {"integer": -(2**31), "unsignedInt": 0, "positiveInt": 1}
@@ -32,7 +32,7 @@ _FORMS = {
     "instant": "an instant (YYYY-MM-DDThh:mm:ss.sss+zz:zz)",
     "time": "a time (hh:mm:ss)",
     "id": "an id (1 to 64 letters, digits, '-' and '.')",
-    "code": "a code (no spaces but single ones inside)",
+    "code": "a code (only single spaces, and none at the ends)",
     "oid": "an oid (urn:oid:...)",
     "uuid": "a uuid (urn:uuid: and lower-case digits)",
     "uri": "a uri (not empty, without spaces)",
@@ -68,12 +68,12 @@ def primitive_rule(type_code: str) -> Rule:
 
 
 def element_id(value: Any, scope: Scope) -> Faults | None:
-    """The rule for the id of an element (R4 element.html): a string without spaces, once within a resource."""
+    """The rule for the id of an element (R4 element.html): a string without spaces, unique within a resource."""
     found = _string(value, scope)
     if found:
         return found
     if any(character.isspace() for character in value):
-        return [Fault(VALUE, "must not hold spaces")]
+        return [Fault(VALUE, "must not contain spaces")]
     if value in scope.ids:
         return [Fault(INVARIANT, "another element of the resource has this id")]
     scope.ids.add(value)
@@ -81,7 +81,7 @@ def element_id(value: Any, scope: Scope) -> Faults | None:
 
 
 def bound_code_rule(value_set: str) -> Rule:
-    """The rule for a `code` whose required binding can be enumerated."""
+    """The rule for a `code` with a required binding to an enumerable value set."""
     codes = definitions.value_set_codes(value_set)
     fault = [Fault(CODE_INVALID, f"the code is not in the required value set {value_set}")]
 
@@ -137,13 +137,13 @@ def _string(value: Any, _: Scope) -> Faults | None:
         return _BLANK
     if len(value) > MAXIMUM_STRING_LENGTH:
         return [Fault(VALUE, f"must not be longer than {MAXIMUM_STRING_LENGTH} characters")]
-    # isprintable() settles nearly every string at a third of the price of the expression.
+    # isprintable() decides nearly every string at a third of the cost of the expression.
     if value.isprintable():
         return None
     if value.isspace():
         return _BLANK
     if _CONTROL_CHARACTER.search(value):
-        return [Fault(VALUE, "must not hold control characters")]
+        return [Fault(VALUE, "must not contain control characters")]
     return None
 
 
@@ -174,25 +174,25 @@ def _pattern_rule(type_code: str) -> Rule:
             return _not_a_string(value)
         if not value:
             return _EMPTY
-        # The same as the expression for nearly every code and uri, at a third of its price.
+        # This gives the same answer as the expression for nearly every code and uri, at a third of its cost.
         if spaceless and value.isprintable() and " " not in value:
             return None
         if not matches(value):
             return fault
         if dated and value[8:10] > "28" and not _in_calendar(value):
-            return [Fault(VALUE, "is not a date of the calendar")]
+            return [Fault(VALUE, "is not a date in the calendar")]
         return None
 
     return check
 
 
 def _matcher(type_code: str) -> Callable[[str], re.Match[str] | None]:
-    # Groups that capture cost half of the time of a dateTime.
+    # Capturing groups would take half of the time that a dateTime needs.
     return re.compile(definitions.PRIMITIVES[type_code].replace("(", "(?:")).fullmatch
 
 
 def _in_calendar(value: str) -> bool:
-    """For a date of the right form with a day from 29 to 31."""
+    """Whether the calendar has the date. The form is right and the day is from 29 to 31."""
     month, day = value[5:7], value[8:10]
     if month == "02":
         return day == "29" and isleap(int(value[:4]))

@@ -11,12 +11,12 @@ from bulkhead.fhir.rules.faults import INVARIANT, REQUIRED, STRUCTURE, VALUE, Fa
 
 
 def resource_rule(value: Any, outer: Scope) -> Faults | None:
-    """A resource within another, that stands on its own: Bundle.entry.resource, Parameters.parameter.resource."""
+    """Checks an independent resource inside another: Bundle.entry.resource, Parameters.parameter.resource."""
     return root_faults(value, Scope(conditional=True, base=outer.base))
 
 
 def root_faults(value: Any, scope: Scope) -> Faults | None:
-    """The faults of a resource that stands on its own. `scope` is its own, and new."""
+    """The faults of an independent resource. `scope` is new and belongs to this resource."""
     found = _typed_resource_faults(value, scope)
     if isinstance(value, dict) and (scope.fragments or "contained" in value):
         found = [*found, *_contained_id_faults(value, scope)] or _unused(value, scope)
@@ -24,7 +24,7 @@ def root_faults(value: Any, scope: Scope) -> Faults | None:
 
 
 def contained_rule(value: Any, scope: Scope) -> Faults | None:
-    """A contained resource, in the scope of the resource that contains it (dom-2, dom-4, dom-5)."""
+    """Checks a contained resource in the scope of its container (dom-2, dom-4, dom-5)."""
     found = _typed_resource_faults(value, scope)
     if not isinstance(value, dict):
         return found
@@ -36,7 +36,7 @@ def contained_rule(value: Any, scope: Scope) -> Faults | None:
     meta = value.get("meta")
     for name, key in (("versionId", "dom-4"), ("lastUpdated", "dom-4"), ("security", "dom-5")):
         if isinstance(meta, dict) and name in meta:
-            found.append(Fault(INVARIANT, f"a contained resource must not have it ({key})", f".meta.{name}"))
+            found.append(Fault(INVARIANT, f"a contained resource must not have this element ({key})", f".meta.{name}"))
     return found
 
 
@@ -56,7 +56,7 @@ def _typed_resource_faults(value: Any, scope: Scope) -> Faults:
 
 
 def _contained_id_faults(resource: dict[str, Any], scope: Scope) -> Faults:
-    """Ids of contained resources: each once, and one for every `#id` referred to (ref-1)."""
+    """Faults in the ids of contained resources: an id that occurs twice, a `#id` that no contained resource has (ref-1)."""
     contained = resource.get("contained")
     found: Faults = []
     ids: set[str] = set()
@@ -73,9 +73,9 @@ def _contained_id_faults(resource: dict[str, Any], scope: Scope) -> Faults:
 
 
 def _unused(resource: dict[str, Any], scope: Scope) -> Faults:
-    """Contained resources that nothing refers to by `#id`, a canonical or a uri, and that do not refer to what contains them (dom-3).
+    """Contained resources without any use: no `#id`, canonical or uri refers to them, and they do not refer to the container (dom-3).
 
-    `resource` is valid otherwise.
+    `resource` has no other fault.
     """
     found: Faults = []
     contained = resource.get("contained", ())
@@ -94,7 +94,7 @@ def _dangling(resource: dict[str, Any], ids: set[str]) -> Faults:
     return [
         Fault(
             INVARIANT,
-            "refers to a contained resource that is not there (ref-1)",
+            "refers to a contained resource that does not exist (ref-1)",
             f"{path.removeprefix(head)}.reference",
         )
         for path, reference in references.walk(resource)

@@ -1,7 +1,7 @@
-"""FHIR XML in and out, without loss (R4 xml.html): the same dict as `model.json` has it, by the element tables alone.
+"""Reads and writes FHIR XML without loss (R4 xml.html). The element tables alone map XML to the dict that `fhir.json` reads.
 
-expat reads, because it tells the byte where an element begins: narratives are taken over verbatim. It is part of Python,
-so XML costs a process nothing until the first document comes.
+expat does the reading, because it reports the byte where an element begins: the reader copies narratives verbatim. It is part
+of Python, so a process pays nothing for XML until the first document comes.
 """
 
 from bulkhead.fhir.xml.reader import loads

@@ -1,4 +1,4 @@
-"""The div of a narrative as the text that JSON has: the very bytes of the document, where they can stand by themselves."""
+"""The div of a narrative as JSON has it: the bytes of the document where the div declares its namespace, otherwise written anew."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STANDALONE = re.compile(rb"""<div(?=[\s/>])(?:[^>"']|"[^"]*"|'[^']*')*?\sxmlns\
 
 
 class NarrativeReader:
-    """Follows the events of one div, from its start tag to its end tag. One that inherits its namespace is written anew."""
+    """Follows the events of one div, from its start tag to its end tag. It rewrites a div that inherits its namespace."""
 
     def __init__(self, parser: XMLParserType, data: bytes) -> None:
         self._parser = parser
@@ -49,14 +49,14 @@ class NarrativeReader:
 
     def _slice(self) -> str:
         index = self._parser.CurrentByteIndex
-        # Of an empty-element tag expat tells the end, of an end tag the begin.
+        # For an empty-element tag expat reports where it ends; for an end tag, where it begins.
         if self._data.startswith(b"</div", index):
             index = self._data.index(b">", index) + 1
         return self._data[self._begin : index].decode()
 
 
 def _name(tag: str) -> str:
-    """Elements of other namespaces keep theirs in braces, so that validation refuses the narrative."""
+    """The local name for XHTML; other namespaces stay in braces, so that validation refuses the narrative."""
     namespace, _, name = tag.rpartition(" ")
     if namespace in (XHTML, ""):
         return name

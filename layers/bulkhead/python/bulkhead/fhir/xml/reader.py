@@ -31,23 +31,23 @@ class _Frame:
         self, expected: Mapping[str, Property], child: Property | None, content: dict[str, Any], depth: int
     ) -> None:
         self.expected = expected
-        """Child elements that may come."""
+        """The child elements that may occur."""
         self.property = child
-        """What it is to its parent; None for the document."""
+        """The parent's property that this element is; None for the document."""
         self.content = content
-        """What it is read into; of a primitive its id and extensions."""
+        """The object that the reader fills; for a primitive, its id and extensions."""
         self.depth = depth
-        """Nested objects and arrays that JSON would have here."""
+        """How many objects and arrays JSON would nest here."""
         self.companions: tuple[str, ...] = ()
-        """Repeating primitives of which one has an id or extensions."""
+        """Repeating primitives where at least one value has an id or extensions."""
 
 
 def loads(data: bytes | str) -> dict[str, Any]:
     """Reads one resource. Decimals with a point or exponent become Decimal, as in `json.loads`.
 
-    BadRequest, with the line and the FHIRPath of the place, for malformed XML, elements, attributes or text that R4 does not
-    have there, numbers and booleans that are none; for a document type declaration; for nesting deeper than JSON may have.
-    What else is wrong with the resource is for validation to say. Comments and processing instructions are passed over.
+    BadRequest, with the line and the FHIRPath of the place: for malformed XML; for elements, attributes or text that R4 does not
+    have there; for malformed numbers and booleans; for a document type declaration; for nesting deeper than the setting DEPTH_LIMIT.
+    Validation finds every other fault. The reader ignores comments and processing instructions.
     """
     reader = _Reader(data.encode() if isinstance(data, str) else data)
     return reader.read()
@@ -60,7 +60,7 @@ class _Reader:
         self._stack = [_Frame(resource_types(), None, {}, 0)]
         self._beside_primitives = table("Element").by_tag
         self._narrative: NarrativeReader | None = None
-        # the body must be encoded in UTF-8, whatever the XML declaration says. (UTF-16 with a byte order mark is understood all the same.)
+        # The body must be UTF-8, whatever the XML declaration says. (expat still understands UTF-16 with a byte order mark.)
         self._parser = expat.ParserCreate("UTF-8", " ")
         self._parser.buffer_text = True
         self._parser.StartElementHandler = self._start
@@ -126,7 +126,7 @@ class _Reader:
 
     def _start_resource(self, frame: _Frame, child: Property, attributes: dict[str, str]) -> None:
         if frame.content:
-            self._fail("must be one resource only")
+            self._fail("must hold one resource only")
         content = frame.content
         content["resourceType"] = child.type
         if frame.property is not None:
@@ -148,7 +148,7 @@ class _Reader:
             self._end_primitive(child, frame.content)
         elif child.kind == "resource":
             if not frame.content:
-                self._fail("must have a resource in it", child)
+                self._fail("must hold a resource", child)
         else:
             for name in frame.companions:
                 _pad(frame.content, name)
@@ -214,10 +214,10 @@ class _Reader:
         shown = name if _NAME.fullmatch(name) else "element"
         if len(self._stack) == 1 and tag == _ATOM_FEED:
             self._fail(
-                f"this is an Atom feed, as DSTU1 had it: R4 has a Bundle in the namespace {FHIR}, with entries of request and resource"
+                f"this is an Atom feed of DSTU1: send an R4 Bundle in the namespace {FHIR}, with entries of request and resource"
             )
         if len(self._stack) == 1:
-            self._fail(f"the root must be a resource of R4 in the namespace {FHIR}")
+            self._fail(f"the root must be an R4 resource in the namespace {FHIR}")
         if namespace != FHIR and not (name == "div" and namespace == ""):
             self._fail(f"{shown} is not in the namespace {FHIR}")
         path = self._path()
@@ -232,13 +232,13 @@ class _Reader:
         self._fail(f"has no attribute {shown} in R4", child)
 
     def _fail(self, problem: str, child: Property | None = None) -> NoReturn:
-        """`child` is an element that has begun but is not on the stack, or has just left it."""
+        """Raises BadRequest. `child` is an element that has begun but is not on the stack, or has just left it."""
         path = self._path(child)
         where = f"line {self._parser.CurrentLineNumber}: "
         raise BadRequest(where + (f"{path} {problem}" if child or path else problem), path or BODY)
 
     def _path(self, child: Property | None = None) -> str:
-        """FHIRPath of where the reader is."""
+        """The FHIRPath of the place that the reader has reached."""
         steps = [(frame.property, parent.content) for parent, frame in zip(self._stack, self._stack[1:], strict=False)]
         if child is not None:
             steps.append((child, self._stack[-1].content))
@@ -255,7 +255,7 @@ class _Reader:
 
 
 def _pad(content: dict[str, Any], name: str) -> None:
-    """Values and companions of equal number; no values at all where there is none."""
+    """Makes values and companions equally long; removes the values where all are null."""
     values, companions = content[name], content["_" + name]
     companions += [None] * (len(values) - len(companions))
     if all(value is None for value in values):

@@ -1,4 +1,4 @@
-"""What reader and writer know of a type: its attributes, and its child elements by their names in JSON and XML, which are the same."""
+"""Types as the XML reader and writer need them: attributes and child elements. The names are the same in JSON and XML."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ FHIR = "http://hl7.org/fhir"
 
 
 Kind = Literal["primitive", "object", "resource", "xhtml", "resource type"]
-"""How the content of an element is written: an attribute `value`, with id and extensions beside it; child elements; one child,
-the resource, named by its type; the div of a narrative. And the element that a resource itself is."""
+"""How XML writes the content of an element: as an attribute `value` with id and extensions; as child elements; as one child,
+the resource, named by its type; or as the div of a narrative. ROOT is the element of a resource itself."""
 
 
 class Property(NamedTuple):
@@ -24,7 +24,7 @@ class Property(NamedTuple):
     name: str
     """`valueQuantity`"""
     element: str
-    """`value`: as FHIRPath has it."""
+    """`value`: the name in FHIRPath."""
     type: str
     kind: Kind
     repeats: bool
@@ -37,12 +37,12 @@ class Table(NamedTuple):
     attributes: frozenset[str]
     properties: Mapping[str, Property]
     by_tag: Mapping[str, Property]
-    """By name with the namespace before it, as expat gives it."""
+    """By name, after the namespace and a space, as expat gives it."""
 
 
 @cache
 def table(type_name: str) -> Table:
-    """Of a resource type, a datatype or a backbone element. KeyError for what R4 does not have."""
+    """The table of a resource type, a datatype or a backbone element. KeyError for a name that R4 does not have."""
     elements = definitions.elements(type_name).elements + _guests(type_name)
     properties = {
         element.property_name(code): Property(
@@ -59,13 +59,13 @@ def table(type_name: str) -> Table:
 
 @cache
 def resource_types() -> Mapping[str, Property]:
-    """By tag, what may stand as a document's root, as `contained` or in an entry of a Bundle."""
+    """The resource types by tag: the root of a document, a `contained` resource, the resource of a Bundle entry."""
     kinds = (Property(name, name, name, "resource type", False, 0) for name in definitions.RESOURCE_TYPES)
     return {_tag(kind): kind for kind in kinds}
 
 
 def _guests(type_name: str) -> tuple[Element, ...]:
-    """Elements that validation takes although R4 does not have them."""
+    """Elements that validation accepts although R4 does not have them."""
     found = EXTRA_ELEMENTS.get(type_name, ())
     if type_name == "CodeableConcept":
         found += (Element("concept", ("CodeableConcept",)),)

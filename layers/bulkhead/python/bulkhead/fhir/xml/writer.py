@@ -1,4 +1,4 @@
-"""Dicts to FHIR XML. Text is put together directly: narratives go in as they are, and it is faster than a tree."""
+"""Writes dicts as FHIR XML. It joins text directly: narratives go in unchanged, and this is faster than building a tree."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
 _XML_DECLARATION = re.compile(r"^\s*<\?xml\b[^>]*\?>")
 
 _SPECIAL = re.compile('[&<>"\x00-\x1f\x7f\ufffe\uffff\ud800-\udfff]')
-# What XML cannot hold at all becomes the replacement character; R4 allows none of it in a string.
+# The replacement character takes the place of characters that XML cannot hold; R4 allows none of them in a string.
 _ESCAPES = {chr(code): "\ufffd" for code in (*range(0x20), 0xFFFE, 0xFFFF, *range(0xD800, 0xE000))} | {
     "&": "&amp;",
     "<": "&lt;",
     ">": "&gt;",
     '"': "&quot;",
-    # Bare, these would be read as spaces (XML 1.0, 3.3.3).
+    # An XML reader would turn these into spaces if they were not escaped (XML 1.0, 3.3.3).
     "\t": "&#9;",
     "\n": "&#10;",
     "\r": "&#13;",
@@ -41,7 +41,7 @@ def dumps(resource: Mapping[str, Any], pretty: bool = False) -> bytes:
 
 
 def _write_resource(write: _Write, resource: Mapping[str, Any], margin: str, namespace: str = "") -> None:
-    """`margin` is what stands before a tag: a line break and its indent, or nothing. So everywhere below."""
+    """`margin` precedes each tag, here and below: a line break and its indent, or nothing."""
     name = resource["resourceType"]
     write(f"{margin}<{name}{namespace}>")
     _write_children(write, resource, table(name), _deeper(margin))
@@ -77,7 +77,7 @@ def _write_children(write: _Write, value: Mapping[str, Any], known: Table, margi
 
 
 def _children(value: Mapping[str, Any], known: Table) -> list[Property]:
-    """The child elements that an object has, each once, in their order."""
+    """The child elements that an object has, each once, in the order of the specification."""
     names = {name[1:] if name[0] == "_" else name: None for name in value}
     if "resourceType" not in known.properties:  # ExampleScenario.instance has such an element
         names.pop("resourceType", None)
