@@ -1,10 +1,10 @@
-"""The names of the server's own AuditEvents, by which all others tell them apart. What they are is in `audit`."""
+"""The ids of the server's own AuditEvents, which set them apart from clients'. The package `audit` says what the events hold."""
 
 from __future__ import annotations
 
 AUDIT_EVENT = "AuditEvent"
 PREFIX = "audit-"
-"""What their ids begin with: clients can make none."""
+"""The prefix of their ids: clients cannot use it."""
 
 
 def is_trail(key: str) -> bool:

@@ -1,8 +1,8 @@
 """HL7's search expressions compiled to closures.
 
-Types are known before any resource is seen: an expression is resolved against the element tables to *routes*, each a
-list of JSON properties with one FHIR type at its end (`Observation.value as Quantity` is the property `valueQuantity`).
-Walking a resource is then a few dictionary lookups, and every value comes out with its type.
+The compiler knows the types before it sees a resource. It resolves an expression against the element tables to *routes*; each
+is a list of JSON properties with one FHIR type at its end (`Observation.value as Quantity` is the property `valueQuantity`).
+To evaluate a resource then takes a few dictionary lookups, and every value comes with its type.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ Evaluate = Callable[[Any, Any], list[Typed]]
 """(the element that the expression is about, the whole resource) -> values with their types."""
 
 COMPILED = 4096
-"""The most expressions that are kept compiled. R4 has 1,400; clients define more."""
+"""How many compiled expressions are kept. R4 has 1,400; clients define more."""
 ROUTES = 2_000
-"""The most routes of one expression."""
+"""The limit on the routes of one expression."""
 WORK = 20_000
-"""The most routes that the compilation of one expression passes through."""
+"""The limit on the routes that the compilation of one expression passes through."""
 _left: ContextVar[list[int] | None] = ContextVar("left", default=None)
 _APART = 30
-# Above so many routes, those of one type are walked as one: a choice has up to 50 types, and each may lead on to any of them.
+# Above this number, routes of one type are walked as one: a choice has up to 50 types, and each may lead to any of them.
 
 Step = Callable[[list[Any]], list[Any]]
 
-# What an expression names by its supertype, as FHIRPath's `as` has it: `as uri` takes a canonical.
+# The subtypes that FHIRPath's `as` accepts for a supertype: `as uri` takes a canonical.
 SUBTYPES = {
     "uri": frozenset({"uri", "url", "canonical", "oid", "uuid"}),
     "string": frozenset({"string", "code", "id", "markdown"}),
@@ -47,12 +47,12 @@ SUBTYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A way from the focus to values of one type."""
+    """A path from the focus to values of one type."""
 
     type: str
     steps: tuple[Step, ...] = ()
     first: str | None = None
-    """The property without which the route leads nowhere."""
+    """The property that a value must have for the route to lead anywhere."""
     binding: str = ""
     from_resource: bool = False
 
@@ -72,7 +72,7 @@ class Route:
 
 @lru_cache(COMPILED)
 def compiled(expression: str, context: str) -> Evaluate:
-    """The closure of a search expression about a type: a resource type, or for parts of a composite any element's type.
+    """The closure of a search expression about a type: a resource type, or any element's type for parts of a composite.
 
     NotSupported for FHIRPath beyond HL7's own search expressions, and for elements that the type does not have.
     """
@@ -86,7 +86,7 @@ def compiled(expression: str, context: str) -> Evaluate:
 
 @lru_cache(COMPILED)
 def begins_with(expression: str, context: str) -> frozenset[str]:
-    """The properties of the element without any of which an expression finds nothing; none where it may find something yet."""
+    """The properties of the element, without all of which an expression finds nothing; empty where it may find something anyway."""
     tree = parse(expression)
     with bounded():
         firsts = [None] if is_condition(tree) else [route.first for route in routes(tree, (Route(context),), context)]
@@ -95,7 +95,7 @@ def begins_with(expression: str, context: str) -> frozenset[str]:
 
 @lru_cache(COMPILED)
 def types(expression: str, context: str) -> frozenset[str]:
-    """The types that values of an expression can have, bindings included: `code|http://hl7.org/fhir/ValueSet/...`."""
+    """The types that the values of an expression can have, with bindings: `code|http://hl7.org/fhir/ValueSet/...`."""
     tree = parse(expression)
     if is_condition(tree):
         return frozenset({"boolean"})
@@ -105,7 +105,7 @@ def types(expression: str, context: str) -> frozenset[str]:
 
 @contextmanager
 def bounded() -> Iterator[None]:
-    """Within this context no more than so much is compiled, conditions within conditions included. TooMuch beyond."""
+    """Within this context, compilation has one common limit, nested conditions included. TooMuch beyond it."""
     token = _left.set([WORK])
     try:
         yield
@@ -144,7 +144,7 @@ def evaluator(found: Iterable[Route]) -> Evaluate:
 
 
 def routes(node: Node, focus: tuple[Route, ...], context: str) -> tuple[Route, ...]:
-    """Where `node` leads from `focus`, the routes that stand for the element in question."""
+    """The routes on which `node` leads on from `focus`, the routes to the element in question."""
     match node:
         case Name(name="%resource"):
             root = context.partition(".")[0]
@@ -160,7 +160,7 @@ def routes(node: Node, focus: tuple[Route, ...], context: str) -> tuple[Route, .
         case Operation(operator="|", left=left, right=right):
             found = routes(left, focus, context) + routes(right, focus, context)
             if len(found) > ROUTES:
-                raise TooMuch(f"the expression leads to more than {ROUTES} places")
+                raise TooMuch(f"the expression leads to more than {ROUTES} paths")
             return found
         case Operation(operator="as", left=left, right=Name(name=name)):
             return narrowed(routes(left, focus, context), name)
@@ -196,7 +196,7 @@ def children(base: tuple[Route, ...], name: str, *more: Step) -> tuple[Route, ..
                     child = child.then(step)
                 found.append(child)
         if len(found) > ROUTES:
-            raise TooMuch(f"the expression leads to more than {ROUTES} places")
+            raise TooMuch(f"the expression leads to more than {ROUTES} paths")
     spend(len(found))
     if base and not found:
         raise NotSupported(f"{base[0].type} has no element {name}")
@@ -204,7 +204,7 @@ def children(base: tuple[Route, ...], name: str, *more: Step) -> tuple[Route, ..
 
 
 def together(found: Iterable[Route]) -> tuple[Route, ...]:
-    """The same routes, those that lead to one type walked as one: the work grows with the steps, not with the choices to their power."""
+    """The same routes, with those of one type walked as one: the work grows with the steps, and not exponentially with the choices."""
     groups: dict[tuple[str, bool], list[Route]] = {}
     for route in found:
         groups.setdefault((route.kind, route.from_resource), []).append(route)
@@ -212,7 +212,7 @@ def together(found: Iterable[Route]) -> tuple[Route, ...]:
 
 
 def joined(group: Sequence[Route]) -> Route:
-    """One route in place of several of one type: the steps that all begin with, then whatever each leads to."""
+    """One route in place of several of one type: their common first steps, then the remaining steps of each."""
     steps = [route.steps for route in group]
     shared = 0
     while all(len(own) > shared and own[shared] is steps[0][shared] for own in steps):
@@ -242,7 +242,7 @@ def narrowed(base: tuple[Route, ...], name: str) -> tuple[Route, ...]:
 
 
 def is_type(actual: str, name: str) -> bool:
-    """Whether a value of type `actual` is a `name`. HL7 writes `DateTime` in places."""
+    """Whether a value of type `actual` is a `name`. HL7 writes `DateTime` in some expressions."""
     if name in ("Resource", "DomainResource"):
         return actual in RESOURCE_TYPES or actual == "Resource"
     lowered = name[0].lower() + name[1:]
@@ -250,7 +250,7 @@ def is_type(actual: str, name: str) -> bool:
 
 
 def is_condition(node: Node) -> bool:
-    """Whether an expression gives true or false, not elements."""
+    """Whether an expression gives true or false instead of elements."""
     match node:
         case Operation(operator="and" | "=" | "!=") | Call(function="exists" | "hasExtension"):
             return True
@@ -258,7 +258,7 @@ def is_condition(node: Node) -> bool:
 
 
 def predicate(node: Node, context: str) -> Callable[[Any], bool]:
-    """A condition on one element of type `context`."""
+    """A function that evaluates a condition on one element of type `context`."""
     match node:
         case Operation(operator="and", left=left, right=right):
             one, other = predicate(left, context), predicate(right, context)
@@ -280,7 +280,7 @@ def predicate(node: Node, context: str) -> Callable[[Any], bool]:
 
 
 def refers_to(reference: Any, resource_type: str) -> bool:
-    """Whether a Reference points at a resource of this type, as its text or its `type` says."""
+    """Whether a Reference points at a resource of this type, by its text or its `type`."""
     text = reference.get("reference")
     if text is None or text.startswith(("urn:", "#")):
         return bool(reference.get("type") == resource_type)

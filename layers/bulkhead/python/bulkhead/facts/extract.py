@@ -1,4 +1,4 @@
-"""What a resource holds for a search parameter: values with their FHIR types, and the parts that are searched by."""
+"""Extracts the values that a resource holds for a search parameter, with their FHIR types, and the parts that searches compare."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bulkhead.fhir import dates, definitions
 from bulkhead.fhir.definitions import SearchParameter
 
 BOOLEANS = "http://terminology.hl7.org/CodeSystem/special-values"
-"""The system that R4 gives to true and false as tokens."""
+"""The system that R4 gives to true and false when they are tokens."""
 _DATES = frozenset({"date", "dateTime", "instant", "Period", "Timing"})
 _STRING_PARTS = {
     "HumanName": ("text", "family", "given", "prefix", "suffix"),
@@ -21,8 +21,8 @@ _STRING_PARTS = {
 def values(resource: dict[str, Any], parameter: SearchParameter) -> list[Typed]:
     """Every value of `parameter` in a resource as (FHIR type, JSON), in document order by branch of the expression.
 
-    NotSupported where the parameter has no expression, or one that does not compile. Of extensions the values are
-    given. A choice such as Procedure.performed may be a string or an age, which says something of time, but is no date.
+    NotSupported where the parameter has no expression, or one that does not compile. An extension gives its value.
+    A choice such as Procedure.performed may be a string or an Age: a value of the parameter, but not a date.
     """
     found = compiled(parameter.expression, resource["resourceType"])(resource, resource)
     if any(kind == "Extension" for kind, _ in found):
@@ -31,7 +31,7 @@ def values(resource: dict[str, Any], parameter: SearchParameter) -> list[Typed]:
 
 
 def unwrapped(found: Iterable[Typed]) -> list[Typed]:
-    """Extensions replaced by their values: `{"url": ..., "valueCode": "x"}` is ("code", "x")."""
+    """The values, with each extension replaced by its value: `{"url": ..., "valueCode": "x"}` is ("code", "x")."""
     properties = definitions.elements("Extension").properties
     result: list[Typed] = []
     for kind, value in found:
@@ -43,7 +43,7 @@ def unwrapped(found: Iterable[Typed]) -> list[Typed]:
 
 
 def tokens(kind: str, value: Any) -> Iterator[tuple[str, str]]:
-    """(system, code) pairs of one value of a token parameter. A plain code has its binding's systems, or ""."""
+    """(system, code) pairs of one value of a token parameter. A plain code has the systems of its binding, or ""."""
     if kind == "CodeableConcept":
         for coding in value.get("coding", ()):
             yield from tokens("Coding", coding)
@@ -63,7 +63,7 @@ def tokens(kind: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def coded(value_set: str, code: str) -> Iterator[tuple[str, str]]:
-    """The pairs of a code bound to `value_set`: with each of its systems that has the code, or without any."""
+    """The pairs of a code bound to `value_set`: one for each of its systems that has the code; with the system "" if none has."""
     known = [system for system, codes in definitions.value_set_systems(value_set).items() if code in codes]
     for system in known or [""]:
         yield system, code
@@ -85,7 +85,7 @@ def strings(kind: str, value: Any) -> Iterator[str]:
 
 
 def spoken(kind: str, value: Any) -> Iterator[str]:
-    """The texts of one value of a string parameter that name somebody: of a HumanName not what stands before and behind."""
+    """The texts in one value of a string parameter that name somebody; for a HumanName without prefix and suffix."""
     if kind == "HumanName":
         yield from strings(kind, {part: value[part] for part in ("text", "family", "given") if part in value})
     else:
@@ -93,7 +93,7 @@ def spoken(kind: str, value: Any) -> Iterator[str]:
 
 
 def periods(kind: str, value: Any) -> Iterator[tuple[str, str]]:
-    """First and last instant of one value of a date parameter; an open end of a Period is the end of time.
+    """First and last instant of one value of a date parameter; an open end of a Period is the first or last instant of all time.
 
     A Timing spans from its first event to its last, or its bounds.
     """

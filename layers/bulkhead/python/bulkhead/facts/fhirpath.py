@@ -1,4 +1,4 @@
-"""The part of FHIRPath that HL7's search expressions are written in, read into a small tree.
+"""Parses the part of FHIRPath that HL7's search expressions use into a small tree.
 
     union    := conjunction ('|' conjunction)*
     conjunction := comparison ('and' comparison)*
@@ -7,8 +7,8 @@
     path     := ('(' union ')' | name | call) ('.' (name | call) | '[' number ']')*
     call     := name '(' (literal | Type | conjunction)? ')'
 
-Anything else is refused with NotSupported: a custom SearchParameter is either understood whole or not taken. So is what is larger
-than any of HL7's own needs (TooMuch): whoever reads a tree recurses, and clients write these.
+NotSupported refuses anything else: Bulkhead takes a custom SearchParameter whole or not at all. TooMuch refuses expressions
+beyond the bounds below, which exceed HL7's own needs: the code that reads a tree recurses, and clients write expressions.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from msgspec import Struct
 from bulkhead.errors import NotSupported
 
 LONGEST = 10_000
-"""The most characters of an expression."""
+"""The limit on the characters of an expression."""
 STEPS = 1_000
-"""The most names, literals and signs of one."""
+"""The limit on the names, literals and signs of an expression."""
 DEEP = 20
-"""The most parentheses within each other."""
+"""The limit on the depth of parentheses."""
 PATH = 50
-"""The most steps of one path, and the most operands of one `and`."""
+"""The limit on the steps of one path, and on the operands of one `and`."""
 DIGITS = 9
-"""The most digits of a number."""
+"""The limit on the digits of a number."""
 
 
 class TooMuch(NotSupported):
-    """An expression beyond these bounds, or one that compiles to too much: the message says which."""
+    """An expression beyond these bounds, or one that compiles to too many routes; the message says which."""
 
 
 class Name(Struct, frozen=True):
-    """A child element, or at the start of a path the type that the expression is about; `%resource` too."""
+    """A child element; at the start of a path also the type that the expression is about, or `%resource`."""
 
     name: str
 
@@ -66,7 +66,7 @@ class Literal(Struct, frozen=True):
 
 
 class Operation(Struct, frozen=True):
-    """`left operator right`, the operator being one of `|`, `and`, `=`, `!=`, `as`, `is`."""
+    """`left operator right`; the operator is `|`, `and`, `=`, `!=`, `as` or `is`."""
 
     operator: str
     left: Node
@@ -76,13 +76,13 @@ class Operation(Struct, frozen=True):
 N = TypeVar("N")
 Node = Name | Child | Index | Call | Literal | Operation
 
-# Characters of an expression that a message repeats.
+# How many characters of an expression a message repeats.
 _SHOWN = 200
 _TOKEN = re.compile(r"\s*(?:('(?:[^'\\]|\\.)*')|(%?[A-Za-z_][A-Za-z0-9_]*)|(\d+)|(!=|[.()\[\]|=]))")
 
 
 def parse(expression: str) -> Node:
-    """The tree of a search expression. NotSupported where it uses more of FHIRPath than this grammar, TooMuch beyond the bounds."""
+    """The tree of a search expression. NotSupported for FHIRPath beyond this grammar, TooMuch beyond the bounds."""
     if len(expression) > LONGEST:
         raise TooMuch(f"the expression has more than {LONGEST} characters")
     parser = _Parser(expression)
@@ -185,17 +185,17 @@ class _Parser:
         return self.literal() if self.current.startswith("'") else self.conjunction()
 
     def inner(self, read: Callable[[], N]) -> N:
-        """What stands in parentheses, the closing one included."""
+        """Reads the content of parentheses, and the closing parenthesis."""
         self.depth += 1
         if self.depth > DEEP:
-            raise TooMuch(f"the expression has more than {DEEP} parentheses within each other")
+            raise TooMuch(f"the expression has parentheses nested more than {DEEP} deep")
         node = read()
         self.need(")")
         self.depth -= 1
         return node
 
     def bounded(self, *operators: str) -> Iterator[str]:
-        """The operators that follow, one each time, up to as many as one path has steps."""
+        """Yields the operators that follow, one at a time. TooMuch above the number of steps that one path may have."""
         for _ in range(PATH):
             if (operator := self.take(*operators)) is None:
                 return

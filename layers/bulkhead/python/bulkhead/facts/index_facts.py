@@ -1,7 +1,7 @@
-"""What the index holds of one resource: what it points at, and the values that select few resources of its type.
+"""The facts that the index holds about one resource: its targets, and the values that select few resources of its type.
 
-A value that nearly everything shares (a status, a gender, a category) is not indexed: its partition would be slow,
-costly and hot. It filters what a better driver found.
+The index leaves out a value that nearly all resources share (a status, a gender, a category): its partition would be slow,
+costly and hot. Such a value filters the results of a better driver.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from bulkhead.fhir import references
 from bulkhead.fhir.definitions import SearchParameter, search_parameters
 
 PREFIX = 2
-"""Characters of a folded string that choose its partition."""
+"""How many characters of a folded string choose its partition."""
 SORT_LENGTH = 100
-"""Characters of a folded string that are kept to sort by."""
+"""How many characters of a folded string are kept as the sort key."""
 PLACE_LENGTH = 180
-"""Characters of a sort by which an entry is known again: in UTF-8 fewer bytes than the store keeps of it."""
+"""How many characters of a sort key identify an entry: fewer bytes in UTF-8 than the store keeps."""
 ANY_TYPE = "*"
-"""The type under which parameters that all resources have are indexed."""
+"""The type that stands for all types in the index of common parameters."""
 OF_META = frozenset({"_tag", "_security", "_profile", "_source"})
-"""Parameters about `meta`: indexed for all types together, so that a search of the whole system is one range."""
+"""Parameters about `meta`: indexed for all types together, so that a search of the whole system reads one range."""
 KNOWN = 8192
-"""The most parameters of types of which it is kept how they are indexed. R4 has 3,154 of them; clients define more."""
+"""How many parameters of types are kept compiled. R4 has 3,154 of them; clients define more."""
 LONG = "long"
 """The partition of date values that cover more than three months."""
 
@@ -44,18 +44,18 @@ class Value(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that the index holds of one version of a resource, its accounts apart (the store keeps those)."""
+    """The index facts of one version of a resource, without its accounts (the store keeps those)."""
 
     targets: Mapping[str, frozenset[str]]
-    """By target, such as `Patient/1`, the codes of the search parameters through which the resource points at it.
+    """By target, such as `Patient/1`: the codes of the search parameters through which the resource points at it.
 
-    Besides by `#Medication`, which stands for any resource of the type within the resource: see `embedded_targets`.
+    The key `#Medication` means any resource of that type inside the resource: see `embedded_targets`.
     """
     values: frozenset[Value]
 
 
-# Token parameters whose values a large share of all resources of their type have in common. Booleans and codes under a
-# required binding are left out by their type.
+# Token parameters whose values many resources of a type share. The type of a parameter already excludes booleans and codes
+# under a required binding.
 _WIDELY_SHARED = """
 achievement-status action address-use agent-role agent-type appointment-type body-site bodysite
 business-status category class class-type classification-type clinical-status combo-data-absent-reason
@@ -69,15 +69,15 @@ value-concept verification-status version view
 """
 NON_SELECTIVE = frozenset(_WIDELY_SHARED.split())
 
-# Every code of a code system: thousands of values of one resource, for a type of which there are few.
+# Every code of a code system: thousands of values per resource, for a type with few resources.
 BULKY = frozenset({("CodeSystem", "code"), ("ValueSet", "code")})
 
-# String parameters that select: names, and what is printed on a product.
+# String parameters that select few resources: names, and what is printed on a product.
 SELECTIVE_STRINGS = frozenset(
     {"name", "title", "address-postalcode", "device-name", "udi-di", "udi-carrier", "lot-number"}
 )
 
-# Parameters whose values are all among those of others: they are driven by the others' entries.
+# Parameters whose values all occur among those of others: a search uses the entries of the others.
 COVERED_BY: Mapping[str, tuple[str, ...]] = {
     "family": ("name",),
     "given": ("name",),
@@ -88,17 +88,17 @@ COVERED_BY: Mapping[str, tuple[str, ...]] = {
 
 
 def facts(resource: dict[str, Any]) -> Facts:
-    """What the index is to hold of a valid resource. Pure: the same resource gives the same facts."""
+    """The index facts of a valid resource. Pure: the same resource gives the same facts."""
     pointed_at = targets(resource)
     values = frozenset(_values(resource, patients(pointed_at)))
     return Facts({**pointed_at, **embedded_targets(resource)}, values)
 
 
 def targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:
-    """Which resources of this server a resource points at, and through which search parameters.
+    """The resources of this server that a resource points at, and the search parameters through which it does.
 
-    References outside every search parameter, absolute URLs and logical references make no target; of canonicals do
-    those that are `Type/id`.
+    References outside every search parameter, absolute URLs and logical references give no target. A canonical gives one only
+    in the form `Type/id`.
     """
     found: dict[str, set[str]] = {}
     known: dict[str, str | None] = {}
@@ -121,7 +121,7 @@ def targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:
 
 
 def embedded_targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:
-    """By type of resource within a resource (`#Medication`), the parameters that lead to it: contained, or in a Bundle's first entry."""
+    """By type of embedded resource (`#Medication`), the parameters that lead to it: contained, or in a Bundle's first entry."""
     if "contained" not in resource and resource["resourceType"] != "Bundle":
         return {}
     found: dict[str, set[str]] = {}
@@ -132,12 +132,12 @@ def embedded_targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:
 
 
 def mark(resource_type: str) -> str:
-    """What stands in the index where a target would: that a parameter leads to such a resource within."""
+    """The key for a resource of this type inside another resource; it takes the place of a target in the index."""
     return f"#{resource_type}"
 
 
 def _embedded(resource: dict[str, Any], row: _Row) -> Iterator[str]:
-    """The types of the resources within a resource that a reference parameter leads to."""
+    """The types of the embedded resources that a reference parameter leads to."""
     for kind, value in row.evaluate(resource, resource):
         if kind == "Resource":
             yield from {value["resourceType"]} & set(row.parameter.targets)
@@ -148,7 +148,7 @@ def _embedded(resource: dict[str, Any], row: _Row) -> Iterator[str]:
 
 
 def through(resource: dict[str, Any], parameter: SearchParameter) -> set[str]:
-    """Which resources of this server a resource points at through one parameter, one that clients have defined, too."""
+    """The resources of this server that a resource points at through one parameter, including a parameter that a client defined."""
     found: set[str] = set()
     for kind, value in extract.values(resource, parameter):
         text = reference_text(kind, value, parameter)
@@ -159,7 +159,7 @@ def through(resource: dict[str, Any], parameter: SearchParameter) -> set[str]:
 
 
 def reference_text(kind: str, value: Any, parameter: SearchParameter) -> str | None:
-    """What a Reference says, a canonical is, or the key of a whole resource."""
+    """The text of a Reference, the canonical itself, or the key of a whole resource."""
     if kind == "Reference":
         text = value.get("reference")
         return text if isinstance(text, str) else None
@@ -167,30 +167,30 @@ def reference_text(kind: str, value: Any, parameter: SearchParameter) -> str | N
 
 
 def local(reference: str) -> str | None:
-    """`Measure/1` for that, also with a version behind it: a canonical may be relative, though it should be a url."""
+    """`Measure/1` for that text, with or without a version: a canonical may be relative, though it should be a url."""
     return references.local(references.canonical_url(reference))
 
 
 def is_own(resource_type: str, parameter: SearchParameter) -> bool:
-    """Whether a parameter is R4's for a type, and so known to the index; not one that clients have defined."""
+    """Whether R4 defines this parameter for the type, so that the index has it; False for one that a client defined."""
     known = search_parameters("Basic" if resource_type == ANY_TYPE else resource_type)
     return parameter == known.get(parameter.code)
 
 
 def resource_key(kind: str, value: Any, parameter: SearchParameter) -> str | None:
-    """`Composition/1` of a whole resource that a parameter yields, such as the first entry of a document."""
+    """The key, such as `Composition/1`, of a whole resource that a parameter yields: the first entry of a document."""
     if kind == "Resource" and "id" in value and value["resourceType"] in parameter.targets:
         return f"{value['resourceType']}/{value['id']}"
     return None
 
 
 def patients(pointed_at: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
-    """The Patients among what a resource points at, sorted."""
+    """The Patients among the targets of a resource, sorted."""
     return tuple(sorted(target for target in pointed_at if target.startswith("Patient/")))
 
 
 def only_patients(parameter: SearchParameter) -> bool:
-    """Whether a reference parameter leads to Patients only. HL7 gives `patient` the target Group, too, for all types at once."""
+    """Whether a reference parameter leads to Patients only. HL7 defines `patient` for all types at once, with the target Group too."""
     return parameter.targets == ("Patient",) or (
         parameter.code == "patient" and parameter.expression.endswith((".patient", "resolve() is Patient)"))
     )
@@ -201,10 +201,10 @@ def index_values(
     parameter: SearchParameter,
     pointed_at: Mapping[str, frozenset[str]] | None = None,
 ) -> set[Value]:
-    """The by-value entries of one parameter; none where it is not indexed. `pointed_at` saves finding out `targets` anew.
+    """The by-value entries of one parameter; none where it is not indexed. A caller that has the `targets` passes them as `pointed_at`.
 
     token:  value = the code, case folded;              sort = its system, "" if none, after the patient where `is_owned`
-    string: value = the first two folded characters;    sort = the folded string, cut at 100 characters; so for each of its spellings
+    string: value = the first two folded characters;    sort = the folded string, cut at 100 characters; one entry per spelling
     phonetic: value = how a word sounds;                sort = ""
     uri:    value = the uri, of a canonical without version and fragment;  sort = ""
     date:   value = each month covered, or "long";      sort = the first instant
@@ -253,17 +253,17 @@ def is_indexed(resource_type: str, parameter: SearchParameter) -> bool:
 
 @lru_cache(KNOWN)
 def is_canonical(resource_type: str, parameter: SearchParameter) -> bool:
-    """Whether a reference parameter is about canonicals, which have no target, and no References."""
+    """Whether a reference parameter is about canonicals, which have no target, and not about References."""
     return types(parameter.expression, resource_type) <= {"canonical", "uri"}
 
 
 @lru_cache(KNOWN)
 def is_owned(resource_type: str, parameter: SearchParameter) -> bool:
-    """Whether the entries of a code are sorted by the patients of their resources: `Patient/1#http://loinc.org`.
+    """Whether the entries of a code sort by the patients of their resources: `Patient/1#http://loinc.org`.
 
-    A code may be on thousands of resources of each patient, and on millions of all. So `patient=1&code=x` is one range
-    of one partition, and costs no entry more. Who searches for a code and its system gives up a range for it: the same
-    code under two systems is rare.
+    A code may occur on thousands of resources of each patient, and on millions in all. With this order, `patient=1&code=x` reads
+    one range of one partition, without an additional entry. A search for a code and its system loses its range: few codes
+    occur under two systems.
     """
     if parameter.type != "token" or parameter.code in OF_META or not is_indexed(resource_type, parameter):
         return False
@@ -274,7 +274,7 @@ def is_owned(resource_type: str, parameter: SearchParameter) -> bool:
 
 
 def drivers(resource_type: str, parameter: SearchParameter) -> tuple[SearchParameter, ...]:
-    """The indexed parameters whose entries together hold every value of `parameter`; () where there are none."""
+    """The indexed parameters whose entries together cover every value of `parameter`; () if there are none."""
     if is_indexed(resource_type, parameter):
         return (parameter,)
     if resource_type == ANY_TYPE:
@@ -298,7 +298,7 @@ def month(number: int) -> str:
 
 
 class _Row:
-    """A parameter of a type, compiled. Rows are told apart by what they are, not by what they hold."""
+    """A parameter of a type, compiled. Rows compare by identity."""
 
     __slots__ = ("evaluate", "owned", "parameter", "rows")
 
@@ -310,7 +310,7 @@ class _Row:
 
 
 _Table = Mapping[str, Sequence[_Row]]
-"""Rows by the properties that their expressions begin with; under "" those that are always asked."""
+"""Rows by the properties that their expressions begin with; "" lists the rows that apply to every resource."""
 
 
 def _table(resource_type: str, parameters: Iterable[SearchParameter]) -> _Table:
@@ -415,7 +415,7 @@ _ROWS: Mapping[str, _Rows] = {
 
 
 def _rows_of(parameter: SearchParameter) -> _Rows:
-    """What makes the entries of a parameter. A date, a token, ...: those of other types are not indexed."""
+    """The function that makes the entries of a parameter, by its type (date, token, ...). Other types are not indexed."""
     return _sound_rows if is_phonetic(parameter) else _ROWS.get(parameter.type, _no_rows)
 
 

@@ -1,30 +1,30 @@
-"""Folding of text for string search: case, accents, punctuation and runs of white space do not count (R4 search, 3.1.1.4.8)."""
+"""Folds text for string search: case, accents, punctuation and runs of white space do not count (R4 search, 3.1.1.4.8)."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-# Between letters these are part of the word: O'Connor is one. Word processors and phones have many of them.
+# Between letters an apostrophe belongs to the word: O'Connor is one word. Word processors and phones write several kinds.
 _APOSTROPHES = dict.fromkeys(
     map(ord, "`\u00b4\u2018\u2019\u201a\u201b\u2032\u02b9\u02bb\u02bc\u02bd\u02be\u02bf\uff07"), "'"
 )
-# What is no punctuation of ASCII's stays: + $ < = > ^ | ~
+# ASCII signs that are not punctuation stay: + $ < = > ^ | ~
 _PUNCTUATION = re.compile(r"[!-#%-*,\-./:;?@\[\\\]_{}]")
 
 
 def fold(text: str) -> str:
-    """`"  Ångström\\tLee-O’Neill "` -> `"angstrom lee oneill"`: what is sorted by, and the first of the `spellings`.
+    """`"  Ångström\\tLee-O’Neill "` -> `"angstrom lee oneill"`: the sort key, and the first of the `spellings`.
 
-    NFKD, combining marks off, case folded, apostrophes left out, other punctuation as white space, which is collapsed. A text
-    that is nothing but punctuation keeps it.
+    NFKD without combining marks, case folded, without apostrophes, other punctuation as white space, which is collapsed. A text
+    of punctuation alone keeps it.
     """
     plain = _plain(text)
     return _words(plain, " ") or " ".join(plain.split())
 
 
 def spellings(text: str) -> tuple[str, ...]:
-    """`"Smith-Jones"` -> `("smith jones", "smithjones")`: punctuation parts words, or is not there at all. Most texts have one."""
+    """`"Smith-Jones"` -> `("smith jones", "smithjones")`: punctuation separates words or counts as nothing. Most texts have one spelling."""
     plain = _plain(text)
     bare = plain.replace("'", "") if "'" in plain else plain
     if not _PUNCTUATION.search(bare):
@@ -36,7 +36,7 @@ def spellings(text: str) -> tuple[str, ...]:
 
 
 def _plain(text: str) -> str:
-    """The text without case and accents, with one sort of apostrophe, and ASCII's punctuation only."""
+    """The text without case and accents, with one kind of apostrophe, and with ASCII punctuation only."""
     if text.isascii():
         return text.replace("`", "'").casefold()
     folded = _unmarked(_unmarked(text.translate(_APOSTROPHES)).casefold())
@@ -53,5 +53,5 @@ def _unmarked(text: str) -> str:
 
 
 def _words(plain: str, between: str) -> str:
-    """The words of a plain text, with `between` where punctuation was."""
+    """The words of a plain text, with `between` in place of punctuation."""
     return " ".join(_PUNCTUATION.sub(between, plain.replace("'", "")).split())

@@ -1,6 +1,6 @@
-"""How names sound, for the parameter `phonetic`: American Soundex after folding, with the first letter coded by its sound, too.
+"""The sound of names, for the parameter `phonetic`: American Soundex after folding, where the first letter is coded by sound too.
 
-So Smyth sounds like Smith, Catherine like Kathryn, Meyer like Maier. A word in another script than the Latin stands for itself.
+So Smyth sounds like Smith, Catherine like Kathryn, Meyer like Maier. A word in a script other than Latin is its own code.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _CODES = {
     for letter in letters
 }
 _LATIN = re.compile("[a-z]+")
-# What a word begins with -> the letter that it sounds like. The first that fits.
+# The beginning of a word -> the letter that it sounds like. The first match counts.
 _BEGINNINGS = tuple(
     (re.compile(pattern), letter)
     for pattern, letter in (
@@ -39,12 +39,12 @@ def is_phonetic(parameter: SearchParameter) -> bool:
 
 
 def sounds(texts: Iterable[str]) -> frozenset[str]:
-    """The codes of all words of some names, however their punctuation is read."""
+    """The codes of all words in some names, for each reading of their punctuation."""
     return frozenset(sound(word) for text in texts for spelling in spellings(text) for word in spelling.split())
 
 
 def sound(word: str) -> str:
-    """`"smyth"` -> `"s530"`: of a folded word."""
+    """The code of a folded word: `"smyth"` -> `"s530"`."""
     if not _LATIN.fullmatch(word):
         return word
     for pattern, letter in _BEGINNINGS:
@@ -57,7 +57,7 @@ def sound(word: str) -> str:
         code = _CODES.get(letter)
         if code is not None and code != last:
             digits.append(code)
-        # What h and w stand between counts as neighbours; a vowel parts it.
+        # Letters on both sides of h and w count as neighbours; a vowel separates them.
         if letter not in "hw":
             last = code
     return (word[0] + "".join(map(str, digits)) + "000")[:LENGTH]
