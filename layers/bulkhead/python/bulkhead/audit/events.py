@@ -1,6 +1,7 @@
-"""AuditEvents as the server writes them (R4 auditevent.html; IHE BALP's rule of one patient to an event). Pure.
+"""The content of the server's AuditEvents (R4 auditevent.html; one patient per event, as IHE BALP asks). Pure.
 
-An event names who, what, when and the outcome: ids and codes only, never what a resource says nor what was searched for.
+An event names the agent, the action, the entities, the time and the outcome. It has ids and codes only, never the content of a
+resource or the values of a search.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ SUCCESS, REFUSED = "0", "4"
 """Codes of `AuditEvent.outcome`: success, minor failure."""
 EXECUTE = "E"
 ACTIONS: Mapping[str, str] = {"create": "C", "read": "R", "update": "U", "patch": "U", "delete": "D"}
-"""`AuditEvent.action` by interaction; what is not here is read (history, search) or executed (operations)."""
+"""`AuditEvent.action` by interaction; others are reads (history, search) or executions (operations)."""
 
 _TERMINOLOGY = "http://terminology.hl7.org/CodeSystem"
 _REST = {"system": f"{_TERMINOLOGY}/audit-event-type", "code": "rest", "display": "RESTful Operation"}
@@ -29,15 +30,15 @@ _IP_ADDRESS = "2"
 
 
 RECORDED_BY = "urn:bulkhead:recorded-by"
-"""System of the tag that says who made an AuditEvent: `AuditEvent?_tag=urn:bulkhead:recorded-by|server`. Clients cannot set it."""
+"""System of the tag that marks the server's AuditEvents: `AuditEvent?_tag=urn:bulkhead:recorded-by|server`. Clients cannot set it."""
 SERVER, CLIENT = "server", "client"
 SENT_BY = "urn:bulkhead:sent-by"
-"""URL of the extension that says who sent an AuditEvent that a client made: the subject of the token, as an Identifier."""
+"""URL of the extension that names the sender of a client's AuditEvent: the subject of the token, as an Identifier."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A resource that an event is about: its key, the version that was read or made, and more about it by name."""
+    """A resource in an event: its key, the version that was read or made, and further details by name."""
 
     key: str
     version: int | None = None
@@ -46,7 +47,7 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """What was done: R4's code of the interaction, and the operation (`$set-accounts`) where it is one."""
+    """An action: R4's code of the interaction, and the operation (`$set-accounts`) if it is one."""
 
     interaction: str
     action: str
@@ -54,7 +55,7 @@ class Deed:
 
 
 def deed(interaction: str, operation: str | None = None) -> Deed:
-    """The deed of an interaction such as `read`, `search-type`, `history-instance`, or of an operation."""
+    """The deed for an interaction such as `read`, `search-type`, `history-instance`, or for an operation."""
     if interaction in ("operation", "batch", "transaction"):
         return Deed(interaction, EXECUTE, operation)
     return Deed(interaction, ACTIONS.get(interaction, ACTIONS["read"]), operation)
@@ -70,7 +71,7 @@ def event(
     outcome: str = SUCCESS,
     description: str | None = None,
 ) -> dict[str, Any]:
-    """The AuditEvent `identifier`: what `caller` did to `entities`, whose data it is (`patients`, keys), at the instant `recorded`."""
+    """The AuditEvent `identifier`: `caller` did `done` to `entities`, data of `patients` (keys), at the instant `recorded`."""
     subtype = [{"system": _INTERACTION, "code": done.interaction}]
     if done.operation:
         subtype.append({"code": done.operation})
@@ -95,7 +96,7 @@ def event(
 
 
 def sent_by(caller: Caller, resource: dict[str, Any]) -> dict[str, Any]:
-    """A client's AuditEvent, with who really sent it, whatever its agents say. What it says itself in these places gives way."""
+    """A client's AuditEvent with its real sender, whatever its agents say. The server's values replace the client's in these places."""
     meta = dict(resource.get("meta", {}))
     meta["tag"] = [tag for tag in meta.get("tag", ()) if tag.get("system") != RECORDED_BY] + [_tag(CLIENT)]
     sender = {"url": SENT_BY, "valueIdentifier": {"value": caller.subject}}

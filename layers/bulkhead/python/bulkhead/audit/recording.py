@@ -1,7 +1,7 @@
-"""The audit trail: which requests leave AuditEvents, and the writes that make them. Semantics, sections 3 and 6.
+"""The audit trail: decides which requests leave AuditEvents, and makes the writes for them. Semantics, sections 3 and 6.
 
-A change and its event are one commit (`resources/commit.py`). What was read is recorded before the answer leaves, and a refusal
-with it (`api/trail.py`): a request that cannot be recorded fails. Events are never changed nor deleted (`require_untouched`).
+A change and its event are one commit (`resources/commit.py`). A read or a refusal is recorded before its response leaves
+(`api/trail.py`); a request that cannot be recorded fails. Nobody changes or deletes the server's events (`require_untouched`).
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ SET_ACCOUNTS, REFUSALS = "$set-accounts", "refusals"
 OFF = "off"
 
 _ANY = "*"
-# An AuditEvent with more entities would outgrow an item of the table, some day.
+# More entities than this could outgrow an item of the table.
 _ENTITIES = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the setting AUDIT asks for: types whose reads and whose changes are recorded (`*` for all), and what else."""
+    """The setting AUDIT: types whose reads and whose changes are recorded (`*` for all), and whether refusals and $set-accounts are."""
 
     reads: frozenset[str] = frozenset()
     changes: frozenset[str] = frozenset()
@@ -51,13 +51,13 @@ class Policy:
 
 @lru_cache(maxsize=8)
 def policy(text: str) -> Policy:
-    """The policy of a setting such as `List.read,List.write,$set-accounts,refusals`, or `off`. ValueError for any other word."""
+    """The policy in a setting such as `List.read,List.write,$set-accounts,refusals`, or `off`. ValueError for any other word."""
     words = {word for part in text.split(",") if (word := part.strip())} - {OFF}
     typed = {word for word in words if word.endswith((".read", ".write"))}
     unknown = words - typed - {SET_ACCOUNTS, REFUSALS}
     if unknown:
         raise ValueError(
-            f"AUDIT has {', '.join(sorted(unknown))}: it takes Type.read, Type.write, $set-accounts, refusals, off"
+            f"AUDIT contains {', '.join(sorted(unknown))}: it accepts Type.read, Type.write, $set-accounts, refusals, off"
         )
     reads = frozenset(word.removesuffix(".read") for word in typed if word.endswith(".read"))
     changes = frozenset(word.removesuffix(".write") for word in typed if word.endswith(".write"))
@@ -65,22 +65,24 @@ def policy(text: str) -> Policy:
 
 
 def require_untouched(writes: Sequence[Write], auth: str) -> None:
-    """MethodNotAllowed where a write changes or deletes an AuditEvent; Forbidden where it makes one under the server's own ids.
+    """Raises MethodNotAllowed where a write changes or deletes an AuditEvent, Forbidden where it makes one under the server's own ids.
 
-    With `auth` off, on a server that nobody else can reach, clients may do as they like with those that they made themselves.
+    With `auth` off, on a server that only this machine can reach, clients may change and delete the AuditEvents that clients made.
     """
     for write in writes:
         if not write.key.startswith(f"{AUDIT_EVENT}/"):
             continue
         is_own = is_trail(write.key)
         if is_own and write.base is None:
-            raise Forbidden(f"ids that begin with {PREFIX} are the server's own", f"{AUDIT_EVENT}.id")
+            raise Forbidden(
+                f"only the server makes AuditEvents whose ids begin with {PREFIX}: use another id", f"{AUDIT_EVENT}.id"
+            )
         if is_own or (write.base is not None and write.changes_content and auth != OFF):
-            raise MethodNotAllowed("an AuditEvent is never changed or deleted", ["GET", "HEAD", "POST"])
+            raise MethodNotAllowed("an AuditEvent cannot be changed or deleted", ["GET", "HEAD", "POST"])
 
 
 def of_changes(session: Session, writes: Sequence[Write]) -> list[Write]:
-    """The events that go into the commit of `writes`."""
+    """The events that belong to the commit of `writes`."""
     known = policy(session.store.settings.audit)
     groups: dict[tuple[str, tuple[str, ...]], list[Entity]] = {}
     for write in writes:
@@ -108,14 +110,14 @@ def _patients(store: Store, write: Write) -> tuple[str, ...]:
 
 
 def of_patients(key: str, targets: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
-    """Whose data a resource is that points at `targets`: the Patients among them, and itself."""
+    """The patients whose data a resource with these `targets` is: the Patients among the targets, and the resource if it is one."""
     from bulkhead.facts import index_facts
 
     return tuple(sorted({*index_facts.patients(targets), *([key] if key.startswith("Patient/") else [])}))
 
 
 def of_set_accounts(session: Session, target: Head, accounts: Sequence[str], propagate: bool) -> list[Write]:
-    """The event of a `$set-accounts` on `target`, if it is to be recorded."""
+    """The event of a `$set-accounts` on `target`; empty if the policy does not record it."""
     if not policy(session.store.settings.audit).set_accounts:
         return []
     from bulkhead.facts import index_facts
@@ -127,7 +129,7 @@ def of_set_accounts(session: Session, target: Head, accounts: Sequence[str], pro
 
 
 def of_reads(session: Session, done: Deed, heads: Iterable[Head]) -> list[Write]:
-    """The events of what was shown of `heads` by the one deed: one event for the data of each patient."""
+    """The events for one deed that showed `heads`: one event per patient."""
     from bulkhead.facts import index_facts
 
     known = policy(session.store.settings.audit)
@@ -144,12 +146,12 @@ def of_reads(session: Session, done: Deed, heads: Iterable[Head]) -> list[Write]
 
 
 _recorded: ContextVar[set[tuple[str, int]] | None] = ContextVar("recorded", default=None)
-"""The versions that the commits of this request have made, and recorded; None outside of a request."""
+"""The versions that this request committed and recorded; None outside of a request."""
 
 
 @contextmanager
 def noting_changes() -> Iterator[None]:
-    """Within, what commits record is remembered: its caller need not be told of again where it is shown."""
+    """Within this context, the server remembers the changes that commits record, so that showing them needs no second event."""
     token = _recorded.set(set())
     try:
         yield
@@ -158,26 +160,26 @@ def noting_changes() -> Iterator[None]:
 
 
 def note_recorded(heads: Iterable[Head]) -> None:
-    """Their changes are recorded in the commit that made them."""
+    """Remembers that the commit of these versions recorded them."""
     known = _recorded.get()
     if known is not None:
         known.update((head.key, head.version) for head in heads)
 
 
 def was_recorded(head: Head) -> bool:
-    """Whether this request made the version."""
+    """Whether this request made and recorded the version."""
     return (head.key, head.version) in (_recorded.get() or ())
 
 
 def is_refusal(caller: Caller | None, error: BulkheadError) -> bool:
-    """Whether `error` tells the caller that it may not: also where a fence answers as if there were nothing."""
+    """Whether `error` refuses the caller access, including a fence's answer that there is no such resource."""
     if isinstance(error, (Unauthorized, Forbidden)):
         return True
     return isinstance(error, NotFound) and caller is not None and caller.restricted
 
 
 def of_refusal(session: Session, done: Deed, key: str | None, error: BulkheadError) -> list[Write]:
-    """The event of a request about `key` (if it names a resource) that was refused, if it is to be recorded."""
+    """The event of a refused request about `key` (if it names a resource); empty if the policy does not record it."""
     if not policy(session.store.settings.audit).refusals:
         return []
     entities = [Entity(key)] if key else []
@@ -185,7 +187,7 @@ def of_refusal(session: Session, done: Deed, key: str | None, error: BulkheadErr
 
 
 def record(store: Store, events: Sequence[Write]) -> None:
-    """Write events that stand alone. Unavailable, or what DynamoDB's client raises, where they cannot be written."""
+    """Writes events that belong to no commit. Unavailable, or an error of DynamoDB's client, where they cannot be written."""
     if events:
         store.commit(events)
 
