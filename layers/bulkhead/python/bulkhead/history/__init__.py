@@ -1,6 +1,6 @@
-"""History of one resource, of a type, and of the whole system (R4 http.html#history); and how a poller follows it.
+"""History of one resource, of a type, and of the whole system (R4 http.html#history); pollers follow it by links.
 
-`query` reads the parameters, `listing` lists versions by time, `paging` makes pages of them, `cursor` is what their links carry.
+`query` parses the parameters, `listing` lists versions by time, `paging` makes pages, `cursor` encodes the place in their links.
 """
 
 from __future__ import annotations

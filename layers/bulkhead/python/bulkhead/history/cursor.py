@@ -1,8 +1,8 @@
-"""Where a page of history goes on: an opaque text in its links, which belongs to one query.
+"""The place where a page of history continues: an opaque text in its links, bound to one query.
 
-Going forward by time, a cursor is also what a poller keeps. `place` is then the last version seen below the horizon, up to
-which the index is complete; `delivered` names the versions above it that the poller has already. A version that turns up late,
-between others, is above `place` and not among `delivered`: so it is neither missed nor repeated.
+A poller keeps a cursor that goes forward by time. Its `place` is the last version seen below the horizon; the index is
+complete up to there. `delivered` names the versions above it that the poller already has. A version that appears late, between
+others, is above `place` and not in `delivered`, so a poller neither misses it nor gets it twice.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from bulkhead.history.query import Query
 
 FORWARD, BACK, FEED = "f", "b", "p"
 DIGEST = 6
-"""Bytes that stand for a version in a cursor: two of a few hundred are alike once in a thousand million polls."""
+"""How many bytes identify a version in a cursor: two of a few hundred collide once in a thousand million polls."""
 _SIZE = 8
-# The check sum is no signature.
+# The checksum is no signature, so the position needs a check of its own.
 _POSITION = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z#[A-Za-z0-9\-.]{1,64}#\d{10}", re.ASCII)
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True, order=True):
-    """One version in the order of history: `position` in by-time (instant, id, version), then the resource type."""
+    """One version in the order of history: `position` in the index by-time (instant, id, version), then the resource type."""
 
     position: str
     type: str
@@ -36,7 +36,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True, order=True):
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """`mode` FORWARD: what comes after `place`. BACK: what comes before it. FEED: see above."""
+    """`mode` FORWARD: the versions after `place`. BACK: those before it. FEED: as the module says."""
 
     mode: str
     place: Place | None
@@ -61,7 +61,7 @@ def encode(cursor: Cursor, query: Query) -> str:
 
 
 def decode(text: str, query: Query) -> Cursor:
-    """BadRequest for what this server did not give for this query."""
+    """The cursor in a link. BadRequest for a text that this server did not give for this query."""
     try:
         data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         found = msgspec.json.decode(data[_SIZE:], type=_Text)
@@ -81,4 +81,7 @@ def _checksum(payload: bytes, query: Query) -> bytes:
 
 
 def _refused() -> BadRequest:
-    return BadRequest("this page link is not one that this server gave for this history", "_cursor")
+    return BadRequest(
+        "this page link does not belong to this history: follow a link from one of its pages, or start anew without _cursor",
+        "_cursor",
+    )

@@ -1,4 +1,4 @@
-"""Versions by time, of one resource, a type, or all types: as the index lists them, and then as they really are."""
+"""Lists versions by time, of one resource, a type, or all types: first from the index, then checked against the heads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bulkhead.store import Head, Store
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A version that the index lists: a hint, to be checked."""
+    """A version that the index lists: a hint that needs a check."""
 
     key: str
     version: int
@@ -30,7 +30,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What was listed, in order, and whether that was all; `heads` are versions that came with the listing."""
+    """Listed versions, in order, and whether the list has ended; `heads` are versions that came with the listing."""
 
     listed: Sequence[Listed]
     ended: bool
@@ -38,11 +38,11 @@ class Batch:
 
 
 Lister = Callable[[Place | None, int, bool], Batch]
-"""(after which place, how many, newest first) -> what comes next."""
+"""(the place to continue after, how many, newest first) -> the next batch."""
 
 
 def lister(store: Store, query: Query, types: Sequence[str]) -> Lister:
-    """Lists the versions that the query is about, of these `types`."""
+    """A function that lists the versions of these `types` that the query asks for."""
     return _of_one(store, query) if query.of_one else _of_types(store, query, types)
 
 
@@ -56,14 +56,14 @@ def _of_types(store: Store, query: Query, types: Sequence[str]) -> Lister:
         found = in_parallel(of_type, types, store.settings.threads)
         merged = list(heapq.merge(*found, key=lambda one: one.place, reverse=newest_first))
         ended = len(merged) <= limit and all(len(one) < limit for one in found)
-        # A version that is being superseded is listed twice.
+        # The index lists a version twice while it is being superseded.
         return Batch(list(dict.fromkeys(merged[:limit])), ended)
 
     return listed
 
 
 def _after(place: Place | None, resource_type: str, newest_first: bool) -> str | None:
-    """The position in this type after which all comes after `place`. Types share positions: one transaction, one id."""
+    """The position in this type that precedes everything after `place`. Types share positions: one transaction, one id."""
     if place is None or place.type == resource_type:
         return place.position if place else None
     if (resource_type < place.type) != newest_first:
@@ -88,9 +88,9 @@ def _of_one(store: Store, query: Query) -> Lister:
 
 
 def resolve(session: Session, query: Query, listed: Sequence[Listed], known: Sequence[Head] = ()) -> dict[Listed, Head]:
-    """The versions that are really there, that the caller may see, and that were current when the query asks for.
+    """The versions that exist, that the caller may see, and that were current at the time that the query asks for.
 
-    `known` are versions that need not be read again.
+    `known` are versions that the caller of this function has read already.
     """
     heads = session.store.read_many({one.key for one in listed})
     visible = {key: head for key, head in heads.items() if _visible(session, query, head)}
@@ -106,7 +106,7 @@ def resolve(session: Session, query: Query, listed: Sequence[Listed], known: Seq
     return {
         one: head
         for one, head in found.items()
-        # Another stamp: staged by a transaction that was not committed, before the one that made this version.
+        # Another time: a transaction that did not commit staged the entry, before the commit that made this version.
         if head.updated == one.updated
         and _current(head, versions.get((one.key, one.version + 1)), query)
         and shown(session.store.version(head))
@@ -114,7 +114,7 @@ def resolve(session: Session, query: Query, listed: Sequence[Listed], known: Seq
 
 
 def _visible(session: Session, query: Query, head: Head) -> bool:
-    """Whether the caller may see the resource now; what was deleted only who is not fenced."""
+    """Whether the caller may see the resource now. A deleted resource is visible only to a caller without a fence."""
     if head.deleted:
         return policy.sees_all(session.caller, _right(query), head.type)
     return policy.fence(session.store, session.caller, _right(query))(session.store.version(head))
@@ -125,7 +125,7 @@ def _right(query: Query) -> str:
 
 
 def _current(head: Head, successor: Head | None, query: Query) -> bool:
-    """Whether the version was made since `since`, and was current in the period `at`; a deletion counts only where it happened in it."""
+    """Whether the version was made since `since` and was current in the period `at`. A deletion counts only if it happened in it."""
     if (query.since and head.updated < query.since) or (query.at and head.updated > query.at[1]):
         return False
     if query.at is None or head.updated >= query.at[0]:

@@ -1,4 +1,4 @@
-"""Pages of a history, with links that stay right while others write; and the link that a poller keeps."""
+"""Pages of a history, with links that stay right while others write, and the link that a poller keeps."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from bulkhead.session import Session
 from bulkhead.store import Head
 
 DELIVERED = 300
-"""Versions above the horizon that a cursor remembers: what fits in a URL. When there are more, a poller comes back for them."""
+"""How many versions above the horizon a cursor remembers: as many as fit in a URL. If there are more, a poller comes back for them."""
 EXAMINED = 5000
-"""Versions that one request looks at; after so many the page ends, with a next link, even if it is not full."""
+"""How many versions one request looks at; then the page ends with a next link, even if it is not full."""
 _BATCH = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page. `next` and `previous` are cursors of its neighbours; `monitor` is what a poller comes back with.
+    """One page. `next` and `previous` are the cursors of its neighbours; `monitor` is the cursor that a poller comes back with.
 
-    `total` is given only where it is exact. Every change up to the instant `settled` is there, or on the pages after.
+    `total` is set only if it is exact. This page and the later ones hold every change up to the instant `settled`.
     """
 
     heads: list[Head]
@@ -37,10 +37,10 @@ class Page:
 
 
 def page(session: Session, query: Query) -> Page:
-    """A page of the history of `query.path`. NotFound for a resource that is not there to see; Forbidden; BadRequest."""
+    """A page of the history of `query.path`. NotFound for a resource that the caller cannot see; Forbidden; BadRequest."""
     types = _types(session, query)
     at = cursor.decode(query.cursor, query) if query.cursor else None
-    # Before anything is listed: what comes into being during the listing is above it.
+    # Read before the listing: a version that appears during the listing is above the horizon.
     horizon = None if query.of_one else session.store.horizon()
     scan = _Scan(session, query, listing.lister(session.store, query, types))
     if at and at.mode == BACK:
@@ -73,7 +73,7 @@ def _types(session: Session, query: Query) -> list[str]:
 
 @dataclass(slots=True)
 class _Scan:
-    """Reads on until enough versions are found."""
+    """Reads on until it has enough versions."""
 
     session: Session
     query: Query
@@ -83,7 +83,7 @@ class _Scan:
     ended: bool = False
 
     def take(self, after: Place | None, count: int, newest_first: bool, known: frozenset[bytes]) -> list[Listed]:
-        """The next `count` visible versions after a place that are not `known`; sets `examined` up to the last, and `ended`."""
+        """The next `count` visible versions after a place, without `known` ones. Sets `examined` to the last one read, and `ended`."""
         found: list[Listed] = []
         while len(found) < count and not self.ended and len(self.examined) < EXAMINED:
             batch = self.lister(after, max(_BATCH, count), newest_first)
@@ -102,7 +102,7 @@ class _Scan:
 
 
 def _count(scan: _Scan) -> int:
-    """How many versions the whole history has, for the caller. TooCostly where that cannot be told by one request."""
+    """The number of versions in the whole history that the caller may see. TooCostly where one request cannot count them."""
     number = len(scan.take(None, EXAMINED, scan.query.newest_first, frozenset()))
     if not scan.ended:
         raise too_costly("counting this history", "_summary")
@@ -137,7 +137,7 @@ def _total(scan: _Scan, at: Cursor | None, shown: list[Listed], resume: Place | 
 
 
 def _previous(at: Cursor | None, shown: list[Listed], query: Query) -> str | None:
-    """The cursor of what comes before a page that is not the first."""
+    """The cursor for the page before this one; None for the first page."""
     if at is None or not (at.place or at.delivered):
         return None
     first = shown[0].place if shown else at.place
@@ -145,7 +145,7 @@ def _previous(at: Cursor | None, shown: list[Listed], query: Query) -> str | Non
 
 
 def _backward(scan: _Scan, at: Cursor) -> Page:
-    """The page before a cursor: read against the order, and turned round."""
+    """The page before a cursor: read in reverse, and turned round."""
     query = scan.query
     found = scan.take(at.place, query.count + 1, not query.newest_first, frozenset())
     shown = found[: query.count][::-1]
@@ -159,7 +159,7 @@ def _backward(scan: _Scan, at: Cursor) -> Page:
 
 
 def _feed(scan: _Scan, at: Cursor, horizon: str) -> Page:
-    """A page forward by time, whose cursors neither miss nor repeat a version: see `cursor`."""
+    """A page forward by time. Its cursors neither miss nor repeat a version: see `cursor`."""
     query = scan.query
     room = max(0, DELIVERED - len(at.delivered))
     found = scan.take(at.place, query.count + 1, False, at.delivered)
@@ -169,12 +169,12 @@ def _feed(scan: _Scan, at: Cursor, horizon: str) -> Page:
         shown = shown[: len(shown) - (len(above) - room)]
     after = _advanced(at, scan, shown, len(found) > len(shown), horizon)
     left = len(found) > len(shown) or not scan.ended
-    # What comes next is above the horizon, and there is no room to remember it.
+    # The next versions are above the horizon, and the cursor has no room to remember them.
     full = len(found) > len(shown) and found[len(shown)].updated > horizon and len(above) >= room
-    # Without progress a next link would lead here again: the rest is for a later poll.
+    # Without progress a next link would lead back here: a later poll gets the rest.
     more = left and not full and after != at
     text = cursor.encode(after, query)
-    # Who pages goes on past what a cursor remembers; who polls keeps the first monitor link, and comes back.
+    # A client that pages goes on past the versions that a cursor remembers; a poller keeps the first monitor link and comes back.
     beyond = cursor.encode(Cursor(FORWARD, shown[-1].place), query) if full and shown else None
     return Page(
         [scan.heads[one] for one in shown],
@@ -187,7 +187,7 @@ def _feed(scan: _Scan, at: Cursor, horizon: str) -> Page:
 
 
 def _advanced(at: Cursor, scan: _Scan, shown: list[Listed], cut: bool, horizon: str) -> Cursor:
-    """The cursor after `shown`: `cut` tells that more was examined than is shown."""
+    """The cursor after `shown`; `cut` says that the scan examined more than it shows."""
     place = at.place
     for one in scan.examined:
         if one.updated > horizon or (cut and shown and one.place > shown[-1].place):

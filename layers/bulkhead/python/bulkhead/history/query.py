@@ -1,7 +1,7 @@
-"""The parameters of a history request: which versions (`_since`, `_at`, `_type`), how many, in which order, how much of each.
+"""Parses the parameters of a history request: the versions (`_since`, `_at`, `_type`), their number, order and form.
 
-A parameter that is not known is refused, under whatever handling: a history Bundle has no entry of mode `outcome`
-(bdl-2, bdl-3) that could tell that it was ignored, and who asked for less would take the answer for it.
+An unknown parameter is refused, even under lenient handling: a history Bundle has no entry of mode `outcome` (bdl-2, bdl-3)
+that could say that it was ignored, and a client that asked for less would take the response for it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _KNOWN = frozenset({"_since", "_at", "_sort", "_count", "_cursor", "_type", "_su
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked for. `path` is what stands between base and `/_history`: "Patient/1", "Patient", "" for the system.
+    """A history request. `path` precedes `/_history` in the URL: "Patient/1", "Patient", "" for the system.
 
-    `since` is the first instant, inclusive; `at` the first and last instant of a period: asked for are the versions
-    that were current at some point in it. `used` are the parameters as they were given, the cursor apart.
+    `since` is the first instant, inclusive. `at` is the first and last instant of a period: the history lists the versions
+    that were current at some point in it. `used` holds the parameters as the client gave them, without the cursor.
     """
 
     path: str
@@ -35,9 +35,9 @@ class Query:
     cursor: str | None = None
     used: Mapping[str, str] | None = None
     types: tuple[str, ...] = ()
-    """Of the history of the system: the types asked for; () for all."""
+    """For the history of the system: the types asked for; () for all."""
     count_only: bool = False
-    """Whether only the number of versions is asked for: `_count=0` or `_summary=count`."""
+    """Whether the client asks only for the number of versions: `_count=0` or `_summary=count`."""
 
     @property
     def last(self) -> str | None:
@@ -46,23 +46,23 @@ class Query:
 
     @property
     def of_one(self) -> bool:
-        """Whether it is the history of one resource."""
+        """Whether this is the history of one resource."""
         return "/" in self.path
 
     @property
     def search(self) -> list[str | None]:
-        """What a cursor belongs to."""
+        """The part of the query that a cursor is bound to."""
         return [self.path, self.since, *(self.at or (None, None)), str(self.newest_first), *self.types]
 
 
 def parse(path: str, pairs: Iterable[tuple[str, str]], default: int, limit: int) -> Query:
-    """The query of a history request. BadRequest, naming the parameter, for one that history does not have, and for a
-    value that it cannot have. `default` and `limit` are of `_count`.
+    """The query of a history request. `default` and `limit` apply to `_count`. BadRequest, naming the parameter, for a parameter
+    that history does not have, and for a value that the parameter cannot have.
     """
     given: dict[str, str] = {}
     for name, value in pairs:
         if name in given:
-            raise BadRequest(f"{name} is given once", name)
+            raise BadRequest(f"{name} may occur only once", name)
         if name in _KNOWN:
             given[name] = value
         elif name not in _FREE:
@@ -70,7 +70,7 @@ def parse(path: str, pairs: Iterable[tuple[str, str]], default: int, limit: int)
     used = {name: value for name, value in given.items() if name != "_cursor"}
     summary = given.get("_summary")
     if summary is not None and summary not in SUMMARY_MODES:
-        raise BadRequest(f"_summary is one of {', '.join(SUMMARY_MODES)}", "_summary")
+        raise BadRequest(f"_summary must be one of {', '.join(SUMMARY_MODES)}", "_summary")
     return Query(
         path=path,
         count=_count(given.get("_count"), default, limit),
@@ -88,22 +88,22 @@ def _count(text: str | None, default: int, limit: int) -> int:
     if text is None:
         return default
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise BadRequest("_count is a whole number", "_count")
+        raise BadRequest("_count must be a whole number", "_count")
     return max(1, min(int(text), limit))
 
 
 def _types(text: str, path: str) -> tuple[str, ...]:
     if path:
-        raise BadRequest("_type is for the history of the system: this path names its type", "_type")
+        raise BadRequest("_type applies only to the history of the system: this path already names a type", "_type")
     types = tuple(dict.fromkeys(text.split(",")))
     for name in types:
         if name not in RESOURCE_TYPES:
-            raise BadRequest(f"{name[:64] or 'an empty text'} is no resource type of R4", "_type")
+            raise BadRequest(f"{name[:64] or 'an empty text'} is not a resource type of R4", "_type")
     return types
 
 
 def _bounds(text: str, parameter: str) -> tuple[str, str]:
-    """First and last instant. A `+` of a time zone that was not encoded has become a space."""
+    """First and last instant of a date. A space stands for the `+` of a time zone that the client did not encode."""
     try:
         return dates.bounds(text.replace(" ", "+"))
     except BadRequest as error:
@@ -112,5 +112,5 @@ def _bounds(text: str, parameter: str) -> tuple[str, str]:
 
 def _newest_first(text: str) -> bool:
     if text not in _SORTS:
-        raise BadRequest("a history is sorted by _lastUpdated or -_lastUpdated", "_sort")
+        raise BadRequest("_sort of a history must be _lastUpdated or -_lastUpdated", "_sort")
     return _SORTS[text]
