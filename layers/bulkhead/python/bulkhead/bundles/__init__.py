@@ -20,8 +20,8 @@ __all__ = ["Context", "Entry", "Interaction", "Reader", "check", "process", "rea
 def process(bundle: dict[str, Any], context: Context) -> dict[str, Any]:
     """The response Bundle of a batch or transaction of any number of entries.
 
-    The resources of `bundle` are changed: their references are resolved in place. A BulkheadError for a Bundle that is not
-    valid (400, with the place of every fault), and for a transaction that fails: nothing of it is written then.
+    Resolves references in the resources of `bundle` in place. BulkheadError for an invalid Bundle (400, with the place of
+    every fault), and for a transaction that fails: then nothing of it is written.
     """
     kind = parse.bundle_type(bundle)
     entries, faults = parse.entries(bundle, context.base)
@@ -30,9 +30,9 @@ def process(bundle: dict[str, Any], context: Context) -> dict[str, Any]:
 
 
 def check(bundle: dict[str, Any], caller: Caller, base: str) -> int:
-    """Refuse what needs no look at the store to be refused, as `process` would; returns the number of entries.
+    """Raises the errors of `process` that need no read of the store; returns the number of entries.
 
-    Of a transaction that is every fault of its form, and every right that `caller` has not; entries of a batch have answers of their own.
+    For a transaction: every fault of form, and every right that `caller` lacks. Entries of a batch get these errors in their responses.
     """
     kind = parse.bundle_type(bundle)
     parse.check_bundle(bundle)
@@ -53,7 +53,7 @@ def _forbidden(entry: Entry, caller: Caller) -> BulkheadError | None:
 
 
 def read_again(bundle: dict[str, Any], answer: dict[str, Any], context: Context) -> dict[str, Any]:
-    """The `answer` to a transaction that is committed, with its reads answered anew."""
+    """The `answer` to a committed transaction, with the responses of its reads made anew."""
     entries, _ = parse.entries(bundle, context.base)
     contents = dict(enumerate(answer.get("entry", []))) | transaction.read(
         entries, context, _written(entries, answer).get
@@ -62,7 +62,7 @@ def read_again(bundle: dict[str, Any], answer: dict[str, Any], context: Context)
 
 
 def _written(entries: Sequence[Entry], answer: dict[str, Any]) -> dict[str, str]:
-    """`Type/id` by fullUrl of what a committed transaction wrote, as its answer tells."""
+    """`Type/id` by fullUrl for the resources that a committed transaction wrote, taken from its answer."""
     contents = answer.get("entry", [])
     locations = {
         entry.full_url: contents[entry.index].get("response", {}).get("location", "")

@@ -1,7 +1,7 @@
-"""A batch: independent entries, each with its own status, done in the order of the request as far as that can be seen.
+"""A batch: independent entries, each with its own status, processed in request order wherever a client could see the order.
 
-Writes that stand next to each other and name different resources share commits: thousands of entries take hundreds of
-round trips, not thousands. Where a shared commit fails, its entries are made one by one.
+Neighbouring writes to different resources share commits, so thousands of entries take hundreds of round trips, not thousands.
+Where a shared commit fails, the batch commits its entries one by one.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from bulkhead.errors import BulkheadError, JobMovedOn
 from bulkhead.parallel import in_context
 
 GROUP = 35
-"""Entries of a shared commit: with a claim each, and what those have to watch, no more than one TransactWriteItems takes."""
+"""How many entries share a commit: with a claim each, and the items that the claims watch, they fit one TransactWriteItems."""
 GROUP_WITH_RECEIPTS = 25
-"""The same with a receipt each, and an AuditEvent."""
+"""The same for entries with a receipt and an AuditEvent each."""
 GROUPS_AT_ONCE = 4
 
 
 def run(entries: Sequence[Entry], faults: Faults, context: Context) -> list[Content]:
-    """The response's entries in the order of the request, those that failed with their own status and outcome.
+    """The response's entries in request order; a failed entry has its own status and OperationOutcome.
 
-    What the context's journal has as done is not done again. JobMovedOn where the job is over: what is done stays done.
+    Entries that the context's journal lists as done are not repeated. JobMovedOn where the job is over: entries that are done stay.
     """
     contents: dict[int, Content] = {index: of_fault(error) for index, error in faults.items()}
     journal = context.journal
@@ -53,13 +53,13 @@ def run(entries: Sequence[Entry], faults: Faults, context: Context) -> list[Cont
             answers = in_context(pool, lambda entry: answer(entry, context), reading)
             contents |= {entry.index: content for entry, content in zip(reading, answers, strict=True)}
     if journal and any(isinstance(change.fault, JobMovedOn) for change in made.values()):
-        # Another delivery of the job has done them in the meantime.
+        # Another delivery of the job has done them meanwhile.
         contents |= journal.done()
     return [contents[index] for index in sorted(contents)]
 
 
 def _runs(entries: Sequence[Entry], made: Mapping[int, Change]) -> Iterator[list[Entry]]:
-    """Neighbours that can be done at once: writes to resources of different names, or reads. An operation may write, and is alone."""
+    """Groups of neighbours that can be processed at once: writes to different resources, or reads. An operation may write, so it is alone."""
     run: list[Entry] = []
     names: set[object] = set()
     for entry in entries:
@@ -76,7 +76,7 @@ def _runs(entries: Sequence[Entry], made: Mapping[int, Change]) -> Iterator[list
 
 
 def _commit(group: Sequence[Change], context: Context) -> None:
-    """Make a group's changes, those alone that cannot be made together with the others."""
+    """Makes a group's changes; a change that cannot share the commit is made alone."""
     journal = context.journal
     if journal:
         journal.go_on()

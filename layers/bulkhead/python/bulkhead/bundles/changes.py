@@ -1,4 +1,4 @@
-"""What the writing entries of a bundle do to the store, from the entry to the answer; filled in step by step."""
+"""The changes that the writing entries of a bundle make to the store, from the entry to the response; filled in step by step."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Change:
-    """One writing entry. What is below the line belongs to one attempt to commit, and is made anew by the next."""
+    """One writing entry. The fields below the line belong to one attempt to commit; the next attempt sets them anew."""
 
     entry: Entry
     condition: Condition | None = None
     links: Sequence[Link] = field(default_factory=list)
     patch: Patch | None = None
     resource: dict[str, Any] | None = None
-    """What will stand there: the entry's resource, or what the patch makes of the base."""
+    """The resource to write: the entry's, or the patched base."""
     fault: BulkheadError | None = None
 
     fresh_id: str = ""
-    """The id that the resource gets where it is new and the client gives none."""
+    """The id of a new resource if the client gives none."""
     key: str = ""
-    """`Type/id` of what is written; of a conditional create that finds its resource, of that; "" where nothing is deleted."""
+    """`Type/id` of the written resource; for a conditional create that finds its resource, of that; "" where nothing is deleted."""
     base: Head | None = None
-    """What stands in the store now."""
+    """The current head in the store."""
     exists: bool = False
     """A conditional create that found its resource."""
     new: bool = False
-    """A resource that is not there yet, under an id of our own or, in a conditional update, of the client."""
+    """A resource that does not exist yet. Its id is ours or, in a conditional update, the client's."""
     taken: bool = False
     """A new resource whose id belongs to one that the caller may not see: the commit refuses it."""
     unchanged: bool = False
-    """An update to what is there already: no new version."""
+    """An update that changes nothing: no new version."""
     claim: Claim | None = None
     write: Write | None = None
     head: Head | None = None
-    """What stands in the store after the commit."""
+    """The head in the store after the commit."""
 
     @property
     def writes(self) -> bool:
-        """Whether the entry changes, makes or deletes the resource `key`."""
+        """Whether the entry makes, changes or deletes the resource `key`."""
         return bool(self.key) and not self.exists
 
     @property
@@ -62,7 +62,7 @@ class Change:
 
 
 def start(entries: Iterable[Entry], context: Context) -> list[Change]:
-    """A Change for each of these writing entries, in their order; those that cannot be made have a `fault`.
+    """A Change for each of these writing entries, in their order; an invalid one has a `fault`.
 
     Criteria may name resources by urls below the base URL of this server.
     """
@@ -86,7 +86,7 @@ def _start(change: Change, context: Context) -> None:
 
 
 def for_each(faultless: Iterable[Change], step: Callable[[Change], None]) -> None:
-    """`step` on each; an error stays with its change, placed in the bundle, and stops no other."""
+    """Calls `step` for each; an error, placed in the bundle, stays with its change and does not stop the others."""
     for change in faultless:
         if change.fault is None:
             try:

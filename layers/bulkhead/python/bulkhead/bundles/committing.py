@@ -1,4 +1,4 @@
-"""Prepare and commit, and again where somebody else was quicker: a bounded number of times."""
+"""Prepares and commits; repeats both a bounded number of times where another writer was faster."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 ATTEMPTS = 8
 
 Receipts = Callable[[Sequence[Change]], "Receipt"]
-"""Makes the receipt of a commit, from the changes that it makes."""
+"""Makes the receipt of a commit from the changes in it."""
 
 
 def commit(changes: Sequence[Change], context: Context, together: bool, receipts: Receipts | None = None) -> None:
-    """Make all changes without a fault, in one commit; sets their `head`.
+    """Makes all changes without a fault in one commit; sets their `head`.
 
-    `together`: as a transaction, raised with the first kind of fault. Otherwise faults of single changes stay with them.
-    A head that moved on, or a condition that another request has just claimed, is looked at anew. Conflict where that
-    goes on for too long, JobMovedOn where the receipt is refused; nothing is written then.
+    `together`: as a transaction, which raises the first kind of fault. Otherwise the fault of one change stays with it.
+    The function reads again a head that moved on, and a condition that another request has just claimed. Conflict where that
+    happens too often, JobMovedOn where the receipt is refused; then nothing is written.
     """
     owners = Owners()
     for attempt in range(ATTEMPTS):
-        # A large transaction of someone else may have been decided since the last attempt.
+        # Another caller's large transaction may have been decided since the last attempt.
         with one_request():
             prepare(changes, context, owners, together)
         made = faultless(changes)
@@ -47,7 +47,7 @@ def commit(changes: Sequence[Change], context: Context, together: bool, receipts
         except ClaimTaken:
             _look_at_owners(made, context, owners)
         time.sleep(jitter(0.01 * 2**attempt))
-    raise Conflict("others keep changing these resources at the same time; try again")
+    raise Conflict("other requests keep changing these resources: send the request again")
 
 
 def _commit(made: Sequence[Change], context: Context, receipts: Receipts | None) -> None:
@@ -70,7 +70,7 @@ def _commit(made: Sequence[Change], context: Context, receipts: Receipts | None)
 
 
 def _look_at_owners(made: Sequence[Change], context: Context, owners: Owners) -> None:
-    """Who owns the conditions that are claimed already: a resource to be used, or one that is gone."""
+    """Reads the owners of conditions that are claimed already: a resource to use, or one that is gone."""
     store = context.store
     claimed = [change.condition for change in made if change.condition and change.claim and not change.claim.unique]
     found = in_parallel(lambda condition: claimant(context.session, condition), claimed, store.settings.threads)

@@ -1,4 +1,4 @@
-"""References by criteria, `Practitioner?identifier=s|v`, replaced by the one resource that meets them (R4 http.html 3.1.0.11.2)."""
+"""Replaces conditional references, `Practitioner?identifier=s|v`, by the one resource that matches (R4 http.html 3.1.0.11.2)."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Find = Callable[[Iterable[Condition]], dict[Condition, list["Head"]]]
 
 
 def resolve_conditional(changes: Sequence[Change], context: Context, find: Find, key_of: KeyOf | None) -> None:
-    """Set every conditional reference of these changes; one that leads to no resource, or to several, is its change's fault.
+    """Sets every conditional reference of these changes. A reference that matches no resource, or several, becomes its change's fault.
 
-    `key_of`: of a transaction, the key of what is written under a fullUrl, which criteria may name; resources that the changes
-    write are found too then, as they will be, and those that they delete are not. None: each change stands for itself.
-    Thousands of references under few criteria cost one search for each criterion.
+    `key_of` (in a transaction): the key of the resource that is written under a fullUrl, which criteria may name. The search then
+    also finds the resources as the changes will write them, and not those that they delete. None: each change is independent.
+    Thousands of references with few distinct criteria cost one search per distinct criteria.
     """
     known: dict[str, Condition | None] = {}
     uses: dict[int, list[tuple[Link, Condition]]] = {}
@@ -60,7 +60,7 @@ def resolve_conditional(changes: Sequence[Change], context: Context, find: Find,
 def _targets(
     wanted: Iterable[Condition], changes: Sequence[Change], context: Context, find: Find, together: bool
 ) -> dict[Condition, list[str]]:
-    """Keys of the resources that meet each condition once the changes are made."""
+    """The keys of the resources that will meet each condition after the changes."""
     found = find(wanted)
     writing = [change for change in changes if change.writes] if together else []
     moved = {change.key for change in writing}
@@ -78,7 +78,7 @@ def _targets(
 
 
 def _owner(condition: Condition, context: Context, moved: set[str]) -> list[str]:
-    """The owner of the condition's claim: a resource created a moment ago, which the index may not show yet."""
+    """The owner of the condition's claim: a resource created a moment ago, which the index may not have yet."""
     owner = claimant(context.session, condition)
     head = context.store.read(owner) if owner and owner not in moved else None
     return [head.key] if head and meets(context.store, head, condition, context.found_by) else []
@@ -93,8 +93,10 @@ def _condition(change: Change, link: Link, context: Context, key_of: KeyOf | Non
 
 def _failure(matches: int, expression: str) -> BulkheadError:
     if matches:
-        return MultipleMatches("several resources meet the criteria of this reference", expression)
-    return NotFound("no resource meets the criteria of this reference", expression)
+        return MultipleMatches(
+            "several resources match the criteria of this reference: make them select one", expression
+        )
+    return NotFound("no resource matches the criteria of this reference", expression)
 
 
 def _place(change: Change, link: Link) -> str:

@@ -1,4 +1,4 @@
-"""What processing a bundle needs to know and to reach, beside the bundle."""
+"""The context of processing a bundle: the caller, the store, and the functions that the layers above provide."""
 
 from __future__ import annotations
 
@@ -21,45 +21,45 @@ MINIMAL, REPRESENTATION, OPERATION_OUTCOME = "minimal", "representation", "Opera
 
 
 class Reader(Protocol):
-    """Answers the entries that write nothing: what a client would get for the same request by itself."""
+    """Answers the entries that write nothing, exactly as a client's separate request would be answered."""
 
     def check(self, entry: Entry, *, atomic: bool) -> None:
-        """A BulkheadError where the request can be known to fail before it is made; `atomic`: as part of a transaction."""
+        """Raises a BulkheadError where the request is certain to fail; `atomic`: as part of a transaction."""
 
     def answer(self, entry: Entry) -> dict[str, Any]:
-        """The content of the entry of the response: `response`, and `resource` where there is one. BulkheadError where it fails."""
+        """The content of the response's entry: `response`, and `resource` if there is one. BulkheadError where the request fails."""
 
 
 class Represent(Protocol):
-    """A resource as a client sees it."""
+    """Gives a resource in the form that a client sees."""
 
     def __call__(self, head: Head) -> dict[str, Any]: ...
 
 
 class Journal(Protocol):
-    """What a job writes down while it processes a bundle, so that one who takes it up again repeats nothing."""
+    """The record of a job while it processes a bundle, so that the next attempt repeats nothing."""
 
     def done(self) -> Mapping[int, dict[str, Any]]:
-        """The answers of a batch's entries that are done already, by entry."""
+        """The responses of the batch entries that are done already, by entry."""
 
     def go_on(self) -> None:
-        """Called before each commit of a batch. JobMovedOn where the job is over, or another has taken it up."""
+        """Called before each commit of a batch. JobMovedOn where the job is over, or another attempt has taken it up."""
 
     def finished(self, entries: int) -> None:
-        """So many entries more are dealt with."""
+        """Adds `entries` to the number of processed entries."""
 
     def of_entries(self, changes: Sequence[Change], context: Context) -> Receipt:
-        """The receipt that makes entries of a batch `done`, in one fact with their commit."""
+        """The receipt that marks entries of a batch as done, in the same commit as their changes."""
 
     def of_all(
         self, changes: Sequence[Change], answer: Callable[[], Sequence[dict[str, Any]]], complete: bool
     ) -> Receipt:
-        """The receipt of a transaction: `answer` makes its answer, of what will have been committed; `complete` where that is all of it."""
+        """The receipt of a transaction: `answer` makes its response from the committed changes; `complete` if that is all of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One request: for whom, on which store, and what the client wants back."""
+    """One request: its caller, its store, and the form of response that the client wants."""
 
     session: Session
     base: str
@@ -69,7 +69,7 @@ class Context:
     returns: str = MINIMAL
     """`Prefer: return=`."""
     journal: Journal | None = None
-    """None where the answer is waited for: nobody takes such a request up again."""
+    """None for a synchronous request: nobody resumes it."""
 
     @property
     def store(self) -> Store:
@@ -80,10 +80,10 @@ class Context:
         return self.session.caller
 
     def condition(self, resource_type: str, criteria: str, place: str) -> Condition:
-        """What criteria ask for, as this caller means it; BadRequest at `place`."""
+        """The condition that criteria express for this caller; BadRequest at `place`."""
         return condition_for(self.session, resource_type, criteria, place, self.base)
 
     @property
     def found_by(self) -> Fence:
-        """What the caller's conditions may find."""
+        """The fence on what the caller's conditions may find."""
         return policy.fence(self.store, self.caller, policy.SEARCH)

@@ -1,4 +1,4 @@
-"""Criteria of a transaction that name other entries by their fullUrls: settled before any identity is."""
+"""Resolves criteria of a transaction that name other entries by fullUrl, before it settles any identity."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Find = Callable[[Iterable[Condition]], dict[Condition, list["Head"]]]
 
 
 def settle_criteria(changes: Sequence[Change], find: Find, context: Context) -> None:
-    """Put `Type/id` for each fullUrl in the changes' criteria, and make their conditions anew; a fault stays with its change.
+    """Replaces each fullUrl in the changes' criteria by `Type/id`, and makes their conditions anew; a fault stays with its change.
 
-    Criteria may name an entry that has criteria itself: as many rounds as such a chain is long, each with one search of
-    all conditions that it needs. BadRequest for the changes of a circle. Without a fullUrl in any criteria nothing is searched.
+    Criteria may name an entry that has criteria itself. The function takes one round per link of such a chain, each with one
+    search for all conditions of the round. BadRequest for changes in a circle. Without a fullUrl in criteria it searches nothing.
     """
     by_full_url = {change.entry.full_url: change for change in changes if change.entry.full_url}
     by_full_url |= {url.removeprefix(f"{context.base}/"): change for url, change in by_full_url.items()}
@@ -41,7 +41,7 @@ def settle_criteria(changes: Sequence[Change], find: Find, context: Context) -> 
 
 
 def criteria_of(change: Change) -> str:
-    """The query string that selects what the change is about; "" without."""
+    """The query string that selects the resource of the change; "" if it has none."""
     entry = change.entry
     if change.condition is None:
         return ""
@@ -52,7 +52,7 @@ def criteria_of(change: Change) -> str:
 def _settle_in_rounds(
     changes: Sequence[Change], waiting: dict[int, list[Change]], find: Find, context: Context
 ) -> dict[int, str]:
-    """The keys of the entries that are named, by number."""
+    """The keys of the named entries, by number."""
     left = [change for change in changes if change.entry.index in waiting]
     deleted = _deleted(changes, waiting, find)
     settled: dict[int, str] = {}
@@ -64,7 +64,9 @@ def _settle_in_rounds(
         ]
         if not ready:
             for change in left:
-                change.fault = BadRequest("these criteria name each other in a circle", change.entry.condition_place)
+                change.fault = BadRequest(
+                    "the criteria of these entries refer to each other in a circle", change.entry.condition_place
+                )
             return settled
         targets = {target.entry.index: target for change in ready for target in waiting[change.entry.index]}
         _name([target for number, target in targets.items() if number not in settled], settled, deleted, find)
@@ -86,7 +88,7 @@ def _settle_in_rounds(
 
 
 def _deleted(changes: Sequence[Change], waiting: dict[int, list[Change]], find: Find) -> set[str]:
-    """Keys of what is deleted by the transaction: no entry finds it."""
+    """Keys of the resources that the transaction deletes: no entry finds them."""
     deletes = [change for change in changes if change.entry.interaction is Interaction.DELETE]
     ready = [change.condition for change in deletes if change.condition and change.entry.index not in waiting]
     found = find(ready) if ready else {}
@@ -100,7 +102,7 @@ def _numbers(changes: Iterable[Change]) -> set[int]:
 
 
 def _name(targets: Sequence[Change], settled: dict[int, str], deleted: set[str], find: Find) -> None:
-    """The key that each target has or will have. Where several resources meet its criteria, it fails later by itself."""
+    """Sets the key that each target has or will have. A target whose criteria match several resources fails later by itself."""
     found = find([target.condition for target in targets if target.condition])
     for target in targets:
         heads = [head for head in found[target.condition] if head.key not in deleted] if target.condition else []
@@ -110,7 +112,7 @@ def _name(targets: Sequence[Change], settled: dict[int, str], deleted: set[str],
 
 
 def _resolve_creates(changes: Sequence[Change], settled: Mapping[int, str], base: str) -> None:
-    """Links of what is created, as far as they are settled: criteria that name an entry have to meet what refers to it."""
+    """Resolves links of new resources as far as they are settled: criteria that name an entry have to match references to it."""
     made = faultless(changes)
     for change in made:
         fresh = change.entry.interaction is Interaction.CREATE and change.condition is None

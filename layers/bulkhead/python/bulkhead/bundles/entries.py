@@ -1,4 +1,4 @@
-"""One entry of a batch or transaction: what it asks for, and the place to name when it is at fault."""
+"""One entry of a batch or transaction: its interaction, and the place that errors name."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from bulkhead.errors import BulkheadError, Issue
 
 
 class Interaction(Enum):
-    """What an entry does, by the order in which a transaction does it (R4 http.html 3.1.0.11.2)."""
+    """The interaction of an entry, in the order in which a transaction performs them (R4 http.html 3.1.0.11.2)."""
 
     DELETE = 1
     CREATE = 2
     UPDATE = 3
     PATCH = 4
     READ = 5
-    """GET and HEAD of anything, and a search by POST."""
+    """GET and HEAD of any path, and a search by POST."""
     OPERATION = 6
 
 
@@ -27,7 +27,7 @@ WRITES = frozenset({Interaction.DELETE, Interaction.CREATE, Interaction.UPDATE, 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A valid `Bundle.entry`. `url` is relative to the base; `criteria` is its query where that selects what is written."""
+    """A valid `Bundle.entry`. `url` is relative to the base; `criteria` is its query if that selects the resource to write."""
 
     index: int
     interaction: Interaction
@@ -49,12 +49,12 @@ class Entry:
 
     @property
     def key(self) -> str | None:
-        """`Patient/1` where the url names it."""
+        """`Patient/1` if the url names it."""
         return f"{self.type}/{self.id}" if self.id is not None else None
 
     @property
     def condition_place(self) -> str:
-        """Where the criteria stand that select the resource."""
+        """The place of the criteria that select the resource."""
         return f"{self.place}.request.{'ifNoneExist' if self.interaction is Interaction.CREATE else 'url'}"
 
 
@@ -72,7 +72,7 @@ _HEADERS = {
 
 
 def at_entry(error: BulkheadError, entry: Entry) -> BulkheadError:
-    """The error, its issues placed in the bundle: `Patient.name` of a resource becomes `Bundle.entry[7].resource.name`."""
+    """The error with its issues placed in the bundle: `Patient.name` of a resource becomes `Bundle.entry[7].resource.name`."""
     error.issues = tuple(_located(issue, entry) for issue in error.issues)
     return error
 

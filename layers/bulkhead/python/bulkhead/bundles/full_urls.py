@@ -1,4 +1,4 @@
-"""From what the client calls the resources of a transaction (fullUrl) to what the server calls them: `Patient/1`."""
+"""Maps the names that a client gives to the resources of a transaction (fullUrl) to the server's names: `Patient/1`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RESTFUL = re.compile(r"(?P<root>.+/)(?P<type>[A-Z][A-Za-z]+)/(?P<id>[A-Za-z0-9\
 
 
 def root_of(full_url: str | None) -> str:
-    """What relative references of a resource are relative to: `http://x.org/fhir/` of `http://x.org/fhir/Patient/1`; "" without."""
+    """The base of a resource's relative references: `http://x.org/fhir/` for `http://x.org/fhir/Patient/1`; "" without a fullUrl."""
     found = _RESTFUL.fullmatch(full_url or "")
     return found["root"] if found and found["type"] in RESOURCE_TYPES else ""
 
@@ -24,10 +24,10 @@ class FullUrls:
     """The resources that a transaction writes, by fullUrl."""
 
     def __init__(self, changes: Iterable[Change], base: str) -> None:
-        """`base` is the URL of this server: a fullUrl below it is meant by a relative reference too."""
+        """`base` is the URL of this server: a relative reference can also mean a fullUrl below it."""
         self._changes: dict[str, Change] = {}
         self._ambiguous: dict[str, str] = {}
-        """Ids that several entries have, and which these are."""
+        """Ids that several entries have, with the places of those entries."""
         made = [change for change in changes if change.key]
         for change in made:
             full_url = change.entry.full_url
@@ -36,12 +36,12 @@ class FullUrls:
                 self._changes.setdefault(full_url.removeprefix(f"{base}/"), change)
         self._add_own_ids(made)
         self.versioned: set[str] = set()
-        """Keys of resources that a link with a version was resolved to."""
+        """Keys of resources that a versioned link was resolved to."""
 
     def _add_own_ids(self, made: Iterable[Change]) -> None:
-        """A POST without a fullUrl is known by the id that its resource had at the client, as HAPI takes it.
+        """Makes a POST without a fullUrl known by the id that its resource has at the client, as HAPI does.
 
-        Where several have the same, a reference to it could mean either.
+        If several have the same id, a reference to it is ambiguous.
         """
         written = {change.key for change in made}
         for change in made:
@@ -53,15 +53,15 @@ class FullUrls:
                     self._ambiguous[own] = f"{other.entry.place} and {change.entry.place}"
 
     def key(self, text: str) -> str | None:
-        """The key of the resource that is written under this fullUrl. BadRequest where it could be several."""
+        """The key of the resource that is written under this fullUrl. BadRequest where it is ambiguous."""
         self._require_one(text)
         target = self._changes.get(text)
         return target.key if target else None
 
     def resolver(self, change: Change) -> Resolve:
-        """What resolves the links of this change's resource. A relative one is relative to its own fullUrl (R4 bundle.html#references).
+        """A function that resolves the links of this change's resource, relative to its own fullUrl (R4 bundle.html#references).
 
-        It raises BadRequest where a link could lead to several entries.
+        It raises BadRequest for a link that could lead to several entries.
         """
         root = root_of(change.entry.full_url)
 
@@ -76,7 +76,7 @@ class FullUrls:
             raise BadRequest(f"this could refer to {self._ambiguous[text]}, which have this id: give each a fullUrl")
 
     def _resolve_parts(self, text: str, root: str) -> str | None:
-        """A link to a version (which becomes the one that this transaction makes), with a fragment, or relative to `root`."""
+        """Resolves a link to a version (it becomes the version that this transaction makes), with a fragment, or relative to `root`."""
         url, hash_sign, fragment = text.partition("#")
         plain, history, _ = url.partition("/_history/")
         self._require_one(plain)

@@ -1,4 +1,4 @@
-"""Which resource each writing entry is about, and that no two are about the same one (R4 http.html 3.1.0.11.2)."""
+"""Finds the resource of each writing entry, and refuses two entries for one resource (R4 http.html 3.1.0.11.2)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from bulkhead.resources.conditions import Condition, Matches
 from bulkhead.resources.written import Written
 
 Sees = Callable[[Mapping[str, dict[str, Any]], Collection[str]], Written]
-"""(resources by key as they will be, keys of what is deleted) -> what criteria see of them."""
+"""(resources by key as they will be, keys of deleted ones) -> the view that criteria get of them."""
 
 
 class SameResource(BadRequest):
-    """Two entries are about one resource."""
+    """Two entries write one resource."""
 
 
 def identify(changes: Sequence[Change], found: Matches, together: bool, sees: Sees) -> None:
-    """Set `key`, `base` where a condition led to it, `exists` and `new` of each change; errors stay with their change.
+    """Sets `key`, `base` (where a condition found it), `exists` and `new` of each change; errors stay with their change.
 
-    `found` are the matches of all conditions before the commit, `sees` what conditions are to see of it. `together`: the entries are one transaction, so that
-    conditions see what comes before them in its order (DELETE, then POST, then PUT and PATCH). SameResource for all but the first
-    of several changes to one resource: they cannot be part of one commit.
+    `found` holds the matches of all conditions before the commit; `sees` makes the view that conditions get of the commit. `together`: the
+    entries are one transaction, so conditions see the entries before them in its order (DELETE, then POST, then PUT and PATCH).
+    SameResource for all but the first of several changes to one resource: one commit cannot contain them.
     """
     of = {kind: [change for change in changes if change.entry.interaction is kind] for kind in Interaction}
     for_each(of[Interaction.DELETE], lambda change: _identify_delete(change, found))
@@ -38,7 +38,7 @@ def identify(changes: Sequence[Change], found: Matches, together: bool, sees: Se
 
 
 def _created(creates: Iterable[Change], found: Matches, deleted: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The resources that are certain to be created, by key."""
+    """The resources that the transaction certainly creates, by key."""
 
     def there(change: Change) -> bool:
         return change.condition is not None and any(head.key not in deleted for head in found[change.condition])
@@ -47,7 +47,7 @@ def _created(creates: Iterable[Change], found: Matches, deleted: Iterable[str]) 
 
 
 class _Seen:
-    """What conditions meet: resources of the store that are not being deleted, and those that are being created."""
+    """The resources that conditions match: those of the store that the transaction does not delete, and those that it creates."""
 
     def __init__(self, found: Matches, deleted: Iterable[str], created: Written) -> None:
         self.found = found
@@ -55,21 +55,21 @@ class _Seen:
         self.created = created
 
     def by(self, change: Change, condition: Condition) -> str | None:
-        """The key of the one resource that meets the condition of `change`, if there is one; sets its base."""
+        """The key of the one resource that meets the condition of `change`, if there is one; sets the change's base."""
         heads = [head for head in self.found[condition] if head.key not in self.deleted]
         others = [key for key in self.created.meeting(condition.query) if key != _fresh_key(change)]
         if len(heads) + len(others) > 1:
             raise _several(change)
         if others:
             raise SameResource(
-                "another entry creates a resource that meets these criteria", change.entry.condition_place
+                "another entry creates a resource that matches these criteria", change.entry.condition_place
             )
         change.base = heads[0] if heads else None
         return change.base.key if change.base else None
 
 
 def _several(change: Change) -> MultipleMatches:
-    return MultipleMatches("several resources meet these criteria", change.entry.condition_place)
+    return MultipleMatches("several resources match these criteria: make them select one", change.entry.condition_place)
 
 
 def _fresh_key(change: Change) -> str:
@@ -101,7 +101,7 @@ def _identify_update(change: Change, seen: _Seen) -> None:
     given = (entry.resource or {}).get("id")
     key = seen.by(change, change.condition)
     if key is not None and given is not None and key != f"{entry.type}/{given}":
-        raise BadRequest("the id is not that of the resource that meets the criteria", f"{entry.place}.resource.id")
+        raise BadRequest("the id is not that of the resource that matches the criteria", f"{entry.place}.resource.id")
     change.new = key is None
     change.key = key or (f"{entry.type}/{given}" if given is not None else _fresh_key(change))
 
@@ -112,15 +112,16 @@ def _identify_patch(change: Change, seen: _Seen) -> None:
         return
     key = seen.by(change, change.condition)
     if key is None:
-        raise NotFound("no resource meets the criteria", change.entry.condition_place)
+        raise NotFound("no resource matches the criteria", change.entry.condition_place)
     change.key = key
 
 
 def refuse_overlaps(changes: Sequence[Change], together: bool, sees: Sees) -> None:
-    """Refuse what would be made under a condition, where another entry writes a resource that meets this condition.
+    """Refuses a conditional entry where another entry writes a resource that meets its condition.
 
-    It would not be the only one. Called once the resources are as they will be, patches and links included. SameResource stays
-    with the conditional entry; where the entries stand for themselves, with the later of the two, so that they can be made in
+    Its resource would not be the only match. The caller has applied patches and resolved links before. SameResource is the fault
+    of the conditional entry; for independent entries, of the later of the two, so that they can be made in their order.
+
     their order.
     """
     written: Written | None = None
@@ -135,14 +136,14 @@ def refuse_overlaps(changes: Sequence[Change], together: bool, sees: Sees) -> No
             if other is change:
                 continue
             later = change if together or other.entry.index < change.entry.index else other
-            message = f"{place(other.entry.index)} writes a resource that meets these criteria"
+            message = f"{place(other.entry.index)} writes a resource that matches these criteria"
             if later is other:
-                message = f"this meets the criteria of {place(change.entry.index)}"
+                message = f"this resource matches the criteria of {place(change.entry.index)}"
             later.fault = later.fault or at_entry(SameResource(message, later.entry.condition_place), later.entry)
 
 
 def _bodies(by_key: Mapping[str, Change]) -> dict[str, dict[str, Any]]:
-    """What the changes leave behind, by key."""
+    """The resources as the changes leave them, by key."""
     return {
         key: change.resource
         for key, change in by_key.items()
@@ -151,7 +152,7 @@ def _bodies(by_key: Mapping[str, Change]) -> dict[str, dict[str, Any]]:
 
 
 def _refuse_twice(changes: Sequence[Change]) -> None:
-    """Two entries for one resource, or under one condition, fail: the outcome would depend on their order."""
+    """Refuses two entries for one resource, or under one condition: the outcome would depend on their order."""
     first: dict[str | Condition, Change] = {}
 
     def check(change: Change) -> None:
@@ -159,6 +160,6 @@ def _refuse_twice(changes: Sequence[Change]) -> None:
             other = first.setdefault(identity, change) if identity else change
             if other is not change:
                 where = change.entry.condition_place if change.condition else f"{change.entry.place}.request.url"
-                raise SameResource(f"this is about the same resource as {place(other.entry.index)}", where)
+                raise SameResource(f"this entry writes the same resource as {place(other.entry.index)}", where)
 
     for_each(faultless(changes), check)

@@ -1,6 +1,6 @@
-"""Where a resource can point at other entries of its bundle (R4 http.html 3.1.0.11.2): references, uris, narrative links.
+"""The places where a resource can point at other entries of its bundle (R4 http.html 3.1.0.11.2): references, uris, narrative links.
 
-Found once, by walking the resource along the definitions; set as often as a commit is tried, always from the original text.
+One walk along the definitions finds them; each attempt to commit sets them from the original text.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 from bulkhead.fhir import definitions
 
 Resolve = Callable[[str], str | None]
-"""From the text of a link to what replaces it; None leaves it as it is."""
+"""Maps the text of a link to its replacement; None leaves it unchanged."""
 
 
 class Kind(Enum):
-    """What a link is made of."""
+    """The form of a link."""
 
     REFERENCE = "reference"
     URI = "uri"
@@ -28,7 +28,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One string that may have to change: `container[name]`, which was `text` when the client sent it."""
+    """One string that may have to change: `container[name]`; the client sent `text` there."""
 
     container: Any
     name: str | int
@@ -42,7 +42,7 @@ class Link:
         return [found["url"].replace("&amp;", "&") for found in _HYPERLINK.finditer(self.text)]
 
     def set(self, resolve: Resolve) -> None:
-        """Put into the resource what `resolve` makes of the original text."""
+        """Replaces the urls of the original text as `resolve` says, and puts the result into the resource."""
         if self.kind is Kind.NARRATIVE:
             self.container[self.name] = _HYPERLINK.sub(lambda found: _hyperlink(found, resolve), self.text)
         else:
@@ -54,7 +54,7 @@ _HYPERLINK = re.compile(r"""(?P<start>\b(?:href|src)\s*=\s*)(?P<quote>["'])(?P<u
 
 
 def find_links(resource: dict[str, Any]) -> list[Link]:
-    """Every link of a valid resource, contained resources and extensions included. Fragments (`#x`) are none: they stay."""
+    """Every link of a valid resource, including contained resources and extensions. Fragments (`#x`) are not links."""
     return list(_within(resource, resource["resourceType"]))
 
 
@@ -92,7 +92,7 @@ def _strings(container: Any, name: str | int, content: Any, kind: Kind) -> Itera
 
 @cache
 def _steps(type_name: str) -> Mapping[str, Kind | str]:
-    """By JSON property: the kind of link that it holds, or the type to go on with. Others hold no link."""
+    """By JSON property: the kind of link in it, or the type to continue with. Other properties hold no link."""
     steps: dict[str, Kind | str] = {}
     for name, found in definitions.elements(type_name).properties.items():
         if found.type in definitions.PRIMITIVES:
@@ -114,7 +114,7 @@ def _kind(type_name: str, name: str, primitive: str) -> Kind | None:
 
 
 def _is_name(type_name: str, name: str) -> bool:
-    """Uris that name a thing rather than point at it stay: code and identifier systems, an extension's or a definition's own url."""
+    """Whether a uri names a thing instead of pointing at it: code and identifier systems, the url of an extension or a definition."""
     return name == "system" or (name == "url" and (type_name == "Extension" or type_name in definitions.RESOURCE_TYPES))
 
 

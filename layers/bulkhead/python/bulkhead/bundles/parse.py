@@ -1,4 +1,4 @@
-"""From the JSON of a Bundle to its entries, each checked: what is wrong is a 400 that names the place."""
+"""Parses the JSON of a Bundle into checked entries. A fault is a 400 that names the place."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ _WRITES = {"PUT": Interaction.UPDATE, "PATCH": Interaction.PATCH, "DELETE": Inte
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 Faults = dict[int, BadRequest]
-"""By the index of the entry."""
+"""The fault of each invalid entry, by the index of the entry."""
 
 
 def bundle_type(bundle: dict[str, Any]) -> str:
     """`transaction` or `batch`. BadRequest for any other resource or Bundle, PayloadTooLarge for too many entries."""
     if bundle.get("resourceType") != "Bundle":
-        raise BadRequest("the base takes a Bundle of type batch or transaction", expression="resourceType")
+        raise BadRequest("POST to the base URL takes a Bundle of type batch or transaction", expression="resourceType")
     if bundle.get("type") not in (TRANSACTION, BATCH):
-        raise BadRequest("a Bundle that is processed has the type batch or transaction", expression="Bundle.type")
+        raise BadRequest(
+            "the type of a Bundle that is sent to the base URL must be batch or transaction", expression="Bundle.type"
+        )
     if not isinstance(bundle.get("entry", []), list):
         raise BadRequest("entry must be an array", expression="Bundle.entry")
     limit = settings.current().entry_limit
@@ -42,7 +44,7 @@ def bundle_type(bundle: dict[str, Any]) -> str:
 
 
 def entries(bundle: dict[str, Any], base: str) -> tuple[list[Entry], Faults]:
-    """The valid entries in request order, and the faults of the others. BadRequest where the Bundle itself is not valid.
+    """The valid entries in request order, and the faults of the others. BadRequest where the Bundle itself is invalid.
 
     `base` is the URL of this server, such as `http://127.0.0.1:8000/fhir/R4`: urls of entries may begin with it.
     """
@@ -64,7 +66,7 @@ def entries(bundle: dict[str, Any], base: str) -> tuple[list[Entry], Faults]:
 
 
 def check_bundle(bundle: dict[str, Any]) -> None:
-    """Everything of the Bundle but its entries. BadRequest; of what DSTU1 had, saying how R4 has it."""
+    """Checks the Bundle without its entries. BadRequest; for a member that DSTU1 had, it names the R4 form."""
     for name, instead in _OLDER_BUNDLE.items():
         if name in bundle:
             raise BadRequest(f"R4 bundles have no {name}: {instead}", f"Bundle.{name}")
@@ -78,11 +80,11 @@ def check_bundle(bundle: dict[str, Any]) -> None:
 
 
 def _check_shell(index: int, content: Any) -> None:
-    """Everything of an entry but its resource."""
+    """Checks an entry without its resource."""
     if isinstance(content, dict):
         _refuse_older_forms(index, content)
     if isinstance(content, dict) and "request" not in content:
-        raise _fault(index, "request", "an entry of a batch or transaction says in `request` what to do")
+        raise _fault(index, "request", "an entry of a batch or transaction must have a `request` with method and url")
     shell = {n: v for n, v in content.items() if n != "resource"} if isinstance(content, dict) else content
     issues = validation.faults({"resourceType": "Bundle", "type": BATCH, "entry": [shell]}, "Bundle")
     if issues:
@@ -93,38 +95,38 @@ def _check_shell(index: int, content: Any) -> None:
 
 _OLDER_BUNDLE = {
     "title": "they have no title",
-    "updated": "the time stands in `timestamp`, or in `meta.lastUpdated`",
-    "published": "the time stands in `timestamp`, or in `meta.lastUpdated`",
-    "totalResults": "the number of matches stands in `total`",
-    "base": "the URL of each resource stands in its entry, in `fullUrl`",
-    "author": "who wrote a resource is told by a Provenance",
-    "category": "tags stand in `meta.tag`, and what is to be done in `type`",
-    "generator": "where it comes from stands in `meta.source`",
+    "updated": "the time is in `timestamp`, or in `meta.lastUpdated`",
+    "published": "the time is in `timestamp`, or in `meta.lastUpdated`",
+    "totalResults": "the number of matches is in `total`",
+    "base": "the URL of each resource is in the `fullUrl` of its entry",
+    "author": "a Provenance names the author of a resource",
+    "category": "tags are in `meta.tag`, and `type` says how to process the Bundle",
+    "generator": "the source is in `meta.source`",
 }
 _OLDER = {
     "deleted": "a deletion is an entry whose `request` has the method DELETE",
     "deletedItem": "a deletion is an entry whose `request` has the method DELETE",
-    "content": "the resource stands in `resource`",
-    "transaction": "what to do stands in `request`",
-    "transactionResponse": "an answer stands in `response`",
-    "base": "the URL of a resource stands in `fullUrl`",
-    "id": "the URL of a resource stands in `fullUrl`",
-    "updated": "the time stands in the resource, in `meta.lastUpdated`",
-    "published": "the time stands in the resource, in `meta.lastUpdated`",
-    "title": "R4 has no titles of entries",
-    "author": "who wrote a resource is told by a Provenance",
-    "category": "tags stand in the resource, in `meta.tag`",
-    "summary": "the narrative stands in the resource, in `text`",
+    "content": "the resource is in `resource`",
+    "transaction": "the method and url are in `request`",
+    "transactionResponse": "the response is in `response`",
+    "base": "the URL of a resource is in `fullUrl`",
+    "id": "the URL of a resource is in `fullUrl`",
+    "updated": "the time is in the resource, in `meta.lastUpdated`",
+    "published": "the time is in the resource, in `meta.lastUpdated`",
+    "title": "entries have no titles",
+    "author": "a Provenance names the author of a resource",
+    "category": "tags are in the resource, in `meta.tag`",
+    "summary": "the narrative is in the resource, in `text`",
 }
-"""Members that entries had in Atom, DSTU1 and DSTU2, and what R4 has instead. `id` is R4's too, as the id of an element."""
+"""Members of entries in Atom, DSTU1 and DSTU2, with the R4 form. R4 has `id` too, as the id of an element."""
 
 
 def _refuse_older_forms(index: int, content: dict[str, Any]) -> None:
-    """What older versions of FHIR meant by an entry, and R4 would pass over or not explain: the R4 form is named."""
+    """Refuses members of entries that older versions of FHIR had and that R4 ignores or does not explain; names the R4 form."""
     for name, instead in _OLDER.items():
         identifies = isinstance(content.get("id"), str) and ":" in content["id"]
         if name in content and (name != "id" or identifies):
-            raise _fault(index, name, f"`{name}` is of an older version of FHIR: in R4 {instead}")
+            raise _fault(index, name, f"`{name}` belongs to an older version of FHIR: in R4 {instead}")
     links = content.get("link")
     for number, link in enumerate(links if isinstance(links, list) else [links]):
         if not isinstance(link, dict):
@@ -148,7 +150,7 @@ def _entry(index: int, content: dict[str, Any], base: str) -> Entry:
     request = content["request"]
     method, url = request["method"], _relative(request["url"], base)
     if method not in _METHODS:
-        raise _fault(index, "request.method", f"the method is one of {', '.join(_METHODS)}")
+        raise _fault(index, "request.method", f"the method must be one of {', '.join(_METHODS)}")
     path, _, query = url.partition("?")
     segments = [unquote(segment) for segment in path.split("/")]
     resource = content.get("resource")
@@ -193,16 +195,16 @@ def _relative(url: str, base: str) -> str:
 
 
 def _check_target(entry: Entry, segments: list[str]) -> None:
-    """The url of a write names a type, and an id or criteria as the interaction wants it."""
+    """Checks that the url of a write names a type, and an id or criteria as the interaction needs it."""
     if entry.type not in RESOURCE_TYPES:
-        raise _fault(entry.index, "request.url", "the url begins with a resource type of R4")
+        raise _fault(entry.index, "request.url", "the url must begin with a resource type of R4")
     if entry.interaction is Interaction.CREATE:
         if len(segments) != 1 or entry.criteria:
-            raise _fault(entry.index, "request.url", "a create has the resource type alone as its url")
+            raise _fault(entry.index, "request.url", "the url of a create must be the resource type alone")
     elif len(segments) > 2 or (entry.id is None) == (entry.criteria is None):
-        raise _fault(entry.index, "request.url", "the url is `Type/id`, or `Type?criteria`")
+        raise _fault(entry.index, "request.url", "the url must be `Type/id` or `Type?criteria`")
     elif entry.id is not None and not _ID.fullmatch(entry.id):
-        raise _fault(entry.index, "request.url", "an id has 1 to 64 letters, digits, `-` and `.`")
+        raise _fault(entry.index, "request.url", "an id must have 1 to 64 letters, digits, `-` and `.`")
 
 
 def _check_resource(entry: Entry) -> None:
@@ -216,11 +218,11 @@ def _check_resource(entry: Entry) -> None:
         at = f"{entry.place}.resource"
         raise BadRequest("the resource is not valid", issues=[_renamed(issue, entry.type, at) for issue in issues])
     if entry.id is not None and resource.get("id") != entry.id:
-        raise _fault(entry.index, "resource.id", "the id of the resource is the one in request.url")
+        raise _fault(entry.index, "resource.id", "the id of the resource must be the one in request.url")
 
 
 def _check_full_urls(valid: list[Entry], found: Faults, base: str) -> None:
-    """A fullUrl names one resource of the bundle, and no other than its entry is about: a reference to it could mean either (R4 bdl-7)."""
+    """Checks that a fullUrl names only the resource of its entry; otherwise a reference to it would be ambiguous (R4 bdl-7)."""
     first: dict[str, int] = {}
     written = {entry.key: entry for entry in valid if entry.key}
     for entry in valid:
@@ -230,20 +232,22 @@ def _check_full_urls(valid: list[Entry], found: Faults, base: str) -> None:
         name = entry.full_url.removeprefix(f"{base}/")
         other = first.setdefault(name, entry.index)
         if other != entry.index:
-            found[entry.index] = _fault(entry.index, "fullUrl", f"the fullUrl is that of {place(other)} too")
+            found[entry.index] = _fault(
+                entry.index, "fullUrl", f"{place(other)} has this fullUrl too: each entry needs its own"
+            )
         elif entry.key and _LOCAL.fullmatch(name) and name != entry.key:
             found[entry.index] = _fault(
-                entry.index, "fullUrl", f"the fullUrl names {name}, and request.url {entry.key}"
+                entry.index, "fullUrl", f"the fullUrl names {name}, but request.url names {entry.key}"
             )
         elif name in written and written[name] is not entry:
-            message = f"the fullUrl names {name}, which {place(written[name].index)} is about"
+            message = f"the fullUrl names {name}, which {place(written[name].index)} writes"
             found[entry.index] = _fault(entry.index, "fullUrl", message)
 
 
 def _check_independence(valid: list[Entry], found: Faults, base: str) -> None:
-    """An entry of a batch that refers to what another entry writes, under the name that this has in the bundle only (R4 http.html 3.1.0.11.1).
+    """Refuses an entry of a batch that refers to another entry's resource by its fullUrl (R4 http.html 3.1.0.11.1).
 
-    What an update writes has a name of its own: a reference to `Patient/1` is none to the entry that puts Patient/1.
+    A resource that an update writes has an id of its own, so a reference to `Patient/1` does not depend on the entry that puts it.
     """
     written = {
         entry.full_url: entry
@@ -275,7 +279,7 @@ def _check_independence(valid: list[Entry], found: Faults, base: str) -> None:
 
 
 def _texts(entry: Entry, full_urls: Container[str]) -> Iterator[tuple[str | Link, str, str]]:
-    """(where in the entry, a text that may be a fullUrl, the root of what is relative) of one entry."""
+    """(container or Link, text that may be a fullUrl, root of relative references) for each such text in an entry."""
     if entry.interaction in (Interaction.CREATE, Interaction.UPDATE) and entry.resource:
         root = root_of(entry.full_url)
         for link in find_links(entry.resource):

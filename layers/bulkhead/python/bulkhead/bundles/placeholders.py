@@ -1,8 +1,8 @@
-"""fullUrls inside of search criteria: `patient=urn:uuid:...` names the resource that another entry writes.
+"""fullUrls in search criteria: `patient=urn:uuid:...` names the resource that another entry writes.
 
-R4 speaks of references in resources only (http.html 3.1.0.11.2). Criteria are resolved too, as HAPI does: left alone they
-would match nothing, and each replay of an `ifNoneExist` would make another resource. Only values of reference
-parameters, and of `_id`, are taken for fullUrls: an identifier may well be spelt like one.
+R4 resolves references in resources only (http.html 3.1.0.11.2). Bulkhead resolves criteria too, as HAPI does: unresolved, they
+would match nothing, and each replay of an `ifNoneExist` would make another resource. Only values of reference parameters
+and of `_id` count as fullUrls: an identifier may look like one.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from urllib.parse import quote, unquote_plus
 from bulkhead.fhir.definitions import RESOURCE_TYPES, search_parameters
 
 KeyOf = Callable[[str], str | None]
-"""From a fullUrl to `Type/id`; None for a text that is no fullUrl of the bundle."""
+"""Maps a fullUrl to `Type/id`; None for a text that is no fullUrl of the bundle."""
 
 
 def named_in(criteria: str, resource_type: str, full_urls: Container[str]) -> list[str]:
-    """Those of these fullUrls that a query string names."""
+    """Those of the given fullUrls that a query string names."""
     found = _values(criteria, resource_type, full_urls.__contains__)
     return [value for _, _, value in found if value is not None]
 
 
 def resolve(criteria: str, resource_type: str, key_of: KeyOf) -> str:
-    """The query string with `Type/id` in place of each fullUrl; the same text where there is none."""
+    """The query string with `Type/id` in place of each fullUrl; the same text if it has none."""
     pairs: dict[int, list[str]] = {}
     changed = False
     given = criteria.split("&")
@@ -45,12 +45,12 @@ def resolve(criteria: str, resource_type: str, key_of: KeyOf) -> str:
 def _values(
     criteria: str, resource_type: str, is_full_url: Callable[[str], bool]
 ) -> Iterator[tuple[int, str, str | None]]:
-    """(number of the pair, text as it stands, text decoded) of each value; None instead of what is no fullUrl."""
+    """(number of the pair, raw text, decoded text) of each value; the decoded text is None for a value that is no fullUrl."""
     for number, pair in enumerate(criteria.split("&")):
         name, equals, text = pair.partition("=")
         for raw in text.split(",") if equals else ():
             value = unquote_plus(raw)
-            # The parameters of all types are looked at for chains: only where it matters.
+            # Chains need the parameters of all types: looked up only where a value is a fullUrl.
             yield (
                 number,
                 raw,
@@ -59,7 +59,7 @@ def _values(
 
 
 def _is_reference(name: str, resource_type: str) -> bool:
-    """Whether a parameter, be it at the end of a chain or of `_has`, takes references."""
+    """Whether a parameter, or the last one of a chain or `_has`, takes references."""
     if name == "_id":
         return True
     chained = name.startswith("_has:") or "." in name

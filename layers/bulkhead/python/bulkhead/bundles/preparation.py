@@ -1,4 +1,4 @@
-"""From changes to writes and claims: conditions answered, identities settled, bases read, links resolved. Nothing is written."""
+"""Turns changes into writes and claims: answers conditions, settles identities, reads bases, resolves links. It writes nothing."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ RIGHTS = {
 
 @dataclass(slots=True)
 class Owners:
-    """Who owns the claims of conditions, as attempts before this one found out."""
+    """The owners of claimed conditions, as earlier attempts found them."""
 
     live: dict[Condition, Head] = field(default_factory=dict)
-    """Resources that meet a condition, though the index does not show them yet."""
+    """Resources that meet a condition although the index does not have them yet."""
     stale: dict[Condition, str] = field(default_factory=dict)
-    """Keys of resources that are gone, or do not meet the condition any more: their claim is taken over."""
+    """Keys of resources that are gone, or do not meet the condition any more: the new claim replaces theirs."""
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One try to make all changes. `together`: as one transaction; otherwise each stands for itself."""
+    """One attempt to make all changes. `together`: as one transaction; otherwise each change is independent."""
 
     changes: Sequence[Change]
     context: Context
@@ -62,18 +62,18 @@ class Attempt:
         return faultless(self.changes)
 
     def find(self, wanted: Iterable[Condition]) -> dict[Condition, list[Head]]:
-        """Live resources by condition. Enough of them, so that some are left when this transaction deletes or changes the others."""
+        """Live resources by condition: enough that some remain where this transaction deletes or changes the others."""
         moved = (
             sum(change.entry.interaction is not Interaction.CREATE for change in self.changes) if self.together else 0
         )
         return conditions.find(self.context.store, wanted, self.context.found_by, limit=2 + moved)
 
     def written(self, resources: Mapping[str, dict[str, Any]], gone: Collection[str]) -> Written:
-        """What criteria see of `resources`, by key as they will be, and of the deletion of those that are `gone`."""
+        """The view of criteria on `resources`, by key as they will be, and on the deletion of the keys in `gone`."""
         return Written(self.context.store, self.context.found_by, resources, gone)
 
     def find_owned(self, wanted: Iterable[Condition]) -> dict[Condition, list[Head]]:
-        """The same with the owners of claims that the index does not show yet."""
+        """`find`, with the owners of claims that the index does not have yet."""
         found = self.find(wanted)
         for condition, head in self.owners.live.items():
             if condition in found and head.key not in [other.key for other in found[condition]]:
@@ -82,9 +82,9 @@ class Attempt:
 
 
 def prepare(changes: Sequence[Change], context: Context, owners: Owners, together: bool) -> None:
-    """Fill in the changes up to their `write` and `claim`, from the store as it is now.
+    """Fills in the changes up to their `write` and `claim`, from the current state of the store.
 
-    Of a transaction the first faulty step fails the whole: raised, with the faults of all its entries. Otherwise a fault
+    In a transaction the first step with faults fails the whole: it raises the faults of all its entries. Otherwise a fault
     stays with its change.
     """
     attempt = Attempt(changes, context, together, owners)
@@ -96,7 +96,7 @@ def prepare(changes: Sequence[Change], context: Context, owners: Owners, togethe
 
 def _reset(attempt: Attempt) -> None:
     for change in attempt.changes:
-        # What an attempt that failed has staged is taken away under its ids, some day: no other may use them.
+        # The sweeper removes later what a failed attempt staged under its ids, so no other attempt may use those ids.
         change.fresh_id = str(uuid4())
         change.key, change.base, change.claim, change.write, change.head = "", None, None, None, None
         change.exists = change.new = change.taken = change.unchanged = False
@@ -111,13 +111,13 @@ def _identify(attempt: Attempt) -> None:
 
 
 def _may_search(change: Change, context: Context) -> None:
-    """Criteria that are not searched would meet nothing, and make a second resource."""
+    """Requires the right to search: criteria that are not searched would match nothing, and make a second resource."""
     if change.condition:
         policy.require(context.caller, policy.SEARCH, change.condition.type)
 
 
 def _read_bases(attempt: Attempt) -> None:
-    """What stands under each key now; and what `ifMatch` and `ifNoneMatch` say to it."""
+    """Reads the current head of each key, and checks `ifMatch` and `ifNoneMatch` against it."""
     wanted = [change for change in attempt.faultless if change.key and not change.base and not _is_fresh(change)]
     bases = attempt.context.store.read_many(change.key for change in wanted)
     for change in wanted:
@@ -130,7 +130,7 @@ def _is_fresh(change: Change) -> bool:
 
 
 def _check_base(change: Change, context: Context) -> None:
-    """The same checks as for single requests: rights, what the caller may see, ifMatch, ifNoneMatch."""
+    """The checks that a single request gets: rights, visibility, ifMatch, ifNoneMatch."""
     entry, store, caller = change.entry, context.store, context.caller
     if entry.interaction is Interaction.CREATE:
         policy.require(caller, policy.CREATE, entry.type)
@@ -165,11 +165,11 @@ def _check_update(change: Change, context: Context) -> None:
         context.store, caller, policy.UPDATE, change.key, base, Preconditions(entry.if_match, entry.if_none_match)
     )
     if change.new and there:
-        raise Conflict("the id belongs to a resource that does not meet the criteria", f"{entry.place}.resource.id")
+        raise Conflict("the id belongs to a resource that does not match the criteria", f"{entry.place}.resource.id")
 
 
 def _check_absent(change: Change, context: Context) -> None:
-    """What is not there to be deleted or patched; criteria that nothing meets have left nothing to delete."""
+    """Checks a change whose resource does not exist; a conditional delete without a match has nothing to delete."""
     entry, base, caller = change.entry, change.base, context.caller
     right = policy.READ if entry.interaction is Interaction.PATCH else policy.DELETE
     if change.key and not policy.sees_all(caller, right, entry.type):
@@ -184,7 +184,7 @@ def _patch_all(attempt: Attempt) -> None:
 
 
 def _patch(change: Change, context: Context) -> None:
-    """What the patch makes of the base; its links may name other entries, as those of any resource."""
+    """Sets the patched base as the resource; its links may name other entries, like those of any resource."""
     if change.patch and change.base:
         change.resource = patched(
             context.store, change.base, change.patch, url=context.base, conditional_references=True
@@ -193,7 +193,7 @@ def _patch(change: Change, context: Context) -> None:
 
 
 def _resolve_links(attempt: Attempt) -> None:
-    """References in the order of the specification: to entries of the bundle, then conditional ones, which see what is written."""
+    """Resolves references in the order of the specification: to entries of the bundle, then conditional ones, which see the writes."""
     attempt.full_urls = FullUrls(attempt.faultless if attempt.together else (), attempt.context.base)
 
     def resolve(change: Change) -> None:
@@ -214,7 +214,7 @@ def _write_all(attempt: Attempt) -> None:
 
 
 def _write(change: Change, context: Context) -> None:
-    """The write of one change, by the code that serves single requests. None where nothing changes."""
+    """Sets the write of one change, by the code that serves single requests. None where nothing changes."""
     resource, base, store = change.resource, change.base, context.store
     if change.entry.interaction is Interaction.DELETE:
         if base and not base.deleted:
@@ -233,7 +233,7 @@ def _write(change: Change, context: Context) -> None:
 
 
 def _name_versions_again(attempt: Attempt) -> None:
-    """An update without effect makes no version: links to the one that it would have made have to name the one that stands."""
+    """Corrects links to the version of an update without effect: it makes no version, so they must name the current one."""
     if any(change.unchanged and change.key in attempt.full_urls.versioned for change in attempt.changes):
         _resolve_links(attempt)
         _write_all(attempt)

@@ -1,4 +1,4 @@
-"""From a change that was made, or a fault, to its entry in the response (R4 http.html 3.1.0.11.3)."""
+"""Makes the entries of the response from changes and faults (R4 http.html 3.1.0.11.3)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Content = dict[str, Any]
 
 
 def response_bundle(kind: str, entries: Sequence[Content]) -> dict[str, Any]:
-    """The Bundle of type `transaction-response` or `batch-response`, its entries in the order of the request's."""
+    """The Bundle of type `transaction-response` or `batch-response`, with its entries in request order."""
     bundle: dict[str, Any] = {"resourceType": "Bundle", "type": f"{kind}-response"}
     return bundle | ({"entry": list(entries)} if entries else {})
 
 
 def of_change(change: Change, context: Context) -> Content:
-    """Status, location, etag and time of what a writing entry did; more as `Prefer: return=` asks."""
+    """Status, location, etag and time of a written entry; more if `Prefer: return=` asks for it."""
     if change.fault:
         return of_fault(change.fault)
     response: dict[str, Any] = {"status": status(_code(change))}
@@ -41,7 +41,7 @@ def of_change(change: Change, context: Context) -> Content:
 
 
 def of_fault(error: BulkheadError) -> Content:
-    """The entry of a batch that failed: its status, and what is wrong."""
+    """The response for a failed entry of a batch: its status and OperationOutcome."""
     return {"response": {"status": status(error.status), "outcome": from_error(error)}}
 
 

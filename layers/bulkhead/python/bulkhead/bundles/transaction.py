@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 _READ = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
 
-_UNANSWERED = "the transaction is committed, but this read was not answered: send it again by itself"
+_UNANSWERED = "the transaction is committed, but this read failed: send the read again by itself"
 
 
 def run(entries: Sequence[Entry], faults: Faults, context: Context) -> list[Content]:
-    """The response's entries in the order of the request. A BulkheadError that names the entries at fault, and nothing is written.
+    """The response's entries in request order. BulkheadError, naming the entries at fault; then nothing is written.
 
-    Reads are checked before the commit, so that one that cannot succeed fails the whole, and answered after it.
+    Reads are checked before the commit, so that a read that cannot succeed fails the whole; they are answered after it.
     """
     raise_together(faults[index] for index in sorted(faults))
     made = start((entry for entry in entries if entry.interaction in WRITES), context)
@@ -54,7 +54,7 @@ def run(entries: Sequence[Entry], faults: Faults, context: Context) -> list[Cont
 
 
 def read(entries: Sequence[Entry], context: Context, key_of: KeyOf) -> dict[int, Content]:
-    """The answers of the entries that write nothing, by entry. `key_of` a fullUrl: their criteria may name what was written."""
+    """The responses of the entries that write nothing, by entry. `key_of`: their criteria may name written resources by fullUrl."""
     reads = [entry for entry in entries if entry.interaction not in WRITES]
     return {entry.index: answer(_resolved(entry, key_of), context) for entry in reads}
 
@@ -65,7 +65,7 @@ def _resolved(entry: Entry, key_of: KeyOf) -> Entry:
 
 
 def answer(entry: Entry, context: Context) -> Content:
-    """What an entry that writes nothing gets, be it a fault."""
+    """The response of an entry that writes nothing; an error becomes its status and OperationOutcome."""
     try:
         return context.reader.answer(entry)
     except BulkheadError as error:
@@ -81,7 +81,7 @@ def _check(entry: Entry, context: Context) -> BulkheadError | None:
 
 
 def _check_reads(reads: Sequence[Entry], made: Sequence[Change], context: Context) -> None:
-    """Resources that are read by id have to be there, for the caller to see, after the commit."""
+    """Checks that resources that are read by id will exist after the commit, and that the caller may see them."""
     wanted = {entry.url: entry for entry in reads if _READ.fullmatch(entry.url)}
     if not wanted:
         return
@@ -96,11 +96,13 @@ def _check_reads(reads: Sequence[Entry], made: Sequence[Change], context: Contex
     missing = [entry for url, entry in wanted.items() if url not in there]
     if missing:
         policy.pay_for_a_look(context.store, context.caller)
-    raise_together(NotFound("there is no such resource", expression=f"{entry.place}.request.url") for entry in missing)
+    raise_together(
+        NotFound("this resource does not exist", expression=f"{entry.place}.request.url") for entry in missing
+    )
 
 
 def _updated(change: Change) -> str | None:
-    """What an update makes or changes, as far as its entry says: under criteria, what has the id of its resource."""
+    """The key that an update writes, as far as its entry tells; for a conditional update, from the id in its resource."""
     given = (change.entry.resource or {}).get("id")
     return change.entry.key or (f"{change.entry.type}/{given}" if given else None)
 
