@@ -1,4 +1,4 @@
-"""Single resources: what a client sees of them, how their writes are prepared, and the interactions (R4 http.html).
+"""Single resources: their form for a client, the preparation of their writes, and the interactions (R4 http.html).
 
 Bundles prepare their writes by the same functions.
 """

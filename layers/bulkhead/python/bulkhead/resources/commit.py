@@ -1,6 +1,6 @@
-"""The commit boundary: every change of resources that a request makes goes through here, with the AuditEvents that tell of it.
+"""The commit boundary: every change that a request makes to resources is committed here, with its AuditEvents.
 
-Only propagation writes elsewhere (`store.commit_each`): it changes what resources inherit, and nothing else.
+Only propagation writes elsewhere (`store.commit_each`): it changes only what resources inherit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bulkhead.store import Claim, Head, Receipt, Write
 
 
 def in_place(position: int, error: BulkheadError) -> BulkheadError:
-    """Where a request is one write, an error is at its place already."""
+    """The error unchanged: a request that is one write has the right place already."""
     return error
 
 
@@ -30,12 +30,12 @@ def commit(
     taken: Collection[str] = (),
     place: write_policy.Place = in_place,
 ) -> list[Head]:
-    """Make all `writes` and `claims` true for the caller of `session`, or none. Returns the new heads, in the order of `writes`.
+    """Commits all `writes` and `claims` for the caller of `session`, or none. Returns the new heads, in the order of `writes`.
 
-    The AuditEvents of what changes are part of the commit; `events` are more of them, `receipt` is that of a job. MethodNotAllowed
-    where an AuditEvent would be changed; VersionConflict, ClaimTaken, JobMovedOn, Conflict, Unavailable as `Store.commit`.
-    What the caller may not make is refused before (see `write_policy.check`): `taken` are keys of resources that it may not see, `place`
-    puts what is wrong with a write into its place in the request.
+    The AuditEvents of the changes are part of the commit; `events` are additional ones, `receipt` is that of a job. MethodNotAllowed
+    where a write would change an AuditEvent; VersionConflict, ClaimTaken, JobMovedOn, Conflict, Unavailable as `Store.commit`.
+    Raises `write_policy.check`'s errors first, for writes that the caller may not make. `taken`: keys of resources that the caller may
+    not see. `place` puts the error of a write into its place in the request.
     """
     for write in writes:
         write.unfenced = comes_unfenced(session.caller, write)

@@ -1,6 +1,6 @@
-"""create, update, patch and delete of what meets search criteria (R4 http.html#ccreate, #cond-update, #cdelete, #patch).
+"""Conditional create, update, patch and delete, by search criteria (R4 http.html#ccreate, #cond-update, #cdelete, #patch).
 
-Who creates under a condition claims it in the same commit, so that two requests at once make one resource.
+A conditional create claims its condition in the same commit, so that two simultaneous requests make one resource.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from bulkhead.session import Session
 
 MULTIPLE = "multiple"
-"""The setting CONDITIONAL_DELETE that deletes all matches; any other refuses several."""
+"""The value of CONDITIONAL_DELETE that deletes all matches; any other value refuses several."""
 _MOST_DELETED = 10_000
 _CRITERIA = "request.url"
 
 
 def create(session: Session, resource: dict[str, Any], condition: Condition) -> tuple[Head, bool]:
-    """Create a checked resource if nothing meets the condition. Returns the head of what meets it now, and whether that is new."""
+    """Creates a checked resource if nothing meets the condition. Returns the head of the match, and whether it is new."""
     policy.require(session.caller, policy.CREATE, condition.type)
     _may_search(session.caller, condition)
 
@@ -53,10 +53,10 @@ def update(
     if_match: str | None = None,
     if_none_match: str | None = None,
 ) -> tuple[Head, bool]:
-    """Update the one resource that meets the condition, or create it. Returns its head, and whether it is new.
+    """Updates the one resource that meets the condition, or creates it. Returns its head, and whether it is new.
 
     MultipleMatches; BadRequest where the resource's id is not that of the match; Conflict where nothing matches and the
-    id is that of another resource; PreconditionFailed.
+    id belongs to another resource; PreconditionFailed.
     """
     policy.require(session.caller, policy.UPDATE, condition.type)
     _may_search(session.caller, condition)
@@ -71,7 +71,7 @@ def update(
             write, taken = _prepare_new(session, resource, condition)
             return _claimed(session, write, taken, condition, owner), True
         if given not in (None, found.id):
-            raise BadRequest("the id is not that of the resource that meets the criteria", f"{condition.type}.id")
+            raise BadRequest("the id is not that of the resource that matches the criteria", f"{condition.type}.id")
         return commit_update(
             session, resource, require_visible(session.store, session.caller, found, policy.UPDATE), partial=False
         ), False
@@ -80,9 +80,9 @@ def update(
 
 
 def _prepare_new(session: Session, resource: dict[str, Any], condition: Condition) -> tuple[Write, bool]:
-    """The write that makes a resource which nothing met the criteria of: under its own id, if it has one that is free.
+    """The write that creates a resource whose criteria nothing met: under its own id, if it has one and the id is free.
 
-    And whether the id is taken by what the caller may not see: see `visibility.standing`.
+    Also whether the id belongs to a resource that the caller may not see: see `visibility.standing`.
     """
     given = resource.get("id")
     if given is None:
@@ -93,7 +93,7 @@ def _prepare_new(session: Session, resource: dict[str, Any], condition: Conditio
         return prepare_create(session, resource, key, False), taken
     write = prepare_update(session, resource, base, partial=False) if base.deleted else None
     if write is None:
-        raise Conflict("the id belongs to a resource that does not meet the criteria", f"{condition.type}.id")
+        raise Conflict("the id belongs to a resource that does not match the criteria", f"{condition.type}.id")
     return write, False
 
 
@@ -104,7 +104,7 @@ def patch(
     if_match: str | None = None,
     url: str | None = None,
 ) -> Head:
-    """Patch the one resource that meets the condition. NotFound where none does, MultipleMatches, PreconditionFailed."""
+    """Patches the one resource that meets the condition. NotFound if none does, MultipleMatches, PreconditionFailed."""
     for right in (policy.UPDATE, policy.READ):
         policy.require(session.caller, right, condition.type)
     _may_search(session.caller, condition)
@@ -113,7 +113,7 @@ def patch(
     def attempt() -> Head:
         found, _ = _the_one(session, condition, _CRITERIA)
         if found is None:
-            raise NotFound("no resource meets the criteria", _CRITERIA)
+            raise NotFound("no resource matches the criteria", _CRITERIA)
         wanted.check(found)
         return commit_patch(
             session,
@@ -131,9 +131,9 @@ def patch(
 
 
 def delete(session: Session, condition: Condition, if_match: str | None = None) -> list[Head]:
-    """Delete what meets the condition, in one commit. Returns the deletions' heads.
+    """Deletes the resources that meet the condition, in one commit. Returns the heads of the deletions.
 
-    Several matches are all deleted where the setting CONDITIONAL_DELETE is `multiple`, and MultipleMatches otherwise.
+    The setting CONDITIONAL_DELETE=multiple deletes several matches; otherwise they are MultipleMatches.
     TooCostly above 10,000.
     """
     policy.require(session.caller, policy.DELETE, condition.type)
@@ -148,7 +148,7 @@ def delete(session: Session, condition: Condition, if_match: str | None = None) 
         if len(found) > 1 and not multiple:
             raise _several(_CRITERIA)
         if len(found) > _MOST_DELETED:
-            raise TooCostly(f"more than {_MOST_DELETED} resources meet the criteria; narrow them", _CRITERIA)
+            raise TooCostly(f"more than {_MOST_DELETED} resources match the criteria; narrow them", _CRITERIA)
         for head in found:
             wanted.check(require_visible(session.store, session.caller, head, policy.DELETE))
         return commit(session, [prepare_delete(session.store, head) for head in found]) if found else []
@@ -157,12 +157,12 @@ def delete(session: Session, condition: Condition, if_match: str | None = None) 
 
 
 def _may_search(caller: Caller, condition: Condition) -> None:
-    """Who may not search would find nothing, and make a second resource."""
+    """Requires the right to search: without it, the condition would find nothing, and the request would make a second resource."""
     policy.require(caller, policy.SEARCH, condition.type)
 
 
 def _the_one(session: Session, condition: Condition, place: str) -> tuple[Head | None, str | None]:
-    """The one resource that meets the condition, if there is one; and who owns the condition's claim, where that is gone."""
+    """The one resource that meets the condition, if any; and the owner of the condition's claim, if that resource is gone."""
     fence = policy.fence(session.store, session.caller, policy.SEARCH)
     found = conditions.find(session.store, [condition], fence)[condition]
     if len(found) > 1:
@@ -170,10 +170,10 @@ def _the_one(session: Session, condition: Condition, place: str) -> tuple[Head |
     if found:
         return found[0], None
     if conditions.identifiers(condition):
-        # Found wherever it came from, and if not, the commit looks again.
+        # A match is one from any source; if there is none, the commit looks again.
         return None, None
     owner = conditions.claimant(session, condition)
-    # The index may lag behind the resource that the claim names.
+    # The index may not have the owner of the claim yet.
     head = session.store.read(owner) if owner else None
     if head and conditions.meets(session.store, head, condition, fence):
         return head, None
@@ -186,4 +186,4 @@ def _claimed(session: Session, write: Write, taken: bool, condition: Condition, 
 
 
 def _several(place: str) -> MultipleMatches:
-    return MultipleMatches("several resources meet the criteria", place)
+    return MultipleMatches("several resources match the criteria: make them select one", place)

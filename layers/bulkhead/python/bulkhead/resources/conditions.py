@@ -1,6 +1,6 @@
 """Search criteria in place of an id: ifNoneExist, conditional update and delete, conditional references (R4 http.html 3.1.0.8.1).
 
-Many conditions are answered together: each distinct one once, in parallel, and the resources that they lead to read in batches.
+Many conditions are answered together: each distinct condition once, in parallel, and their resources are read in batches.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from bulkhead.store import Store
 
 _CONDITIONAL = re.compile(r"([A-Z][A-Za-z]+)/?\?(.+)", re.DOTALL)
-# Entries of an index that one identifier can have, stale ones included, before it is left to the search.
+# How many index entries, stale ones included, are read for one identifier before the search takes over.
 _PAGE = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Criteria for one resource type. Equal where the parameters are, in whatever order and encoding they were written."""
+    """Criteria for one resource type. Equal if the parameters are equal, in any order and encoding."""
 
     text: str
-    """`Patient?identifier=s%7Cv`, normalised: what a Claim holds."""
+    """`Patient?identifier=s%7Cv`, normalised: the text in a Claim."""
     query: Query = field(compare=False)
 
     @property
@@ -47,13 +47,13 @@ class Condition:
 
 
 Matches = Mapping[Condition, Sequence[Head]]
-"""Live heads that meet each condition: none, one, or two that stand for several."""
+"""Live heads that meet each condition: none, one, or two if several do."""
 
 
 def condition_for(session: Session, resource_type: str, criteria: str, expression: str, base: str) -> Condition:
-    """A condition from a query string as the caller of `session` means it: see `condition`.
+    """A condition from a query string, as the caller of `session` means it: see `condition`.
 
-    It has the search parameters that clients have defined, and what value sets, hierarchies and lists stand for. BadRequest,
+    It understands search parameters that clients have defined, and expands value sets, hierarchies and lists. BadRequest,
     NotSupported, TooCostly at `expression`.
     """
     store, fence = session.store, policy.fence(session.store, session.caller, policy.SEARCH)
@@ -71,30 +71,32 @@ def condition(
 ) -> Condition:
     """A condition from a query string, percent-encoded or not: `identifier=s|v`, `?identifier=s|v`, `Patient?identifier=s|v`.
 
-    A url below `base`, the base URL of this server, is a reference to this server, as it is in a search. `defined` are
+    A url below `base`, the base URL of this server, is a reference to this server, as in a search. `defined` are
     the parameters that clients have defined.
 
-    BadRequest at `expression` where it selects nothing in particular: an unknown parameter, an empty value, another
-    type, a parameter that shapes results instead of selecting.
+    BadRequest at `expression` for criteria that do not select: an unknown parameter, an empty value, another
+    type, a parameter that shapes the result.
     """
     named = _CONDITIONAL.fullmatch(criteria)
     if named and named[1] != resource_type:
-        raise BadRequest(f"the criteria are for {named[1]}, the resource is a {resource_type}", expression)
+        raise BadRequest(f"the criteria are for {named[1]}, but the resource is a {resource_type}", expression)
     pairs = sorted(set(parse_qsl(named[2] if named else criteria.removeprefix("?"), keep_blank_values=True)))
     if not pairs or any(not value for _, value in pairs):
-        raise BadRequest("criteria are search parameters with values", expression)
+        raise BadRequest("criteria must be search parameters with values", expression)
     try:
         query = parse(pairs, resource_type, base=base, strict=True, custom=defined)
     except BadRequest as error:
         raise BadRequest(str(error), expression) from None
     if len(query.clauses) + len(query.chains) != len(pairs):
-        raise BadRequest("criteria take only parameters that select, none that shape the result", expression)
+        raise BadRequest(
+            "criteria may have only parameters that select resources, not parameters that shape the result", expression
+        )
     text = "&".join(f"{quote(name, safe=':')}={quote(value, safe='/:,$')}" for name, value in pairs)
     return Condition(f"{resource_type}?{text}", query)
 
 
 def conditional_reference(session: Session, text: str, base: str, expression: str) -> Condition | None:
-    """The condition of a reference such as `Practitioner?identifier=s|v`; None where the reference is of another form."""
+    """The condition in a reference such as `Practitioner?identifier=s|v`; None for a reference of another form."""
     if "?" not in text:
         return None
     match = _CONDITIONAL.fullmatch(text.removeprefix(f"{base}/"))
@@ -104,7 +106,7 @@ def conditional_reference(session: Session, text: str, base: str, expression: st
 
 
 def find(store: Store, conditions: Iterable[Condition], fence: Fence, limit: int = 2) -> dict[Condition, list[Head]]:
-    """The live resources that meet each condition and that the caller may see, at least `limit` where there are as many."""
+    """The live resources that meet each condition and that the caller may see; at least `limit` of them if there are as many."""
     wanted = list(dict.fromkeys(conditions))
 
     def listed(one: Condition) -> list[str] | list[Version]:
@@ -124,7 +126,7 @@ def find(store: Store, conditions: Iterable[Condition], fence: Fence, limit: int
 
 
 def meets(store: Store, head: Head, one: Condition, fence: Fence) -> bool:
-    """Whether a resource is there, is visible to the caller and meets the condition."""
+    """Whether a resource exists, is visible to the caller and meets the condition."""
     if head.deleted:
         return False
     candidate = store.version(head)
@@ -132,9 +134,9 @@ def meets(store: Store, head: Head, one: Condition, fence: Fence) -> bool:
 
 
 def claim(session: Session, one: Condition, owner: str, stale: str | None) -> Claim:
-    """What makes the resource `owner` the only one that meets the condition, as far as the caller may see them.
+    """The claim that makes `owner` the only resource that meets the condition, as far as the caller may see.
 
-    Where the condition names identifiers this is so against all resources; otherwise against those that were made under it
+    If the condition names identifiers, this holds against all resources; otherwise against those made under the same condition
     by callers who see the same.
     """
     named, fence = identifiers(one), policy.fence(session.store, session.caller, policy.SEARCH)
@@ -145,11 +147,11 @@ def claim(session: Session, one: Condition, owner: str, stale: str | None) -> Cl
 
 
 def _fenced(session: Session, one: Condition) -> Fenced | None:
-    """What the caller is fenced to, as far as it tells which resources of the condition's type it certainly does not see."""
+    """The caller's fence, as far as it shows which resources of the condition's type are certainly invisible."""
     caller = session.caller
     if not caller.fenced:
         return None
-    # What is in no chart may be visible for other reasons.
+    # A resource that belongs to no chart may be visible for other reasons.
     in_charts = one.type in session.definitions["Patient"].parameters and one.type not in policy.UNLISTED
     charts = policy.charts(session.store, caller) if in_charts else None
 
@@ -164,12 +166,12 @@ def _fenced(session: Session, one: Condition) -> Fenced | None:
 
 
 def claimant(session: Session, one: Condition) -> str | None:
-    """Who owns the claim of a condition, which the caller would make."""
+    """The owner of the claim that the caller would make for a condition."""
     return session.store.claim_owner(policy.claim(session.caller, one.text))
 
 
 def identifiers(one: Condition) -> tuple[Identifier, ...]:
-    """The identifiers of which any match has one: those of a clause `identifier=system|value,value`. () where there is none."""
+    """Identifiers such that any match has one of them: those in a clause `identifier=system|value,value`. () if there is none."""
     if one.query.chains:
         return ()
     for clause in one.query.clauses:
@@ -181,7 +183,7 @@ def identifiers(one: Condition) -> tuple[Identifier, ...]:
 
 
 def _under_identifier(store: Store, one: Condition, limit: int) -> list[str] | None:
-    """Keys under the identifiers of a condition, as they are at this moment; None where the whole search has to be run."""
+    """Keys under the identifiers of a condition, strongly consistent; None where only the whole search can answer."""
     named = identifiers(one)
     keys: list[str] = []
     for identifier in named:

@@ -1,4 +1,4 @@
-"""read, vread, create, update, patch and delete of one resource that is named by its id (R4 http.html)."""
+"""read, vread, create, update, patch and delete of one resource by its id (R4 http.html)."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ T = TypeVar("T")
 
 
 def read(session: Session, key: str) -> Head:
-    """The current version. NotFound where there is none or the caller may not see it, Gone where it was deleted."""
+    """The current version. NotFound if there is none or the caller may not see it, Gone if it was deleted."""
     resource_type = key.partition("/")[0]
     policy.require(session.caller, policy.READ, resource_type)
     head = session.store.read(key)
     if head is None:
         raise not_known(session.store, session.caller, key)
     if head.deleted:
-        # A deletion has nothing by which to know whether it was inside: for who is fenced it never was.
+        # A deletion does not say who could see the resource, so a fenced caller gets the same answer as for one that never existed.
         raise (
             Gone(f"{key} was deleted", "id")
             if policy.sees_all(session.caller, policy.READ, resource_type)
@@ -43,19 +43,19 @@ def read(session: Session, key: str) -> Head:
 
 
 def read_version(session: Session, key: str, version: str) -> Head:
-    """One version, of a resource that the caller may see now. NotFound; Gone for the version that is a deletion."""
+    """One version of a resource that the caller may see now. NotFound; Gone for a version that is a deletion."""
     require_visible_history(session, key)
     found = session.store.read_version(key, int(version)) if re.fullmatch(r"[1-9]\d{0,9}", version) else None
     shown = policy.versions(session.store, session.caller, policy.READ)
     if found is None or not shown(session.store.version(found)):
-        raise NotFound(f"{key} has no such version", "versionId")
+        raise NotFound(f"{key} has no version with this id", "versionId")
     if found.deleted:
         raise Gone(f"{key} was deleted in this version", "versionId")
     return found
 
 
 def require_visible_history(session: Session, key: str) -> None:
-    """NotFound where the caller may not see the versions of `key`: those of a deleted one are there for who is not fenced."""
+    """Raises NotFound where the caller may not see the versions of `key`. Only a caller without a fence sees those of a deleted resource."""
     try:
         read(session, key)
     except Gone:
@@ -63,9 +63,9 @@ def require_visible_history(session: Session, key: str) -> None:
 
 
 def create(session: Session, resource: dict[str, Any], condition: Condition | None = None) -> tuple[Head, bool]:
-    """Create a checked resource under a new id; with a `condition`, only if nothing meets it. Returns its head, and whether it is new.
+    """Creates a checked resource under a new id; with a `condition`, only if nothing meets it. Returns its head, and whether it is new.
 
-    MultipleMatches where several resources meet the condition. Two requests at once under one condition make one resource.
+    MultipleMatches where several resources meet the condition. Two simultaneous requests under one condition make one resource.
     """
     resource_type = resource["resourceType"]
     if condition is not None:
@@ -86,9 +86,10 @@ def update(
     *,
     partial: bool = False,
 ) -> tuple[Head, bool]:
-    """Make a checked resource the next version of `key`, or its first. Returns its head, and whether it is new.
+    """Makes a checked resource the next version of `key`, or its first. Returns its head, and whether it is new.
 
-    `partial`: the caller gave a part of it only, and the rest is what stood (`governing`). PreconditionFailed where the headers `If-Match` and `If-None-Match` ask for another current version, or for none.
+    `partial`: the caller gave only a part of the resource, and the rest is unchanged (`governing`). PreconditionFailed where the
+    headers `If-Match` or `If-None-Match` exclude the current version.
     """
     resource_type = key.partition("/")[0]
     policy.require(session.caller, policy.UPDATE, resource_type)
@@ -108,19 +109,19 @@ def update(
 
 
 def commit_update(session: Session, resource: dict[str, Any], base: Head, *, partial: bool) -> Head:
-    """Make a checked resource the next version of `base`, which stays where nothing would change."""
+    """Makes a checked resource the next version of `base`; returns `base` if nothing would change."""
     write = prepare_update(session, resource, base, partial=partial)
     return commit(session, [write])[0] if write else base
 
 
 def patch(session: Session, key: str, change: Patch, if_match: str | None = None, url: str | None = None) -> Head:
-    """Make what `change` makes of the current version the next one. Returns its head.
+    """Applies `change` to the current version and commits the result as the next version. Returns its head.
 
-    NotFound, Gone; PreconditionFailed where `if_match` is not the current version; what `change` raises where it does not
-    fit; InvalidResource where its result is not valid. Another writer in between: the patch is applied to what that one made.
+    NotFound, Gone; PreconditionFailed where `if_match` is not the current version; the errors of `change` where it does not
+    fit; InvalidResource where its result is invalid. After another writer's commit, the patch applies to the new version.
     """
     resource_type = key.partition("/")[0]
-    # What a patch tests for, and what it leaves as it is, tells of the resource.
+    # The tests in a patch, and the parts that it leaves unchanged, reveal the resource to the caller.
     for right in (policy.UPDATE, policy.READ):
         policy.require(session.caller, right, resource_type)
     wanted = Preconditions(if_match)
@@ -146,7 +147,7 @@ def patch(session: Session, key: str, change: Patch, if_match: str | None = None
 
 
 def commit_patch(session: Session, change: Patch, base: Head, url: str | None) -> Head:
-    """The patched resource as the next version of `base`; `url` is that of this server."""
+    """Commits the patched resource as the next version of `base`; `url` is that of this server."""
     from bulkhead.resources.patches import patched
 
     after = patched(session.store, base, change, url=url, conditional_references=False)
@@ -154,9 +155,9 @@ def commit_patch(session: Session, change: Patch, base: Head, url: str | None) -
 
 
 def delete(session: Session, key: str, if_match: str | None = None) -> Head | None:
-    """Delete `key`. Returns the deletion's head; None where there was nothing to delete.
+    """Deletes `key`. Returns the deletion's head; None if there was nothing to delete.
 
-    NotFound where there is nothing that the caller may see: whoever is fenced cannot tell one from the other.
+    NotFound where the caller sees no resource: a fenced caller cannot tell a deleted resource from an invisible one.
     """
     resource_type = key.partition("/")[0]
     policy.require(session.caller, policy.DELETE, resource_type)
@@ -176,12 +177,12 @@ def delete(session: Session, key: str, if_match: str | None = None) -> Head | No
 
 
 def retried(attempt: Callable[[], T]) -> T:
-    """`attempt`, again where another writer was faster: it reads anew, and an `If-Match` fails by itself then."""
+    """Calls `attempt`, again where another writer was faster: each call reads anew, so an `If-Match` fails by itself."""
     for number in range(_ATTEMPTS):
         try:
-            # A large transaction of someone else may have been decided since the last attempt.
+            # Another caller's large transaction may have been decided since the last attempt.
             with one_request():
                 return attempt()
         except (VersionConflict, ClaimTaken):
             pause(number)
-    raise Conflict("too many writers on this resource at once; try again", "id")
+    raise Conflict("other requests keep changing this resource: send the request again", "id")

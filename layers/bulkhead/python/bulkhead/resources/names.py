@@ -1,4 +1,4 @@
-"""Types, ids, and `Type/id`, by which the store knows a resource."""
+"""Types, ids, and `Type/id`, the key of a resource in the store."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def new_id() -> str:
 
 
 def known_type(resource_type: str) -> str:
-    """`resource_type`, if it is one of R4's; NotFound otherwise."""
+    """`resource_type`, if R4 has it; NotFound otherwise."""
     if resource_type not in definitions.RESOURCE_TYPES:
         raise NotFound(f"{resource_type[:64]} is not a resource type of R4", "type")
     return resource_type
 
 
 def key_of(resource_type: str, identifier: str) -> str:
-    """`Type/id`; NotFound for an unknown type or what cannot be an id."""
+    """`Type/id`; NotFound for an unknown type or a text that cannot be an id."""
     if not ID.fullmatch(identifier):
-        raise NotFound("an id is 1 to 64 letters, digits, - and .", "id")
+        raise NotFound("an id must have 1 to 64 letters, digits, - and .", "id")
     return f"{known_type(resource_type)}/{identifier}"

@@ -1,4 +1,4 @@
-"""Preparing writes: one code path for single requests and for bundles."""
+"""Prepares writes: one code path for single requests and for bundles."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bulkhead.store import Head, Inherit, Store, Write
 from bulkhead.store.heads import Read
 
 _SUBSCRIPTION = "Subscription"
-# The statuses of a Subscription that nobody waits for.
+# The statuses of a Subscription that sends nothing.
 _DORMANT = ("off", "error")
 
 
@@ -32,10 +32,10 @@ def checked(
     *,
     conditional_references: bool = False,
 ) -> dict[str, Any]:
-    """A valid resource of the type, whose `id` (given with `identifier`) is that of the URL. InvalidResource, BadRequest.
+    """A valid resource of the type; with `identifier`, the id of the URL, its `id` must agree. InvalidResource, BadRequest.
 
-    References by absolute URLs below `base`, this server's own, become relative: they are of the same compartments. References
-    by criteria are refused, but where the caller resolves them (`conditional_references`).
+    Absolute references below `base`, this server's own URL, become relative, so that they count for the same compartments.
+    Conditional references are refused unless the caller resolves them (`conditional_references`).
     """
     validation.check(resource, resource_type, conditional_references=conditional_references, base=base)
     if identifier is not None and resource.get("id") != identifier:
@@ -48,24 +48,24 @@ def checked(
 
 
 def _given_accounts(resource: dict[str, Any], caller: Caller) -> dict[str, str] | None:
-    """The accounts that the body asks for, each with its place, if it has any and the caller has the right; None otherwise. BadRequest."""
+    """The accounts in the body, each with its place, if it has any and the caller may set accounts; None otherwise. BadRequest."""
     listed = resource.get("meta", {}).get("accounts")
     if listed is None or not policy.may_set_accounts(caller):
         return None
     place, limit = f"{resource['resourceType']}.meta.accounts", settings.current().account_limit
     if len(listed) > limit:
-        raise BadRequest(f"at most {limit} accounts may be given", place)
+        raise BadRequest(f"a resource may have at most {limit} accounts", place)
     found: dict[str, str] = {}
     for n, each in enumerate(listed):
         account = references.local(each.get("reference", ""))
         if account is None:
-            raise BadRequest("an account is a reference Type/id", f"{place}[{n}].reference")
+            raise BadRequest("an account must be a reference Type/id", f"{place}[{n}].reference")
         found.setdefault(account, f"{place}[{n}].reference")
     return found
 
 
 def prepare_create(session: Session, resource: dict[str, Any], key: str, fresh: bool) -> Write:
-    """The write that makes `resource` (checked) as `key`. `fresh`: the id was made by the server just now. Forbidden (accounts)."""
+    """The write that creates `resource` (checked) as `key`. `fresh`: the server has just made the id. Forbidden (accounts)."""
     resource = _signed({**resource, "id": key.partition("/")[2]}, session.caller)
     _require_served(session.store, resource)
     given = _given_accounts(resource, session.caller)
@@ -80,13 +80,13 @@ def prepare_create(session: Session, resource: dict[str, Any], key: str, fresh: 
 
 
 def prepare_update(session: Session, resource: dict[str, Any], base: Head, *, partial: bool) -> Write | None:
-    """The write that makes `resource` (checked) the next version of `base`. None where nothing would change. Forbidden (accounts).
+    """The write that makes `resource` (checked) the next version of `base`. None if nothing would change. Forbidden (accounts).
 
-    `partial`: the caller gave a part of it only (a patch). To write a definition that a fenced caller wrote just as it stands
-    changes one thing, where the caller is not fenced: it is in force then.
+    `partial`: the caller gave only a part of the resource (a patch). When a caller without a fence writes a definition unchanged that a
+    fenced caller wrote, one thing changes: the definition comes into force.
 
-    A deleted `base` is made anew. Its explicit accounts, which a deletion keeps, stay as those of any other, unless the caller may set
-    them and the body names others.
+    The write of a deleted `base` makes it anew. A deletion keeps the explicit accounts, and they stay unless the caller may set accounts
+    and the body names others.
     """
     resource = _signed({**resource, "id": base.id}, session.caller)
     _require_served(session.store, resource)
@@ -116,15 +116,15 @@ def prepare_update(session: Session, resource: dict[str, Any], base: Head, *, pa
 
 
 def _signed(resource: dict[str, Any], caller: Caller) -> dict[str, Any]:
-    """The resource; an AuditEvent with who sent it. The server's own are made in `audit`, and do not come here."""
+    """The resource; an AuditEvent with its sender. The server's own events are made in `audit` and do not come here."""
     return events.sent_by(caller, resource) if resource["resourceType"] == AUDIT_EVENT else resource
 
 
 def _require_served(store: Store, resource: dict[str, Any]) -> None:
-    """Unprocessable for what this server would have to act upon and cannot: every write of a resource comes by here.
+    """Raises Unprocessable for a resource that this server would have to act upon and cannot. Every write passes here.
 
-    A CompartmentDefinition that, under the id that it will have, defines what there is not; a SearchParameter that asks too much;
-    a Subscription that is to be served.
+    A CompartmentDefinition that, under the id that it will have, defines no possible compartment; a SearchParameter that is too
+    costly; an active Subscription.
     """
     if resource["resourceType"] == compartment_definitions.TYPE:
         compartment_definitions.check(resource, store.settings.body_limit)
@@ -134,14 +134,14 @@ def _require_served(store: Store, resource: dict[str, Any]) -> None:
         require_bounded(resource)
     elif resource["resourceType"] == _SUBSCRIPTION and resource.get("status") not in _DORMANT:
         raise Unprocessable(
-            "this server serves no subscriptions yet: it takes a Subscription with the status off or error only, and "
+            "this server sends no notifications yet: it accepts a Subscription only with the status off or error, and "
             "clients learn of changes by _history?_since=",
             f"{_SUBSCRIPTION}.status",
         )
 
 
 def _echoes(session: Session, resource: dict[str, Any], base: Head, given: tuple[str, ...]) -> bool:
-    """Whether the body's accounts are those of the version that it was made from: sent back, not asked for."""
+    """Whether the body's accounts are those of the version that it is based on: the client sends them back and asks for no change."""
     if given == base.accounts:
         return True
     version = resource["meta"].get("versionId", "")
@@ -153,15 +153,15 @@ def _echoes(session: Session, resource: dict[str, Any], base: Head, given: tuple
 
 
 def _same(former: dict[str, Any], resource: dict[str, Any]) -> bool:
-    """Equal as JSON to the digit (1.10 is not 1.1), whatever the order of the members; `meta` as it is stored."""
+    """Whether two resources are equal as JSON to the digit (1.10 is not 1.1), in any order of members; `meta` as it is stored."""
     return json.canonical(former) == json.canonical(stored(resource))
 
 
 def prepare_delete(store: Store, base: Head) -> Write:
-    """The write that deletes `base`; of one of R4's own CompartmentDefinitions, that brings it back as it was.
+    """The write that deletes `base`. For one of R4's own CompartmentDefinitions, the write that restores it.
 
-    A deletion keeps all that says who had the resource: whoever writes its id again finds it, and members of its compartment keep
-    what they have from it.
+    A deletion keeps the facts that say whose the resource was: a writer who reuses the id finds them, and members of its compartment
+    keep what they have from it.
     """
     original = store.built_in(base.key)
     if original:
@@ -192,12 +192,12 @@ def prepare_delete(store: Store, base: Head) -> Write:
 
 
 def inherit(session: Session) -> Inherit:
-    """What a commit calls between staging and committing: sets what each write inherits from its targets as they are then.
+    """The function that a commit calls between staging and committing. It sets what each write inherits from its targets at that time.
 
-    From every Patient that the resource names through the Patient compartment's parameters, and from other targets while they
-    propagate, within their bounds (`accounts.passed_on`); for a fenced caller only from those of the others that it may see, or that
-    gave something before. (Patients that it may not see, it may not name.) So nobody learns from the accounts of a resource of its own
-    what else there is. A write of accounts alone keeps what it has from Patients: only what is bounded by them may change.
+    A write inherits from every Patient that the resource names through the Patient compartment's parameters, and from other targets while
+    they propagate, within their bounds (`accounts.passed_on`). A fenced caller's write inherits from other targets only if the caller may
+    see them, or if they gave something before. (It may not name Patients that it cannot see.) So the accounts of a caller's own resource
+    tell nothing about resources that it cannot see. A write of accounts alone keeps what it has from Patients: only what they bound may change.
     """
     inside = policy.reach(session.store, session.caller)
 
@@ -232,14 +232,14 @@ def inherit(session: Session) -> Inherit:
 
 
 def roots_of(write: Write, known: membership.Definitions) -> list[str]:
-    """The targets from which a write may inherit: of one that changes accounts only, those that are no Patients.
+    """The targets from which a write may inherit; for a write that changes only accounts, those that are not Patients.
 
-    None for deletions, and for the trail: what it tells of is fenced by the data that it speaks of, as it is then.
+    None for deletions and for AuditEvents of the server: the data that an event tells of decides who sees it.
     """
     if write.body is None or is_trail(write.key):
         return []
     if write.new is not None:
         found = membership.memberships(write.new.targets, write.key, known)
         return [root for root in found if root != write.key]
-    # An account that the resource loses must not stay on it by a target that gave it for the sake of this very account.
+    # If the resource loses an account, a target that passes on this very account must not keep it there.
     return [root for root in write.inherited if root != write.key and not accounts.is_patient(root)]

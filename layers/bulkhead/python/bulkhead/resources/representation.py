@@ -1,4 +1,4 @@
-"""A version of a resource as a client sees it, and back: what of it is stored."""
+"""Converts a stored version to the form that a client sees, and a client's resource to the form that is stored."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from bulkhead.store import Head
 
 
 def represent(head: Head, body: dict[str, Any], known: Definitions, extended: bool = True) -> dict[str, Any]:
-    """A version as a client sees it: `body` (which stays as it is) with what the head says in `meta`.
+    """A version in the form that a client sees: `body` (which is not changed) with the head's facts in `meta`.
 
-    `known` are the compartment definitions in force. `extended` adds `meta.accounts` and `meta.compartment`; both are derived now, so never stale.
+    `known` are the compartment definitions in force. `extended` adds `meta.accounts` and `meta.compartment`, both derived now and never stale.
     """
     meta: dict[str, Any] = {"versionId": str(head.version), "lastUpdated": head.updated, **body.get("meta", {})}
     if extended:

@@ -1,4 +1,4 @@
-"""The resources that a bundle is about to write, for criteria that are to see them: what stands in the store is seen past them."""
+"""The resources that a bundle is about to write, as criteria see them: they hide the store's versions."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from bulkhead.store.version import Fence, Version
 if TYPE_CHECKING:
     from bulkhead.store import Store
 
-# No head in the store has such a body: what is about to be written has a resource, and no bytes yet.
+# No head in the store has this body: an unwritten version has a resource, and no bytes yet.
 _UNWRITTEN = b"\0"
-# Matches that are read beside those of the bundle itself: one is enough, and canonicals may lead to a few.
+# How many matches are read from the store in addition to the bundle's: one is enough, and canonicals may lead to a few.
 _BESIDE = 10
 
 
@@ -33,12 +33,12 @@ def _body(resource: dict[str, Any], head: Head) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Overlay:
-    """The store as it will be, as far as chains read it: by key."""
+    """The store as it will be, with the reads that chains need, by key."""
 
     store: Store
     own: Mapping[str, Version]
     gone: Collection[str]
-    """Keys of what the bundle deletes."""
+    """Keys of the resources that the bundle deletes."""
 
     def read_many(self, keys: Iterable[str]) -> dict[str, Head]:
         """Current heads, absent ones left out."""
@@ -53,24 +53,24 @@ class Overlay:
 
 
 class Matcher:
-    """Judges single resources by the clauses and chains of a query, behind the caller's fence."""
+    """Tests single resources against the clauses and chains of a query, within the caller's fence."""
 
     def __init__(
         self, store: Store, fence: Fence, own: Mapping[str, Version] | None = None, gone: Collection[str] = ()
     ) -> None:
-        """`own` are the resources of a bundle as they will be, by key, `gone` the keys of what it deletes."""
+        """`own` are the bundle's resources as they will be, by key; `gone` are the keys of those that it deletes."""
         self._store, self._fence, self._own, self._gone = store, fence, own or {}, frozenset(gone)
-        # No cached_property: before Python 3.12 one lock serves the threads of all instances.
+        # Not a cached_property: before Python 3.12 its one lock serves the threads of all instances.
         self._chains: Chains | None = None
 
     def kept(self, query: Query, candidates: Iterable[Version]) -> list[Version]:
-        """Those of the candidates (of the query's type) that meet it, in their order. `query` has its value sets expanded."""
+        """Those candidates (of the query's type) that meet it, in their order. The value sets in `query` are expanded."""
         known = membership.in_force(self._store)
         met = [one for one in candidates if all(matching.matches(one, clause, known) for clause in query.clauses)]
         if not query.chains:
             return met
         if self._chains is None:
-            # Only what `Overlay` has is asked of the store here; searches go by way of `_found`.
+            # Chains ask the store only for what `Overlay` has; searches go through `_found`.
             overlay = cast("Store", Overlay(self._store, self._own, self._gone))
             self._chains = Chains(overlay, known, self._sees, self._exists, self._found, self._expanded)
         return self._chains.kept(met, query.chains)
@@ -82,7 +82,7 @@ class Matcher:
         return bool(self._found(query, _BESIDE)[0])
 
     def _found(self, query: Query, limit: int) -> tuple[list[Version], bool]:
-        """Matches of an inner search: what the bundle writes, and up to `limit` of what it leaves as it is."""
+        """Matches of an inner search: those that the bundle writes, and up to `limit` that it leaves unchanged."""
         query = self._expanded(query)
         own = self.kept(query, [one for one in self._own.values() if one.head.type in query.types])
         moved = self._own.keys() | set(self._gone)
@@ -95,12 +95,12 @@ class Matcher:
 
 
 class Written:
-    """What a bundle writes, by what it will meet."""
+    """The resources that a bundle writes, ready for matching."""
 
     def __init__(
         self, store: Store, fence: Fence, resources: Mapping[str, dict[str, Any]], gone: Collection[str]
     ) -> None:
-        """`resources` by key, as they will be; `gone` are keys of what is deleted."""
+        """`resources` by key, as they will be; `gone` are the keys of deleted ones."""
         updated = dates.now()
         own: dict[str, Version] = {}
         self._by_type: dict[str, dict[str, Version]] = {}
@@ -112,9 +112,9 @@ class Written:
         self._identifiers: dict[str, dict[tuple[str, str], list[str]]] = {}
 
     def meeting(self, query: Query) -> list[str]:
-        """Keys of those that meet a query of one type, whose value sets are expanded.
+        """Keys of the written resources that meet a query of one type, whose value sets are expanded.
 
-        Its chains lead through what the bundle writes, too.
+        Chains of the query lead through written resources too.
         """
         candidates = self._by_type.get(query.types[0])
         if not candidates:
@@ -124,7 +124,7 @@ class Written:
         return [one.key for one in self._matcher.kept(query, [candidates[key] for key in keys])]
 
     def _under(self, resource_type: str, candidates: Mapping[str, Version]) -> Mapping[tuple[str, str], Sequence[str]]:
-        """Keys by (system, value) of each identifier: made once per type, so that thousands of conditions cost no scan each."""
+        """Keys by (system, value) of each identifier: made once per type, so that thousands of conditions need no scan each."""
         if resource_type not in self._identifiers:
             parameter = search_parameters(resource_type)[IDENTIFIER]
             under: dict[tuple[str, str], list[str]] = {}
@@ -136,7 +136,7 @@ class Written:
 
 
 def exact_identifier(query: Query) -> tuple[str, str] | None:
-    """(system, value as indexed) of a query that is one `identifier=system|value`: nearly all criteria are."""
+    """(system, value as indexed) of a query that is one `identifier=system|value`, as nearly all criteria are."""
     clauses = query.clauses
     if query.chains or len(clauses) != 1 or len(clauses[0].values) != 1 or clauses[0].modifier:
         return None

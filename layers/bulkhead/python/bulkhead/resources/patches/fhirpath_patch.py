@@ -17,7 +17,7 @@ Resource = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation, as its parts say."""
+    """One operation, as its parts describe it."""
 
     kind: str
     path: str
@@ -51,15 +51,15 @@ _TYPES = {
 
 
 def parse(parameters: Resource) -> Callable[[Resource], Resource]:
-    """The patch in a valid Parameters. BadRequest, naming the operation, where it is none.
+    """The patch in a valid Parameters. BadRequest, naming the operation, if it is not a FHIRPath Patch.
 
-    The patch raises Unprocessable where a path leads to no element, or to several where one is wanted.
+    The patch raises Unprocessable where a path leads to no element, or to several where one is needed.
     """
     given = parameters.get("parameter", [])
     if not given:
-        raise BadRequest("a FHIRPath Patch has operations", "Parameters.parameter")
+        raise BadRequest("a FHIRPath Patch must have at least one operation", "Parameters.parameter")
     if len(given) > MOST_OPERATIONS:
-        raise BadRequest(f"a patch has at most {MOST_OPERATIONS} operations", "Parameters.parameter")
+        raise BadRequest(f"a patch may have at most {MOST_OPERATIONS} operations", "Parameters.parameter")
     operations = [_placed(n, _operation, part) for n, part in enumerate(given)]
 
     def apply(resource: Resource) -> Resource:
@@ -71,7 +71,7 @@ def parse(parameters: Resource) -> Callable[[Resource], Resource]:
 
 
 def _placed(n: int, step: Callable[..., Any], *arguments: Any) -> Any:
-    """`step`; an error names the operation."""
+    """Calls `step`; an error names the operation."""
     try:
         return step(*arguments)
     except BulkheadError as error:
@@ -87,7 +87,7 @@ def _placed(n: int, step: Callable[..., Any], *arguments: Any) -> Any:
 
 def _operation(parameter: Resource) -> Operation:
     if parameter["name"] != "operation":
-        raise BadRequest("the parameters of a FHIRPath Patch are named operation")
+        raise BadRequest("every parameter of a FHIRPath Patch must have the name operation")
     parts = {part["name"]: part for part in parameter.get("part", [])}
     kind = _simple(parts, "type")
     if kind not in _PARTS:
@@ -102,31 +102,31 @@ def _operation(parameter: Resource) -> Operation:
 
 def _simple(parts: Mapping[str, Resource], name: str) -> Any:
     if name not in parts:
-        raise BadRequest(f"the operation has no {name}", name)
+        raise BadRequest(f"the operation must have a {name}", name)
     for key in _TYPES.get(name, ()):
         if key in parts[name]:
             return parts[name][key]
-    raise BadRequest(f"the {name} is a {_TYPES[name][0]}", name)
+    raise BadRequest(f"the {name} must be a {_TYPES[name][0]}", name)
 
 
 def _add(resource: Resource, operation: Operation) -> None:
     holder = _single(resource, operation.path)
     if not isinstance(holder.content, dict):
-        raise Unprocessable("the path leads to an element that has no others", "path")
+        raise Unprocessable("the path leads to an element that has no child elements", "path")
     element = places.element_of(holder.type, operation.name)
     key, content = operation.given.for_element(element)
     if element.repeats:
         _insert_at(holder.content, key, len(holder.content.get(key, ())), content, operation.given.companion)
         return
     if any(_has(holder.content, element.property_name(code)) for code in element.types):
-        raise Unprocessable("the element is there already, and does not repeat: replace it", "name")
+        raise Unprocessable("the element exists already and does not repeat: use replace", "name")
     _set(holder.content, key, content, operation.given.companion)
 
 
 def _insert(resource: Resource, operation: Operation) -> None:
     holder, key, length = _list(resource, operation.path)
     if not 0 <= operation.index <= length:
-        raise Unprocessable(f"the list has {length} elements", "index")
+        raise Unprocessable(f"the index is out of range: the list has {length} elements", "index")
     element = places.element_of(holder.parent_type, key)
     _, content = operation.given.for_element(element)
     assert holder.parent is not None
@@ -136,7 +136,7 @@ def _insert(resource: Resource, operation: Operation) -> None:
 def _delete(resource: Resource, operation: Operation) -> None:
     found = places.find(operation.path, resource)
     if len(found) > 1:
-        raise Unprocessable("the path leads to several elements", "path")
+        raise Unprocessable("the path leads to several elements: it must lead to one", "path")
     for place in found:
         _remove(place)
 
@@ -144,7 +144,7 @@ def _delete(resource: Resource, operation: Operation) -> None:
 def _replace(resource: Resource, operation: Operation) -> None:
     place = _single(resource, operation.path)
     if place.parent is None or place.element is None:
-        raise BadRequest("the resource itself cannot be replaced by a patch", "path")
+        raise BadRequest("a patch cannot replace the resource itself: use an update", "path")
     key, content = operation.given.for_element(place.element)
     if place.index is None:
         place.parent.pop(place.name, None)
@@ -163,7 +163,7 @@ def _move(resource: Resource, operation: Operation) -> None:
     holder, key, length = _list(resource, operation.path)
     for name, index in (("source", operation.source), ("destination", operation.destination)):
         if not 0 <= index < length:
-            raise Unprocessable(f"the list has {length} elements", name)
+            raise Unprocessable(f"the {name} is out of range: the list has {length} elements", name)
     assert holder.parent is not None
     for items in (holder.parent.get(key), holder.parent.get(f"_{key}")):
         if items:
@@ -191,9 +191,9 @@ def _list(resource: Resource, path: str) -> tuple[Place, str, int]:
     found = places.find(path, resource)
     first = found[0] if found else None
     if first is None or first.index is None or first.parent is None:
-        raise Unprocessable("the path does not lead to a list that is there", "path")
+        raise Unprocessable("the path does not lead to an existing list", "path")
     if any(place.parent is not first.parent or place.name != first.name for place in found):
-        raise Unprocessable("the path leads to several lists", "path")
+        raise Unprocessable("the path leads to several lists: it must lead to one", "path")
     return first, first.name, len(first.parent[first.name])
 
 
@@ -209,7 +209,7 @@ def _set(holder: Resource, key: str, content: Any, companion: Any) -> None:
 
 
 def _insert_at(holder: Resource, key: str, index: int, content: Any, companion: Any) -> None:
-    """Insert into a list, and into the list of extensions beside it (JSON: `given` and `_given`)."""
+    """Inserts into a list, and into the parallel list of extensions (JSON: `given` and `_given`)."""
     items = holder.setdefault(key, [])
     companions = holder.get(f"_{key}")
     if companions or companion is not None:
@@ -221,7 +221,7 @@ def _insert_at(holder: Resource, key: str, index: int, content: Any, companion: 
 
 def _remove(place: Place) -> None:
     if place.parent is None:
-        raise BadRequest("the resource itself is not deleted by a patch", "path")
+        raise BadRequest("a patch cannot delete the resource itself: use DELETE", "path")
     companions = place.parent.get(f"_{place.name}")
     if place.index is None:
         place.parent.pop(place.name, None)
@@ -242,7 +242,7 @@ def _padded(companions: list[Any] | None, length: int) -> list[Any]:
 
 
 def _set_companions(holder: Resource, key: str, companions: list[Any]) -> None:
-    """Extensions of a list of primitives; without any, the list beside it goes."""
+    """Sets the extensions of a list of primitives; removes the parallel list if there are none."""
     if any(companion is not None for companion in companions):
         holder[f"_{key}"] = companions
     else:

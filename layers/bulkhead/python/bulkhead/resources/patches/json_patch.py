@@ -13,22 +13,24 @@ from bulkhead.resources.patches.limits import MOST_COPIED, MOST_OPERATIONS, size
 
 
 def parse(data: bytes) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """The patch in a document of type application/json-patch+json. BadRequest where it is none.
+    """The patch in a document of type application/json-patch+json. BadRequest if it is not a JSON Patch.
 
-    The patch raises Unprocessable where a `test` fails or a path is not there; numbers keep their digits.
+    The patch raises Unprocessable where a `test` fails or a path does not exist; numbers keep their digits.
     """
     import jsonpatch
     import jsonpointer
 
     operations = json.loads_list(data, "patch")
     if len(operations) > MOST_OPERATIONS:
-        raise BadRequest(f"a patch has at most {MOST_OPERATIONS} operations", "patch")
+        raise BadRequest(f"a patch may have at most {MOST_OPERATIONS} operations", "patch")
     if not all(isinstance(operation, dict) for operation in operations):
-        raise BadRequest("JSON Patch is an array of operations, each an object", "patch")
+        raise BadRequest("a JSON Patch must be an array of operations, each an object", "patch")
     try:
         jsonpatch.JsonPatch(operations)
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, ValueError):
-        raise BadRequest("this is no JSON Patch (RFC 6902): see its op, path, value and from", "patch") from None
+        raise BadRequest(
+            "this is not a JSON Patch (RFC 6902): check op, path, value and from of its operations", "patch"
+        ) from None
 
     def apply(resource: dict[str, Any]) -> dict[str, Any]:
         after: Any = resource
@@ -36,31 +38,33 @@ def parse(data: bytes) -> Callable[[dict[str, Any]], dict[str, Any]]:
         try:
             for n, operation in enumerate(operations):
                 if operation["op"] == "copy":
-                    # Measured before it is made: a document that is copied into itself doubles each time.
+                    # Measured before the copy: a document that is copied into itself doubles each time.
                     source = jsonpointer.resolve_pointer(after, operation["from"])
                     copied += size(source, MOST_COPIED)
                     if copied > MOST_COPIED:
-                        message = f"the copy operations of a patch copy at most {MOST_COPIED} bytes"
+                        message = f"the copy operations of a patch may copy at most {MOST_COPIED} bytes"
                         raise PayloadTooLarge(message, f"patch[{n}]")
                 after = jsonpatch.JsonPatch([operation]).apply(after, in_place=True)
         except jsonpatch.JsonPatchTestFailed:
             raise Unprocessable("a test operation of the patch failed", "patch") from None
         except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException):
-            raise Unprocessable("an operation of the patch has a path that is not there", "patch") from None
+            raise Unprocessable(
+                "an operation of the patch has a path that does not exist in the resource", "patch"
+            ) from None
         except (TypeError, KeyError, IndexError, ValueError, AttributeError, RecursionError):
-            # jsonpatch's own words for a step into a string or a number.
+            # jsonpatch raises these for a step into a string or a number.
             raise Unprocessable("an operation of the patch does not fit the resource", "patch") from None
         if not isinstance(after, dict):
-            raise Unprocessable("the patch does not leave a resource", "patch")
+            raise Unprocessable("the result of the patch is not a resource", "patch")
         return after
 
     return apply
 
 
 def from_binary(binary: dict[str, Any], expected: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """The patch in a valid Binary, whose content type has to be the `expected` one. BadRequest."""
+    """The patch in a valid Binary, whose content type must be `expected`. BadRequest."""
     if str(binary["contentType"]).partition(";")[0].strip().lower() != expected:
-        raise BadRequest(f"a Binary with a patch has the content type {expected}", "Binary.contentType")
+        raise BadRequest(f"a Binary with a patch must have the content type {expected}", "Binary.contentType")
     try:
         return parse(base64.b64decode(binary.get("data", "")))
     except binascii.Error:

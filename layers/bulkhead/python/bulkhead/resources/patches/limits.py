@@ -1,23 +1,23 @@
-"""How much one patch may do: the number of its operations, and what they copy."""
+"""The limits of one patch: the number of its operations, and the bytes that they copy."""
 
 from __future__ import annotations
 
 from typing import Any
 
 MOST_OPERATIONS = 1000
-"""Of one patch: some cost the size of the resource."""
+"""The limit on operations in one patch: some operations cost the size of the resource."""
 
 MOST_COPIED = 6 * 2**20
-"""Bytes, about: no more than a request can bring. What a patch adds by itself is bounded by the size of its document."""
+"""The limit on copied bytes, roughly the size of a request. The size of the document bounds what a patch adds in other ways."""
 
 
 def size(value: Any, limit: int) -> int:
-    """About how many bytes of JSON a value is; stops counting above `limit`."""
+    """Roughly the bytes of a value as JSON; counting stops above `limit`."""
     counted = 0
     waiting = [value]
     while waiting and counted <= limit:
         item = waiting.pop()
-        # At least its comma and its quotes or brackets.
+        # A comma, and quotes or brackets, at least.
         counted += 2
         if type(item) is dict:
             counted += sum(len(name) + 3 for name in item)

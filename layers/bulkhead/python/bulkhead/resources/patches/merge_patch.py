@@ -1,4 +1,4 @@
-"""JSON Merge Patch (RFC 7396): what Aidbox takes for a PATCH in plain JSON, and so what its clients send (fhirpy)."""
+"""JSON Merge Patch (RFC 7396): Aidbox accepts it for a PATCH in plain JSON, so its clients send it (fhirpy)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ MEDIA_TYPE = "application/merge-patch+json"
 
 
 def parse(document: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """The patch that `document` stands for: its members replace those of the resource, null takes one away, objects are merged."""
+    """The patch in `document`: its members replace those of the resource, null removes a member, objects are merged."""
     return lambda resource: merged(resource, document)
 
 
 def merged(target: Any, document: dict[str, Any]) -> dict[str, Any]:
-    """RFC 7396, section 2."""
+    """The result of MergePatch(target, document) in RFC 7396, section 2."""
     result = dict(target) if isinstance(target, dict) else {}
     for name, value in document.items():
         if value is None:

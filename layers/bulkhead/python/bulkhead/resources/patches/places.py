@@ -1,7 +1,7 @@
-"""Simple FHIRPath as places in a resource that can be written to: what FHIRPath Patch points with.
+"""Resolves simple FHIRPath to writable places in a resource, for FHIRPath Patch.
 
-Understood: child elements, `[n]`, `first()`, `last()`, `where(...)` with `=` and `!=` on a path of children,
-`extension('url')`, `ofType(T)`, `as T`. A choice is named by its stem: `Observation.value`. Everything else is refused.
+Supported: child elements, `[n]`, `first()`, `last()`, `where(...)` with `=` and `!=` on a path of children,
+`extension('url')`, `ofType(T)`, `as T`. A choice has the name of its stem: `Observation.value`. Everything else is refused.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from bulkhead.facts.fhirpath import Call, Child, Index, Literal, Name, Node, Ope
 from bulkhead.fhir import definitions
 from bulkhead.fhir.definitions import Element
 
-# Each step of a path is a level of recursion here.
+# Each step of a path costs a level of recursion here.
 _LONGEST = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One element of a resource: `parent[name]`, or `parent[name][index]` where it repeats. `type` is that of its content.
+    """One element of a resource: `parent[name]`, or `parent[name][index]` if it repeats. `type` is the type of its content.
 
     The resource itself has no parent.
     """
@@ -42,17 +42,17 @@ def find(path: str, resource: dict[str, Any]) -> list[Place]:
 
 
 def parse(path: str) -> Node:
-    """The tree of a path. BadRequest where it is none of this grammar."""
+    """The tree of a path. BadRequest if the path is outside this grammar."""
     if len(path) > _LONGEST:
         raise BadRequest(f"a path may have at most {_LONGEST} characters", "path")
     try:
         return fhirpath.parse(path)
     except (NotSupported, RecursionError, ValueError):
-        raise BadRequest("the path uses FHIRPath that patches do not understand", "path") from None
+        raise BadRequest("the path uses FHIRPath that a patch does not support", "path") from None
 
 
 def element_of(parent_type: str, name: str) -> Element:
-    """The element `name` (of a choice its stem, or the whole property) of a type. BadRequest where there is none."""
+    """The element `name` (the stem or the whole property of a choice) of a type. BadRequest if there is none."""
     try:
         table = definitions.elements(parent_type)
     except KeyError:
@@ -62,7 +62,7 @@ def element_of(parent_type: str, name: str) -> Element:
     for element in table.elements:
         if element.name == name:
             return element
-    raise BadRequest(f"{parent_type} has no such element", "name")
+    raise BadRequest(f"{parent_type} has no element of this name", "name")
 
 
 def _find(node: Node, resource: dict[str, Any]) -> list[Place]:
@@ -98,7 +98,7 @@ def _children(places: list[Place], name: str) -> Iterator[Place]:
         table = definitions.elements(place.type)
         for code in element.types:
             key = element.property_name(code)
-            # A primitive may have extensions only.
+            # A primitive may consist of extensions only.
             if key in place.content or f"_{key}" in place.content:
                 yield from _items(place, key, table.properties[key].type, element)
 
@@ -114,7 +114,7 @@ def _items(parent: Place, key: str, type_code: str, element: Element) -> Iterato
 
 
 def _type(content: Any, type_code: str) -> str:
-    """The type of an element's content: that of a contained resource is its own."""
+    """The type of an element's content; a contained resource has its own."""
     if type_code == definitions.ANY_RESOURCE and isinstance(content, dict):
         return str(content.get("resourceType", type_code))
     return type_code
@@ -141,7 +141,7 @@ def _of_type(places: list[Place], name: str) -> Iterator[Place]:
 
 
 def _condition(node: Node) -> Callable[[Place], bool]:
-    """What stands in `where(...)`, as a test of one place."""
+    """The condition in `where(...)`, as a test of one place."""
     match node:
         case Operation(("=" | "!=") as operator, left, Literal(value)):
             return lambda place: _equal(place, left, value) == (operator == "=")
@@ -149,10 +149,10 @@ def _condition(node: Node) -> Callable[[Place], bool]:
 
 
 def _equal(place: Place, path: Node, value: str | bool | int) -> bool:
-    """Whether the one value below `place` is `value`; FHIRPath compares a list of another length as unequal."""
+    """Whether the one value below `place` is `value`; a list of another length is unequal, as in FHIRPath."""
     found = [other.content for other in _walk(path, [place], None)]
     return len(found) == 1 and type(found[0]) is type(value) and found[0] == value
 
 
 def _refused() -> BadRequest:
-    return BadRequest("the path uses FHIRPath that patches do not understand", "path")
+    return BadRequest("the path uses FHIRPath that a patch does not support", "path")
