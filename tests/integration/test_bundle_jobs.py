@@ -466,7 +466,7 @@ class TestUploads:
         first, *_, cut, nothing = entry["response"]["outcome"]["issue"]
         assert first["expression"] == ["Bundle.entry[0].resource.gender"]
         left = 300 - (len(entry["response"]["outcome"]["issue"]) - 2)
-        assert cut["diagnostics"] == f"{left} more issues are left out"
+        assert cut["diagnostics"] == f"{left} more issues are not shown"
         assert nothing["severity"] == "information"
 
     @pytest.mark.parametrize(
@@ -646,5 +646,5 @@ class TestDead:
         assert entry["response"]["status"] == "200 OK"
         answers = entry["resource"]["entry"]
         assert statuses(answers) == ["201", "503"]
-        assert "send it again" in answers[1]["response"]["outcome"]["issue"][0]["diagnostics"]
+        assert "send the read again" in answers[1]["response"]["outcome"]["issue"][0]["diagnostics"]
         assert count(desk.store, "Patient") == 1

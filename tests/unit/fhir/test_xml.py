@@ -123,9 +123,9 @@ def test_a_byte_order_mark_and_schema_location() -> None:
         ("<birthDate value='1970' x='1'/>", "has no attribute x", "Patient.birthDate"),
         ("<birthDate value='1970'/><birthDate value='1970'/>", "occurs more than once", "Patient.birthDate"),
         ("<name>text</name>", "must not have text", "Patient.name[0]"),
-        ("<contained/>", "must have a resource in it", "Patient.contained[0]"),
+        ("<contained/>", "must hold a resource", "Patient.contained[0]"),
         ("<contained><HumanName/></contained>", "has no element HumanName", "Patient.contained[0].HumanName"),
-        ("<contained><Patient/><Patient/></contained>", "must be one resource only", "Patient.contained[0]"),
+        ("<contained><Patient/><Patient/></contained>", "must hold one resource only", "Patient.contained[0]"),
         ("<x:name xmlns:x='http://x.example'/>", "name is not in the namespace", "Patient"),
     ],
 )

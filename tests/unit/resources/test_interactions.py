@@ -339,7 +339,7 @@ def test_conditional_references_are_for_bundles(place: str, content: Callable[[J
         resources.checked(resource, "Patient", base="http://server.example/fhir/R4")
     issue = refused.value.issues[0]
     assert issue.expression == f"Patient.{place}.reference"
-    assert "conditional references are for bundles" in issue.diagnostics
+    assert "a conditional reference is allowed only in a bundle" in issue.diagnostics
 
 
 def test_a_subscription_that_would_have_to_be_served_is_refused(store: Store) -> None:
@@ -352,7 +352,7 @@ def test_a_subscription_that_would_have_to_be_served_is_refused(store: Store) ->
         "channel": channel,
     }
     for status in ("requested", "active"):
-        with pytest.raises(Unprocessable, match="no subscriptions yet") as refused:
+        with pytest.raises(Unprocessable, match="no notifications yet") as refused:
             resources.create(Session.of(store, EVERYBODY), {**subscription, "status": status})
         assert refused.value.issues[0].expression == "Subscription.status"
     resources.update(Session.of(store, EVERYBODY), {**subscription, "status": "off"}, "Subscription/1")
