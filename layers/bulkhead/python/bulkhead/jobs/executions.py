@@ -1,4 +1,4 @@
-"""Executions of the state machines: one for each job, under the job's id."""
+"""Executions of the state machines: one per job, named by the job's id."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bulkhead import settings
 from bulkhead.fhir import json
 from bulkhead.store.jobs import BUNDLE, SET_ACCOUNTS, Job
 
-# Seconds that a running execution is taken to run on: a client that polls often does not make as many requests of Step Functions.
+# For this many seconds a running execution counts as running without another look: frequent polling makes few requests.
 _TRUSTED = 3.0
 _seen_running: dict[str, float] = {}
 
@@ -23,18 +23,18 @@ def _client() -> Any:
 
 
 def _machine(kind: str) -> str:
-    """The ARN of the state machine that does jobs of a kind."""
+    """The ARN of the state machine for a kind of job."""
     known = settings.current()
     return known.bundle_state_machine if kind == BUNDLE else known.state_machine
 
 
 def start(job: str) -> None:
-    """Start the execution of a `$set-accounts` that propagates. No effect where it was started before."""
+    """Starts the execution of a `$set-accounts` that propagates. No effect if it was started before."""
     _start(SET_ACCOUNTS, job)
 
 
 def start_bundle(job: str) -> None:
-    """Start the execution of a bundle's job. No effect where it was started before."""
+    """Starts the execution of a bundle's job. No effect if it was started before."""
     _start(BUNDLE, job)
 
 
@@ -47,7 +47,7 @@ def _start(kind: str, job: str) -> None:
 
 
 def is_running(job: Job) -> bool:
-    """Whether the job's execution is at work."""
+    """Whether the job's execution is running."""
     if time.monotonic() - _seen_running.get(job.id, -_TRUSTED) < _TRUSTED:
         return True
     client = _client()
@@ -63,7 +63,7 @@ def is_running(job: Job) -> bool:
 
 
 def stop(job: Job) -> None:
-    """End the job's execution, if there is one."""
+    """Stops the job's execution, if there is one."""
     client = _client()
     try:
         client.stop_execution(executionArn=_execution(job), error="Cancelled")

@@ -1,6 +1,6 @@
 """Asynchronous requests as clients see them: status, progress, result, cancellation. Semantics, section 1; R5's async pattern.
 
-A job is known to the caller who started it, and to nobody else, until it expires.
+Only the caller who started a job can see it, until it expires.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bulkhead.store import Head, Store
 from bulkhead.store.jobs import BUNDLE, CANCELLED, COMMITTED, DONE, FAILED, STARTING, UNFINISHED, Job
 
 START_GRACE = 30.0
-"""Seconds that the request may take from starting the state machine to changing the target: longer than API Gateway lets it run."""
+"""Seconds that the request may need from starting the state machine to changing the target: more than API Gateway allows."""
 
 _BROKEN_OFF = "the run broke off; send the request again to finish it"
 _DAY = 86_400
@@ -31,7 +31,7 @@ _ERROR_BYTES = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """That the caller wants the answer later. `start` starts the state machine for a job id, once however often it is called.
+    """The caller's wish for a background job. `start` starts the state machine for a job id, once however often it is called.
 
     `idempotency_key`: two requests with the same key are one job.
     """
@@ -40,32 +40,32 @@ class Background:
     idempotency_key: str | None = None
 
     def identifier(self, owner: str) -> str:
-        """The id of the job that a request of `owner` is: the same for the same key."""
+        """The id of the job for a request of `owner`: the same for the same key."""
         return uuid4().hex if self.idempotency_key is None else identifier(owner, self.idempotency_key)
 
 
 def identifier(owner: str, name: str) -> str:
-    """The id of the job that `owner` calls by a name of its own."""
+    """The id of the job that `owner` gives a name."""
     return hashlib.sha256(f"{owner}\n{name}".encode()).hexdigest()[:32]
 
 
 def expiry(settings: Settings, now: float) -> int:
-    """When a job that is created `now` expires."""
+    """The time when a job that is created at `now` expires, in seconds."""
     return int(now) + settings.job_days * _DAY
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Where a job stands. `bundle` is its result as a batch-response Bundle, once it is over; `progress` is for as long as it is not."""
+    """The status of a job. `bundle` is its result as a batch-response Bundle once it is over; until then `progress` describes it."""
 
     progress: str
     bundle: dict[str, Any] | None
     unrecorded: Sequence[Head] = ()
-    """What the bundle shows and nobody has put on the audit trail: it must not be told before that is done."""
+    """Versions in the bundle without an AuditEvent: they must be recorded before they are shown."""
 
 
 def status(store: Store, owner: str, job_id: str, alive: Callable[[Job], bool]) -> Status:
-    """The state of the job `job_id` of its `owner` (see `access.Caller`). `alive` says whether the state machine is still at work on it.
+    """The status of the job `job_id` of its `owner` (see `access.Caller`). `alive` says whether the state machine works on it.
 
     NotFound for a job that is unknown, expired, or another caller's.
     """
@@ -82,7 +82,10 @@ def status(store: Store, owner: str, job_id: str, alive: Callable[[Job], bool]) 
     standing, total = _progress(store, job)
     progress = f"{standing} of {total} resources"
     if job.state == CANCELLED:
-        issue = Issue("incomplete", f"cancelled: {progress} stand as asked; send the request again to finish")
+        issue = Issue(
+            "incomplete",
+            f"the job was cancelled: {progress} have the requested accounts; send the request again to finish",
+        )
         return Status("", batch_response(HTTPStatus.CONFLICT, resources_updated(standing), outcome.outcome([issue])))
     if job.state == FAILED:
         return Status("", batch_response(HTTPStatus(job.status), None, json.loads(job.error)))
@@ -90,14 +93,14 @@ def status(store: Store, owner: str, job_id: str, alive: Callable[[Job], bool]) 
 
 
 def cancel(store: Store, owner: str, job_id: str, stop: Callable[[Job], None]) -> None:
-    """Stop a job: workers see the mark before their next batch; `stop` ends the state machine. No effect on one that is over. NotFound."""
+    """Stops a job: workers see the mark before their next batch; `stop` ends the state machine. No effect if the job is over. NotFound."""
     job = _own(store, owner, job_id)
     if store.jobs.change(job_id, UNFINISHED, state=CANCELLED):
         stop(job)
 
 
 def has_begun(store: Store, job: Job) -> bool:
-    """Whether the job's target has the own accounts that were asked for (of others than its caller's it may have any), and hands them on."""
+    """Whether the job's target has the requested own accounts and passes them on. Accounts outside the caller's reach do not count."""
     target = store.read(job.target)
     if target is None or target.deleted:
         return False
@@ -107,25 +110,25 @@ def has_begun(store: Store, job: Job) -> bool:
 
 
 def give_up(store: Store, job_id: str, error: BulkheadError, attempt: int | None = None) -> bool:
-    """Mark a job as failed with `error`. False where it is over already, or (with `attempt`) has been taken up anew."""
+    """Marks a job as failed with `error`. False if it is over already, or (with `attempt`) has been taken up anew."""
     text = json.dumps(outcome.outcome(_fitting(error.issues))).decode()
     return store.jobs.change(job_id, UNFINISHED, attempt, state=FAILED, status=error.status, error=text)
 
 
 def _fitting(issues: tuple[Issue, ...]) -> list[Issue]:
-    """As many of them as the job's item has room for, and how many there are more."""
+    """As many issues as fit the job's item, and one that counts the rest."""
     kept: list[Issue] = []
     room = _ERROR_BYTES
     for issue in issues:
         room -= len(json.dumps(outcome.outcome([issue])))
         if room < 0:
-            return [*kept, Issue(issue.code, f"{len(issues) - len(kept)} more issues are left out")]
+            return [*kept, Issue(issue.code, f"{len(issues) - len(kept)} more issues are not shown")]
         kept.append(issue)
     return kept
 
 
 def resources_updated(count: int) -> dict[str, Any]:
-    """The answer of `$set-accounts`."""
+    """The response of `$set-accounts`."""
     return {"resourceType": "Parameters", "parameter": [{"name": "resourcesUpdated", "valueInteger": count}]}
 
 
@@ -137,7 +140,7 @@ def _own(store: Store, owner: str, job_id: str) -> Job:
 
 
 def _buried(store: Store, owner: str, job: Job) -> Job:
-    """The job, whose state machine is not at work: it ended just now, has not started yet, or died."""
+    """The job without a running state machine: it has just ended, has not started yet, or died."""
     job = _own(store, owner, job.id)
     early = job.state == STARTING and time.time() < job.created + START_GRACE
     if job.state not in UNFINISHED or early:
@@ -147,9 +150,9 @@ def _buried(store: Store, owner: str, job: Job) -> Job:
 
 
 def _progress(store: Store, job: Job) -> tuple[int, int]:
-    """Resources that stand as asked, and all of them, with the target. A later pass counts anew what an earlier one did."""
+    """(resources with the requested accounts, all resources), target included. A later pass counts anew what an earlier one did."""
     if job.total is None:
-        # Only the target is known: that it is done is no news while the job goes on.
+        # Only the target is known, and its change is no progress worth showing while the job runs.
         return int(bool(job.begun) and job.state not in UNFINISHED), 1
     turns: dict[int, int] = {}
     for result in store.jobs.results(job.id):
@@ -163,7 +166,7 @@ def batch_response(
     failure: dict[str, Any] | None = None,
     location: str = "",
 ) -> dict[str, Any]:
-    """The one answer of an asynchronous request, as R5 wraps it; `location` is where the resource lies instead of here."""
+    """The response of an asynchronous request, as R5 wraps it; `location` is the URL of the resource if it is not included."""
     response: dict[str, Any] = {"status": f"{status.value} {status.phrase}"}
     if location:
         response["location"] = location

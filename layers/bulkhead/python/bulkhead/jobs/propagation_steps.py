@@ -1,12 +1,12 @@
-"""The steps of a propagation job: what each task of the state machine (infra/propagation.asl.json) does.
+"""The steps of a propagation job: the tasks of the state machine (infra/propagation.asl.json).
 
-plan     lists the members, and writes those that do not stand as asked to a manifest in S3, in ready batches. Every later pass
-         verifies in doing so: the first pass that finds nothing amiss ends the job.
+plan     lists the members, and writes those without the wanted accounts to a manifest in S3, in ready batches. Every later pass
+                  thereby verifies: the first pass that finds no such member ends the job.
 work     applies one item of the manifest, batch by batch.
-finish   writes what the job came to.
+finish   writes the result of the job.
 fail     marks the job as failed when the state machine gives up.
 
-Each may be delivered twice, or be cut off anywhere and run again.
+A step may be delivered twice, or stop anywhere and run again.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from bulkhead.store import Store, manifests
 from bulkhead.store.jobs import DONE, RUNNING, STARTING, Job
 
 MANIFEST_MEMBERS = 100_000
-"""Members that one call of the planner lists, so that its memory and its manifest have a bound: 5 MB of keys."""
+"""How many members one call of the planner lists: this bounds its memory and its manifest (5 MB of keys)."""
 
 _SAMPLE = 100
 _START_POLL = 0.05
-# A child of a Distributed Map costs a start. Up to this many batches are one item; progress is recorded for each batch all the same.
+# A child of a Distributed Map costs a start. So one item holds up to this many batches; each batch still records progress.
 _BATCHES_AN_ITEM = 5
-# With fewer items than these, more of them in parallel are worth their starts.
+# With fewer items than these, more parallel items are worth their starts.
 _ITEMS_IN_PARALLEL = 20
 
 State = dict[str, Any]
@@ -51,13 +51,13 @@ _FIRST: State = _PASS | {"turn": 1, "manifest": "", "settle": 0}
 
 
 def plan(store: Store, state: State, wait: Wait = sleep) -> State:
-    """List the next 100,000 members of `state["job"]`, and put those that are amiss into a manifest.
+    """Lists the next 100,000 members of `state["job"]`, and writes those that need a change to a manifest.
 
-    Returns the state for what follows: `batches` and `manifest` for the Map (0: there is nothing for it to do), then `next`: "plan" or,
+    Returns the next state: `batches` and `manifest` for the Map (0 if it has nothing to do), then `next`: "plan" or,
     after `settle` seconds, "settle" for one more plan, or "finish".
     """
     state = _FIRST | state
-    # What follows asks for the definitions again and again: a process that had some already must not work by those.
+    # Later code reads the definitions often; a warm process must not work with old ones.
     membership.in_force(store, fresh=True)
     job = _begun(store, state["job"], wait)
     if job is None:
@@ -78,7 +78,7 @@ def plan(store: Store, state: State, wait: Wait = sleep) -> State:
 
 
 def work(store: Store, item: Mapping[str, Any]) -> State:
-    """Apply one item of a manifest: its `members`, as batches numbered from `batch` on. A cancelled job's are left as they are."""
+    """Applies one item of a manifest: its `members`, as batches numbered from `batch`. It leaves the members of a cancelled job alone."""
     membership.in_force(store, fresh=True)
     standing = 0
     for n, batch in enumerate(chunks(item["members"], store.settings.propagation_batch)):
@@ -92,7 +92,7 @@ def work(store: Store, item: Mapping[str, Any]) -> State:
 
 
 def finish(store: Store, state: State) -> State:
-    """Close the job, of which `state` is what the last pass found: done, with its count; or failed, naming what was not done."""
+    """Closes the job by `state`, the result of the last pass: done, with its count; or failed, naming what was not done."""
     if state["amiss"]:
         last = [result for result in store.jobs.results(state["job"]) if result.turn == state["turn"]]
         job = store.jobs.read(state["job"])
@@ -105,7 +105,7 @@ def finish(store: Store, state: State) -> State:
 
 
 def fail(store: Store, state: State) -> State:
-    """Close the job as failed, because a task of the state machine failed again and again."""
+    """Closes the job as failed, because a task of the state machine failed repeatedly."""
     error = state.get("error", {}).get("Error", "unknown")
     lifecycle.give_up(
         store, state["job"], Unavailable(f"the run broke off ({error}); send the request again to finish it")
@@ -114,10 +114,10 @@ def fail(store: Store, state: State) -> State:
 
 
 def _begun(store: Store, job_id: str, wait: Wait) -> Job | None:
-    """The job, once its target stands as asked; None where it is over.
+    """The job, once its target has the wanted accounts; None where it is over.
 
-    The execution is started before the target is changed, so the planner may be early. If the request died in between, its job
-    goes on where the target was changed already, and fails where it was not.
+    The execution starts before the target changes, so the planner may be early. If the request died in between, its job
+    continues if it had changed the target, and fails otherwise.
     """
     while (job := store.jobs.read(job_id)) and job.state == STARTING:
         if time.time() < job.created + lifecycle.START_GRACE:
@@ -133,7 +133,7 @@ def _begun(store: Store, job_id: str, wait: Wait) -> Job | None:
 
 
 def _list(store: Store, job: Job, state: State) -> tuple[list[str], bool]:
-    """The next members by the index, and whether there may be more. The first call sets the job's total, where its caller may know it."""
+    """The next members by the index, and whether there may be more. The first call sets the job's total, if its caller may know it."""
     pages = members(store, job.target, state["after"])
     keys: list[str] = []
     more = False
@@ -141,7 +141,7 @@ def _list(store: Store, job: Job, state: State) -> tuple[list[str], bool]:
         keys += page
         if more := len(keys) >= MANIFEST_MEMBERS:
             break
-    # Of a target other than a Patient, a fenced caller reaches some members only: it is not told how many there are.
+    # For a target other than a Patient, a fenced caller reaches only some members; it must not learn how many there are.
     is_told = job.within is None or accounts.is_patient(job.target)
     if is_told and state["turn"] == 1 and state["after"] is None:
         store.jobs.change(job.id, [RUNNING], total=len(keys) + sum(map(len, pages)))
@@ -149,7 +149,7 @@ def _list(store: Store, job: Job, state: State) -> tuple[list[str], bool]:
 
 
 def _examine(store: Store, job: Job, state: State, keys: Sequence[str], wait: Wait) -> Findings | None:
-    """How `keys` stand, recorded page by page so that progress shows. None once the job is over."""
+    """The state of `keys`, recorded page by page so that progress shows. None once the job is over."""
     found = Findings()
     for page in chunks(keys, PAGE):
         now = store.jobs.read(job.id)
@@ -161,7 +161,7 @@ def _examine(store: Store, job: Job, state: State, keys: Sequence[str], wait: Wa
 
 
 def _look(store: Store, job: Job, page: Sequence[str], *, sample: bool) -> Findings:
-    """In the first pass mostly everything is amiss or nothing is: a sample spares reading what the workers will read again."""
+    """Examines a page. In the first pass, nearly all members or none need a change: a sample saves reads that the workers repeat."""
     reaches = reach(job.target, job.within)
     if sample and len(page) > _SAMPLE and survey(store, job.target, page[:_SAMPLE], reaches).amiss:
         return Findings(wrong=tuple(page))
@@ -169,7 +169,7 @@ def _look(store: Store, job: Job, page: Sequence[str], *, sample: bool) -> Findi
 
 
 def _items(store: Store, job: Job, state: State, amiss: Sequence[str]) -> list[State]:
-    """The items of a manifest. Each is all that a child of the Map needs, and stays far below Step Functions' 256 KB."""
+    """The items of a manifest. Each has all that a child of the Map needs, and stays far below Step Functions' 256 KB."""
     size = store.settings.propagation_batch
     batches = -(-len(amiss) // size)
     each = min(_BATCHES_AN_ITEM, max(1, batches // _ITEMS_IN_PARALLEL))
@@ -180,7 +180,7 @@ def _items(store: Store, job: Job, state: State, amiss: Sequence[str]) -> list[S
 
 
 def _afterwards(store: Store, state: State) -> State:
-    """What follows the last call of a pass. On AWS one pass must begin after the indexes have caught up with the target's change."""
+    """The state after the last call of a pass. On AWS one pass must begin after the indexes have the target's change."""
     settle = store.settings.propagation_settle
     clean = state["amiss"] == 0 and (state["turn"] > 1 or settle == 0)
     if clean or state["turn"] == TURNS:

@@ -1,4 +1,4 @@
-"""What a job of a bundle has to say: progress while it runs, then its answer. Large answers are fetched from S3."""
+"""The responses of a bundle's job: progress while it runs, then its result. Clients fetch large results from S3."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from bulkhead.store import Head, Store, files
 from bulkhead.store.jobs import CANCELLED, COMMITTED, DONE, FAILED, Job
 
 URL_SECONDS = 3600
-"""How long the URL of a large answer holds; each look at the status makes a new one."""
+"""How long the URL of a large result is valid; each request for the status makes a new one."""
 
 _TYPE = "application/fhir+json"
 
 
 def keep(store: Store, job: Job, answer: dict[str, Any], final: bool = False) -> tuple[str, int]:
-    """Store an answer of this attempt of the job; its name and size. The `final` one stands beside that of the commit."""
+    """Stores a result of this attempt of the job; returns its name and size. A `final` result is stored beside that of the commit."""
     name = f"{files.RESULTS}{job.id}/{job.attempt}{'-final' if final else ''}.json"
     return name, _put(store, name, answer)
 
@@ -31,14 +31,14 @@ def _put(store: Store, name: str, answer: dict[str, Any]) -> int:
 
 
 def kept(store: Store, job: Job) -> dict[str, Any]:
-    """The answer that the job keeps."""
+    """The result that the job keeps."""
     content = files.get(store, job.result)
     assert content is not None
     return json.loads(content)
 
 
 def of(store: Store, job: Job, dead: bool) -> tuple[str, dict[str, Any] | None]:
-    """Progress, and the batch-response once the job is over. `dead`: no state machine is at work on it, nor will one be."""
+    """Progress, and the batch-response once the job is over. `dead`: no state machine works on the job, nor will one."""
     if job.state == DONE or (job.state == COMMITTED and dead):
         return "", _answer(store, job.result, job.size, HTTPStatus.OK)
     if job.state == CANCELLED:
@@ -52,7 +52,7 @@ def of(store: Store, job: Job, dead: bool) -> tuple[str, dict[str, Any] | None]:
 
 
 def unrecorded(store: Store, job: Job, dead: bool) -> list[Head]:
-    """The versions that `of` shows and that nobody has recorded: those of a worker that died after its commit."""
+    """The versions that `of` shows without an AuditEvent: those of a worker that died after its commit."""
     if job.state != COMMITTED or not dead:
         return []
     locations = [
@@ -68,30 +68,32 @@ def unrecorded(store: Store, job: Job, dead: bool) -> list[Head]:
 def _answer(
     store: Store, name: str, size: int, status: HTTPStatus, failure: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The answer in place, or where it can be fetched: what a Lambda function answers has a limit."""
+    """The result itself, or the place to fetch it: the response of a Lambda function has a size limit."""
     if size <= store.settings.answer_limit:
         content = files.get(store, name)
         assert content is not None
         return batch_response(status, json.loads(content), failure)
-    told = f"the answer has {size} bytes: GET it at the location; this status gives another URL when that has expired"
+    told = (
+        f"the response has {size} bytes: GET it at the location; when that URL has expired, this status gives a new one"
+    )
     return batch_response(status, None, _also(told, failure), files.url_to_get(store, name, URL_SECONDS))
 
 
 def _also(told: str, failure: dict[str, Any] | None) -> dict[str, Any]:
-    """The outcome `failure`, with one more thing to tell."""
+    """The outcome `failure` with one more issue."""
     more = outcome.outcome([Issue("informational", told, severity="information")])
     return more | {"issue": [*failure["issue"], *more["issue"]]} if failure else more
 
 
 def _broken_off(store: Store, job: Job, status: HTTPStatus, failure: dict[str, Any]) -> dict[str, Any]:
-    """Of a transaction nothing is done; of a batch what has a receipt, and that is shown at its place."""
+    """The response of a broken-off job: a transaction did nothing; a batch shows the entries that have a receipt at their places."""
     done = store.receipts(job.id)
     if not done:
         return batch_response(status, None, _also("nothing was changed", failure))
     undone = {"response": {"status": f"{status.value} {status.phrase}"}}
     entries = [json.loads(done[n]) if n in done else undone for n in range(job.total or 0)]
     answer = {"resourceType": "Bundle", "type": "batch-response", "entry": entries}
-    told = f"{len(done)} of {job.total} entries made a change, and stand as their answers say; no other entry changed anything"
+    told = f"{len(done)} of {job.total} entries made the changes that their responses show; no other entry changed anything"
     failure = _also(told, failure)
     if len(json.dumps(answer)) <= store.settings.answer_limit:
         return batch_response(status, answer, failure)

@@ -1,4 +1,4 @@
-"""What a job writes down while its bundle is processed: progress, receipts of what is committed, and the answer."""
+"""The record of a job while its bundle is processed: progress, receipts of commits, and the response."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bulkhead.store.jobs import COMMITTED, DONE, RUNNING, Job
 
 
 class JobJournal:
-    """The `Journal` of the attempt of `job` that has taken it up."""
+    """The `Journal` of the attempt that has taken up `job`."""
 
     def __init__(self, store: Store, job: Job, represent: Represent, returns: str) -> None:
         self._store, self._job, self._represent, self._returns = store, job, represent, returns
@@ -34,7 +34,7 @@ class JobJournal:
         return dict(zip(found, contents, strict=True))
 
     def _add_resource(self, content: Content) -> None:
-        """Receipts hold no resources: the version that the entry made is read again."""
+        """Adds the resource to the response: receipts hold none, so the version that the entry made is read again."""
         key, _, version = content["response"].get("location", "").partition("/_history/")
         head = self._store.read_version(key, int(version)) if version else None
         if head:
@@ -50,7 +50,7 @@ class JobJournal:
             self._finished += entries
 
     def expect(self, entries: int) -> None:
-        """So many entries there are. JobMovedOn."""
+        """Records the number of entries. JobMovedOn."""
         if not self._note(total=entries):
             raise JobMovedOn(self._job.id)
 
@@ -58,7 +58,7 @@ class JobJournal:
         return self._store.jobs.change(self._job.id, [RUNNING], self._job.attempt, **values)
 
     def of_entries(self, changes: Sequence[Change], context: Context) -> Receipt:
-        # Without the resources, which are there to be read again.
+        # Without the resources: they can be read again.
         brief = replace(context, returns=MINIMAL) if context.returns == REPRESENTATION else context
 
         def contents(new: Sequence[Head]) -> dict[int, str]:
@@ -76,13 +76,13 @@ class JobJournal:
 
 
 def _set_heads(changes: Sequence[Change], new: Sequence[Head]) -> None:
-    """The heads of the changes come first in their commit; AuditEvents follow."""
+    """Sets the heads of the changes: they come first in their commit, AuditEvents follow."""
     for change, head in zip(changes, new[: len(changes)], strict=True):
         change.head = head
 
 
 def finish(store: Store, job: Job, answer: dict[str, Any]) -> None:
-    """Close the job with its answer. No effect where it is over: a transaction closes it in its commit, when there is nothing to read."""
+    """Closes the job with its response. No effect if it is over: a transaction without reads closes its job in its commit."""
     known = store.jobs.read(job.id)
     if known and known.state in (RUNNING, COMMITTED):
         result, size = answers.keep(store, job, answer, final=True)

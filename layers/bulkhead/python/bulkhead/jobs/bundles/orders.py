@@ -1,4 +1,4 @@
-"""How a bundle is to be processed later: what the request said, in the job's item."""
+"""The order of a background job: how to process its bundle. The job's item keeps it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from bulkhead.access.policy import Caller
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """For whom, under which base URL, what the client wants back, and where in S3 the `body` waits: never the token that it came with."""
+    """The caller, the base URL, the wanted form of response, and the name in S3 of the waiting `body`. It never has the caller's token."""
 
     caller: Caller
     base: str
     returns: str
     """`Prefer: return=`."""
     extended: bool
-    """Whether `meta.accounts` and `meta.compartment` are shown."""
+    """Whether resources show `meta.accounts` and `meta.compartment`."""
     body: str = ""
 
 
@@ -28,5 +28,5 @@ def text(order: Order) -> str:
 
 
 def order(kept: str) -> Order:
-    """What `text` made."""
+    """The order that `text` encoded."""
     return msgspec.json.decode(kept, type=Order)

@@ -1,7 +1,7 @@
-"""Processing a bundle that was taken in: what the task of the state machine (infra/bundle.asl.json) does. It may be delivered twice.
+"""Processes an accepted bundle: the task of the state machine (infra/bundle.asl.json). It may be delivered twice.
 
-Whoever takes the job up makes all earlier attempts unable to commit, ends the large transaction that one may have left, and goes on
-from the receipts. What fails for reasons that may pass is raised, for the state machine to deliver the task again.
+An attempt that takes the job up prevents all earlier ones from committing, ends the large transaction that one may have left, and
+continues from the receipts. It raises failures that may pass, so that the state machine delivers the task again.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from bulkhead.store.jobs import COMMITTED, Job
 
 
 class Edge(Protocol):
-    """What processing needs of the edge, where the same things happen for an answer that is waited for."""
+    """The functions of the API layer that processing needs, the same as for a synchronous response."""
 
     def represent(self, head: Head) -> dict[str, Any]:
-        """A version as the client of the request sees it, noted in the read log."""
+        """A version in the form that the request's client sees; the read log notes it."""
 
     def context(self, order: Order, journal: Journal | None) -> Context:
         """The context of a job's order."""
 
     def answered(self, bundle: dict[str, Any], answer: dict[str, Any]) -> None:
-        """Put on the audit trail what the answer shows and refuses. The job has no answer where this raises."""
+        """Records in the audit trail what the response shows and refuses. If this raises, the job gets no response."""
 
     def refused(self, error: BulkheadError) -> None:
-        """Put on the audit trail that the bundle was refused, if it was."""
+        """Records in the audit trail that the bundle was refused, if it was."""
 
 
 def process(store: Store, job_id: str, edge: Edge) -> None:
-    """Process the bundle of a job, if that is not over.
+    """Processes the bundle of a job, unless the job is over.
 
-    Unavailable, and whatever S3 and DynamoDB raise, where another delivery may do better.
+    Unavailable, and any error of S3 or DynamoDB, where another delivery may succeed.
     """
     job = store.jobs.take(job_id)
     if job is None:
@@ -61,7 +61,7 @@ def process(store: Store, job_id: str, edge: Edge) -> None:
 
 
 def fail(store: Store, job_id: str, error: str) -> None:
-    """Close a job as failed, because the state machine gives up. What is committed stays, and the job says so."""
+    """Closes a job as failed, because the state machine gave up. Committed changes stay, and the job reports them."""
     lifecycle.give_up(store, job_id, Unavailable(f"the run broke off ({error}); send the request again"))
 
 
@@ -78,7 +78,7 @@ def _process(store: Store, job: Job, edge: Edge) -> None:
 
 
 def _read_again(store: Store, job_id: str, edge: Edge) -> None:
-    """Answer the reads of a transaction that an earlier delivery committed before it died."""
+    """Answers the reads of a transaction that an earlier delivery committed before it died."""
     job = store.jobs.read(job_id)
     if job is None or job.state != COMMITTED:
         return
@@ -91,10 +91,10 @@ def _read_again(store: Store, job_id: str, edge: Edge) -> None:
 
 
 def _bundle(store: Store, order: Order) -> dict[str, Any]:
-    """The bundle that waits in S3: JSON or XML, gzipped or not. BadRequest, PayloadTooLarge."""
+    """The bundle in S3: JSON or XML, gzipped or not. BadRequest, PayloadTooLarge."""
     data = files.get(store, order.body)
     if data is None:
-        raise Unavailable("the bundle is not there")
+        raise Unavailable("the stored bundle cannot be found")
     limit = store.settings.upload_limit
     if compression.is_gzip(data):
         data = compression.inflate(data, limit, json.BODY)

@@ -1,7 +1,7 @@
-"""Taking in a bundle that is to be processed later: checked, put aside, and a job started for it.
+"""Accepts a bundle for processing in the background: checks it, stores it, and starts a job.
 
-Order: body, job, state machine. Where any of them fails there is no job, and nothing was changed. A job whose state machine never
-began is shown as failed (`lifecycle.status`).
+Order: body, job, state machine. If one of them fails, nothing is changed. A job whose state machine never
+began has the status failed (`lifecycle.status`).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from bulkhead.store.jobs import BUNDLE, Job
 
 
 def submit(store: Store, order: Order, bundle: dict[str, Any], background: Background) -> str:
-    """Take in a Bundle, and return the id of the job that processes it.
+    """Accepts a Bundle, and returns the id of the job that processes it.
 
-    BulkheadError for what can be seen to fail at once (`bundles.check`), Unprocessable for an Idempotency-Key that was used for
-    another request, Unavailable where the job cannot be started.
+    BulkheadError for a fault that is visible at once (`bundles.check`), Unprocessable for an Idempotency-Key that another request
+    used, Unavailable where the job cannot be started.
     """
     content = json.dumps(bundle)
     job = _job(store, order, background.identifier(order.caller.owner), hashlib.sha256(content).hexdigest())
@@ -38,9 +38,9 @@ def submit(store: Store, order: Order, bundle: dict[str, Any], background: Backg
 
 
 def submit_upload(store: Store, order: Order, upload: str, background: Background) -> str:
-    """Take in what was uploaded, and return the id of the job that processes it: one upload is one job, however often it is sent.
+    """Accepts an uploaded Bundle, and returns the id of its job. One upload is one job, however often the client sends it.
 
-    What is wrong with its content shows in the job. NotFound, PayloadTooLarge for the upload; otherwise as `submit`.
+    The job reports faults in the content. NotFound, PayloadTooLarge for the upload; otherwise as `submit`.
     """
     owner = order.caller.owner
     named = background if background.idempotency_key is not None else replace(background, idempotency_key=upload)
@@ -50,7 +50,7 @@ def submit_upload(store: Store, order: Order, upload: str, background: Backgroun
     try:
         uploads.take(store, owner, upload, orders.order(job.request).body)
     except (NotFound, Conflict):
-        # Another submission of this upload was faster: its job has the content, and the upload is removed.
+        # Another submission of this upload was faster: its job has the content, and has removed the upload.
         if not _is_known(store, job):
             raise
     started = _start(store, job, background)
@@ -66,17 +66,19 @@ def _job(store: Store, order: Order, identifier: str, content: str) -> Job:
 
 
 def _is_known(store: Store, job: Job) -> bool:
-    """Whether an earlier request made this job: then its body is there. Unprocessable where that was about something else."""
+    """Whether an earlier request made this job, so that its body is stored. Unprocessable where that request was a different one."""
     earlier = store.jobs.read(job.id)
     if earlier is None:
         return False
     if earlier.kind != BUNDLE or orders.order(earlier.request).body != orders.order(job.request).body:
-        raise Unprocessable("this Idempotency-Key was used for another request", "Idempotency-Key")
+        raise Unprocessable(
+            "another request used this Idempotency-Key: send each request with a key of its own", "Idempotency-Key"
+        )
     return True
 
 
 def _start(store: Store, job: Job, background: Background) -> str:
-    """Start the job, which is new, or the one that it is already: an earlier request may have died before it did."""
+    """Starts the job, new or not: an earlier request may have died before it started its job."""
     created = store.jobs.create(job)
     if not created:
         _is_known(store, job)
@@ -85,5 +87,5 @@ def _start(store: Store, job: Job, background: Background) -> str:
     except Exception as error:
         if created:
             store.jobs.remove(job.id)
-        raise Unavailable("the job could not be started, nothing was changed; send the request again") from error
+        raise Unavailable("the server could not start the job and changed nothing: send the request again") from error
     return job.id
