@@ -1,1 +1,1 @@
-"""HTTP without a server: requests, the Router that answers them, responses. HTTP, entries of bundles and jobs all come in here."""
+"""HTTP without a server: requests, the Router that answers them, responses. HTTP, bundle entries and jobs all come in here."""

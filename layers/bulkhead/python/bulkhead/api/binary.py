@@ -1,4 +1,4 @@
-"""Binary as what it is (R4 binary.html#rest): raw bytes in and out, wherever a client does not speak of it in FHIR."""
+"""Binary as raw bytes (R4 binary.html#rest): in and out, wherever a client does not use a FHIR format."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from bulkhead.api import formats
 from bulkhead.errors import BadRequest
 
 OPERATIONS = frozenset({"read", "vread", "create", "update", "conditional-update"})
-"""The operations that take or give raw bytes."""
+"""The operations that take or return raw bytes."""
 
 _UNKNOWN = "application/octet-stream"
 _CONTENT_TYPE = r"[\w.+*-]+/[\w.+*-]+( ?; ?[\w.+-]+=[^;\r\n\"]+| ?; ?[\w.+-]+=\"[^\r\n\"]*\")*"
 
 
 def received(content_type: str, body: bytes, identifier: str | None, security_context: str | None) -> dict[str, Any]:
-    """The Binary that a body stands for: FHIR where its type says so, or where it says JSON or XML and a Binary is in it.
+    """The Binary in a body: as FHIR if its type says so, or if its type is JSON or XML and it contains a Binary; raw otherwise.
 
     `identifier` is the id in the URL of an update, `security_context` the `X-Security-Context` header. BadRequest.
     """
@@ -53,7 +53,7 @@ def _resource(content_type: str, body: bytes, identifier: str | None, security_c
 
 
 def is_raw(wanted: formats.Wanted, resource: dict[str, Any]) -> bool:
-    """Whether the client gets the bytes: it asked for no format of FHIR, or for a generic one that is the Binary's own."""
+    """Whether the client gets the bytes: it asked for no FHIR format, or for a generic one that is the Binary's own."""
     if not wanted.named:
         return True
     own = formats.media_range(resource.get("contentType", "")).media_type
@@ -61,7 +61,7 @@ def is_raw(wanted: formats.Wanted, resource: dict[str, Any]) -> bool:
 
 
 def raw(resource: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
-    """The bytes of a Binary, and the headers that go with them: a browser is to save them, never to run them."""
+    """The bytes of a Binary, and their headers: a browser must save them and never run them."""
     content_type = resource.get("contentType", "")
     headers = {
         "content-type": content_type if re.fullmatch(_CONTENT_TYPE, content_type, re.ASCII) else _UNKNOWN,

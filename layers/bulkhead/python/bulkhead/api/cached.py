@@ -1,4 +1,4 @@
-"""Answers that stay the same for the life of a process: with an ETag, so that a client asks again for next to nothing."""
+"""Responses that do not change during the life of a process. Their ETag makes repeated requests cheap."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _MAX_AGE = 300
 
 
 def answer(request: Request, resource: dict[str, Any]) -> Response:
-    """200 with a resource, or 304 where the client has it."""
+    """200 with a resource, or 304 if the client has it."""
     etag = tag(json.dumps(resource))
     headers = _headers(etag)
     return Response(304, headers=headers) if _has(request, etag) else Response(200, resource, headers)
 
 
 def document(request: Request, body: bytes, content_type: str) -> Response:
-    """200 with a document that is no resource, or 304 where the client has it."""
+    """200 with a document that is no resource, or 304 if the client has it."""
     etag = tag(body)
     headers = _headers(etag)
     if _has(request, etag):

@@ -1,4 +1,4 @@
-"""Content negotiation (R4 http.html#mime-type): in which format a request is, and in which the client wants its answer."""
+"""Content negotiation (R4 http.html#mime-type): the format of a request, and the format that the client wants back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ JSON, XML = "json", "xml"
 FHIR_TYPES = {JSON: "application/fhir+json", XML: "application/fhir+xml"}
 GENERIC_TYPES = {"application/json": JSON, "text/json": JSON, "application/xml": XML, "text/xml": XML}
 
-# What asks for a format by name, in `Accept`, `Content-Type` and `_format`; the last two are of DSTU2.
+# Names of formats in `Accept`, `Content-Type` and `_format`; the last two are from DSTU2.
 _NAMED: Mapping[str, str] = {
     **{media_type: name for name, media_type in FHIR_TYPES.items()},
     **GENERIC_TYPES,
@@ -22,21 +22,21 @@ _NAMED: Mapping[str, str] = {
     "application/json+fhir": JSON,
     "application/xml+fhir": XML,
 }
-# Browsers come with text/html first: they are shown JSON.
+# Browsers put text/html first: they get JSON.
 _ANY = ("*/*", "application/*", "text/*", "text/html")
 _FHIR_VERSIONS = ("4.0", "4.0.1")
 _CHARSETS = ("utf-8", "utf8", "us-ascii")
 
 
 class MediaRange(NamedTuple):
-    """One member of an `Accept` header, or a `Content-Type`: lower case, parameters apart."""
+    """One member of an `Accept` header, or a `Content-Type`, in lower case, with its parameters separate."""
 
     media_type: str
     parameters: Mapping[str, str]
 
     @property
     def quality(self) -> float:
-        """`q`; 1 where there is none, or one that is no number."""
+        """`q`; 1 where it is absent or no number."""
         try:
             return min(1.0, max(0.0, float(self.parameters.get("q", "1"))))
         except ValueError:
@@ -44,13 +44,13 @@ class MediaRange(NamedTuple):
 
     @property
     def is_other_version(self) -> bool:
-        """Whether it is about another FHIR than R4."""
+        """Whether it names a FHIR version other than R4."""
         return self.parameters.get("fhirversion", "4.0") not in _FHIR_VERSIONS
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a client takes: `format` is JSON or XML; `named` is False where it was chosen for the client."""
+    """The formats that a client accepts: `format` is JSON or XML; `named` is False where the server chose it."""
 
     format: str
     content_type: str
@@ -61,11 +61,12 @@ DEFAULT = Wanted(JSON, FHIR_TYPES[JSON], named=False)
 
 
 def wanted(format_parameter: str, accept: str, received: str = JSON) -> Wanted:
-    """The best of what the client takes. `_format` wins over `Accept`; `received`, the format of the request's body, where all are welcome.
+    """The best format that the client accepts. `_format` wins over `Accept`; `received`, the format of the body, wins where all are welcome.
 
-    In `Accept` a generic type is answered by the same type; in `_format` it means FHIR's own (R4 http.html#mime-type). NotAcceptable where the client takes neither JSON nor XML.
+    For a generic type in `Accept`, the response has that type; in `_format` it means FHIR's own (R4 http.html#mime-type). NotAcceptable
+    where the client accepts neither JSON nor XML.
     """
-    # `_format=application/fhir+json`: to a query string the plus is a space.
+    # In the query string `_format=application/fhir+json`, the plus decodes to a space.
     text, place = (format_parameter.strip().replace(" ", "+"), "_format") if format_parameter else (accept, "Accept")
     given = [media_range(part) for part in text.split(",") if part.strip(" +")]
     if not given:
@@ -83,11 +84,11 @@ def wanted(format_parameter: str, accept: str, received: str = JSON) -> Wanted:
             for name in (received, JSON, XML):
                 if name not in refused:
                     return Wanted(name, FHIR_TYPES[name], named=False)
-    raise NotAcceptable(f"the server makes {' and '.join(FHIR_TYPES.values())} of FHIR 4.0", place)
+    raise NotAcceptable(f"the server can only send {' and '.join(FHIR_TYPES.values())} of FHIR 4.0", place)
 
 
 def media_range(text: str) -> MediaRange:
-    """`Application/fhir+json; fhirVersion=4.0` in its parts."""
+    """The parts of `Application/fhir+json; fhirVersion=4.0`."""
     media_type, *parameters = text.split(";")
     pairs = (each.partition("=") for each in parameters)
     return MediaRange(
@@ -97,19 +98,19 @@ def media_range(text: str) -> MediaRange:
 
 
 def received(content_type: str, body: bytes) -> str:
-    """The format of a body: JSON or XML; by its first character where no type is given.
+    """The format of a body: JSON or XML; by its first character if no type is given.
 
-    UnsupportedMediaType for another type, another encoding than UTF-8, or another FHIR version.
+    UnsupportedMediaType for another type, an encoding other than UTF-8, or another FHIR version.
     """
     given = media_range(content_type)
     if given.is_other_version:
-        raise UnsupportedMediaType("the server reads FHIR 4.0", "Content-Type")
+        raise UnsupportedMediaType("the server reads only FHIR 4.0", "Content-Type")
     if given.parameters.get("charset", "utf-8") not in _CHARSETS:
         raise UnsupportedMediaType("the body must be encoded in UTF-8", "Content-Type")
     if given.media_type in ("", "*/*"):
         return XML if body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") else JSON
     if given.media_type not in _NAMED:
-        raise UnsupportedMediaType(f"the server reads {' and '.join(FHIR_TYPES.values())}", "Content-Type")
+        raise UnsupportedMediaType(f"the server reads only {' and '.join(FHIR_TYPES.values())}", "Content-Type")
     return _NAMED[given.media_type]
 
 

@@ -1,4 +1,4 @@
-"""From a method and a path to a route of the table: the one matcher of HTTP, bundles and jobs."""
+"""Finds the route of a method and a path: the one matcher for HTTP, bundles and jobs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Matcher:
             candidates.sort(key=lambda each: ([_is_variable(part) for part in each[1]], each[0].method == "ANY"))
 
     def match(self, method: str, path: str) -> Match | None:
-        """The most specific route of a path as it was sent; else that of `$default`; None without one."""
+        """The most specific route for a path as it was sent; otherwise that of `$default`; None if there is neither."""
         parts = segments(path)
         for route, template in self._by_length.get(len(parts), ()):
             if route.method in (method, "ANY") and _fits(template, parts):
@@ -48,7 +48,7 @@ class Matcher:
 def segments(path: str) -> list[str]:
     """The decoded segments of a path (RFC 3986 2.3, 6.2.2.2: `%24meta` is `$meta`); an encoded slash stays within its segment.
 
-    One slash at the end is ignored, since many HTTP libraries add one to a base URL.
+    One slash at the end is ignored: many HTTP libraries add one to a base URL.
     """
     return [unquote(part) for part in path.removesuffix("/").split("/")]
 
@@ -73,14 +73,14 @@ fitting = _MATCHER.fitting
 
 
 def match(method: str, path: str) -> Match:
-    """The route of a request; that of `$default` where none fits."""
+    """The route of a request; that of `$default` if no other fits."""
     found = _MATCHER.match(method, path)
     assert found is not None
     return found
 
 
 def levels(operation: str) -> list[str]:
-    """Where an operation such as `$meta` is: `GET {type}/{id}/$meta`, and so on."""
+    """The route keys of an operation such as `$meta`: `GET {type}/{id}/$meta`, and so on."""
     return [
         f"{route.method} {route.path.removeprefix(BASE).lstrip('/')}"
         for route in ROUTES

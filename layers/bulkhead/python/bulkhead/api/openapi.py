@@ -1,4 +1,4 @@
-"""The route table as an OpenAPI 3.1 document: each route is there by construction, its words come from a table here."""
+"""The route table as an OpenAPI 3.1 document: it contains each route by construction; a table here has the descriptions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _VARIABLE = re.compile(r"\{(\w+)\}")
 
 
 class Words(NamedTuple):
-    """What is said of an operation; `body` and `gives` are names of schemas. `later`: takes `Prefer: respond-async`."""
+    """The description of an operation; `body` and `gives` are names of schemas. `later`: accepts `Prefer: respond-async`."""
 
     tag: str
     summary: str
@@ -54,19 +54,19 @@ WORDS: Mapping[str, Words] = {
     "meta": Words("Operations", "Profiles, tags and security labels", None, "Parameters"),
     "meta-add": Words("Operations", "Add profiles, tags and security labels", "Parameters", "Parameters"),
     "meta-delete": Words("Operations", "Remove profiles, tags and security labels", "Parameters", "Parameters"),
-    "validate": Words("Operations", "Every fault of a resource", "Resource", "OperationOutcome", ("mode", "profile")),
-    "status": Words("Jobs", "How far a job is, and its result", None, "Bundle"),
+    "validate": Words("Operations", "Validate a resource: the response lists every fault", "Resource", "OperationOutcome", ("mode", "profile")),
+    "status": Words("Jobs", "The progress of a job, and its result", None, "Bundle"),
     "cancel": Words("Jobs", "Stop a job", gives=""),
     "metadata": Words("Server", "The CapabilityStatement", query=("mode", "_format", "_pretty")),
     "operation-definition": Words("Server", "The definition of an operation of this server"),
-    "smart-configuration": Words("Server", "Whose tokens are taken (SMART App Launch 2)", gives="object"),
+    "smart-configuration": Words("Server", "The issuer of accepted tokens (SMART App Launch 2)", gives="object"),
     "openapi": Words("Server", "This document", gives="object"),
     "docs": Words("Server", "A page to try the API", gives="text"),
 }  # fmt: skip
 
 
 def document(routes: Iterable[Route], host: str, issuer: str) -> dict[str, Any]:
-    """The document, as plain JSON data; HEAD goes without saying. `host` is the server's URL without path; `issuer` "" where no token is needed."""
+    """The document as plain JSON data, without HEAD. `host` is the server's URL without path; `issuer` is "" where no token is needed."""
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         if route.path != DEFAULT and route.method != "HEAD":
@@ -118,7 +118,7 @@ def _operation(route: Route, secured: bool) -> dict[str, Any]:
 
 
 def _identifier(route: Route) -> str:
-    """One for each route: `get_fhir_R4_type_id__history`."""
+    """A unique operationId for a route: `get_fhir_R4_type_id__history`."""
     return re.sub(r"\W+", "_", f"{route.method.lower()}{route.path}").strip("_")
 
 

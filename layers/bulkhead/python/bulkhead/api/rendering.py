@@ -1,4 +1,4 @@
-"""A Response in the format that the client asked for, compressed where that pays."""
+"""Renders a Response in the format that the client asked for, compressed where that pays."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from bulkhead.api.response import Response
 from bulkhead.errors import NotAcceptable
 from bulkhead.fhir import json
 
-# Below this, compressing costs more than it saves.
+# Below this size, compression costs more than it saves.
 _GZIP_FROM = 1400
 
 
 def render(request: Request, response: Response) -> tuple[bytes, dict[str, str]]:
-    """Body and headers as they are sent; the body is there for HEAD, too, whose length it is."""
+    """Body and headers to send. The body is present for HEAD too, which needs its length."""
     body, headers = _content(request, response)
     headers |= response.headers
     if body and len(body) >= _GZIP_FROM and _takes_gzip(request.headers.get("accept-encoding", "")):
@@ -26,7 +26,7 @@ def render(request: Request, response: Response) -> tuple[bytes, dict[str, str]]
 
 
 def _takes_gzip(accept_encoding: str) -> bool:
-    """Whether the header names gzip, and not as what the client does not want (`gzip;q=0`)."""
+    """Whether the header names gzip without excluding it (`gzip;q=0`)."""
     return re.search(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", accept_encoding) is not None
 
 

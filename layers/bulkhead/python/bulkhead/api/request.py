@@ -1,4 +1,4 @@
-"""A request as interactions and operations see it. It knows HTTP, and no server."""
+"""A request as interactions and operations see it. It knows HTTP, but no server."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Request:
 
     @property
     def caller(self) -> Caller:
-        """Who sent the request; Unauthorized without a token where one is needed."""
+        """The sender of the request. Unauthorized without a token where one is needed."""
         return self.session.caller
 
     @property
@@ -67,7 +67,7 @@ class Request:
     def query(self) -> list[tuple[str, str]]:
         """Query parameters in order, then those of a form in the body of a `_search` or an `$everything`.
 
-        Elsewhere a body is never taken for parameters: these are repeated in messages, and a resource sent as a form is none.
+        Other bodies never count as parameters: messages repeat parameters, and a resource that was sent as a form is not one.
         """
         pairs = parse_qsl(self.query_string, keep_blank_values=True)
         takes_form = self.method == "POST" and self.route.path.endswith(("/_search", "/$everything"))
@@ -104,7 +104,7 @@ class Request:
 
     @property
     def is_binary(self) -> bool:
-        """Whether it is about a Binary, so that raw bytes may come or go."""
+        """Whether the request is about a Binary, so that raw bytes may come or go."""
         return self.parameters.get("type") == "Binary" and self.route.operation in binary.OPERATIONS
 
     @cached_property
@@ -118,12 +118,12 @@ class Request:
         return self._parameter("_pretty") == "true"
 
     def _parameter(self, name: str) -> str:
-        """Of the query string only: an error has to be rendered whatever the body is."""
+        """A parameter of the query string only: an error must be rendered whatever the body is."""
         given: dict[str, str] = dict(parse_qsl(self.query_string))
         return given.get(name, "")
 
     def subset(self, resource: dict[str, Any]) -> dict[str, Any]:
-        """What `_summary` and `_elements` leave of a resource that is read. BadRequest."""
+        """The part of a resource that `_summary` and `_elements` select. BadRequest."""
         given = dict(self.query)
         if given.get("_summary", "false") != "false":
             return subset.summary(resource, given["_summary"])
@@ -145,7 +145,7 @@ class Request:
         return Prefer(given["returns"], given["handling"], respond_async)
 
     def represent(self, head: Head, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """A version as this client sees it. The one place that shows a resource: what is audited is noted in the read log."""
+        """A version as this client sees it. Every resource is shown through here, so that the read log has what the audit needs."""
         from bulkhead.resources import represent
 
         if trail.is_recorded(self.session, self.route.operation, head):

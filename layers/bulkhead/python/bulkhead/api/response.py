@@ -1,4 +1,4 @@
-"""A response that knows no server, and what responses of several interactions have in common."""
+"""A response that knows no server, and parts that the responses of several interactions share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RETRY_AFTER = "1"
 
 @dataclass(slots=True)
 class Response:
-    """A resource, nothing, or a ready body: JSON, or with a `content-type` of its own anything."""
+    """A resource, nothing, or a ready body: JSON, or anything with a `content-type` of its own."""
 
     status: int
     resource: dict[str, Any] | None = None
@@ -29,13 +29,15 @@ class Response:
 
 
 def accepted(request: Request, job: str) -> Response:
-    """202: the answer comes later, at `Content-Location` (R5's asynchronous request pattern)."""
-    issue = Issue("informational", f"accepted as job {job}; Content-Location tells of it", severity="information")
+    """202: the response comes later, at `Content-Location` (R5's asynchronous request pattern)."""
+    issue = Issue(
+        "informational", f"accepted as job {job}; Content-Location is the URL of its status", severity="information"
+    )
     return Response(202, outcome.outcome([issue]), status_headers(request, job))
 
 
 def status_headers(request: Request, job: str) -> dict[str, str]:
-    """Where the status of a job is, and when to look again: of every 202, also of the status itself."""
+    """The URL of a job's status, and when to ask again: for every 202, including the status itself."""
     return {"content-location": f"{request.base}/job/{job}/status", "retry-after": RETRY_AFTER}
 
 
@@ -46,13 +48,13 @@ def version_headers(head: Head) -> dict[str, str]:
 
 
 def written(request: Request, head: Head, status: int) -> Response:
-    """The answer to a create or update: its version and location, and what `Prefer: return=` asks for."""
+    """The response to a create or update: version and location, and the content that `Prefer: return=` asks for."""
     headers = version_headers(head)
     headers["location"] = f"{request.base}/{head.key}/_history/{head.version}"
     returns = request.prefer.returns
     if returns == "minimal":
         return Response(status, None, headers)
     if returns == "OperationOutcome":
-        done = Issue("informational", f"{head.key} is at version {head.version}", severity="information")
+        done = Issue("informational", f"{head.key} now has version {head.version}", severity="information")
         return Response(status, outcome.outcome([done]), headers)
     return Response(status, request.represent(head), headers)

@@ -1,6 +1,6 @@
-"""The one way in: a Request to its Response. HTTP, the entries of bundles and background jobs are all answered here.
+"""The one way in: answers a Request with a Response. HTTP, the entries of bundles and background jobs all use it.
 
-Operations are named by module and imported when they are first asked for: a function that reads does not load the search engine.
+The Router imports an operation's module on its first use, so a function that reads does not load the search engine.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _PLACES: Mapping[str, str] = {
     "openapi": "operations.description:openapi_document",
     "docs": "operations.description:docs",
 }
-"""By operation of the route table, where it is below `bulkhead`."""
+"""The module of each operation of the route table, below `bulkhead`."""
 
 
 @cache
@@ -72,7 +72,7 @@ def operation(name: str) -> Operation:
 
 
 def answer(request: Request) -> Response:
-    """The response to a request; every error is an OperationOutcome. What it shows and what it refuses is recorded first."""
+    """The response to a request; every error is an OperationOutcome. Its reads and refusals are recorded first."""
     try:
         if not request.is_binary:
             _ = request.wanted
@@ -86,14 +86,14 @@ def answer(request: Request) -> Response:
         return _refused(request, error)
     except (ClientError, BotoCoreError) as error:
         log_failure(error)
-        return failed(Unavailable("a service behind this server did not answer; try again"))
+        return failed(Unavailable("a service behind this server did not answer: send the request again"))
     except Exception as error:
         log_failure(error)
         return internal_error()
 
 
 def perform(request: Request) -> Response:
-    """What the operation of the request's route answers. Its errors pass through, and nothing is recorded."""
+    """The response of the route's operation. Its errors pass through, and nothing is recorded."""
     if request.method == "OPTIONS":
         return _options(request)
     require_operation(request)
@@ -101,17 +101,17 @@ def perform(request: Request) -> Response:
 
 
 def require_operation(request: Request) -> None:
-    """NotFound for a `$name` that is no operation here, MethodNotAllowed where it is one of another method."""
+    """Raises NotFound for an unknown `$name`, MethodNotAllowed where the operation has another method."""
     parts = matching.segments(request.path)
     name = next((part for part in parts if part.startswith("$")), None)
     if name is None or name in request.route.path.split("/"):
         return
     methods = sorted({route.method for route in matching.fitting(request.path) if name in route.path.split("/")})
     if methods:
-        raise MethodNotAllowed(f"{name} is called by {' or '.join(methods)}", methods)
+        raise MethodNotAllowed(f"{name} must be called by {' or '.join(methods)}", methods)
     levels = matching.levels(name)
     if levels:
-        raise NotFound(f"{name} is no operation of this path; there is {', '.join(levels)}", "operation")
+        raise NotFound(f"this path has no operation {name}; it exists at {', '.join(levels)}", "operation")
     known = ", ".join(matching.operations())
     raise NotFound(f"this server has no operation {name[:64]}; it has {known}", "operation")
 
@@ -120,8 +120,8 @@ def _unmatched(request: Request) -> Response:
     """`$default`: 405 where the path has other methods, 404 where it has none."""
     methods = sorted({route.method for route in matching.fitting(request.path)})
     if not methods:
-        raise NotFound("this server has no such path", "path")
-    raise MethodNotAllowed(f"{request.method[:16]} is not for this path; it takes {', '.join(methods)}", methods)
+        raise NotFound("this server does not have this path", "path")
+    raise MethodNotAllowed(f"this path does not take {request.method[:16]}; it takes {', '.join(methods)}", methods)
 
 
 def _options(request: Request) -> Response:
@@ -131,17 +131,17 @@ def _options(request: Request) -> Response:
 
 
 def _refused(request: Request, error: BulkheadError) -> Response:
-    """The response to a request that failed. A refusal that cannot be recorded is not told either."""
+    """The response to a failed request. The client learns of a refusal only if it could be recorded."""
     try:
         trail.record_refusal(request, error)
     except (ClientError, BotoCoreError, BulkheadError) as failure:
         log_failure(failure)
-        return failed(Unavailable("the refusal of this request could not be recorded; try again"))
+        return failed(Unavailable("the server could not record its refusal of this request: send the request again"))
     return failed(error)
 
 
 def failed(error: BulkheadError) -> Response:
-    """The error as an OperationOutcome, with the headers that belong to its status."""
+    """The error as an OperationOutcome, with the headers of its status."""
     headers = {"www-authenticate": "Bearer"} if isinstance(error, Unauthorized) else {}
     if isinstance(error, Unavailable):
         headers["retry-after"] = RETRY_AFTER
@@ -151,11 +151,11 @@ def failed(error: BulkheadError) -> Response:
 
 
 def internal_error() -> Response:
-    return failed(BulkheadError("the server failed; its log has the cause"))
+    return failed(BulkheadError("the server failed; its log names the cause"))
 
 
 def log_failure(error: Exception) -> None:
-    """Where it failed, and with what class of error: never its text, which may quote a resource."""
+    """Logs the place and class of an error, and never its text, which may quote a resource."""
     frames = traceback.extract_tb(error.__traceback__)[-6:]
     where = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames]
     code = error.response.get("Error", {}).get("Code") if isinstance(error, ClientError) else None

@@ -1,10 +1,10 @@
-"""The route table: every path of the API, and who answers it. CDK, the local server and the handlers all read it here.
+"""The route table: every path of the API, with its function and operation. CDK, the local server and the handlers all read it.
 
-`function` is a folder below functions/; `operation` is the name under which the Router knows the route.
+`function` is a folder below functions/; `operation` is the Router's name for the route.
 Paths are API Gateway's (HTTP API): a literal segment wins over a variable one.
 
-API Gateway itself gets `GATEWAY`, which is coarser: it takes no `$` in a route key, and `%24` would be another literal to it. So the operations
-of one place share a route and a function, and the Router, which reads `ROUTES`, tells them apart.
+API Gateway gets the coarser `GATEWAY`: it accepts no `$` in a route key, and treats `%24` as a different literal. So the operations
+at one place share a route and a function, and the Router, which reads `ROUTES`, tells them apart.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Route(NamedTuple):
 
 DEFAULT = "$default"
 
-# The OperationDefinitions that the server publishes itself: operation_definitions.BY_ID, which a test holds against these.
+# The OperationDefinitions that the server publishes: operation_definitions.BY_ID. A test holds the two equal.
 OPERATION_DEFINITIONS = (
     "bulkhead-set-accounts",
     "bulkhead-validate",
@@ -87,7 +87,7 @@ _OPERATIONS: tuple[Route, ...] = (
     Route("ANY", DEFAULT, "capabilities", "unmatched", public=True),
 )
 
-# HTTP APIs do not give HEAD to the route of GET by themselves. OPTIONS comes by $default: infra/cors.py.
+# HTTP APIs do not route HEAD to GET by themselves. OPTIONS comes by $default: infra/cors.py.
 ROUTES = _OPERATIONS + tuple(route._replace(method="HEAD") for route in _OPERATIONS if route.method == "GET")
 
 BY_KEY: dict[str, Route] = {route.key: route for route in ROUTES}
@@ -96,7 +96,7 @@ _PLACES = ("{type}", "{id}", "{member}")
 
 
 def _gateway_path(path: str) -> str:
-    """The path by which API Gateway knows a route: where the name of an operation stands, whatever else stands there is taken too."""
+    """API Gateway's path for a route: a variable takes the place of an operation's name."""
     below = path.removeprefix(f"{BASE}/").split("/")
     if path == DEFAULT or not any(part.startswith("$") for part in below):
         return path
@@ -106,22 +106,24 @@ def _gateway_path(path: str) -> str:
 
 
 def _gateway_routes() -> tuple[Route, ...]:
-    """ValueError where operations that share a route of API Gateway have several functions, or are public and not."""
+    """The routes of API Gateway. ValueError where operations that share one differ in function, or in being public."""
     made: dict[str, Route] = {}
     for route in ROUTES:
         coarse = route._replace(path=_gateway_path(route.path))
         first = made.setdefault(coarse.key, coarse)
         if (first.function, first.public) != (coarse.function, coarse.public):
-            raise ValueError(f"{route.key} shares a route of API Gateway with {first.operation}: it needs its function")
+            raise ValueError(
+                f"{route.key} shares a route of API Gateway with {first.operation}: it must have the same function"
+            )
     return tuple(made.values())
 
 
 GATEWAY = _gateway_routes()
-"""What API Gateway gets, here and on AWS. `operation` is that of the first route; the Router decides anew."""
+"""The routes of API Gateway, local and on AWS. `operation` is that of the first route; the Router decides anew."""
 
 
 def fits(template: str, path: str) -> bool:
-    """Whether a path such as `/fhir/R4/Patient/1` is of the form of a route's path."""
+    """Whether a path such as `/fhir/R4/Patient/1` has the form of a route's path."""
     expected, actual = template.split("/"), path.split("/")
     return len(expected) == len(actual) and all(
         segment == given or (segment.startswith("{") and given) for segment, given in zip(expected, actual, strict=True)

@@ -1,4 +1,4 @@
-"""The audit trail at the edge: what was shown is recorded before the answer leaves, and so is what was refused."""
+"""The audit trail at the edge: records what a response shows, and what it refuses, before the response leaves."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ READS: Mapping[str, Deed] = {
     "everything": deed("operation", "$everything"),
     "meta": deed("operation", "$meta"),
 }
-"""Operations of the route table that show resources and do nothing else; what others show is a read."""
+"""Operations of the route table that only show resources; what the others show counts as a read."""
 _READ = deed("read")
 
 DEEDS: Mapping[str, Deed] = {
@@ -49,11 +49,11 @@ DEEDS: Mapping[str, Deed] = {
     "status": deed("operation", "job status"),
     "cancel": deed("operation", "job cancel"),
 }
-"""All operations that need a caller. What changes resources is recorded in the commit itself (resources/commit.py)."""
+"""All operations that need a caller. The commit itself records changes of resources (resources/commit.py)."""
 
 
 def is_recorded(session: Session, operation: str, head: Head) -> bool:
-    """Whether it is recorded that `head` is shown: by whatever operation, unless its commit in this request has recorded it."""
+    """Whether showing `head` is recorded: by any operation, unless its commit in this request has recorded it."""
     known = recording.policy(session.settings.audit)
     if not known.records_read(head.type):
         return False
@@ -61,7 +61,7 @@ def is_recorded(session: Session, operation: str, head: Head) -> bool:
 
 
 def record_reads(request: Request) -> None:
-    """Record what the request has shown. It must not be answered where this raises."""
+    """Records what the request has shown. If this raises, the response must not leave."""
     if not request.session.shown:
         return
     events: list[Write] = []
@@ -72,13 +72,13 @@ def record_reads(request: Request) -> None:
 
 
 def record_shown(request: Request, heads: Sequence[Head]) -> None:
-    """Record that the request is about to show these versions, of which nothing is on the trail yet. They must not be shown where this raises."""
+    """Records that the request is about to show these versions, which have no AuditEvent yet. If this raises, they must not be shown."""
     wanted = [head for head in heads if is_recorded(request.session, request.route.operation, head)]
     recording.record(request.store, recording.of_reads(request.session, _READ, wanted))
 
 
 def record_refusal(request: Request, error: BulkheadError) -> None:
-    """Record that the request was refused, if it was. Raises where it cannot be recorded."""
+    """Records that the request was refused, if it was. Raises where that is impossible."""
     if request.route.public:
         return
     caller = _caller(request)
@@ -91,7 +91,7 @@ def record_refusal(request: Request, error: BulkheadError) -> None:
 
 
 def record_refused_entries(request: Request, asked: Sequence[Any], answered: Sequence[Mapping[str, Any]]) -> None:
-    """Record the entries of a batch that were refused: `asked` and `answered` are the entries of both Bundles, side by side."""
+    """Records the refused entries of a batch: `asked` and `answered` are the entries of both Bundles, in the same order."""
     events: list[Write] = []
     for entry, content in zip(asked, answered, strict=True):
         error = _REFUSALS.get(content["response"]["status"].partition(" ")[0])
