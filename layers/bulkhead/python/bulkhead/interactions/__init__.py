@@ -1,1 +1,1 @@
-"""The interactions of R4 (http.html): from a request to its response."""
+"""The interactions of R4 (http.html): each takes a Request and returns a Response."""

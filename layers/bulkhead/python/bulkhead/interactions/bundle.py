@@ -1,4 +1,4 @@
-"""Batch and transaction: `POST [base]` (R4 http.html 3.1.0.11); in the background, and with uploads for what no request can carry."""
+"""Batch and transaction: `POST [base]` (R4 http.html 3.1.0.11); also in the background, with uploads for large bundles."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from bulkhead.jobs.lifecycle import Background
 
 
 def bundle(request: Request) -> Response:
-    """A Bundle of type batch or transaction; entries that fail in a batch do not change the status of the answer.
+    """Processes a Bundle of type batch or transaction; failed entries of a batch do not change the status of the response.
 
-    Under `Prefer: respond-async` 202 with a job. The body may be a Parameters then, which stands for an upload.
+    With `Prefer: respond-async`, 202 with a job. The body may then be a Parameters that refers to an upload.
     """
     body = request.resource()
     is_upload = body.get("resourceType") == "Parameters"
     if not request.prefer.respond_async:
         if is_upload:
-            raise BadRequest("an upload is processed in the background only: send respond-async", "Prefer")
+            raise BadRequest(
+                "an uploaded Bundle is processed only in the background: send Prefer: respond-async", "Prefer"
+            )
         answered = bundles.process(body, context(request))
         trail.record_refused_entries(request, body.get("entry", ()), answered.get("entry", ()))
         return Response(200, answered)
@@ -37,7 +39,7 @@ def bundle(request: Request) -> Response:
 
 
 def upload(request: Request) -> Response:
-    """`POST [base]/$upload`: where to PUT a Bundle that is too large for a request, and what to POST next."""
+    """`POST [base]/$upload`: says where to PUT a Bundle that is too large for a request, and what to POST next."""
     policy.require_writing(request.caller)
     if request.body.strip() and request.resource() != {"resourceType": "Parameters"}:
         raise BadRequest("$upload takes no parameters", json.BODY)

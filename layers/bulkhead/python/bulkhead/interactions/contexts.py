@@ -1,4 +1,4 @@
-"""What processing a bundle needs of the edge: the same for an answer that is waited for and for a job."""
+"""Makes the context for processing a bundle: the same for a synchronous response and for a job."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bulkhead.interactions.entries import Reader
 
 
 def context(request: Request, journal: Journal | None = None) -> bundles.Context:
-    """The context of `POST [base]`, the request itself or one that is made of a job's order."""
+    """The context of a `POST [base]`: for the request itself, or for one that is made from a job's order."""
     return bundles.Context(
         session=request.session,
         base=request.base,

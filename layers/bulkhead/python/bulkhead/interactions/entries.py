@@ -1,4 +1,4 @@
-"""Entries of a bundle that are no plain writes: the Router answers them, each with a Session of its own."""
+"""Entries of a bundle that are no plain writes: the Router answers each with a Session of its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bulkhead.search import custom, parse
 from bulkhead.store import one_request
 
 _NEVER = frozenset({"bundle", "upload", "status", "cancel", "unmatched", "smart-configuration", "openapi", "docs"})
-"""Operations that no entry can ask for; the last three answer with what is no resource."""
+"""Operations that no entry can call; the last three return something other than a resource."""
 _NOT_ATOMIC = frozenset({"set-accounts", "meta-add", "meta-delete"})
 """Operations that write in commits of their own."""
 
@@ -31,11 +31,11 @@ class Reader:
         self._outer = request
 
     def check(self, entry: Entry, *, atomic: bool) -> None:
-        """NotSupported where no entry can ask for this; BadRequest for a search that is not understood."""
+        """Raises NotSupported for a request that no entry can make; BadRequest for a search that is not valid."""
         request = self._request(entry)
         if atomic and request.route.operation in _NOT_ATOMIC:
             raise NotSupported(
-                "this operation makes commits of its own, so it cannot be part of a transaction: send it in a batch",
+                "this operation commits by itself, so it cannot be part of a transaction: send it in a batch",
                 expression=f"{entry.place}.request.url",
             )
         if request.route.operation == "search":
@@ -43,7 +43,7 @@ class Reader:
             parse.parse(request.query, request.parameters["type"], base=request.base, custom=known)
 
     def answer(self, entry: Entry) -> Content:
-        """What the client would get for the request of the entry. BulkheadError."""
+        """The response that the client would get for the entry's request. BulkheadError."""
         request = self._request(entry)
         with one_request():
             response = router.perform(request)
@@ -68,12 +68,15 @@ class Reader:
         )
         router.require_operation(request)
         if request.route.operation in _NEVER:
-            raise NotSupported("bundles do not take this request", expression=f"{entry.place}.request.url")
+            raise NotSupported(
+                "an entry of a bundle cannot make this request: send it by itself",
+                expression=f"{entry.place}.request.url",
+            )
         return request
 
 
 def _http_date(instant: str | None) -> str | None:
-    """An instant as a header has it: `ifModifiedSince` stands for `If-Modified-Since`."""
+    """An instant in the form of a header: `ifModifiedSince` becomes `If-Modified-Since`."""
     return format_datetime(datetime.fromisoformat(instant).astimezone(UTC), usegmt=True) if instant else None
 
 

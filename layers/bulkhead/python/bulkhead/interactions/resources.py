@@ -1,4 +1,4 @@
-"""read, vread, create, update, patch and delete, by id and by criteria; the operations on one resource are beside it (R4 http.html)."""
+"""read, vread, create, update, patch and delete, by id and by criteria (R4 http.html). `operations` has the operations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bulkhead.resources.patches import Patch
 
 CREATED, OK, NO_CONTENT, NOT_MODIFIED = 201, 200, 204, 304
-# Parameters of a URL that say how the answer shall look.
+# Parameters of a URL that decide the form of the response.
 _FORMS = frozenset({"_format", "_pretty", "_summary", "_elements"})
 
 
@@ -27,7 +27,7 @@ def _key(request: Request) -> str:
 
 def _condition(request: Request) -> Condition:
     """The criteria in the query of a conditional update, patch or delete."""
-    # Imported here, as are conditional interactions: most requests name an id, and do without the search engine.
+    # Imported here, like the conditional interactions: most requests name an id and need no search engine.
     from bulkhead.resources.conditions import condition_for
 
     resource_type = resources.known_type(request.parameters["type"])
@@ -36,7 +36,7 @@ def _condition(request: Request) -> Condition:
 
 
 def read(request: Request) -> Response:
-    """`GET [base]/Type/id`, whole or as `_summary` or `_elements` says; 304 under `If-None-Match` and `If-Modified-Since`."""
+    """`GET [base]/Type/id`, whole or as `_summary` or `_elements` select; 304 under `If-None-Match` and `If-Modified-Since`."""
     head = resources.read(request.session, _key(request))
     headers = version_headers(head)
     if not_modified(head, request.headers.get("if-none-match"), request.headers.get("if-modified-since")):
@@ -51,11 +51,11 @@ def vread(request: Request) -> Response:
 
 
 def create(request: Request) -> Response:
-    """`POST [base]/Type`; with `If-None-Exist`, or criteria in the query as Aidbox has them, a conditional create."""
+    """`POST [base]/Type`; a conditional create with `If-None-Exist`, or with criteria in the query, as in Aidbox."""
     resource_type = resources.known_type(request.parameters["type"])
     resource = resources.checked(request.resource(), resource_type, base=request.base)
     header = _criteria_in_header(request)
-    # What begins with _ says how it is done, such as Medplum's _filename: nothing to find a resource by.
+    # Parameters that begin with _ , such as Medplum's _filename, control the create and do not select a resource.
     own = urlencode([pair for pair in request.query if not pair[0].startswith("_")])
     criteria = own if header is None else header
     condition = None
@@ -69,23 +69,23 @@ def create(request: Request) -> Response:
 
 
 def _criteria_in_header(request: Request) -> str | None:
-    """`If-None-Exist`; BadRequest where it is neither ASCII nor UTF-8 (servers hand on a header's octets as Latin-1)."""
+    """`If-None-Exist`; BadRequest if it is neither ASCII nor UTF-8 (servers pass on a header's octets as Latin-1)."""
     text = request.headers.get("if-none-exist")
     if text is None or text.isascii():
         return text
     try:
         return text.encode("latin-1").decode()
     except UnicodeEncodeError:
-        # It was decoded as UTF-8 on its way.
+        # A server has already decoded it as UTF-8.
         return text
     except UnicodeDecodeError:
-        raise BadRequest("the criteria are UTF-8, percent-encoded or not", "If-None-Exist") from None
+        raise BadRequest("the criteria must be UTF-8, percent-encoded or not", "If-None-Exist") from None
 
 
 def update(request: Request) -> Response:
-    """`PUT [base]/Type/id`, which creates under a new id, too."""
+    """`PUT [base]/Type/id`; it creates the resource if the id is new."""
     if not resources.ID.fullmatch(request.parameters["id"]):
-        raise BadRequest("an id is 1 to 64 letters, digits, - and .", "id")
+        raise BadRequest("an id must have 1 to 64 letters, digits, - and .", "id")
     key = _key(request)
     resource = resources.checked(request.resource(), request.parameters["type"], request.parameters["id"], request.base)
     head, made = resources.update(request.session, resource, key, *_preconditions(request))
@@ -131,13 +131,13 @@ def _patch(request: Request) -> Patch:
 
 
 def delete(request: Request) -> Response:
-    """`DELETE [base]/Type/id`: 204 also where there was nothing to delete."""
+    """`DELETE [base]/Type/id`: 204 even if there was nothing to delete."""
     head = resources.delete(request.session, _key(request), request.headers.get("if-match"))
     return Response(NO_CONTENT, headers=version_headers(head) if head else {})
 
 
 def conditional_delete(request: Request) -> Response:
-    """`DELETE [base]/Type?criteria`: 204 also where nothing meets them."""
+    """`DELETE [base]/Type?criteria`: 204 even if nothing matches."""
     from bulkhead.resources import conditional
 
     condition = _condition(request)

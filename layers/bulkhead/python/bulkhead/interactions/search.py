@@ -44,7 +44,7 @@ def _searched(
     request: Request, resource_type: str | None, target: str | None = None, types: tuple[str, ...] = ()
 ) -> Response:
     if request.method == "POST" and request.body and request.content_type != FORM:
-        raise UnsupportedMediaType(f"the parameters of a search are sent as {FORM}", "Content-Type")
+        raise UnsupportedMediaType(f"the parameters of a search in a body must be sent as {FORM}", "Content-Type")
     named = parse.requested_types(request.query, False, ()) if resource_type is None and target is None else ()
     for name in named or (resource_type or "*",):
         policy.require(request.caller, policy.SEARCH, name)
@@ -82,10 +82,10 @@ def _run(request: Request, query: Query, explain: Callable[[Plan], None], notes:
 
 
 def _explained(request: Request, query: Query, notes: Sequence[Issue]) -> dict[str, Any]:
-    """The Bundle, and in its first entry how it was found and what that took. For callers with every right only."""
+    """The Bundle, with an explanation of the search and its cost in the first entry. Only for callers with every right."""
 
     if not policy.sees_all(request.caller, policy.SEARCH, "*"):
-        raise Forbidden("_explain is for callers who may see everything", "_explain")
+        raise Forbidden("only a caller who may see everything can use _explain", "_explain")
     policy.require(request.caller, policy.SET_ACCOUNTS)
     plans: list[Plan] = []
     with request.store.metered() as meter:
