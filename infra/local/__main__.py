@@ -21,14 +21,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
     parser.add_argument("--empty", action="store_true", help="start without the sample clinic")
-    parser.add_argument("--no-auth", action="store_true", help="give every caller every right, without a token")
+    parser.add_argument("--no-auth", action="store_true", help="give every caller every right without a token")
     parser.add_argument("--data", type=Path, metavar="DIR", help="keep everything in DIR; it survives a kill")
     parser.add_argument(
         "--gsi-lag",
         type=milliseconds,
         default=0,
         metavar="MS",
-        help="let the search indexes show each write MS milliseconds later, as on AWS (default: at once)",
+        help="show each write in the search indexes only after MS milliseconds, as on AWS (default: at once)",
     )
     parser.add_argument(
         "--workers",
@@ -43,7 +43,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def milliseconds(text: str) -> int:
-    """A number of milliseconds, up to half a minute: less than HISTORY_SETTLE. ValueError."""
+    """A number of milliseconds, up to half a minute, which is less than HISTORY_SETTLE. ValueError."""
     number = int(text)
     if not 0 <= number <= 30_000:
         raise ValueError
@@ -51,7 +51,7 @@ def milliseconds(text: str) -> int:
 
 
 def number_of_workers(text: str) -> int:
-    """From 1 to 64. ValueError."""
+    """A number from 1 to 64. ValueError."""
     number = int(text)
     if not 1 <= number <= 64:
         raise ValueError
@@ -59,16 +59,16 @@ def number_of_workers(text: str) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Runs until Ctrl-C or SIGTERM. 1 when it cannot start."""
+    """Runs until Ctrl-C or SIGTERM. Returns 1 if it cannot start."""
     options = parse(arguments)
-    # A log that goes to a file is whole even after a kill.
+    # A log in a file stays complete even after a kill.
     cast(TextIOWrapper, sys.stdout).reconfigure(line_buffering=True)
     if options.quiet:
         os.environ["LOG_LEVEL"] = "WARNING"
-    # What the front logs; handlers log less by themselves (see aws._environment).
+    # The log level of the front door; handlers log less (see aws._environment).
     os.environ["FRONT_LOG_LEVEL"] = os.environ.get("LOG_LEVEL", "INFO")
     logs.set_up(os.environ["FRONT_LOG_LEVEL"])
-    # Requests wait for the database most of the time: a short turn lets them pass a busy propagation sooner.
+    # Requests mostly wait for the database: a short switch interval lets them pass a busy propagation sooner.
     sys.setswitchinterval(0.001)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -107,5 +107,5 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     status = main(sys.argv[1:])
     sys.stdout.flush()
-    # Requests that are still running would keep the process until they end.
+    # Running requests would otherwise keep the process alive until they end.
     os._exit(status)

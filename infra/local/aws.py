@@ -33,7 +33,7 @@ DEFINITIONS = {
     STATE_MACHINE: _INFRA / "propagation.asl.json",
     BUNDLE_STATE_MACHINE: _INFRA / "bundle.asl.json",
 }
-"""By the ARN of each state machine, its definition."""
+"""The definition of each state machine, by its ARN."""
 THREADS = 8
 SECRET_FILE = "secret"
 TABLE_FILE = "dynamodb.sqlite"
@@ -42,7 +42,7 @@ log = logging.getLogger("bulkhead.local")
 
 
 class Aws:
-    """The running emulation. Making it starts everything and points this process's boto3 at it."""
+    """The running emulation. Its constructor starts everything and points this process's boto3 at it."""
 
     def __init__(self, data: Path | None, auth: bool, gsi_lag: int = 0) -> None:
         """`data` is the folder that keeps table, objects and executions; None keeps nothing. `gsi_lag`: milliseconds."""
@@ -58,13 +58,13 @@ class Aws:
         self._listener.serve()
         os.environ.update(_environment(f"http://127.0.0.1:{self._listener.port}", self._secret, self._database, auth))
         if gsi_lag:
-            # Whoever waits for the indexes has to wait longer than they lag.
+            # A job that waits for the indexes must wait longer than they lag.
             os.environ.setdefault("PROPAGATION_SETTLE", str(gsi_lag // 1000 + 1))
         for foreign in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
             os.environ.pop(foreign, None)
 
     def prepare(self) -> None:
-        """Makes the table where it is absent; where it is there, finishes what a killed process left behind."""
+        """Makes the table if it is absent; otherwise finishes the transactions that a killed process left behind."""
         from bulkhead.store import connect, keys
 
         store = connect()
@@ -76,20 +76,20 @@ class Aws:
         try:
             client.create_table(**keys.table_definition(NAME))
         except client.exceptions.ResourceInUseException:
-            # Another DynamoDB may have other users, whose open transactions are not for us to abort.
+            # Another DynamoDB may have other users, whose open transactions we must not abort.
             if self._database:
                 store.abort_open()
             threading.Thread(target=store.sweep, name="sweeper", daemon=True).start()
         self.step_functions.resume()
 
     def stop(self) -> None:
-        """Ends the database first: what is still running must not write any more."""
+        """Stops the database first: work that is still running must not write any more."""
         if self._database:
             self._database.stop()
         self._listener.stop()
 
     def _admit(self, environ: Environ) -> Answer | None:
-        """What needs no look at a large body: Step Functions takes none, S3 only of who has a signature."""
+        """Refuses requests before a large body is read: Step Functions takes none, S3 only with a signature."""
         if _is_step_functions(environ):
             return Answer(413)
         return None if environ["REQUEST_METHOD"] == "OPTIONS" else s3.refusal(environ, self._secret)
@@ -116,7 +116,7 @@ def _is_step_functions(environ: Environ) -> bool:
 
 
 def _secret(data: Path | None) -> str:
-    """The key that requests to this emulation are signed with. It is kept beside the data, so that the URL of an upload outlives a restart."""
+    """The key that signs requests to this emulation. It is kept beside the data, so that the URL of an upload outlives a restart."""
     if data is None:
         return secrets.token_hex(20)
     path = data / SECRET_FILE
@@ -130,14 +130,14 @@ def _secret(data: Path | None) -> str:
 
 
 def _limits() -> Limits:
-    """An object may be an upload, or the body of a request, and some of the server's own making besides."""
+    """Limits for the emulation: an object may be an upload or the body of a request, with some bytes that the server adds."""
     known = settings.from_environment(os.environ)
     largest = 2 * max(known.upload_limit, known.request_limit, known.answer_limit)
     return Limits(body=largest, bodies=2 * largest)
 
 
 def definition(path: Path) -> Mapping[str, Any]:
-    """A state machine's definition with its placeholders filled in: `${PropagationFunctionArn}` and its like, and `${Bucket}`.
+    """A state machine's definition with its placeholders filled in: `${PropagationFunctionArn}` and similar ones, and `${Bucket}`.
 
     KeyError for any other placeholder.
     """
@@ -152,18 +152,18 @@ def _file(data: Path | None, name: str) -> str | None:
 
 
 def _environment(endpoint: str, secret: str, database: dynamodb.Process | None, auth: bool) -> dict[str, str]:
-    """The settings that the functions have on AWS, and boto3's: dummy keys, nothing of the user's own configuration."""
+    """The settings that the functions have on AWS, and those of boto3: dummy keys, and nothing from the user's own configuration."""
     made = {
         "TABLE": NAME,
         "BUCKET": NAME,
         "STATE_MACHINE": STATE_MACHINE,
         "BUNDLE_STATE_MACHINE": BUNDLE_STATE_MACHINE,
         "AUTH": "on" if auth else "off",
-        # One SQLite commit for 100 items instead of one for each: three times as fast on a disk.
+        # One SQLite commit for 100 items instead of one per item: three times as fast on a disk.
         "BULK_WRITES": os.environ.get("BULK_WRITES", "transact"),
         # The emulator shares its two cores with its callers, and never loses a request.
         "READ_TIMEOUT": os.environ.get("READ_TIMEOUT", "60"),
-        # The front door logs each request already.
+        # The front door already logs each request.
         "LOG_LEVEL": os.environ.get("LOG_LEVEL", "WARNING"),
         "AWS_ACCESS_KEY_ID": "local",
         "AWS_SECRET_ACCESS_KEY": secret,
@@ -173,7 +173,7 @@ def _environment(endpoint: str, secret: str, database: dynamodb.Process | None, 
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-        # All other services, too: what is not emulated fails here and reaches nobody's account.
+        # For all other services too: a call to a service that is not emulated fails here and reaches nobody's account.
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ENDPOINT_URL_S3": endpoint,
         "AWS_ENDPOINT_URL_SFN": endpoint,
@@ -184,10 +184,10 @@ def _environment(endpoint: str, secret: str, database: dynamodb.Process | None, 
 
 
 def _start_dynamodb(data: Path | None) -> dynamodb.Process | None:
-    """dynoxide; None when another DynamoDB is named by AWS_ENDPOINT_URL_DYNAMODB. dynamodb.BinaryMissing, ValueError."""
+    """Starts dynoxide; None if AWS_ENDPOINT_URL_DYNAMODB names another DynamoDB. dynamodb.BinaryMissing, ValueError."""
     named = os.environ.get(dynamodb.ENDPOINT)
     if named is None:
         return dynamodb.start(_file(data, TABLE_FILE))
     if urlsplit(named).scheme not in ("http", "https") or not urlsplit(named).hostname:
-        raise ValueError(f"{dynamodb.ENDPOINT} is {named!r}; it has to be a URL such as http://127.0.0.1:8001")
+        raise ValueError(f"{dynamodb.ENDPOINT} is {named!r}; it must be a URL such as http://127.0.0.1:8001")
     return None

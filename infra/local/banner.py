@@ -1,4 +1,4 @@
-"""What the local server prints when it is ready: its URL, tokens, and three commands that do the main job."""
+"""The text that the local server prints when it is ready: its URL, tokens, and three commands that show the main feature."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SHARED = {
 
 
 def text(url: str, identity: Identity | None, sample: bool, issuer: str = "") -> str:
-    """All that is printed. The commands need the sample clinic, so without it they are left out.
+    """The whole text. The commands need the sample clinic, so they are absent without it.
 
-    `issuer` is where tokens come from, if the server does not issue them itself.
+    `issuer` is the remote issuer of tokens, if the server does not issue them itself.
     """
     parts = [f"Bulkhead answers at {url}{BASE}", _access(identity, sample, issuer)]
     if sample:
@@ -47,9 +47,9 @@ def commands(url: str, auth: bool) -> list[str]:
 
 def _access(identity: Identity | None, sample: bool, issuer: str) -> str:
     if issuer:
-        return f"Tokens are those of {issuer}."
+        return f"The server accepts tokens of {issuer}."
     if identity is None:
-        return "No token is asked for (--no-auth): every caller has every right."
+        return "The server needs no token (--no-auth): every caller has every right."
     lines = [
         "A token with every right, for a day (more: make token):",
         f"TOKEN={identity.token('local-admin', FULL_RIGHTS)}",

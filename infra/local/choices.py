@@ -24,7 +24,7 @@ TYPES: Mapping[str, Callable[[Any], bool]] = {
 
 
 def choose(state: Mapping[str, Any], value: Any, context: Mapping[str, Any]) -> str:
-    """The name of the state that the first rule which holds leads to, else the default's; PathError when there is none."""
+    """The next state by the first rule that holds, otherwise the default; PathError if there is none."""
     for rule in state["Choices"]:
         if holds(rule, value, context):
             return str(rule["Next"])
@@ -34,7 +34,7 @@ def choose(state: Mapping[str, Any], value: Any, context: Mapping[str, Any]) -> 
 
 
 def holds(rule: Mapping[str, Any], value: Any, context: Mapping[str, Any]) -> bool:
-    """Whether `rule` is true of the state's input. PathError on a comparison that is not understood."""
+    """Whether `rule` holds for the state's input. PathError for an unsupported comparison."""
     if "And" in rule:
         return all(holds(each, value, context) for each in rule["And"])
     if "Or" in rule:
@@ -58,4 +58,4 @@ def _compare(test: str, actual: Any, expected: Any, value: Any, context: Mapping
         comparison = COMPARISONS.get(test.removeprefix(kind)) if test.startswith(kind) else None
         if comparison is not None:
             return is_of_kind(actual) and is_of_kind(expected) and comparison(actual, expected)
-    raise paths.PathError(f"the comparison {test} is not understood")
+    raise paths.PathError(f"the comparison {test} is not supported")

@@ -1,4 +1,4 @@
-"""What API Gateway adds to the answers to cross-origin requests (infra/cors.py has the values)."""
+"""Adds the headers that API Gateway adds to responses to cross-origin requests (infra/cors.py has the values)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from infra.local.wsgi import Answer, Environ
 
 
 def with_headers(environ: Environ, answer: Answer) -> Answer:
-    """The answer with the headers of CORS, where a browser asks for another origin's page."""
+    """The response with the headers of CORS, if a browser sent the request from a page of another origin."""
     if "HTTP_ORIGIN" not in environ:
         return answer
     headers = {"Access-Control-Allow-Origin": ",".join(cors.ORIGINS)}

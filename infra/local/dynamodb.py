@@ -16,12 +16,12 @@ from pathlib import Path
 
 VERSION = "1.2.1"
 PLATFORMS = ("darwin-arm64", "darwin-x64", "linux-arm64", "linux-x64", "win32-x64")
-"""What dynoxide is made for, as npm names it: the packages @dynoxide/..."""
+"""The platforms that dynoxide is built for, by npm's names: the packages @dynoxide/..."""
 ENDPOINT = "AWS_ENDPOINT_URL_DYNAMODB"
 ROOT = Path(__file__).resolve().parents[2]
 SHARED_MEMORY = Path("/dev/shm")
 
-# The guard holds the read end of a pipe. When we close our end, or are killed, it kills dynoxide and clears up.
+# The guard holds the read end of a pipe. When we close our end, or are killed, it kills dynoxide and cleans up.
 GUARD = """
 exec 3<&0
 "$@" </dev/null &
@@ -33,7 +33,7 @@ wait "$child" 2>/dev/null
 
 
 class BinaryMissing(RuntimeError):
-    """dynoxide is not installed, or not made for this platform."""
+    """dynoxide is not installed, or not built for this platform."""
 
 
 class StartFailed(RuntimeError):
@@ -48,17 +48,17 @@ class Process:
     guard: subprocess.Popen[bytes]
 
     def stop(self) -> None:
-        """End the process and remove its temporary file; no effect when it has ended already."""
+        """Ends the process and removes its temporary file; no effect if it has ended already."""
         if self.guard.stdin and not self.guard.stdin.closed:
             with contextlib.suppress(BrokenPipeError):
-                # A line, too, because a fork of ours may still hold the pipe open.
+                # A line as well, because a fork of ours may still hold the pipe open.
                 self.guard.stdin.write(b"\n")
                 self.guard.stdin.close()
         self.guard.wait(timeout=10)
 
 
 def npm_platform() -> str:
-    """This platform as npm names it, such as `linux-x64` or `darwin-arm64`."""
+    """npm's name of this platform, such as `linux-x64` or `darwin-arm64`."""
     machine = platform.machine().lower()
     architecture = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64"}.get(machine, machine)
     system = platform.system().lower()
@@ -66,7 +66,7 @@ def npm_platform() -> str:
 
 
 def find_binary() -> Path:
-    """`$BULKHEAD_DYNOXIDE`, else what `make setup` installed, else the PATH; BinaryMissing when it is nowhere."""
+    """`$BULKHEAD_DYNOXIDE`, else the binary that `make setup` installed, else the PATH; BinaryMissing if there is none."""
     named = os.environ.get("BULKHEAD_DYNOXIDE")
     if named is not None:
         if not os.path.isfile(named) or not os.access(named, os.X_OK):
@@ -84,24 +84,24 @@ def find_binary() -> Path:
 
 
 def missing() -> str:
-    """What to do where there is no dynoxide."""
+    """Instructions for a machine without dynoxide."""
     known = npm_platform() in PLATFORMS
     fetch = (
         f"run `make setup`, which fetches @dynoxide/{npm_platform()} {VERSION}"
         if known
-        else (f"it is not made for {npm_platform()}, only for {', '.join(PLATFORMS)}")
+        else (f"it is not built for {npm_platform()}, only for {', '.join(PLATFORMS)}")
     )
     return (
-        f"there is no DynamoDB. The emulator dynoxide is not installed: {fetch}; or set BULKHEAD_DYNOXIDE to its program;"
+        f"DynamoDB is missing. The emulator dynoxide is not installed: {fetch}; or set BULKHEAD_DYNOXIDE to its program;"
         f" or start another DynamoDB, such as DynamoDB Local (docker run -p 8001:8000 amazon/dynamodb-local), and set"
         f" {ENDPOINT}=http://127.0.0.1:8001"
     )
 
 
 def start(path: str | None = None, attempts: int = 5) -> Process:
-    """A dynoxide that answers, on a private port, with its data in the file `path`; temporary when None.
+    """Starts a dynoxide on a private port, with its data in the file `path`; temporary if None. Returns when it answers.
 
-    Raises BinaryMissing, or StartFailed when it does not come up.
+    Raises BinaryMissing, or StartFailed if it does not come up.
     """
     binary = find_binary()
     for _ in range(attempts):
@@ -144,7 +144,7 @@ def _free_port() -> int:
 
 
 def _wait_until_ready(process: Process, seconds: float = 20) -> bool:
-    """Whether it answers; False when it ends before (its port was taken meanwhile)."""
+    """Whether the process answers in time; False if it ends first (another process took its port)."""
     host = process.endpoint.removeprefix("http://")
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.guard.poll() is None:

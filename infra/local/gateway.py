@@ -1,4 +1,4 @@
-"""API Gateway (HTTP API) on this machine: routes as it selects them, events and answers in its format 2.0."""
+"""API Gateway (HTTP API) on this machine: its choice of routes, and its events and responses in format 2.0."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bulkhead.api.matching import Match as Match
 from bulkhead.api.matching import Matcher
 from infra.local.wsgi import Answer, Environ, read_body
 
-# Seen on AWS: these reach a function as text, everything else (no type, form fields, fhir+json) in base64.
+# Observed on AWS: a function gets these as text, everything else (no type, form fields, fhir+json) in base64.
 TEXT_TYPES = {"application/json", "application/xml", "application/javascript"}
 
 Router = Matcher
@@ -67,7 +67,7 @@ def event(environ: Environ, match: Match, request_id: str, claims: Mapping[str, 
 
 
 def _headers(environ: Environ) -> dict[str, str]:
-    """Names in lower case; what API Gateway adds is added."""
+    """The headers with names in lower case, and with those that API Gateway adds."""
     headers = {
         name[5:].replace("_", "-").lower(): value
         for name, value in environ.items()
@@ -101,7 +101,7 @@ def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def answer(response: Mapping[str, Any]) -> Answer:
-    """The HTTP response of what a handler returned. KeyError or ValueError when it is no such thing."""
+    """The HTTP response for a handler's return value. KeyError or ValueError if that is not a response."""
     text = response.get("body") or ""
     body = base64.b64decode(text) if response.get("isBase64Encoded") else text.encode()
     headers = {name: str(value) for name, value in (response.get("headers") or {}).items()}

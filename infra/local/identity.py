@@ -1,4 +1,4 @@
-"""An OIDC issuer for this machine: it signs tokens with a key of its own, and publishes what checks them."""
+"""An OIDC issuer for this machine: it signs tokens with a key of its own, and publishes the public key."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class Identity:
         return jwt.encode(claims, self._key, ALGORITHM, headers={"kid": self._key_id})
 
     def get(self, key_id: str) -> Any | None:
-        """The public key of this name: there is one (see `tokens.Keys`)."""
+        """The public key of this name, if it is ours (see `tokens.Keys`)."""
         return self._key.public_key() if key_id == self._key_id else None
 
     def document(self, path: str) -> bytes | None:
-        """What an OIDC issuer publishes below /.well-known/; None for any other path."""
+        """The document that an OIDC issuer publishes below /.well-known/; None for any other path."""
         if path == WELL_KNOWN:
             return json.dumps({"issuer": self.issuer, "jwks_uri": f"{self.issuer}{KEYS}"}).encode()
         return json.dumps({"keys": [self._public]}).encode() if path == KEYS else None
@@ -88,7 +88,7 @@ class Identity:
 
 
 def _make_key(path: Path) -> None:
-    """Writes a new key that only its owner may read; whole or not at all, so that two makers at once agree on one."""
+    """Writes a new key that only its owner can read, atomically, so that two simultaneous processes agree on one."""
     from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 

@@ -1,6 +1,6 @@
-"""`python -m infra.local.integrity --data DIR`: compares a folder's resources with their index, and mends what is amiss.
+"""`python -m infra.local.integrity --data DIR`: compares a folder's resources with their index, and repairs differences.
 
-For a folder that no server uses. On AWS the sweeper does the same day by day.
+For a folder that no server uses. On AWS the sweeper does the same every day.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Any
 
 
 def main(arguments: list[str]) -> int:
-    """Prints what was found. 0 where all is well, or mended; 1 where something is damaged, or the folder is in use or not there."""
+    """Prints the result. Returns 0 where the folder is intact or repaired; 1 where it is damaged, in use or missing."""
     parser = argparse.ArgumentParser(
         prog="python -m infra.local.integrity", description="Compare resources with the index."
     )
     parser.add_argument(
         "--data", type=Path, metavar="DIR", required=True, help="the folder of a server that does not run"
     )
-    parser.add_argument("--dry-run", action="store_true", help="say what is amiss and change nothing")
+    parser.add_argument("--dry-run", action="store_true", help="report differences and change nothing")
     options = parser.parse_args(arguments)
     from infra.local import aws, system
 
     if not (options.data / aws.TABLE_FILE).is_file():
-        print(f"Cannot start: {options.data} is no data folder", file=sys.stderr)
+        print(f"Cannot start: {options.data} is not a data folder", file=sys.stderr)
         return 1
     try:
         lock = system.lock(options.data)
@@ -51,7 +51,7 @@ def _check(repair: bool) -> dict[str, Any]:
 
     store = connect()
     if repair:
-        # Nobody else is at work here: what is not finished never will be.
+        # No other process works here: an unfinished transaction will never finish.
         store.abort_open()
         store.sweep()
     return asdict(store.check_integrity(repair=repair, patience=None))

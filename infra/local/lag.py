@@ -1,7 +1,7 @@
 """Indexes that lag behind the table, as DynamoDB's do on AWS and dynoxide's never do: simulated between the store and its client.
 
-Before each write it is noted what the indexes hold of its items; until the write is due, queries on an index answer with
-that. The table itself is read as it is.
+Before each write, this module notes what the indexes hold of its items. Until the write is due, queries on an index return the
+noted state. Reads of the table itself are not changed.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from bulkhead.store.keys import Key
 from bulkhead.store.table import GET_LIMIT, Item, key_of
 
 Place = tuple[str, Key]
-"""An item in an index: each of them lags by itself."""
+"""An item in an index: each one lags independently."""
 Image = Item | None
-"""What an index holds of an item; None where it has none."""
+"""An index's image of an item; None if it has none."""
 
 _PROJECTED = {index: ("pk", "sk", *pair, *keys.PROJECTED.get(index, ())) for index, pair in keys.INDEXES.items()}
 _READ = sorted({name for names in _PROJECTED.values() for name in names})
@@ -34,24 +34,24 @@ def _everything(index: str, key: Key) -> bool:
 
 
 class LaggingIndexes:
-    """A DynamoDB client whose indexes show a write `seconds` later, by `clock`; with None, when `catch_up` says so."""
+    """A DynamoDB client whose indexes show a write `seconds` later, by `clock`; with None, when `catch_up` is called."""
 
     def __init__(self, client: Any, seconds: float | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._client, self._seconds, self._clock = client, seconds, clock
-        # One write or index query at a time: what the table holds and what is noted here always fit together.
+        # One write or index query at a time, so that the table and the notes here always agree.
         self._lock = threading.RLock()
         self._numbers = count()
         self._hidden: dict[Place, deque[tuple[int, Image]]] = {}
-        """Writes that are not shown yet: their number, and what the index held before."""
+        """Hidden writes: their number, and the image that the index had before."""
         self._partitions: dict[tuple[str, str], set[Key]] = {}
-        """Which items with hidden writes a partition shows."""
+        """The items with hidden writes that a partition shows."""
         self._due: deque[tuple[float, int, Place]] = deque()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
     def catch_up(self, chosen: Callable[[str, Key], bool] = _everything) -> None:
-        """Show all that was written of the `chosen` items: (index, key) -> whether."""
+        """Shows all writes to the `chosen` items: a function of (index, key)."""
         with self._lock:
             for place in [place for place in self._hidden if chosen(*place)]:
                 self._show(place, next(self._numbers))
@@ -89,14 +89,14 @@ class LaggingIndexes:
             except ClientError:
                 raise
             except BaseException:
-                # It may have come through.
+                # The write may have succeeded.
                 self._hide(before)
                 raise
             self._hide(before)
             return answer
 
     def _read(self, table: str, wanted: Sequence[Key]) -> dict[Key, Item]:
-        """What the table holds of these items, {} where there is none."""
+        """The table's versions of these items, {} for an absent one."""
         names = {f"#{name}": name for name in _READ}
         found: dict[Key, Item] = {key: {} for key in wanted}
         for batch in chunks(list(found), GET_LIMIT):
@@ -132,7 +132,7 @@ class LaggingIndexes:
             self._show(place, number)
 
     def _show(self, place: Place, last: int) -> None:
-        """Show the writes of an item up to number `last`."""
+        """Shows the writes of an item up to number `last`."""
         hidden = self._hidden.get(place, deque())
         if hidden:
             self._take_off(place, hidden[0][1])
@@ -194,17 +194,17 @@ class LaggingIndexes:
 
 
 def _partition(place: Place, image: Item) -> tuple[str, str]:
-    """The partition of an index in which it holds an image."""
+    """The partition of an index that holds an image."""
     return place[0], image[keys.INDEXES[place[0]][0]]["S"]
 
 
 def _position(index: str, item: Item) -> tuple[str, str, str]:
-    """Where an item stands in its partition: dynoxide orders what has the same sort key by the key in the table."""
+    """The position of an item in its partition: dynoxide orders items with the same sort key by the key in the table."""
     return item[keys.INDEXES[index][1]]["S"], item["pk"]["S"], item["sk"]["S"]
 
 
 def _condition(arguments: dict[str, Any]) -> tuple[str, str, str]:
-    """Partition, and bounds of the sort key, of a condition as `Table.query` writes it."""
+    """Partition, and bounds of the sort key, of a condition in the form that `Table.query` writes."""
     values = {name: value["S"] for name, value in arguments["ExpressionAttributeValues"].items()}
     expression = arguments["KeyConditionExpression"]
     low = values[":a"] if ":a" in expression else ""

@@ -1,4 +1,4 @@
-"""Lambda on this machine: the handlers of functions/, in this process, a thread for each call."""
+"""Lambda on this machine: the handlers of functions/, in this process, with a thread per call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger("bulkhead.local")
 
 @dataclass
 class Context:
-    """What Lambda hands to a handler beside the event."""
+    """The context that Lambda passes to a handler with the event."""
 
     function_name: str
     aws_request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -51,12 +51,12 @@ def handler(function: str) -> Handler:
 
 
 def call(function: str, event: dict[str, Any]) -> Any:
-    """What the handler returns for `event`; its exceptions pass through."""
+    """The handler's return value for `event`; its exceptions pass through."""
     return handler(function)(event, Context(function))
 
 
 def invoke(function: str, payload: Any) -> Any:
-    """As Step Functions invokes a function, by name or ARN: JSON in, JSON out. ExecutionFailed, named after the exception."""
+    """Invokes a function as Step Functions does, by name or ARN: JSON in, JSON out. ExecutionFailed, named after the exception."""
     name = function.rpartition(":")[2]
     try:
         return json.loads(json.dumps(call(name, json.loads(json.dumps(payload)))))
@@ -67,7 +67,7 @@ def invoke(function: str, payload: Any) -> Any:
 
 
 def log_failure(function: str, error: Exception) -> None:
-    """Logs what was raised and where; never the message, which may quote a patient's data (of a failed import, the module)."""
+    """Logs the class and place of an exception, and never its message, which may quote a patient's data (for a failed import, the module)."""
     traced = traceback.extract_tb(error.__traceback__)
     frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traced if not frame.filename.startswith("<")]
     name = f"{type(error).__name__} {error.name}" if isinstance(error, ImportError) else type(error).__name__

@@ -1,7 +1,7 @@
-"""HTTP for the local server and its emulated AWS: uvicorn and httptools in a thread, with a bound on everything that a client sends.
+"""HTTP for the local server and its emulated AWS: uvicorn and httptools in a thread, with limits on everything that a client sends.
 
-Connections belong to an event loop, so that a client that is slow to send or to read costs a socket and no thread. A thread works
-on a request only when the whole of it is there.
+Connections belong to an event loop, so a client that sends or reads slowly costs a socket and no thread. A thread gets a request
+only when it is complete.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ Send = Callable[[Message], Awaitable[None]]
 THREADS = 16
 FHIR_JSON = "application/fhir+json; charset=utf-8"
 PIECE = 1 << 18
-# A body up to this many bytes is read before anybody asks for a token: one turn of a thread instead of two.
+# The server reads a body up to this many bytes before it checks the token: one turn of a thread instead of two.
 SMALL = 1 << 16
-# How long, and for how many bytes, a client that was answered early may go on sending before the connection is cut.
+# How long, and for how many bytes, a client that got an early response may continue to send before the connection is cut.
 LINGER_SECONDS = 1.0
 LINGER_BYTES = 1 << 25
 STOP_SECONDS = 1
-# What an error of HTTP itself points at.
+# The part of the message that an HTTP error names.
 POINTS_AT = {413: "body", 414: "path", 431: "headers", 408: "message"}
-NOT_HTTP = "this is not a request of HTTP/1.1; what is not ASCII has to be percent-encoded in a URL"
-NOT_HTTP_BODY = "the chunks of the body are not those of HTTP/1.1"
+NOT_HTTP = "this is not a valid HTTP/1.1 request; percent-encode all characters of the URL that are not ASCII"
+NOT_HTTP_BODY = "the body is not validly chunked (HTTP/1.1)"
 NO_BODY = frozenset({204, 304})
 log = logging.getLogger("bulkhead.local")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one client may send, and all of them together."""
+    """Limits on each client, and on all of them together."""
 
     body: int = 100_000_000
-    """Bytes of a body as it comes, compressed or not."""
+    """Bytes of a body as it arrives, compressed or not."""
     bodies: int = 400_000_000
-    """Bytes of all bodies that are being read."""
+    """Bytes of all bodies that the server is reading."""
     head: int = 1 << 16
     """Bytes of a request line with its headers."""
     headers: int = 100
@@ -60,19 +60,19 @@ class Limits:
     connections: int = 1000
     """Open connections."""
     head_seconds: float = 10
-    """From the first byte of a request, or from connecting, to the end of its headers."""
+    """Seconds from the first byte of a request, or from connecting, to the end of its headers."""
     pause_seconds: float = 20
-    """Between two pieces of a body."""
+    """Seconds between two pieces of a body."""
     body_seconds: float = 600
-    """From the end of the headers to the end of the body."""
+    """Seconds from the end of the headers to the end of the body."""
     answer_seconds: float = 120
-    """For taking an answer."""
+    """Seconds for taking a response."""
     idle_seconds: int = 60
-    """Between two requests of one connection."""
+    """Seconds between two requests of one connection."""
 
 
 class Refusal(Exception):
-    """A request that breaks a limit or HTTP itself; `status` is the answer's, the text is for the client."""
+    """A request that breaks a limit or HTTP itself; `status` is that of the response, and the client sees the text."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -84,7 +84,7 @@ class _Gone(Exception):
 
 
 class Listener:
-    """A server in a thread. The port is taken at once, so that a taken one is seen early; `serve` starts to answer."""
+    """A server in a thread. It takes the port at once, so that a taken port shows early; `serve` starts to answer."""
 
     def __init__(
         self,
@@ -97,9 +97,9 @@ class Listener:
         limits: Limits | None = None,
         listening: socket.socket | None = None,
     ) -> None:
-        """OSError when the port is not free; port 0 takes any. With `listening`, a socket that listens already, both are of no account.
+        """OSError if the port is not free; port 0 takes any. `listening`, a socket that listens already, takes the place of both.
 
-        `answer` answers a whole request. `admit` is asked before a large body is read, and may answer without it.
+        `answer` answers a complete request. `admit` sees a request before its large body is read, and may answer it without the body.
         """
         self._socket = listening or bound(host, port)
         self.port = int(self._socket.getsockname()[1])
@@ -112,7 +112,7 @@ class Listener:
         self._thread.start()
 
     def stop(self) -> None:
-        """Takes no more requests, and gives those that are being answered a second."""
+        """Accepts no more requests, and gives running ones a second to finish."""
         self._server.should_exit = True
         if self._thread:
             self._thread.join(timeout=1.5 * STOP_SECONDS)
@@ -120,27 +120,27 @@ class Listener:
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A socket that listens. OSError when the port is not free, or the host is not one of this machine."""
+    """A listening socket. OSError if the port is not free, or the host does not belong to this machine."""
     family, *_, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     return socket.create_server(cast("tuple[str, int]", address[:2]), family=family, backlog=1024)
 
 
 def outcome(status: int, code: str, diagnostics: str, place: str) -> Answer:
-    """An error of the server's own as an OperationOutcome."""
+    """An OperationOutcome for an error of the local server itself."""
     issue = {"severity": "error", "code": code, "diagnostics": diagnostics, "expression": [place]}
     body = json.dumps({"resourceType": "OperationOutcome", "issue": [issue]})
     return Answer(status, {"Content-Type": FHIR_JSON}, body.encode())
 
 
 def refusal(refused: Refusal) -> Answer:
-    """The answer to a request that was refused before anything looked at its content."""
+    """The response to a request that is refused before its content is read."""
     code = {413: "too-long", 503: "throttled", 408: "timeout"}.get(refused.status, "invalid")
     answer = outcome(refused.status, code, str(refused), POINTS_AT.get(refused.status, "message"))
     return Answer(answer.status, {**answer.headers, "Connection": "close"}, answer.body)
 
 
 class _Application:
-    """The ASGI application: a request becomes a WSGI environment, and is answered in a thread."""
+    """The ASGI application: it turns a request into a WSGI environment and answers it in a thread."""
 
     def __init__(
         self,
@@ -176,7 +176,7 @@ class _Application:
         await send({"type": "http.response.body", "body": b""})
 
     async def _answered(self, scope: Message, receive: Receive) -> tuple[Answer, bool]:
-        """The answer, and whether the request's body was read to its end. Refusal, _Gone."""
+        """The response, and whether the request's body was read to its end. Refusal, _Gone."""
         environ = environ_of(scope)
         length = environ.get("CONTENT_LENGTH")
         size = _length(length) if length else None
@@ -206,11 +206,11 @@ class _Application:
                     if size > self.limits.body:
                         raise Refusal(413, f"the body is larger than {self.limits.body} bytes")
                     if self._reading > self.limits.bodies:
-                        raise Refusal(503, "the server reads too many large bodies at the moment")
+                        raise Refusal(503, "the server is reading too many large bodies: send the request again later")
                     pieces.append(piece)
                     more = message["more_body"]
         except TimeoutError:
-            raise Refusal(408, "the body did not come in time") from None
+            raise Refusal(408, "the body did not arrive in time") from None
         finally:
             self._reading -= size
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -220,9 +220,9 @@ class _Application:
 
 
 def environ_of(scope: Message) -> dict[str, Any]:
-    """The request as WSGI describes it, with an empty body. Refusal where its headers are not those of one request.
+    """The request as a WSGI environment with an empty body. Refusal if its headers contradict each other.
 
-    A header that comes twice is joined by a comma, as API Gateway does. Values are text in UTF-8, or else in ISO 8859-1.
+    A repeated header is joined by a comma, as API Gateway does. Values are text in UTF-8, or else in ISO 8859-1.
     """
     target = scope["raw_path"].decode("ascii")
     if scope["query_string"]:
@@ -239,7 +239,7 @@ def environ_of(scope: Message) -> dict[str, Any]:
     }
     for raw_name, raw_value in scope["headers"]:
         if b"_" in raw_name:
-            # It would be taken for the header with a hyphen.
+            # It would be mistaken for the header with a hyphen.
             continue
         name = raw_name.decode("ascii").upper().replace("-", "_")
         if name not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
@@ -247,7 +247,7 @@ def environ_of(scope: Message) -> dict[str, Any]:
         value = _text(raw_value.strip(b" \t"))
         if name in environ:
             if name in ("HTTP_HOST", "CONTENT_LENGTH"):
-                raise Refusal(400, f"the header {raw_name.decode('ascii')} is given twice")
+                raise Refusal(400, f"the header {raw_name.decode('ascii')} occurs twice")
             value = f"{environ[name]},{value}"
         environ[name] = value
     return environ
@@ -261,10 +261,10 @@ def _text(value: bytes) -> str:
 
 
 def _length(text: str) -> int:
-    """Content-Length. Refusal when it is no number."""
+    """Content-Length. Refusal if it is no number."""
     if not (text.isascii() and text.isdecimal()):
         raise Refusal(400, "Content-Length is not a number")
-    # Python reads numbers of up to some thousand digits only.
+    # Python only reads numbers of up to a few thousand digits.
     return int(text) if len(text) < 20 else 10**20
 
 
@@ -275,14 +275,14 @@ def _headers(answer: Answer, method: str) -> list[tuple[bytes, bytes]]:
         if name.lower() not in ("content-length", "connection")
     ]
     if answer.status not in NO_BODY:
-        # A HEAD answer tells the length of a body that it does not have.
+        # A response to HEAD states the length of a body that it does not have.
         length = answer.headers.get("Content-Length") if method == "HEAD" else None
         headers.append((b"content-length", (length or str(len(answer.body))).encode()))
     return headers
 
 
 async def _linger(scope: Message, receive: Receive) -> None:
-    """Takes some of what a client still sends, so that it sees its answer before the connection is cut."""
+    """Reads some of what a client still sends, so that it sees its response before the connection is cut."""
     if any(name == b"expect" for name, _ in scope["headers"]):
         return
     taken, more = 0, True
@@ -295,7 +295,7 @@ async def _linger(scope: Message, receive: Receive) -> None:
 
 
 def _config(application: _Application) -> uvicorn.Config:
-    # It names what went wrong with a request's text, which may quote a patient's data.
+    # uvicorn's loggers quote parts of a request, which may be a patient's data.
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).disabled = True
     return uvicorn.Config(
@@ -315,7 +315,7 @@ def _config(application: _Application) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """Looks after its connections once a second."""
+    """Checks its connections once a second."""
 
     async def on_tick(self, counter: int) -> bool:
         if counter % 10 == 0:
@@ -326,7 +326,7 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(HttpToolsProtocol):
-    """One connection. Limits count from the first byte, before there is a request that an application could see."""
+    """One connection. Limits count from the first byte, before the application sees a request."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -341,7 +341,7 @@ class _Protocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._head_since = self.loop.time()
         if len(self.connections) > self._limits.connections:
-            self._refuse(Refusal(503, "the server has too many connections at the moment"))
+            self._refuse(Refusal(503, "the server has too many connections: connect again later"))
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
@@ -354,10 +354,10 @@ class _Protocol(HttpToolsProtocol):
             self._refuse(self._too_long())
 
     def check(self, now: float) -> None:
-        """Cuts the connection of a client that takes too long to send a request's head, or to take an answer."""
+        """Cuts the connection of a client that takes too long to send a request's head, or to take a response."""
         if self._head_since is not None and now - self._head_since > self._limits.head_seconds:
             if self._head_size:
-                self._refuse(Refusal(408, "the headers did not come in time"))
+                self._refuse(Refusal(408, "the headers did not arrive in time"))
             else:
                 self.transport.close()
         if not self.transport.get_write_buffer_size():
@@ -392,7 +392,7 @@ class _Protocol(HttpToolsProtocol):
         self._in_head = True
 
     def send_400_response(self, msg: str) -> None:
-        """What is not HTTP is answered with an outcome, like any other error; never with its own text."""
+        """Answers a message that is not HTTP with an outcome, like any other error, and never quotes it."""
         self._refuse(self._refusal or Refusal(400, NOT_HTTP_BODY if not self._in_head else NOT_HTTP))
 
     def _count(self, size: int) -> None:
@@ -410,12 +410,12 @@ class _Protocol(HttpToolsProtocol):
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             if self._in_head or self.pipeline or cycle.response_started:
-                # An earlier request of this connection is being answered: the connection ends with that.
+                # The server is answering an earlier request of this connection: the connection ends after that.
                 cycle.keep_alive = False
                 self.pipeline.clear()
                 self.flow.pause_reading()
                 return
-            # Whoever waits for the rest of this body is told that it will not come.
+            # Tells the reader of this body that the rest will not arrive.
             cycle.disconnected = True
             cycle.message_event.set()
         answer = refusal(refused)

@@ -16,12 +16,12 @@ from bulkhead.api.routes import BASE
 
 SUFFIXES = (".json", ".json.gz")
 TIMEOUT_SECONDS = 900
-# Synthea's patients refer to what these bundles create.
+# Synthea's patients refer to the resources in these bundles.
 FIRST = ("hospital", "practitioner")
 
 
 class Posted(NamedTuple):
-    """What became of one bundle: how many entries were answered, and what went wrong."""
+    """The result of posting one bundle: the number of answered entries, and the faults."""
 
     entries: int
     faults: list[str]
@@ -50,13 +50,13 @@ def _rank(name: str) -> int:
 
 
 def compressed(path: Path) -> bytes:
-    """The file's content, gzipped; as it is when it is so already."""
+    """The file's content, gzipped; unchanged if it is gzipped already."""
     content = path.read_bytes()
     return content if path.name.endswith(".gz") else gzip.compress(content, compresslevel=6)
 
 
 def post(base: str, token: str | None, body: bytes) -> Posted:
-    """Posts one gzipped bundle to `base`. Faults of the whole, or of single entries of a batch, come back as text."""
+    """Posts one gzipped bundle to `base`. Faults of the bundle, or of single entries of a batch, come back as text."""
     headers = {"Content-Type": "application/fhir+json", "Content-Encoding": "gzip", "Accept": "application/fhir+json"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
@@ -97,7 +97,7 @@ def _texts(outcome: Any) -> list[str]:
 
 
 def load(base: str, token: str | None, files: list[Path]) -> int:
-    """Posts `files` one after another under a progress bar; the number of files with faults."""
+    """Posts `files` one after another with a progress bar; returns the number of files with faults."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -117,7 +117,7 @@ def load(base: str, token: str | None, files: list[Path]) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """0 when every bundle was accepted whole, 1 when one was not, 2 when there is nothing to load."""
+    """Returns 0 if every bundle was accepted whole, 1 if one was not, 2 if there is nothing to load."""
     parser = argparse.ArgumentParser(
         prog="python -m infra.local.load", description="Posts FHIR bundles (.json, .json.gz)."
     )
@@ -128,9 +128,9 @@ def main(arguments: list[str]) -> int:
     try:
         files = in_order(given.paths)
     except FileNotFoundError as error:
-        parser.error(f"there is no {error}")
+        parser.error(f"cannot find {error}")
     if not files:
-        parser.error("no .json or .json.gz file there")
+        parser.error("there is no .json or .json.gz file in these places")
     return 1 if load(given.base.rstrip("/"), given.token, files) else 0
 
 

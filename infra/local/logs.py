@@ -1,4 +1,4 @@
-"""The log of the local server: one JSON object a line on standard error; ids and codes only, no patient data."""
+"""The log of the local server: one JSON object per line on standard error, with ids and codes only and no patient data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STANDARD = frozenset(vars(logging.makeLogRecord({})))
 
 
 class JsonLines(logging.Formatter):
-    """`message` and whatever a call gave as `extra`. Never an exception's text: it may quote a patient's data."""
+    """`message`, and the fields that a call gives as `extra`. Never an exception's text, which may quote a patient's data."""
 
     def format(self, record: logging.LogRecord) -> str:
         extra = {name: value for name, value in vars(record).items() if name not in STANDARD}
@@ -20,7 +20,7 @@ class JsonLines(logging.Formatter):
 
 
 def set_up(level: int | str = logging.INFO) -> None:
-    """Sends the logger `bulkhead.local` to standard error. A level that there is not is INFO: the settings complain about it."""
+    """Sends the logger `bulkhead.local` to standard error. An unknown level means INFO; the settings report the fault."""
     logger = logging.getLogger("bulkhead.local")
     logger.setLevel(level if level in logging.getLevelNamesMapping() or isinstance(level, int) else logging.INFO)
     logger.propagate = False

@@ -10,7 +10,7 @@ STEP = re.compile(r"\.([A-Za-z_][\w-]*)|\['([^']+)'\]|\[(\d+)\]")
 
 
 class PathError(ValueError):
-    """A path that is not understood, or that leads nowhere."""
+    """A path that is not supported, or that leads nowhere."""
 
 
 @lru_cache(maxsize=512)
@@ -19,11 +19,11 @@ def steps(path: str) -> tuple[str | int, ...]:
     found: list[str | int] = []
     position = 1
     if not path.startswith("$"):
-        raise PathError(f"a path begins with $: {path}")
+        raise PathError(f"a path must begin with $: {path}")
     while position < len(path):
         step = STEP.match(path, position)
         if step is None:
-            raise PathError(f"only reference paths are understood: {path}")
+            raise PathError(f"only reference paths are supported: {path}")
         name, quoted, index = step.groups()
         found.append(int(index) if index is not None else name or quoted)
         position = step.end()
@@ -31,7 +31,7 @@ def steps(path: str) -> tuple[str | int, ...]:
 
 
 def read(path: str, document: Any, context: Any) -> Any:
-    """What `path` leads to in `document`, or in the context object when it begins with `$$`; PathError when nothing."""
+    """The value at `path` in `document`, or in the context object when it begins with `$$`; PathError if there is none."""
     if path.startswith("$$"):
         path, document = path[1:], context
     value = document
@@ -69,7 +69,7 @@ def _put(document: Any, remaining: tuple[str | int, ...], value: Any, path: str)
 
 
 def render(template: Any, document: Any, context: Any) -> Any:
-    """Parameters, ItemSelector, ResultSelector: `template` with every `"key.$": "$.path"` replaced by what it leads to."""
+    """Parameters, ItemSelector, ResultSelector: `template` with the value at the path for every `"key.$": "$.path"`."""
     if isinstance(template, list):
         return [render(item, document, context) for item in template]
     if not isinstance(template, dict):

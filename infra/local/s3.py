@@ -1,6 +1,6 @@
-"""S3 on this machine: the calls that Bulkhead makes, over one SQLite file, so that objects survive a kill.
+"""S3 on this machine: the operations that Bulkhead uses, over one SQLite file, so that objects survive a kill.
 
-moto's S3 keeps everything in memory. SQLite gives atomic, durable writes and ordered listing for free.
+moto's S3 keeps everything in memory. SQLite has atomic, durable writes and ordered listing.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ CREATE TABLE IF NOT EXISTS objects (
     bucket TEXT, key TEXT, body BLOB, size INTEGER, etag TEXT, type TEXT, modified TEXT, PRIMARY KEY (bucket, key)
 ) WITHOUT ROWID
 """
-# The last code point: a key with a given prefix sorts before the prefix followed by it.
+# The last code point: a key with a prefix sorts before the prefix followed by this.
 AFTER_ALL = "\U0010ffff"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of an object without its body."""
+    """The facts about an object, without its body."""
 
     key: str
     size: int
@@ -40,7 +40,7 @@ class Entry:
 
 
 class Objects:
-    """Buckets and objects in the SQLite file `path`; in memory when None."""
+    """Buckets and objects in the SQLite file `path`; in memory if it is None."""
 
     def __init__(self, path: str | None) -> None:
         self._lock = threading.Lock()
@@ -49,7 +49,7 @@ class Objects:
         self._database.execute(SCHEMA)
 
     def put(self, bucket: str, key: str, body: bytes, content_type: str) -> str:
-        """Stores `body` in place of what was there, and gives its ETag."""
+        """Stores `body` as the object's new content, and returns its ETag."""
         etag = f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
         row = (bucket, key, body, len(body), etag, content_type, datetime.now(UTC).isoformat())
         self._query("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?, ?, ?)", row)
@@ -91,7 +91,7 @@ def _entry(row: tuple[str, int, str, str, str]) -> Entry:
 
 
 def answer(environ: Environ, objects: Objects, secret: str) -> Answer:
-    """Serves one request in path style, from any origin; `secret` is the key that signed URLs are made with.
+    """Serves one request in path style, from any origin; `secret` is the key that signs URLs.
 
     PutObject, CopyObject, GetObject, HeadObject, DeleteObject, ListObjectsV2 and CreateBucket.
     """
@@ -101,7 +101,7 @@ def answer(environ: Environ, objects: Objects, secret: str) -> Answer:
 
 
 def refusal(environ: Environ, secret: str) -> Answer | None:
-    """The answer to a request whose headers are not signed as they must be; it needs no body. None for a good one."""
+    """The response to a request whose headers are not validly signed; it needs no body. None for a valid request."""
     refused = signed_urls.refusal(environ, secret)
     return cors.with_headers(environ, _error(403, refused)) if refused else None
 

@@ -25,7 +25,7 @@ PRACTITIONERS = [
 
 
 class Person(NamedTuple):
-    """One patient and what sets the stay apart from the others'."""
+    """One patient, and the details in which this stay differs from the others'."""
 
     id: str
     family: str
@@ -63,7 +63,7 @@ VISITS = 3
 
 
 def bundle() -> Resource:
-    """The whole clinic as one transaction; every entry is an update with a fixed id, so that loading it again adds nothing."""
+    """The whole clinic as one transaction. Every entry is an update with a fixed id, so loading it again adds nothing."""
     entries = [
         {"resource": resource, "request": {"method": "PUT", "url": f"{resource['resourceType']}/{resource['id']}"}}
         for resource in resources()
@@ -72,7 +72,7 @@ def bundle() -> Resource:
 
 
 def resources() -> Iterator[Resource]:
-    """Every resource of the clinic. Patients carry their organisation in meta.accounts; what is theirs inherits it."""
+    """Every resource of the clinic. Patients have their organisation in meta.accounts; the resources in their compartments inherit it."""
     for name, title in ORGANIZATIONS.items():
         yield _resource("Organization", name, active=True, name=title, identifier=_identifier("organization", name))
     for practitioner in PRACTITIONERS:

@@ -1,4 +1,4 @@
-"""The front door: HTTP in, an API Gateway event to a handler, its answer out; one line of log for each request."""
+"""The front door: passes an HTTP request as an API Gateway event to a handler, and its answer back; logs one line per request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from infra.local.tokens import KeysUnavailable, Refused, Verifier
 from infra.local.wsgi import Answer, Environ
 
 Call = Callable[[str, dict[str, Any]], Any]
-# What an error at the door points at: the HTTP message, unless it is one of its parts.
+# The place that an error at the door names: the HTTP message, or one of its parts.
 POINTS_AT = {401: "Authorization", 404: "path", 405: "method", 503: "Authorization"}
 log = logging.getLogger("bulkhead.local")
 
@@ -25,7 +25,7 @@ log = logging.getLogger("bulkhead.local")
 class Front:
     """Answers requests by `call(function, event)`.
 
-    With a `verifier` every route that is not public needs a token that it accepts. What an `identity` publishes is answered here.
+    With a `verifier`, every route that is not public needs a token that it accepts. The front answers requests for `identity`'s documents.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Front:
         self._identity = identity
 
     def __call__(self, environ: Environ) -> Answer:
-        """The answer to a whole request."""
+        """The response to a complete request."""
         path = environ["REQUEST_URI"].partition("?")[0]
         document = self._identity.document(path) if self._identity else None
         if document is not None:
@@ -49,7 +49,7 @@ class Front:
         return self._answer(environ, match, self._checked(environ, match))
 
     def admit(self, environ: Environ) -> Answer | None:
-        """The answer to a request whose token is not accepted, and needs none of its body; None for any other request."""
+        """The response to a request whose token is not accepted, which needs no body; None for any other request."""
         match = self._router.match(environ["REQUEST_METHOD"], environ["REQUEST_URI"].partition("?")[0])
         checked = self._checked(environ, match)
         return self._answer(environ, match, checked) if isinstance(checked, Exception) else None
@@ -57,7 +57,7 @@ class Front:
     def _checked(
         self, environ: Environ, match: gateway.Match | None
     ) -> Mapping[str, str] | Refused | KeysUnavailable | None:
-        """The claims of a request's token, or why it has none that count; None where none are asked for."""
+        """The claims of a request's token, or the reason why it is not accepted; None where the route needs none."""
         if match is None or match.route.public or not self._verifier:
             return None
         try:
@@ -79,7 +79,9 @@ class Front:
             log.info("token refused", extra={"reason": str(checked), "request": request_id})
             answer = self._refused(environ, match, request_id, str(checked))
         elif isinstance(checked, KeysUnavailable):
-            answer = _outcome(503, "transient", "tokens cannot be checked at the moment")
+            answer = _outcome(
+                503, "transient", "the server cannot check tokens at the moment: send the request again later"
+            )
             answer = Answer(503, {**answer.headers, "Retry-After": "30"}, answer.body)
         else:
             answer = self._called(environ, match, request_id, checked)
@@ -96,7 +98,7 @@ class Front:
         return cors.with_headers(environ, answer)
 
     def _refused(self, environ: Environ, match: gateway.Match, request_id: str, reason: str) -> Answer:
-        """401. Unlike API Gateway, this door lets the function see that there is no caller, so that it is put on the audit trail."""
+        """401. Unlike API Gateway, this door passes the request to the function without a caller, so that the audit trail has the refusal."""
         answer = self._called(environ, match, request_id, None)
         return answer if answer.status == 503 else _unauthorized(reason)
 
@@ -107,7 +109,7 @@ class Front:
             try:
                 event = gateway.event(environ, match, request_id, claims)
             except ValueError:
-                # Its length or its chunks are no numbers, or not those of the body.
+                # The length or the chunks are malformed, or do not match the body.
                 return _outcome(400, "invalid", "the body of the message cannot be read")
             return gateway.answer(self._call(match.route.function, event))
         except Exception as error:
@@ -116,7 +118,7 @@ class Front:
 
 
 def _unauthorized(diagnostics: str) -> Answer:
-    # API Gateway's own body is {"message": "Unauthorized"}; FHIR clients are better served by an outcome.
+    # API Gateway's own body is {"message": "Unauthorized"}; an outcome serves FHIR clients better.
     answer = _outcome(401, "login", diagnostics)
     return Answer(401, {**answer.headers, "WWW-Authenticate": "Bearer"}, answer.body)
 

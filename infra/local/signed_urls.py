@@ -1,4 +1,4 @@
-"""Signature Version 4, checked as AWS checks it: in the header `Authorization`, or in a signed URL, whose holder needs no key."""
+"""Checks Signature Version 4 as AWS does: in the header `Authorization`, or in a signed URL, whose holder needs no key."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ CLOCK_SKEW = timedelta(minutes=15)
 
 
 def refusal(environ: Environ, secret: str, body: bytes | None = None) -> str | None:
-    """The code of the error with which AWS answers a request that is not signed, not rightly, or not any more; None for a good one.
+    """The code of AWS's error for a request without a signature, with a wrong one, or with an expired one; None for a valid request.
 
-    Without `body` a header has to name the digest of the body that it signs: whoever reads the body asks `is_signed`.
+    Without `body`, a header must name the digest of the body that it signs; the reader of the body then calls `is_signed`.
     """
     url = urlsplit(environ["REQUEST_URI"])
     pairs = [pair.partition("=")[::2] for pair in url.query.split("&") if pair]
@@ -44,7 +44,7 @@ def refusal(environ: Environ, secret: str, body: bytes | None = None) -> str | N
 
 
 def is_signed(environ: Environ, body: bytes) -> bool:
-    """Whether `body` is the one that a header `Authorization` was made for; True of a signed URL, which takes any."""
+    """Whether the header `Authorization` signs `body`; True for a signed URL, which accepts any body."""
     digest = environ.get("HTTP_X_AMZ_CONTENT_SHA256", "")
     if "HTTP_AUTHORIZATION" not in environ or digest == _UNSIGNED:
         return True
@@ -68,7 +68,7 @@ def _header_refusal(
         return "RequestTimeTooSkewed"
     required = {"host", "x-amz-date"}
     if body is None:
-        # A digest that is not signed would let anybody send another body under somebody's signature.
+        # If the digest were not signed, anybody could send another body with somebody's signature.
         required.add("x-amz-content-sha256")
     else:
         digest = hashlib.sha256(body).hexdigest()

@@ -1,4 +1,4 @@
-"""What a browser shows at the server's root: where things are, and the first thing to try."""
+"""The start page for browsers at the server's root: links, and a first example to try."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ PAGE = """<!doctype html>
 <style>body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }}
 pre {{ background: #f3f3f3; padding: 1rem; overflow-x: auto }}</style>
 <h1>Bulkhead</h1>
-<p>This is a FHIR R4 server. It speaks to programs; this page is for people.</p>
+<p>This is a FHIR R4 server. Programs use it; this page is for people.</p>
 <ul>
 <li>The base URL, for clients: <code>{base}</code></li>
-<li><a href="/docs">/docs</a> shows every request, and lets you try it.</li>
-<li><a href="{root}/metadata?_format=json">{root}/metadata</a> says what the server can do (CapabilityStatement).</li>
-<li><a href="/openapi.json">/openapi.json</a> says the same in OpenAPI.</li>
+<li><a href="/docs">/docs</a> shows every request and lets you try it.</li>
+<li><a href="{root}/metadata?_format=json">{root}/metadata</a> describes what the server can do (CapabilityStatement).</li>
+<li><a href="/openapi.json">/openapi.json</a> describes the same in OpenAPI.</li>
 </ul>
 <h2>Share a patient</h2>
 <p>{token} With the sample clinic, share the patient Anna and everything in her compartment with a second organisation:</p>
 <pre>{commands}</pre>
 """
-TOKEN = "Put a token into <code>TOKEN</code>: the server printed some when it started, and <code>make token</code> makes more."
-NO_TOKEN = "No token is needed: the server runs with <code>--no-auth</code>."
+TOKEN = "Set <code>TOKEN</code> to a token: the server printed some when it started, and <code>make token</code> makes more."
+NO_TOKEN = "You need no token: the server runs with <code>--no-auth</code>."
 
 
 def page(environ: Environ, path: str, *, auth: bool) -> Answer | None:
-    """The page, at the root for everybody who does not ask for FHIR, at the base URL for a browser; None for any other request."""
+    """The page: at the root for every client that does not ask for FHIR, at the base URL for a browser; None for any other request."""
     if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
         return None
     accepted = environ.get("HTTP_ACCEPT", "")

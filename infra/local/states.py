@@ -1,8 +1,8 @@
-"""An interpreter of the Amazon States Language, as far as Bulkhead's state machines go.
+"""An interpreter of the Amazon States Language for the features that Bulkhead's state machines use.
 
 moto's interpreter was tried first: it takes 3 s and 150 MB to import and 24 ms for every child of a Distributed Map,
-lets failed children end well, cannot read JSON Lines and forgets running executions. This one refuses, when it loads a
-machine, every field that it does not know, so that it never runs one differently from AWS without saying so.
+lets failed children succeed, cannot read JSON Lines and forgets running executions. This one refuses every unknown field when
+it loads a machine, so it never silently runs one differently than AWS.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from infra.local import choices, paths
 LAMBDA_INVOKE = "arn:aws:states:::lambda:invoke"
 S3_GET_OBJECT = "arn:aws:states:::s3:getObject"
 PAYLOAD_LIMIT = 262_144
-# More only wait for one another: the workers run in this process, which has one interpreter lock.
+# More threads would only wait for each other: the workers share this process and its interpreter lock.
 MOST_THREADS = 4
 
 COMMON = {"Type", "Comment", "InputPath", "OutputPath"}
@@ -28,7 +28,7 @@ FLOW = {"Next", "End"}
 RETRYING = {"Retry", "Catch", "ResultSelector", "ResultPath"}
 FIELDS: Mapping[str, set[str]] = {
     "Pass": COMMON | FLOW | {"Result", "Parameters", "ResultPath"},
-    # A Lambda function ends by its own timeout; the state's is longer and never met here.
+    # A Lambda function ends by its own timeout; the longer one of the state never takes effect here.
     "Task": COMMON | FLOW | RETRYING | {"Resource", "Parameters", "TimeoutSeconds"},
     "Choice": COMMON | {"Choices", "Default"},
     "Wait": COMMON | FLOW | {"Seconds", "SecondsPath"},
@@ -45,7 +45,7 @@ RETRY_FIELDS = {"ErrorEquals", "IntervalSeconds", "MaxAttempts", "BackoffRate", 
 
 
 class Unsupported(ValueError):
-    """The definition uses something that this interpreter does not know."""
+    """The definition uses a feature that this interpreter does not support."""
 
 
 class ExecutionFailed(Exception):
@@ -63,7 +63,7 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Runtime:
-    """What one execution runs with."""
+    """The environment of one execution."""
 
     invoke: Callable[[str, Any], Any]
     """Calls a Lambda function by its ARN or name with a payload; ExecutionFailed when it fails."""
@@ -75,26 +75,26 @@ class Runtime:
 
 
 def check(machine: Mapping[str, Any]) -> None:
-    """Unsupported, naming state and field, when the interpreter could not run this definition as AWS does."""
+    """Raises Unsupported, naming state and field, where the interpreter could not run this definition as AWS does."""
     if machine.get("QueryLanguage", "JSONPath") != "JSONPath":
-        raise Unsupported("only JSONPath is understood")
+        raise Unsupported("only JSONPath is supported")
     for name, state in machine["States"].items():
         _check_fields(name, state, FIELDS.get(state["Type"]))
         for retrier in state.get("Retry", ()):
             _check_fields(f"{name}.Retry", retrier, RETRY_FIELDS)
         if state["Type"] == "Task" and state["Resource"] != LAMBDA_INVOKE:
-            raise Unsupported(f"{name}: Resource {state['Resource']}")
+            raise Unsupported(f"{name}: the Resource {state['Resource']} is not supported")
         if state["Type"] == "Map":
             reader = state.get("ItemReader", {})
             _check_fields(f"{name}.ItemReader", reader, READER_FIELDS)
             if reader and reader["Resource"] != S3_GET_OBJECT:
-                raise Unsupported(f"{name}: ItemReader {reader['Resource']}")
+                raise Unsupported(f"{name}: the ItemReader {reader['Resource']} is not supported")
             check(state["ItemProcessor"])
 
 
 def _check_fields(name: str, state: Mapping[str, Any], known: set[str] | None) -> None:
     if known is None:
-        raise Unsupported(f"{name}: states of type {state['Type']}")
+        raise Unsupported(f"{name}: states of type {state['Type']} are not supported")
     unknown = sorted(set(state) - known)
     if unknown:
         raise Unsupported(f"{name}: {', '.join(unknown)}")
@@ -207,7 +207,7 @@ def _task(state: Mapping[str, Any], parameters: Any, runtime: Runtime) -> Any:
 
 
 def _map(state: Mapping[str, Any], value: Any, runtime: Runtime) -> list[Any]:
-    """The outputs of the children in the order of their items; of a tolerated failure, its Error and Cause."""
+    """The outputs of the children in the order of their items; for a tolerated failure, its Error and Cause."""
     items = _items(state, value, runtime)
     allowed = _tolerated(state, len(items))
     failures: list[ExecutionFailed] = []

@@ -23,7 +23,7 @@ log = logging.getLogger("bulkhead.local")
 
 
 class Fault(Exception):
-    """An error of the API, by the name that AWS gives it."""
+    """An error of the API, with AWS's name for it."""
 
 
 class StepFunctions:
@@ -38,7 +38,7 @@ class StepFunctions:
     ) -> None:
         """`invoke` and `get_object` are those of states.Runtime; `path` is an SQLite file, None keeps all in memory.
 
-        Raises states.Unsupported for a definition that the interpreter does not know how to run.
+        Raises states.Unsupported for a definition that the interpreter cannot run.
         """
         for definition in machines.values():
             states.check(definition)
@@ -89,7 +89,7 @@ class StepFunctions:
         return {names.get(name, name): value for name, value in known.items() if value is not None}
 
     def stop(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Aborts an execution: functions that are running end, no other is called."""
+        """Aborts an execution: running functions finish, no other is called."""
         arn = request["executionArn"]
         self._find(arn)
         self._finish(arn, "ABORTED", error=request.get("error"), cause=request.get("cause"))
@@ -99,7 +99,7 @@ class StepFunctions:
         return {"stopDate": time.time()}
 
     def resume(self) -> None:
-        """Runs again, from their first state, the executions that a killed process left: our workers are idempotent."""
+        """Runs the executions that a killed process left again, from their first state: our workers are idempotent."""
         for (arn,) in self._query("SELECT arn FROM executions WHERE status='RUNNING'", ()):
             self._launch(arn)
 
@@ -122,7 +122,7 @@ class StepFunctions:
         except states.ExecutionFailed as failure:
             self._fail(arn, failure.error, failure.cause)
         except Exception as error:
-            # A fault of the definition or of this interpreter: whoever asks must not see it running for ever.
+            # A fault of the definition or of this interpreter: clients must not see the execution running for ever.
             self._fail(arn, "States.Runtime", type(error).__name__)
         else:
             self._finish(arn, "SUCCEEDED", output=json.dumps(output))

@@ -1,4 +1,4 @@
-"""The whole server on this machine, put together: emulated AWS, identity, handlers and the front door."""
+"""The whole server on this machine: emulated AWS, identity, handlers and the front door."""
 
 from __future__ import annotations
 
@@ -35,28 +35,28 @@ class DataInUse(RuntimeError):
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says."""
+    """The options of the command line."""
 
     host: str = "127.0.0.1"
     port: int = 8000
     auth: bool = True
     data: Path | None = None
     gsi_lag: int = 0
-    """Milliseconds after which the indexes of the table show a write: as on AWS, where they lag."""
+    """Milliseconds until the indexes of the table show a write: on AWS they lag too."""
     workers: int = 1
     """Processes that answer requests."""
 
     @property
     def key_file(self) -> Path:
-        """The signing key: beside the data, else kept for all runs without data, so that tokens outlive a restart."""
+        """The signing key: beside the data; without data, one for all runs, so that tokens outlive a restart."""
         return (self.data or CACHE) / "identity.pem"
 
 
 class Door:
-    """What answers requests: routes, tokens, and handlers in this process."""
+    """The part that answers requests: routes, tokens, and handlers in this process."""
 
     def __init__(self, environment: Mapping[str, str], *, auth: bool, key_file: Path, url: str = "") -> None:
-        """`url` is the server's own, where tokens come from unless ISSUER names another place. ValueError for a wrong setting."""
+        """`url` is the server's own; it issues the tokens unless ISSUER names another place. ValueError for an invalid setting."""
         known = settings.from_environment(environment)
         recording.policy(known.audit)
         audiences = [word.strip() for word in known.audience.split(",") if word.strip()]
@@ -80,12 +80,12 @@ class Door:
 
 
 class System:
-    """Starts on construction; requests are answered from `serve` on."""
+    """Starts on construction; answers requests after `serve`."""
 
     def __init__(self, options: Options) -> None:
-        """OSError when the port is taken, DataInUse when the data folder is, ValueError for a setting that is not understood."""
+        """OSError if the port is taken, DataInUse if the data folder is, ValueError for an invalid setting."""
         if options.workers > 1 and options.gsi_lag:
-            raise ValueError("--gsi-lag is for one worker: what lags is kept in its memory")
+            raise ValueError("--gsi-lag works with one worker only: the lagging writes are in its memory")
         self._lock = lock(options.data) if options.data else None
         listening = bound(options.host, options.port)
         self.url = f"http://{_reachable(options.host)}:{listening.getsockname()[1]}"
@@ -102,30 +102,30 @@ class System:
         if self.identity:
             os.environ["ISSUER"] = self.url
             os.environ["JWKS_URI"] = self.url + KEYS
-            # For workers: the issuer is this server, though it has a name.
+            # For workers: ISSUER is set, but it is this server.
             os.environ[OWN_ISSUER] = self.url
         self._aws = aws.Aws(options.data, options.auth, options.gsi_lag)
 
     @property
     def issuer(self) -> str:
-        """Where tokens come from; "" where that is this server, or none are asked for."""
+        """The issuer of tokens; "" where this server issues them, or needs none."""
         return self.verifier.issuer if self.verifier and not self.identity else ""
 
     def serve(self) -> None:
-        """Prepares table and bucket, then answers; what the first requests need is imported meanwhile."""
+        """Prepares table and bucket, then answers; meanwhile it imports the modules that the first requests need."""
         self._aws.prepare()
         self._front.serve()
         threading.Thread(target=import_handlers, name="imports", daemon=True).start()
 
     def load_sample(self) -> None:
-        """Posts the sample clinic, unless it is there from an earlier run. RuntimeError if refused."""
+        """Posts the sample clinic, unless an earlier run did. RuntimeError if it is refused."""
         from bulkhead.store import connect
 
         if connect().read(f"Patient/{sample.PEOPLE[0].id}"):
             return
         body = gzip.compress(json.dumps(sample.bundle()).encode())
         if self.verifier and not self.identity:
-            # Whoever issues the tokens has none for this: the bundle goes past the front door.
+            # A remote issuer gives us no token for this: the bundle bypasses the front door.
             faults = _loaded(body)
         else:
             token = self.identity.token("sample", FULL_RIGHTS) if self.identity else None
@@ -134,7 +134,7 @@ class System:
             raise RuntimeError("; ".join(faults))
 
     def stop(self) -> None:
-        """Ends all that was started; requests that are being answered have a second to end by themselves."""
+        """Ends everything that was started; running requests have a second to finish."""
         self._front.stop()
         self._aws.stop()
         if self._lock:
@@ -142,7 +142,7 @@ class System:
 
 
 def _loaded(body: bytes) -> list[str]:
-    """What the handler of bundles finds wrong with one."""
+    """The faults that the handler of bundles reports for a bundle."""
     route = routes.BY_KEY[f"POST {routes.BASE}"]
     event = {
         "routeKey": route.key,
@@ -169,7 +169,7 @@ def _reachable(host: str) -> str:
 
 
 def lock(data: Path) -> IO[str]:
-    """Takes the data folder for this process; the kernel gives it back when the process ends, however it ends."""
+    """Locks the data folder for this process; the kernel releases the lock when the process ends, however it ends."""
     data.mkdir(parents=True, exist_ok=True)
     file = open(data / "lock", "w")  # noqa: SIM115 - held open as long as the server runs
     try:
@@ -181,7 +181,7 @@ def lock(data: Path) -> IO[str]:
 
 
 def discover() -> None:
-    """Set the endpoints of an issuer from elsewhere, as its discovery document has them, where no variable names its keys. ValueError."""
+    """Sets the endpoints of a remote issuer from its discovery document, where no variable names its keys. ValueError."""
     known = settings.from_environment(os.environ)
     if known.issuer and not known.jwks_uri:
         for name, url in discovery.endpoints(known.issuer).items():
@@ -189,7 +189,7 @@ def discover() -> None:
 
 
 def import_handlers() -> None:
-    """Imports what requests need, so that the first ones do not wait for it."""
+    """Imports the modules that requests need, so that the first requests do not wait for them."""
     for function in dict.fromkeys(route.function for route in routes.ROUTES):
         try:
             lambdas.handler(function)

@@ -1,4 +1,4 @@
-"""`python -m infra.local.token`: a token for the local server, signed with the key that it keeps."""
+"""`python -m infra.local.token`: prints a token for the local server, signed with the server's key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from infra.local.system import Options, issuer
 
 
 def main(arguments: list[str]) -> int:
-    """Prints a token. It is good for every server on this port that has the same key: same `--data`, or none."""
+    """Prints a token. Every server on this port with the same key accepts it: with the same `--data`, or without."""
     parser = argparse.ArgumentParser(prog="python -m infra.local.token", description=main.__doc__)
     parser.add_argument("--scope", default=FULL_RIGHTS, help='default: "%(default)s"')
     parser.add_argument("--accounts", nargs="*", metavar="Organization/a", help="fence the caller to these")

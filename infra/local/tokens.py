@@ -1,4 +1,4 @@
-"""Checking bearer tokens as API Gateway's JWT authorizer does, against the keys of their issuer, here or elsewhere."""
+"""Checks bearer tokens as API Gateway's JWT authorizer does, against the keys of their issuer, local or remote."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from http.client import HTTPException
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-# API Gateway's JWT authorizer takes RSA signatures only.
+# API Gateway's JWT authorizer accepts only RSA signatures.
 ALGORITHMS = ("RS256", "RS384", "RS512")
-# Without these a token is for anybody, for ever, or from anywhere.
+# A token without these claims would be valid from any issuer, or for ever.
 REQUIRED = ("iss", "exp")
 log = logging.getLogger("bulkhead.local")
 
@@ -24,18 +24,18 @@ class Refused(Exception):
 
 
 class KeysUnavailable(Exception):
-    """The issuer's keys cannot be had at the moment, and none of it are known."""
+    """The issuer's keys are not available at the moment, and none are cached."""
 
 
 class Keys(Protocol):
     """The public keys of an issuer, by their `kid`."""
 
     def get(self, key_id: str) -> Any | None:
-        """The key; None where the issuer has none of this name. KeysUnavailable."""
+        """The key; None if the issuer has none of this name. KeysUnavailable."""
 
 
 class Verifier:
-    """Accepts tokens of one issuer, for one of some audiences."""
+    """Accepts tokens of one issuer, for one of several audiences."""
 
     def __init__(self, issuer: str, audiences: Sequence[str], keys: Keys) -> None:
         self.issuer = issuer
@@ -45,17 +45,17 @@ class Verifier:
     def claims(self, authorization: str) -> dict[str, str]:
         """The claims of a valid `Authorization: Bearer ...` header, as API Gateway renders them. Refused, KeysUnavailable.
 
-        The signature must be by a key that the header names, `iss` and `exp` be there, `aud` (where there is none, `client_id`) be
-        one of the audiences, and now be between `nbf`, `iat` and `exp`.
+        The header must name the key of the signature; `iss` and `exp` must be present; `aud` (or `client_id` where there is no `aud`) must
+        be one of the audiences; and now must be between `nbf`, `iat` and `exp`.
         """
         import jwt
 
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
-            raise Refused("a bearer token is needed")
+            raise Refused("the request needs a bearer token")
         if "," in token:
-            # Headers that come twice are joined by commas, and no token has one.
-            raise Refused("one header Authorization with one token is needed")
+            # A repeated header is joined by commas, and no token contains one.
+            raise Refused("the request must have one Authorization header with one token")
         try:
             claims = self._verified(token.strip())
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
@@ -71,7 +71,7 @@ class Verifier:
             raise UnknownKey
         options: Any = {"require": list(REQUIRED), "verify_aud": False, "enforce_minimum_key_length": True}
         claims = jwt.decode(token, key, algorithms=list(ALGORITHMS), issuer=self.issuer, options=options)
-        # API Gateway takes `client_id` where there is no `aud`: Cognito's access tokens have none.
+        # API Gateway accepts `client_id` where there is no `aud`: Cognito's access tokens have none.
         audience = claims.get("aud", claims.get("client_id"))
         if self._audiences.isdisjoint(audience if isinstance(audience, list) else [audience]):
             raise jwt.InvalidAudienceError("for another audience")
@@ -79,18 +79,18 @@ class Verifier:
 
 
 def _reason(error: Exception) -> str:
-    """Which of issuer, audience, expiry and key is at fault; never what the token says."""
+    """Says which of issuer, audience, expiry and key is at fault, without the content of the token."""
     import jwt
 
     for kind, reason in (
         (jwt.ExpiredSignatureError, "the token has expired (exp)"),
-        (jwt.InvalidIssuerError, "the token is of another issuer (iss)"),
+        (jwt.InvalidIssuerError, "the token comes from another issuer (iss)"),
         (jwt.InvalidAudienceError, "the token is for another audience (aud)"),
         (jwt.ImmatureSignatureError, "the token is not valid yet (nbf, iat)"),
         (jwt.MissingRequiredClaimError, "the token lacks a claim: it needs iss and exp"),
         (jwt.InvalidSignatureError, "the token is not signed by the issuer's key"),
-        (jwt.InvalidAlgorithmError, "the token is not signed by an algorithm that is accepted"),
-        (UnknownKey, "the token names no key of the issuer (kid)"),
+        (jwt.InvalidAlgorithmError, "the signature algorithm of the token is not accepted"),
+        (UnknownKey, "the token does not name a key of the issuer (kid)"),
     ):
         if isinstance(error, kind):
             return reason
@@ -102,10 +102,10 @@ class UnknownKey(ValueError):
 
 
 class RemoteKeys:
-    """The keys that an issuer publishes, fetched when they are needed, and kept.
+    """The keys that an issuer publishes, fetched on demand and cached.
 
-    An unknown `kid` makes them be fetched again, since an issuer changes its keys, but not more often than every `PAUSE`
-    seconds, whatever tokens come in. After `MAXIMUM_AGE` they are fetched anew in any case; while that fails, the old ones hold.
+    An unknown `kid` causes another fetch, since issuers change their keys, but at most one every `PAUSE` seconds,
+    whatever tokens arrive. After `MAXIMUM_AGE` the keys are fetched anew; while that fails, the old ones stay valid.
     """
 
     PAUSE = 30.0
@@ -114,9 +114,9 @@ class RemoteKeys:
     LARGEST = 1_000_000
 
     def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """ValueError where the url is not one of http or https."""
+        """ValueError if the url is not http or https."""
         if urlsplit(url).scheme not in ("http", "https"):
-            raise ValueError("the keys of an issuer have an http or https URL")
+            raise ValueError("the URL of an issuer's keys must begin with http:// or https://")
         self._url = url
         self._clock = clock
         self._lock = threading.Lock()
@@ -140,7 +140,7 @@ class RemoteKeys:
             self._keys = public_keys(self._fetch())
             self._fetched = now
         except (OSError, HTTPException, ValueError, RecursionError) as error:
-            # Not the text: it may hold a URL with a secret.
+            # Without the error's text, which may hold a URL with a secret.
             log.warning("the issuer's keys cannot be fetched", extra={"error": type(error).__name__})
 
     def _fetch(self) -> Any:
@@ -153,7 +153,7 @@ class RemoteKeys:
 
 
 def public_keys(document: Any) -> dict[str, Any]:
-    """The RSA keys for signatures of a JSON Web Key Set, by `kid`; others are passed over. ValueError where it is no such set."""
+    """The RSA signature keys of a JSON Web Key Set, by `kid`; other keys are ignored. ValueError for any other document."""
     import jwt
 
     listed = document.get("keys") if isinstance(document, dict) else None
@@ -171,7 +171,7 @@ def public_keys(document: Any) -> dict[str, Any]:
 
 
 def rendered(value: Any) -> str:
-    """A claim as API Gateway hands it on, as text: lists `[a b]`, objects `map[k:v]`, true and false in lower case."""
+    """A claim as text, as API Gateway renders it: lists `[a b]`, objects `map[k:v]`, true and false in lower case."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):

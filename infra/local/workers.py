@@ -1,7 +1,7 @@
-"""`--workers N`: processes that answer requests, all from one socket and over one table, so that the server uses several cores.
+"""`--workers N`: processes that answer requests from one socket over one table, so that the server uses several cores.
 
-What there may be only one of stays in the parent: the database, S3, Step Functions with its jobs, the sweeper, and the issuer's key,
-which the workers read. A worker that ends is replaced; when the parent ends, however it ends, the workers do.
+The parent keeps everything that must exist only once: the database, S3, Step Functions with its jobs, the sweeper, and the issuer's
+key, which the workers read. The parent replaces a worker that ends; when the parent ends, however it ends, the workers do.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logging.getLogger("bulkhead.local")
 
 
 class Workers:
-    """Processes that serve on one socket. The environment of this process tells them everything else."""
+    """Processes that serve on one socket. The environment of this process configures them."""
 
     def __init__(self, number: int, listening: socket.socket, arguments: list[str]) -> None:
         """`arguments` are those of `main`, without the socket's."""
@@ -35,14 +35,14 @@ class Workers:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def serve(self) -> None:
-        """Starts the workers, and comes back when all of them answer. RuntimeError when one does not start."""
+        """Starts the workers, and returns when all of them answer. RuntimeError if one does not start."""
         for process in [self._start() for _ in range(self._number)]:
             if not _is_ready(process):
                 raise RuntimeError("a worker did not start")
             threading.Thread(target=self._replace, args=(process,), name="workers", daemon=True).start()
 
     def stop(self) -> None:
-        """Lets requests that are being answered end, for a moment."""
+        """Stops the workers, after a moment in which running requests can finish."""
         self._stopping.set()
         with self._lock:
             processes = list(self._processes)
@@ -63,7 +63,7 @@ class Workers:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=[number],
-            # A terminal's Ctrl-C reaches a whole process group: the parent ends the workers.
+            # A terminal's Ctrl-C reaches a whole process group: the parent stops the workers itself.
             start_new_session=True,
         )
         with self._lock:
@@ -71,7 +71,7 @@ class Workers:
         return process
 
     def _replace(self, process: subprocess.Popen[bytes]) -> None:
-        """Starts another worker whenever one ends, until one does not even start."""
+        """Starts another worker whenever one ends, until one fails to start."""
         while True:
             process.wait()
             with self._lock:
@@ -115,5 +115,5 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     status = main(sys.argv[1:])
-    # Requests that are still running would keep the process until they end.
+    # Running requests would otherwise keep the process alive until they end.
     os._exit(status)

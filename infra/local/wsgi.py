@@ -1,4 +1,4 @@
-"""Requests and answers as the local server and its emulated AWS share them: a request is described as WSGI does it (PEP 3333)."""
+"""Requests and answers of the local server and its emulated AWS. A request is a WSGI environment (PEP 3333)."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Answer:
 
 
 def read_body(environ: Environ) -> bytes:
-    """The whole body, whether its length is given or it comes in chunks; still compressed if the client compressed it.
+    """The whole body, by its length or by its chunks; still compressed if the client compressed it.
 
-    ValueError when length or chunks are broken.
+    ValueError if length or chunks are malformed.
     """
     stream = environ["wsgi.input"]
     length = environ.get("CONTENT_LENGTH")
     if length:
         if not length.isdecimal():
-            raise ValueError("a length is a number")
+            raise ValueError("Content-Length must be a number")
         return bytes(stream.read(int(length)))
     if "chunked" not in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
         return b""
-    # In pieces, because a chunked stream read at once grows its buffer by copying it.
+    # In pieces, because reading a chunked stream at once grows its buffer by copying it.
     return b"".join(iter(lambda: stream.read(PIECE), b""))

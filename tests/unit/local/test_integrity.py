@@ -54,4 +54,4 @@ def test_it_refuses_what_is_in_use_or_not_there(tmp_path: Path) -> None:
         refused = command("--data", str(tmp_path))
     assert (refused.returncode, "another server" in refused.stderr) == (1, True)
     refused = command("--data", str(tmp_path / "nowhere"))
-    assert (refused.returncode, "no data folder" in refused.stderr) == (1, True)
+    assert (refused.returncode, "not a data folder" in refused.stderr) == (1, True)
