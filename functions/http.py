@@ -1,4 +1,4 @@
-"""API Gateway (HTTP API, payload format 2.0) in and out: an event becomes a Request, its Response the answer to the event."""
+"""API Gateway (HTTP API, payload format 2.0): turns an event into a Request, and its Response into the answer to the event."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Event = dict[str, Any]
 
 
 def handler(event: Event, context: Any = None) -> Event:
-    """The Lambda handler of every function that a route leads to: the Router finds the operation by method and path."""
+    """The Lambda handler of every function with a route: the Router finds the operation by method and path."""
     return serve(event)
 
 
 def serve(event: Event, answer: Callable[[Request], Response] = router.answer) -> Event:
-    """The answer to one event; `answer` is what the Router does."""
+    """The answer to one event; `answer` defaults to the Router's."""
     begun = time.perf_counter()
     asked = request(event)
     try:
@@ -48,14 +48,14 @@ def serve(event: Event, answer: Callable[[Request], Response] = router.answer) -
 
 
 def request(event: Event) -> Request:
-    """The request that an event tells of, with a session of its own."""
+    """The request in an event, with a session of its own."""
     context, headers, known = event["requestContext"], event.get("headers") or {}, settings.current()
     address = context["http"].get("sourceIp", "")
     claims = (context.get("authorizer") or {}).get("jwt", {}).get("claims")
     identify = partial(of_claims, claims, known.auth, address)
     if "," in headers.get("authorization", "") and known.auth != "off":
-        # API Gateway joins repeated headers by commas, which no bearer token has.
-        identify = unauthorized("a request has one Authorization header")  # type: ignore[assignment]
+        # API Gateway joins repeated headers by commas, and no bearer token contains one.
+        identify = unauthorized("the request must have one Authorization header with one token")  # type: ignore[assignment]
     host = headers.get("host") or context.get("domainName", "localhost")
     session = Session(
         connect=lambda: connect(),
@@ -77,7 +77,7 @@ def request(event: Event) -> Request:
 
 
 def _moved(event: Event) -> Response | None:
-    """API Gateway sends a path with a slash at its end to `$default`, without the claims of the token: the client asks again."""
+    """API Gateway sends a path with a slash at its end to `$default`, without the token's claims: a redirect makes the client ask again."""
     path: str = event["rawPath"]
     if event.get("routeKey") == DEFAULT and len(path) > 1 and path.endswith("/"):
         return Response(308, headers={"location": path.removesuffix("/")})

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-# Imported before the first request, so that a snapshot of the started function holds it.
+# Imported at start, so that a snapshot of the started function contains it.
 import bulkhead.operations.metadata  # noqa: F401
 from functions.http import handler as handler

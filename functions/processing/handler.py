@@ -1,4 +1,4 @@
-"""Tasks of the state machine that processes bundles in the background (infra/bundle.asl.json). No route leads here."""
+"""Tasks of the state machine that processes bundles in the background (infra/bundle.asl.json). No route calls this function."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bulkhead.store import Head, Store, connect, one_request
 
 
 class Edge:
-    """The request as it was when the job was ordered."""
+    """The request as it was when the client ordered the job."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -49,14 +49,14 @@ class Edge:
 
 
 def process(store: Store, given: dict[str, Any]) -> dict[str, Any]:
-    """Process the bundle of `given["job"]`, or go on where an earlier delivery broke off."""
+    """Processes the bundle of `given["job"]`, or continues where an earlier delivery stopped."""
     with one_request(), recording.noting_changes():
         processing.process(store, given["job"], Edge(store))
     return {}
 
 
 def fail(store: Store, given: dict[str, Any]) -> dict[str, Any]:
-    """Close the job, because its task failed again and again."""
+    """Closes the job, because its task failed repeatedly."""
     processing.fail(store, given["job"], given.get("error", {}).get("Error", "unknown"))
     return {}
 
@@ -65,5 +65,5 @@ STEPS: Mapping[str, Callable[[Store, dict[str, Any]], dict[str, Any]]] = {"proce
 
 
 def handler(event: dict[str, Any], lambda_context: object) -> dict[str, Any]:
-    """`event["step"]` names the step, `event["input"]` is what it works on."""
+    """`event["step"]` names the step; `event["input"]` is its input."""
     return STEPS[event["step"]](connect(), event["input"])

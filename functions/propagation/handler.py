@@ -1,4 +1,4 @@
-"""Tasks of the state machine that propagates accounts (infra/propagation.asl.json). No route leads here."""
+"""Tasks of the state machine that propagates accounts (infra/propagation.asl.json). No route calls this function."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ STEPS: Mapping[str, Callable[[Store, dict[str, Any]], dict[str, Any]]] = {
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """`event["step"]` names the step, `event["input"]` is what it works on: the state, or an item of the manifest."""
+    """`event["step"]` names the step; `event["input"]` is its input: the state, or an item of the manifest."""
     return STEPS[event["step"]](connect(), event["input"])

@@ -1,4 +1,4 @@
-"""Finishes what a process left behind when it died, and compares heads with the index. Schedules start it; nothing waits for it."""
+"""Finishes the work of processes that died, and compares heads with the index. Schedules start it; nothing waits for it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 from bulkhead.store import Store, connect
 
 CHECK = {"check": True}
-"""The event that asks for a round of the integrity check."""
-# Milliseconds that it leaves for the pages that it is at.
+"""The event that starts a round of the integrity check."""
+# Milliseconds that a round keeps free to finish its current pages.
 _RESERVE = 60_000
 
 logger = logging.getLogger("bulkhead.sweeper")
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """How many large transactions were finished, or what the integrity check came to (`integrity.Report`)."""
+    """The number of large transactions that were finished, or the result of the integrity check (`integrity.Report`)."""
     store = connect()
     if "check" not in event:
         return {"finished": store.sweep()}
@@ -26,7 +26,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def check(store: Store, time_left: Any) -> dict[str, Any]:
-    """One round of the integrity check."""
+    """Runs one round of the integrity check."""
     report = asdict(store.check_integrity_on(store.settings.integrity_pages, time_left))
     logger.info("integrity check", extra={"report": json.dumps(report)})
     return report
