@@ -42,7 +42,7 @@ def test_variables_are_named_after_their_fields() -> None:
 def test_a_wrong_value_is_refused(name: str, value: str, allowed: str) -> None:
     with pytest.raises(ValueError, match=name) as error:
         from_environment({name: value})
-    assert str(error.value) == f"{name} is {value!r}; it has to be {allowed}"
+    assert str(error.value) == f"{name} is {value!r}; it must be {allowed}"
 
 
 def test_every_default_is_allowed_and_no_number_may_be_negative() -> None:

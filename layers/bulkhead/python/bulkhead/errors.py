@@ -1,4 +1,4 @@
-"""Everything that a request can fail with, each class with its HTTP status and OperationOutcome code.
+"""The errors of requests, each class with its HTTP status and OperationOutcome code.
 
 BulkheadError
 ├── BadRequest                 400  invalid
@@ -40,7 +40,7 @@ class Issue:
 
 
 class BulkheadError(Exception):
-    """A failure that a client is told about. `message` holds ids, codes and paths only, never patient data."""
+    """A failure that the client is told about. `message` has only ids, codes and paths, never patient data."""
 
     status = 500
     code = "exception"
@@ -79,7 +79,7 @@ class NotFound(BulkheadError):
 
 
 class MethodNotAllowed(BulkheadError):
-    """`allowed`: the methods that the path takes."""
+    """`allowed`: the methods that the path accepts."""
 
     status, code = 405, "not-supported"
 
@@ -97,15 +97,15 @@ class Conflict(BulkheadError):
 
 
 class VersionConflict(Conflict):
-    """The head of `key` moved on since it was read."""
+    """The head of `key` has changed since it was read."""
 
     def __init__(self, key: str) -> None:
-        super().__init__(f"{key} was changed by someone else at the same time", expression=key)
+        super().__init__(f"another request changed {key} at the same time", expression=key)
         self.key = key
 
 
 class ClaimTaken(Conflict):
-    """The condition of a conditional create belongs to another resource already."""
+    """Another resource already owns the condition of a conditional create."""
 
     code = "duplicate"
 
@@ -116,10 +116,10 @@ class ClaimTaken(Conflict):
 
 
 class JobMovedOn(Conflict):
-    """What a job was about to commit is not its to commit any more: the job is over, or another delivery of it has done so."""
+    """A job must not commit any more: it is over, or another delivery of it has committed."""
 
     def __init__(self, job: str) -> None:
-        super().__init__(f"the job {job} is over, or was taken up anew")
+        super().__init__(f"the job {job} is over, or another delivery has taken it up")
 
 
 class Gone(BulkheadError):
@@ -151,7 +151,7 @@ class Unavailable(BulkheadError):
 
 
 def raise_together(errors: Iterable[BulkheadError | None]) -> None:
-    """One error for all, if there is any: the first one's status, with the issues of every error of that status."""
+    """Raises one error if there is any: with the first one's status, and the issues of every error of that status."""
     raised = [error for error in errors if error is not None]
     if raised:
         first = raised[0]

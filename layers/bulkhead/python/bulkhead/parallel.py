@@ -1,4 +1,4 @@
-"""Requests to the store side by side, and in portions."""
+"""Parallel requests to the store, and chunks of sequences."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ R = TypeVar("R")
 
 
 def in_parallel(call: Callable[[T], R], arguments: Sequence[T], threads: int) -> list[R]:
-    """`call` on each, in threads of its own, so that it may use the store's.
+    """The results of `call` for each argument, in threads of its own, so that `call` may use the store's threads.
 
-    Each call is in the context of the request: what that has decided of a large transaction holds for all.
+    Each call runs in the request's context: all share its decisions about large transactions.
     """
     if len(arguments) < 2:
         return [call(argument) for argument in arguments]
@@ -23,12 +23,12 @@ def in_parallel(call: Callable[[T], R], arguments: Sequence[T], threads: int) ->
 
 
 def in_context(pool: ThreadPoolExecutor, call: Callable[[T], R], arguments: Sequence[T]) -> list[R]:
-    """`call` on each, in threads of `pool`, in the context of the request."""
+    """The results of `call` for each argument, in threads of `pool`, in the context of the request."""
     contexts = [copy_context() for _ in arguments]
     return list(pool.map(lambda context, argument: context.run(call, argument), contexts, arguments))
 
 
 def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """`items` in portions of `size`, the last of what is left."""
+    """`items` in chunks of `size`; the last may be shorter."""
     for start in range(0, len(items), size):
         yield items[start : start + size]

@@ -1,4 +1,4 @@
-"""What one request, or one entry of a bundle, is answered with: the store, the caller, the settings, and what was shown."""
+"""The session of one request, or of one entry of a bundle: store, caller, settings, and the log of what it showed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Shown:
 
 
 class Session:
-    """One per request, or per entry of a bundle. `shown` is its read log: it is recorded before the answer leaves."""
+    """One per request, or per entry of a bundle. `shown` is its read log, which is recorded before the response leaves."""
 
     def __init__(
         self,
@@ -48,17 +48,17 @@ class Session:
 
     @classmethod
     def of(cls, store: Store, caller: Caller) -> Session:
-        """The session of a caller who is known already, outside of a request: for jobs, commands and tests."""
+        """The session of a known caller, outside of a request: for jobs, commands and tests."""
         return cls(connect=lambda: store, identify=lambda: caller, settings=store.settings, base="", extended=False)
 
     @cached_property
     def store(self) -> Store:
-        """The store, connected when it is first needed."""
+        """The store, connected on first use."""
         return self._connect()
 
     @cached_property
     def caller(self) -> Caller:
-        """Who sent the request. Unauthorized without a token where one is needed."""
+        """The sender of the request. Unauthorized without a token where one is needed."""
         return self._identify()
 
     @property
@@ -86,7 +86,7 @@ def of_claims(claims: Mapping[str, str] | None, auth: str, address: str) -> Call
 
 
 def unauthorized(reason: str) -> Callable[[], Caller]:
-    """Identifies nobody, for this reason."""
+    """A function that identifies nobody: it raises Unauthorized for this reason."""
 
     def refuse() -> Caller:
         raise Unauthorized(reason, "Authorization")

@@ -1,4 +1,4 @@
-"""Every setting of Bulkhead: one environment variable each, with its default. Read once per process."""
+"""Every setting of Bulkhead, each an environment variable with a default. A process reads them once."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, ge
 
 
 class AtLeast(NamedTuple):
-    """The smallest value of a whole number, where it is not 0."""
+    """The smallest value of a whole number, if it is not 0."""
 
     value: int
 
 
 class Url(NamedTuple):
-    """Of a text that is empty or a URL of http or https."""
+    """A text that is empty or a URL of http or https."""
 
 
 Positive = Annotated[int, AtLeast(1)]
@@ -36,25 +36,25 @@ class Settings:
     bundle_state_machine: str = ""
     """ARN of the state machine that processes bundles in the background."""
     base_url: HttpUrl = ""
-    """What clients call; when empty, made from the request's host."""
+    """The URL that clients use; if empty, it is made from the request's host."""
     auth: Literal["on", "off"] = "on"
     """`off` gives every caller every right: for a server that nobody else can reach."""
     extended_meta: Literal["always", "on-request"] = "always"
     """`on-request` shows meta.accounts and meta.compartment only under `X-Medplum: extended`."""
     issuer: HttpUrl = ""
-    """Whose tokens are accepted: an OIDC issuer. On AWS the API's JWT authorizer checks; the local server, its own issuer when empty, itself."""
+    """The OIDC issuer of accepted tokens. On AWS the API's JWT authorizer checks them; the local server checks them itself, and is its own issuer when empty."""
     jwks_uri: HttpUrl = ""
-    """The issuer's keys. It, and the two endpoints below, come from the issuer's discovery document where they are not set."""
+    """The URL of the issuer's keys. Unset, it comes from the issuer's discovery document, like the two endpoints below."""
     audience: str = "bulkhead"
-    """The audiences of accepted tokens, separated by commas. Of the local server only: on AWS see `audience` in infra/deployment.py."""
+    """The audiences of accepted tokens, separated by commas. Only for the local server: on AWS see `audience` in infra/deployment.py."""
     authorization_endpoint: HttpUrl = ""
-    """Where users sign in, for clients (SMART App Launch); left out when empty."""
+    """The URL where users sign in, for clients (SMART App Launch); absent from the answer when empty."""
     token_endpoint: HttpUrl = ""
-    """Where clients get tokens; left out when empty."""
+    """The URL where clients get tokens; absent from the answer when empty."""
     sync_limit: int = 1000
-    """The most members that a synchronous `$set-accounts` propagates to."""
+    """The limit on members for a synchronous `$set-accounts` that propagates."""
     account_limit: Positive = 50
-    """The most accounts in one `$set-accounts`."""
+    """The limit on accounts in one `$set-accounts`."""
     body_limit: Positive = 300_000
     """Bytes of a compressed body above which it goes to S3 (DynamoDB's item limit is 400 KB)."""
     request_limit: Positive = 100_000_000
@@ -62,45 +62,45 @@ class Settings:
     upload_limit: Positive = 100_000_000
     """Bytes of an uploaded bundle after decompression. A function needs some 20 times as much memory."""
     upload_seconds: Positive = 3600
-    """How long the URL of an upload takes it."""
+    """Seconds for which the URL of an upload is valid."""
     answer_limit: Positive = 4_000_000
-    """Bytes of a bundle's answer above which a job's status gives a URL to fetch it (a Lambda function answers at most 6 MB, escapes included)."""
+    """Bytes of a bundle's response above which a job's status gives a URL to fetch it (a Lambda function returns at most 6 MB, escapes included)."""
     entry_limit: Positive = 100_000
-    """The most entries of a batch or transaction."""
+    """The limit on entries of a batch or transaction."""
     depth_limit: Positive = 64
-    """Nested objects and arrays that a document may have, in JSON or as JSON would have them; real resources stay below 30."""
+    """The limit on nested objects and arrays in a document, counted as in JSON; real resources stay below 30."""
     unchecked_invariants: str = "ait-1"
     """Keys of R4's constraints that resources may break here, separated by commas: `ait-1` for generators that write allergies without a clinical status."""
     count_default: int = 20
     """Entries of a search page when `_count` is not given."""
     count_limit: Positive = 1000
-    """The largest `_count` that is honoured; a larger one is lowered to it."""
+    """The limit on `_count`; a larger value is lowered to it."""
     parameter_limit: Positive = 200
-    """The most parameters of one search, repeated ones counted each time."""
+    """The limit on parameters in one search; each repetition counts."""
     value_limit: Positive = 5000
-    """The most values of one search parameter, with commas between them."""
+    """The limit on values of one search parameter, separated by commas."""
     chain_limit: int = 8
-    """The most links of one chain: `a.b.c` has two, and so has `_has:A:b:_has:C:d:e`."""
+    """The limit on links in one chain: `a.b.c` has two, and so has `_has:A:b:_has:C:d:e`."""
     include_limit: int = 50
-    """The most `_include` and `_revinclude` of one search together."""
+    """The limit on `_include` and `_revinclude` in one search, together."""
     included_limit: Positive = 1000
-    """The most resources that `_include` and `_revinclude` add to one page; of more the first are shown, and the page says so."""
+    """The limit on resources that `_include` and `_revinclude` add to one page; a page that has more shows the first and says so."""
     search_seconds: Positive = 10
-    """How long a search page without a match goes on looking for one; then it says so, with a next link."""
+    """Seconds for which a search looks for the first match of a page; then the page says so and has a next link."""
     search_handling: Literal["lenient", "strict"] = "lenient"
-    """`strict` refuses a parameter that is not known with 400; `lenient` ignores it and says so. A request chooses by `Prefer: handling=`."""
+    """`strict` refuses an unknown parameter with 400; `lenient` ignores it and says so. A request chooses by `Prefer: handling=`."""
     sort_limit: int = 20
-    """The most parameters that `_sort` names."""
+    """The limit on parameters in `_sort`."""
     conditional_delete: Literal["single", "multiple"] = "single"
-    """`multiple` lets a conditional delete take all matches; `single` refuses several with 412."""
+    """`multiple` lets a conditional delete remove all matches; `single` refuses several with 412."""
     audit: str = "List.read,List.write,$set-accounts,refusals"
-    """Which requests leave AuditEvents: `Type.read` and `Type.write` (`*` for every type), `$set-accounts`, `refusals`; `off` for none."""
+    """The requests that leave AuditEvents: `Type.read` and `Type.write` (`*` for every type), `$set-accounts`, `refusals`; `off` for none."""
     history_access: Literal["current", "version"] = "current"
-    """`version` shows a restricted caller only versions that were within its fence themselves; `current` all of what it may see now."""
+    """`version` shows a restricted caller only versions that were within its fence themselves; `current` shows all versions of what it may see now."""
     history_settle: int = 60
-    """Seconds within which a change is seen in the history of its type: longer than a request may take, and the GSIs lag."""
+    """Seconds until a change must appear in the history of its type: longer than a request may take, and than the GSIs lag."""
     transaction_lease: Positive = 60
-    """Seconds after which a large transaction that has not committed may be aborted by others."""
+    """Seconds after which others may abort a large transaction that has not committed."""
     job_days: Positive = 7
     """How long an asynchronous job's status is kept."""
     propagation_batch: Positive = 100
@@ -108,7 +108,7 @@ class Settings:
     propagation_settle: int = 0
     """Seconds between the map and the verify pass: longer than the GSIs lag."""
     integrity_pages: int = 1000
-    """Pages of 1 MB that the daily integrity check reads, each time going on where it ended; 0 switches it off. On AWS 1,000 cost 3 cents."""
+    """Pages of 1 MB that the daily integrity check reads, each time continuing where it ended; 0 turns it off. On AWS 1,000 cost 3 cents."""
     bulk_writes: Literal["batch", "transact"] = "batch"
     """`transact` stages by TransactWriteItems of 100 instead of BatchWriteItem of 25: a quarter of the requests, twice the write units."""
     definitions_ttl: int = 1
@@ -116,7 +116,7 @@ class Settings:
     threads: Positive = 8
     """Parallel requests to DynamoDB from one process."""
     throttle_patience: Positive = 20
-    """Seconds for which a piece of work asks a throttled table again. API Gateway ends a request after 30; tasks of jobs have more time."""
+    """Seconds for which an operation retries a throttled table. API Gateway ends a request after 30; tasks of jobs have more time."""
     read_timeout: Positive = 5
     """Seconds after which an unanswered request to DynamoDB is sent again."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
@@ -126,7 +126,7 @@ class Settings:
 def from_environment(environment: Mapping[str, str]) -> Settings:
     """Settings from variables such as `SYNC_LIMIT=50`; absent ones keep their default.
 
-    ValueError where a value is not one that the setting has, in a sentence that names the variable, the value and what is allowed.
+    ValueError for an invalid value, in a sentence that names the variable, the value and what is allowed.
     """
     types = get_type_hints(Settings, include_extras=True)
     values: dict[str, Any] = {}
@@ -138,19 +138,19 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
 
 
 def _value(name: str, text: str, kind: Any) -> str | int:
-    """What `text` says, as the type of its setting allows it. ValueError."""
+    """The value in `text`, as the type of its setting allows it. ValueError."""
     if get_origin(kind) is Literal:
         if text not in get_args(kind):
-            raise ValueError(f"{name} is {text!r}; it has to be {' or '.join(get_args(kind))}")
+            raise ValueError(f"{name} is {text!r}; it must be {' or '.join(get_args(kind))}")
         return text
     base, *rules = get_args(kind) if get_origin(kind) is Annotated else (kind,)
     if base is int:
         least = next((rule.value for rule in rules if isinstance(rule, AtLeast)), 0)
         if not (text.isascii() and text.isdecimal() and len(text) < 16 and int(text) >= least):
-            raise ValueError(f"{name} is {text!r}; it has to be a whole number from {least} on")
+            raise ValueError(f"{name} is {text!r}; it must be a whole number of at least {least}")
         return int(text)
     if Url() in rules and text and not text.startswith(("https://", "http://")):
-        raise ValueError(f"{name} is {text!r}; it has to be a URL that begins with https:// or http://")
+        raise ValueError(f"{name} is {text!r}; it must be a URL that begins with https:// or http://")
     return text
 
 

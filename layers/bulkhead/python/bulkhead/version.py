@@ -1,5 +1,5 @@
-"""Which Bulkhead this is: `version` of pyproject.toml, which the layer does not carry."""
+"""The version of Bulkhead: `version` of pyproject.toml, which the layer does not contain."""
 
 VERSION = "0.1.0"
 RELEASED = "2026-11-22"
-"""The day of this version: the date of what it says about itself."""
+"""The release date of this version, as the date in its CapabilityStatement."""
