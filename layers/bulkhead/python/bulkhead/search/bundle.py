@@ -1,4 +1,4 @@
-"""A page of matches as a searchset Bundle (R4 bundle.html#searchset), with links that say what was really searched."""
+"""A page of matches as a searchset Bundle (R4 bundle.html#searchset), with links that show the search as it was understood."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from bulkhead.search.run import Page, Represent
 
 NAMED = 100
-"""Characters of an ignored parameter's name that are repeated."""
+"""How many characters of an ignored parameter's name are repeated."""
 
 
 def searchset(query: Query, page: Page, base: str, represent: Represent) -> dict[str, Any]:
-    """The Bundle: `total` where known, `self`, `next` unless this is the end, matches, what they bring along, what to know."""
+    """The Bundle: `total` if known, `self`, `next` unless this is the end, matches, included resources, notes."""
     base = base.rstrip("/")
     result: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
     if page.total is not None and query.results.total != "none":
@@ -42,12 +42,12 @@ def searchset(query: Query, page: Page, base: str, represent: Represent) -> dict
 
 
 def ignored(query: Query) -> list[Issue]:
-    """What a client has to know of the parameters that were not understood."""
+    """The notes for the client about ignored parameters."""
     known = f"; {query.path or 'this search'} has {', '.join(query.known)}" if query.known else ""
     return [
         Issue(
             "not-supported",
-            f"the parameter {name[:NAMED]} was ignored: it is not known here{known}",
+            f"the parameter {name[:NAMED]} was ignored: this search does not have it{known}",
             severity="warning",
         )
         for name in query.ignored
@@ -63,7 +63,7 @@ def entry(candidate: Version, mode: str, base: str, represent: Represent, result
 
 
 def shown(resource: dict[str, Any], mode: str, results: Results) -> dict[str, Any]:
-    """The part of a resource that `_summary` and `_elements` ask for. What is included has elements named by its type only."""
+    """The part of a resource that `_summary` and `_elements` ask for. Included resources have only elements named with their type."""
     if results.summary not in (None, "count"):
         resource = subset.summary(resource, results.summary)
     names = [name for name in results.elements if mode == "match" or name.startswith(f"{resource['resourceType']}.")]

@@ -1,6 +1,6 @@
-"""Canonicals: what refers by url, maybe with a version, to resources that carry these (R4 references.html#canonical).
+"""Canonicals: references by url, perhaps with a version, to resources that have that url (R4 references.html#canonical).
 
-Chains and includes follow them as they follow References. One without a version leads to every version that is here.
+Chains and includes follow them like References. A canonical without a version leads to every version on this server.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from bulkhead.search.query import Clause, Query, ReferenceValue, Results, UriVal
 from bulkhead.store.version import Version
 
 Find = Callable[[Query, int], tuple[list[Version], bool]]
-"""(query, how many heads it may read) -> its matches, and whether these are all."""
+"""(query, limit on heads to read) -> its matches, and whether these are all."""
 
 TYPES = 8
-"""The most types among which a url is looked for."""
+"""The limit on types in which a url is looked up."""
 MOST = 100
-"""The most resources with one url that are read."""
+"""The limit on resources with one url that are read."""
 
 
 @dataclass(frozen=True)
 class Canonicals:
-    """What canonicals lead to, for one search."""
+    """The resources that canonicals lead to, for one search."""
 
     find: Find
     found: dict[tuple[str, str], list[Version]] = field(default_factory=dict)
 
     def pointed_at(self, source: Version, parameter: SearchParameter, types: Iterable[str]) -> list[str]:
-        """The keys of what a resource refers to by url through a parameter, of some types. Of too many it is not looked for."""
+        """The keys of the resources of some types that a resource refers to by url through a parameter. Empty for too many types."""
         if not index_facts.is_canonical(source.head.type, parameter):
             return []
         wanted = [name for name in types if "url" in search_parameters(name)]
@@ -49,7 +49,7 @@ class Canonicals:
         return [one for one in self.found[resource_type, url] if version in (None, "", one.body.get("version"))]
 
     def pointing_at(self, target: Version, resource_type: str, parameter: SearchParameter, most: int) -> list[str]:
-        """The keys of resources of a type that refer to one by its url."""
+        """The keys of the resources of a type that refer to one by its url."""
         values = names(target.body)
         if not values or not index_facts.is_canonical(resource_type, parameter):
             return []
@@ -68,7 +68,7 @@ def canonicals(source: Version, parameter: SearchParameter) -> list[str]:
 
 
 def names(resource: dict[str, Any]) -> tuple[ReferenceValue, ...]:
-    """How canonicals refer to a resource: by its url without a version, and with its own."""
+    """The canonicals that refer to a resource: its url without a version, and with its own."""
     url, version = resource.get("url"), resource.get("version")
     if not isinstance(url, str):
         return ()

@@ -1,7 +1,7 @@
-"""Chained parameters and `_has` (R4 search.html, 3.1.1.5): conditions on what a resource points at, and on what points at it.
+"""Chained parameters and `_has` (R4 search.html, 3.1.1.5): conditions on the targets of a resource, and on those that point at it.
 
-A chain is checked on candidates, a batch at a time, each step behind the caller's fence. Where nothing better drives a
-search, a chain does: its inner search is run first, and what it finds leads to the candidates.
+A chain is checked on candidates, a batch at a time, each step within the caller's fence. If nothing better drives a
+search, a chain does: its inner search runs first, and its results lead to the candidates.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ Exists = Callable[[Query], bool]
 
 
 FEW = 10
-"""The most resources that are read to see whether a chain leads to but one."""
+"""The limit on resources that are read to see whether a chain leads to only one."""
 MOST = 10_000
-"""The most heads that are read of an inner search whose matches are needed all."""
+"""The limit on heads that are read for an inner search whose matches are all needed."""
 CONTAINED = canonical_url("#")
 """The value under which the index has canonicals of contained resources."""
 RANGES = 50
-"""The most canonicals that lead a search."""
+"""The limit on canonicals that lead a search."""
 TYPES = 8
-"""The most types behind a chain that are searched so that it leads."""
+"""The limit on types behind a leading chain that are searched."""
 
 
 @dataclass(frozen=True)
 class Chains:
-    """The chains of one search, and what is known of the resources that they lead to."""
+    """The chains of one search, and the results about the resources behind them."""
 
     store: Store
     known: membership.Definitions
@@ -53,13 +53,13 @@ class Chains:
     exists: Exists
     find: Find
     spelt_out: Callable[[Query], Query]
-    """A query with the codes of the value sets that it names."""
+    """Expands the value sets that a query names."""
     seen: dict[tuple[str, str], bool] = field(default_factory=dict)
-    """(chain, key) -> whether the resource meets what stands at the chain's far end."""
+    """(chain, key) -> whether the resource meets the condition at the chain's end."""
     inner: dict[tuple[str, str], Query] = field(default_factory=dict)
     """(chain, type) -> the search that a resource behind the chain must meet."""
     pointed_at: dict[str, set[str]] = field(default_factory=dict)
-    """By chain through a parameter that no index knows: all that the matches of its inner search point at."""
+    """For a chain through a parameter that no index has: all targets of the matches of its inner search."""
 
     def kept(self, candidates: Sequence[Version], chains: Iterable[Chain]) -> list[Version]:
         """The candidates that meet all chains, in their order."""
@@ -88,7 +88,7 @@ class Chains:
         ]
 
     def _judge(self, keys: set[str], chain: Chain) -> None:
-        """Find out which of `keys` meet the inner search of a forward chain."""
+        """Finds out which of `keys` meet the inner search of a forward chain."""
         name = chain.name + "=" + chain.value
         unknown = sorted(key for key in keys if (name, key) not in self.seen)
         if not unknown:
@@ -103,7 +103,7 @@ class Chains:
             self.seen.update({(name, one.key): True for one in self._met(found, chain)})
 
     def _met(self, found: Sequence[Version], chain: Chain) -> list[Version]:
-        """Those of one type that meet the inner search of a forward chain."""
+        """Those resources of one type that meet the inner search of a forward chain."""
         query = self._inner(chain, found[0].head.type)
         met = [one for one in found if all(matching.matches(one, clause, self.known) for clause in query.clauses)]
         return self.kept(met, query.chains)
@@ -115,7 +115,7 @@ class Chains:
         return self.inner[name, resource_type]
 
     def _backward(self, candidates: Sequence[Version], chain: Chain) -> list[Version]:
-        # Nothing outside points at what is within a resource, though something of the same name may be here.
+        # Nothing outside points at an embedded resource, although there may be a resource with the same key.
         candidates = [candidate for candidate in candidates if not isinstance(candidate, Embedded)]
         name = chain.name + "=" + chain.value
         if not is_indexed(chain):
@@ -141,19 +141,19 @@ class Chains:
 
 
 def parameter_of(chain: Chain) -> SearchParameter:
-    """What the first link of a chain that has been checked goes through."""
+    """The parameter of the first link of a checked chain."""
     parameter = chain.links[0].parameter
     assert parameter is not None
     return parameter
 
 
 def is_indexed(chain: Chain) -> bool:
-    """Whether the index knows the first link of `_has`; not where clients have defined its parameter."""
+    """Whether the index has the first link of `_has`; False for a parameter that clients have defined."""
     return chain.links[0].type is not None and index_facts.is_own(chain.links[0].type, parameter_of(chain))
 
 
 def targets(candidate: Version, chain: Chain, canonicals: Canonicals) -> set[str]:
-    """What a candidate points at by the first step of a forward chain, of the types that the chain goes on with."""
+    """The targets of a candidate by the first step of a forward chain, of the types with which the chain continues."""
     types = [resource_type for resource_type, _ in chain.inner]
     its = matching.own(candidate, parameter_of(chain))
     found = {key for key in candidate.through(its) if key.partition("/")[0] in types}
@@ -161,14 +161,14 @@ def targets(candidate: Version, chain: Chain, canonicals: Canonicals) -> set[str
 
 
 def within(candidate: Version, chain: Chain) -> dict[str, Version]:
-    """What a candidate points at within itself by the first step of a forward chain, by what the reference says."""
+    """The embedded resources that a candidate points at by the first step of a forward chain, by the text of the reference."""
     if isinstance(candidate, Embedded) or "contained" in candidate.body or candidate.head.type == "Bundle":
         return embedded.pointed_at(candidate, matching.own(candidate, parameter_of(chain)))
     return {}
 
 
 def may_be_within(chain: Chain, resource_type: str, store: Store) -> bool:
-    """Whether some resource of a type has within what the first link of a forward chain leads to, as far as the index knows."""
+    """Whether, according to the index, a resource of a type contains one that the first link of a forward chain leads to."""
     code = parameter_of(chain).code
     for name, _ in chain.inner:
         found = store.pointing_at(index_facts.mark(name), resource_type, None, FEW)
@@ -178,7 +178,7 @@ def may_be_within(chain: Chain, resource_type: str, store: Store) -> bool:
 
 
 def pointing_at(candidate: Version, chain: Chain) -> Query:
-    """The inner search of `_has`, of what points at one resource: by its key, or by its url where canonicals do."""
+    """The inner search of `_has` for the resources that point at one: by its key, or by its url for canonicals."""
     ((source, query),) = chain.inner
     parameter = parameter_of(chain)
     to: tuple[ReferenceValue, ...] = (ReferenceValue(*candidate.key.split("/")),)
@@ -188,10 +188,10 @@ def pointing_at(candidate: Version, chain: Chain) -> Query:
 
 
 def reference(chain: Chain, resource_type: str, find: Find, store: Store) -> Clause | None:
-    """A forward chain as a plain reference, where it leads to one resource at most: `patient.identifier=s|v`.
+    """A forward chain as a plain reference, if it leads to one resource at most: `patient.identifier=s|v`.
 
-    It may then lead together with a code. Not where it leads to more: these may be others on the next page; nor where it
-    may lead to what is within resources.
+    A reference can lead together with a code. None if the chain leads to several, which could change from page to page, or
+    may lead to embedded resources.
     """
     link = chain.links[0]
     if link.reverse or len(chain.inner) > TYPES or not index_facts.is_own(resource_type, parameter_of(chain)):
@@ -211,9 +211,9 @@ def reference(chain: Chain, resource_type: str, find: Find, store: Store) -> Cla
 
 
 def driver(chain: Chain, resource_type: str | None, find: Find, limit: int) -> Driver | None:
-    """What leads to the matches of a search by one of its chains; None where the inner search reads too much.
+    """A driver that finds the matches of a search by one of its chains; None if the inner search reads too much.
 
-    Without a type, `_has` alone leads, to resources of any.
+    Without a type, only `_has` can lead, to resources of any type.
     """
     link, parameter = chain.links[0], parameter_of(chain)
     if len(chain.inner) > TYPES:
@@ -240,7 +240,7 @@ def driver(chain: Chain, resource_type: str | None, find: Find, limit: int) -> D
 
 
 def by_canonicals(behind: Sequence[Version], resource_type: str, parameter: SearchParameter) -> Driver | None:
-    """The ranges of the canonicals that lead to some resources; None where these are too many to go through."""
+    """The ranges of the canonicals that lead to some resources; None if there are too many."""
     texts = {text for one in behind for text in (one.key, one.body.get("url")) if text}
     if len(texts) > RANGES:
         return None

@@ -1,7 +1,7 @@
-"""CodeSystems and their hierarchies: those stored here with all their concepts, and HL7's own.
+"""CodeSystems and their hierarchies: those that are stored here with all their concepts, and HL7's own.
 
-Concepts lie within each other by nesting or by the properties `parent` and `child` (R4 codesystem.html#hierarchy). One
-subsumes what is below it where `hierarchyMeaning` is is-a or not given; in other hierarchies it subsumes itself only.
+Concepts are nested, or linked by the properties `parent` and `child` (R4 codesystem.html#hierarchy). A concept
+subsumes those below it if `hierarchyMeaning` is is-a or absent; in other hierarchies it subsumes only itself.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from msgspec import Struct
 from bulkhead.fhir import definitions
 
 Look = Callable[[str, str, str], list[dict[str, Any]]]
-"""(type, search parameter, its value) -> stored resources that meet it and that serve the caller, those that win first."""
+"""(type, search parameter, its value) -> stored resources that match and serve the caller, by precedence."""
 
 PROPERTIES = "http://hl7.org/fhir/concept-properties#"
 
@@ -26,11 +26,11 @@ class CodeSystem(Struct, frozen=True):
     children: Mapping[str, frozenset[str]]
 
     def below(self, code: str) -> set[str]:
-        """The code itself, and every one that it subsumes."""
+        """The code itself, and every code that it subsumes."""
         return reached(self.spelt(code), self.children)
 
     def above(self, code: str) -> set[str]:
-        """The code itself, and every one that subsumes it."""
+        """The code itself, and every code that subsumes it."""
         parents: dict[str, set[str]] = {}
         for parent, children in self.children.items():
             for child in children:
@@ -41,7 +41,7 @@ class CodeSystem(Struct, frozen=True):
         return self.spelt(code) in self.children
 
     def spelt(self, code: str) -> str:
-        """The code as the system has it, where only upper and lower case differ: codes compare without case in searches."""
+        """The system's spelling of a code that differs in case only: codes compare without case in searches."""
         if code in self.children:
             return code
         folded = code.casefold()
@@ -49,7 +49,7 @@ class CodeSystem(Struct, frozen=True):
 
 
 def reached(code: str, ways: Mapping[str, frozenset[str] | set[str]]) -> set[str]:
-    """What the ways lead to from a code, itself included."""
+    """All codes that can be reached from a code, itself included."""
     found, left = {code}, [code]
     while left:
         fresh = set(ways.get(left.pop(), ())) - found
@@ -59,7 +59,7 @@ def reached(code: str, ways: Mapping[str, frozenset[str] | set[str]]) -> set[str
 
 
 def named(resource_type: str, name: str, look: Look) -> dict[str, Any] | None:
-    """The stored resource with a canonical url, its version left out, or with `Type/id`."""
+    """The stored resource with a canonical url, without its version, or with `Type/id`."""
     if name.startswith(f"{resource_type}/"):
         found = look(resource_type, "_id", name.removeprefix(f"{resource_type}/"))
     else:
@@ -69,7 +69,7 @@ def named(resource_type: str, name: str, look: Look) -> dict[str, Any] | None:
 
 
 def known(url: str, look: Look) -> CodeSystem | None:
-    """The code system with a url, if all its concepts are here. HL7's own are never shadowed by what is stored."""
+    """The code system with a url, if all its concepts are here. A stored one never hides HL7's own."""
     own = built_in(url)
     if own is not None:
         return own
@@ -80,7 +80,7 @@ def known(url: str, look: Look) -> CodeSystem | None:
 def having(code: str, look: Look) -> list[CodeSystem]:
     """The code systems here that have a code, each url once."""
     found = {url: built_in(url) for url in definitions.code_systems_with(code)}
-    # R4's parameter `code` knows the concepts at the top only.
+    # R4's parameter `code` only has the concepts at the top.
     for stored in filter(is_complete, look("CodeSystem", "content-mode", "complete")):
         if stored["url"] not in found and not definitions.code_system(stored["url"]):
             found[stored["url"]] = complete(stored)
@@ -100,7 +100,7 @@ def built_in(url: str) -> CodeSystem | None:
 
 
 def complete(resource: dict[str, Any]) -> CodeSystem:
-    """A CodeSystem resource with all its concepts."""
+    """The code system in a CodeSystem resource that has all its concepts."""
     children: dict[str, set[str]] = {}
     parents, kids = codes_of(resource, "parent"), codes_of(resource, "child")
     for concept, within in concepts(resource):
@@ -115,7 +115,7 @@ def complete(resource: dict[str, Any]) -> CodeSystem:
 
 
 def codes_of(resource: dict[str, Any], meaning: str) -> set[str]:
-    """The names by which a CodeSystem's concepts give a property that FHIR defines: what it declares as such, and FHIR's own."""
+    """The names of a property that FHIR defines in a CodeSystem's concepts: those that it declares, and FHIR's own."""
     declared = {one["code"]: one.get("uri", PROPERTIES + one["code"]) for one in resource.get("property", ())}
     return {name for name, uri in ({meaning: PROPERTIES + meaning} | declared).items() if uri == PROPERTIES + meaning}
 
@@ -125,7 +125,7 @@ def is_code(given: dict[str, Any], names: set[str]) -> bool:
 
 
 def concepts(resource: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str | None]]:
-    """Every concept of a CodeSystem at any depth, with the code of the one that it is nested in."""
+    """Every concept of a CodeSystem at any depth, with the code of its parent."""
     left: list[tuple[dict[str, Any], str | None]] = [(one, None) for one in resource.get("concept", ())]
     while left:
         concept, within = left.pop()

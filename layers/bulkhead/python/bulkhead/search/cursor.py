@@ -1,4 +1,4 @@
-"""Where a next page begins, as an opaque text in its link. It belongs to one search: with another it is refused."""
+"""The position where a next page begins, as an opaque text in its link. It is bound to one search; any other refuses it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ VERSION = 1
 Replaced = tuple[tuple[str, tuple[str, ...]], ...]
 _PATIENT = re.compile(r"Patient/[A-Za-z0-9.\-]{1,64}")
 
-# What changes how matches are shown, not which there are nor their order: it may differ from page to page.
+# Parameters that change the form of matches, but not the matches or their order: they may differ from page to page.
 _FREE = frozenset({"_count", "_total", "_include", "_revinclude", "_format", "_pretty", "_summary", "_elements"})
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
-    """`position` is the driver's own, or that of a sorted list; `total` what `_total=accurate` has counted already.
+    """`position` is the driver's own, or one in a sorted list; `total` is the result that `_total=accurate` has already counted.
 
-    `replaced` is `Query.replaced` of the first page: the search goes on as it was begun, whatever links change meanwhile.
+    `replaced` is `Query.replaced` of the first page: the search continues as it began, whatever links change meanwhile.
     """
 
     version: int
@@ -35,15 +35,15 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
 
 
 def encode(position: Position, total: int | None, query: Query) -> str:
-    """The text for a link: URL-safe base64 of JSON and a check sum over it and the search."""
+    """The text for a link: URL-safe base64 of JSON and a checksum over it and the search."""
     payload = msgspec.json.encode(Cursor(VERSION, position, total, query.replaced))
     return base64.urlsafe_b64encode(checksum(payload, query) + payload).decode().rstrip("=")
 
 
 def decode(text: str, query: Query, shape: Any) -> Cursor:
-    """The cursor of a link. BadRequest for one of another search, another version, or changed on the way.
+    """The cursor in a link. BadRequest for one of another search or another version of Bulkhead, or a changed one.
 
-    `shape` is the type that its position must have: the check sum is no signature.
+    `shape` is the type that its position must have: the checksum is no signature.
     """
     try:
         data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
@@ -57,13 +57,13 @@ def decode(text: str, query: Query, shape: Any) -> Cursor:
 
 
 def peek(text: str) -> Position:
-    """The position of a cursor that is still to be checked by `decode`; None where it cannot be read."""
+    """The position in a cursor that `decode` has not checked yet; None if it cannot be read."""
     found = _unchecked(text)
     return found.position if found else None
 
 
 def replaced(text: str) -> dict[str, tuple[str, ...]]:
-    """The Patients with those that they replace, of a cursor that is still to be checked by `decode`."""
+    """The Patients with those that they replace, in a cursor that `decode` has not checked yet."""
     found = _unchecked(text)
     pairs = found.replaced if found else ()
     if not all(_PATIENT.fullmatch(key) for patient, others in pairs for key in (patient, *others)):
@@ -88,4 +88,7 @@ def checksum(payload: bytes, query: Query) -> bytes:
 
 
 def refused() -> BadRequest:
-    return BadRequest("this page link is not one that this server gave for this search", expression="_cursor")
+    return BadRequest(
+        "this page link does not belong to this search: follow a link from one of its pages, or start anew without _cursor",
+        expression="_cursor",
+    )

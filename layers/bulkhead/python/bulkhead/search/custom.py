@@ -1,7 +1,7 @@
-"""Search parameters that clients have defined: stored SearchParameter resources, as far as their expression compiles.
+"""Search parameters that clients have defined: stored SearchParameter resources whose expression compiles.
 
-They work at once, for resources that were there before, too: they filter, and sort, and never lead, for no index knows them.
-So they are best used with another parameter that does.
+They apply at once, to older resources too. They filter and sort but never lead, because no index has them.
+So they work best together with a parameter that leads.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Custom = Callable[[str, str], SearchParameter | None]
-"""(resource type, code) -> the parameter that clients have defined; None where there is none."""
+"""(resource type, code) -> the parameter that clients have defined; None if there is none."""
 
 _TYPES = frozenset({"token", "string", "date", "number", "quantity", "uri", "reference", "composite"})
 
 
 def none(resource_type: str, code: str) -> SearchParameter | None:
-    """Where nobody has defined any."""
+    """For searches without any defined parameter."""
     return None
 
 
 def stored_in(store: Store, fence: Fence, tell: Callable[[Issue], None] | None = None) -> Custom:
-    """Those that serve the searches of a caller with this `fence`. Asked only for codes that R4 does not have.
+    """The parameters that serve the searches of a caller with this `fence`. Called only for codes that R4 does not have.
 
-    What is in force for all wins over what a fenced caller's own tenant has defined; of several in force the first by id, and the log
-    names the others and `tell` is told. What one tenant defines is nothing to the others.
+    A parameter that is in force for all wins over one of a fenced caller's own tenant. If several are in force, the first by id wins; the
+    log names the others, and `tell` gets a note. Parameters of one tenant do not affect others.
     """
     from bulkhead.search import run
     from bulkhead.search.serving import serving
@@ -61,7 +61,7 @@ def stored_in(store: Store, fence: Fence, tell: Callable[[Issue], None] | None =
 
 
 def defines(resource: dict[str, Any], resource_type: str, code: str) -> bool:
-    """Whether a SearchParameter resource defines a parameter of a type, is in use, and is none of R4's own by its url."""
+    """Whether a SearchParameter resource defines a parameter of a type, is in use, and does not have the url of one of R4's."""
     if resource.get("code") != code or resource.get("status") != "active":
         return False
     if not {resource_type, "Resource", "DomainResource"} & set(resource.get("base", ())):
@@ -76,7 +76,7 @@ def usable(resource: dict[str, Any], resource_type: str, code: str) -> SearchPar
     kind, expression = resource.get("type"), resource.get("expression")
     components = tuple((one["definition"], one["expression"]) for one in resource.get("component", ()))
     if kind not in _TYPES or not expression or (kind == "composite" and not components):
-        raise NotSupported(f"the SearchParameter {resource['id']} is of a kind that is not supported", expression=code)
+        raise NotSupported(f"the SearchParameter {resource['id']} has a type that is not supported", expression=code)
     try:
         compiled(expression, resource_type)
         of_a_composite(components if kind == "composite" else (), types(expression, resource_type), resource_type)
@@ -93,9 +93,9 @@ def usable(resource: dict[str, Any], resource_type: str, code: str) -> SearchPar
 
 
 def require_bounded(resource: dict[str, Any]) -> None:
-    """Unprocessable where an expression of a valid SearchParameter is too large, or would compile to too much: the message says what.
+    """Raises Unprocessable where an expression of a valid SearchParameter is too large, or would compile to too much.
 
-    What this server does not evaluate may be stored all the same: it is refused to whoever searches by it.
+    A SearchParameter that this server cannot evaluate may be stored: a search that uses it is refused.
     """
     issues = []
     bases = [name for name in dict.fromkeys(resource.get("base", ())) if name in definitions.RESOURCE_TYPES]
@@ -124,10 +124,10 @@ def is_supported(expression: str, context: str) -> bool:
 
 
 def of_a_composite(components: Iterable[tuple[str, str]], contexts: Iterable[str], resource_type: str) -> None:
-    """NotSupported where a component is not by one of R4's parameters, or its expression does not compile."""
+    """Raises NotSupported where a component is not one of R4's parameters, or its expression does not compile."""
     known = {parameter.url for parameter in definitions.search_parameters(resource_type).values()}
     for url, expression in components:
         if url not in known:
-            raise NotSupported("a component is defined by no parameter of R4")
+            raise NotSupported("a component is not defined by a parameter of R4")
         for context in contexts:
             compiled(expression, context)

@@ -1,7 +1,7 @@
-"""Where candidates come from: each driver lists an index, or several listings merged, in a stable order.
+"""Sources of candidates: each driver lists an index, or merges several listings, in a stable order.
 
-A listing is of hints. A driver says besides whether a hint is the one place at which it gives a resource, so that a
-resource with several entries comes once, on whatever page. Positions are JSON: a cursor carries them from page to page.
+A listing consists of hints. A driver also says whether a hint is the one place at which it gives a resource, so that a
+resource with several entries comes only once, on any page. Positions are JSON: a cursor carries them from page to page.
 """
 
 from __future__ import annotations
@@ -26,49 +26,49 @@ Position = Any
 
 
 class Hint(NamedTuple):
-    """A resource that may match, and where to go on after it."""
+    """A resource that may match, and the position after it."""
 
     key: str
     position: Position
     entry: Any = None
-    """What the driver itself needs to know the hint by."""
+    """The entry by which the driver recognises the hint."""
 
 
 class Listing(Struct, frozen=True):
     hints: Sequence[Hint]
     next: Position | None
-    """Where the next listing begins; None at the end. A listing may be empty and not the last."""
+    """The position where the next listing begins; None at the end. A listing may be empty without being the last."""
 
 
 class Driver(Protocol):
     shape: ClassVar[Any]
-    """The type of its positions: what a cursor's position is checked against."""
+    """The type of its positions: a cursor's position is checked against it."""
 
     def list(self, store: Store, after: Position | None, limit: int) -> Listing:
         """About `limit` hints after a position (None: from the start)."""
 
     def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
-        """Whether this hint is where the driver gives the resource; False for another entry of the same one."""
+        """Whether the driver gives the resource at this hint; False for another entry of the same resource."""
 
     def describe(self) -> str:
-        """The driver in words, without values of patients."""
+        """A description of the driver without patients' values."""
 
 
 class Source(NamedTuple):
-    """A page of keys in order of type and id, and the last key seen, None at the end."""
+    """A page of keys in order of type and id, and the last key that was read, None at the end."""
 
     keys: list[str]
     last: str | None
 
 
 FEW = 10
-"""Types that are gone through without asking first which of them are in use."""
+"""A search of this many types does not first ask which of them are in use."""
 TARGETS = 50
-"""The most targets of which one listing goes through."""
+"""The limit on targets of one listing."""
 
 
 class Keys(Struct, frozen=True):
-    """Resources known by name: `_id=1,2`."""
+    """Resources by their keys: `_id=1,2`."""
 
     keys: tuple[str, ...]
     descending: bool = False
@@ -87,7 +87,7 @@ class Keys(Struct, frozen=True):
 
 
 class AllDefinitions(Struct, frozen=True):
-    """Every CompartmentDefinition, by id: those of R4 are there without an index that knows them, and there are few."""
+    """Every CompartmentDefinition, by id: no index has R4's own, and there are few."""
 
     shape: ClassVar[Any] = str
 
@@ -102,7 +102,7 @@ class AllDefinitions(Struct, frozen=True):
 
 
 class Pointers(Struct, frozen=True):
-    """What points at a target through some parameters (None: whatever they are)."""
+    """Resources that point at a target through some parameters (None: through any)."""
 
     target: str
     resource_type: str | None
@@ -114,7 +114,7 @@ class Pointers(Struct, frozen=True):
 
 
 class Account(Struct, frozen=True):
-    """What carries an account."""
+    """Resources that carry an account."""
 
     account: str
     resource_type: str | None
@@ -124,7 +124,7 @@ class Account(Struct, frozen=True):
 
 
 class Itself(Struct, frozen=True):
-    """One resource, known by name, among other streams."""
+    """One resource by its key, as a stream to merge."""
 
     key: str
 
@@ -133,7 +133,7 @@ class Itself(Struct, frozen=True):
 
 
 class Compartment(Struct, frozen=True):
-    """Members of a compartment; `types` narrows them. What the server itself has recorded is listed if a type is named."""
+    """Members of a compartment; `types` narrows them. The server's own AuditEvents are listed only if a type is named."""
 
     target: str
     definition: membership.Definition
@@ -158,17 +158,17 @@ def source(found: Sequence[Pointer], limit: int, wanted: Callable[[Pointer], boo
 
 
 class Merged(Struct, frozen=True):
-    """Several streams in order of type and id, merged: each resource once, and a position that no write can move."""
+    """Several streams merged in order of type and id: each resource comes once, and no write can move a position."""
 
     streams: tuple[KeyStream, ...]
     without: tuple[str, ...] = ()
-    """Types that are left out."""
+    """Types that the streams leave out."""
     shape: ClassVar[Any] = str
 
     def list(self, store: Store, after: Position | None, limit: int) -> Listing:
         pages = [stream.keys(store, after, limit) for stream in self.streams]
         bounds = [page.last for page in pages if page.last is not None]
-        # Beyond where the shortest listing broke off, the others may lack what it has not given yet.
+        # Beyond the end of the shortest listing, the others may come before keys that it has not given yet.
         bound = min(bounds) if bounds else None
         keys = sorted({key for page in pages for key in page.keys if bound is None or key <= bound})
         if self.without:
@@ -183,7 +183,7 @@ class Merged(Struct, frozen=True):
 
 
 class Branch(Struct, frozen=True):
-    """Entries of one by-value partition: `parameter` is an indexed one, the rest as `store.by_value` takes it."""
+    """Entries of one by-value partition. `parameter` is an indexed one; the other fields are arguments of `store.by_value`."""
 
     parameter: str
     value: str
@@ -203,15 +203,15 @@ class Branch(Struct, frozen=True):
 
 
 class Values(Struct, frozen=True):
-    """Branches of by-value, one after the other. A resource is given at the first of its entries that they cover."""
+    """Branches of by-value, one after the other. A resource comes at the first of its entries that they cover."""
 
     resource_type: str
-    """ANY_TYPE where the branches are of parameters about `meta`."""
+    """ANY_TYPE if the branches are about parameters of `meta`."""
     branches: tuple[Branch, ...]
     once: bool = False
-    """True where no resource can have two entries here: one token with its system."""
+    """True if no resource can have two entries here: one token with its system."""
     owned: bool = False
-    """True where the ranges are of a patient, too."""
+    """True if the ranges also name a patient."""
     shape: ClassVar[Any] = tuple[int, str | None]
 
     def list(self, store: Store, after: Position | None, limit: int) -> Listing:
@@ -237,7 +237,7 @@ class Values(Struct, frozen=True):
             return True
         known = search_parameters(candidate.head.type)
         prefixes = {branch.prefix for branch in self.branches} if self.owned else frozenset()
-        # Where all ranges are of one patient, whom the exact filter has confirmed, nobody else matters.
+        # If all ranges name one patient, whom the exact filter has confirmed, no other patient matters.
         pointed_at = {f"{one}".removesuffix("#"): frozenset[str]() for one in prefixes}
         if len(prefixes) != 1:
             pointed_at = candidate.targets
@@ -252,7 +252,7 @@ class Values(Struct, frozen=True):
             for entry in entries
             if branch.covers(entry)
         ]
-        # A stale entry is in none of the places: the resource is met where it stands now.
+        # A stale entry is not among the places: the resource comes at its current entry.
         return bool(places) and min(places) == hint.entry
 
     def describe(self) -> str:
@@ -261,7 +261,7 @@ class Values(Struct, frozen=True):
 
 
 class Targets(Struct, frozen=True):
-    """What points at any of many targets through one parameter, target by target: a resource at the first of its own."""
+    """Resources that point at any of many targets through one parameter, target by target; each comes at the first of its targets."""
 
     targets: tuple[str, ...]
     """Sorted."""
@@ -295,15 +295,15 @@ class Targets(Struct, frozen=True):
 
 
 class Created(Struct, frozen=True):
-    """Everything of some types in the order of creation.
+    """All resources of some types in the order of creation.
 
-    By-time holds past versions too, so every resource has its first one there, where no later write moves it: paging
-    neither skips nor repeats while others write. Other versions are passed over without reading a head.
+    By-time holds past versions too, so it has the first version of every resource at a place that no later write moves: paging
+    neither skips nor repeats while others write. Later versions are skipped without a read of the head.
     """
 
     types: tuple[str, ...]
     until: str
-    """The moment of the first page: so that paging ends though others create."""
+    """The time of the first page, so that paging ends although others create."""
     shape: ClassVar[Any] = tuple[int, str, str | None]
 
     def list(self, store: Store, after: Position | None, limit: int) -> Listing:
@@ -324,10 +324,10 @@ class Created(Struct, frozen=True):
 
 
 class Updated(Struct, frozen=True):
-    """Everything of some types by lastUpdated, between two instants (inclusive), as of the moment of the first page.
+    """All resources of some types by lastUpdated, between two instants (inclusive), as of the time of the first page.
 
-    Each resource is given at the version that was current at that moment, though it may have been changed since. Only
-    a write that has its time stamp by then, and is committed after, can make a resource come twice.
+    Each resource comes at the version that was current at that time, even if it has changed since. A resource can come twice
+    only if a write has a time stamp from before that time and commits after it.
     """
 
     types: tuple[str, ...]
@@ -364,7 +364,7 @@ class Updated(Struct, frozen=True):
 
 
 class Among(Struct, frozen=True):
-    """What another driver gives, as far as it is among known keys."""
+    """The resources of another driver that are among known keys."""
 
     driver: Updated
     keys: frozenset[str]
@@ -382,7 +382,7 @@ class Among(Struct, frozen=True):
 
 
 class Each(Struct, frozen=True):
-    """Several types, one after the other, each by a driver of its own."""
+    """Several types, one after the other, each with a driver of its own."""
 
     drivers: tuple[Driver, ...]
     shape: ClassVar[Any] = tuple[int, Any]
@@ -395,7 +395,10 @@ class Each(Struct, frozen=True):
             try:
                 convert(position, driver.shape)
             except ValidationError:
-                raise BadRequest("this page link is not one that this server gave", expression="_cursor") from None
+                raise BadRequest(
+                    "this page link does not belong to this search: follow a link from one of its pages, or start anew without _cursor",
+                    expression="_cursor",
+                ) from None
         listing = driver.list(store, position, limit)
         hints = [Hint(hint.key, [number, hint.position], (number, hint)) for hint in listing.hints]
         if listing.next is not None:
@@ -412,7 +415,7 @@ class Each(Struct, frozen=True):
 
 
 def in_use(store: Store, types: Sequence[str], number: int) -> int:
-    """The number of the first type from `number` on of which anything was ever written; asked where they are all types."""
+    """The number of the first type, from `number` on, with any resource; asked only if the search covers all types."""
     if len(types) < FEW or number >= len(types):
         return number
     used = frozenset(store.types_in_use())
@@ -420,7 +423,7 @@ def in_use(store: Store, types: Sequence[str], number: int) -> int:
 
 
 def following(found: Sequence[Moment], number: int, until: str, limit: int, types: Sequence[str]) -> Position | None:
-    """Where a listing of by-time goes on: within its type, with the next type, or nowhere."""
+    """The position where a by-time listing continues: within its type, in the next type, or None at the end."""
     if len(found) == limit:
         return [number, until, found[-1].position]
     return [number + 1, until, None] if number + 1 < len(types) else None

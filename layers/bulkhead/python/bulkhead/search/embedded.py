@@ -1,8 +1,8 @@
-"""Resources within others, into which chains lead: contained ones, and the entries of documents and messages.
+"""Resources inside others, which chains lead to: contained resources, and the entries of documents and messages.
 
-R4 search.html, 3.1.1.5.6: a chained condition is evaluated inside contained resources. `Bundle?composition.type=x` and
-`message.event=x` ask the first entry, from which references lead to other entries (R4 bundle.html#references), else out.
-The index knows them by `#Medication` in place of a target: that there is such a resource within, not what it says.
+R4 search.html, 3.1.1.5.6: a chained condition applies to contained resources. `Bundle?composition.type=x` and
+`message.event=x` apply to the first entry, whose references lead to other entries (R4 bundle.html#references) or outside.
+The index lists them under `#Medication` in place of a target: that the resource contains one, not its content.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ _VERSION = re.compile(r"/_history/[^/]*$")
 
 
 class Embedded(Version):
-    """A resource within the resource of a `holder`. It is seen by whoever sees that; nothing outside points at it."""
+    """A resource inside the resource of a `holder`. It is visible to everyone who sees the holder; nothing outside points at it."""
 
     __slots__ = ("full_url", "holder")
 
     def __init__(self, resource: dict[str, Any], holder: Version, full_url: str | None = None) -> None:
-        """`full_url` is that of an entry of a Bundle; None for a contained resource."""
+        """`full_url` is that of a Bundle's entry; None for a contained resource."""
         from bulkhead.store.heads import Head
 
-        # A contained resource has an id within its holder only: what asks for ids shall not take it for one of its type.
+        # A contained resource has an id only within its holder: a search by id must not mistake it for a resource of its type.
         identifier = resource.get("id", "") if full_url is not None else f"#{resource.get('id', '')}"
         updated = resource.get("meta", {}).get("lastUpdated", "")
         head = Head(f"{resource['resourceType']}/{identifier}", version=1, updated=updated, method="POST", body=None)
@@ -38,7 +38,7 @@ class Embedded(Version):
 
 
 def pointed_at(source: Version, parameter: SearchParameter) -> dict[str, Version]:
-    """What a resource refers to within itself, or within what it is in, by the texts of its references."""
+    """The resources inside the same holder that a resource refers to, by the texts of its references."""
     found: dict[str, Version] = {}
     for kind, value in extract.values(source.body, parameter):
         if kind == "Resource":
@@ -65,7 +65,7 @@ def _within(source: Version, text: str) -> Version | None:
 
 
 def _entry(source: Embedded, text: str) -> Version | None:
-    """The entry of the same Bundle that a reference of one of its entries leads to: by fullUrl, or by type and id."""
+    """The entry of the same Bundle that a reference in one of its entries leads to: by fullUrl, or by type and id."""
     text = _VERSION.sub("", text)
     base = _BELOW.fullmatch(source.full_url or "")
     absolute = (base[1] or "") + text if base and ":" not in text else text

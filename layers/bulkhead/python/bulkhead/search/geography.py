@@ -12,14 +12,14 @@ RADIUS = 6_371_008.8
 
 
 def is_near(position: dict[str, Any], value: NearValue) -> bool:
-    """Whether a `Location.position` is within the distance asked for."""
+    """Whether a `Location.position` is within the searched distance."""
     if "latitude" not in position or "longitude" not in position:
         return False
     return distance(float(position["latitude"]), float(position["longitude"]), value) <= value.metres
 
 
 def distance(latitude: float, longitude: float, value: NearValue) -> float:
-    """Metres between a position and the point asked for, by the haversine formula."""
+    """Metres between a position and the searched point, by the haversine formula."""
     north = sin(radians(latitude - value.latitude) / 2) ** 2
     east = sin(radians(longitude - value.longitude) / 2) ** 2
     chord = north + cos(radians(latitude)) * cos(radians(value.latitude)) * east

@@ -1,4 +1,4 @@
-"""`:above` and `:below` of references (R4 search.html#recursive): what a place, an organisation, a stay is part of, and its parts."""
+"""`:above` and `:below` of references (R4 search.html#recursive): a location, organisation or encounter, with its parents or parts."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from bulkhead.search.query import Clause, Query, ReferenceValue
 
 CODES = ("partof", "part-of")
 MOST = 1000
-"""The most resources of one hierarchy that a value may stand for."""
+"""The limit on resources of one hierarchy that a value may expand to."""
 
 
 @cache
 def hierarchy(resource_type: str) -> SearchParameter | None:
-    """The parameter by which a resource says what resource of its own type it is part of; None where there is none."""
+    """The parameter that points from a resource to its parent of the same type; None if the type has none."""
     known = search_parameters(resource_type)
     found = (known[code] for code in CODES if code in known and resource_type in known[code].targets)
     return next(found, None)
 
 
 def hierarchical(parameter: SearchParameter) -> tuple[str, ...]:
-    """The types that a reference parameter leads to and that have parts of their own type."""
+    """The types that a reference parameter leads to and that have a hierarchy."""
     return tuple(name for name in parameter.targets if name != "Resource" and hierarchy(name))
 
 
 def resolved(query: Query, look: Look) -> Query:
-    """The query with every reference under `:above` or `:below` as those to the whole line or tree, that one included."""
+    """The query with every reference under `:above` or `:below` replaced by references to all its ancestors or descendants and itself."""
     if not any(is_asked(clause) for clause in query.clauses):
         return query
     return structs.replace(query, clauses=tuple(in_references(clause, look) for clause in query.clauses))
@@ -54,7 +54,7 @@ def in_references(clause: Clause, look: Look) -> Clause:
 
 
 def line(start: str, clause: Clause, look: Look) -> dict[str, None]:
-    """The keys of a resource and of its parts, theirs too; or of what it is part of. Circles end."""
+    """The keys of a resource and of all its descendants, or of all its ancestors. A circle ends the walk."""
     resource_type = start.partition("/")[0]
     parameter = hierarchy(resource_type)
     assert parameter is not None

@@ -1,7 +1,7 @@
-"""`_include` and `_revinclude`: what the matches of a page point at, and what points at them; `:iterate` goes on from these.
+"""`_include` and `_revinclude`: the targets of a page's matches, and the resources that point at them; `:iterate` continues from these.
 
-An answer stays bounded: of more than INCLUDED_LIMIT resources the first are shown, and the page says so. What the caller cannot
-see is not counted, and its cost follows what the caller can see (see `race`).
+The result is bounded: of more than INCLUDED_LIMIT resources the page shows the first, and says so. Resources that the caller cannot
+see are not counted, and the cost follows what the caller can see (see `race`).
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from bulkhead.store import Store
 
 BATCH = 100
-"""Heads that are read at once."""
+"""How many heads are read at once."""
 LISTED = 1000
-"""The most pointers of one listing."""
+"""The limit on pointers of one listing."""
 NAMED = 5_000
-"""The most resources that are looked for by the url of one."""
+"""The limit on resources that are looked up by the url of one."""
 
 
 @dataclass
 class Includes:
-    """What the matches of one page bring along."""
+    """The resources that one page includes."""
 
     store: Store
     fence: Fence
@@ -41,10 +41,10 @@ class Includes:
     _read: set[str] = field(default_factory=set)
 
     def bring(self, results: Results, matches: Sequence[Version]) -> list[Version]:
-        """The resources to show besides the matches, each once, by type and id; what the fence refuses is left out.
+        """The resources to show after the matches, each once, by type and id, without those that the fence refuses.
 
-        `:iterate` is applied to what was included, too, until nothing new comes. What matches point at comes before what points
-        at them, so that it is the latter of which some is missing where there is too much.
+        `:iterate` also applies to included resources, until there are no new ones. Targets of matches come before resources that point
+        at matches, so that only the latter are cut where there are too many.
         """
         self._read = {match.key for match in matches}
         fresh: Sequence[Version] = matches
@@ -65,7 +65,7 @@ class Includes:
     def brought(
         self, include: Sequence[Include], revinclude: Sequence[Include], sources: Sequence[Version]
     ) -> Iterator[Version]:
-        """What one round of includes brings for `sources`, as far as it has not come yet."""
+        """The new resources that one round of includes finds for `sources`."""
         forward = {key for one in include for source in sources for key in pointed_at(source, one)}
         forward |= {key for one in include for source in sources for key in named_by(source, one, self.canonicals)}
         forward |= {key for one in revinclude for source in sources for key in naming(source, one, self.canonicals)}
@@ -77,7 +77,7 @@ class Includes:
                     yield candidate
 
     def pointing_at(self, keys: Sequence[str], include: Include) -> Iterator[Version]:
-        """What may point at resources through one `_revinclude`."""
+        """Resources that may point at `keys` through one `_revinclude`."""
         types = () if include.type == ANYTHING else (include.type,)
         for key in keys:
             if include.target is not None and not key.startswith(f"{include.target}/"):
@@ -89,7 +89,7 @@ class Includes:
                 for start in range(0, len(left), BATCH):
                     race = self.races.won(types)
                     if race and race.complete:
-                        # Whatever the others point at, too: the caller sees nothing else.
+                        # The list may contain resources that point elsewhere: the caller sees no others.
                         yield from self.visible(sorted(race.keys))
                         return
                     chunk = left[start : start + BATCH]
@@ -99,7 +99,7 @@ class Includes:
                 after = found[-1].source
 
     def visible(self, keys: Sequence[str], types: tuple[str, ...] = ()) -> Iterator[Version]:
-        """The resources that are there and that the caller may see; those that were read before are left out."""
+        """The resources that exist and that the caller may see, without those that were read before."""
         for start in range(0, len(keys), BATCH):
             chunk = [key for key in keys[start : start + BATCH] if key not in self._read]
             self._read.update(chunk)
@@ -125,7 +125,7 @@ def pointed_at(source: Version, include: Include) -> Iterable[str]:
 
 
 def named_by(source: Version, include: Include, canonicals: Canonicals) -> Iterable[str]:
-    """The targets of a resource that one `_include` names, and canonicals lead to."""
+    """The targets of a resource that one `_include` names and canonicals lead to."""
     if include.type not in (ANYTHING, source.head.type):
         return
     for parameter in [include.parameter] if include.parameter else own(source.head.type):
@@ -134,7 +134,7 @@ def named_by(source: Version, include: Include, canonicals: Canonicals) -> Itera
 
 
 def naming(target: Version, include: Include, canonicals: Canonicals) -> Iterable[str]:
-    """What refers to a resource by its url through one `_revinclude`; of every type it is not looked for."""
+    """The resources that refer to one by its url through one `_revinclude`; none if it does not name a type."""
     if include.type == ANYTHING or include.target not in (None, target.head.type):
         return
     for parameter in [include.parameter] if include.parameter else own(include.type):
@@ -142,7 +142,7 @@ def naming(target: Version, include: Include, canonicals: Canonicals) -> Iterabl
 
 
 def still_points(candidate: Version, to: frozenset[str], revinclude: Sequence[Include]) -> bool:
-    """Whether the hint holds: the resource points now at one of `to`, through the parameter of a `_revinclude`."""
+    """Whether the hint is right: the resource points now at one of `to`, through the parameter of a `_revinclude`."""
     return any(
         include.type in (ANYTHING, candidate.head.type)
         and target in to

@@ -1,4 +1,4 @@
-"""`_list` (R4 search.html, 3.1.1.4.12): only what the entries of a stored List name, those marked as deleted apart."""
+"""`_list` (R4 search.html, 3.1.1.4.12): finds only the resources that the entries of a stored List name, except deleted entries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bulkhead.search.query import Clause, Query, ReferenceValue, TokenValue
 
 
 def resolved(query: Query, look: Look) -> Query:
-    """The query with every `_list` as the ids of its entries; those of a List that is not there, or hidden, are none."""
+    """The query with every `_list` replaced by the ids of its entries; a missing or hidden List has none."""
     if not any(clause.parameter.code == "_list" for clause in query.clauses):
         return query
     return structs.replace(query, clauses=tuple(ids(clause, query.types, look) for clause in query.clauses))
@@ -22,7 +22,7 @@ def ids(clause: Clause, types: tuple[str, ...], look: Look) -> Clause:
     if clause.parameter.code != "_list":
         return clause
     if len(types) != 1 or clause.modifier:
-        raise NotSupported("_list is supported in a search of one type, without modifiers", expression=clause.name)
+        raise NotSupported("_list is supported only in a search of one type, without modifiers", expression=clause.name)
     found: dict[str, None] = {}
     for value in clause.values:
         assert isinstance(value, ReferenceValue)

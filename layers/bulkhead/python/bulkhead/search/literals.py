@@ -1,4 +1,4 @@
-"""Search values in text -> typed values (R4 search.html, 3.1.1.4): escapes, prefixes, precision, tokens, references."""
+"""Parses the text of search values into typed values (R4 search.html, 3.1.1.4): escapes, prefixes, precision, tokens, references."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from bulkhead.search.query import (
 )
 
 NEAR = "50"
-"""Kilometres that count as near where the client says no distance."""
+"""The distance in kilometres that `near` assumes if the client gives none."""
 _TYPES = 8
-"""The most types that an id without one may stand for in a canonical."""
+"""The limit on types that an id without a type may mean in a canonical."""
 _MILES = {"mi": "[mi_us]", "mile": "[mi_us]", "miles": "[mi_us]"}
 _PREFIX = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(.*)", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
@@ -39,7 +39,7 @@ _REFERENCE = re.compile(r"([A-Za-z]+)/([A-Za-z0-9.\-]{1,64})(?:/_history/([A-Za-
 
 
 def split(text: str, separator: str) -> list[str]:
-    """Parts between separators that no backslash precedes; escapes are left as they are."""
+    """The parts between separators without a backslash before them; escapes stay as they are."""
     if "\\" not in text:
         return text.split(separator)
     parts = [""]
@@ -107,7 +107,7 @@ def value(
             return composite(text, parameter, name, base, siblings)
         case "special" if parameter.code == "near":
             return near(text, name)
-    raise malformed(name, "is of a kind that cannot be searched by value")
+    raise malformed(name, "cannot be searched by value")
 
 
 def malformed(name: str, fault: str) -> BadRequest:
@@ -115,10 +115,10 @@ def malformed(name: str, fault: str) -> BadRequest:
 
 
 def string(text: str, modifier: str | None, name: str) -> StringValue:
-    """A text; white space alone would begin every string."""
+    """A text. White space alone is refused, because every string would begin with it."""
     plain = unescape(text)
     if modifier != "exact" and not plain.strip():
-        raise malformed(name, "has no text")
+        raise malformed(name, "must have some text")
     return StringValue(plain)
 
 
@@ -138,15 +138,15 @@ def token(text: str, name: str) -> TokenValue:
 
 
 def concept(text: str, name: str) -> TokenValue:
-    """What has a place in a hierarchy."""
+    """A code with a place in a hierarchy."""
     found = token(text, name)
     if not found.code or found.system == "":
-        raise malformed(name, "must be system|code, or a code of a system that is here")
+        raise malformed(name, "must be system|code, or a code of a code system on this server")
     return found
 
 
 def value_set(text: str, name: str) -> UriValue:
-    """A canonical url, or `ValueSet/id` here."""
+    """A canonical url, or `ValueSet/id` of this server."""
     if ":" not in text and not re.fullmatch(r"ValueSet/[A-Za-z0-9.\-]{1,64}", text):
         raise malformed(name, "must be the url of a value set, or ValueSet/id")
     return UriValue(text)
@@ -171,7 +171,7 @@ def date(text: str, name: str) -> DateValue:
 
 
 def widened(first: str, last: str) -> tuple[str, str]:
-    """A span with a tenth of its distance from now added at both ends, as R4 says of `ap`."""
+    """A span, extended at both ends by a tenth of its distance from now, as R4 defines `ap`."""
     start, end = datetime.fromisoformat(first), datetime.fromisoformat(last)
     margin = abs(datetime.now(UTC) - start) / 10
     earliest, latest = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
@@ -191,7 +191,7 @@ def number(text: str, name: str) -> NumberValue:
 
 
 def margin(digits: str) -> Decimal:
-    """Half of the last digit given: 0.5 for 100, 0.005 for 100.00. R4 has 1e2 stand for 95 up to 105, so one digit counts as two."""
+    """Half of the last given digit: 0.5 for 100, 0.005 for 100.00. In R4, 1e2 means 95 to 105, so one digit counts as two."""
     amount = Decimal(digits)
     exponent = amount.as_tuple().exponent
     assert isinstance(exponent, int)
@@ -231,9 +231,9 @@ def reference(text: str, modifier: str | None, name: str, base: str) -> Referenc
 def canonicals(
     text: str, parameter: SearchParameter, modifier: str | None, name: str, base: str
 ) -> tuple[ReferenceValue, ...]:
-    """The ways in which a canonical of what is below `base` may be written: as a url, and as `Type/id`. Of others the one.
+    """All spellings of a canonical below `base`: as a url, and as `Type/id`. Any other canonical has one spelling.
 
-    Canonicals are kept as they came (a Reference below the base is not), so that a search has to look for both.
+    The store keeps canonicals as they came (unlike References below the base), so a search must look for both.
     """
     given = reference(text, modifier, name, base)
     if not base:
@@ -249,10 +249,12 @@ def canonicals(
 
 
 def near(text: str, name: str) -> NearValue:
-    """`latitude|longitude|distance|unit`: in kilometres without a unit, within NEAR of them without a distance."""
+    """`latitude|longitude|distance|unit`: in kilometres if there is no unit, within NEAR of them if there is no distance."""
     parts = split(text, "|")
     if not 2 <= len(parts) <= 4:
-        raise malformed(name, "must be latitude|longitude, latitude|longitude|distance or with |unit behind these")
+        raise malformed(
+            name, "must be latitude|longitude, latitude|longitude|distance or latitude|longitude|distance|unit"
+        )
     latitude, longitude = degrees(parts[0], 90, "latitude", name), degrees(parts[1], 180, "longitude", name)
     far = parts[2] if len(parts) > 2 and parts[2] else NEAR
     if not _NUMBER.fullmatch(far) or Decimal(far) < 0:
@@ -272,7 +274,7 @@ def degrees(text: str, limit: int, what: str, name: str) -> float:
 
 
 def part(text: str, parameter: SearchParameter, name: str, base: str) -> ReferenceValue:
-    """A resource that may be part of another of its type."""
+    """A reference to a resource in a hierarchy of its type."""
     found = reference(text, None, name, base)
     if found.id is None or found.version is not None or (found.type and found.type not in hierarchical(parameter)):
         raise malformed(name, f"must be the id of a {' or '.join(hierarchical(parameter))}")
@@ -284,7 +286,7 @@ def composite(
 ) -> CompositeValue:
     parts = split(text, "$")
     if len(parts) != len(parameter.components) or not all(parts):
-        raise malformed(name, f"must have {len(parameter.components)} parts with $ between them")
+        raise malformed(name, f"must have {len(parameter.components)} parts separated by $")
     by_url = {sibling.url: sibling for sibling in siblings.values()}
     return CompositeValue(
         tuple(

@@ -1,9 +1,9 @@
-"""Whether a resource meets a condition: the exact filter behind every index, and all there is where no index helps.
+"""Checks whether a resource meets a condition: the exact filter behind every index, and the only one where no index helps.
 
 R4 search.html, 3.1.1.4 and 3.1.1.5. Pure: a Version and a Clause in, true or false out.
 
-Codes compare without case (R4: "servers SHOULD treat tokens in a case-insensitive manner"), identifiers and systems
-with it (two identifiers that differ in case may be two people's).
+Codes compare without case (R4: "servers SHOULD treat tokens in a case-insensitive manner"); identifiers and systems
+compare with case (two identifiers that differ in case may belong to two people).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ONE = Decimal(1)
 
 
 def matches(candidate: Version, clause: Clause, known: membership.Definitions) -> bool:
-    """Whether a resource meets one condition: any of its OR values, by any of the resource's values.
+    """Whether a resource meets one condition: any of its OR values matches any of the resource's values.
 
     `known` are the compartment definitions in force, for `_compartment`.
     """
@@ -53,13 +53,13 @@ def matches(candidate: Version, clause: Clause, known: membership.Definitions) -
 
 
 def own(candidate: Version, parameter: SearchParameter) -> SearchParameter:
-    """The parameter as the candidate's type has it: a search of several types names but one of them."""
+    """The parameter as the candidate's type has it: a search of several types holds the parameter of only one of them."""
     its = search_parameters(candidate.head.type).get(parameter.code)
     return its if its is not None and its.type == parameter.type else parameter
 
 
 def values(candidate: Version, parameter: SearchParameter, known: membership.Definitions) -> list[Typed]:
-    """What a resource holds for a parameter, with types; some parameters are about the head, not about the body."""
+    """The values of a resource for a parameter, with types; some parameters are about the head, not about the body."""
     match parameter.code:
         case "_id":
             return [("id", candidate.head.id)]
@@ -74,7 +74,7 @@ def values(candidate: Version, parameter: SearchParameter, known: membership.Def
 
 
 def meets_any(item: Typed, clause: Clause, candidate: Version) -> bool:
-    """Whether one value of the resource is what one of the values of the search asks for."""
+    """Whether one value of the resource matches one of the values of the search."""
     plain = clause.modifier in (None, "not")
     if plain and clause.parameter.type == "token":
         return is_one_of(item, clause)
@@ -87,7 +87,7 @@ def meets_any(item: Typed, clause: Clause, candidate: Version) -> bool:
 
 
 def meets(item: Typed, value: Value, clause: Clause, candidate: Version) -> bool:
-    """Whether one value of the resource is what one value of the search asks for."""
+    """Whether one value of the resource matches one value of the search."""
     kind, content = item
     match value:
         case TokenValue():
@@ -165,7 +165,7 @@ def is_token(kind: str, content: Any, value: TokenValue) -> bool:
 
 
 def texts(kind: str, content: Any) -> Iterable[str]:
-    """What `:text` searches: the text of a concept, the displays of its codes, the text of an identifier's type."""
+    """The texts that `:text` searches: the text of a concept, the displays of its codes, the text of an identifier's type."""
     if kind == "Identifier":
         return texts("CodeableConcept", content.get("type", {}))
     if kind == "Coding":
@@ -177,7 +177,7 @@ def texts(kind: str, content: Any) -> Iterable[str]:
 
 
 def is_string(found: Iterable[str], value: StringValue, clause: Clause) -> bool:
-    """Whether one of the texts is, has or begins with what is asked for. Either may be spelt with or without its punctuation."""
+    """Whether one of the texts is, contains or begins with the searched one. Punctuation may be absent on either side."""
     if clause.modifier == "exact":
         return any(text == value.text for text in found)
     wanted = clause.spellings[value.text]
@@ -188,7 +188,7 @@ def is_string(found: Iterable[str], value: StringValue, clause: Clause) -> bool:
 
 
 def has_words(found: Iterable[str], value: StringValue, clause: Clause) -> bool:
-    """Whether every word that is asked for begins a word of the texts: `name:text=john smith` finds Smith, John."""
+    """Whether every searched word begins a word of the texts: `name:text=john smith` finds Smith, John."""
     held = {word for text in found for spelling in spellings(text) for word in spelling.split()}
     return any(
         all(any(word.startswith(asked) for word in held) for asked in spelling.split())
@@ -212,7 +212,7 @@ def is_quantity(kind: str, content: Any, value: QuantityValue) -> bool:
 
 
 def in_units_of(kind: str, content: Any, value: QuantityValue) -> Decimal | None:
-    """What an amount is multiplied by to be in the unit that is asked for; None where it cannot be."""
+    """The factor that converts an amount to the searched unit; None if there is none."""
     if value.code is None and value.system is None:
         return ONE
     found = list(ranges.units(kind, content))
@@ -225,14 +225,14 @@ def in_units_of(kind: str, content: Any, value: QuantityValue) -> Decimal | None
 
 
 def is_unit(system: str | None, code: str | None, printed: str | None, value: QuantityValue) -> bool:
-    """Whether a unit is the very one that is asked for; without a system it may be the printed one."""
+    """Whether a unit is exactly the searched one; without a system it may be the printed one."""
     if value.system is not None:
         return system == value.system and value.code in (None, code)
     return value.code in (code, printed)
 
 
 def is_uri(kind: str, content: Any, uri: str, modifier: str | None) -> bool:
-    """A canonical is found without its version, too: `_profile=http://profile` finds `http://profile|1.0`."""
+    """Whether a uri matches. A canonical also matches without its version: `_profile=http://profile` finds `http://profile|1.0`."""
     if not isinstance(content, str):
         # A parameter that a client has defined may lead to values of any type.
         return False
@@ -253,7 +253,7 @@ def is_reference(text: str, value: ReferenceValue) -> bool:
 
 
 def is_canonical(text: str, wanted: str) -> bool:
-    """Whether a canonical is what is asked for: without a version any, with `|` at its end none; so is a fragment."""
+    """Whether a canonical matches: any version if the search gives none, no version for a `|` at its end; fragments likewise."""
     url, version, fragment = references.canonical(text)
     asked_url, asked_version, asked_fragment = references.canonical(wanted)
     return (
@@ -264,7 +264,7 @@ def is_canonical(text: str, wanted: str) -> bool:
 
 
 def is_composite(item: Typed, value: CompositeValue, clause: Clause, candidate: Version) -> bool:
-    """Whether every component is met within the same element."""
+    """Whether one element meets every component."""
     kind, content = item
     return all(
         component_meets(kind, content, part, url, expression, candidate)
@@ -279,5 +279,5 @@ def component_meets(kind: str, content: Any, part: Value, url: str, expression: 
 
 
 def component(resource_type: str, url: str) -> SearchParameter:
-    """The search parameter that a component of a composite refers to."""
+    """The search parameter of a composite's component."""
     return next(parameter for parameter in search_parameters(resource_type).values() if parameter.url == url)

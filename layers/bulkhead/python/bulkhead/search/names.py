@@ -1,6 +1,6 @@
-"""The names of search parameters as clients write them: one modifier at most, and in R4's form (R4 search.html, 3.1.1.3).
+"""Checks the names of search parameters: R4's form, with at most one modifier (R4 search.html, 3.1.1.3).
 
-A name that is written wrongly is refused, never passed over: a condition that nobody checks shows more than was asked for.
+A malformed name is refused and never ignored: a condition that is not checked would show more than the client asked for.
 """
 
 from __future__ import annotations
@@ -20,36 +20,41 @@ _OPERATOR = re.compile(
 )
 _COMPARED = re.compile(rf"\s*(?:\$?\b({_WORDS})\b\s+|\$({_WORDS})|(>=|<=|<>|!=|==|=|>|<)).*", re.DOTALL)
 _EXAMPLE = "2020-01-31"
-# No name of a parameter has one of these; JSON, XML and prose do.
+# No parameter name contains one of these; JSON, XML and prose do.
 _NO_NAME = re.compile(r"[\s{}\"<>]")
 
 
 def require_form(name: str, plain: Iterable[str]) -> None:
-    """BadRequest for what is no name, or has an operator, lacks its own name, or has not just one modifier where it has a `:`.
+    """Raises BadRequest for a text that is no name, has an operator, lacks its own name, or has not exactly one modifier after a `:`.
 
-    `plain` are the parameters that take no modifier at all.
+    `plain` are the parameters without modifiers.
     """
     compared = _OPERATOR.fullmatch(name)
     if compared:
         code, operator = compared[1], next(part for part in compared.groups()[1:] if part)
         raise BadRequest(
-            f"{code} is compared by a prefix of its value in R4: {code}={_PREFIXES[operator]}{_EXAMPLE}",
+            f"R4 compares {code} by a prefix of its value: {code}={_PREFIXES[operator]}{_EXAMPLE}",
             expression=code,
         )
     if _NO_NAME.search(name):
-        # Not repeated: where a form was meant, it may be a whole resource.
-        raise BadRequest("what stands here in place of a parameter's name is none", expression="query")
+        # The text is not repeated: if the client meant to send a form, it may be a whole resource.
+        raise BadRequest(
+            "the query must consist of name=value pairs: this one has text that is not a parameter name",
+            expression="query",
+        )
     if name == "_has":
         raise BadRequest("_has must be _has:Type:reference:parameter", expression=name)
-    # What stands behind `_has:` has colons of its own, and is looked at where chains are taken apart.
+    # The text after `_has:` has colons of its own; the code that parses chains checks them.
     for step in name.partition("_has:")[0].removesuffix(".").split("."):
         if not step and name.startswith("_has:"):
             return
         code, colon, modifier = step.partition(":")
         if not code:
-            raise BadRequest(f"{name or 'a parameter'} lacks the name of a parameter", expression=name or None)
+            raise BadRequest(
+                f"{name or 'a parameter'} does not contain the name of a parameter", expression=name or None
+            )
         if colon and not modifier:
-            raise BadRequest(f"{name} ends in a colon: a modifier is missing", expression=name)
+            raise BadRequest(f"{name} ends in a colon: add a modifier or remove the colon", expression=name)
         if ":" in modifier:
             raise BadRequest(f"{name} has two modifiers: R4 allows one", expression=name)
         if colon and code in plain:
@@ -57,16 +62,16 @@ def require_form(name: str, plain: Iterable[str]) -> None:
 
 
 def habit(text: str) -> str:
-    """What to say of a value that is compared as other query languages do: `> 2013`, `gt 2013`, `$gt2013`; "" of others."""
+    """A hint for a value that compares in the way of other query languages: `> 2013`, `gt 2013`, `$gt2013`; "" for other values."""
     compared = _COMPARED.fullmatch(text)
     if not compared:
         return ""
     operator = next(part for part in compared.groups() if part)
-    return f"; R4 writes the prefix right before the value: {_PREFIXES[operator]}{_EXAMPLE}"
+    return f"; in R4 the prefix is directly before the value: {_PREFIXES[operator]}{_EXAMPLE}"
 
 
 def alike(code: str, known: Iterable[str]) -> str | None:
-    """The parameter that a code is but for case, hyphens and underscores: `whenHandedOver` is `whenhandedover`."""
+    """The parameter that differs from a code only in case, hyphens and underscores: `whenhandedover` for `whenHandedOver`."""
     wanted = _bare(code)
     return next((other for other in known if _bare(other) == wanted), None)
 

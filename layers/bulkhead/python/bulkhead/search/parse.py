@@ -1,4 +1,4 @@
-"""A query string -> a Query: names, modifiers and values checked against the parameters of the types searched."""
+"""Parses a query string into a Query: checks names, modifiers and values against the parameters of the searched types."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ MODIFIERS: Mapping[str, frozenset[str]] = {
     "special": frozenset(),
 }
 
-# In R4, or ours by intent, but not answered yet: refused by name, never passed over.
+# Parameters of R4, or planned ones of ours, without support yet: refused by name, never ignored.
 REFUSED = frozenset({"_text", "_content", "_filter", "_query", "_contained", "_containedType"})
 REFUSED_MODIFIERS = frozenset({"above", "below", "contains", "code-text", "text-advanced"})
-# What may be a modifier of a parameter that is not known here, besides the resource types.
+# All modifiers of parameters that this server does not know, without the resource types.
 ANY_MODIFIER = REFUSED_MODIFIERS.union(*MODIFIERS.values())
 
-# Asked of the HTTP layer, not of the search: they stay in the links so that a next page looks the same.
+# Parameters for the HTTP layer, not for the search: the links keep them, so that the next page has the same form.
 FORMAT = frozenset({"_format", "_pretty", "_explain"})
 
 SUMMARIES = frozenset({"true", "text", "data", "count", "false"})
 TOTALS = frozenset({"none", "estimate", "accurate"})
 
 TWICE = frozenset({"_sort", "_elements"})
-"""Result parameters whose repetitions add up; any other that is given twice says two things."""
+"""Result parameters that may be repeated; a repetition of any other is ambiguous."""
 
-# What may stand at the end of a chain besides a type's own parameters.
+# Parameters that may end a chain, in addition to those of the type.
 RESULT_FREE = frozenset({"_account", "_compartment"})
 
 ACCOUNT = SearchParameter(code="_account", url="", type="reference", expression="")
 COMPARTMENT = SearchParameter(code="_compartment", url="", type="reference", expression="")
 LIST = SearchParameter(code="_list", url="", type="reference", expression="")
 
-# Modifiers of references whose values are no references.
+# Modifiers of references whose values are not references.
 _NOT_URLS = frozenset({"missing", "identifier", "above", "below"})
-# What a message may repeat of a value that should be the code of a parameter.
+# The form in which a message may repeat a value that should be the code of a parameter.
 _CODE = re.compile(r"[a-z_][A-Za-z0-9_.-]{0,63}")
 _NAME = re.compile(r"(?P<code>[^:.]+)(?::(?P<modifier>[^:.]+))?")
 
@@ -78,7 +78,7 @@ def parse(
     together resource_type:      None for the whole system (`_type` names types), and for `*` in a compartment
     compartment:        "Patient/1" for `GET Patient/1/{resource_type}`; `compartment_types` are those of its definition
     base:               base URL of this server: references below it are local
-    strict:             `Prefer: handling=strict`: a parameter that is not known is an error, not passed over
+    strict:             `Prefer: handling=strict`: an unknown parameter is an error instead of being ignored
     custom:             the parameters that clients have defined: see `custom.stored_in`
 
     Raises BadRequest or NotSupported with the parameter as expression; NotFound for a type that R4 does not have.
@@ -117,19 +117,19 @@ def parse(
 def requested_types(
     query: Sequence[tuple[str, str]], in_compartment: bool, of_compartment: Iterable[str]
 ) -> tuple[str, ...]:
-    """The types named by `_type`, sorted; () for all. BadRequest for what is none, or not in the compartment."""
+    """The types that `_type` names, sorted; () for all. BadRequest for a name that is no type, or not in the compartment."""
     names = sorted({name for parameter, text in query if parameter == "_type" and text for name in text.split(",")})
     of_compartment = frozenset(of_compartment)
     for name in names:
         if name not in definitions.RESOURCE_TYPES:
             raise BadRequest(f"{name[:64]} is not a resource type of R4", expression="_type")
         if in_compartment and name not in of_compartment:
-            raise BadRequest(f"{name} is not in this compartment's definition", expression="_type")
+            raise BadRequest(f"the definition of this compartment does not have {name}", expression="_type")
     return tuple(names)
 
 
 def common(types: tuple[str, ...]) -> dict[str, SearchParameter]:
-    """The parameters of one type, or those that several have in common; of no type in particular, those of all."""
+    """The parameters of one type; those that several types have in common; without types, those of all."""
     if len(types) == 1:
         return dict(definitions.search_parameters(types[0]))
     first = definitions.search_parameters(types[0] if types else "Basic")
@@ -142,7 +142,7 @@ def common(types: tuple[str, ...]) -> dict[str, SearchParameter]:
 
 
 def alike(one: SearchParameter, other: SearchParameter | None) -> bool:
-    """Whether a parameter means the same for two types, though each has its own expression for it."""
+    """Whether a parameter means the same for two types, although each has its own expression for it."""
     if other is None or one.type != other.type or one.type == "composite":
         return one == other
     return True
@@ -150,7 +150,7 @@ def alike(one: SearchParameter, other: SearchParameter | None) -> bool:
 
 @dataclass
 class _Reader:
-    """Collects one query's parameters; `used` repeats what was honoured."""
+    """Collects one query's parameters; `used` holds those that are honoured."""
 
     types: tuple[str, ...]
     known: dict[str, SearchParameter]
@@ -159,7 +159,7 @@ class _Reader:
     strict: bool
     custom: Custom
     among: tuple[str, ...]
-    """The types that may be found."""
+    """The types that the search can find."""
     clauses: list[Clause] = field(default_factory=list)
     chains: list[Chain] = field(default_factory=list)
     used: list[tuple[str, str]] = field(default_factory=list)
@@ -177,7 +177,7 @@ class _Reader:
             self.used.append((name, text))
 
     def skip(self, name: str) -> None:
-        """A parameter without a value asks nothing, but its modifier must be one."""
+        """Ignores a parameter without a value, after a check of its modifier."""
         match = _NAME.fullmatch(name)
         if match and match["code"] not in PLAIN and match["code"] not in ("_include", "_revinclude"):
             self.modified(match["code"], match["modifier"], name)
@@ -186,7 +186,7 @@ class _Reader:
         code = name.partition(":")[0]
         if name in PLAIN - TWICE:
             if name in self.given:
-                raise BadRequest(f"{name} is given twice", expression=name)
+                raise BadRequest(f"{name} may occur only once", expression=name)
             self.given.add(name)
         if code in REFUSED:
             raise NotSupported(f"the parameter {code} is not supported", expression=name)
@@ -207,7 +207,7 @@ class _Reader:
         self.keep(name, text)
 
     def linked(self, found: Chain) -> Chain:
-        """The chain with its inner searches. BadRequest where a link is none, or leads to nothing that has the parameter."""
+        """The chain with its inner searches. BadRequest where a link is invalid, or no type behind it has the parameter."""
         link, code = found.links[0], re.split("[:.]", found.rest)[0]
         parameter: SearchParameter | None
         if link.reverse:
@@ -224,13 +224,13 @@ class _Reader:
             if code == "_has" or code in RESULT_FREE | common((name,)).keys() or self.custom(name, code)
         ]
         if not asked:
-            raise BadRequest(f"{found.name} leads to nothing that has the parameter {code}", expression=found.name)
+            raise BadRequest(f"no type that {found.name} leads to has the parameter {code}", expression=found.name)
         inner = tuple((name, self.inner(name, found)) for name in asked)
         links = (structs.replace(link, parameter=parameter), *found.links[1:])
         return structs.replace(found, links=links, inner=inner)
 
     def pointing(self, link: Link, name: str) -> SearchParameter:
-        """The parameter through which a link of `_has` comes. BadRequest where it does not come to what is searched."""
+        """The parameter of a link of `_has`. BadRequest if it does not lead to the searched types."""
         if link.type not in definitions.RESOURCE_TYPES:
             raise BadRequest(f"{name} names a resource type that R4 does not have", expression=name)
         assert link.type is not None
@@ -239,7 +239,9 @@ class _Reader:
             raise BadRequest(f"{link.type} has no reference parameter {link.code}", expression=name)
         of_any = not self.types or not parameter.targets or "Resource" in parameter.targets
         if not of_any and not set(self.types) & set(parameter.targets):
-            raise BadRequest(f"{link.code} of {link.type} does not refer to what is searched here", expression=name)
+            raise BadRequest(
+                f"{link.code} of {link.type} does not refer to the type that is searched here", expression=name
+            )
         return parameter
 
     def inner(self, resource_type: str, found: Chain) -> Query:
@@ -250,7 +252,7 @@ class _Reader:
             raise type(error)(str(error), issues=issues) from None
 
     def parameter(self, code: str) -> SearchParameter | None:
-        """The parameter with this code: one of R4's, or where there is none, one that clients have defined."""
+        """The parameter with this code: R4's, or else one that clients have defined."""
         if code not in self.known and self.types:
             found = self.custom(self.types[0], code)
             if found is not None and all(self.custom(name, code) == found for name in self.types[1:]):
@@ -258,25 +260,25 @@ class _Reader:
         return self.known.get(code)
 
     def modified(self, code: str, modifier: str | None, name: str) -> tuple[SearchParameter | None, str | None]:
-        """The parameter with a code, and its modifier. BadRequest where the two do not go together.
+        """The parameter with a code, and its modifier. BadRequest if the two do not fit.
 
-        None for a parameter that nothing searched here has. BadRequest for one that only some types have: without it, the
-        others would be found whole (R4: parameters must be common to the types searched).
+        None for a parameter that no searched type has. BadRequest for one that only some types have: without it, the search
+        would return all of the others (R4: parameters must be common to the types searched).
         """
         parameter = self.parameter(code)
         if parameter is not None:
             return parameter, checked_modifier(modifier, parameter, name)
         meant = names.alike(code, (*self.known, *PLAIN, "_include", "_revinclude"))
         if meant:
-            raise BadRequest(f"the parameter {code} is not known here: R4 writes {meant}", expression=name)
+            raise BadRequest(f"this search has no parameter {code}: R4's name is {meant}", expression=name)
         if code[0] != "_" and len(self.types) != 1 and any(self.has(one, code) for one in self.among):
-            raise BadRequest(f"{code} is not a parameter of every type that is searched here", expression=name)
+            raise BadRequest(f"not every type in this search has the parameter {code}", expression=name)
         if modifier is not None and modifier not in ANY_MODIFIER | definitions.RESOURCE_TYPES:
             raise BadRequest(f"there is no modifier :{modifier}", expression=name)
         return None, modifier
 
     def has(self, resource_type: str, code: str) -> bool:
-        """Whether a type has a parameter. What clients have defined is looked up for the first type only: each is a search."""
+        """Whether a type has a parameter. Clients' parameters are looked up for the first type only: each look-up is a search."""
         if code in definitions.search_parameters(resource_type):
             return True
         return resource_type in self.types[:1] and self.custom(resource_type, code) is not None
@@ -286,7 +288,7 @@ class _Reader:
         parameter, checked = self.modified(code, modifier or None, name)
         if parameter is None:
             if self.strict:
-                raise BadRequest(f"the parameter {name} is not known here", expression=name)
+                raise BadRequest(f"this search has no parameter {name}", expression=name)
             self.ignored.append(name)
             return False
         siblings = MappingProxyType(dict(self.known))
@@ -301,12 +303,12 @@ class _Reader:
         else:
             values = tuple(literals.value(part, parameter, checked, name, self.base, siblings) for part in parts)
         if not values:
-            raise BadRequest(f"{name} has no value", expression=name)
+            raise BadRequest(f"{name} must have a value", expression=name)
         self.clauses.append(Clause(name, parameter, checked, values))
         return True
 
     def is_canonical(self, parameter: SearchParameter) -> bool:
-        """Whether a parameter is about canonicals, as one of the types searched has it."""
+        """Whether a parameter is about canonicals, in the form that a searched type has it."""
         if not parameter.expression or not self.types:
             return False
         known = [definitions.search_parameters(name).get(parameter.code, parameter) for name in self.types]
@@ -321,7 +323,7 @@ class _Reader:
         known_type = self.types[0] if len(self.types) == 1 else None
         entry = include(name, text, known_type if code == "_include" else None, self.custom)
         if code == "_revinclude" and entry.parameter and not index_facts.is_own(entry.type, entry.parameter):
-            raise NotSupported(f"{name} by a parameter that clients have defined is not supported", expression=name)
+            raise NotSupported(f"{name} does not support parameters that clients have defined", expression=name)
         (self.include if code == "_include" else self.revinclude).append(entry)
 
     def read_count(self, text: str) -> None:
@@ -337,7 +339,7 @@ class _Reader:
         for code, _ in keys:
             parameter = self.parameter(code)
             if parameter is None or parameter.type not in SORTABLE or code in REFUSED | {"_list"}:
-                shown = f" by {code}" if _CODE.fullmatch(code) else " by what is not the code of a parameter"
+                shown = f" by {code}" if _CODE.fullmatch(code) else ": its value is not the code of a parameter"
                 raise BadRequest(f"this search cannot be sorted{shown}", expression="_sort")
         self.sort += tuple(Sort(code, descending, self.known[code]) for code, descending in keys)
 
@@ -350,7 +352,7 @@ class _Reader:
         self.elements += tuple(part for part in text.split(",") if part)
 
     def read_since(self, text: str) -> None:
-        """`_since` of a compartment is the same as `_lastUpdated=ge`."""
+        """Reads `_since` of a compartment search as `_lastUpdated=ge`."""
         if not self.in_compartment:
             raise BadRequest(
                 "_since applies to histories and compartments; here use _lastUpdated=ge...", expression="_since"
@@ -360,7 +362,7 @@ class _Reader:
 
     def results(self) -> Results:
         if self.single.get("_summary") == "text" and (self.include or self.revinclude):
-            raise BadRequest("_summary=text cannot be mixed with includes", expression="_summary")
+            raise BadRequest("_summary=text cannot be combined with includes", expression="_summary")
         default = settings.current().count_default
         self.used = [(name, self.single["_count"] if name == "_count" else text) for name, text in self.used]
         return Results(
@@ -385,11 +387,11 @@ RESULT_READERS: Mapping[str, Callable[[_Reader, str], None]] = {
 }
 
 PLAIN = frozenset({*RESULT_READERS, *FORMAT, "_type", "_cursor"})
-"""Parameters that take no modifier."""
+"""Parameters without modifiers."""
 
 
 def checked_modifier(modifier: str | None, parameter: SearchParameter, name: str) -> str | None:
-    """The modifier, if the parameter takes it; a type is one for references. R4: any other SHALL be refused."""
+    """The modifier, if the parameter has it; a resource type is a modifier of references. R4: any other SHALL be refused."""
     if modifier is None or modifier in MODIFIERS[parameter.type]:
         return modifier
     if parameter.type == "reference" and modifier in ("above", "below") and hierarchical(parameter):
@@ -406,7 +408,7 @@ def checked_modifier(modifier: str | None, parameter: SearchParameter, name: str
 def chained_types(link: Link, parameter: SearchParameter | None, name: str) -> tuple[str, ...]:
     """The types that a forward link leads to."""
     if parameter is None or parameter.type != "reference":
-        raise BadRequest(f"{link.code} is no reference parameter here", expression=name)
+        raise BadRequest(f"{link.code} is not a reference parameter of the searched type", expression=name)
     if link.type is not None:
         if link.type not in definitions.RESOURCE_TYPES:
             raise BadRequest(f"there is no resource type {link.type}", expression=name)
@@ -418,7 +420,7 @@ def chained_types(link: Link, parameter: SearchParameter | None, name: str) -> t
 
 
 def chain(name: str, text: str) -> Chain:
-    """`subject:Patient.organization.name`, `_has:Observation:patient:code`, nested as deep as they go."""
+    """Parses `subject:Patient.organization.name` or `_has:Observation:patient:code`, at any depth."""
     links: list[Link] = []
     rest = name
     while True:
@@ -432,7 +434,7 @@ def chain(name: str, text: str) -> Chain:
             step, _, rest = rest.partition(".")
             match = _NAME.fullmatch(step)
             if not match or not rest:
-                raise BadRequest(f"{name} is no chain of parameters", expression=name)
+                raise BadRequest(f"{name} is not a valid chain of parameters", expression=name)
             links.append(Link(match["code"], match["modifier"]))
         else:
             return Chain(name, tuple(links), rest, text)
@@ -442,10 +444,10 @@ def chain(name: str, text: str) -> Chain:
 
 
 def include(name: str, text: str, known_type: str | None, custom: Custom) -> Include:
-    """`Type:parameter[:TargetType]`, or `*`. BadRequest where the type has no such reference parameter."""
+    """Parses `Type:parameter[:TargetType]`, or `*`. BadRequest if the type has no such reference parameter."""
     _, _, modifier = name.partition(":")
     if modifier not in ("", "iterate", "recurse"):
-        raise BadRequest(f"{name} is not a form of include that this server knows", expression=name)
+        raise BadRequest(f"this server does not support the include {name}", expression=name)
     if text == ANYTHING:
         return Include(name, known_type or ANYTHING, ANYTHING, None, bool(modifier))
     parts = text.split(":")

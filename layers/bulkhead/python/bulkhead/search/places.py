@@ -1,4 +1,4 @@
-"""At which position a driver gives a resource, found out from the resource itself: so another listing can lead in the same order."""
+"""Computes the position at which a driver gives a resource from the resource itself, so that another listing can keep the order."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def has_places(driver: Driver) -> bool:
-    """Whether `place` knows the positions of a driver."""
+    """Whether `place` can compute the positions of a driver."""
     if isinstance(driver, Each):
         return all(has_places(one) for one in driver.drivers)
     return isinstance(driver, (Values, Targets, Updated))
 
 
 def place(driver: Driver, store: Store, candidate: Version) -> Position | None:
-    """The position at which a driver gives a resource; None where it does not give it."""
+    """The position at which a driver gives a resource; None if it does not give it."""
     match driver:
         case Values():
             return _among_values(driver, candidate)
@@ -60,7 +60,7 @@ def _among_values(driver: Values, candidate: Version) -> Position | None:
 
 
 def _in_time(driver: Updated, store: Store, candidate: Version) -> Position | None:
-    """The place of the version that was current at the moment of the first page."""
+    """The place of the version that was current at the time of the first page."""
     if candidate.head.type not in driver.types:
         return None
     head = candidate.head
@@ -75,7 +75,7 @@ def _in_time(driver: Updated, store: Store, candidate: Version) -> Position | No
 
 
 def compare(driver: Driver, one: Position, other: Position) -> int:
-    """Less than 0 where the driver gives `one` before `other`."""
+    """Less than 0 if the driver gives `one` before `other`."""
     if isinstance(driver, Each) and one[0] == other[0] and None not in (one[1], other[1]):
         return compare(driver.drivers[one[0]], one[1], other[1])
     # A position without its last part is the beginning of its range.

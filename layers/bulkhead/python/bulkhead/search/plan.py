@@ -1,7 +1,7 @@
-"""From a Query to what drives it and what filters: the most selective index leads, everything is checked on the bodies.
+"""Plans a Query: chooses the driver and the filters. The most selective index leads, and the bodies are checked exactly.
 
-Order of preference: ids, a patient with a code, a compartment, identifiers, references to this server, accounts, other tokens, strings, uris,
-dates with both ends known, and as the last resort everything by time, page by page.
+Order of preference: ids, a patient with a code, a compartment, identifiers, references to this server, accounts, other tokens, strings,
+uris, dates with both ends known; otherwise everything by time, page by page.
 """
 
 from __future__ import annotations
@@ -51,31 +51,31 @@ from bulkhead.search.query import (
 )
 
 UNION = 50
-"""The most listings that one driver merges."""
+"""The limit on listings that one driver merges."""
 RANGES = 20
-"""The most ranges of codes and patients that one driver goes through, one after the other."""
+"""The limit on ranges of codes and patients that one driver reads, one after the other."""
 ALL_TYPES = tuple(sorted(RESOURCE_TYPES))
 MONTHS = 24
-"""The most months of a date parameter that one driver goes through."""
+"""The limit on months of a date parameter that one driver reads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a search is run."""
+    """The plan of a search."""
 
     driver: Driver
     clauses: tuple[Clause, ...]
-    """What every candidate is checked against."""
+    """The conditions that every candidate is checked against."""
     membership: membership.Definition | None
-    """Of a compartment search: the definition that every candidate is checked against."""
+    """For a compartment search: the definition that every candidate is checked against."""
     ordered: bool
-    """Whether the driver gives the order that was asked for; else all matches are gathered and sorted."""
+    """Whether the driver gives the requested order; otherwise all matches are gathered and sorted."""
     filtered: bool
-    """Whether more than what drives is asked for, so that many candidates may not match."""
+    """Whether there are conditions beyond the driver's, so that many candidates may not match."""
 
 
 def plan(query: Query, definition: membership.Definition | None = None, now: str | None = None) -> Plan:
-    """The plan of a query. `definition` is that of its compartment, `now` the moment that paging by time is as of.
+    """The plan of a query. `definition` is that of its compartment; `now` is the time as of which paging by time lists.
 
     NotSupported for a search of the whole system without any condition.
     """
@@ -89,12 +89,12 @@ def plan(query: Query, definition: membership.Definition | None = None, now: str
 
 def refuse(query: Query) -> None:
     if not (query.types or query.compartment or query.clauses or query.chains):
-        text = "a search of the whole system must name types by _type, or have a condition such as _lastUpdated, _tag or _has"
+        text = "a search of the whole system must name types with _type, or have a condition such as _lastUpdated, _tag or _has"
         raise NotSupported(text, expression="_type")
 
 
 def choose(query: Query, definition: membership.Definition | None, now: str) -> tuple[Driver, bool]:
-    """The driver, and whether its order is the one asked for."""
+    """The driver, and whether its order is the requested one."""
     order = query.results.sort[0] if query.results.sort else None
     single = len(query.results.sort) == 1 and len(query.types) == 1
     by_key = order is None or (single and order.code == "_id" and not order.descending)
@@ -127,7 +127,7 @@ def choose(query: Query, definition: membership.Definition | None, now: str) -> 
 
 
 def of_type(query: Query, resource_type: str) -> Query:
-    """One type's share of a search of several."""
+    """The part of a search of several types that is about one type."""
     known = search_parameters(resource_type)
     clauses = tuple(
         structs.replace(clause, parameter=known.get(clause.parameter.code, clause.parameter))
@@ -137,7 +137,7 @@ def of_type(query: Query, resource_type: str) -> Query:
 
 
 def by_time(query: Query, now: str) -> tuple[Driver, bool]:
-    """The last resort: everything, by lastUpdated where the search is about that, else in order of creation."""
+    """The last resort, all resources: by lastUpdated if the search has a condition on it, otherwise in order of creation."""
     order = query.results.sort[0] if query.results.sort else None
     since, until = span(clause for clause in query.clauses if clause.parameter.code == "_lastUpdated")
     by_update = len(query.results.sort) == 1 and query.results.sort[0].code == "_lastUpdated" and len(query.types) == 1
@@ -148,9 +148,9 @@ def by_time(query: Query, now: str) -> tuple[Driver, bool]:
 
 
 def ids(query: Query) -> tuple[str, ...] | None:
-    """The keys that `_id` names; where there are several `_id`, of the first: the others filter.
+    """The keys that `_id` names; if `_id` is repeated, those of the first: the others filter.
 
-    None at all where a condition has no value that could be met, such as that of an empty value set.
+    Empty if a condition has no possible value, such as that of an empty value set.
     """
     if not all(clause.values for clause in query.clauses if clause.modifier is None):
         return ()
@@ -165,7 +165,7 @@ def ids(query: Query) -> tuple[str, ...] | None:
 
 
 def best(query: Query) -> Driver | None:
-    """The most selective driver of a search of one type, if any parameter has one."""
+    """The most selective driver for a search of one type; None if no parameter has one."""
     resource_type = query.types[0]
     ranked: list[tuple[int, Driver]] = []
     for clause in query.clauses:
@@ -183,7 +183,7 @@ def best(query: Query) -> Driver | None:
 
 def rank(parameter: SearchParameter, resource_type: str) -> int:
     if parameter.code in index_facts.OF_META:
-        # Much of a type may carry the same.
+        # A large part of the type may have the same value.
         return 9
     if parameter.type == "token":
         return 1 if "Identifier" in types(parameter.expression, resource_type) else 4
@@ -191,7 +191,7 @@ def rank(parameter: SearchParameter, resource_type: str) -> int:
 
 
 def stream(clause: Clause, resource_type: str | None) -> tuple[KeyStream, ...]:
-    """By-target listings that together hold every match of one clause; () where it cannot be driven so."""
+    """By-target listings that together hold every match of one clause; () if there are none."""
     if clause.parameter.type != "reference" or clause.modifier in ("missing", "identifier", "not"):
         return ()
     code = clause.parameter.code
@@ -220,7 +220,7 @@ def listings(code: str, key: str, resource_type: str | None) -> list[KeyStream]:
 
 
 def streams(clauses: Iterable[Clause], resource_type: str | None) -> tuple[KeyStream, ...]:
-    """The listings of `_account` or `_compartment`, which need no type."""
+    """The listings for `_account` or `_compartment`, which need no type."""
     for clause in clauses:
         if clause.parameter.code in ("_account", "_compartment"):
             found = stream(clause, resource_type)
@@ -230,7 +230,7 @@ def streams(clauses: Iterable[Clause], resource_type: str | None) -> tuple[KeySt
 
 
 def by_owner(query: Query) -> Values | None:
-    """The ranges of a code and of a patient together, where a search of one type names both."""
+    """The ranges of a code and a patient together, if a search of one type names both."""
     owners = patients_of(query)
     if len(query.types) != 1 or not owners:
         return None
@@ -249,7 +249,7 @@ def by_owner(query: Query) -> Values | None:
 
 
 def patients_of(query: Query) -> tuple[str, ...]:
-    """The patients one of whom every match must point at, as far as the search says; () where it does not."""
+    """Patients, one of which every match must point at; () if the search names none."""
     if query.compartment:
         return query.compartments if query.compartment.startswith("Patient/") else ()
     for clause in query.clauses:
@@ -264,7 +264,7 @@ def patients_of(query: Query) -> tuple[str, ...]:
 
 
 def patient_of(value: Value, only_patients: bool) -> str | None:
-    """The Patient that a reference must be to; `only_patients` tells what an id alone stands for."""
+    """The Patient that a reference must be to; `only_patients` says whether an id alone means a Patient."""
     if not isinstance(value, ReferenceValue) or value.id is None:
         return None
     if value.type is None and not only_patients:
@@ -273,7 +273,7 @@ def patient_of(value: Value, only_patients: bool) -> str | None:
 
 
 def by_value(clause: Clause, resource_type: str) -> Values | None:
-    """The by-value branches that together hold every match of one clause; None where it cannot be driven so."""
+    """The by-value branches that together hold every match of one clause; None if there are none."""
     if clause.modifier not in (None, "exact"):
         return None
     indexed = index_facts.drivers(resource_type, clause.parameter)
@@ -299,7 +299,7 @@ def by_value(clause: Clause, resource_type: str) -> Values | None:
 
 
 def branches_of(value: Value, parameter: SearchParameter, resource_type: str) -> list[Branch]:
-    """The branches that hold every resource with a value; none where it cannot be led so."""
+    """The branches that hold every resource with a value; empty if no index can lead."""
     if parameter.code in index_facts.OF_META:
         return branches_of_meta(value, parameter.code, resource_type)
     match value:
@@ -325,7 +325,7 @@ def branches_of(value: Value, parameter: SearchParameter, resource_type: str) ->
 
 
 def branches_of_meta(value: Value, code: str, resource_type: str) -> list[Branch]:
-    """A code of a type, with its system; of all types without."""
+    """The branches for a code of `meta`: of a type, with its system; of all types, without."""
     of_type = None if resource_type == index_facts.ANY_TYPE else f"{resource_type}#"
     match value:
         case TokenValue(system=system, code=str(text)) if text:
@@ -337,7 +337,7 @@ def branches_of_meta(value: Value, code: str, resource_type: str) -> list[Branch
 
 
 def by_first_component(clause: Clause, resource_type: str) -> Values | None:
-    """A composite such as code$value is driven by its code."""
+    """The branches of the code in a composite such as code$value."""
     url, _ = clause.parameter.components[0]
     parameter = next(one for one in search_parameters(resource_type).values() if one.url == url)
     values = tuple(value.parts[0] for value in clause.values if isinstance(value, CompositeValue))
@@ -345,7 +345,7 @@ def by_first_component(clause: Clause, resource_type: str) -> Values | None:
 
 
 def by_dates(query: Query, resource_type: str) -> Values | None:
-    """The months between both ends that were given for one date parameter."""
+    """The months between two given ends of one date parameter."""
     for parameter in dict.fromkeys(clause.parameter for clause in query.clauses):
         if parameter.type != "date" or not index_facts.is_indexed(resource_type, parameter):
             continue
@@ -360,7 +360,7 @@ def by_dates(query: Query, resource_type: str) -> Values | None:
 
 
 def span(clauses: Iterable[Clause]) -> tuple[str | None, str | None]:
-    """(least last, greatest first instant) that a date must have to meet all clauses; None where that end is open."""
+    """(earliest last, latest first instant) of a date that meets all clauses; None for an open end."""
     lows: list[str] = []
     highs: list[str] = []
     for clause in clauses:
@@ -389,9 +389,9 @@ def bound(value: DateValue) -> tuple[str | None, str | None]:
 
 
 def describe(chosen: Plan) -> Sequence[str]:
-    """The plan in words, without values."""
+    """A description of the plan without values."""
     return [
         f"driver: {chosen.driver.describe()}",
         *(f"filter: {clause.name}" for clause in chosen.clauses),
-        f"order: {'as the driver gives it' if chosen.ordered else 'all matches are gathered and sorted'}",
+        f"order: {'given by the driver' if chosen.ordered else 'all matches are gathered and sorted'}",
     ]

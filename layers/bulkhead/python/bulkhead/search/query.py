@@ -1,4 +1,4 @@
-"""A search as data: what `parse` makes of a query string, and what `plan`, `run` and `bundle` read."""
+"""A search as data: `parse` makes it from a query string; `plan`, `run` and `bundle` read it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bulkhead.fhir.definitions import SearchParameter
 
 
 class TokenValue(Struct, frozen=True):
-    """`code` has system None (any), `|code` has "" (none), `system|` has code None (any)."""
+    """`code` has the system None (any), `|code` has "" (no system), `system|` has the code None (any)."""
 
     system: str | None
     code: str | None
@@ -33,7 +33,7 @@ class StringValue(Struct, frozen=True):
 
 
 class DateValue(Struct, frozen=True):
-    """First and last instant of what was asked for, under a prefix; for `ap` widened already."""
+    """First and last instant of a searched date, with its prefix; already extended for `ap`."""
 
     prefix: str
     first: str
@@ -41,7 +41,7 @@ class DateValue(Struct, frozen=True):
 
 
 class NumberValue(Struct, frozen=True):
-    """`margin` is half of the last digit given: 100 stands for 99.5 up to, not including, 100.5. See `literals.margin`."""
+    """`margin` is half of the last given digit: 100 means 99.5 up to, not including, 100.5. See `literals.margin`."""
 
     prefix: str
     number: Decimal
@@ -49,7 +49,7 @@ class NumberValue(Struct, frozen=True):
 
 
 class QuantityValue(Struct, frozen=True):
-    """A number with its unit: system None and code given means the code, or the unit as printed."""
+    """A number with its unit. Without a system (None), `code` means the code or the printed unit."""
 
     amount: NumberValue
     system: str | None
@@ -61,9 +61,9 @@ class UriValue(Struct, frozen=True):
 
 
 class ReferenceValue(Struct, frozen=True):
-    """`Patient/1`, `1` (type None), `Patient/1/_history/2`, or a url elsewhere (id None).
+    """`Patient/1`, `1` (type None), `Patient/1/_history/2`, or a url of another server (id None).
 
-    A url with `|version` means that version, with a `|` at its end a canonical without a version, else any version.
+    A url with `|version` means that version; with `|` at its end, a canonical without a version; otherwise any version.
     """
 
     type: str | None = None
@@ -73,12 +73,12 @@ class ReferenceValue(Struct, frozen=True):
 
     @property
     def key(self) -> str | None:
-        """`Patient/1` where type and id are both known."""
+        """`Patient/1` if both type and id are known."""
         return f"{self.type}/{self.id}" if self.type and self.id else None
 
 
 class NearValue(Struct, frozen=True):
-    """A point on Earth in degrees, and how far from it."""
+    """A point on Earth in degrees, and a distance from it."""
 
     latitude: float
     longitude: float
@@ -111,14 +111,14 @@ Value = (
 
 
 class Clause(Struct, frozen=True, dict=True):
-    """One condition: any of `values` must match. `name` is the parameter as the client wrote it, modifier and all."""
+    """One condition: any of `values` must match. `name` is the parameter as the client wrote it, with its modifier."""
 
     name: str
     parameter: SearchParameter
     modifier: str | None
     values: tuple[Value, ...]
 
-    # A value set or a list of ids may have thousands of values: these find one of them at once.
+    # A value set or a list of ids may have thousands of values: these sets find one of them at once.
 
     @cached_property
     def tokens(self) -> frozenset[tuple[str | None, str | None]]:
@@ -127,22 +127,22 @@ class Clause(Struct, frozen=True, dict=True):
 
     @cached_property
     def folded_tokens(self) -> frozenset[tuple[str | None, str | None]]:
-        """`tokens` with their codes' case folded."""
+        """`tokens` with case-folded codes."""
         return frozenset((system, code and code.casefold()) for system, code in self.tokens)
 
     @cached_property
     def spellings(self) -> Mapping[str, tuple[str, ...]]:
-        """The strings among the values, folded: a match begins with one of the spellings, or has it within."""
+        """The strings among the values, folded: a match begins with one of the spellings, or contains it."""
         return {value.text: spellings(value.text) for value in self.values if isinstance(value, StringValue)}
 
     @cached_property
     def sounds(self) -> tuple[frozenset[str], ...]:
-        """How the words of each string among the values sound."""
+        """The sounds of the words of each string among the values."""
         return tuple(sounds([fold(value.text)]) for value in self.values if isinstance(value, StringValue))
 
     @cached_property
     def keys(self) -> frozenset[tuple[str | None, str | None]]:
-        """(type, id) of the references to this server among the values, whatever the version."""
+        """(type, id) of the references to this server among the values, without their versions."""
         plain = (value for value in self.values if isinstance(value, ReferenceValue) and value.version is None)
         return frozenset((value.type, value.id) for value in plain if value.id)
 
@@ -154,13 +154,13 @@ class Clause(Struct, frozen=True, dict=True):
 
 
 class Link(Struct, frozen=True):
-    """One step of a chain: through `code` to a `type` of resource (None: any), or back from one that points here."""
+    """One step of a chain: through `code` to a resource of `type` (None: any), or back from one that points here."""
 
     code: str
     type: str | None
     reverse: bool = False
     parameter: SearchParameter | None = None
-    """What `code` means, of the type that has the reference: known once the chain is checked."""
+    """The parameter `code` of the type that has the reference; set once the chain is checked."""
 
 
 class Chain(Struct, frozen=True):
@@ -171,11 +171,11 @@ class Chain(Struct, frozen=True):
     parameter: str
     value: str
     inner: tuple[tuple[str, Query], ...] = ()
-    """By type of the resources behind the first link: the search that one of them must meet."""
+    """The search that a resource behind the first link must meet, by type."""
 
     @property
     def rest(self) -> str:
-        """The parameter without its first link: what the resources behind it are asked."""
+        """The parameter without its first link: the condition on the resources behind it."""
         steps = [
             f"_has:{link.type}:{link.code}:" if link.reverse else f"{link.code}{f':{link.type}' if link.type else ''}."
             for link in self.links[1:]
@@ -187,7 +187,7 @@ ANYTHING = "*"
 
 
 class Include(Struct, frozen=True):
-    """`_include=MedicationRequest:patient:Patient`; `*` as code means every reference parameter of the type, as type any."""
+    """`_include=MedicationRequest:patient:Patient`. `*` as code means every reference parameter of the type; as type, every type."""
 
     name: str
     type: str
@@ -195,7 +195,7 @@ class Include(Struct, frozen=True):
     target: str | None
     iterate: bool = False
     parameter: SearchParameter | None = None
-    """What `code` means; None for `*`."""
+    """The parameter `code`; None for `*`."""
 
 
 class Sort(Struct, frozen=True):
@@ -205,10 +205,10 @@ class Sort(Struct, frozen=True):
 
 
 class Results(Struct, frozen=True):
-    """How the matches are to be given: the result parameters of R4 (search.html#return)."""
+    """The form of the result: the result parameters of R4 (search.html#return)."""
 
     count: int
-    """Entries of a page; 0 asks for the number of matches only, as `_summary=count` does."""
+    """Entries of a page; 0 asks only for the number of matches, as `_summary=count` does."""
     sort: tuple[Sort, ...] = ()
     total: str | None = None
     summary: str | None = None
@@ -226,22 +226,22 @@ class Query(Struct, frozen=True):
     """A whole search."""
 
     types: tuple[str, ...]
-    """Resource types searched; empty means every type that the compartment has."""
+    """The searched resource types; empty means every type of the compartment."""
     path: str
-    """What stands between base and `?` in links: "Observation", "Patient/1/Observation", "Patient/1/*", ""."""
+    """The part between base and `?` in links: "Observation", "Patient/1/Observation", "Patient/1/*", ""."""
     compartment: str | None
-    """"Patient/1" in a compartment search."""
+    """"Patient/1" in a compartment search; else None."""
     clauses: tuple[Clause, ...]
     chains: tuple[Chain, ...]
     results: Results
     used: tuple[tuple[str, str], ...]
-    """The parameters that were honoured, cursor apart: what the self link shows."""
+    """The honoured parameters without the cursor: the self link shows them."""
     ignored: tuple[str, ...] = ()
-    """Names of parameters that were not known, and left out."""
+    """Names of unknown parameters, which the search ignores."""
     known: tuple[str, ...] = ()
-    """Where any was ignored: the names that could have been meant."""
+    """If a parameter was ignored: the names that the client could have meant."""
     replaced: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """Patients that are named, each with those that it replaces: the clauses have these already (see `widening`)."""
+    """Patients that the query names, each with those that it replaces. The clauses already include these (see `widening`)."""
 
     @property
     def compartments(self) -> tuple[str, ...]:

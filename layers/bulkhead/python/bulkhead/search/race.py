@@ -1,8 +1,8 @@
-"""What a caller is fenced to, raced against the driver of a search: so its cost follows what the caller can see.
+"""Races the listing of the caller's fence against the driver of a search, so that the cost follows what the caller can see.
 
-The driver of a search may lead through thousands of resources of other tenants, and each costs a head. So for each hidden head
-that a search has met, some keys of the fence's own listing are read. Once that listing has ended, nothing outside of it is read
-any more: see `scan.Scan`. The listings are hints: the fence decides about every resource, as ever.
+The driver may lead through thousands of resources of other tenants, each of which costs a head. So for each hidden head that a
+search meets, it reads some keys of the fence's own listing. Once that listing has ended, the search reads nothing outside of it:
+see `scan.Scan`. The listings are hints: the fence still decides about every resource.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from bulkhead.store import Store
 
 FREE = 100
-"""The hidden heads that a search may meet before the race begins: one batch."""
+"""How many hidden heads a search may meet before the race begins: one batch."""
 ENTRIES_PER_HEAD = 10
-"""Keys of the fence's listing that are read for each hidden head: a key costs about a tenth of a head."""
+"""How many keys of the fence's listing are read per hidden head: a key costs about a tenth of a head."""
 MOST_HIDDEN = 50_000
-"""The most hidden heads that are read for free: a fence whose listing has not ended by then is that of a large tenant."""
+"""How many hidden heads are free. A fence whose listing has not ended by then belongs to a large tenant."""
 LISTED = 1000
-"""The most keys of one listing."""
+"""The limit on keys of one listing."""
 
 
 def fence_driver(listings_of: Within, types: Sequence[str | None]) -> Driver | None:
-    """What lists all that the caller may see of some types, by type and id; None where nobody knows, or in too many listings."""
+    """A driver that lists all that the caller may see of some types, by type and id; None if that is unknown, or needs too many listings."""
     merged: list[Merged] = []
     for resource_type in types:
         bounds = listings_of(resource_type)
@@ -43,27 +43,27 @@ def fence_driver(listings_of: Within, types: Sequence[str | None]) -> Driver | N
 
 
 def fence_streams(code: str, key: str, resource_type: str | None) -> list[KeyStream]:
-    """The listings of what is within an account or a compartment: of a compartment not what carries an account of its name."""
+    """The listings of an account's or compartment's content; a compartment's listing excludes resources with an account of its name."""
     found = listings(code, key, resource_type)
     return found if code == "_account" else [stream for stream in found if not isinstance(stream, Account)]
 
 
 @dataclass
 class FenceListing:
-    """The keys of what a caller may see of some types, read as far as a race has come."""
+    """The keys of the resources of some types that the caller may see, read as far as a race has come."""
 
     store: Store
     driver: Driver
     within: Within
     complete: bool
-    """Whether it lists all that the caller may see; else of some types nobody knows listings, and these are not in it."""
+    """Whether it lists all that the caller may see. If not, it leaves out types whose listings are unknown."""
     keys: set[str] = field(default_factory=set)
     ended: bool = False
     _read: int = 0
     _after: Position | None = None
 
     def read_to(self, entries: int) -> bool:
-        """Whether the listing has ended, once it was read as far as `entries` entries."""
+        """Reads the listing up to `entries` entries; returns whether it has ended."""
         while not self.ended and self._read < entries:
             listing = self.driver.list(self.store, self._after, LISTED)
             self.keys.update(hint.key for hint in listing.hints)
@@ -72,37 +72,37 @@ class FenceListing:
         return self.ended
 
     def may_hold(self, key: str) -> bool:
-        """Whether the caller may see a resource, as far as the ended listing tells."""
+        """Whether the caller may see a resource, according to the ended listing."""
         return key in self.keys or (not self.complete and self.within(key.partition("/")[0]) is None)
 
 
 @dataclass
 class Races:
-    """The fence's listings within one request, by types: inner searches and includes share them."""
+    """The fence's listings within one request, by types; inner searches and includes share them."""
 
     store: Store
     fence: Fence
     hidden: int = 0
-    """Heads that the fence has refused, as long as there was a listing to race against."""
+    """The number of heads that the fence refused while there was a listing to race against."""
     _listings: dict[tuple[str, ...], FenceListing | None] = field(default_factory=dict)
 
     @property
     def known(self) -> bool:
-        """Whether the fence knows listings of what it lets through."""
+        """Whether the fence can list what it lets through."""
         return isinstance(self.fence, ListedFence)
 
     def count_hidden(self, types: tuple[str, ...]) -> bool:
-        """Note that the fence has refused a head. False where no listing races, or in vain: then the head counts as any other."""
+        """Counts a head that the fence refused. False if no listing races, or the race is lost: then the head counts like any other."""
         self.hidden += 1
         return self.hidden <= MOST_HIDDEN and self.listing(types) is not None
 
     def won(self, types: tuple[str, ...]) -> FenceListing | None:
-        """The fence's listing of some types, where it has ended after as many keys as the hidden heads have cost."""
+        """The fence's listing of some types, if it ended within the keys that the hidden heads pay for."""
         listing = self.listing(types) if self.hidden >= FREE else None
         return listing if listing and listing.read_to(self.hidden * ENTRIES_PER_HEAD) else None
 
     def listing(self, types: tuple[str, ...]) -> FenceListing | None:
-        """The fence's listing of some types (): all; None where there is none to race against."""
+        """The fence's listing of some types (): all; None if there is none to race against."""
         if types not in self._listings:
             listed = within(self.fence)
             driver = fence_driver(listed, types or (None,))

@@ -1,4 +1,4 @@
-"""Comparing spans by prefix (R4 search.html, 3.1.1.4.4): of time, and of numbers with their precision."""
+"""Compares spans by prefix (R4 search.html, 3.1.1.4.4): of time, and of numbers with their precision."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LEAST, MOST = Decimal("-Infinity"), Decimal("Infinity")
 
 
 class Span(NamedTuple):
-    """Numbers from `low` to `high`; `above` and `below` tell that the end itself is not among them, as in `<100`."""
+    """Numbers from `low` to `high`; `above` and `below` say that the end itself is excluded, as in `<100`."""
 
     low: Decimal
     high: Decimal
@@ -28,7 +28,7 @@ CURRENCIES = "urn:iso:std:iso:4217"
 
 
 def dates(value: DateValue, first: str, last: str) -> bool:
-    """Whether the span from `first` to `last` (instants, inclusive) of a resource meets a date that was asked for."""
+    """Whether the span from `first` to `last` (instants, inclusive) of a resource meets a searched date."""
     match value.prefix:
         case "eq":
             return value.first <= first and last <= value.last
@@ -50,7 +50,7 @@ def dates(value: DateValue, first: str, last: str) -> bool:
 
 
 def numbers(value: NumberValue, span: Span) -> bool:
-    """Whether the numbers that a resource may mean meet one that was asked for. Its precision counts for eq, ne and ap only."""
+    """Whether the numbers that a resource may mean meet a searched one. Its precision counts only for eq, ne and ap."""
     low, high, above, below = span
     match value.prefix:
         case "eq":
@@ -100,7 +100,7 @@ def compared(number: Decimal, comparator: str | None) -> Span:
 
 
 def units(kind: str, content: Any) -> Iterator[tuple[str | None, str | None, str | None]]:
-    """(system, code, unit as printed) of a quantity; of a Money its currency; of a Range those of both ends."""
+    """(system, code, printed unit) of a quantity; for a Money its currency; for a Range those of both ends."""
     if kind == "Range":
         for end in ("low", "high"):
             if end in content:

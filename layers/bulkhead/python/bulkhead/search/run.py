@@ -1,4 +1,4 @@
-"""Running a plan: hints in batches -> heads -> fence -> exact filter -> order -> page. The only part that reads."""
+"""Runs a plan: hints in batches -> heads -> fence -> exact filter -> order -> page. The only module of search that reads the store."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
     from bulkhead.store import Head, Store
 
 Represent = Callable[["Head", dict[str, Any]], dict[str, Any]]
-"""(head, stored body) -> the resource as a client sees it; must not change the body."""
+"""(head, stored body) -> the resource in the form that a client sees; must not change the body."""
 Clock = Callable[[], float]
-"""Seconds, from any moment on."""
+"""Seconds since an arbitrary moment."""
 
 LOOKED_AT = 1_000
-"""The most definitions, or parts of one resource, that are looked at to spell out a search."""
+"""The limit on definitions, or parts of one resource, that are read to expand a search."""
 KEPT = 2_000
-"""Resources that are kept while they are sorted; of more, only what they are sorted by."""
+"""How many resources are kept while they are sorted; beyond that, only their sort keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,31 +55,31 @@ class Limits:
     """How much one request may read, in heads."""
 
     page: int = 5_000
-    """After so many the page ends, with a next link, even if it is not full; without a match it goes on for `seconds`."""
+    """After this many the page ends with a next link, even if it is not full; without a match it continues for `seconds`."""
     seconds: float = 10
-    """How long a page is looked for a first match."""
+    """How long a page searches for its first match."""
     gathered: int = 50_000
-    """The most that are read to sort matches that no index has in order."""
+    """The limit on reads to sort matches that no index has in order."""
     names: int = 1_000_000
-    """The most keys that are listed to sort by `_id` or `_lastUpdated`."""
+    """The limit on keys that are listed to sort by `_id` or `_lastUpdated`."""
     included: int = 1_000
-    """The most resources that the matches of a page bring along."""
+    """The limit on resources that a page includes."""
     counted: int = 100_000
-    """The most that are read to count matches."""
+    """The limit on reads to count matches."""
     inner: int = 2_000
-    """The most that are read of the inner search of a chain, to be led by what it finds."""
+    """The limit on reads for the inner search of a chain that leads the outer one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Matches of one page. `next` is None at the end; `total` is given only where it is exact."""
+    """Matches of one page. `next` is None at the end; `total` is set only if it is exact."""
 
     matches: Sequence[Version]
     next: Position | None = None
     total: int | None = None
     included: Sequence[Version] = ()
     notes: Sequence[Issue] = ()
-    """What a reader of the page has to know: shown in an entry of mode `outcome`."""
+    """Notes for the reader of the page: shown in an entry of mode `outcome`."""
 
 
 def search(
@@ -96,10 +96,10 @@ def search(
 ) -> dict[str, Any]:
     """The searchset Bundle of a query, as plain JSON data.
 
-    `base` is the server's base URL for links and fullUrls. Nothing that `fence` refuses is shown, included or counted. Where it
-    knows what it lets through (`ListedFence`), the cost follows that. `clock` tells seconds.
-    `notes` are shown with those of the page. `explain` is told how the search is run. BadRequest for a cursor that is not this search's, NotSupported for what is not
-    answered (see `plan.plan`), TooCostly where counting or sorting would read too much.
+    `base` is the server's base URL for links and fullUrls. The Bundle does not show, include or count what `fence` refuses. If the
+    fence can list what it lets through (`ListedFence`), the cost follows that. `clock` gives seconds.
+    `notes` are added to those of the page. `explain` is called with the plan. BadRequest for a cursor of another search,
+    NotSupported for a search that has no plan (see `plan.plan`), TooCostly where counting or sorting would read too much.
     """
     query = spelt_out(store, query, fence)
     known = membership.in_force(store)
@@ -123,7 +123,7 @@ def search(
 
 
 def asked_page(scanner: Scanner) -> Page:
-    """What a query asks for: a page with what it brings along, or only the number of matches."""
+    """The result of a query: a page with its included resources, or only the number of matches."""
     results = scanner.query.results
     if results.count_only:
         return Page((), None, scanner.count())
@@ -136,9 +136,9 @@ def asked_page(scanner: Scanner) -> Page:
 
 
 def find(store: Store, query: Query, limit: int, fence: Fence) -> list[Version]:
-    """Up to `limit` matches, in no order that is promised: for conditional interactions, where two are one too many.
+    """Up to `limit` matches, in any order: for conditional interactions, which refuse two matches.
 
-    TooCostly where so many candidates had to be read that there may be more matches.
+    TooCostly if so many candidates were read that there may be more matches.
     """
     known = membership.in_force(store)
     query = spelt_out(store, query, fence)
@@ -150,12 +150,12 @@ def find(store: Store, query: Query, limit: int, fence: Fence) -> list[Version]:
         if len(found) == limit:
             return found
     if not progress.ended:
-        raise too_costly("finding what meets the condition")
+        raise too_costly("finding the resources that meet the condition")
     return found
 
 
 def spelt_out(store: Store, query: Query, fence: Fence) -> Query:
-    """The query with the codes and entries of what it names (value sets, hierarchies, lists), as the caller may see them."""
+    """The query with its value sets, hierarchies and lists expanded, as the caller may see them."""
 
     def look(resource_type: str, parameter: str, value: str) -> list[dict[str, Any]]:
         if resource_type in governing.TYPES:
@@ -169,7 +169,7 @@ def spelt_out(store: Store, query: Query, fence: Fence) -> Query:
 
 
 def chained(scanner: Scanner) -> Scanner:
-    """The same search, led by one of its chains where otherwise everything would be read."""
+    """The same search, led by one of its chains if it would otherwise read everything."""
     if not scanner.query.chains or len(scanner.query.types) > 1:
         return scanner
     scanner = narrowed(scanner) if scanner.query.types else scanner
@@ -178,20 +178,20 @@ def chained(scanner: Scanner) -> Scanner:
         return scanner
     begun = None if query.results.cursor is None else cursor.peek(query.results.cursor)
     if is_by_time(query):
-        # The pages before went through everything: so does this one, whatever the inner search would find now.
+        # The pages before read everything: so does this one, whatever the inner search would find now.
         return scanner
-    # Of the whole system nothing else leads.
+    # For the whole system there is no other driver.
     limit = scanner.limits.inner if begun is None and query.types else scanner.limits.counted
     for chain in query.chains:
         driver = chains.driver(chain, query.types[0] if query.types else None, scanner.found, limit)
-        # The pages before may have been led by what the caller is fenced to, by type and id: so they go on.
+        # The fence's listing, by type and id, may have led the pages before: then it leads this one.
         if driver is not None and (not isinstance(begun, str) or driver.shape is str):
             return replace(scanner, plan=replace(chosen, driver=driver, ordered=not query.results.sort))
     return scanner
 
 
 def narrowed(scanner: Scanner) -> Scanner:
-    """The same search with its chains as references, where they lead to one resource only."""
+    """The same search with each chain that leads to one resource only replaced by a reference."""
     query = scanner.query
     found = [chains.reference(chain, query.types[0], scanner.indexed, scanner.store) for chain in query.chains]
     clauses = tuple(clause for clause in found if clause is not None)
@@ -202,9 +202,9 @@ def narrowed(scanner: Scanner) -> Scanner:
 
 
 def led_by_fence(scanner: Scanner) -> Scanner:
-    """The same search, led by what the caller is fenced to where otherwise everything of its types would be read."""
+    """The same search, led by the fence's listing if it would otherwise read everything of its types."""
     query, chosen = scanner.query, scanner.plan
-    # Of one type by time, the fence's listing races; of all types it leads.
+    # In a search of one type by time, the fence's listing races; in one of all types it leads.
     by_time = isinstance(chosen.driver, Created) or (isinstance(chosen.driver, Updated) and not query.types)
     if not by_time or is_by_time(query):
         return scanner
@@ -215,7 +215,7 @@ def led_by_fence(scanner: Scanner) -> Scanner:
 
 
 def fence_driver_of_all(scanner: Scanner) -> Driver | None:
-    """What lists all that the caller may see of whatever type: the fence's listing, then the types that it does not hold."""
+    """A driver that lists all that the caller may see of any type: the fence's listing, then the types that it does not cover."""
     listed = within(scanner.fence)
     driver, by_time = fence_driver(listed, (None,)), scanner.plan.driver
     if not isinstance(driver, Merged) or not isinstance(by_time, (Created, Updated)):
@@ -225,7 +225,7 @@ def fence_driver_of_all(scanner: Scanner) -> Driver | None:
 
 
 def by_names(scanner: Scanner) -> Scanner:
-    """The same search, sorted by `_id` or `_lastUpdated` without reading what is not shown: all its keys are listed first."""
+    """The same search, sorted by `_id` or `_lastUpdated` without reading resources that the page does not show: it first lists all keys."""
     query, chosen = scanner.query, scanner.plan
     if chosen.ordered or query.results.count_only or len(query.results.sort) != 1 or len(query.types) != 1:
         return scanner
@@ -243,14 +243,14 @@ def by_names(scanner: Scanner) -> Scanner:
 
 
 def is_by_time(query: Query) -> bool:
-    """Whether a page link is one of a search that was begun in order of creation: it goes on so, whatever else could lead."""
+    """Whether a page link belongs to a search in order of creation: it continues so, whatever else could lead."""
     begun = None if query.results.cursor is None else cursor.peek(query.results.cursor)
     return isinstance(begun, list) and len(begun) == 3
 
 
 @dataclass(frozen=True)
 class Scanner(Scan):
-    """One search over one store for one caller, and the pages and numbers that it is asked for."""
+    """One search over one store for one caller: makes its pages and counts."""
 
     limits: Limits
     clock: Clock = field(default=monotonic, kw_only=True)
@@ -258,7 +258,7 @@ class Scanner(Scan):
     def page(self) -> Page:
         """The page at the query's cursor, in the driver's order.
 
-        A page without a match goes on until there is one, the driver ends, or the time is spent.
+        A page without a match continues until it has one, the driver ends, or the time is spent.
         """
         after, total = self.start(self.plan.driver.shape)
         progress, begun = Progress(self.limits.page, after), self.clock()
@@ -272,7 +272,7 @@ class Scanner(Scan):
         return Page(matches, following, total, notes=notes)
 
     def filled(self, progress: Progress) -> tuple[list[Version], Position | None]:
-        """Matches for one page from where the scan has come to, and where the next page begins."""
+        """Matches for one page from the position of the scan, and the position where the next page begins."""
         count = self.query.results.count
         matches: list[Version] = []
         following: Position | None = None
@@ -286,7 +286,7 @@ class Scanner(Scan):
         return matches, None if progress.ended else progress.position
 
     def sorted_page(self) -> Page:
-        """The page at the query's cursor, of all matches, sorted. Of many only what they are sorted by is kept."""
+        """The page at the query's cursor, from all matches, sorted. If there are many, only their sort keys are kept."""
         sorts, results = self.query.results.sort, self.query.results
         progress = Progress(self.limits.gathered)
         kept: dict[str, Version] = {}
@@ -300,9 +300,9 @@ class Scanner(Scan):
         number = len(left)
         after, _ = self.start(tuple[str, int])
         if after is not None:
-            # A version says where the page before ended: no value of a patient stands in a link.
+            # The cursor names the last version of the page before, so that no value of a patient is in a link.
             last = self.store.read_version(*after)
-            # What the caller could not be shown, it shall not compare with what it can see.
+            # The caller must not compare a version that it may not see with visible ones.
             if last is None or not self.visible(last):
                 raise cursor.refused()
             left = sorting.after(left, sorting.key(self.store.version(last), sorts, self.known), sorts)
@@ -315,7 +315,7 @@ class Scanner(Scan):
         return Page(shown, following, None if results.total == "none" else number)
 
     def names(self) -> set[str]:
-        """The keys of all that the driver leads to, or where they are listed sooner, of all that the caller may see. No head is read."""
+        """All keys that the driver lists, or, if that is shorter, all that the caller may see. It reads no head."""
         race = self.races.listing(self.query.types)
         keys: set[str] = set()
         after: Position | None = None
@@ -337,13 +337,13 @@ class Scanner(Scan):
         return [candidate for candidate, _, _ in scanner.scan(None, LISTED, progress, in_order=False)], progress.ended
 
     def indexed(self, query: Query, limit: int) -> tuple[list[Version], bool]:
-        """As `found`, but nothing is read where no index leads to the matches."""
+        """Like `found`, but reads nothing if no index leads to the matches."""
         if query.chains or isinstance(plan(query).driver, (Created, Updated)):
             return [], False
         return self.found(query, limit)
 
     def exists(self, query: Query) -> bool:
-        """Whether an inner search has a match. TooCostly where too much had to be read to know."""
+        """Whether an inner search has a match. TooCostly if too much had to be read."""
         progress = Progress(self.limits.gathered)
         query = spelt_out(self.store, query, self.fence)
         scanner = chained(replace(self, query=query, plan=plan(query)))
@@ -358,11 +358,11 @@ class Scanner(Scan):
 
     @cached_property
     def chains(self) -> chains.Chains:
-        """The chains of this search, and what is known of where they lead."""
+        """The chains of this search, with what is known about their targets."""
         return chains.Chains(self.store, self.known, self.fence, self.exists, self.found, self.spelt_out)
 
     def start(self, shape: Any) -> tuple[Position | None, int | None]:
-        """The position and the total that the query's cursor carries."""
+        """The position and the total in the query's cursor."""
         text = self.query.results.cursor
         if text is None:
             return None, None
@@ -370,7 +370,7 @@ class Scanner(Scan):
         return found.position, found.total
 
     def wanted_total(self) -> int | None:
-        """The number of all matches, where the client asked for it."""
+        """The number of all matches, if the client asked for it."""
         match self.query.results.total:
             case "accurate":
                 return self.count()
@@ -382,7 +382,7 @@ class Scanner(Scan):
         return None
 
     def count(self) -> int:
-        """The number of all matches, exactly; TooCostly where too much had to be read."""
+        """The exact number of all matches; TooCostly if too much had to be read."""
         progress = Progress(self.limits.counted)
         total = sum(1 for _ in self.scan(None, LISTED, progress, in_order=False))
         if not progress.ended:
@@ -391,16 +391,16 @@ class Scanner(Scan):
 
 
 def cut_off(limit: int) -> Issue:
-    text = f"the includes bring more than {limit} resources, of which the first are shown: ask for fewer matches by _count, or for one type"
+    text = f"this page includes more than {limit} resources and shows the first: ask for fewer matches with _count, or for one type"
     return Issue("too-costly", text, expression="_count", severity="warning")
 
 
 def timed_out(seconds: float) -> Issue:
-    text = f"there was no match within {seconds:g} seconds: the search goes on at the next link, or narrow it by more parameters"
+    text = f"the search found no match within {seconds:g} seconds: follow the next link to continue, or narrow it with more parameters"
     return Issue("timeout", text, severity="warning")
 
 
 def too_costly(doing: str, expression: str | None = None) -> TooCostly:
     return TooCostly(
-        f"{doing} would read too many resources: narrow the search by more parameters", expression=expression
+        f"{doing} would read too many resources: narrow the search with more parameters", expression=expression
     )

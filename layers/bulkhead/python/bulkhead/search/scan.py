@@ -1,11 +1,11 @@
-"""From the hints of a driver to the matches of a search: heads in batches, then the fence, then every condition.
+"""Turns the hints of a driver into the matches of a search: heads in batches, then the fence, then every condition.
 
-Under a fence the driver races against the fence's own listing (see `race`). Where that listing has ended first:
-- matches that are wanted in any order are those of the listing,
-- a driver that gives resources by type and id is replaced by the listing, which has the same order,
-- of any other driver, hints outside of the listing are passed over without reading their heads; where even these are many, the
-  resources of the listing are put at the places that the driver would give them.
-So an order and a position mean the same, whoever leads.
+Under a fence the driver races against the fence's own listing (see `race`). If that listing ends first:
+- matches in any order come from the listing;
+- a driver in order of type and id is replaced by the listing, which has the same order;
+- for any other driver, hints outside of the listing are skipped without reading their heads; if even these are many, the
+    resources of the listing are put at the places where the driver would give them.
+So an order and a position mean the same, whichever leads.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ if TYPE_CHECKING:
     from bulkhead.store import Head, Store
 
 BATCH = 100
-"""Keys of one BatchGetItem: the most that is read at first where candidates are filtered; doubled from there."""
+"""Keys of one BatchGetItem: the limit of the first read if candidates are filtered; later reads double it."""
 LISTED = 1000
-"""The most hints of one listing."""
+"""The limit on hints of one listing."""
 SEARCHED = 10
-"""What it costs to check one resource for `_has`, in heads read."""
+"""The cost of checking one resource for `_has`, in heads read."""
 
 Found = tuple[Version, Position, bool]
-"""A match, its position, and whether hints are known to follow."""
+"""A match, its position, and whether hints follow."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far a scan has come: heads read, and the position after the last of them (None at the very end)."""
+    """The progress of a scan: heads read, and the position after the last of them (None at the very end)."""
 
     limit: int
     position: Position | None = None
     read: int = 0
     ended: bool = False
     passed_over: int = 0
-    """Hints that the fence's listing does not have, whose heads were not read."""
+    """The number of hints outside the fence's listing, whose heads were not read."""
 
     @property
     def spent(self) -> bool:
@@ -55,7 +55,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Scan:
-    """One search over one store for one caller: how its matches are read."""
+    """One search over one store for one caller: reads its matches."""
 
     store: Store
     query: Query
@@ -72,8 +72,8 @@ class Scan:
     def scan(self, after: Position | None, wanted: int, progress: Progress, *, in_order: bool) -> Iterator[Found]:
         """Matches after a position.
 
-        Ends when the driver does (`progress.ended`) or when the limit is reached, after which `progress.position` is where
-        to go on. With `in_order` False the order may be any, and positions mean nothing.
+        Ends when the driver does (`progress.ended`) or when the limit is reached; `progress.position` is then the place to
+        continue. With `in_order` False, the order may be any, and positions mean nothing.
         """
         given: set[str] = set()
         for found in self._followed(self.plan.driver, after, wanted, progress, in_order=in_order):
@@ -92,11 +92,11 @@ class Scan:
             yield from self._placed(race, progress)
 
     def _race(self) -> FenceListing | None:
-        """The fence's listing, once it has ended: it is read as far as hidden heads have cost."""
+        """The fence's listing, once it has ended. It is read as far as the hidden heads pay for."""
         return self.races.won(self.query.types)
 
     def _leaves(self, driver: Driver, progress: Progress, *, in_order: bool) -> bool:
-        """Whether the fence's listing has ended, and takes the driver's place."""
+        """Whether the fence's listing has ended, and replaces the driver."""
         race = self._race() if driver is self.plan.driver else None
         if race is None or not race.complete:
             return False
@@ -105,7 +105,7 @@ class Scan:
         return places.has_places(driver) and progress.passed_over > ENTRIES_PER_HEAD * len(race.keys)
 
     def _placed(self, race: FenceListing, progress: Progress) -> Iterator[Found]:
-        """The matches of the fence's listing, at the places that the driver would give them, after `progress.position`."""
+        """The matches of the fence's listing, at the places where the driver would give them, after `progress.position`."""
         driver, after = self.plan.driver, progress.position
         matches: list[tuple[Position, Version]] = []
         keys = sorted(race.keys)
@@ -127,14 +127,14 @@ class Scan:
     def _followed(
         self, driver: Driver, after: Position | None, wanted: int, progress: Progress, *, in_order: bool
     ) -> Iterator[Found]:
-        """Matches as one driver gives them, until it ends, the limit is reached, or the fence's listing takes its place."""
+        """Matches in the order of one driver, until it ends, the limit is reached, or the fence's listing replaces it."""
         filtered = self.plan.filtered
         ask = min(wanted + 1, LISTED) if not filtered else min(max(wanted + 1, 2 * BATCH), LISTED)
         unchecked, named = self.query.compartment, self.named.take()
         room = max(BATCH - len({unchecked, *named} - {None}), 1)
         take = max(min(wanted, LISTED), 1) if not filtered else min(wanted + 1, room)
         if self.races.known:
-            # Where others' matches may come first, a batch tells.
+            # If other tenants' matches may come first, one batch shows it.
             take = min(take, BATCH)
         while True:
             listing = driver.list(self.store, after, ask)
@@ -168,14 +168,14 @@ class Scan:
                 progress.ended = True
                 return
             after = progress.position = listing.next
-            # Entries that were listed in vain cost something too: about a tenth of a head each.
+            # Entries that were listed without use cost something too: about a tenth of a head each.
             progress.read += max(ask - len(listing.hints), 0) // 10
             if progress.spent or self._leaves(driver, progress, in_order=in_order):
                 return
             ask = min(ask * 2, LISTED)
 
     def _unhidden(self, hints: Sequence[Hint], progress: Progress) -> Sequence[Hint]:
-        """The hints that may be of what the caller sees, as far as the fence's listing tells."""
+        """The hints that the caller may see, as far as the fence's listing tells."""
         race = self._race() if hints else None
         if race is None:
             return hints
@@ -184,7 +184,7 @@ class Scan:
         return left
 
     def _checked(self, admitted: list[Version | None], progress: Progress) -> list[Version | None]:
-        """The candidates, None in place of those that do not meet every chain."""
+        """The candidates, with None in place of those that do not meet every chain."""
         left = [candidate for candidate in admitted if candidate]
         if not self.query.chains or not left:
             return admitted
@@ -193,7 +193,7 @@ class Scan:
         return [candidate if candidate and candidate.key in kept else None for candidate in admitted]
 
     def looked_at(self, named: Sequence[str], heads: Mapping[str, Head]) -> tuple[str, ...]:
-        """Nobody left to look at, once it is known that none of the Patients `named` replaces another; Replacing where one does."""
+        """() once it is known that none of the Patients `named` replaces another; raises Replacing if one does."""
         patients = [self.store.version(heads[key]) for key in named if self.visible(heads.get(key))]
         replacing = [one for one in patients if patient_links.linked(one.body, patient_links.REPLACES)]
         if replacing:
@@ -201,31 +201,31 @@ class Scan:
         return ()
 
     def visible(self, head: Head | None) -> bool:
-        """Whether a resource is there and the caller may see it."""
+        """Whether a resource exists and the caller may see it."""
         return head is not None and not head.deleted and self.fence(self.store.version(head))
 
     def _accepted(self, driver: Driver, hint: Hint, head: Head | None, progress: Progress) -> Version | None:
-        """The hint's resource, if it is a match and the driver gives it here. Counts what was read."""
+        """The hint's resource, if it is a match and the driver gives it here. Counts reads."""
         if head is None or head.deleted:
             progress.read += 1
             return None
         candidate = self.store.version(head)
         if not self.fence(candidate):
-            # The race bounds how much that is hidden is read: no limit may depend on it.
+            # The race bounds the reads of hidden heads: no limit may depend on them.
             progress.read += not self.races.count_hidden(self.query.types)
             return None
         progress.read += 1
         return candidate if self.matches(candidate) and driver.accepts(self.store, hint, candidate) else None
 
     def admitted(self, head: Head | None) -> Version | None:
-        """A resource, if it is there, the caller may see it, and it meets every condition but the chains."""
+        """A resource, if it exists, the caller may see it, and it meets every condition except the chains."""
         if head is None or head.deleted:
             return None
         candidate = self.store.version(head)
         return candidate if self.fence(candidate) and self.matches(candidate) else None
 
     def matches(self, candidate: Version) -> bool:
-        """Whether a visible resource meets every condition but the chains."""
+        """Whether a visible resource meets every condition except the chains."""
         return self.is_member(candidate) and all(
             matching.matches(candidate, clause, self.known) for clause in self.plan.clauses
         )

@@ -1,6 +1,6 @@
-"""Which stored definitions serve a search: those in force for all, and of a fenced caller's own those that it may see.
+"""Selects the stored definitions that serve a search: those in force for all, and a fenced caller's own that it may see.
 
-Those in force are found in a list of their own, strongly consistent. What other tenants have defined is not read, however much it is.
+A strongly consistent list holds those in force. Definitions of other tenants are not read, however many there are.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ Find = Callable[["Store", Query, int, Fence], list[Version]]
 """`run.find`."""
 
 MOST = 1000
-"""The most definitions under one name that are read."""
+"""The limit on definitions under one name."""
 
 
 def serving(store: Store, fence: Fence, find: Find, resource_type: str, parameter: str, value: str) -> list[Version]:
-    """The definitions of a type that serve a search of the caller with this `fence`, and that meet `parameter=value`.
+    """The definitions of a type that meet `parameter=value` and serve a search of the caller with this `fence`.
 
-    First those in force for all, then those of the caller's own tenant, each by id. `parameter` is `_id`, what the type is named by
-    (`NAMED_BY`), or any other by which all of the type are filtered.
+    First those in force for all, then those of the caller's own tenant, each by id. `parameter` is `_id`, the parameter that names the
+    type (`NAMED_BY`), or any other: then all definitions of the type are filtered.
     """
     if parameter == "_id":
         key = references.local(f"{resource_type}/{value}")
@@ -54,11 +54,11 @@ def serving(store: Store, fence: Fence, find: Find, resource_type: str, paramete
 def _in_force(store: Store, resource_type: str, name: str) -> list[Version]:
     keys = store.governing(resource_type, name)
     if len(keys) > MOST:
-        raise TooCostly(f"more than {MOST} {resource_type} resources are defined under one name")
+        raise TooCostly(f"more than {MOST} {resource_type} resources have one name: a search can use at most that many")
     heads = store.read_many(keys) if keys else {}
     return [store.version(heads[key]) for key in keys if key in heads and governs(heads[key])]
 
 
 def is_own(candidate: Version, fence: Fence) -> bool:
-    """Whether a definition is of the tenant of a caller with this fence. A caller whom nothing fences has no tenant."""
+    """Whether a definition belongs to the tenant of a caller with this fence. A caller without a fence has no tenant."""
     return isinstance(fence, ListedFence) and bool(candidate.head.accounts) and fence(candidate)

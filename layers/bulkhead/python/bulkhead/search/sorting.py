@@ -1,7 +1,7 @@
-"""`_sort` (R4 search.html, 3.1.1.6.1) by any parameters: matches in order, and where the next page goes on.
+"""`_sort` (R4 search.html, 3.1.1.6.1) by any parameters: puts matches in order, and finds the place where the next page begins.
 
-Of several values the one that comes first in the order asked for counts. A resource without a value comes last, whatever
-the direction. What is equal is in order of type and id.
+If a resource has several values, the first in the requested order counts. A resource without a value comes last in either
+direction. Equal resources are ordered by type and id.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Key = tuple[tuple[Any, ...], str]
 
 
 def ordered(found: Sequence[Key], sorts: Sequence[Sort]) -> list[Key]:
-    """What resources are sorted by, in the order asked for."""
+    """The sort keys in the requested order."""
     return sorted(found, key=cmp_to_key(comparison(sorts)))
 
 
 def after(found: Sequence[Key], last: Key, sorts: Sequence[Sort]) -> list[Key]:
-    """What comes behind `last`, the last match of the page before, as it was then."""
+    """The sort keys after `last`, the last match of the page before, as it was at that time."""
     compare = comparison(sorts)
     return [one for one in found if compare(one, last) > 0]
 
@@ -50,12 +50,12 @@ def comparison(sorts: Sequence[Sort]) -> Callable[[Key, Key], int]:
 
 
 def key(candidate: Version, sorts: Sequence[Sort], known: Definitions) -> Key:
-    """What a resource is sorted by. `known` are the compartments in force."""
+    """The sort key of a resource. `known` are the compartment definitions in force."""
     return tuple(value(candidate, sort, known) for sort in sorts), candidate.key
 
 
 def value(candidate: Version, sort: Sort, known: Definitions) -> str | Decimal | None:
-    """What a resource is sorted by; None where it has no value for the parameter."""
+    """The value that a resource sorts by; None if it has none for the parameter."""
     assert sort.parameter is not None
     found: list[str | Decimal] = [
         one

@@ -1,4 +1,4 @@
-"""`:above` and `:below` of tokens (R4 search.html#token): the codes that subsume one, or that it subsumes, in place of it."""
+"""`:above` and `:below` of tokens (R4 search.html#token): replaces a code by the codes that subsume it, or that it subsumes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from bulkhead.search.value_sets import MOST
 
 
 def resolved(query: Query, look: Look) -> Query:
-    """The query with every code under `:above` or `:below` as the codes themselves, that one included.
+    """The query with every code under `:above` or `:below` replaced by its ancestors or descendants and itself.
 
-    BadRequest for a code system that is not here with all its concepts: to take its codes as equal to themselves only
-    would be to miss. A code alone stands for those of every code system here that has it.
+    BadRequest for a code system that is not on this server with all its concepts: a search for the code alone would miss
+    matches. A code without a system means the code in every code system on this server that has it.
     """
     if not any(is_asked(clause) for clause in query.clauses):
         return query
@@ -42,12 +42,12 @@ def in_codes(clause: Clause, look: Look) -> Clause:
 
 
 def systems(value: TokenValue, name: str, look: Look) -> list[CodeSystem]:
-    """Where a code is looked for."""
+    """The code systems in which the code is looked up."""
     assert value.code is not None
     if value.system is not None:
         system = known(value.system, look)
         if system is None:
-            raise BadRequest("the code system is not on this server with all its concepts", expression=name)
+            raise BadRequest("this server does not have the code system with all its concepts", expression=name)
         return [system]
     found = having(value.code, look)
     if not found:

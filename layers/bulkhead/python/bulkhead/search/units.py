@@ -1,7 +1,7 @@
-"""UCUM units: how much of one unit another is, so that `0.0054 g` is found by `5.4 mg` (R4 search.html, 3.1.1.4.9).
+"""UCUM units: converts between them, so that a search for `5.4 mg` finds `0.0054 g` (R4 search.html, 3.1.1.4.9).
 
-A small parser of UCUM's grammar over the table of its units, which infra/compile_units.py makes. Special units, whose
-zero or scale is not that of their base (Cel, pH), are equal to themselves only.
+A small parser of UCUM's grammar over a table of its units, which infra/compile_units.py makes. A special unit, whose
+zero or scale is not that of its base (Cel, pH), equals only itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 SYSTEM = "http://unitsofmeasure.org"
 DATA = Path(__file__).parent / "data" / "units.json"
 LONGEST = 100
-"""Characters of a unit that is still parsed."""
+"""The limit on the characters of a unit."""
 
 
 class Unit(NamedTuple):
@@ -40,7 +40,7 @@ class Table(msgspec.Struct, frozen=True):
 
 
 Find = Callable[[str], Unit | None]
-"""The unit of a symbol, prefix included."""
+"""Finds the unit of a symbol, prefix included."""
 
 ONE = Unit(Fraction(1))
 
@@ -50,7 +50,7 @@ _COMPONENT = re.compile(
 
 
 def ratio(code: str, other: str) -> Decimal | None:
-    """What a number of `code` is multiplied by to be one of `other`; None where they do not measure the same."""
+    """The factor that converts a number of `code` to one of `other`; None if they measure different things."""
     one, two = canonical(code), canonical(other)
     if one is None or two is None or one.dimensions != two.dimensions or not two.factor:
         return None
@@ -60,7 +60,7 @@ def ratio(code: str, other: str) -> Decimal | None:
 
 @lru_cache(maxsize=4096)
 def canonical(code: str) -> Unit | None:
-    """A UCUM unit in base units; None for what is none, or is special."""
+    """A UCUM unit in base units; None for any other text, and for a special unit."""
     return parse(code, symbol) if len(code) <= LONGEST else None
 
 
@@ -87,13 +87,13 @@ def table() -> Table:
 
 
 def parse(text: str, find: Find) -> Unit | None:
-    """The unit of a whole expression such as `10*3/uL`, `mg/(kg.d)` or `mm[Hg]`; None where it is none."""
+    """The unit of a whole expression such as `10*3/uL`, `mg/(kg.d)` or `mm[Hg]`; None if it is not a unit."""
     found, rest = _term(text, find)
     return found if rest == "" else None
 
 
 def _term(text: str, find: Find) -> tuple[Unit | None, str]:
-    """One term at the beginning of `text`, and what follows it: components from left to right."""
+    """Parses one term at the beginning of `text`, components from left to right; returns its unit and the rest of the text."""
     total: Unit | None = ONE
     sign = 1
     if text.startswith("/"):

@@ -1,7 +1,7 @@
-"""`:in` and `:not-in` (R4 search.html, token): the codes of a ValueSet, stored here or built in, in place of its name.
+"""`:in` and `:not-in` (R4 search.html, token): replaces a ValueSet, stored here or built in, by its codes.
 
-What a set lists counts, as well as sets that it takes in, and of CodeSystems that are here with all their concepts the
-whole, or what a concept subsumes. Other filters, and code systems that are not here, are refused: to guess would be to miss.
+The codes are those that a set lists, those of included sets, and, from CodeSystems that are here with all their concepts, all
+codes or those that a concept subsumes. Other filters, and code systems that are not here, are refused: a guess would miss codes.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from bulkhead.search.code_systems import CodeSystem, Look, known, named
 from bulkhead.search.query import Clause, Query, TokenValue, UriValue
 
 MOST = 10_000
-"""The most codes of one clause."""
+"""The limit on codes of one clause."""
 
 Codes = set[tuple[str, str]]
 """(system, code)."""
 
 
 def resolved(query: Query, look: Look) -> Query:
-    """The query with every `:in` as the codes themselves, and every `:not-in` as `:not` of them.
+    """The query with every `:in` replaced by the codes, and every `:not-in` by `:not` of them.
 
-    BadRequest for a ValueSet that is not here, NotSupported for one that cannot be spelt out.
+    BadRequest for a ValueSet that is not here, NotSupported for one that cannot be expanded.
     """
     if not any(clause.modifier in ("in", "not-in") for clause in query.clauses):
         return query
@@ -51,7 +51,7 @@ def members(name: str, look: Look, clause: str, within: tuple[str, ...]) -> Code
     url = name.partition("|")[0]
     if url in within:
         return set()
-    # HL7's own first: what is stored never shadows them.
+    # HL7's own first: a stored value set never hides them.
     if built_in := value_set_systems(url):
         return {(system, code) for system, codes in built_in.items() for code in codes}
     own = value_set_compose(url)
@@ -60,12 +60,12 @@ def members(name: str, look: Look, clause: str, within: tuple[str, ...]) -> Code
         return set(contained(stored["expansion"].get("contains", ())))
     compose = own if stored is None else stored.get("compose", {})
     if compose is None:
-        raise BadRequest("the value set is not on this server", expression=clause)
+        raise BadRequest("this server does not have the value set", expression=clause)
     return composed(compose, look, clause, (*within, url))
 
 
 def composed(compose: Mapping[str, Any], look: Look, clause: str, within: tuple[str, ...]) -> Codes:
-    """The codes of a `ValueSet.compose`; `within` are the sets that it is part of."""
+    """The codes of a `ValueSet.compose`; `within` are the sets that include it."""
     found = _union(compose.get("include", ()), look, clause, within)
     return found - _union(compose.get("exclude", ()), look, clause, within)
 
@@ -88,7 +88,7 @@ def part_codes(part: dict[str, Any], look: Look, clause: str, within: tuple[str,
     else:
         found = known(system, look)
         if found is None:
-            raise NotSupported("the value set takes in a code system that is not on this server", expression=clause)
+            raise NotSupported("the value set includes a code system that this server does not have", expression=clause)
         codes = set(found.children)
         for one in part.get("filter", ()):
             codes &= filtered(found, one, clause)
@@ -104,11 +104,11 @@ def filtered(system: CodeSystem, given: dict[str, Any], clause: str) -> set[str]
             return system.below(given["value"]) - {given["value"]}
         case "concept", "is-not-a":
             return set(system.children) - system.below(given["value"])
-    raise NotSupported("the value set is made by a filter that this server does not evaluate", expression=clause)
+    raise NotSupported("the value set has a filter that this server does not support", expression=clause)
 
 
 def contained(entries: Any) -> Iterator[tuple[str, str]]:
-    """The codes of an expansion, at every depth; abstract ones are no codes to search by."""
+    """The codes of an expansion, at every depth; a search does not use abstract ones."""
     for entry in entries:
         if "code" in entry and not entry.get("abstract"):
             yield entry.get("system", ""), entry["code"]

@@ -1,8 +1,8 @@
-"""Who searches by a Patient is answered for the Patients, too, whom that one replaces (see `bulkhead.compartments.patient_links`).
+"""Widens a search by a Patient to the Patients that it replaces (see `bulkhead.compartments.patient_links`).
 
-Hardly any Patient replaces another: so a search is begun as it was asked, and the heads of the Patients that it names are
-read along with its first candidates. Only where one of them replaces somebody it is begun anew, with more values. What
-the first page has found out holds for all: its cursor carries it on.
+Hardly any Patient replaces another. So a search begins as the client asked, and reads the heads of the Patients that it names
+with its first candidates. Only if one of them replaces another, the search begins anew with more values. The first page
+decides for all: its cursor carries the result.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PATIENT = "Patient"
 
 
 class Replacing(Exception):
-    """Of the Patients that a search names, these replace others."""
+    """Carries the Patients in a search that replace others."""
 
     def __init__(self, patients: Sequence[Version]) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Replacing(Exception):
 
 @dataclass
 class Named:
-    """The Patients that a search names, until somebody has looked at them."""
+    """The Patients that a search names, until their heads have been read."""
 
     keys: tuple[str, ...] = ()
 
@@ -38,7 +38,7 @@ class Named:
 
 
 def named(query: Query) -> tuple[str, ...]:
-    """The Patients that a search names: its compartment, and the values of its references, those behind chains included."""
+    """The Patients that a search names: in its compartment, and in the values of its references, including those behind chains."""
     compartment = [query.compartment] if query.compartment and query.compartment.startswith(f"{PATIENT}/") else []
     return tuple(dict.fromkeys((*compartment, *_values(query))))
 
@@ -52,9 +52,9 @@ def _values(query: Query) -> Iterator[str]:
 
 
 def patient(value: Value, clause: Clause) -> str | None:
-    """The Patient that a value may stand for: `Patient/1`, or `1` where the parameter can lead to Patients.
+    """The Patient that a value may mean: `Patient/1`, or `1` if the parameter can lead to Patients.
 
-    Not one version of a Patient; and not an account, which is a right and no part of a record.
+    Not a single version of a Patient; and not an account, which is a right and no part of a record.
     """
     if not isinstance(value, ReferenceValue) or clause.parameter.type != "reference" or clause.parameter.code in _ASIDE:
         return None
@@ -70,7 +70,7 @@ _ASIDE = ("_account", "_list")
 
 
 def widened(query: Query, replaced: Mapping[str, Sequence[str]]) -> Query:
-    """The query with what the Patients that it names replace, at every place where it names them."""
+    """The query with the replaced Patients added at every place that names a Patient."""
     if not replaced:
         return query
     chains = tuple(
