@@ -1,4 +1,4 @@
-"""The one table, and the bucket for what is too large for it. The only room that knows DynamoDB and S3."""
+"""The one table, and the bucket for bodies that are too large for it. The only room that knows DynamoDB and S3."""
 
 from __future__ import annotations
 
@@ -72,43 +72,43 @@ class Store:
         self.table = Table(dynamodb, settings.table, settings.threads, settings.bulk_writes == "transact", patience)
         self._s3 = s3
         self.definitions_mark = object()
-        """Another object after each write of CompartmentDefinitions by this process."""
+        """A new object after each write of CompartmentDefinitions by this process."""
 
     @property
     def s3(self) -> Any:
-        """The S3 client, made when it is first needed: most requests never do."""
+        """The S3 client, made on first use: most requests need none."""
         if callable(self._s3):
             self._s3 = self._s3()
         return self._s3
 
     @cached_property
     def secret(self) -> bytes:
-        """What only this table and its servers know: 32 bytes."""
+        """The secret of this table and its servers: 32 bytes."""
         return secret.read(self.table)
 
     # Reading
 
     def read(self, key: str) -> Head | None:
-        """The current version, strongly consistent; a deleted one has `deleted`. None where there never was one."""
+        """The current version, strongly consistent; a deleted one has `deleted`. None if there never was one."""
         item = self.table.get((key, keys.HEAD))
         return (self._heads([item]).get(key) if item else None) or builtin.head(key)
 
     def read_many(self, wanted: Iterable[str]) -> dict[str, Head]:
-        """The current versions of many resources, 100 a request; deleted ones included, absent ones left out."""
+        """The current versions of many resources, 100 per request; includes deleted ones, leaves out absent ones."""
         asked = list(wanted)
         found = self._heads(self.table.get_many((key, keys.HEAD) for key in asked).values())
         found.update(builtin.missing(asked, found))
         return found
 
     def built_in(self, key: str) -> Head | None:
-        """The resource that is there under `key` without anybody having written it; None for nearly all keys."""
+        """The resource that exists under `key` although nobody wrote it; None for nearly all keys."""
         return builtin.head(key)
 
     def _heads(self, items: Iterable[dict[str, Any]]) -> dict[str, Head]:
         return transaction_marks.current(self.table, {(item["pk"]["S"], item["sk"]["S"]): item for item in items})
 
     def read_version(self, key: str, version: int) -> Head | None:
-        """One version, current or past. None where there is none."""
+        """One version, current or past. None if there is none."""
         head = self.read(key)
         if head is None or version >= head.version:
             return head if head and version == head.version else None
@@ -116,7 +116,7 @@ class Store:
         return heads.from_item(item) if item else None
 
     def versions(self, key: str, before: int | None, count: int) -> list[Head]:
-        """Up to `count` versions below `before` (None: from the current one on), the newest first."""
+        """Up to `count` versions below `before` (None: from the current one), the newest first."""
         head = self.read(key)
         if head is None:
             return []
@@ -131,7 +131,7 @@ class Store:
         return found[:count]
 
     def read_versions(self, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Head]:
-        """Superseded versions by key and number, 100 a request; absent ones left out."""
+        """Superseded versions by key and number, 100 per request; absent ones are left out."""
         return history.read_versions(self.table, wanted)
 
     def horizon(self) -> str:
@@ -139,7 +139,7 @@ class Store:
         return history.horizon(self.table, self.settings.history_settle)
 
     def decode(self, head: Head) -> dict[str, Any]:
-        """The resource of a version that is not deleted, without what `meta` says of version, time, accounts, compartments."""
+        """The resource in a version that is not deleted, without version, time, accounts and compartments in `meta`."""
         assert head.body is not None
         if head.body[:1] == heads.IN_S3:
             name = BODIES + head.body[1:].decode()
@@ -148,11 +148,11 @@ class Store:
         return heads.decode(head.body)
 
     def version(self, head: Head) -> Version:
-        """The version that `head` describes, its body decoded when something first asks for it."""
+        """The version that `head` describes; its body is decoded on first use."""
         return Version(head, self.decode)
 
     def encode(self, resource: dict[str, Any]) -> bytes:
-        """A resource as a Write's `body`."""
+        """A resource in the form of a Write's `body`."""
         return heads.encode(resource)
 
     # Writing
@@ -164,7 +164,7 @@ class Store:
         inherit: Inherit | None = None,
         receipt: Receipt | None = None,
     ) -> list[Head]:
-        """All of it, or none: see `commits.commit`. VersionConflict, ClaimTaken, JobMovedOn, Conflict, Unavailable."""
+        """Commits all or nothing: see `commits.commit`. VersionConflict, ClaimTaken, JobMovedOn, Conflict, Unavailable."""
         listed = definitions.listed_as(writes)
         if not listed:
             return commits.commit(self.table, self._put_body, self.settings, writes, claims, inherit, receipt)
@@ -172,24 +172,24 @@ class Store:
         try:
             return commits.commit(self.table, self._put_body, self.settings, writes, claims, inherit, receipt)
         finally:
-            # Also where it failed: a commit may stand though its answer was lost.
+            # Even after a failure: the commit may have succeeded although its answer was lost.
             self.definitions_mark = object()
 
     def _put_body(self, name: str, data: bytes) -> None:
         self.s3.put_object(Bucket=self.settings.bucket, Key=BODIES + name, Body=data)
 
     def commit_each(self, writes: Sequence[Write]) -> set[str]:
-        """Independent changes of accounts; the keys that were not written, because someone else was faster."""
+        """Commits independent changes of accounts; returns the keys that another writer prevented."""
         return account_commits.commit_each(self.table, writes)
 
     def set_propagate(self, head: Head, flag: bool, within: Mapping[str, tuple[str, ...]]) -> None:
-        """Whether the accounts of `head` go to what is written into its compartment from now on, and to what of it. VersionConflict."""
+        """Sets whether, and within which bounds, new resources in its compartment inherit the accounts of `head`. VersionConflict."""
         if not account_commits.set_propagate(self.table, head, replace(head, propagate=flag, within=within)):
             transaction_marks.clear(self.table, head.key)
             raise VersionConflict(head.key)
 
     def claim_owner(self, condition: str) -> str | None:
-        """Who owns the condition of a conditional create, once the transaction that is about to is decided."""
+        """The owner of the condition of a conditional create, after the transaction that is about to claim it is decided."""
         pk = keys.claim_key(condition)
         item = self.table.get((pk, keys.HEAD))
         if item and transaction_marks.marked(item) and transaction_marks.clear(self.table, pk):
@@ -204,37 +204,37 @@ class Store:
         return Jobs(self.table)
 
     def receipts(self, job: str) -> dict[int, str]:
-        """The answers of those entries of a job's batch that are done, by entry."""
+        """The responses of finished entries of a job's batch, by entry."""
         return receipts.contents(self.table, job)
 
     def abandon(self, job: Job) -> None:
-        """End the large transaction that an earlier attempt of the job left behind: see `receipts.abandon`."""
+        """Ends the large transaction that an earlier attempt of the job left behind: see `receipts.abandon`."""
         receipts.abandon(self.table, job)
 
     def are_held(self, resources: Iterable[str]) -> bool:
-        """Whether a large transaction in progress holds any of `resources`, new ones of its own included."""
+        """Whether a large transaction in progress holds any of `resources`, including new ones that it makes."""
         return transaction_holds.held(self.table, resources)
 
     def release(self, resources: Iterable[str]) -> None:
-        """Take the marks of large transactions that are over off `resources`. Idempotent."""
+        """Removes the marks of finished large transactions from `resources`. Idempotent."""
         transaction_holds.release(self.table, resources)
 
     def abort_open(self) -> list[str]:
-        """Abort all open transactions, for a process that knows itself the only one: see `sweeper.abort`."""
+        """Aborts all open transactions, for the only process on the table: see `sweeper.abort`."""
         return sweeper.abort(self.table, everything=True)
 
     def sweep(self) -> int:
-        """Finish what dead processes left behind: see `sweeper.sweep`."""
+        """Finishes the work of dead processes: see `sweeper.sweep`."""
         return sweeper.sweep(self.table)
 
     def check_integrity(self, *, repair: bool, patience: float | None) -> Report:
-        """Compare the whole table with its index, and mend what is amiss where `repair` says so: see `rounds.check`."""
+        """Compares the whole table with its index, and repairs faults if `repair` is True: see `rounds.check`."""
         from bulkhead.store import rounds
 
         return rounds.check(self.table, self._facts_of, repair, patience)
 
     def check_integrity_on(self, pages: int, time_left: Callable[[], bool]) -> Report:
-        """Go on with the integrity check where the last round ended: see `rounds.check_on`."""
+        """Continues the integrity check where the last round ended: see `rounds.check_on`."""
         from bulkhead.store import rounds
 
         return rounds.check_on(self.table, self._facts_of, pages, time_left)
@@ -245,13 +245,13 @@ class Store:
         return index_facts.facts(self.decode(head))
 
     def metered(self) -> AbstractContextManager[Meter]:
-        """Within this context all requests to DynamoDB are counted, of whatever thread."""
+        """Counts all requests to DynamoDB within this context, from any thread."""
         return metered(self.table.client)
 
     # The index: hints, to be checked against the heads
 
     def written_definitions(self) -> list[str]:
-        """Keys of the CompartmentDefinitions that were ever written, sorted; strongly consistent."""
+        """Keys of all CompartmentDefinitions that were ever written, sorted; strongly consistent."""
         return definitions.written(self.table)
 
     def governing(self, resource_type: str, name: str) -> Sequence[str]:
@@ -262,7 +262,7 @@ class Store:
         return definitions.governing(self.table, resource_type, name)
 
     def compartment_definitions(self) -> list[str]:
-        """Keys of all CompartmentDefinitions, those of R4 that nobody has written included, sorted."""
+        """Keys of all CompartmentDefinitions, including those of R4 that nobody has written, sorted."""
         return sorted({*definitions.written(self.table), *builtin.heads()})
 
     def pointing_at(
@@ -292,7 +292,7 @@ class Store:
         return index.by_value(self.table, resource_type, parameter, value, prefix, first, last, after, limit)
 
     def types_in_use(self) -> list[str]:
-        """Every type of which anything was ever written, sorted."""
+        """Every type with a resource that was ever written, sorted."""
         return active_months.types(self.table)
 
     def by_time(
@@ -310,6 +310,6 @@ class Store:
 
 @lru_cache(maxsize=1)
 def connect() -> Store:
-    """The store of this process, as the settings and the standard AWS variables say."""
+    """The store of this process, configured by the settings and the standard AWS variables."""
     settings = _settings.current()
     return Store(client.dynamodb(settings.threads, settings.read_timeout), files.client, settings)

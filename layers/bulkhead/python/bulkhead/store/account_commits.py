@@ -1,4 +1,4 @@
-"""Many independent changes of accounts at once: what propagation writes. Ten requests or less for a hundred resources."""
+"""Commits many independent changes of accounts at once, for propagation: at most ten requests for a hundred resources."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from bulkhead.store.table import TRANSACT_BYTES, TRANSACT_LIMIT, Item, Table, pi
 
 
 def commit_each(table: Table, writes: Sequence[Write]) -> set[str]:
-    """Commit each of `writes` by itself; they change accounts only (`old` and `new` None, `body` the base's).
+    """Commits each of `writes` independently; they change accounts only (`old` and `new` None, `body` the base's).
 
-    Returns the keys that were not written, because their base is no longer current.
+    Returns the keys that were not written because their base is no longer current.
     """
     updated = dates.now()
     active_months.note(table, {write.key.partition("/")[0] for write in writes}, updated)
@@ -34,7 +34,7 @@ def _commit_batch(table: Table, writes: Sequence[Write], updated: str) -> set[st
 
 
 def _stage(table: Table, writes: Sequence[Write]) -> set[str]:
-    """The keys whose accounts a later version has staged already: the commit would fail."""
+    """The keys whose accounts a later version has already staged: their commit would fail."""
     table.put_many([heads.to_item(write.base, keys.version_sort(write.base.version)) for write in writes if write.base])
     staged = [(write.key, action) for write in writes for action in staging.account_actions(table, write)]
     failed = table.write_each([action for _, action in staged])
@@ -42,7 +42,7 @@ def _stage(table: Table, writes: Sequence[Write]) -> set[str]:
 
 
 def _head_action(table: Table, base: Head, head: Head) -> Item:
-    """The head's update: all but its body, which stays where it is."""
+    """The update of a head without its body, which stays."""
     changed = {name: value for name, value in heads.attributes(head).items() if name != "body"}
     expression = "SET " + ", ".join(f"#{name} = :{name}" for name in changed)
     if gone := [name for name in heads.ACCOUNT_ATTRIBUTES if name not in changed]:
@@ -52,7 +52,7 @@ def _head_action(table: Table, base: Head, head: Head) -> Item:
 
 
 def set_propagate(table: Table, head: Head, changed: Head) -> bool:
-    """Make a head's `propagate` and `within` those of `changed` in place, without a new version. False where the head has moved on."""
+    """Sets a head's `propagate` and `within` to those of `changed` in place, without a new version. False if the head has moved on."""
     made = heads.attributes(changed)
     kept = [name for name in ("propagate", "within") if name in made]
     gone = [name for name in ("propagate", "within") if name not in made]

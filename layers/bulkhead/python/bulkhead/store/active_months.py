@@ -1,6 +1,6 @@
-"""Which months of by-time hold anything of a type: so that reading by time knows where to stop.
+"""The months of by-time that hold versions of a type, so that reading by time knows where to stop.
 
-One item for each type and month, all in one partition; a process writes it before its first write of that type in that month.
+One item per type and month, all in one partition. A process writes it before its first write of that type in that month.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _kept: WeakKeyDictionary[Table, dict[str, list[str]]] = WeakKeyDictionary()
 
 
 def note(table: Table, resource_types: Iterable[str], updated: str) -> None:
-    """See to it that the month of the instant `updated` is listed for each type."""
+    """Makes sure that the month of the instant `updated` is listed for each type."""
     noted = _noted.setdefault(table, set())
     unknown = {keys.month_sort(resource_type, updated[:7]) for resource_type in resource_types} - noted
     if unknown:
@@ -26,10 +26,10 @@ def note(table: Table, resource_types: Iterable[str], updated: str) -> None:
 
 
 def months(table: Table, resource_type: str) -> list[str]:
-    """The months, as `2026-11`, in which versions of the type were written; the earliest first.
+    """The months, such as `2026-11`, in which versions of the type were written; the earliest first.
 
-    A list that has the current month is kept: nothing is added to it before the next month. Not in the first hour of a month,
-    when a writer with a slow clock may still add the one before.
+    The process caches a list with the current month: it stays complete until the next month. It does not in the first hour of a
+    month, when a writer with a slow clock may still add the month before.
     """
     now = datetime.now(UTC)
     current = now.strftime("%Y-%m")
@@ -44,5 +44,5 @@ def months(table: Table, resource_type: str) -> list[str]:
 
 
 def types(table: Table) -> list[str]:
-    """Every type that was ever written."""
+    """Every type with a version that was ever written."""
     return sorted({item["sk"]["S"].partition("#")[0] for item in table.query(keys.MONTHS)})

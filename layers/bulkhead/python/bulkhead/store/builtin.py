@@ -1,6 +1,6 @@
-"""Resources that are there without having been written: R4's CompartmentDefinitions, at version 1 until somebody writes the next.
+"""Resources that exist without having been written: R4's CompartmentDefinitions, at version 1 until somebody writes the next.
 
-They are no items of the table, so no index knows them. Who writes over one stages it as version 1, as any superseded one.
+They are no items of the table, so no index has them. A write of one stages the built-in as version 1, like any superseded version.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _PREFIX = "CompartmentDefinition/"
 
 @cache
 def heads() -> Mapping[str, Head]:
-    """Their heads, by key."""
+    """The heads of the built-in resources, by key."""
     found = {}
     for resource in definitions.compartment_definitions().values():
         key = _PREFIX + resource["id"]
@@ -26,15 +26,15 @@ def heads() -> Mapping[str, Head]:
 
 
 def head(key: str) -> Head | None:
-    """What stands under a key of which the table has nothing."""
+    """The built-in head under a key that the table does not have."""
     return heads().get(key) if key.startswith(_PREFIX) else None
 
 
 def missing(wanted: Iterable[str], found: Mapping[str, Head]) -> dict[str, Head]:
-    """Those of `wanted` that the table did not have."""
+    """The built-in heads among `wanted` that the table did not have."""
     return {key: made for key in wanted if key not in found and (made := head(key))}
 
 
 def is_unwritten(base: Head | None) -> bool:
-    """Whether a head that was read is none of the table's."""
+    """Whether a head is a built-in one, not the table's."""
     return base is not None and head(base.key) is base

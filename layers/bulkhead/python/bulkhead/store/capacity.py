@@ -1,4 +1,4 @@
-"""Counting what the store asks of DynamoDB: requests and capacity units, for one piece of work."""
+"""Counts the store's requests to DynamoDB, and their capacity units, for one piece of work."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(slots=True)
 class Meter:
-    """Requests by operation, and the capacity units that DynamoDB says they took (indexes included)."""
+    """Requests by operation, and the capacity units that DynamoDB reports for them (indexes included)."""
 
     requests: Counter[str] = field(default_factory=Counter)
     units: Counter[str] = field(default_factory=Counter)
@@ -21,7 +21,7 @@ class Meter:
         return sum(self.requests.values())
 
     def count(self, operation: str, answer: dict[str, Any]) -> None:
-        """One request of `operation` and its answer."""
+        """Adds one request of `operation` by its answer."""
         self.requests[operation] += 1
         consumed = answer.get("ConsumedCapacity") or []
         for part in consumed if isinstance(consumed, list) else [consumed]:
@@ -30,11 +30,11 @@ class Meter:
 
 @contextmanager
 def metered(client: Any) -> Iterator[Meter]:
-    """Within this context all requests of `client` (see `store.client`) are counted, of whatever thread."""
+    """Counts all requests of `client` (see `store.client`) within this context, from any thread."""
     meter = Meter()
     client.meters.append(meter)
     try:
         yield meter
     finally:
-        # By identity: two meters that have counted the same are equal.
+        # By identity: two meters with the same counts are equal.
         client.meters[:] = [other for other in client.meters if other is not meter]

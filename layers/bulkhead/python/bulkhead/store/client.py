@@ -1,8 +1,8 @@
-"""boto3's DynamoDB client, with a short way for the operations of the hot path.
+"""boto3's DynamoDB client, with a shorter path for the operations of the hot path.
 
-Measured: of the CPU of a GetItem four fifths went into botocore's general machinery, of a TransactWriteItems of 100 nine tenths
-(walking the service model twice, and JMESPath over every action to find an endpoint). DynamoDB's own JSON is what the store speaks anyway,
-so these operations are written, signed and sent directly, with botocore's signer and connections; all others stay boto3's.
+Measured: botocore's general machinery took four fifths of the CPU of a GetItem, and nine tenths of that of a TransactWriteItems of 100
+(it walks the service model twice, and runs JMESPath over every action to find an endpoint). The store speaks DynamoDB's own JSON anyway,
+so it writes, signs and sends these operations directly, with botocore's signer and connections; boto3 handles all others.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _decoder = msgspec.json.Decoder()
 
 
 class ShortWay:
-    """Mixed into the client's class: see boto3's guide on extensibility (`creating-client-class`)."""
+    """A mixin for the client's class: see boto3's guide on extensibility (`creating-client-class`)."""
 
     meters: list[Meter]
     meta: Any
@@ -50,7 +50,7 @@ class ShortWay:
         if operation_name not in SHORT or self._request_signer._credentials is None:
             return super()._make_api_call(operation_name, api_params)  # type: ignore[misc]
         if operation_name == "TransactWriteItems":
-            # One token for all tries: DynamoDB does once what it is told twice.
+            # One token for all attempts: DynamoDB performs repeated requests with one token once.
             api_params = {"ClientRequestToken": str(uuid4()), **api_params}
         if self.meters:
             api_params = {**api_params, "ReturnConsumedCapacity": "TOTAL"}
@@ -89,7 +89,7 @@ class ShortWay:
         credentials = self._request_signer._credentials.get_frozen_credentials()
         SigV4Auth(credentials, "dynamodb", self.meta.region_name).add_auth(request)
         prepared = request.prepare()
-        # Where moto answers, as in every call of boto3.
+        # moto answers here, as in every call of boto3.
         mocked = self.meta.events.emit_until_response(f"before-send.dynamodb.{operation_name}", request=prepared)[1]
         response = mocked or self._endpoint.http_session.send(prepared)
         content = response.content
@@ -103,7 +103,7 @@ class ShortWay:
             parsed = _decoder.decode(content)
         except msgspec.DecodeError:
             parsed = {}
-        # A checksum that does not fit, or no JSON at all: the network's or a proxy's doing, and worth another try.
+        # A wrong checksum, or no JSON at all: a fault of the network or a proxy, worth another attempt.
         code = str(parsed.get("__type", "ServiceUnavailable")).rpartition("#")[2]
         message = parsed.get("message", parsed.get("Message", ""))
         response = {
@@ -116,7 +116,7 @@ class ShortWay:
 
 
 def _with_bytes(answer: dict[str, Any]) -> dict[str, Any]:
-    """Binary attributes, of which bodies and the members of transactions are the only ones, as bytes."""
+    """The answer with its binary attributes as bytes: only bodies and the members of transactions are binary."""
     for item in _items(answer):
         for name in ("body", "keys"):
             if name in item and "B" in item[name]:
@@ -137,9 +137,9 @@ _CONNECT_TIMEOUT = 2
 
 
 def dynamodb(threads: int, read_timeout: float, **options: Any) -> Any:
-    """A client for up to `threads` requests at once; `options` are boto3's, such as `endpoint_url`.
+    """A client for up to `threads` simultaneous requests; `options` are boto3's, such as `endpoint_url`.
 
-    A request without an answer is sent again after `read_timeout` seconds: botocore's own minute is longer than a function may take.
+    It repeats a request without an answer after `read_timeout` seconds: botocore's default minute is longer than a function may take.
     """
     import boto3
     from botocore.config import Config

@@ -1,9 +1,9 @@
-"""Writing: stage, commit, settle, so that a crash anywhere leaves the old state or the new one.
+"""Writes in three steps, stage, commit, settle, so that a crash anywhere leaves the old state or the new one.
 
-stage    New index entries, and a copy of the version about to be superseded. Invisible, idempotent.
-commit   The heads flip on condition that each is still the one that was read: one conditional write for one head, one
-         TransactWriteItems for up to 100, `large.commit` for more.
-settle   Entries that the new version has no use for go away.
+stage    Writes new index entries, and copies of the versions that will be superseded. Invisible, idempotent.
+commit   Replaces the heads, on condition that each is still the one that was read: one conditional write for one head, one
+                  TransactWriteItems for up to 100, `large.commit` for more.
+settle   Removes entries that the new version does not need.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Bodies = Callable[[str, bytes], None]
 
 _ATTEMPTS = 5
-# What a head's item has beside its body, generously.
+# A generous bound on the bytes of a head's item without its body.
 _OVERHEAD = 1000
 
 
@@ -41,10 +41,10 @@ def commit(
     inherit: Inherit | None = None,
     receipt: Receipt | None = None,
 ) -> list[Head]:
-    """Make all `writes`, `claims` and the `receipt` true, or none. Returns the new heads, in the order of `writes`.
+    """Commits all `writes`, `claims` and the `receipt`, or none. Returns the new heads, in the order of `writes`.
 
     `put_body(key, data)` stores a large body. `inherit` is called between staging and committing and sets each write's `inherited`:
-    whoever propagates to a target later finds these resources in the index; whoever did before has left its accounts to read.
+    a later propagation to a target finds these resources in the index; an earlier one has left its accounts to read.
     VersionConflict where a base is no longer current, ClaimTaken where another resource owns a claim's condition, JobMovedOn.
     """
     updated = dates.now()
@@ -63,14 +63,14 @@ def commit(
 
 
 def _is_large(writes: Sequence[Write], others: int) -> bool:
-    """Whether `writes`, together with so many other items, are more than one TransactWriteItems takes."""
+    """Whether `writes`, with `others` other items, exceed one TransactWriteItems."""
     if len(writes) + others > TRANSACT_LIMIT:
         return True
     return sum(len(write.body or b"") + _OVERHEAD for write in writes) > TRANSACT_BYTES
 
 
 def _inherit_again(table: Table, writes: Sequence[Write], new: list[Head], between: Between) -> None:
-    """After a commit that came late: give the new heads what their targets have now, and put the changed ones into `new`."""
+    """After a late commit: gives the new heads the current accounts of their targets, and puts the changed heads into `new`."""
     changed = [
         replace(heads.accounts_write(head, inherited=dict(writes[n].inherited)), method=head.method)
         for n in between.again(writes)
@@ -92,7 +92,7 @@ def _commit_at_once(
     updated: str,
     receipt: Receipt | None,
 ) -> list[Head]:
-    # First, so that of several conditional writers only one stages what the others would take for somebody under way.
+    # Reserved first, so that of several conditional writers only one stages entries that the others would wait for.
     guard.reserve()
     try:
         staging.stage(table, writes)
@@ -105,7 +105,7 @@ def _commit_at_once(
         actions += guard.actions() + checks
         accounts = [action for write in writes for action in staging.account_actions(table, write)]
         if len(actions) + len(accounts) <= TRANSACT_LIMIT:
-            # Account entries ride along: they are known only now, and a request of their own would cost a round trip.
+            # Account entries are part of the commit: they are known only now, and a separate request would cost a round trip.
             actions += accounts
         else:
             table.write_each(accounts)
@@ -113,7 +113,7 @@ def _commit_at_once(
         if guard.shared:
             staging.afterwards(guard.tidy)
     except Conflict:
-        # Nothing was written, and an id of our own is used for one attempt only: what was staged for it is nobody's.
+        # Nothing was written, and our fresh ids serve one attempt only: nobody else uses what was staged for them.
         staging.afterwards(guard.release)
         staging.afterwards(lambda: staging.drop(table, [write for write in writes if write.fresh]))
         raise
@@ -128,7 +128,7 @@ def _write(
     guard: Guard,
     receipt: Receipt | None,
 ) -> None:
-    """The commit of up to 100 items. A mark that a large transaction left on one of them is cleared away, and the commit tried again."""
+    """Commits up to 100 items. If a large transaction left its mark on one of them, clears it away and repeats the commit."""
     first_end = len(writes) + len(claims) + (receipt.size if receipt else 0)
     ends = range(first_end, first_end + len(guard.partitions))
     for attempt in range(_ATTEMPTS):
@@ -140,7 +140,7 @@ def _write(
                 return
             failed = error.failed[0]
             if failed >= len(writes) + len(claims):
-                # Others, from whom the caller is fenced off, may have reservations too: these stay.
+                # Others, from whom the caller is fenced off, may hold reservations too: these stay.
                 if set(ends).issuperset(error.failed) and (shared := guard.shared_actions()):
                     actions = [*actions[: ends.start], *shared, *actions[ends.stop :]]
                     continue
@@ -149,11 +149,11 @@ def _write(
             if not transaction_marks.clear(table, staging.blocked(conflict)):
                 raise conflict from None
         pause(attempt)
-    raise Conflict("a large transaction holds this resource; try again")
+    raise Conflict("a large transaction holds this resource: send the request again")
 
 
 def _done_already(table: Table, actions: Sequence[Item]) -> bool:
-    """Whether a single put failed only because its first try had come through and the answer was lost."""
+    """Whether a single put failed only because its first attempt succeeded and the answer was lost."""
     if len(actions) > 1:
         return False  # TransactWriteItems carries a token of its own against that
     item: Item = actions[0]["Put"]["Item"]
@@ -161,21 +161,21 @@ def _done_already(table: Table, actions: Sequence[Item]) -> bool:
 
 
 def explain(failed: int, writes: Sequence[Write], claims: Sequence[Claim]) -> VersionConflict | ClaimTaken:
-    """What the failed condition of action number `failed` means, where `writes` come first, then `claims`."""
+    """The error for the failed condition of action number `failed`; `writes` come first, then `claims`."""
     if failed < len(writes):
         return VersionConflict(writes[failed].key)
     return ClaimTaken(claims[failed - len(writes)].condition, None)
 
 
 def _overtaken(failed: int, writes: Sequence[Write], guard: Guard, receipt: Receipt | None) -> Conflict:
-    """What it means that a condition fails beyond those: of the receipt, then of the guard, then of account entries."""
+    """The error for a failed condition after those: of the receipt, then of the guard, then of account entries."""
     if receipt and failed < receipt.size:
         return receipt.refusal()
     return guard.overtaken() if guard.claims else VersionConflict(writes[0].key)
 
 
 def offload(writes: Sequence[Write], put_body: Bodies, limit: int) -> None:
-    """Move bodies over `limit` bytes to S3, under the hash of their content, so that an item never outgrows DynamoDB's."""
+    """Moves bodies above `limit` bytes to S3, under the hash of their content, so that no item exceeds DynamoDB's limit."""
     for write in writes:
         if write.body is not None and len(write.body) > limit and write.body[:1] != heads.IN_S3:
             name = hashlib.sha256(write.body).hexdigest()

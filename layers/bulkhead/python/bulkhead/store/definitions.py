@@ -1,8 +1,8 @@
-"""Which definitions were ever written by callers whom nothing fences: so that those in force are found by one Query, strongly consistent.
+"""The list of definitions that callers without a fence ever wrote: one strongly consistent Query finds those in force.
 
-One item for each CompartmentDefinition, and for each name by which a SearchParameter, ValueSet or CodeSystem is looked up, put there
-before its first commit and never taken away: a hint, as all entries are. What fenced callers write is not listed, however much
-it is: nobody else's search reads it.
+One item per CompartmentDefinition, and per name by which a SearchParameter, ValueSet or CodeSystem is looked up. It is written
+before the definition's first commit and never removed: a hint, like all entries. Definitions of fenced callers are not listed,
+however many there are: no other tenant's search reads them.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 TYPE = "CompartmentDefinition"
 
 NAMED_BY: Mapping[str, str] = {"SearchParameter": "code", "ValueSet": "url", "CodeSystem": "url"}
-"""The search parameter by whose values the definitions of a type are looked up."""
+"""The search parameter whose values name the definitions of a type."""
 ALL = ""
-"""As a name: all CodeSystems."""
+"""The name under which all CodeSystems are listed."""
 
 _noted: WeakKeyDictionary[Table, set[Key]] = WeakKeyDictionary()
 
 
 def listed_as(writes: Iterable[Write]) -> set[Key]:
-    """Where the definitions among `writes` are to be listed."""
+    """The keys under which the definitions among `writes` must be listed."""
     found: set[Key] = set()
     for write in writes:
         resource_type = write.key.partition("/")[0]
@@ -42,7 +42,7 @@ def listed_as(writes: Iterable[Write]) -> set[Key]:
 
 
 def listed_by_name(key: str, facts: Facts) -> set[Key]:
-    """Where a definition that an unfenced caller wrote is to be listed; nowhere for other resources."""
+    """The keys under which a definition that an unfenced caller wrote must be listed; empty for other resources."""
     resource_type = key.partition("/")[0]
     if resource_type not in NAMED_BY:
         return set()
@@ -52,7 +52,7 @@ def listed_by_name(key: str, facts: Facts) -> set[Key]:
 
 
 def note(table: Table, listed: set[Key]) -> None:
-    """See to it that definitions are listed under these keys."""
+    """Makes sure that definitions are listed under these keys."""
     noted = _noted.setdefault(table, set())
     unknown = listed - noted
     if unknown:
@@ -66,5 +66,5 @@ def written(table: Table) -> list[str]:
 
 
 def governing(table: Table, resource_type: str, name: str) -> Sequence[str]:
-    """Keys of the definitions of a type that callers whom nothing fences wrote under a name, sorted: see each head for what it is now."""
+    """Keys of a type's definitions that callers without a fence wrote under a name, sorted. Each head says what it is now."""
     return [item["sk"]["S"] for item in table.query(keys.governing_key(resource_type, name))]

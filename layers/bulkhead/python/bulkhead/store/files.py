@@ -1,4 +1,4 @@
-"""Objects that a job needs for a while: uploads of clients, requests that wait, answers that are fetched. Lifecycle rules remove them."""
+"""Objects that a job needs for a while: uploads, waiting bundles, responses to fetch. Lifecycle rules remove them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from bulkhead.store import Store
 
 UPLOADS, REQUESTS, RESULTS = "uploads/", "requests/", "results/"
-"""Prefixes of their names: each has rights and a lifetime of its own."""
+"""Prefixes of their names: each has its own rights and lifetime."""
 
-# S3 says so to who may list the bucket. To others it says 403, of what is there and closed too: that is never taken for absence.
+# S3's codes to callers who may list the bucket. Others get 403, also for existing objects: it never counts as absence.
 _ABSENT = ("404", "NoSuchKey", "NotFound")
 
 
 def client(**options: Any) -> Any:
-    """An S3 client whose signed URLs hold in every region: of signature 4, at the region's own host, with no checksum of a body to come."""
+    """An S3 client whose signed URLs work in every region: signature 4, the region's own host, no checksum of a future body."""
     import boto3
     from botocore.config import Config
 
@@ -29,7 +29,7 @@ def client(**options: Any) -> Any:
 
 
 class File(NamedTuple):
-    """What is known of an object without its content. `etag` is another for other content."""
+    """The facts about an object, without its content. `etag` changes with the content."""
 
     size: int
     modified: datetime
@@ -41,7 +41,7 @@ def put(store: Store, name: str, body: bytes, content_type: str = "application/o
 
 
 def get(store: Store, name: str) -> bytes | None:
-    """The whole content; None where there is no such object."""
+    """The whole content; None if there is no such object."""
     try:
         body: bytes = store.s3.get_object(Bucket=store.settings.bucket, Key=name)["Body"].read()
     except ClientError as error:
@@ -52,7 +52,7 @@ def get(store: Store, name: str) -> bytes | None:
 
 
 def find(store: Store, name: str) -> File | None:
-    """None where there is no such object."""
+    """The facts about an object; None if there is none."""
     try:
         found = store.s3.head_object(Bucket=store.settings.bucket, Key=name)
     except ClientError as error:
@@ -67,7 +67,7 @@ def _is_absence(error: ClientError) -> bool:
 
 
 def copy(store: Store, source: str, name: str, etag: str) -> bool:
-    """Copy an object within S3. False where it is gone, or no longer what was found to have this `etag`."""
+    """Copies an object within S3. False if it is gone, or no longer has this `etag`."""
     bucket = store.settings.bucket
     place = {"Bucket": bucket, "Key": source}
     try:
@@ -80,17 +80,17 @@ def copy(store: Store, source: str, name: str, etag: str) -> bool:
 
 
 def remove(store: Store, name: str) -> None:
-    """No effect where there is none."""
+    """Removes an object. No effect if there is none."""
     store.s3.delete_object(Bucket=store.settings.bucket, Key=name)
 
 
 def url_to_put(store: Store, name: str, seconds: int) -> str:
-    """A URL at which anyone may PUT the object, without a token, for so long: it is to reach one client only."""
+    """A URL at which its holder can PUT the object without a token for `seconds`: give it to one client only."""
     return _signed(store, "put_object", name, seconds)
 
 
 def url_to_get(store: Store, name: str, seconds: int) -> str:
-    """A URL at which anyone may GET the object, without a token, for so long."""
+    """A URL at which its holder can GET the object without a token for `seconds`."""
     return _signed(store, "get_object", name, seconds)
 
 

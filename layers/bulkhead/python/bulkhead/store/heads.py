@@ -1,4 +1,4 @@
-"""One version of one resource, and how it stands in an item of the table."""
+"""One version of one resource, and its form as an item of the table."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 Item = dict[str, Any]
 
-# First byte of a body: how the rest is to be read.
+# First byte of a body: the encoding of the rest.
 DEFLATED = b"z"
 IN_S3 = b"s"
-# Level 1 costs a third of level 6's time, for 10 % more bytes: both fit the same two write units.
+# Level 1 takes a third of level 6's time, for 10 % more bytes: both need the same two write units.
 LEVEL = 1
 
 _DERIVED = ("versionId", "lastUpdated", "accounts", "compartment")
@@ -39,9 +39,9 @@ class Head:
     """A version of a resource, current or past.
 
     `body` is opaque: `Store.decode` reads it. None for a deletion. `explicit` are the resource's own accounts,
-    `inherited` those that each target gives it; a deletion keeps both. `within` bounds what a target that `propagate`s hands on, by
-    account (see `accounts.handed_on`). `updated` is `meta.lastUpdated`; `flagged` is when `propagate` or `within` was changed since
-    then, if it was.
+    `inherited` those that each target gives it; a deletion keeps both. `within` bounds, by account, what a target that `propagate`s passes on
+    (see `accounts.handed_on`). `updated` is `meta.lastUpdated`; `flagged` is the time of a later change of `propagate` or `within`,
+    if there was one.
     """
 
     key: str
@@ -55,7 +55,7 @@ class Head:
     flagged: str = ""
     within: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unfenced: bool = False
-    """Whether the content comes from a caller whom no claim fenced: what may govern the server (`governing`)."""
+    """Whether the content comes from a caller without a fence: only that content may govern the server (`governing`)."""
 
     @property
     def type(self) -> str:
@@ -77,10 +77,10 @@ class Head:
 
 @dataclass(slots=True)
 class Write:
-    """One change that a commit makes.
+    """One change in a commit.
 
     `base` is the head that was read (None: there must be none yet), `body` the new one's (None: a deletion). `old` and `new` are
-    what the index holds and shall hold; both None leave it alone. `fresh`: the id was made by the server, so nobody else has it.
+    the old and new facts in the index; if both are None, the index does not change. `fresh`: the server has just made the id.
     """
 
     key: str
@@ -95,9 +95,9 @@ class Write:
     method: str = "PUT"
     fresh: bool = False
     partial: bool = False
-    """Whether it changes a part of what stands, and so takes over the rest unread: a patch, `$meta-add`."""
+    """Whether it changes a part of the resource and keeps the rest unread: a patch, `$meta-add`."""
     unfenced: bool = False
-    """Set by the commit boundary (`resources.commit`), from the caller; no request says it."""
+    """Set by the commit boundary (`resources.commit`) from the caller, and never by a request."""
 
     @property
     def version(self) -> int:
@@ -109,7 +109,7 @@ class Write:
         return self.new is not None or self.body is None
 
     def head(self, updated: str) -> Head:
-        """The head that this write leaves behind."""
+        """The head that this write makes."""
         kept = self.base is not None and self.base.unfenced
         return Head(
             self.key,
@@ -121,13 +121,13 @@ class Write:
             self.inherited,
             self.propagate,
             within=self.within,
-            # Who changes accounts only leaves the content whose it was.
+            # A change of accounts does not change who wrote the content.
             unfenced=self.unfenced if self.changes_content else kept,
         )
 
 
 def accounts_write(base: Head, **changed: Any) -> Write:
-    """The write that makes the next version of `base`, with the same content; `changed` are attributes that say who has it."""
+    """The write that makes the next version of `base` with the same content; `changed` are attributes that say who has it."""
     kept: dict[str, Any] = {"explicit": base.explicit, "inherited": dict(base.inherited)}
     kept |= {"propagate": base.propagate, "within": base.within}
     return Write(base.key, base, base.body, **{**kept, **changed}, method="PUT")
@@ -141,7 +141,7 @@ Inherit = Callable[[Sequence[Write], Read], None]
 
 @dataclass(frozen=True, slots=True)
 class Identifier:
-    """An identifier as the index has it: `value` case folded; `system` None stands for any."""
+    """An identifier as the index has it: `value` case folded; `system` None means any."""
 
     type: str
     value: str
@@ -150,35 +150,35 @@ class Identifier:
 
 @dataclass(frozen=True, slots=True)
 class Fenced:
-    """What a caller is fenced to: a resource that is certainly outside is no match of its."""
+    """A caller's fence: a resource that is certainly outside is no match for the caller."""
 
     name: str
-    """The same for callers who see the same."""
+    """Equal for callers who see the same."""
     accounts: tuple[str, ...] | None
-    """None where no claim names accounts: a resource is outside if it carries accounts, and none of these."""
+    """None if no claim names accounts. A resource is outside if it carries accounts, and none of these."""
     charts: tuple[str, ...] | None
-    """Patients (`Patient/1`), None where no claim names one: a resource is outside if it points at none of these, and is none."""
+    """Patients (`Patient/1`); None if no claim names one. A resource is outside if it points at none of these, and is none of them."""
     hides: Callable[[Head], bool]
     """Whether a resource is certainly outside."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unique:
-    """That no resource which has one of `identifiers` may meet a condition (`meets`) when the commit is made."""
+    """The requirement that no resource with one of `identifiers` may meet a condition (`meets`) when the commit is made."""
 
     identifiers: tuple[Identifier, ...]
     meets: Callable[[Head], bool]
     fence: Fenced | None
-    """The caller's, None where it has none: a resource outside of it does not meet the condition."""
+    """The caller's fence, None without one: a resource outside of it does not meet the condition."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """That the resource `owner` is made under a condition that nothing else meets: a conditional create.
+    """The claim of a conditional create: `owner` is created under a condition that no other resource meets.
 
-    Where the condition names identifiers, it is `unique` among all resources, however they came to be. Otherwise among those that
-    were made under the same condition: its text has an owner. `stale` is a former owner that was found gone, whose claim is taken
-    over.
+    If the condition names identifiers, it is `unique` among all resources, however they were made. Otherwise among those that
+    were made under the same condition: its text has an owner. `stale` is a former owner that is gone, whose claim this one
+    replaces.
     """
 
     condition: str
@@ -188,24 +188,24 @@ class Claim:
 
 
 class Receipt(Protocol):
-    """What a job keeps of a commit, written in one fact with it: so that a second delivery of the job knows (`store.receipts`)."""
+    """A job's record of a commit, written in the same commit, so that a second delivery of the job knows (`store.receipts`)."""
 
     @property
     def size(self) -> int:
-        """How many actions it adds to the commit."""
+        """The number of actions that it adds to the commit."""
 
     def begun(self, table: Table, transaction: str) -> None:
         """Called when a large transaction has begun, before it holds anything. JobMovedOn."""
 
     def actions(self, table: Table, new: Sequence[Head]) -> list[Item]:
-        """Called right before the commit, with the heads that it makes. JobMovedOn."""
+        """The actions for the commit; called directly before it, with the heads that it makes. JobMovedOn."""
 
     def refusal(self) -> JobMovedOn:
-        """What it means that the condition of one of the actions fails."""
+        """The error that a failed condition of one of the actions means."""
 
 
 def encode(resource: dict[str, Any]) -> bytes:
-    """A resource as it is stored: without the parts of `meta` that the head's attributes hold; codec byte, then deflated JSON."""
+    """A resource in stored form: without the parts of `meta` that are attributes of the head; codec byte, then deflated JSON."""
     meta = resource.get("meta")
     if meta and any(name in meta for name in _DERIVED):
         kept = {name: value for name, value in meta.items() if name not in _DERIVED}
@@ -216,7 +216,7 @@ def encode(resource: dict[str, Any]) -> bytes:
 
 
 def decode(body: bytes) -> dict[str, Any]:
-    """The resource of a body that is not in S3."""
+    """The resource in a body that is not in S3."""
     return json.stored(zlib.decompress(memoryview(body)[1:]))
 
 
@@ -234,7 +234,7 @@ def _mapping(item: Item, name: str) -> dict[str, tuple[str, ...]]:
 
 
 def attributes(head: Head) -> Item:
-    """A head's attributes, without its keys: what changes from one version to the next."""
+    """A head's attributes without its keys: the parts that change from version to version."""
     item: Item = {
         "v": {"N": str(head.version)},
         "updated": {"S": head.updated},
@@ -248,7 +248,7 @@ def attributes(head: Head) -> Item:
     if head.inherited:
         item["inherited"] = _lists(head.inherited)
         if head.accounts:
-            # Flat, for conditions: DynamoDB cannot look into the lists of a map.
+            # A flat set, for conditions: DynamoDB cannot search the lists of a map.
             item["carries"] = {"SS": sorted(head.accounts)}
     if head.propagate:
         item["propagate"] = {"BOOL": True}
@@ -260,7 +260,7 @@ def attributes(head: Head) -> Item:
 
 
 ACCOUNT_ATTRIBUTES = ("explicit", "inherited", "carries", "propagate", "within", "flagged", "unfenced")
-"""Attributes that say who has a resource, and who wrote it: absent where there is nothing to say."""
+"""Attributes that say who has a resource, and who wrote it: absent if empty."""
 
 
 def to_item(head: Head, sort: str = keys.HEAD) -> Item:
@@ -284,7 +284,7 @@ def from_item(item: Item) -> Head:
 
 
 def size(head: Head) -> int:
-    """About how many bytes the head's item has."""
+    """Roughly the bytes of the head's item."""
     listed = (*head.inherited.items(), *head.within.items())
     given = sum(len(name) + sum(map(len, accounts)) for name, accounts in listed)
     return 300 + len(head.body or b"") + sum(map(len, head.explicit)) + given + sum(map(len, head.accounts))

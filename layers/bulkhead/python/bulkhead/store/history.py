@@ -1,4 +1,4 @@
-"""What the history of a type needs of the table: superseded versions, the types that there are, and how far all is settled."""
+"""Reads of the table for the history of a type: superseded versions, the types in use, and the instant up to which all is settled."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Version = tuple[str, int]
 
 
 def read_versions(table: Table, wanted: Iterable[Version]) -> dict[Version, Head]:
-    """Superseded versions, 100 a request; absent ones left out."""
+    """Superseded versions by key and number, 100 per request; absent ones are left out."""
     items = table.get_many((key, keys.version_sort(version)) for key, version in wanted)
     found = (heads.from_item(item) for item in items.values())
     return {(head.key, head.version): head for head in found}
 
 
 def horizon(table: Table, settle: int) -> str:
-    """The instant up to which by-time is complete: a version that is stamped earlier and not there yet will never be.
+    """The instant up to which by-time is complete: no version with an earlier stamp can still appear.
 
     A version is stamped before it is committed, and the index shows it later still. Both together take less than `settle`
-    seconds, except in a large transaction, which is open for longer: an open one holds the horizon back to where it began.
+    seconds. A large transaction stays open for longer: while it does, the horizon is the time when it began.
     """
     moment = datetime.now(UTC)
     begun = table.query(keys.OPEN_TRANSACTIONS, index=(keys.BY_TIME, keys.INDEXES[keys.BY_TIME]), limit=1)

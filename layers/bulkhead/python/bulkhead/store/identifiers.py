@@ -1,20 +1,20 @@
-"""Creating under an identifier that nobody has: one of all conditional creates, and none where a plain one was first.
+"""Conditional creates under identifiers: only one of them creates, and none if a plain create was first.
 
 Every writer stages the items of its identifiers (`keys.identifier_key`) before it commits. Beyond that,
 
 - who creates under a condition puts a reservation on the identifiers that the condition names, then looks at the items that
-  others have there, and commits only if its reservations still stand and what it saw is unchanged;
-- who writes an identifier in any other way reads, once its items are staged, whether there is a reservation, and takes it away
-  before it commits.
+  - a writer that creates under a condition reserves the identifiers in the condition, then reads the items that others have there,
+  and commits only if its reservations still hold and nothing that it saw has changed;
+  - a writer of an identifier in any other way reads, after staging its items, whether there is a reservation, and ends it
+    before it commits.
+A reservation records its owner's fence, in a slot that only callers with the same fence share (`reservations`). A writer of a
+resource that is certainly outside of that fence leaves the reservation alone, and its owner ignores such writers: it cannot see
+their resources, so they are no match for it. So no caller delays another that is fenced off from it, conditional writers included.
 
-A reservation says what its owner is fenced to, and has a slot that only callers with the same fence share (`reservations`). Who
-writes what is certainly outside of that leaves it alone, and the owner does not mind what such writers do: it does not see what they
-make, so that is no match of its. So nobody is held up by those from whom he is fenced off, conditional writers among them.
-
-Both write before they read, strongly consistent: so whatever the order, one of them sees the other, and it is always the
-conditional writer that has to look again. Reservations hold up other conditional writers only, and them for a moment; what a
-dead one has left, the next writer takes away. (An update that moves a resource of other patients into the chart of a caller who is
-fenced to it, at this very moment, is not seen: the mover sees both, so it is none of those from whom the caller is fenced off.)
+Both write before they read, strongly consistent. So in any order one of them sees the other, and it is always the conditional
+writer that looks again. A reservation delays only other conditional writers, and only for a moment; the next writer removes
+that of a dead one. (An update that moves a resource of other patients, at this very moment, into the chart of a caller who is
+fenced to it is not seen. Its writer sees both charts, so the caller is not fenced off from it.)
 """
 
 from __future__ import annotations
@@ -33,43 +33,43 @@ from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table
 from bulkhead.store.throttling import pause
 
 _ATTEMPTS = 5
-# Seconds that other conditional writers leave a reservation alone: enough for a commit, and not long for who comes after a dead one.
+# Seconds for which other conditional writers respect a reservation: enough for a commit, and short after a dead owner.
 _LEASE = 2.0
 _POLLS = 12
-# A writer that has staged and not committed yet is waited for this long, in turns of so many seconds; most are dead.
+# A writer that has staged and not committed is awaited for these seconds, in turn; most such writers are dead.
 _LOOKS = (0.01, 0.04, 0.1)
-# Where more resources than these have an identifier and do not meet the condition, not each of them can be watched.
+# If more resources than this have an identifier without meeting the condition, they are not watched one by one.
 _WATCHED = 30
 
-# A condition has room for so many accounts.
+# The limit on accounts in a condition.
 _LISTED_ACCOUNTS = 20
 
 
 class _Other(NamedTuple):
-    """A resource that has an identifier, or is about to: as a reader sees it, and the check that it still stands like this."""
+    """A resource that has an identifier, or is about to, as a reader sees it; and the check that it has not changed."""
 
     head: Head | None
     check: Item | None
-    """None where it does not matter what becomes of it."""
+    """None if its changes do not matter."""
     underway: bool
 
 
 @dataclass
 class Guard:
-    """The reservations of one commit, for those of its claims that name identifiers."""
+    """The reservations of one commit, for its claims that name identifiers."""
 
     table: Table
     claims: Sequence[tuple[str, Unique]]
-    """Conditions, and what makes them unique."""
+    """The conditions, with the identifiers that make them unique."""
     own: frozenset[str]
     """The resources that the commit writes."""
     transaction: str | None = None
-    """The large transaction, if it is one: its reservations end with it."""
+    """The large transaction, if the commit is one: its reservations end with it."""
     by: str = field(default_factory=lambda: str(uuid4()))
     before: frozenset[str] = frozenset()
-    """What was staged before the reservations, where that is asked: who stages later finds them."""
+    """What was staged before the reservations, if that was read: later writers find the reservations."""
     shared: bool = False
-    """Whether others have reservations beside ours."""
+    """Whether others have reservations as well."""
 
     @property
     def partitions(self) -> list[str]:
@@ -77,21 +77,21 @@ class Guard:
 
     @property
     def fence(self) -> Fenced | None:
-        """What the caller is fenced to: one caller makes all claims of a commit."""
+        """The caller's fence: one caller makes all claims of a commit."""
         return self.claims[0][1].fence if self.claims else None
 
     @property
     def slot(self) -> str | None:
-        """The slot of the reservations; None where there are none."""
+        """The slot of the reservations; None if there are none."""
         return reservations.slot_name(self.fence) if self.claims else None
 
     @property
     def room(self) -> int:
-        """How many items of a commit this takes at most."""
+        """The largest number of items that the guard adds to a commit."""
         return len(self.partitions) + _WATCHED if self.claims else 0
 
     def reserve(self) -> None:
-        """Put the reservations. ClaimTaken where others had some, once those are gone or outdated. Conflict."""
+        """Puts the reservations. ClaimTaken if others had some that have ended or lapsed since. Conflict."""
         if self.fence and not _is_listed(self.fence):
             self.before = frozenset(self._staged())
         for batch in chunks(self.partitions, TRANSACT_LIMIT):
@@ -114,9 +114,9 @@ class Guard:
         raise self.overtaken() from None
 
     def _wait(self, partition: str) -> bool:
-        """Wait until another's reservation has come to its end: most likely its owner has made what we are about to make.
+        """Waits until another's reservation ends: its owner has probably created the resource that we are about to create.
 
-        False where there were only those of the dead. Conflict where it is a large transaction's which goes on and on.
+        False if all owners were dead. Conflict if the reservation belongs to a large transaction that does not end.
         """
         for attempt in range(_POLLS):
             left = reservations.in_the_way(self.table, partition, self.fence)
@@ -124,11 +124,11 @@ class Guard:
                 return attempt > 0
             pause(attempt)
         if any(slot.transaction for slot in left):
-            raise Conflict("a large transaction is creating resources with this identifier; try again")
+            raise Conflict("a large transaction is creating resources with this identifier: send the request again")
         return True
 
     def look(self) -> list[Item]:
-        """The checks that nobody else meets the claims' conditions, for the commit. ClaimTaken where somebody does."""
+        """The checks, for the commit, that no other resource meets the claims' conditions. ClaimTaken if one does."""
         for seconds in (*_LOOKS, 0.0):
             others = self._others()
             if not seconds or not any(other.underway for other in others.values()):
@@ -138,7 +138,7 @@ class Guard:
         return list(checks.values())[:_WATCHED]
 
     def _others(self) -> dict[str, _Other]:
-        """All that have an identifier which a claim names."""
+        """All resources with an identifier that a claim names."""
         listed = self._listed()
         others = _seen(self.table, self._staged(listed), self.fence, self.before)
         for (condition, unique), found in listed:
@@ -149,7 +149,7 @@ class Guard:
         return others
 
     def _listed(self) -> list[tuple[tuple[str, Unique], dict[str, int]]]:
-        """For each claim and each of its identifiers: who has it, or is about to."""
+        """For each claim and each of its identifiers: the resources that have it, or are about to."""
         wanted = [(claim, identifier) for claim in self.claims for identifier in claim[1].identifiers]
         listed = self.table.parallel(lambda pair: _listed(self.table, pair[1]), wanted)
         return [(claim, found) for (claim, _), found in zip(wanted, listed, strict=True)]
@@ -163,11 +163,11 @@ class Guard:
         return staged
 
     def actions(self) -> list[Item]:
-        """The end of the reservations, for the commit: on condition that they are there, and nobody else's beside them."""
+        """The actions that end the reservations in the commit, on condition that they exist and that no one else holds the items."""
         return [reservations.sole_end_action(*arguments) for arguments in self._ends]
 
     def shared_actions(self) -> list[Item] | None:
-        """The same where others, who are fenced off, have reservations too. None where one of ours is gone."""
+        """The same, where others who are fenced off hold reservations too. None if one of ours is gone."""
         items = self.table.get_many((partition, keys.HEAD) for partition in self.partitions)
         taken = {(key[0], slot.name, slot.by) for key, item in items.items() for slot in reservations.slots(item)}
         if any(arguments[1:] not in taken for arguments in self._ends):
@@ -176,7 +176,7 @@ class Guard:
         return [reservations.end_action(*arguments) for arguments in self._ends]
 
     def tidy(self) -> None:
-        """Delete the items that nobody has reservations in any more, once those of `shared_actions` have ended."""
+        """Deletes the items without holders, after the reservations of `shared_actions` have ended."""
         reservations.tidy(self.table, self.partitions)
 
     @property
@@ -185,31 +185,31 @@ class Guard:
         return [(self.table, partition, name, self.by) for partition in self.partitions]
 
     def release(self) -> None:
-        """Take the reservations away after a commit that failed; those of a large transaction end with it."""
+        """Ends the reservations after a failed commit; those of a large transaction end with it."""
         if not self.transaction:
             reservations.end(self.table, [arguments[1:] for arguments in self._ends])
 
     def overtaken(self) -> ClaimTaken:
-        """The error that says that somebody was faster."""
+        """The error for a commit that another writer has overtaken."""
         return ClaimTaken(self.claims[0][0], None)
 
 
 def guard(table: Table, writes: Sequence[Write], claims: Sequence[Claim]) -> Guard:
-    """The guard of those `claims` that name identifiers; it does nothing where there are none."""
+    """The guard for those `claims` that name identifiers; without such claims it does nothing."""
     named = [(claim.condition, claim.unique) for claim in claims if claim.unique]
     return Guard(table, named, frozenset(write.key for write in writes))
 
 
 def reservable(writes: Iterable[Write]) -> list[str]:
-    """The partitions of the identifiers that `writes` add to what there is."""
+    """The partitions of the identifiers that `writes` add."""
     added = (key for write in writes for key in staging.added(write) if keys.is_identifier(key))
     return list(dict.fromkeys(partition for partition, _ in added))
 
 
 def take_away(table: Table, writes: Sequence[Write], items: Sequence[Item], own: str | None) -> None:
-    """End the reservations of others, in other slots than `own`, who may see what `writes` make, so that they look again.
+    """Ends the reservations, in slots other than `own`, of those who may see the resources in `writes`, so that they look again.
 
-    `items` are those of the partitions as they were read after staging, `writes` have what they inherit.
+    `items` are the reservations as read after staging; `writes` have the accounts that they inherit.
     """
     wanted = {item["pk"]["S"] for item in items}
     by_partition: dict[str, list[Write]] = {partition: [] for partition in wanted}
@@ -224,7 +224,7 @@ def _partition(identifier: Identifier) -> str:
 
 
 def _listed(table: Table, identifier: Identifier) -> dict[str, int]:
-    """The resources that have an identifier, or shall have it, and for which version that was staged."""
+    """The resources that have an identifier, or will have it, with the version that it was staged for."""
     partition = _partition(identifier)
     prefix = None if identifier.system is None else keys.value_sort(identifier.system, "")
     found = {}
@@ -236,7 +236,7 @@ def _listed(table: Table, identifier: Identifier) -> dict[str, int]:
 
 
 def _seen(table: Table, staged: dict[str, int], fence: Fenced | None, before: Collection[str]) -> dict[str, _Other]:
-    """What stands under each key now, of which an identifier was staged for a version. Dead transactions are cleared away."""
+    """The current resource under each key for which an identifier was staged. Clears dead transactions away."""
     others: dict[str, _Other] = {}
     left = list(staged)
     for _ in range(_ATTEMPTS):
@@ -248,7 +248,7 @@ def _seen(table: Table, staged: dict[str, int], fence: Fenced | None, before: Co
             if transaction is None:
                 others[key] = _settled(table, key, item, staged[key], fence, before)
             elif fence and item and "made" in item and fence.hides(heads.from_item(item)):
-                # What another's transaction is about to make will not be seen: its end need not be waited for.
+                # The caller will not see what the other's transaction makes, so it need not wait for its end.
                 others[key] = _settled(table, key, None, 0, fence, before)._replace(underway=False)
             elif transactions.state_now(table, transaction) == (transactions.PENDING, False):
                 visible = None if item is None or "made" in item else heads.from_item(item)
@@ -259,17 +259,17 @@ def _seen(table: Table, staged: dict[str, int], fence: Fenced | None, before: Co
         left = again
         if not left:
             return others
-    raise Conflict("large transactions hold resources with this identifier; try again")
+    raise Conflict("large transactions hold resources with this identifier: send the request again")
 
 
 def _settled(
     table: Table, key: str, item: Item | None, staged: int, fence: Fenced | None, before: Collection[str]
 ) -> _Other:
-    """A resource that no transaction holds, or none yet, with the check that it does not come to meet a condition."""
+    """A resource without a transaction's mark, or none yet, with the check that it does not come to meet a condition."""
     head = heads.from_item(item) if item else None
     if head is None:
         if fence and not _is_listed(fence) and key not in before:
-            # It was staged after our reservation: whoever makes it takes that away, unless we do not see it.
+            # Staged after our reservation: its writer ends the reservation, unless we cannot see the resource.
             return _Other(None, None, False)
         return _Other(None, _check(table, key, staging.NEW, {}, fence), True)
     underway = staged > head.version
@@ -277,7 +277,7 @@ def _settled(
     if not fence or not fence.hides(head):
         return _Other(head, _check(table, key, *current, None), underway)
     if fence.accounts is None or not set(fence.accounts).isdisjoint(head.accounts):
-        # Of another chart: see above.
+        # In another chart: see above.
         return _Other(head, None, underway)
     if _is_listed(fence):
         return _Other(head, _check(table, key, *current, fence), underway)
@@ -287,20 +287,20 @@ def _settled(
 
 
 def _is_listed(fence: Fenced) -> bool:
-    """Whether a condition on a head can say that the fence hides it."""
+    """Whether a condition on a head can express that the fence hides it."""
     return fence.charts is None and fence.accounts is not None and len(fence.accounts) <= _LISTED_ACCOUNTS
 
 
 def _check(table: Table, key: str, condition: str, values: Item, fence: Fenced | None) -> Item:
     if fence and fence.accounts is not None and len(fence.accounts) <= _LISTED_ACCOUNTS:
-        # What others make of it does not matter as long as the caller does not see it.
+        # Changes by others do not matter as long as the caller cannot see the resource.
         hidden, listed = _hidden(fence.accounts)
         condition, values = f"({condition}) OR ({hidden})", values | listed
     return table.check_action((key, keys.HEAD), condition, values)
 
 
 def _hidden(accounts: Collection[str]) -> tuple[str, Item]:
-    """The condition on a head that it carries accounts, and none of these; and its values."""
+    """The condition that a head carries accounts, and none of these; with its values."""
     names = {f":a{n}": {"S": account} for n, account in enumerate(sorted(accounts))}
     condition = "(attribute_exists(#explicit) OR attribute_exists(#carries))"
     condition += " AND (attribute_not_exists(#inherited) OR attribute_exists(#carries))"
@@ -309,7 +309,7 @@ def _hidden(accounts: Collection[str]) -> tuple[str, Item]:
 
 
 def _carrying_the_same(head: Head) -> tuple[str, Item]:
-    """The condition that a head carries the accounts that it carries now; and its values."""
+    """The condition that a head still carries the same accounts; with its values."""
     now = heads.attributes(head)
     conditions: list[str] = []
     values: Item = {}

@@ -1,4 +1,4 @@
-"""Reading the three indexes. What comes back are hints: take each to its head, and check the head."""
+"""Reads the three indexes. The results are hints: read the head of each, and check it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Pointer:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A resource under a value of by-value. `position` is where the next page goes on."""
+    """A resource under a value of by-value. The next page begins after `position`."""
 
     key: str
     sort: str
@@ -30,7 +30,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A version of a resource in by-time. `position` is where the next page goes on."""
+    """A version of a resource in by-time. The next page begins after `position`."""
 
     key: str
     version: int
@@ -52,7 +52,7 @@ def _merged(
     limit: int,
     backwards: bool = False,
 ) -> Iterator[Item]:
-    """The items of several partitions (the shards of one) in order of the sort key; their first pages are fetched side by side."""
+    """The items of several partitions (the shards of one) in order of the sort key; their first pages are fetched in parallel."""
     sort_name = keys.INDEXES[name][1]
     streams = [
         table.query(partition, first, last, index=_index(name), after=after, limit=limit, backwards=backwards)
@@ -68,12 +68,12 @@ def pointing_at(
 ) -> list[Pointer]:
     """Sources in the by-target `partitions` of one target, ordered by type and id, each once; fewer than `limit` at the end.
 
-    `after` is the last source that was seen. Entries of one source (its pairs may have shifted) are one Pointer.
+    `after` is the last source of the page before. Entries of one source (its pairs may have shifted) become one Pointer.
     """
     prefix = f"{resource_type}#" if resource_type else None
     position = keys.source_sort(after) if after else None
     pointers: list[Pointer] = []
-    # One more than is wanted, in the same page: only the next source tells that all entries of the last one were seen.
+    # One more than asked for, in the same page: only the next source shows that all entries of the last one were read.
     for item in _merged(table, keys.BY_TARGET, partitions, prefix, prefix, position, limit + 1):
         source = keys.source_key(item["tsk"]["S"])
         via = frozenset(item["via"]["SS"]) if "via" in item else frozenset()
@@ -99,7 +99,7 @@ def by_value(
 ) -> list[Found]:
     """Resources under one value, ordered by sort and id; fewer than `limit` at the end. Identifiers: strongly consistent.
 
-    `prefix` is what their sort begins with; `first` and `last` bound it, inclusive (`last` with all that begins with it).
+    `prefix` is the beginning of their sort; `first` and `last` bound it, inclusive (`last` with all that begins with it).
     """
     if prefix is not None:
         first = last = keys.limited(prefix[:-1], keys.SORT_LIMIT) + "#" if prefix.endswith("#") else prefix

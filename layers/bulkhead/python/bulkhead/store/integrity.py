@@ -1,15 +1,15 @@
-"""The integrity check: a scan that compares heads with the entries of the index. The net below stage, commit and settle.
+"""The integrity check: a scan that compares heads with the entries of the index. It catches what stage, commit and settle missed.
 
-A reader checks every entry against its head, so what is found here was never wrong, only litter, or missing because of damage:
+A reader checks every entry against its head, so the faults here never gave wrong results: they are litter, or damage:
 
-stale     an entry for which its head has no use (of a settle that died, a writer that lost), a mark, a reservation: removed
+stale     an entry that its head does not need (of a settle that died, a writer that lost), a mark, a reservation: removed
 wide      more search parameters in an entry's `via` than its head has: narrowed
-noted     an entry that was staged for a version that has not come yet: noted, and removed as an orphan where that stays so
-missing   an entry, an index key, a month or a definition's name that a head needs and that is not there: restored
-damaged   a body that cannot be read, a version that is gone: told, as nothing here can mend it
+noted     an entry for a version that has not come yet: noted, and removed as an orphan if the version does not come
+missing   an entry, an index key, a month or a definition's name that a head needs: restored
+damaged   an unreadable body, a missing version: reported, because the check cannot repair it
 
-Writers may be at work meanwhile. What a scan finds is read again, strongly consistent, before anything is done about it; and what
-is done is conditional on nobody having staged the entry anew: a later writer raises its version, or takes the note away.
+Writers may work meanwhile. The check reads a fault again, strongly consistent, before it repairs anything. A repair is conditional:
+it fails if a writer has staged the entry anew, because a later writer raises its version or removes the note.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
     from bulkhead.facts.index_facts import Facts
 
 FactsOf = Callable[[Head], "Facts"]
-"""What the index is to hold of a version that is no deletion."""
+"""The facts that the index must hold for a version that is no deletion."""
 
 NAMED = 100
-"""Damaged resources that a report names."""
+"""How many damaged resources a report names."""
 
 STALE, WIDE, NOTED, ORPHANS, MISSING, DAMAGED = "stale", "wide", "noted", "orphans", "missing", "damaged"
 
 _Fault = tuple[str, Item | None]
-"""What is amiss, and the action that mends it."""
+"""The kind of a fault, and the action that repairs it."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class Report:
-    """What a check came to: what was looked at, and how much of each kind was found; the first hundred damaged resources."""
+    """The result of a check: how much was examined, and how many faults of each kind were found; the first hundred damaged resources."""
 
     resources: int = 0
     identifiers: int = 0
@@ -63,7 +63,7 @@ class Report:
 
     @property
     def clean(self) -> bool:
-        """Whether nothing was found, not even what a writer at work may have left for a moment."""
+        """Whether nothing was found, not even a trace that a working writer may leave for a moment."""
         return not any((self.stale, self.wide, self.noted, self.orphans, self.missing, self.damaged))
 
     def count(self, kind: str) -> None:
@@ -71,9 +71,9 @@ class Report:
 
 
 class Check:
-    """Looks at items, page by page. `now` is in seconds since 1970; a noted entry stays for `patience` seconds.
+    """Examines items, page by page. `now` is in seconds since 1970; a noted entry stays for `patience` seconds.
 
-    With `patience` None nobody else is at work, and what would be noted is removed at once.
+    With `patience` None no other process is at work, and an entry is removed at once instead of being noted.
     """
 
     def __init__(self, table: Table, facts_of: FactsOf, now: float, patience: float | None, repair: bool) -> None:
@@ -82,7 +82,7 @@ class Check:
         self._listed = {_key(item) for partition in (keys.MONTHS, keys.DEFINITIONS) for item in table.query(partition)}
 
     def look(self, items: Iterable[Item]) -> Report:
-        """Compare what is on a page, and mend it. Best where those of one resource come in one piece."""
+        """Compares the items of a page, and repairs faults. The items of one resource should come together."""
         report = Report()
         resources: dict[str, list[Item]] = {}
         identifiers: list[Item] = []
@@ -107,7 +107,7 @@ class Check:
         actions = [(kind, action) for kind, action in faults if action]
         failed = self._written(actions, head)
         for n, (kind, action) in enumerate(actions):
-            # A failed condition: somebody is at work on it.
+            # A failed condition: a writer is at work on it.
             if n not in failed:
                 report.count(kind)
             if "Put" in action:
@@ -119,10 +119,10 @@ class Check:
             logger.error("resource is damaged", extra={"resource": pk})
 
     def _written(self, actions: Sequence[tuple[str, Item]], head: Item | None) -> set[int]:
-        """Mend, if that is asked; returns the positions of what somebody is at work on.
+        """Writes repairs, if asked to; returns the positions of items that a writer is at work on.
 
-        What is elsewhere was read after the head. So it is missing only if that still stands: a version that came in between may
-        have taken away what it has no use for.
+        Items of other partitions were read after the head. So an item is missing only if the head is still the same: a version in
+        between may have removed what it does not need.
         """
         bound = [
             n for n, (kind, action) in enumerate(actions) if head and kind == MISSING and _aim(action) != _key(head)
@@ -142,14 +142,14 @@ class Check:
         return failed
 
     def _faults(self, resources: dict[str, list[Item]]) -> dict[str, list[_Fault]]:
-        """What is amiss with each resource, of whose partition these are the items."""
+        """The faults of each resource; the items are those of its partition."""
         found: dict[str, list[_Fault]] = {pk: [] for pk in resources}
         expected: dict[str, dict[Key, Entry]] = {}
         listed: dict[str, set[Key]] = {}
         for pk, items in resources.items():
             head = next((item for item in items if item["sk"]["S"] == keys.HEAD), None)
             if head and (transaction := transaction_marks.marked(head)):
-                # Of a large transaction: it is finished by others, unless it is forgotten.
+                # A large transaction holds it: others finish that, unless it is forgotten.
                 found[pk] = [self._forgotten(head, transaction)] if self._is_over(transaction) else []
                 continue
             try:
@@ -166,7 +166,7 @@ class Check:
         return found
 
     def _needed(self, head: Head | None) -> tuple[dict[Key, Entry], set[Key]]:
-        """All entries that a head needs, and where it is to be listed by name because it may govern the server."""
+        """All entries that a head needs, and the lists that must name the resource because it may govern the server."""
         if head is None or head.deleted:
             return {}, set()
         facts = self._facts_of(head)
@@ -189,7 +189,7 @@ class Check:
         return [fault for fault in faults if fault]
 
     def _unexpected(self, key: Key, item: Item, version: int) -> _Fault | None:
-        """Of an entry that the head, at `version`, has no use for."""
+        """The fault of an entry that the head, at `version`, does not need."""
         staged_for = {":v": item["v"]}
         if int(item["v"]["N"]) <= version:
             return STALE, self._table.delete_action(key, staging.NOT_LATER, {":v": {"N": str(version)}})
@@ -205,7 +205,7 @@ class Check:
         return None
 
     def _compared(self, key: Key, item: Item | None, entry: Entry, version: int) -> _Fault | None:
-        """Of an entry that the head needs."""
+        """The fault of an entry that the head needs."""
         attributes, via = entry
         there = frozenset(item["via"]["SS"]) if item and "via" in item else frozenset()
         if item is None or via - there or any(item.get(name) != {"S": text} for name, text in attributes.items()):
@@ -216,7 +216,7 @@ class Check:
         return None
 
     def _outdated(self, item: Item) -> _Fault | None:
-        """Of a reservation whose owner died long ago."""
+        """The fault of a reservation whose owner died long ago."""
         if not keys.is_reservation(_key(item)):
             return None
         found = reservations.slots(item)
@@ -226,7 +226,7 @@ class Check:
         return STALE, self._table.delete_action(_key(item), condition, values)
 
     def _forgotten(self, head: Item, transaction: str) -> _Fault:
-        """Of a mark that was set when its transaction was over already."""
+        """The fault of a mark that was set after its transaction was over."""
         values = {":txn": {"S": transaction}}
         state, _ = transactions.state_now(self._table, transaction)
         if "made" in head and state != transactions.COMMITTED:
@@ -238,7 +238,7 @@ class Check:
         return item is None or keys.TTL in item
 
     def _faults_of_time(self, pk: str, own: dict[Key, Item]) -> list[_Fault]:
-        """Versions that are gone, and what by-time lacks of the others."""
+        """The faults of versions that are missing, or have no by-time keys."""
         versions = {key: item for key, item in own.items() if key[1].startswith((keys.HEAD, keys.VERSION))}
         faults: list[_Fault] = []
         for key, item in versions.items():
@@ -256,7 +256,7 @@ class Check:
         return faults
 
     def _lists(self, pk: str, versions: Iterable[Item]) -> set[Key]:
-        """Where a resource with these versions is to be listed: months in use, definitions."""
+        """The lists that must name a resource with these versions: months in use, definitions."""
         resource_type = pk.partition("/")[0]
         unwritten = builtin.head(pk)
         found = {
@@ -267,7 +267,7 @@ class Check:
         return found | ({(keys.DEFINITIONS, pk)} if resource_type == definitions.TYPE else set())
 
     def _faults_of_identifiers(self, items: Sequence[Item]) -> dict[str, list[_Fault]]:
-        """Of the items of identifiers, by the resource that they are about: those that it has no use for."""
+        """The faults in the items of identifiers, by resource: those that the resource does not need."""
         named = {keys.identified(_key(item)) for item in items}
         there = {key[0]: item for key, item in self._table.get_many((key, keys.HEAD) for key in named).items()}
         expected: dict[str, dict[Key, Entry]] = {}
@@ -281,7 +281,7 @@ class Check:
                 try:
                     expected[pk], _ = self._needed(head)
                 except Exception:
-                    # Told where the resource itself is looked at.
+                    # Reported when the check examines the resource itself.
                     expected[pk] = {_key(item): ({}, frozenset())}
             if _key(item) not in expected[pk]:
                 fault = self._unexpected(_key(item), item, head.version if head else 0)

@@ -1,4 +1,4 @@
-"""The items of asynchronous jobs: the job itself, and what its workers have done, one item for each batch.
+"""The items of asynchronous jobs: the job itself, and the results of its workers, one item per batch.
 
 Workers never add to a counter: a batch that is delivered twice writes the same item again, and counts once.
 """
@@ -13,13 +13,13 @@ from bulkhead.store import keys
 from bulkhead.store.table import ConditionFailed, Item, Table
 
 STARTING, RUNNING = "starting", "running"
-# Of a bundle whose writes are committed, while its reads are being answered: nothing can undo it, nor fail it.
+# The state of a bundle whose writes are committed and whose reads are being answered: it can neither fail nor be cancelled.
 COMMITTED = "committed"
 DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
 UNFINISHED = (STARTING, RUNNING)
 
 SET_ACCOUNTS, BUNDLE = "set-accounts", "bundle"
-"""What a job does."""
+"""The kind of work that a job does."""
 
 _RESULT = "r#"
 _LEFT_NAMED = 100
@@ -27,15 +27,15 @@ _LEFT_NAMED = 100
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One request that is answered later: of `kind` SET_ACCOUNTS, for a `target` and its `accounts`, or BUNDLE.
+    """One asynchronous request: of `kind` SET_ACCOUNTS, for a `target` and its `accounts`, or BUNDLE.
 
-    `accounts` are those that the caller asked for, `within` those that it is fenced to (None: it is not), `naming` whether it may be
-    told the names of members.
-    `created` and `expires` are seconds since 1970, `begun` is when the target stood as asked (0: not yet). `total` counts the
-    members that the first pass listed (None: not yet), or the bundle's entries, of which `done` are dealt with.
-    `error` is an OperationOutcome and `status` its HTTP status, of a failed job.
-    A bundle's `request` is JSON that says how to process it; `attempt` counts the deliveries that took it up, `transaction` is the
-    large transaction that the last of them began; the answer lies in S3 as `result`, of `size` bytes.
+    `accounts` are those that the caller asked for, `within` those that fence the caller (None: no fence), `naming` whether the caller may
+    learn the names of members.
+    `created` and `expires` are seconds since 1970; `begun` is when the target had the requested accounts (0: not yet). `total` counts the
+    members that the first pass listed (None: not yet), or the bundle's entries; `done` of them are finished.
+    `error` is the OperationOutcome and `status` the HTTP status of a failed job.
+    A bundle's `request` is JSON that says how to process it; `attempt` counts the deliveries that took it up; `transaction` is the
+    large transaction that the last of them began; the response is in S3 as `result`, with `size` bytes.
     """
 
     id: str
@@ -63,7 +63,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one batch of one pass came to: members that stand as asked, and how many (with some of their names) do not."""
+    """The result of one batch of one pass: how many members have the requested accounts, and how many (with some names) do not."""
 
     turn: int
     standing: int
@@ -80,13 +80,13 @@ def _texts(attribute: Item) -> tuple[str, ...]:
 
 
 class Jobs:
-    """The jobs of one table, and what their workers have recorded."""
+    """The jobs of one table, with the results of their workers."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
     def create(self, job: Job) -> bool:
-        """Put a new job. False where there is one with its id that has not expired."""
+        """Puts a new job. False if there is an unexpired one with its id."""
         item: Item = {
             "pk": {"S": keys.job_key(job.id)},
             "sk": {"S": keys.HEAD},
@@ -112,7 +112,7 @@ class Jobs:
         return True
 
     def read(self, job: str) -> Job | None:
-        """None where there is no such job, or it has expired (DynamoDB takes its time to remove it)."""
+        """The job; None if there is none, or it has expired (DynamoDB removes it later)."""
         item = self._table.get((keys.job_key(job), keys.HEAD))
         if item is None or int(item[keys.TTL]["N"]) <= time.time():
             return None
@@ -150,9 +150,9 @@ class Jobs:
     def change(
         self, job: str, allowed: Iterable[str], taken: int | None = None, /, **values: str | int | float
     ) -> bool:
-        """Set attributes of a job that is in one of the `allowed` states. False, and nothing changed, where it is not.
+        """Sets attributes of a job in one of the `allowed` states. False, without any change, if it is in another state.
 
-        `taken`: only where that is its attempt still, and no later delivery has taken it up.
+        `taken`: only if that is still its attempt, and no later delivery has taken it up.
         """
         try:
             self._table.write([self.change_action(job, allowed, taken, **values)])
@@ -163,7 +163,7 @@ class Jobs:
     def change_action(
         self, job: str, allowed: Iterable[str], taken: int | None = None, /, **values: str | int | float
     ) -> Item:
-        """What `change` writes, as an action for a commit."""
+        """The write of `change`, as an action for a commit."""
         states = {f":state{n}": {"S": state} for n, state in enumerate(allowed)}
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in values)
         attributes: Item = {
@@ -176,7 +176,7 @@ class Jobs:
         return self._table.update_action((keys.job_key(job), keys.HEAD), expression, attributes | states, condition)
 
     def take(self, job: str) -> Job | None:
-        """Take up a job that is not over, as its next attempt: what an earlier one has not committed yet, it cannot commit any more.
+        """Takes up a job that is not over, as its next attempt: earlier attempts cannot commit any more.
 
         None where the job is over, or unknown.
         """
@@ -192,11 +192,11 @@ class Jobs:
         return None
 
     def remove(self, job: str) -> None:
-        """Forget a job that never started."""
+        """Removes a job that never started."""
         self._table.write([self._table.delete_action((keys.job_key(job), keys.HEAD))])
 
     def record(self, job: Job, turn: int, batch: int, standing: int, left: Sequence[str] = ()) -> None:
-        """Write what a batch came to. `left` are members that could not be made to stand as asked; the first hundred are named."""
+        """Records the result of a batch. `left` are members that could not get the requested accounts; the first hundred are named."""
         item: Item = {
             "pk": {"S": keys.job_key(job.id)},
             "sk": {"S": keys.result_sort(turn, batch)},
@@ -210,7 +210,7 @@ class Jobs:
         self._table.put(item)
 
     def results(self, job: str) -> list[Result]:
-        """What all batches came to so far, by pass."""
+        """The results of all batches so far, by pass."""
         return [
             Result(
                 turn=int(item["turn"]["N"]),

@@ -1,4 +1,4 @@
-"""Every key of the table and of its three indexes. Nothing else in the project spells one.
+"""Every key of the table and of its three indexes. No other module spells one.
 
 | item          | pk                   | sk                          | index keys                                              |
 | ------------- | -------------------- | --------------------------- | ------------------------------------------------------- |
@@ -19,16 +19,16 @@
 | place of the integrity check | `integrity` | `0001`, the segment    |                                                         |
 | secret        | `secret`             | `#`                         |                                                         |
 
-by-target: `tpk` = what is pointed at (with a write shard where that may be hot), `tsk` = `Observation#9`, who points.
-by-value:  `vpk` = `Observation|code|1234`, `vsk` = `<sort>#9`; of `_tag`, `_security`, `_profile`, `_source` `vpk` = `*|_tag|x#<shard>`,
+by-target: `tpk` = the target (with a write shard if many may point at it), `tsk` = `Observation#9`, the source.
+by-value:  `vpk` = `Observation|code|1234`, `vsk` = `<sort>#9`; for `_tag`, `_security`, `_profile`, `_source` `vpk` = `*|_tag|x#<shard>`,
            `vsk` = `Observation#<system>#9`.
 by-time:   `mpk` = `Observation#2026-11#<shard>`, `msk` = `<lastUpdated>#9#0000000003`.
 
-One index entry carries up to one target and one value: two facts for one item's price. A target is staged before
-the accounts of its head are read, so facts never ride on the head itself.
+One index entry holds up to one target and one value: two facts for the price of one item. A target is staged before
+the accounts of its head are read, so the head itself never carries facts.
 
-The value of an `identifier` has an item of its own in place of one in by-value, under the same keys: it costs no more, and whoever
-looks for an identifier sees what is staged and committed at that moment, however far the indexes lag.
+The value of an `identifier` has an item of its own instead of one in by-value, under the same keys. It costs no more, and a reader
+of an identifier sees what is staged and committed at that moment, however far the indexes lag.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ DEFINITIONS = "definitions"
 INTEGRITY = "integrity"
 SECRET = "secret"
 
-# Targets that a whole organisation's data may point at: one GSI partition takes 1,000 writes a second, and a hot one throttles the table.
+# Targets that all data of an organisation may point at: one GSI partition takes 1,000 writes per second, and a hot one throttles the table.
 SHARDS = {
     "Organization": 4,
     "Practitioner": 4,
@@ -71,10 +71,10 @@ SHARDS = {
     "Medication": 4,
 }
 EMBEDDED_SHARDS = 4
-"""Of a mark such as `#Medication`, which stands for all resources that have such a resource within."""
+"""The number of partitions of a mark such as `#Medication`, the target of all resources that contain one."""
 ACCOUNT_SHARDS = 4
 META_SHARDS = 4
-"""Partitions of one tag, label, profile or source: all that a whole organisation sends may carry it."""
+"""The number of partitions of one tag, label, profile or source: all data of an organisation may carry it."""
 TIME_SHARDS = 4
 
 SORT_LIMIT = 800
@@ -83,11 +83,11 @@ PARTITION_LIMIT = 1500
 Key = tuple[str, str]
 """Partition and sort key of an item."""
 Entry = tuple[dict[str, str], frozenset[str]]
-"""What an item of the index holds beside its key: its attributes for the GSIs, and `via`."""
+"""The content of an index item without its key: its attributes for the GSIs, and `via`."""
 
 
 def limited(text: str, limit: int) -> str:
-    """`text`, or where it is over `limit` UTF-8 bytes, its beginning and a hash of the whole: as distinct, and fit for a key."""
+    """`text`; above `limit` UTF-8 bytes, its beginning and a hash of the whole: as distinct, and fit for a key."""
     data = text.encode()
     if len(data) <= limit:
         return text
@@ -112,7 +112,7 @@ def entry_sort(target: str | None, value: Value | None) -> str:
 
 
 def governing_key(resource_type: str, name: str) -> str:
-    """Where what may govern the server is listed: definitions of a type by their code or url, or all of the type ("")."""
+    """The key that lists definitions that may govern the server: those of a type by code or url, or all of the type ("")."""
     return limited(f"governing#{resource_type}#{name}", PARTITION_LIMIT)
 
 
@@ -179,7 +179,7 @@ def value_partition(resource_type: str, parameter: str, value: str) -> str:
 
 
 def meta_partition(parameter: str, value: str, identifier: str) -> str:
-    """The by-value partition of a parameter about `meta`, such as `_tag`: of all types, sharded by resource."""
+    """The by-value partition of a parameter about `meta`, such as `_tag`: for all types, sharded by resource."""
     return f"{value_partition('*', parameter, value)}#{shard(identifier, META_SHARDS)}"
 
 
@@ -209,14 +209,14 @@ def time_partitions(resource_type: str, month: str) -> list[str]:
 
 
 def index_entries(key: str, facts: Facts | None) -> dict[Key, Entry]:
-    """What the index holds of a resource. Pairs targets with values, in sorted order; identifiers stand by themselves."""
+    """The index entries of a resource. Pairs targets with values, in sorted order; identifiers have their own items."""
     if facts is None:
         return {}
     resource_type, _, identifier = key.partition("/")
     entries: dict[Key, Entry] = {}
     targets: Iterable[tuple[str, frozenset[str]]] = sorted(facts.targets.items())
     values: list[Value] = []
-    # What is about `meta` comes last: it must not shift the pairs of the others.
+    # Values about `meta` come last, so that they do not shift the pairs of the others.
     for value in sorted(facts.values, key=lambda value: (value.parameter[0] == "_", *value)):
         if value.parameter == IDENTIFIER:
             entries[identifier_key(resource_type, value.value, value.sort, identifier)] = ({}, frozenset())
@@ -239,33 +239,33 @@ def index_entries(key: str, facts: Facts | None) -> dict[Key, Entry]:
 
 
 def identifier_key(resource_type: str, value: str, sort: str, identifier: str) -> Key:
-    """The item that says that the resource `identifier` has the identifier `value` of the system `sort`."""
+    """The key of the item which says that the resource `identifier` has the identifier `value` of the system `sort`."""
     return value_partition(resource_type, IDENTIFIER, value), value_sort(sort, identifier)
 
 
 def is_identifier(key: Key) -> bool:
-    """Whether an item is one of those."""
+    """Whether a key is that of an identifier's item."""
     return f"|{IDENTIFIER}|" in key[0] and key[0].partition("|")[0].isalpha() and key[1] != HEAD
 
 
 def is_reservation(key: Key) -> bool:
-    """Whether an item is the one that holds the reservations of an identifier (`reservations`)."""
+    """Whether a key is that of an identifier's reservations (`reservations`)."""
     return f"|{IDENTIFIER}|" in key[0] and key[1] == HEAD
 
 
 def identified(key: Key) -> str:
-    """The resource (`Patient/9`) that an identifier's item is about."""
+    """The resource (`Patient/9`) in the key of an identifier's item."""
     return f"{key[0].partition('|')[0]}/{key[1].rpartition('#')[2]}"
 
 
 def account_entry(key: str, account: str) -> tuple[Key, Entry]:
-    """The index entry that says that `key` carries `account`."""
+    """The index entry which says that `key` carries `account`."""
     attributes = {"tpk": account_partition(account, key), "tsk": source_sort(key)}
     return (key, account_sort(account)), (attributes, frozenset({"_account"}))
 
 
 def table_definition(name: str) -> dict[str, Any]:
-    """The arguments of DynamoDB's CreateTable. The CDK app and the local server both read them."""
+    """The arguments of DynamoDB's CreateTable. Both the CDK app and the local server use them."""
     attributes = ["pk", "sk", *(name for pair in INDEXES.values() for name in pair)]
     return {
         "TableName": name,

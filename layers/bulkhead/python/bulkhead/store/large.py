@@ -1,4 +1,4 @@
-"""The commit of more heads than one TransactWriteItems takes: thousands of marked heads, and one write that decides them all."""
+"""Commits more heads than one TransactWriteItems takes: thousands of marked heads, and one write that decides them all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bulkhead.store.throttling import pause
 
 _ATTEMPTS = 5
 _FRESH = "+"
-# Seconds of lease for one write, beside the setting's: the slowest import that was seen made 100 resources a second.
+# Seconds of lease per write, added to the setting's: the slowest import so far made 100 resources per second.
 _LEASE_PER_WRITE = 0.01
 
 
@@ -30,9 +30,9 @@ def commit(
     updated: str,
     receipt: Receipt | None = None,
 ) -> list[Head]:
-    """Stage and commit any number of `writes` and `claims` and the `receipt`, all or nothing; returns the new heads.
+    """Stages and commits any number of `writes` and `claims` and the `receipt`, all or nothing; returns the new heads.
 
-    VersionConflict, ClaimTaken, JobMovedOn as `commits.commit`; Conflict where staging outlived the lease and another writer aborted it.
+    VersionConflict, ClaimTaken, JobMovedOn as `commits.commit`; Conflict if staging outlived the lease and another writer aborted it.
     """
     members = [(_FRESH if write.fresh else "") + write.key for write in writes]
     members += [keys.claim_key(claim.condition) for claim in claims] + guard.partitions
@@ -49,7 +49,7 @@ def commit(
         new = [write.head(updated) for write in writes]
         _mark(table, transaction, writes, new, claims)
         for _ in range(_ATTEMPTS):
-            # Marking takes its time: what the targets pass on may be something else by now.
+            # Marking takes time: the targets may pass on different accounts by now.
             changed = between.again(writes)
             if not changed:
                 break
@@ -60,7 +60,7 @@ def commit(
         if not transactions.decide(table, transaction, transactions.COMMITTED, [*checks, *receipts]):
             raise _undone(table, transaction, guard, receipt)
     except Exception:
-        # Not aborted: the answer to the commit was lost, but it stands.
+        # Not aborted: the commit succeeded, but its answer was lost.
         if transactions.decide(table, transaction, transactions.ABORTED):
             staging.afterwards(lambda: finish(table, transaction), transaction=transaction)
             raise
@@ -69,19 +69,19 @@ def commit(
 
 
 def _undone(table: Table, transaction: str, guard: Guard, receipt: Receipt | None) -> Conflict:
-    """Why a transaction could not be committed. Where it may be for either reason, the next attempt finds a job that moved on."""
+    """The reason why a transaction could not be committed. If there may be two, the next attempt finds a job that moved on."""
     if transactions.state_now(table, transaction)[0] == transactions.PENDING:
         if guard.claims:
             return guard.overtaken()
         if receipt:
             return receipt.refusal()
-    return Conflict("the transaction took too long and was aborted by another writer; try again")
+    return Conflict("the transaction took too long and another writer aborted it: send it again")
 
 
 def _mark(
     table: Table, transaction: str, writes: Sequence[Write], new: Sequence[Head], claims: Sequence[Claim]
 ) -> None:
-    """Write the new heads under the mark: beside the old ones, or as `made` where there was none. Their accounts' entries first."""
+    """Writes the new heads under the mark: beside the old ones, or as `made` if there was none. Entries of their accounts come first."""
     table.write_each([action for write in writes for action in staging.account_actions(table, write)])
     mark: Item = {"txn": {"S": transaction}}
     made = mark | {"made": {"BOOL": True}}
@@ -111,7 +111,7 @@ _CURRENT_OR_MINE = "#v = :base AND (attribute_not_exists(#txn) OR #txn = :txn)"
 
 
 def _mark_batch(table: Table, batch: Sequence[tuple[Item, VersionConflict | ClaimTaken]]) -> None:
-    """Mark up to 100 items on their conditions. Marks that a dead transaction left there are cleared away first."""
+    """Marks up to 100 items on their conditions. Clears away the marks of dead transactions first."""
     for attempt in range(_ATTEMPTS):
         try:
             table.write([action for action, _ in batch])
@@ -121,11 +121,11 @@ def _mark_batch(table: Table, batch: Sequence[tuple[Item, VersionConflict | Clai
             if not transaction_marks.clear(table, staging.blocked(conflict)):
                 raise conflict from None
         pause(attempt)
-    raise Conflict("another large transaction holds one of these resources; try again")
+    raise Conflict("another large transaction holds one of these resources: send the request again")
 
 
 def finish(table: Table, transaction: str) -> None:
-    """Roll everything of a decided transaction forward or back, and close it. Idempotent: anyone may, at any time."""
+    """Rolls everything of a decided transaction forward or back, and closes it. Idempotent: any process may, at any time."""
     state, _ = transactions.state_now(table, transaction)
     members, entries = transactions.members(table, transaction)
     items = table.get_many((member.removeprefix(_FRESH), keys.HEAD) for member in members)

@@ -1,4 +1,4 @@
-"""Manifests of propagation jobs in S3: what a Distributed Map reads its items from."""
+"""Manifests of propagation jobs in S3: a Distributed Map reads its items from them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ PREFIX = "manifests/"
 
 
 def write(store: Store, job: str, turn: int, batch: int, items: Sequence[dict[str, Any]]) -> str:
-    """Put a JSON array with one element for each child of the Map, and return its S3 key.
+    """Puts a JSON array with one element for each child of the Map, and returns its S3 key.
 
-    The key follows from `job`, `turn` and `batch`: a planner that runs again writes the same object again.
+    `job`, `turn` and `batch` determine the key: a planner that runs again writes the same object again.
     """
     key = f"{PREFIX}{job}/{turn:04d}-{batch:08d}.json"
     store.s3.put_object(

@@ -1,4 +1,4 @@
-"""What a commit reads between staging and committing: the accounts of its targets, and reservations of identifiers."""
+"""Reads between staging and committing: the accounts of the targets, and reservations of identifiers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LATE = 0.8
 
 
 class Between:
-    """Called once all is staged. One request serves both, where there is anything to read."""
+    """Called once everything is staged. One request reads for both purposes."""
 
     def __init__(self, table: Table, inherit: Inherit | None, guard: Guard) -> None:
         self._table, self._inherit, self._guard = table, inherit, guard
@@ -25,9 +25,9 @@ class Between:
         self._reservations: list[Item] = []
 
     def __call__(self, writes: Sequence[Write]) -> None:
-        """Set what `writes` inherit, and take away the reservations of others on the identifiers that they add."""
+        """Sets what `writes` inherit, and ends the reservations of others on the identifiers that they add."""
         self._asked = time.monotonic()
-        # The slot of callers without a fence keeps all others out.
+        # The slot of callers without a fence excludes all others.
         own = set(self._guard.partitions) if self._guard.fence is None else set()
         self._unread = [partition for partition in identifiers.reservable(writes) if partition not in own]
         self._reservations = []
@@ -38,7 +38,7 @@ class Between:
         identifiers.take_away(self._table, writes, self._reservations, self._guard.slot)
 
     def again(self, writes: Sequence[Write]) -> list[int]:
-        """Set what `writes` inherit once more, where time has passed; returns the positions of those for which it is something else."""
+        """Sets what `writes` inherit again, if time has passed; returns the positions of the writes that changed."""
         if not self._inherit or not self.late:
             return []
         before = [dict(write.inherited) for write in writes]
@@ -48,14 +48,14 @@ class Between:
 
     @property
     def late(self) -> bool:
-        """Whether a propagation may have come and gone since: it looks for unfinished writers for a second."""
+        """Whether a propagation may have run since: it looks for unfinished writers for a second."""
         return time.monotonic() - self._asked > _LATE
 
     def _read(self, wanted: Iterable[str]) -> dict[str, Head]:
         partitions, self._unread = set(self._unread), []
         items = self._table.get_many((key, keys.HEAD) for key in (*wanted, *partitions))
         self._reservations += [item for key, item in items.items() if key[0] in partitions]
-        # As it is now, whatever this request has decided of a transaction before.
+        # The current state, whatever this request has read of a transaction before.
         with one_request():
             return transaction_marks.current(
                 self._table, {key: item for key, item in items.items() if key[0] not in partitions}

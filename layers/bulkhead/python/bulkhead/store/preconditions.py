@@ -16,29 +16,31 @@ _VERSION = re.compile(r"[0-9]{1,10}")
 
 @dataclass(frozen=True, slots=True)
 class Preconditions:
-    """What a writer asks of the current version. `if_match` and `if_none_match` are the headers' texts."""
+    """A writer's conditions on the current version. `if_match` and `if_none_match` are the headers' texts."""
 
     if_match: str | None = None
     if_none_match: str | None = None
 
     def check(self, base: Head | None) -> None:
-        """PreconditionFailed where `base`, what stands now, is not as asked; BadRequest where a header cannot be read."""
+        """Raises PreconditionFailed where `base`, the current head, does not meet them; BadRequest for a malformed header."""
         expected = version_of(self.if_match)
         there = base is not None and not base.deleted
         if expected is not None and (base is None or base.version != expected):
-            raise PreconditionFailed("the resource is not at this version", "If-Match")
+            raise PreconditionFailed(
+                "the current version of the resource is a different one: read it again", "If-Match"
+            )
         if self.if_match is not None and expected is None and not there:
-            raise PreconditionFailed("there is no such resource", "If-Match")
+            raise PreconditionFailed("the resource does not exist", "If-Match")
         if self.if_none_match is None or base is None or not there:
             return
         if self.if_none_match.strip() == "*":
             raise PreconditionFailed("the resource exists already", "If-None-Match")
         if str(base.version) in _tags(self.if_none_match):
-            raise PreconditionFailed("the resource is at this version", "If-None-Match")
+            raise PreconditionFailed("the resource has this version", "If-None-Match")
 
 
 def version_of(if_match: str | None) -> int | None:
-    """The version that an `If-Match` header asks for; None without one, or for `*`. BadRequest."""
+    """The version in an `If-Match` header; None without one, or for `*`. BadRequest."""
     if if_match is None or if_match.strip() == "*":
         return None
     match = _ETAG.fullmatch(if_match.strip())
@@ -48,9 +50,9 @@ def version_of(if_match: str | None) -> int | None:
 
 
 def not_modified(head: Head, if_none_match: str | None, if_modified_since: str | None) -> bool:
-    """Whether a reader who sends these headers has this version already: 304.
+    """Whether a reader that sends these headers has this version already: 304.
 
-    `If-Modified-Since` counts only without `If-None-Match`, and not at all where it is no HTTP date (RFC 9110, 13.1.3).
+    `If-Modified-Since` counts only without `If-None-Match`, and is ignored if it is no HTTP date (RFC 9110, 13.1.3).
     """
     if if_none_match is not None:
         return if_none_match.strip() == "*" or str(head.version) in _tags(if_none_match)
@@ -66,5 +68,5 @@ def not_modified(head: Head, if_none_match: str | None, if_modified_since: str |
 
 
 def _tags(header: str) -> set[str]:
-    """The versions in a list of entity tags, weak or strong."""
+    """The versions in a list of weak or strong entity tags."""
     return set(_ETAG.findall(header))

@@ -1,7 +1,7 @@
-"""Receipts of jobs: that a commit was made is written in the commit itself, so that whoever takes the job up again knows.
+"""Receipts of jobs: the commit itself records that it was made, so that the next attempt of the job knows.
 
-A transaction is one commit, and its receipt is the job's own state: the job is over exactly where the transaction stands.
-A batch is many commits. Each brings a receipt for each of its entries, and an entry that has one is never done again.
+A transaction is one commit, and its receipt is the job's own state: the job is over exactly if the transaction is committed.
+A batch is many commits. Each writes a receipt for each of its entries, and an entry with a receipt is never processed again.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from bulkhead.store.table import Item, Table
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """The job comes to `state`, on condition that it is running and this attempt is its last.
+    """Sets the job to `state`, on condition that it is running and this attempt is its last.
 
-    `keep` is given the heads of the commit, stores the answer that they make, and tells its name and size.
+    `keep` gets the heads of the commit, stores the response that they make, and returns its name and size.
     """
 
     job: Job
@@ -46,14 +46,14 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """One receipt for each of the `size` entries of a commit. `contents` makes, of the heads of the commit, their answers by entry."""
+    """One receipt for each of the `size` entries of a commit. `contents` makes their responses, by entry, from the heads of the commit."""
 
     job: Job
     size: int
     contents: Callable[[Sequence[Head]], Mapping[int, str]]
 
     def begun(self, table: Table, transaction: str) -> None:
-        """Whoever takes the job up again waits for this transaction, or for its lease to end."""
+        """Makes the next attempt of the job wait for this transaction, or for its lease to end."""
 
     def actions(self, table: Table, new: Sequence[Head]) -> list[Item]:
         return [
@@ -75,12 +75,12 @@ def _item(job: Job, entry: int, content: str) -> Item:
 
 
 def contents(table: Table, job: str) -> dict[int, str]:
-    """The answers of the entries that are done, by entry, as they were given to `Entries`."""
+    """The responses of finished entries, by entry, as `Entries` received them."""
     found = table.query(keys.job_key(job), keys.RECEIPT, keys.RECEIPT)
     return {int(item["sk"]["S"].removeprefix(keys.RECEIPT)): item["content"]["S"] for item in found}
 
 
 def abandon(table: Table, job: Job) -> None:
-    """End the large transaction that an earlier attempt of the job left behind. Once `job` is taken up, it can only be aborted."""
+    """Ends the large transaction of an earlier attempt of the job. Once `job` is taken up, that can only be aborted."""
     if job.transaction and transactions.decide(table, job.transaction, transactions.ABORTED):
         large.finish(table, job.transaction)

@@ -1,10 +1,10 @@
-"""The item of an identifier's reservations: one slot for each fence, so that callers who are fenced off from each other share none.
+"""The item with an identifier's reservations: one slot per fence, so that callers who are fenced off from each other share none.
 
-`holders` names the slots that are taken. Each is a map: `by` whom, `until` when others leave it alone, the `txn` whose it is, if it is
-a large transaction's, and what its owner sees: `accounts` or `charts`, where it is fenced to these. The slot of callers without a
-fence is taken while no other is, and keeps all others out: they see what the others make.
+`holders` names the taken slots. Each is a map: `by` (the owner), `until` (when others may ignore it), `txn` if a large transaction
+owns it, and the owner's fence: `accounts` or `charts`, if it has one. The slot of callers without a fence is only taken while no
+other is, and excludes all others: these callers see the resources of all.
 
-All changes are idempotent. An item without holders is deleted by whoever made it so.
+All changes are idempotent. The writer that removes the last holder deletes the item.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _OPEN = f"{_SLOT}open"
 
 
 class Slot(NamedTuple):
-    """A slot that is taken."""
+    """A taken slot."""
 
     name: str
     by: str
@@ -34,11 +34,11 @@ class Slot(NamedTuple):
 
     @property
     def lapsed(self) -> bool:
-        """Whether nobody need wait for its owner; of a transaction its state says that."""
+        """Whether nobody need wait for its owner; for a transaction, its state decides."""
         return self.transaction is None and self.until <= time.time()
 
     def hides(self, write: Write) -> bool:
-        """Whether its owner certainly does not see the resource that a write makes, with what that inherits."""
+        """Whether its owner certainly cannot see the resource of a write, with the accounts that it inherits."""
         carried = write.head("").accounts
         if self.accounts is not None and carried and self.accounts.isdisjoint(carried):
             return True
@@ -53,13 +53,13 @@ def slot_name(fence: Fenced | None) -> str:
 
 
 def slots(item: Item | None) -> list[Slot]:
-    """The slots of an item that are taken."""
+    """The taken slots of an item."""
     held = item[HOLDERS]["SS"] if item and HOLDERS in item else []
     return [_slot(name, item[name]["M"]) for name in sorted(held) if item and name in item]
 
 
 def held_as(item: Item) -> tuple[str, Item]:
-    """The condition that an item is held just as it was read, and its values."""
+    """The condition that an item has the same holders as when it was read, with its values."""
     found = slots(item)
     if not found:
         return _NOT_HELD, {}
@@ -83,7 +83,7 @@ def _key(partition: str) -> keys.Key:
 def reserve_action(
     table: Table, partition: str, fence: Fenced | None, by: str, until: float, transaction: str | None
 ) -> Item:
-    """The action that takes a slot, if it is free, and the open one is; the open one only where no other is taken."""
+    """The action that takes a free slot if the open slot is free too; the open slot only if no other is taken."""
     name = slot_name(fence)
     content: Item = {"by": {"S": by}, "until": {"N": str(until)}}
     if transaction:
@@ -93,7 +93,7 @@ def reserve_action(
     if fence and fence.charts is not None:
         content["charts"] = {"L": [{"S": chart} for chart in sorted(fence.charts)]}
     free = f"attribute_not_exists(#{name}) AND attribute_not_exists(#{_OPEN})" if fence else _NOT_HELD
-    # `OR mine`: a retry after a lost answer finds its own.
+    # `OR mine`: a retry after a lost answer finds its own reservation.
     return table.update_action(
         _key(partition),
         f"SET #{name} = :slot ADD #{HOLDERS} :name",
@@ -106,31 +106,31 @@ _NOT_HELD = f"attribute_not_exists(#{HOLDERS})"
 
 
 def end_action(table: Table, partition: str, name: str, by: str) -> Item:
-    """The action that ends a reservation which is there, whoever else holds the item."""
+    """The action that ends an existing reservation, whoever else holds the item."""
     values = {":name": {"SS": [name]}, ":by": {"S": by}}
     return table.update_action(_key(partition), f"REMOVE #{name} DELETE #{HOLDERS} :name", values, f"#{name}.#by = :by")
 
 
 def sole_end_action(table: Table, partition: str, name: str, by: str) -> Item:
-    """The action that ends a reservation which is the only one, and its item with it."""
+    """The action that ends the only reservation of an item, and deletes the item."""
     values = {":name": {"SS": [name]}, ":by": {"S": by}}
     return table.delete_action(_key(partition), f"#{name}.#by = :by AND #{HOLDERS} = :name", values)
 
 
 def end(table: Table, ended: Iterable[tuple[str, str, str]]) -> None:
-    """End reservations, by (partition, name of the slot, by whom), as far as they are there."""
+    """Ends reservations, given as (partition, name of the slot, owner), if they exist."""
     given = list(ended)
     table.write_each([end_action(table, partition, name, by) for partition, name, by in given])
     tidy(table, dict.fromkeys(partition for partition, _, _ in given))
 
 
 def tidy(table: Table, partitions: Iterable[str]) -> None:
-    """Delete the items that nobody holds."""
+    """Deletes the items without holders."""
     table.write_each([table.delete_action(_key(partition), _NOT_HELD) for partition in partitions])
 
 
 def in_the_way(table: Table, partition: str, fence: Fenced | None) -> list[Slot]:
-    """The reservations for whose end a caller with this fence has to wait. What the dead have left is ended."""
+    """The reservations that a caller with this fence must wait for. Ends those of dead owners."""
     name = slot_name(fence)
     found = slots(table.get(_key(partition)))
     blocking = [slot for slot in found if fence is None or slot.name in (name, _OPEN)]
@@ -151,9 +151,9 @@ def _is_dead(table: Table, slot: Slot) -> bool:
 
 
 def take_away(table: Table, writes: Mapping[str, Sequence[Write]], items: Sequence[Item], own: str | None) -> None:
-    """End the reservations of those who may see what is written, but for the slot `own`: they look again.
+    """Ends the reservations of those who may see what is written, except in the slot `own`, so that they look again.
 
-    `writes` by partition, with what they inherit; `items` as they were read after staging.
+    `writes` by partition, with the accounts that they inherit; `items` as they were read after staging.
     """
     ended: list[tuple[str, str, str]] = []
     for item in items:
@@ -170,7 +170,7 @@ def take_away(table: Table, writes: Mapping[str, Sequence[Write]], items: Sequen
 
 
 def end_of_transaction(table: Table, transaction: str, items: Iterable[Item]) -> None:
-    """End the reservations of a large transaction that is decided, among these items."""
+    """Ends the reservations of a decided large transaction among these items."""
     ended = [
         (item["pk"]["S"], slot.name, slot.by)
         for item in items

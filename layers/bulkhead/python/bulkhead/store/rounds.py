@@ -1,4 +1,4 @@
-"""Rounds of the integrity check over the whole table: at once, or so many pages a time."""
+"""Rounds of the integrity check over the whole table: all at once, or a number of pages at a time."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from bulkhead.store import keys
 from bulkhead.store.integrity import Check, FactsOf, Report
 from bulkhead.store.table import Item, Table
 
-# Of the table: each has a place of its own where the next round goes on.
+# Segments of the table: each has its own place where the next round continues.
 _SEGMENTS = 4
 _DAY = 86_400.0
 
 
 def check(table: Table, facts_of: FactsOf, repair: bool = True, patience: float | None = _DAY) -> Report:
-    """Compare the whole table with its index, and mend what is amiss unless `repair` is False. `patience`: see `integrity.Check`."""
+    """Compares the whole table with its index, and repairs faults unless `repair` is False. `patience`: see `integrity.Check`."""
     examined = Check(table, facts_of, time.time(), patience, repair)
 
     def segment(number: int) -> Report:
@@ -28,7 +28,7 @@ def check(table: Table, facts_of: FactsOf, repair: bool = True, patience: float 
 
 
 def check_on(table: Table, facts_of: FactsOf, pages: int, time_left: Callable[[], bool]) -> Report:
-    """Go on with the integrity check where the last round ended: for so many pages of 1 MB, while there is time."""
+    """Continues the integrity check where the last round ended: for `pages` pages of 1 MB, while there is time."""
     examined = Check(table, facts_of, time.time(), _DAY, True)
 
     def segment(number: int) -> Report:
@@ -47,13 +47,13 @@ def check_on(table: Table, facts_of: FactsOf, pages: int, time_left: Callable[[]
 def _scanned(
     table: Table, examined: Check, segment: int, after: Item | None, go_on: Callable[[], bool]
 ) -> tuple[Report, Item | None]:
-    """What the pages of a segment after a place come to, and where to go on: None at its end."""
+    """The report on the pages of a segment after a place, and the place to continue: None at its end."""
     report = Report()
     carried: list[Item] = []
     while go_on():
         items, after = table.scan(segment, _SEGMENTS, after)
         groups = [list(group) for _, group in groupby([*carried, *items], key=lambda item: item["pk"]["S"])]
-        # The last one may go on on the next page.
+        # The last group may continue on the next page.
         carried = groups.pop() if after and groups else []
         report += examined.look([item for group in groups for item in group])
         if after is None:

@@ -1,4 +1,4 @@
-"""The secret of this table: made by whoever needs it first, the same for all processes."""
+"""The secret of this table: the first process that needs it makes it, and all processes share it."""
 
 from __future__ import annotations
 

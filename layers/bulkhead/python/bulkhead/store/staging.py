@@ -1,8 +1,8 @@
-"""What surrounds a commit: index entries and copies of versions before it, stale entries after it, and the actions of the commit itself.
+"""The steps around a commit: index entries and copies of versions before it, removal of stale entries after it, and its own actions.
 
-An entry is a hint, its head the truth. So entries may be early or stale, never missing:
+An entry is a hint, its head the truth. So entries may be early or stale, but never missing:
 - staging adds to an entry's `via` and raises its version, and never lowers either;
-- settling takes away from an entry only if no later version has staged it anew.
+- settling removes from an entry only if no later version has staged it anew.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 def stage(table: Table, writes: Sequence[Write]) -> None:
-    """Write new index entries and the copies of the versions that will be superseded."""
+    """Writes new index entries, and copies of the versions that will be superseded."""
     copies = [heads.to_item(write.base, keys.version_sort(write.base.version)) for write in writes if write.base]
     unshared: list[Item] = []
     shared: list[tuple[Write, Item]] = []
@@ -46,7 +46,7 @@ def stage(table: Table, writes: Sequence[Write]) -> None:
 
 
 def added(write: Write) -> dict[Key, Entry]:
-    """Entries that the new version has and the old one has not, or not for as many parameters."""
+    """Entries that the new version has and the old one lacks, or has for fewer parameters."""
     old = keys.index_entries(write.key, None if builtin.is_unwritten(write.base) else write.old)
     new = keys.index_entries(write.key, write.new)
     return {key: entry for key, entry in new.items() if key not in old or entry[1] - old[key][1]}
@@ -62,14 +62,14 @@ def _entry_item(write: Write, key: Key, entry: Entry) -> Item:
 
 
 def stage_action(table: Table, write: Write, key: Key, entry: Entry) -> Item:
-    """The action that stages an entry for what `write` makes."""
+    """The action that stages an entry for the new version of `write`."""
     return entry_action(table, key, entry, write.version)
 
 
 def entry_action(table: Table, key: Key, entry: Entry, version: int) -> Item:
-    """Add an entry, or widen it: `via` becomes the union, the version that it was staged for never falls.
+    """The action that adds an entry, or widens it: `via` becomes the union, and its version never falls.
 
-    A note that nobody came for it (`integrity`) goes away.
+    It removes a note that the entry's version has not come (`integrity`).
     """
     attributes, via = entry
     values: Item = {":v": {"N": str(version)}, **{f":{name}": {"S": value} for name, value in attributes.items()}}
@@ -110,7 +110,7 @@ def blocked(conflict: VersionConflict | ClaimTaken) -> str:
 
 
 def afterwards(step: Callable[[], None], **context: object) -> None:
-    """Do what follows a commit, but do not fail the request if it fails: the commit stands, and the sweeper is the net below."""
+    """Calls a step that follows a commit. Its failure does not fail the request: the commit is done, and the sweeper finishes the rest."""
     try:
         step()
     except (BotoCoreError, ClientError, Unavailable) as error:
@@ -118,14 +118,14 @@ def afterwards(step: Callable[[], None], **context: object) -> None:
 
 
 def drop(table: Table, writes: Sequence[Write]) -> None:
-    """Take away what was staged for new resources that were not made, under ids that are used for nothing else."""
+    """Removes what was staged for new resources that were not made, under ids that no other attempt uses."""
     staged = [key for write in writes for key in added(write)]
     staged += [keys.account_entry(write.key, account)[0] for write in writes for account in write.head("").accounts]
     table.put_many([], staged)
 
 
 def settle(table: Table, writes: Sequence[Write]) -> None:
-    """Take away what the new versions have no use for. A failed condition means that a later version has staged it anew."""
+    """Removes entries that the new versions do not need. A failed condition means that a later version has staged the entry anew."""
     actions: list[Item] = []
     for write in writes:
         if write.base is None or write.base.deleted:

@@ -1,4 +1,4 @@
-"""Finishing what a process left behind when it died: the net below stage, commit and settle."""
+"""Finishes the work of processes that died: it catches what stage, commit and settle left."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from bulkhead.store.table import Table
 
 
 def abort(table: Table, everything: bool = False) -> list[str]:
-    """Abort the open transactions that outlived their lease; returns all that are decided and wait to be finished.
+    """Aborts the open transactions that outlived their lease; returns all decided ones that wait to be finished.
 
-    `everything` aborts all that are not decided: for a process that knows itself the only one (the local server, as it starts).
+    `everything` aborts all undecided ones: for the only process on the table (the local server, when it starts).
     """
     decided = []
     for transaction in transactions.open_transactions(table):
@@ -23,7 +23,7 @@ def abort(table: Table, everything: bool = False) -> list[str]:
 
 
 def sweep(table: Table) -> int:
-    """Abort what outlived its lease, and finish all that is decided. Returns how many transactions were finished."""
+    """Aborts transactions that outlived their lease, and finishes all decided ones. Returns how many it finished."""
     decided = abort(table)
     for transaction in decided:
         large.finish(table, transaction)

@@ -1,4 +1,4 @@
-"""DynamoDB as the store uses it: the low-level client's calls, batched to its limits, in parallel, retried where it says so."""
+"""DynamoDB as the store uses it: the low-level client's operations, batched to its limits, in parallel, with retries where stated."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ R = TypeVar("R")
 GET_LIMIT = 100
 PUT_LIMIT = 25
 TRANSACT_LIMIT = 100
-# DynamoDB takes 4 MB; the rest is for keys and attribute names.
+# DynamoDB accepts 4 MB; the rest is for keys and attribute names.
 TRANSACT_BYTES = 3_500_000
 _ATTEMPTS = 8
-# Seconds, where a process has no setting of its own: below API Gateway's 30.
+# Seconds, for a process without a setting of its own: below API Gateway's 30.
 _PATIENCE = 20.0
 _NAME = re.compile(r"#\w+")
 
 
 class ConditionFailed(Exception):
-    """A conditional write found something else than it asked for. `failed` are the positions in a transaction."""
+    """The condition of a write did not hold. `failed` are the positions in a transaction."""
 
     def __init__(self, failed: Sequence[int] = (0,)) -> None:
         super().__init__(f"condition failed at {list(failed)}")
@@ -42,14 +42,14 @@ class ConditionFailed(Exception):
 
 
 def even_chunks(items: Sequence[T], limit: int) -> list[Sequence[T]]:
-    """As few chunks as `limit` allows, none larger than the others by more than one: side by side they take half the time each."""
+    """As few chunks as `limit` allows, of nearly equal size: in parallel, equal chunks take the least time."""
     number = -(-len(items) // limit)
     bounds = [len(items) * n // number for n in range(number + 1)] if number else []
     return [items[start:end] for start, end in pairwise(bounds)]
 
 
 def pieces(items: Iterable[T], size: Callable[[T], int], number: int, room: int) -> Iterator[list[T]]:
-    """`items` in lists of at most `number`, whose sizes add up to no more than `room` where a list has more than one."""
+    """`items` in lists of at most `number`, whose sizes add up to at most `room`; a single item may exceed it."""
     piece: list[T] = []
     left = room
     for item in items:
@@ -68,7 +68,7 @@ def key_of(key: Key) -> Item:
 
 
 def _size(action: Item) -> int:
-    """About how many bytes an action has."""
+    """Roughly the bytes of an action."""
     return 1000 + len(action.get("Put", {}).get("Item", {}).get("body", {}).get("B", b""))
 
 
@@ -94,7 +94,7 @@ class Table:
         return ThreadPoolExecutor(self._threads, thread_name_prefix="dynamodb")
 
     def parallel(self, call: Callable[[T], R], arguments: Sequence[T]) -> list[R]:
-        """`call` on each argument, side by side. Must not be used from within such a call: the pool is bounded."""
+        """The results of `call` for each argument, in parallel. Must not be used within such a call: the pool is bounded."""
         if len(arguments) < 2:
             return [call(argument) for argument in arguments]
         return list(self._pool.map(call, arguments))
@@ -106,7 +106,7 @@ class Table:
         return item
 
     def _read(self, call: Callable[..., Any], arguments: Item) -> Any:
-        """The answer of a call that reads, asked again while the table is throttled. Unavailable when the patience ends."""
+        """The answer of a reading call, repeated while the table is throttled. Unavailable when the patience ends."""
         for _ in self._patience.attempts():
             try:
                 return call(**arguments)
@@ -115,7 +115,7 @@ class Table:
         raise AssertionError("unreachable")
 
     def get_many(self, wanted: Iterable[Key]) -> dict[Key, Item]:
-        """Items by key, strongly consistent; absent ones left out. As few requests as there can be, of one size, in parallel."""
+        """Items by key, strongly consistent; absent ones are left out. As few requests as possible, of equal size, in parallel."""
         found: dict[Key, Item] = {}
         for items in self.parallel(self._get_batch, even_chunks(list(dict.fromkeys(wanted)), GET_LIMIT)):
             found.update({(item["pk"]["S"], item["sk"]["S"]): item for item in items})
@@ -140,9 +140,9 @@ class Table:
         return items
 
     def put_many(self, items: Sequence[Item], deletes: Sequence[Key] = ()) -> None:
-        """Unconditional puts and deletes, in parallel. Only for items that nobody else can be writing otherwise.
+        """Unconditional puts and deletes, in parallel. Only for items that no other writer can write with other content.
 
-        BatchWriteItem of 25, or TransactWriteItems of 100 (see the setting BULK_WRITES). All or nothing is not promised.
+        BatchWriteItem of 25, or TransactWriteItems of 100 (see the setting BULK_WRITES). Not all or nothing.
         """
         if self._transact_bulk:
             actions = [self.put_action(item) for item in items] + [self.delete_action(key) for key in deletes]
@@ -167,10 +167,10 @@ class Table:
             pending = left
 
     def put(self, item: Item, condition: str | None = None, values: Item | None = None) -> None:
-        """One put. ConditionFailed where `condition` does not hold."""
+        """Puts one item. ConditionFailed if `condition` does not hold."""
         self.write([self.put_action(item, condition, values)])
 
-    # In conditions and expressions every attribute is written `#name`: so no name can meet one of DynamoDB's 570 reserved words.
+    # Conditions and expressions write every attribute as `#name`, so that no name clashes with DynamoDB's 570 reserved words.
 
     def put_action(self, item: Item, condition: str | None = None, values: Item | None = None) -> Item:
         return {"Put": self._action({"Item": item}, condition, values)}
@@ -198,9 +198,9 @@ class Table:
         return action
 
     def write(self, actions: Sequence[Item]) -> None:
-        """Up to 100 actions, all or nothing: a plain request for one (half the write units), TransactWriteItems for more.
+        """Writes up to 100 actions, all or nothing: a plain request for one (half the write units), TransactWriteItems for more.
 
-        ConditionFailed with the positions of the actions whose condition did not hold; nothing was written then.
+        ConditionFailed with the positions of the actions whose condition did not hold; then nothing was written.
         """
         if not actions:
             return
@@ -225,18 +225,18 @@ class Table:
             except self.client.exceptions.TransactionConflictException:
                 pass
             except self.client.exceptions.TransactionInProgressException:
-                # Of an earlier try, whose answer was lost: under the same token this one is told how that ended.
+                # An earlier attempt is still running and its answer was lost: under the same token, the next attempt gets its result.
                 pass
             except self.client.exceptions.ClientError as error:
                 _require_throttled(error)
                 continue
-            # Other writers are not waited for as long as a throttled table is: who comes again and again gives way.
+            # The store waits less for other writers than for a throttled table: a caller that fails repeatedly gives up.
             attempt += 1
             if attempt == _ATTEMPTS:
                 break
             progress()
             pause(attempt)
-        raise Unavailable("too many writers on the same items; try again")
+        raise Unavailable("other requests keep changing the same items: send the request again")
 
     def _write_once(self, actions: Sequence[Item], token: str) -> None:
         if len(actions) > 1:
@@ -252,7 +252,7 @@ class Table:
             self.client.update_item(**arguments)
 
     def write_each(self, actions: Sequence[Item]) -> set[int]:
-        """Independent conditional actions, 100 a request; those whose condition fails are left out. Their positions are returned."""
+        """Writes independent conditional actions, 100 per request. Returns the positions of those whose condition failed."""
         left_out: set[int] = set()
         for batch in chunks(range(len(actions)), TRANSACT_LIMIT):
             remaining = list(batch)
@@ -267,7 +267,7 @@ class Table:
         return left_out
 
     def scan(self, segment: int, segments: int, after: Item | None) -> tuple[list[Item], Item | None]:
-        """A page (1 MB) of one of so many segments of the whole table, eventually consistent; and where the next one begins."""
+        """A page (1 MB) of one of `segments` segments of the whole table, eventually consistent; and the place where the next one begins."""
         arguments: dict[str, Any] = {"TableName": self.name, "Segment": segment, "TotalSegments": segments}
         if after:
             arguments["ExclusiveStartKey"] = after
@@ -285,7 +285,7 @@ class Table:
         limit: int | None = None,
         backwards: bool = False,
     ) -> Iterator[Item]:
-        """Items of one partition in order of the sort key, page by page as they are taken.
+        """Items of one partition in order of the sort key; reads each page when it is needed.
 
         `first` and `last` bound the sort key (inclusive; `last` is extended to all that begins with it), `after` excludes all
         up to it (from it downwards, when `backwards`). `index` is a name and its key attributes; the table itself is read strongly consistent.
@@ -336,7 +336,7 @@ class Table:
 
 
 def _require_throttled(error: Any) -> None:
-    """Raise `error` again, unless it says that the table is asked too much."""
+    """Raises `error` again, unless it says that the table is throttled."""
     if error.response["Error"]["Code"] not in CODES:
         raise error
 

@@ -1,7 +1,7 @@
-"""Waiting out a throttled table.
+"""Waits while the table is throttled.
 
-A new on-demand table serves 4,000 write units a second, and a large bundle asks for four times as many. So DynamoDB's "not now" is
-ordinary: the store asks again until its patience ends, with full jitter, and fewer threads ask at once while the table says so.
+A new on-demand table serves 4,000 write units per second, and a large bundle asks for four times as many. So throttling is
+ordinary: the store repeats a request until its patience ends, with full jitter, and fewer threads send while the table is throttled.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from bulkhead.errors import Unavailable
 CODES = frozenset(
     ["ProvisionedThroughputExceededException", "RequestLimitExceeded", "Throttling", "ThrottlingException"]
 )
-"""The error codes by which DynamoDB says that it is asked too much."""
+"""The error codes with which DynamoDB throttles."""
 
 _FIRST, _LONGEST = 0.02, 2.0
 _ASKING_AT_ONCE = 2
 
-# Of the operating system: processes that start from one snapshot would share the state of `random`, and all wait alike.
+# The operating system's: processes that start from one snapshot would share the state of `random`, and wait in step.
 _random = random.SystemRandom()
 
 
 def jitter(longest: float) -> float:
-    """A wait between nothing and `longest` seconds."""
+    """A random wait between 0 and `longest` seconds."""
     return _random.uniform(0, longest)
 
 
 class Patience:
-    """How long the store waits for a throttled table: `seconds` for each piece of work, from its first refusal on.
+    """How long the store waits for a throttled table: `seconds` per operation, from its first refusal.
 
-    `clock` and `sleep` are `time.monotonic` and `time.sleep` unless a test gives others. One object serves all threads of a process.
+    `clock` and `sleep` are `time.monotonic` and `time.sleep` unless a test gives others. All threads of a process share one object.
     """
 
     def __init__(
@@ -48,9 +48,10 @@ class Patience:
         self._asking = threading.BoundedSemaphore(_ASKING_AT_ONCE)
 
     def attempts(self) -> Iterator[Callable[[], None]]:
-        """Once for each try of one piece of work. The caller leaves the loop when it is done.
+        """Yields once for each attempt at one operation. The caller leaves the loop when it is done.
 
-        What is yielded is to be called after a try that got something done: the waits then begin short again. Unavailable when the patience ends.
+        The caller calls the yielded function after an attempt that made progress: waits then begin short again. Unavailable when the
+        patience ends.
         """
         exponent = 0
 
@@ -64,12 +65,12 @@ class Patience:
             wait = jitter(min(_LONGEST, _FIRST * 2**exponent))
             exponent = min(exponent + 1, 16)
             if self._clock() + wait >= ends:
-                raise Unavailable("the table is throttled; try again later")
+                raise Unavailable("the database is overloaded: send the request again later")
             self._sleep(wait)
             with self._asking:
                 yield progress
 
 
 def pause(attempt: int) -> None:
-    """Wait before retry number `attempt`: exponential, with full jitter, at most half a second."""
+    """Waits before retry number `attempt`: exponential, with full jitter, at most half a second."""
     time.sleep(jitter(min(0.5, 0.01 * 2**attempt)))

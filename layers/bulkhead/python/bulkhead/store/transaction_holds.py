@@ -1,4 +1,4 @@
-"""Heads that large transactions hold, as propagation meets them: many at once, and never worth waiting for one by one."""
+"""Heads that large transactions hold, for propagation: it meets many at once, and does not wait for each."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from bulkhead.store.transactions import ABORTED, PENDING
 
 
 def held(table: Table, resources: Iterable[str]) -> bool:
-    """Whether a transaction that is in progress holds any of `resources`, new ones of its own included."""
+    """Whether a transaction in progress holds any of `resources`, including new ones that it makes."""
     states = (transactions.state_now(table, transaction) for transaction in _held(table, resources))
     return any(state == PENDING and not expired for state, expired in states)
 
 
 def release(table: Table, resources: Iterable[str]) -> None:
-    """Take the marks of transactions that are decided, or have outlived their lease, off `resources`. Idempotent."""
+    """Removes the marks of transactions that are decided, or have outlived their lease, from `resources`. Idempotent."""
     for transaction, items in _held(table, resources).items():
         state, expired = transactions.state_now(table, transaction)
         if state == PENDING and expired:

@@ -1,8 +1,8 @@
-"""The mark (`txn`) that a large transaction leaves on heads and claims until it is settled: reading past it, and clearing it away.
+"""The mark (`txn`) that a large transaction sets on heads and claims until it is settled: how readers see past it, and its removal.
 
-A marked head is of one of two kinds. `made`: the item is the new resource itself, there only if the transaction is committed.
-Otherwise the item is the old version, and the new one lies beside it (`s#<transaction>`), to be read instead once committed.
-A marked claim is as good as its transaction.
+There are two kinds of marked heads. `made`: the item is the new resource itself, and exists only if the transaction is committed.
+Otherwise the item is the old version, and the new one is beside it (`s#<transaction>`): readers take that one after the commit.
+A marked claim is valid if its transaction is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bulkhead.store.throttling import pause
 from bulkhead.store.transactions import ABORTED, COMMITTED, PENDING, decide, state_now, states
 
 MARKED = "#txn = :txn"
-# A transaction in progress takes seconds; a caller who waits longer is told to try again.
+# A transaction in progress takes seconds; a caller that waits longer gets an error and tries again.
 _WAITS = 12
 
 
@@ -26,7 +26,7 @@ def marked(item: Item) -> str | None:
 
 
 def resolve(table: Table, items: Mapping[Key, Item]) -> dict[Key, Item]:
-    """Head items as a reader shall see them: marked ones give way to what their transaction decided."""
+    """Head items as readers must see them: the decision of its transaction replaces a marked one."""
     open_marks = {key: transaction for key, item in items.items() if (transaction := marked(item))}
     if not open_marks:
         return dict(items)
@@ -44,7 +44,7 @@ def resolve(table: Table, items: Mapping[Key, Item]) -> dict[Key, Item]:
             seen[key] = item
     staged = table.get_many(replaced)
     for pk, sort in replaced:
-        # Settled between our two reads: the head itself is the new version now.
+        # The transaction was settled between our two reads: the head itself is now the new version.
         item = staged.get((pk, sort)) or table.get((pk, keys.HEAD)) or {}
         if item:
             seen[pk, keys.HEAD] = item | {"sk": {"S": keys.HEAD}}
@@ -52,14 +52,14 @@ def resolve(table: Table, items: Mapping[Key, Item]) -> dict[Key, Item]:
 
 
 def current(table: Table, items: Mapping[Key, Item]) -> dict[str, Head]:
-    """The current versions, by resource, that a reader of head items shall see."""
+    """The current versions, by resource, as a reader of head items must see them."""
     return {pk: heads.from_item(item) for (pk, _), item in resolve(table, items).items()}
 
 
 def clear(table: Table, pk: str) -> bool:
-    """Take the mark of a finished or expired transaction off a head or claim, waiting for one in progress.
+    """Removes the mark of a finished or expired transaction from a head or claim; waits for one in progress.
 
-    True where there was one: what was read before may be current after all. False where there is none.
+    True if there was one: what was read before may be current after all. False if there is none.
     """
     for attempt in range(_WAITS):
         item = table.get((pk, keys.HEAD))
@@ -79,9 +79,9 @@ def clear(table: Table, pk: str) -> bool:
 
 
 def settle(table: Table, transaction: str, state: str, items: Mapping[Key, Item]) -> None:
-    """Roll marked items forward or back, each on condition that it bears the mark still; whoever was faster did the same.
+    """Rolls marked items forward or back, each on condition that it still has the mark; a faster process did the same.
 
-    The staged heads are left to the caller, who deletes them when no mark can lead a reader to them any more.
+    The caller deletes the staged heads when no mark can lead a reader to them any more.
     """
     values = {":txn": {"S": transaction}}
     pairs = {(key[0], keys.staged_sort(transaction)): key for key, item in items.items() if _replaces(item)}
@@ -104,5 +104,5 @@ def settle(table: Table, transaction: str, state: str, items: Mapping[Key, Item]
 
 
 def _replaces(item: Item) -> bool:
-    """Whether the marked item is an old version that a staged one stands beside."""
+    """Whether the marked item is an old version with a staged one beside it."""
     return "made" not in item

@@ -1,7 +1,7 @@
 """The item of a large transaction: one point of truth for thousands of heads.
 
-PENDING -> COMMITTED or ABORTED, once. Heads that bear its mark (`txn`) stand for their new version when it is COMMITTED, and
-for what was there before otherwise. An open transaction is listed in the by-time index; a finished one expires.
+PENDING -> COMMITTED or ABORTED, once. A head with its mark (`txn`) means the new version if the transaction is COMMITTED, and the
+previous state otherwise. The by-time index lists an open transaction; a finished one expires.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ PENDING, COMMITTED, ABORTED = "PENDING", "COMMITTED", "ABORTED"
 
 PENDING_STILL = "#state = :pending"
 
-# Keys of a transaction in one item, which holds 400 KB.
+# How many keys of a transaction fit one item, which holds 400 KB.
 _KEYS = 4000
 _PAGE_BYTES = 300_000
 _DAY = 86_400
 
-# What this request has decided of each transaction: two heads of one transaction are never seen on both sides of it.
+# The state of each transaction within this request: it never sees two heads of one transaction on different sides of the commit.
 _decided: ContextVar[dict[str, str] | None] = ContextVar("decided", default=None)
 
 
-# What else was found out once in this request.
+# Other facts that were found out once in this request.
 _known: ContextVar[dict[str, Any] | None] = ContextVar("known", default=None)
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 @contextmanager
 def one_request() -> Iterator[None]:
-    """Within this context, one client's request, the state of each large transaction is read once: it is seen on one side only."""
+    """Within this context, one client's request, the state of each large transaction is read once, so it does not change."""
     tokens = _decided.set({}), _known.set({})
     try:
         yield
@@ -50,7 +50,7 @@ def one_request() -> Iterator[None]:
 
 
 def once_a_request(name: str, find_out: Callable[[], T]) -> T:
-    """What `find_out` gives, asked once in this request under this name; every time where there is no request."""
+    """The result of `find_out`, called once in this request under this name; every time if there is no request."""
     known = _known.get()
     if known is None:
         return find_out()
@@ -61,10 +61,10 @@ def once_a_request(name: str, find_out: Callable[[], T]) -> T:
 
 
 def begin(table: Table, members: Sequence[str], lease: int, entries: Sequence[Key] = ()) -> str:
-    """Write a PENDING transaction over `members`, to be decided within `lease` seconds. Returns its id.
+    """Writes a PENDING transaction over `members`, to be decided within `lease` seconds. Returns its id.
 
-    A member is a partition key; a leading `+` says that its id is fresh: nobody but this transaction writes anything under it.
-    `entries` are items elsewhere that go away with an abort.
+    A member is a partition key; a leading `+` says that its id is fresh: no other writer uses it.
+    `entries` are items in other partitions that an abort removes.
     """
     transaction = str(uuid4())
     listed: list[str | Key] = [*members, *entries]
@@ -96,7 +96,7 @@ def _size(member: str | Key) -> int:
 
 
 def members(table: Table, transaction: str) -> tuple[list[str], list[Key]]:
-    """The members and the entries that the transaction was begun with."""
+    """The members and entries of a transaction, as `begin` wrote them."""
     pages = table.query(keys.transaction_key(transaction), "k#", "k#")
     listed: list[Any] = [one for page in pages for one in json.loads(zlib.decompress(page["keys"]["B"]))["listed"]]
     return [one for one in listed if isinstance(one, str)], [
@@ -105,9 +105,9 @@ def members(table: Table, transaction: str) -> tuple[list[str], list[Key]]:
 
 
 def decide(table: Table, transaction: str, state: str, checks: Sequence[Item] = ()) -> bool:
-    """PENDING -> `state`. Whether it stands as asked now: also when an earlier try came through and its answer was lost.
+    """Changes PENDING to `state`. Returns whether it has that state now, even if an earlier attempt set it and its answer was lost.
 
-    False, too, where it is to be committed and was contested, or one of up to 99 `checks` does not hold.
+    Also False if it is to be committed and was contested, or if one of up to 99 `checks` does not hold.
     """
     condition = PENDING_STILL + (" AND attribute_not_exists(#contested)" if state == COMMITTED else "")
     values = {":state": {"S": state}, ":pending": {"S": PENDING}}
@@ -120,7 +120,7 @@ def decide(table: Table, transaction: str, state: str, checks: Sequence[Item] = 
 
 
 def contest(table: Table, transaction: str) -> None:
-    """See to it that a transaction that is not decided yet will not be committed. No effect on one that is."""
+    """Prevents the commit of a transaction that is not decided yet. No effect on a decided one."""
     values = {":pending": {"S": PENDING}, ":true": {"BOOL": True}}
     table.write_each([table.update_action(_key(transaction), "SET #contested = :true", values, PENDING_STILL)])
 
@@ -135,7 +135,7 @@ def _key(transaction: str) -> Key:
 
 
 def states(table: Table, transactions: Iterable[str]) -> dict[str, str]:
-    """The state of each transaction, decided once in this request. One that is gone was never committed: ABORTED."""
+    """The state of each transaction, read once in this request. A transaction that is gone was never committed: ABORTED."""
     decided = _decided.get()
     known = decided if decided is not None else {}
     missing = [transaction for transaction in set(transactions) if transaction not in known]
@@ -148,7 +148,7 @@ def states(table: Table, transactions: Iterable[str]) -> dict[str, str]:
 
 
 def state_now(table: Table, transaction: str) -> tuple[str, bool]:
-    """The state as it is at this moment, and whether a PENDING one has outlived its lease."""
+    """The state at this moment, and whether a PENDING transaction has outlived its lease."""
     item = table.get((keys.transaction_key(transaction), keys.HEAD))
     if item is None:
         return ABORTED, False
@@ -156,9 +156,9 @@ def state_now(table: Table, transaction: str) -> tuple[str, bool]:
 
 
 def close(table: Table, transaction: str) -> None:
-    """Called when no head bears the mark any more: the item leaves the list of open ones, and expires after a day.
+    """Called when no head has the mark any more: the item leaves the list of open transactions, and expires after a day.
 
-    It stays that long for a reader who saw the mark before it was taken off.
+    It stays that long for readers who saw the mark before it was removed.
     """
     pk = keys.transaction_key(transaction)
     ttl = {":ttl": {"N": str(int(time.time()) + _DAY)}}

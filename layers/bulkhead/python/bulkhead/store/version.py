@@ -1,4 +1,4 @@
-"""A version of a resource: its head, and its body once something asks for it. A fence says whether a caller may see one."""
+"""A version of a resource: its head, and its body, decoded on first use. A fence says whether a caller may see it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Version:
-    """A head and its lazily decoded body. The body is shared: whoever changes it makes a copy first."""
+    """A head and its lazily decoded body. The body is shared: copy it before you change it."""
 
     __slots__ = ("_body", "_decode", "_targets", "head")
 
@@ -30,35 +30,35 @@ class Version:
 
     @property
     def body(self) -> dict[str, Any]:
-        """The resource, without what `meta` says of version, time, accounts and compartments."""
+        """The resource, without version, time, accounts and compartments in `meta`."""
         if self._body is None:
             self._body = self._decode(self.head)
         return self._body
 
     @property
     def targets(self) -> dict[str, frozenset[str]]:
-        """What the resource points at now, and through which search parameters: `index_facts.targets`."""
+        """The current targets of the resource, with the search parameters that lead to them: `index_facts.targets`."""
         if self._targets is None:
             self._targets = index_facts.targets(self.body)
         return self._targets
 
     def through(self, parameter: SearchParameter) -> Iterable[str]:
-        """What the resource points at now through one reference parameter of its type."""
+        """The current targets of the resource through one reference parameter of its type."""
         if not index_facts.is_own(self.head.type, parameter):
             return index_facts.through(self.body, parameter)
         return [key for key, via in self.targets.items() if parameter.code in via]
 
 
 Fence = Callable[[Version], bool]
-"""Whether the caller may see a resource. Asked for every resource before anything else looks at it."""
+"""Whether the caller may see a resource. Called for every resource before any other code reads it."""
 Within = Callable[[str | None], Sequence[tuple[str, str]] | None]
-"""Resource type (None: all that are listed) -> (`_account` or `_compartment`, its value): listings that together hold all that the
-caller may see of the type. None where nobody knows such listings, or where the caller is not fenced."""
+"""Resource type (None: all types with listings) -> (`_account` or `_compartment`, its value): listings that together hold all resources
+of the type that the caller may see. None if there are no such listings, or if the caller has no fence."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListedFence:
-    """A Fence that knows listings of what it lets through, so that a search need not read what others have."""
+    """A Fence that can list what it lets through, so that a search need not read other tenants' resources."""
 
     sees: Fence
     within: Within
@@ -68,10 +68,10 @@ class ListedFence:
 
 
 def within(fence: Fence) -> Within:
-    """The listings of what a fence lets through."""
+    """The listings of the resources that a fence lets through."""
     return fence.within if isinstance(fence, ListedFence) else lambda resource_type: None
 
 
 def everything(candidate: Version) -> bool:
-    """The fence of a caller who may see all."""
+    """The fence of a caller who may see everything."""
     return True
