@@ -117,7 +117,7 @@ def test_an_operator_in_a_name_is_refused_with_the_form_of_r4(name: str, text: s
 @pytest.mark.parametrize("text", ["> 2013-01-01", ">2013-01-01", "gt 2013-01-01", " gt 2013-01-01", "$gt2013-01-01"])
 @pytest.mark.parametrize(("resource_type", "name"), [("Encounter", "date"), ("RiskAssessment", "probability")])
 def test_so_is_one_in_a_value(resource_type: str, name: str, text: str) -> None:
-    with pytest.raises(BadRequest, match="R4 writes the prefix right before the value: gt2020-01-31"):
+    with pytest.raises(BadRequest, match="in R4 the prefix is directly before the value: gt2020-01-31"):
         parse([(name, text)], resource_type)
 
 
@@ -126,7 +126,7 @@ def test_so_is_one_in_a_value(resource_type: str, name: str, text: str) -> None:
     [("whenHandedOver", "whenhandedover"), ("when-handed-over", "whenhandedover"), ("_lastupdated", "_lastUpdated")],
 )
 def test_a_name_in_the_wrong_case_is_refused_with_the_right_one(name: str, form: str) -> None:
-    with pytest.raises(BadRequest, match=f"R4 writes {form}"):
+    with pytest.raises(BadRequest, match=f"R4.s name is {form}"):
         parse([(name, "2020")], "MedicationDispense")
 
 
@@ -138,7 +138,7 @@ def test_sorts_that_are_given_twice_are_one_after_the_other() -> None:
 @pytest.mark.parametrize("name", ["_count", "_summary", "_total", "_format", "_pretty", "_cursor"])
 def test_any_other_result_parameter_is_given_once(name: str) -> None:
     values = {"_count": "1", "_summary": "true", "_total": "none"}
-    with pytest.raises(BadRequest, match=f"{name} is given twice"):
+    with pytest.raises(BadRequest, match=f"{name} may occur only once"):
         parse([(name, values.get(name, "x"))] * 2, "Patient")
 
 

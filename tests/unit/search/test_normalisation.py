@@ -50,7 +50,7 @@ def test_what_does_not_match(people: MemoryStore, query: str) -> None:
 
 
 def test_white_space_is_no_value() -> None:
-    with pytest.raises(BadRequest, match="has no text"):
+    with pytest.raises(BadRequest, match="must have some text"):
         parse([("name", "  ")], "Patient")
 
 
