@@ -13,7 +13,7 @@ from bulkhead.bundles.full_urls import root_of
 from bulkhead.bundles.links import Kind, Link, find_links
 from bulkhead.bundles.placeholders import named_in
 from bulkhead.errors import BadRequest, Issue, PayloadTooLarge
-from bulkhead.fhir import references, validation
+from bulkhead.fhir import older_versions, references, validation
 from bulkhead.fhir.definitions import RESOURCE_TYPES
 
 TRANSACTION, BATCH = "transaction", "batch"
@@ -28,8 +28,13 @@ Faults = dict[int, BadRequest]
 
 def bundle_type(bundle: dict[str, Any]) -> str:
     """`transaction` or `batch`. BadRequest for any other resource or Bundle, PayloadTooLarge for too many entries."""
+    if "resourceType" not in bundle and "entry" in bundle:
+        raise BadRequest(older_versions.ATOM_MESSAGE, expression="resourceType")
     if bundle.get("resourceType") != "Bundle":
         raise BadRequest("the base takes a Bundle of type batch or transaction", expression="resourceType")
+    for name, instead in _OLDER_BUNDLE.items():
+        if name in bundle:
+            raise BadRequest(f"`{name}` is of an older version of FHIR: in R4 {instead}", expression=f"Bundle.{name}")
     if bundle.get("type") not in (TRANSACTION, BATCH):
         raise BadRequest("a Bundle that is processed has the type batch or transaction", expression="Bundle.type")
     if not isinstance(bundle.get("entry", []), list):
@@ -83,6 +88,15 @@ def _check_shell(index: int, content: Any) -> None:
         )
 
 
+_OLDER_BUNDLE = {
+    "base": "URLs are relative to the server that a bundle is sent to, and `fullUrl` of an entry is absolute",
+    "title": "a Bundle has a `type`, transaction or batch, and no title",
+    "updated": "the time stands in `timestamp`",
+    "published": "the time stands in `timestamp`",
+    "author": "who wrote a resource is told by a Provenance",
+    "totalResults": "the number of matches stands in `total`",
+}
+"""Members that bundles had in Atom, DSTU1 and DSTU2, and what R4 has instead."""
 _OLDER = {
     "deleted": "a deletion is an entry whose `request` has the method DELETE",
     "deletedItem": "a deletion is an entry whose `request` has the method DELETE",
@@ -177,7 +191,11 @@ def _relative(url: str, base: str) -> str:
 def _check_target(entry: Entry, segments: list[str]) -> None:
     """The url of a write names a type, and an id or criteria as the interaction wants it."""
     if entry.type not in RESOURCE_TYPES:
-        raise _fault(entry.index, "request.url", "the url begins with a resource type of R4")
+        raise _fault(
+            entry.index,
+            "request.url",
+            f"the url begins with a resource type of R4{older_versions.instead_of(entry.type)}",
+        )
     if entry.interaction is Interaction.CREATE:
         if len(segments) != 1 or entry.criteria:
             raise _fault(entry.index, "request.url", "a create has the resource type alone as its url")
