@@ -12,8 +12,8 @@ from bulkhead.compartments import membership, propagation
 from bulkhead.search import parse, run
 from bulkhead.settings import Settings
 from bulkhead.store import Head, Store
-from bulkhead.store.candidate import everything
 from bulkhead.store.capacity import Meter, metered
+from bulkhead.store.version import everything
 from tests.load import clinic
 from tests.load.tables import EACH, TABLE, Filled
 

@@ -13,7 +13,7 @@ from bulkhead.access import policy
 from bulkhead.errors import Forbidden, Unauthorized
 from bulkhead.settings import Settings
 from bulkhead.store import Head
-from bulkhead.store.candidate import Candidate, Fence
+from bulkhead.store.version import Fence, Version
 from infra.local.tokens import rendered
 from tests.unit.compartments.test_compartment_definitions import definition
 from tests.unit.search.memory import MemoryStore
@@ -29,9 +29,9 @@ def caller(scope: str, **claims: Any) -> policy.Caller:
     return policy.caller({"sub": "someone", "scope": scope, **claims}, "on")
 
 
-def candidate(key: str, body: dict[str, Any], *accounts: str) -> Candidate:
+def candidate(key: str, body: dict[str, Any], *accounts: str) -> Version:
     head = Head(key, 1, "2026-11-22T00:00:00.000Z", "POST", b"z", tuple(accounts))
-    return Candidate(head, lambda _: body)
+    return Version(head, lambda _: body)
 
 
 @pytest.mark.parametrize("claims", [None, {}, {"scope": "system/*.cruds"}, {"sub": ""}, {"sub": 1}])
@@ -284,7 +284,7 @@ class TestFences:
 class TestVersions:
     OLD = candidate("Observation/1", OBSERVATION, B)
     OWN = candidate("Observation/1", OBSERVATION, A)
-    GONE = Candidate(Head("Observation/1", 2, "2026-11-22T00:00:00.000Z", "DELETE", None), lambda _: {})
+    GONE = Version(Head("Observation/1", 2, "2026-11-22T00:00:00.000Z", "DELETE", None), lambda _: {})
 
     def shown(self, setting: str, who: policy.Caller) -> Fence:
         store: Any = MemoryStore()

@@ -20,8 +20,8 @@ from bulkhead.resources import conditional, conditions
 from bulkhead.resources.patches import json_patch
 from bulkhead.search import parse, run
 from bulkhead.store import Head, Store
-from bulkhead.store.candidate import everything
 from bulkhead.store.capacity import metered
+from bulkhead.store.version import everything
 from tests.unit.compartments.test_compartment_definitions import definition
 from tests.unit.store.faults import Failing, unreachable
 

@@ -24,7 +24,7 @@ from bulkhead.fhir import references
 
 if TYPE_CHECKING:
     from bulkhead.store import Store, Write
-    from bulkhead.store.candidate import Candidate, Fence
+    from bulkhead.store.version import Fence, Version
 
 CREATE, READ, UPDATE, DELETE, SEARCH = "c", "r", "u", "d", "s"
 SET_ACCOUNTS = "accounts.write"
@@ -146,12 +146,12 @@ def require_writing(who: Caller) -> None:
 
 def fence(store: Store, who: Caller, right: str) -> Fence:
     """Whether the caller has `right` on a resource: asked for every resource that a request comes upon."""
-    from bulkhead.store.candidate import ListedFence
+    from bulkhead.store.version import ListedFence
 
     inside = reach(store, who)
     known: dict[str, bool | list[Scope]] = {}
 
-    def sees(candidate: Candidate) -> bool:
+    def sees(candidate: Version) -> bool:
         resource_type = candidate.head.type
         given = known.get(resource_type)
         if given is None:
@@ -180,7 +180,7 @@ def reach(store: Store, who: Caller) -> Fence:
         return lambda candidate: True
     in_accounts, in_chart = accounts_fence(who), chart_fence(store, who)
 
-    def inside(candidate: Candidate) -> bool:
+    def inside(candidate: Version) -> bool:
         return in_accounts(candidate) and in_chart(candidate)
 
     spoken_of = audit_fence(store, inside)
@@ -210,7 +210,7 @@ def chart_fence(store: Store, who: Caller) -> Fence:
     def others() -> frozenset[str]:
         return _replaced(store, patient)
 
-    def is_inside(candidate: Candidate) -> bool:
+    def is_inside(candidate: Version) -> bool:
         if candidate.key == patient:
             return True
         if candidate.head.deleted:

@@ -7,7 +7,6 @@ from bulkhead.access.policy import Caller
 from bulkhead.compartments import membership
 from bulkhead.errors import NotFound
 from bulkhead.store import Head, Store
-from bulkhead.store.candidate import Candidate
 from bulkhead.store.preconditions import Preconditions
 
 _LISTED = 100
@@ -25,7 +24,7 @@ def unknown(store: Store, who: Caller, key: str) -> NotFound:
 
 def seen(store: Store, who: Caller, head: Head, right: str) -> Head:
     """A live head on which the caller has `right`. NotFound where it may not see it, Forbidden where it may only see it."""
-    candidate = Candidate(head, store.decode)
+    candidate = store.version(head)
     if not policy.fence(store, who, right)(candidate):
         if right != policy.READ and policy.fence(store, who, policy.READ)(candidate):
             raise policy.forbidden(right, head.key)
@@ -44,7 +43,7 @@ def standing(store: Store, who: Caller, base: Head | None) -> tuple[Head | None,
     if base.deleted:
         # A deletion keeps its accounts, and is as hidden as what was deleted. What else bounds the caller is asked in the guard: it
         # takes reads, by whose number one could tell a deleted resource from none.
-        hidden = not policy.accounts_fence(who)(Candidate(base, store.decode))
+        hidden = not policy.accounts_fence(who)(store.version(base))
         return (None, True) if hidden else (base, False)
     try:
         return seen(store, who, base, policy.UPDATE), False
@@ -76,13 +75,13 @@ def was_seen(store: Store, who: Caller, deleted: Head) -> bool:
     if policy.sees_all(who, policy.UPDATE, deleted.type):
         return True
     last = last_living(store, deleted)
-    return last is not None and policy.fence(store, who, policy.UPDATE)(Candidate(last, store.decode))
+    return last is not None and policy.fence(store, who, policy.UPDATE)(store.version(last))
 
 
 def was_within(store: Store, who: Caller, head: Head) -> bool:
     """Whether a resource is, or was when it was deleted, within what the caller is fenced to."""
     last = last_living(store, head)
-    return last is not None and policy.reach(store, who)(Candidate(last, store.decode))
+    return last is not None and policy.reach(store, who)(store.version(last))
 
 
 def is_named_by_others(store: Store, who: Caller, key: str) -> bool:
@@ -97,7 +96,7 @@ def is_named_by_others(store: Store, who: Caller, key: str) -> bool:
     for _ in range(_MOST_LISTED // _LISTED):
         listed = membership.members(store, key, after=after, limit=_LISTED)
         heads = store.read_many(member.source for member in listed.members if not member.source.startswith(_AUDIT))
-        if any(not head.deleted and not inside(Candidate(head, store.decode)) for head in heads.values()):
+        if any(not head.deleted and not inside(store.version(head)) for head in heads.values()):
             return True
         if listed.next is None:
             return False

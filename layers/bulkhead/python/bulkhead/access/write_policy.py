@@ -19,7 +19,7 @@ from bulkhead.compartments import membership
 from bulkhead.errors import BulkheadError, Forbidden, Issue, Unprocessable, raise_together
 from bulkhead.fhir import dates, references
 from bulkhead.store import Inherit, Store, Write
-from bulkhead.store.candidate import Candidate
+from bulkhead.store.version import Version
 
 Place = Callable[[int, BulkheadError], BulkheadError]
 """(position of a write, what is wrong with it) -> the error at its place in the request."""
@@ -63,19 +63,19 @@ def _is_taken(store: Store, who: Caller, write: Write, taken: Collection[str]) -
     return write.base.deleted and not was_seen(store, who, write.base)
 
 
-def _former(store: Store, who: Caller, write: Write) -> Candidate | None:
+def _former(store: Store, who: Caller, write: Write) -> Version | None:
     """What the write changes, as the caller sees it; of a deletion what was deleted. None where there is none that it may see."""
     if write.base is None:
         return None
     if write.base.deleted and not was_seen(store, who, write.base):
         return None
     last = last_living(store, write.base)
-    return Candidate(last, store.decode) if last else None
+    return store.version(last) if last else None
 
 
-def _candidate(store: Store, write: Write) -> Candidate:
+def _candidate(store: Store, write: Write) -> Version:
     """What the write makes, before it is written."""
-    return Candidate(write.head(dates.now()), store.decode)
+    return Version(write.head(dates.now()), store.decode)
 
 
 def _outside_charts(store: Store, who: Caller, made: dict[int, Write]) -> Faults:
@@ -101,7 +101,7 @@ def _outside_scopes(store: Store, who: Caller, made: dict[int, Write]) -> Faults
     return faults
 
 
-Formers = Mapping[int, Candidate | None]
+Formers = Mapping[int, Version | None]
 
 
 def _naming_others(store: Store, who: Caller, made: dict[int, Write], former: Formers) -> Faults:
@@ -131,7 +131,7 @@ def _taking_away(store: Store, who: Caller, made: dict[int, Write], former: Form
     return {n: Forbidden(text, made[n].key.partition("/")[0]) for n, roots in left.items() if roots - known}
 
 
-def _left(store: Store, write: Write, former: Candidate | None) -> set[str]:
+def _left(store: Store, write: Write, former: Version | None) -> set[str]:
     """The Patients whose compartments the write takes a resource out of, and what else gave it accounts that it leaves."""
     if former is None or write.new is None:
         return set()
@@ -141,7 +141,7 @@ def _left(store: Store, write: Write, former: Candidate | None) -> set[str]:
     return {root for root in left if root != write.key and root in former.targets}
 
 
-def _former_patients(store: Store, former: Candidate | None) -> set[str]:
+def _former_patients(store: Store, former: Version | None) -> set[str]:
     return _patients(store, former.key, former.targets) if former else set()
 
 

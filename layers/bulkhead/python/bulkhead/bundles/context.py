@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from bulkhead.access import policy
 from bulkhead.access.policy import Caller
 from bulkhead.bundles.entries import Entry
-from bulkhead.store.candidate import Fence
+from bulkhead.store.version import Fence
 
 if TYPE_CHECKING:
     from bulkhead.bundles.changes import Change

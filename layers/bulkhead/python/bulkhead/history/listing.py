@@ -13,7 +13,6 @@ from bulkhead.history.query import Query
 from bulkhead.parallel import in_parallel
 from bulkhead.store import Head, Store
 from bulkhead.store import history as stored
-from bulkhead.store.candidate import Candidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,7 @@ def resolve(
         # Another stamp: staged by a transaction that was not committed, before the one that made this version.
         if head.updated == one.updated
         and _current(head, versions.get((one.key, one.version + 1)), query)
-        and shown(Candidate(head, store.decode))
+        and shown(store.version(head))
     }
 
 
@@ -121,7 +120,7 @@ def _visible(store: Store, who: Caller, query: Query, head: Head) -> bool:
     """Whether the caller may see the resource now; what was deleted only who is not fenced."""
     if head.deleted:
         return policy.sees_all(who, _right(query), head.type)
-    return policy.fence(store, who, _right(query))(Candidate(head, store.decode))
+    return policy.fence(store, who, _right(query))(store.version(head))
 
 
 def _right(query: Query) -> str:

@@ -36,7 +36,6 @@ from bulkhead.jobs import lifecycle
 from bulkhead.jobs.lifecycle import Background
 from bulkhead.store import Head, Store
 from bulkhead.store import jobs as items
-from bulkhead.store.candidate import Candidate
 from bulkhead.store.heads import accounts_write
 from bulkhead.store.jobs import RUNNING, STARTING, Job
 from bulkhead.store.table import pause
@@ -233,7 +232,7 @@ def _settable(store: Store, caller: Caller, key: str, target: Head | None) -> He
 
 
 def _reaches(store: Store, caller: Caller, target: Head) -> bool:
-    return policy.settable(store, caller)(Candidate(target, store.decode))
+    return policy.settable(store, caller)(store.version(target))
 
 
 def _listed(store: Store, caller: Caller, key: str) -> list[str]:

@@ -14,7 +14,6 @@ from bulkhead.resources.commit import commit
 from bulkhead.resources.names import new_id
 from bulkhead.resources.preparation import prepare_create, prepare_delete, prepare_update
 from bulkhead.store import Head, Store, one_request
-from bulkhead.store.candidate import Candidate
 from bulkhead.store.preconditions import Preconditions
 from bulkhead.store.table import pause
 
@@ -48,7 +47,7 @@ def read_version(store: Store, who: Caller, key: str, version: str) -> Head:
     visible_history(store, who, key)
     found = store.read_version(key, int(version)) if re.fullmatch(r"[1-9]\d{0,9}", version) else None
     shown = policy.versions(store, who, policy.READ)
-    if found is None or not shown(Candidate(found, store.decode)):
+    if found is None or not shown(store.version(found)):
         raise NotFound(f"{key} has no such version", "versionId")
     if found.deleted:
         raise Gone(f"{key} was deleted in this version", "versionId")

@@ -16,7 +16,6 @@ from bulkhead.facts.audit_names import AUDIT_EVENT, is_trail
 from bulkhead.fhir import json, references, validation
 from bulkhead.resources.representation import stored
 from bulkhead.store import Head, Inherit, Store, Write
-from bulkhead.store.candidate import Candidate
 from bulkhead.store.heads import Read
 
 _SUBSCRIPTION = "Subscription"
@@ -148,7 +147,7 @@ def _echoes(store: Store, who: Caller, resource: dict[str, Any], base: Head, giv
         return False
     made_from = store.read_version(base.key, int(version))
     shown = policy.versions(store, who, policy.READ)
-    return made_from is not None and given == made_from.accounts and shown(Candidate(made_from, store.decode))
+    return made_from is not None and given == made_from.accounts and shown(store.version(made_from))
 
 
 def _same(former: dict[str, Any], resource: dict[str, Any]) -> bool:
@@ -204,7 +203,7 @@ def inherit(store: Store, who: Caller) -> Inherit:
         if not who.fenced or accounts.is_patient(root) or not isinstance(target, Head):
             return True
         gave = write.base is not None and root in write.base.inherited
-        return gave or inside(Candidate(target, store.decode))
+        return gave or inside(store.version(target))
 
     def set_inherited(writes: Sequence[Write], read: Read) -> None:
         known = membership.in_force(store)
