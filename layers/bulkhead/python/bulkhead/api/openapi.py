@@ -51,6 +51,8 @@ WORDS: Mapping[str, Words] = {
                           later=True),
     "everything": Words("Operations", "A patient or encounter, its compartment, and what these refer to", None, "Bundle",
                         ("_since", "_type", "start", "end", *_PAGING)),
+    "find-list": Words("Operations", "The List that serves a purpose for a patient, such as $current-medications", "Parameters", "Resource",
+                       ("patient", "name", "_format", "_pretty")),
     "meta": Words("Operations", "Profiles, tags and security labels", None, "Parameters"),
     "meta-add": Words("Operations", "Add profiles, tags and security labels", "Parameters", "Parameters"),
     "meta-delete": Words("Operations", "Remove profiles, tags and security labels", "Parameters", "Parameters"),

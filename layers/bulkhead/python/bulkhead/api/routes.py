@@ -38,6 +38,7 @@ OPERATION_DEFINITIONS = (
     "bulkhead-meta-add",
     "bulkhead-meta-delete",
     "bulkhead-upload",
+    "bulkhead-list-find",
 )
 
 _OPERATIONS: tuple[Route, ...] = (
@@ -63,6 +64,8 @@ _OPERATIONS: tuple[Route, ...] = (
     Route("GET", f"{BASE}/{{type}}/{{id}}/_history/{{version}}", "resources", "vread"),
     Route("GET", f"{BASE}/{{type}}/{{id}}/$everything", "search", "everything"),
     Route("POST", f"{BASE}/{{type}}/{{id}}/$everything", "search", "everything"),
+    Route("GET", f"{BASE}/{{type}}/$find", "search", "find-list"),
+    Route("POST", f"{BASE}/{{type}}/$find", "search", "find-list"),
     Route("GET", f"{BASE}/{{type}}/{{id}}/$meta", "resources", "meta"),
     Route("GET", f"{BASE}/{{type}}/{{id}}/_history/{{version}}/$meta", "resources", "meta"),
     Route("POST", f"{BASE}/{{type}}/{{id}}/$meta-add", "resources", "meta-add"),

@@ -27,6 +27,7 @@ READS: Mapping[str, Deed] = {
     "system": deed("search-system"),
     "everything": deed("operation", "$everything"),
     "meta": deed("operation", "$meta"),
+    "find-list": deed("operation", "$find"),
 }
 """Operations of the route table that show resources and do nothing else; what others show is a read."""
 _READ = deed("read")

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bulkhead.search import functional_lists
 from bulkhead.version import RELEASED, VERSION
 
 Served = Collection[tuple[str, str]]
@@ -119,6 +120,19 @@ OPERATIONS: tuple[Operation, ...] = (
         _EVERYTHING,
         base=f"{_HL7}Encounter-everything",
         resource_types=("Encounter",),
+    ),
+    Operation(
+        "bulkhead-list-find",
+        "find",
+        "Find the current list of a patient",
+        "The List of the patient that is current and has a code of the name, the newest by its date. 404 where there is none.",
+        (
+            Parameter("patient", "in", 1, "1", "id", "The id of the Patient"),
+            Parameter("name", "in", 1, "1", "code", f"One of {', '.join(functional_lists.CODES)}"),
+            Parameter("return", "out", 1, "1", "List", "The List, as the body of the answer"),
+        ),
+        base=f"{_HL7}List-find",
+        resource_types=("List",),
     ),
     Operation(
         "bulkhead-meta",
