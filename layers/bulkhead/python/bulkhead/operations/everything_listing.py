@@ -27,8 +27,8 @@ from bulkhead.search.run import Page, Represent
 from bulkhead.store.version import Fence, Version
 
 if TYPE_CHECKING:
-    from bulkhead.access.policy import Caller
     from bulkhead.fhir.definitions import SearchParameter
+    from bulkhead.session import Session
     from bulkhead.store import Head, Store
 
 TYPES = ("Patient", "Encounter")
@@ -119,12 +119,12 @@ def _care(period: dict[str, str]) -> Clause | None:
     return Clause("start", nothing, None, values) if values else None
 
 
-def everything(store: Store, who: Caller, key: str, given: Asked, base: str, represent: Represent) -> dict[str, Any]:
+def everything(session: Session, key: str, given: Asked, base: str, represent: Represent) -> dict[str, Any]:
     """One page as a searchset Bundle. NotFound, Gone or Forbidden where the caller cannot read the target itself."""
-    target = store.version(resources.read(store, who, key))
-    fence = policy.fence(store, who, policy.SEARCH)
-    others = patient_links.followed(store, [target], fence).get(key, ()) if key.startswith("Patient/") else ()
-    walk = _Walk(store, given, target, (key, *others), fence, membership.in_force(store))
+    target = session.store.version(resources.read(session, key))
+    fence = policy.fence(session.store, session.caller, policy.SEARCH)
+    others = patient_links.followed(session.store, [target], fence).get(key, ()) if key.startswith("Patient/") else ()
+    walk = _Walk(session.store, given, target, (key, *others), fence, membership.in_force(session.store))
     return bundle.searchset(given.query, walk.page(), base, represent)
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote
 
 from bulkhead.access import policy
-from bulkhead.access.policy import Caller
 from bulkhead.compartments import membership
 from bulkhead.errors import BadRequest
 from bulkhead.facts.index_facts import index_values, is_indexed
@@ -28,6 +27,7 @@ from bulkhead.store.keys import IDENTIFIER
 from bulkhead.store.version import Fence, Version
 
 if TYPE_CHECKING:
+    from bulkhead.session import Session
     from bulkhead.store import Store
 
 _CONDITIONAL = re.compile(r"([A-Z][A-Za-z]+)/?\?(.+)", re.DOTALL)
@@ -114,20 +114,22 @@ def meets(store: Store, head: Head, one: Condition, fence: Fence) -> bool:
     return fence(candidate) and _matches(candidate, one, membership.in_force(store))
 
 
-def claim(store: Store, who: Caller, one: Condition, owner: str, stale: str | None) -> Claim:
+def claim(session: Session, one: Condition, owner: str, stale: str | None) -> Claim:
     """What makes the resource `owner` the only one that meets the condition, as far as the caller may see them.
 
     Where the condition names identifiers this is so against all resources; otherwise against those that were made under it
     by callers who see the same.
     """
-    named, fence = identifiers(one), policy.fence(store, who, policy.SEARCH)
-    unique = Unique(named, lambda head: meets(store, head, one, fence), who.accounts) if named else None
-    return Claim(policy.claim(who, one.text), owner, stale, unique)
+    named, fence = identifiers(one), policy.fence(session.store, session.caller, policy.SEARCH)
+    unique = (
+        Unique(named, lambda head: meets(session.store, head, one, fence), session.caller.accounts) if named else None
+    )
+    return Claim(policy.claim(session.caller, one.text), owner, stale, unique)
 
 
-def claimant(store: Store, who: Caller, one: Condition) -> str | None:
+def claimant(session: Session, one: Condition) -> str | None:
     """Who owns the claim of a condition, which the caller would make."""
-    return store.claim_owner(policy.claim(who, one.text))
+    return session.store.claim_owner(policy.claim(session.caller, one.text))
 
 
 def identifiers(one: Condition) -> tuple[Identifier, ...]:
