@@ -39,11 +39,23 @@ OPERATION_DEFINITIONS = (
     "bulkhead-meta-delete",
     "bulkhead-upload",
     "bulkhead-list-find",
+    "bulkhead-patient-merge",
+    "bulkhead-patient-merge-bundle",
+    "bulkhead-document-new",
+    "bulkhead-document-update",
 )
 
 _OPERATIONS: tuple[Route, ...] = (
     Route("POST", BASE, "bundles", "bundle"),
     Route("POST", f"{BASE}/$upload", "bundles", "upload"),
+    # The paths below service/ and the system operations are the same: OperationDefinitions can name the second only.
+    Route("POST", f"{BASE}/service/document/new", "bundles", "document-new"),
+    Route("POST", f"{BASE}/service/document/update", "bundles", "document-update"),
+    Route("POST", f"{BASE}/service/patient/merge", "bundles", "merge-bundle"),
+    Route("POST", f"{BASE}/$document-new", "bundles", "document-new"),
+    Route("POST", f"{BASE}/$document-update", "bundles", "document-update"),
+    Route("POST", f"{BASE}/$patient-merge", "bundles", "merge-bundle"),
+    Route("POST", f"{BASE}/{{type}}/$merge", "bundles", "merge"),
     Route("GET", BASE, "search", "system"),
     Route("POST", f"{BASE}/_search", "search", "system"),
     Route("GET", f"{BASE}/{{type}}", "search", "search"),

@@ -9,11 +9,11 @@ from bulkhead.audit import recording
 from bulkhead.audit.events import Deed, deed
 from bulkhead.errors import BulkheadError, Forbidden, NotFound, Unauthorized
 from bulkhead.fhir import references
+from bulkhead.session import Session
 
 if TYPE_CHECKING:
     from bulkhead.access.policy import Caller
     from bulkhead.api.request import Request
-    from bulkhead.session import Session
     from bulkhead.store import Head, Write
 
 READS: Mapping[str, Deed] = {
@@ -43,6 +43,10 @@ DEEDS: Mapping[str, Deed] = {
     "conditional-delete": deed("delete"),
     "bundle": deed("batch"),
     "upload": deed("operation", "$upload"),
+    "document-new": deed("operation", "$document-new"),
+    "document-update": deed("operation", "$document-update"),
+    "merge-bundle": deed("operation", "$patient-merge"),
+    "merge": deed("operation", "$merge"),
     "set-accounts": deed("operation", recording.SET_ACCOUNTS),
     "meta-add": deed("operation", "$meta-add"),
     "meta-delete": deed("operation", "$meta-delete"),
