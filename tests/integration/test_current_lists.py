@@ -101,8 +101,10 @@ def test_the_entries_of_the_current_list(admin: httpx.Client, url: str) -> None:
 
 def test_the_newest_current_list_with_the_code_wins(admin: httpx.Client) -> None:
     put(admin, medication_list("retired", status="retired", date="2029"))
-    put(admin, medication_list("changes", "-10", date="2029"))
     put(admin, medication_list("problems", code="11450-4", date="2029"))
+    assert found(admin) is None
+    put(admin, medication_list("changes", "-10", "11", date="2029"))
+    assert (found(admin), listed(admin, f"MedicationRequest?patient=1&_list={NAME}")) == ("changes", {"11"})
     put(admin, medication_list("undated"))
     assert found(admin) == "undated"
     put(admin, medication_list("new", date="2026-01-02T00:00:00+02:00"))

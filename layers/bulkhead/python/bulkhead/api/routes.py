@@ -27,6 +27,8 @@ class Route(NamedTuple):
 
 
 DEFAULT = "$default"
+SERVICE = f"{BASE}/service/"
+"""Below this, paths are no resources."""
 
 # The OperationDefinitions that the server publishes itself: operation_definitions.BY_ID, which a test holds against these.
 OPERATION_DEFINITIONS = (
@@ -49,9 +51,9 @@ _OPERATIONS: tuple[Route, ...] = (
     Route("POST", BASE, "bundles", "bundle"),
     Route("POST", f"{BASE}/$upload", "bundles", "upload"),
     # The paths below service/ and the system operations are the same: OperationDefinitions can name the second only.
-    Route("POST", f"{BASE}/service/document/new", "bundles", "document-new"),
-    Route("POST", f"{BASE}/service/document/update", "bundles", "document-update"),
-    Route("POST", f"{BASE}/service/patient/merge", "bundles", "merge-bundle"),
+    Route("POST", f"{SERVICE}document/new", "bundles", "document-new"),
+    Route("POST", f"{SERVICE}document/update", "bundles", "document-update"),
+    Route("POST", f"{SERVICE}patient/merge", "bundles", "merge-bundle"),
     Route("POST", f"{BASE}/$document-new", "bundles", "document-new"),
     Route("POST", f"{BASE}/$document-update", "bundles", "document-update"),
     Route("POST", f"{BASE}/$patient-merge", "bundles", "merge-bundle"),

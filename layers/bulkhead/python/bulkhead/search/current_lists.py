@@ -24,15 +24,15 @@ _LOOKED_AT = 1_000
 def current(store: Store, fence: Fence, find: Find, patient: str, name: str) -> Version | None:
     """The List that is `name` (a key of CODES) of `patient`, such as `Patient/1`; None where there is none that `fence` lets through.
 
-    Its status is current, its code is one of the name's, its mode is not changes. Of several the one with the newest `date` wins, then
-    the one that was updated last. The patient's own come before those of a patient that it replaces. TooCostly above 1,000 Lists.
+    Its status is current, its code is one of the name's. Of several the one with the newest `date` wins, then the one that was updated
+    last; those that tell of changes only (`mode`) come after all others. The patient's own come before those of a patient that it
+    replaces. TooCostly above 1,000 Lists.
     """
     for key in _answered_for(store, fence, patient):
         pairs = [("subject", key), ("status", "current"), ("code", ",".join(CODES[name]))]
         found = find(store, parse(pairs, "List"), _LOOKED_AT, fence)
-        whole = [version for version in found if version.body.get("mode") != _CHANGES]
-        if whole:
-            return max(whole, key=_newest)
+        if found:
+            return max(found, key=_newest)
     return None
 
 
@@ -45,6 +45,7 @@ def _answered_for(store: Store, fence: Fence, patient: str) -> tuple[str, ...]:
     return (patient, *patient_links.followed(store, [version], fence).get(patient, ()))
 
 
-def _newest(version: Version) -> tuple[str, str, str]:
+def _newest(version: Version) -> tuple[bool, str, str, str]:
+    """What the best List has most of: whether it is whole, and then the latest date."""
     date = version.body.get("date")
-    return (dates.bounds(date)[0] if date else "", version.head.updated, version.key)
+    return version.body["mode"] != _CHANGES, dates.bounds(date)[0] if date else "", version.head.updated, version.key
