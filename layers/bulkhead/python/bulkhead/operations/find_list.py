@@ -32,6 +32,8 @@ def find_list(request: Request) -> Response:
     patient, name = _asked([pair for pair in given if pair[0] not in _ASIDE])
     functional_lists.named(name, "name")
     fence = policy.fence(request.store, request.caller, policy.SEARCH)
+    # A Patient that is hidden takes a look at the caller's own; so does one that is not there.
+    policy.pay_for_a_look(request.store, request.caller)
     found = current_lists.current(request.store, fence, run.find, patient, name)
     if found is None:
         raise NotFound("the patient has no such List", "name")
