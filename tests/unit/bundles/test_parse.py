@@ -148,8 +148,8 @@ def test_other_links_and_ids_of_an_entry_are_taken() -> None:
     ("bundle", "form"),
     [
         ({"title": "feed", "entry": []}, "an Atom feed"),
-        ({"resourceType": "Bundle", "title": "feed", "entry": []}, "`title`"),
-        ({"resourceType": "Bundle", "type": "transaction", "base": "http://x", "entry": []}, "`base`"),
+        ({"resourceType": "Bundle", "title": "feed", "entry": []}, "title"),
+        ({"resourceType": "Bundle", "type": "transaction", "base": "http://x", "entry": []}, "base"),
     ],
 )
 def test_a_bundle_of_an_older_version_is_refused_with_the_form_of_r4(bundle: dict[str, Any], form: str) -> None:
