@@ -115,7 +115,7 @@ def test_an_atom_feed_is_refused_with_the_form_of_r4() -> None:
     """By its media type, and by its root."""
     with pytest.raises(UnsupportedMediaType, match="Bundle of type transaction"):
         formats.received("application/atom+xml", b"<feed/>")
-    with pytest.raises(BadRequest, match="Bundle of type transaction"):
+    with pytest.raises(BadRequest, match="Atom feed"):
         formats.parsed(XML, b'<feed xmlns="http://www.w3.org/2005/Atom"><title>x</title></feed>')
 
 

@@ -182,6 +182,6 @@ def test_any_name_has_a_form_or_is_a_bad_request(name: str) -> None:
 def test_what_is_no_name_is_refused_and_not_repeated(text: str) -> None:
     """A form may be a resource that was sent as one."""
     with pytest.raises(BadRequest) as refused:
-        names.require_form(text, ())
+        names.require_form(text, (), str)
     assert text not in str(refused.value)
     assert text != refused.value.issues[0].expression

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-ATOM = "http://www.w3.org/2005/Atom"
 ATOM_MESSAGE = (
     "an Atom feed is DSTU1's form of a bundle: R4 has a Bundle of type transaction or batch, as application/fhir+xml or"
     " application/fhir+json"

@@ -10,7 +10,6 @@ from xml.parsers import expat
 
 from bulkhead import settings
 from bulkhead.errors import BadRequest
-from bulkhead.fhir import older_versions
 from bulkhead.fhir.json import BODY, number
 from bulkhead.fhir.xml.narrative import NarrativeReader
 from bulkhead.fhir.xml.tables import FHIR, Property, resource_types, table
@@ -218,8 +217,6 @@ class _Reader:
                 f"this is an Atom feed, as DSTU1 had it: R4 has a Bundle in the namespace {FHIR}, with entries of request and resource"
             )
         if len(self._stack) == 1:
-            if namespace == older_versions.ATOM:
-                self._fail(older_versions.ATOM_MESSAGE)
             self._fail(f"the root must be a resource of R4 in the namespace {FHIR}")
         if namespace != FHIR and not (name == "div" and namespace == ""):
             self._fail(f"{shown} is not in the namespace {FHIR}")
