@@ -250,7 +250,10 @@ ASKS: Mapping[str, list[Ask]] = {
         _merge(_OWN, _IDENTIFIER, preview=True),
     ],
     f"GET {BASE}/{{type}}/$find": _search(f"{BASE}/List/$find", *(f"patient={{{name}}}&name=$current-medications" for name in ("id", "gone", "own"))),
-    f"POST {BASE}/{{type}}/$find": [_form(f"{BASE}/List/$find", "patient={id}&name=$current-problems")],
+    f"POST {BASE}/{{type}}/$find": [
+        Ask(f"{BASE}/List/$find", {"resourceType": "Parameters", "parameter": [{"name": "patient", "valueId": f"{{{name}}}"}, {"name": "name", "valueCode": "$current-medications"}]})
+        for name in ("id", "gone")
+    ],
     f"GET {BASE}": _search(
         BASE,
         "_type=Patient,Observation&_total=accurate",
