@@ -24,8 +24,8 @@ ORDER = [
     "bundles history",
     "jobs",
     "api",
-    "operations",
     "interactions",
+    "operations",
 ]
 """From the ground up: a room imports from itself and from those before it."""
 FLOOR = {name: floor for floor, names in enumerate(ORDER) for name in names.split()}

@@ -17,6 +17,7 @@ from bulkhead import settings
 from bulkhead.api import matching, trail
 from bulkhead.api.request import Request
 from bulkhead.api.response import RETRY_AFTER, Response
+from bulkhead.api.routes import SERVICE
 from bulkhead.audit import recording
 from bulkhead.errors import BulkheadError, MethodNotAllowed, NotFound, Unauthorized, Unavailable
 from bulkhead.fhir import outcome
@@ -48,6 +49,11 @@ _PLACES: Mapping[str, str] = {
     "meta-add": "operations.meta:meta_add",
     "meta-delete": "operations.meta:meta_delete",
     "everything": "operations.everything:everything",
+    "document-new": "operations.document_bundles:new_document",
+    "document-update": "operations.document_bundles:update_document",
+    "merge-bundle": "operations.merge_bundle:merge_bundle",
+    "merge": "operations.merge_patients:merge_patients",
+    "find-list": "operations.find_list:find_list",
     "set-accounts": "operations.set_accounts:set_accounts_of",
     "validate": "operations.validate:validate",
     "status": "operations.jobs:status",
@@ -101,7 +107,10 @@ def perform(request: Request) -> Response:
 
 
 def require_operation(request: Request) -> None:
-    """NotFound for a `$name` that is no operation here, MethodNotAllowed where it is one of another method."""
+    """NotFound for a `$name` that is no operation here, MethodNotAllowed where it, or a path below `service/`, is one of another method."""
+    services = sorted({route.method for route in matching.fitting(request.path) if route.path.startswith(SERVICE)})
+    if services and not request.route.path.startswith(SERVICE):
+        raise MethodNotAllowed(f"this path is called by {' or '.join(services)}", services)
     parts = matching.segments(request.path)
     name = next((part for part in parts if part.startswith("$")), None)
     if name is None or name in request.route.path.split("/"):

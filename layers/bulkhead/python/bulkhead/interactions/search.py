@@ -11,7 +11,7 @@ from bulkhead.api.request import FORM, Request
 from bulkhead.api.response import Response
 from bulkhead.compartments import membership
 from bulkhead.errors import Forbidden, Issue, NotFound, UnsupportedMediaType
-from bulkhead.fhir import outcome
+from bulkhead.fhir import older_versions, outcome
 from bulkhead.fhir.definitions import RESOURCE_TYPES
 from bulkhead.search import custom, parse, run
 from bulkhead.search.plan import Plan, describe
@@ -35,7 +35,7 @@ def compartment(request: Request) -> Response:
     target = resources.key_of(request.parameters["type"], request.parameters["id"])
     resource_type = None if member == "*" else member
     if resource_type is not None and resource_type not in RESOURCE_TYPES:
-        raise NotFound(f"{member[:64]} is not a resource type of R4", "path")
+        raise NotFound(f"{member[:64]} is not a resource type of R4{older_versions.instead_of(member)}", "path")
     definition = membership.checked(request.store, request.parameters["type"], resource_type)
     return _searched(request, resource_type, target, tuple(definition.parameters))
 

@@ -16,6 +16,7 @@ from bulkhead.fhir import dates
 from bulkhead.search import (
     bundle,
     chains,
+    current_lists,
     cursor,
     hierarchy,
     includes,
@@ -163,9 +164,13 @@ def spelt_out(store: Store, query: Query, fence: Fence) -> Query:
         wanted = parse([(parameter, literals.escape(value))], resource_type)
         return [found.body for found in find(store, wanted, LOOKED_AT, fence)]
 
-    for spell in (value_sets.resolved, subsumption.resolved, hierarchy.resolved, lists.resolved):
+    def current(patient: str, name: str) -> dict[str, Any] | None:
+        found = current_lists.current(store, fence, find, patient, name)
+        return found.body if found else None
+
+    for spell in (value_sets.resolved, subsumption.resolved, hierarchy.resolved):
         query = spell(query, look)
-    return query
+    return lists.resolved(query, look, current)
 
 
 def chained(scanner: Scanner) -> Scanner:
