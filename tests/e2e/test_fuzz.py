@@ -77,12 +77,18 @@ class Edge:
 def edge(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Edge]:
     """The handlers on a store with a few resources; no state machine, but bundles in the background are processed at once."""
     from bulkhead.jobs import executions
+    from bulkhead.store import jobs
     from functions import http
     from functions.processing.handler import process
 
     monkeypatch.setattr(http, "connect", lambda: store)
-    monkeypatch.setattr(executions, "start", lambda job: None)
-    monkeypatch.setattr(executions, "start_bundle", lambda job: process(store, {"job": job}))
+
+    def start(store: Store, job: str) -> None:
+        made = jobs.read(store.table, job)
+        if made and made.kind == jobs.BUNDLE:
+            process(store, {"job": job})
+
+    monkeypatch.setattr(executions, "start", start)
     monkeypatch.setattr(executions, "stop", lambda job: None)
     monkeypatch.setattr(executions, "is_running", lambda job: True)
     for resource in RESOURCES:

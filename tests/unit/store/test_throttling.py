@@ -9,7 +9,7 @@ import pytest
 from bulkhead.errors import Unavailable
 from bulkhead.store import Store, Write
 from bulkhead.store.table import Table
-from bulkhead.store.throttling import Patience
+from bulkhead.store.throttling import Patience, waiting_until
 
 
 class Clock:
@@ -135,6 +135,28 @@ def test_reading_waits_too(store: Store, until: float) -> None:
     throttled(store, until, 1000)
     assert store.read("Basic/0")
     assert list(store.table.query("Basic/0"))
+
+
+@pytest.mark.parametrize("number", [1, 60, 300])
+def test_a_task_outlasts_what_a_request_would_not(store: Store, number: int) -> None:
+    """Whoever gives a moment is waited for until then, in all threads, whatever the patience is otherwise."""
+    throttled(store, 60, 20)
+    with waiting_until(1000):
+        store.commit(writes(store, number))
+    assert len(store.read_many(f"Basic/{n}" for n in range(number))) == number
+
+
+@pytest.mark.parametrize("number", [1, 60, 300])
+def test_a_request_fails_before_its_function_is_stopped(store: Store, number: int) -> None:
+    """However late in the request the first refusal comes."""
+    plain, client = store.table, throttled(store, 1000, 1000)
+    client._clock.now = 25.0
+    with waiting_until(26), pytest.raises(Unavailable):
+        store.commit(writes(store, number))
+    assert client._clock.now <= 26
+    store.table = plain
+    store.abort_open()
+    assert not store.read_many(f"Basic/{n}" for n in range(number))
 
 
 def test_another_error_is_raised_at_once(store: Store) -> None:

@@ -117,6 +117,8 @@ class Settings:
     """Seconds for which a piece of work asks a throttled table again. API Gateway ends a request after 30; tasks of jobs have more time."""
     read_timeout: Positive = 5
     """Seconds after which an unanswered request to DynamoDB is sent again."""
+    metrics: Literal["on", "off"] = "on"
+    """`off` reports no metrics of its own: CloudWatch takes some $18 a month for those of all operations in constant use."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     """Level of the structured log."""
 

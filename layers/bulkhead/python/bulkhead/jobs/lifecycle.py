@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
+from bulkhead import observability
 from bulkhead.compartments import accounts
 from bulkhead.errors import BulkheadError, Issue, NotFound, Unavailable
 from bulkhead.fhir import json, outcome
@@ -108,7 +109,11 @@ def has_begun(store: Store, job: Job) -> bool:
 def give_up(store: Store, job_id: str, error: BulkheadError, attempt: int | None = None) -> bool:
     """Mark a job as failed with `error`. False where it is over already, or (with `attempt`) has been taken up anew."""
     text = json.dumps(outcome.outcome(_fitting(error.issues))).decode()
-    return items.change(store.table, job_id, UNFINISHED, attempt, state=FAILED, status=error.status, error=text)
+    failed = items.change(store.table, job_id, UNFINISHED, attempt, state=FAILED, status=error.status, error=text)
+    if failed and error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        observability.job_failed()
+        observability.logger.error("job failed", job=job_id, error=type(error).__name__)
+    return failed
 
 
 def _fitting(issues: tuple[Issue, ...]) -> list[Issue]:

@@ -174,8 +174,9 @@ def _items(store: Store, job: Job, state: State, amiss: Sequence[str]) -> list[S
     size = store.settings.propagation_batch
     batches = -(-len(amiss) // size)
     each = min(_BATCHES_AN_ITEM, max(1, batches // _ITEMS_IN_PARALLEL))
+    common = {"job": job.id, "turn": state["turn"], "correlation": state.get("correlation", "")}
     return [
-        {"job": job.id, "turn": state["turn"], "batch": state["batch"] + 1 + n * each, "members": list(part)}
+        common | {"batch": state["batch"] + 1 + n * each, "members": list(part)}
         for n, part in enumerate(chunks(amiss, size * each))
     ]
 

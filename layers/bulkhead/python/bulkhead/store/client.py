@@ -15,8 +15,9 @@ from zlib import crc32
 
 import msgspec
 
+from bulkhead.store import capacity
 from bulkhead.store.capacity import Meter
-from bulkhead.store.throttling import CODES, jitter
+from bulkhead.store.throttling import CODES, is_over, jitter
 
 SHORT = frozenset(
     ["GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "BatchGetItem", "BatchWriteItem", "TransactWriteItems"]
@@ -52,10 +53,12 @@ class ShortWay:
         if operation_name == "TransactWriteItems":
             # One token for all tries: DynamoDB does once what it is told twice.
             api_params = {"ClientRequestToken": str(uuid4()), **api_params}
-        if self.meters:
+        own = capacity.current()
+        meters = (*self.meters, own) if own else tuple(self.meters)
+        if meters:
             api_params = {**api_params, "ReturnConsumedCapacity": "TOTAL"}
         answer = self._tried(operation_name, _encoder.encode(api_params))
-        for meter in tuple(self.meters):
+        for meter in meters:
             meter.count(operation_name, answer)
         return answer
 
@@ -64,14 +67,13 @@ class ShortWay:
         from botocore.exceptions import HTTPClientError
 
         for attempt in range(_ATTEMPTS):
-            last = attempt == _ATTEMPTS - 1
             try:
                 return self._sent(operation_name, body)
             except (Unconnected, HTTPClientError):
-                if last:
+                if attempt == _ATTEMPTS - 1 or is_over():
                     raise
             except self.exceptions.ClientError as error:
-                if last or error.response["Error"]["Code"] not in _RETRIED:
+                if attempt == _ATTEMPTS - 1 or is_over() or error.response["Error"]["Code"] not in _RETRIED:
                     raise
             time.sleep(jitter(min(1.0, 0.05 * 2**attempt)))
         raise AssertionError("unreachable")
