@@ -19,6 +19,7 @@ from bulkhead import resources
 from bulkhead.access.policy import EVERYBODY
 from bulkhead.api.routes import ROUTES
 from bulkhead.fhir import validation
+from bulkhead.session import Session
 from bulkhead.store import Store
 from infra.local import gateway, lambdas
 from tests.e2e.fuzzing import BODIES, RESOURCES, SECRET, Sent, bundle, nonsense, requests, serving
@@ -93,7 +94,7 @@ def edge(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Edge]:
     monkeypatch.setattr(executions, "is_running", lambda job: True)
     for resource in RESOURCES:
         key = f"{resource['resourceType']}/{resource['id']}"
-        resources.update(store, EVERYBODY, resource, key, None)
+        resources.update(Session.of(store, EVERYBODY), resource, key, None)
     made = Edge()
     yield made
     assert made.sent >= BUNDLES

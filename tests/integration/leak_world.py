@@ -22,6 +22,7 @@ import jwt
 from bulkhead import resources
 from bulkhead.access.policy import EVERYBODY
 from bulkhead.api.routes import ROUTES
+from bulkhead.session import Session
 from bulkhead.store import Head, Store
 from infra.local import lambdas, server
 from infra.local.identity import AUDIENCE, Identity
@@ -170,7 +171,7 @@ class World:
 
     def put(self, resource: Json) -> Head:
         key = f"{resource['resourceType']}/{resource['id']}"
-        return resources.update(self.store, EVERYBODY, resource, key)[0]
+        return resources.update(Session.of(self.store, EVERYBODY), resource, key)[0]
 
     def fill(self) -> None:
         for owner in (AONE, ATWO, BEE):
@@ -180,14 +181,14 @@ class World:
             assert encounter is not None
             self.store.set_propagate(encounter, True, {})
             self._move(owner)
-            resources.delete(self.store, EVERYBODY, f"Patient/{owner}-gone")
+            resources.delete(Session.of(self.store, EVERYBODY), f"Patient/{owner}-gone")
 
     def plant(self, owner: str) -> None:
         """A member of the Patient's compartment that a third tenant has, and that its accounts never came to."""
         body = next(one for one in everything(owner) if one["resourceType"] == "Observation")
         identifier = f"{CEE}-{owner[2:]}"
         planted = json.loads(json.dumps(body).replace(f"{owner}-text", f"{CEE}-text")) | {"id": identifier}
-        write = resources.prepare_create(self.store, planted, EVERYBODY, f"Observation/{identifier}", False)
+        write = resources.prepare_create(Session.of(self.store, EVERYBODY), planted, f"Observation/{identifier}", False)
         write.explicit = (f"Organization/{CEE}-org",)
         self.store.commit([write])
 
@@ -264,7 +265,7 @@ class World:
                 json.dumps(dict(answer.headers)) + answer.body.decode(errors="replace"),
             )
             for key in set(made):
-                resources.delete(self.store, EVERYBODY, key)
+                resources.delete(Session.of(self.store, EVERYBODY), key)
 
     def heads(self) -> dict[str, Head]:
         """All resources as they stand."""

@@ -13,6 +13,7 @@ from bulkhead import resources
 from bulkhead.access.policy import EVERYBODY
 from bulkhead.jobs.lifecycle import Background
 from bulkhead.operations import set_accounts_run
+from bulkhead.session import Session
 from bulkhead.store import Head, Store
 from bulkhead.store.jobs import Job
 from functions import http
@@ -42,14 +43,14 @@ class Scene:
         """Create or update, as a client does: it inherits."""
         resource_type, _, identifier = key.partition("/")
         resource = {"resourceType": resource_type, "id": identifier, **content}
-        return resources.update(self.store, EVERYBODY, resource, key, None)[0]
+        return resources.update(Session.of(self.store, EVERYBODY), resource, key, None)[0]
 
     def create_again(self, key: str) -> Head:
         """What was deleted, with the content that it had."""
         last = self.store.read_version(key, self.head(key).version - 1)
         assert last is not None
         resource = {**self.store.decode(last), "id": key.partition("/")[2]}
-        return resources.update(self.store, EVERYBODY, resource, key, None)[0]
+        return resources.update(Session.of(self.store, EVERYBODY), resource, key, None)[0]
 
     def create(self, *keys: str, **content: Any) -> list[str]:
         """Create many with the same content in few commits."""
@@ -57,8 +58,8 @@ class Scene:
             writes = []
             for key in keys[start : start + 20]:
                 resource = {"resourceType": key.partition("/")[0], **content}
-                writes.append(resources.prepare_create(self.store, resource, EVERYBODY, key, True))
-            self.store.commit(writes, (), resources.inherit(self.store, EVERYBODY))
+                writes.append(resources.prepare_create(Session.of(self.store, EVERYBODY), resource, key, True))
+            self.store.commit(writes, (), resources.inherit(Session.of(self.store, EVERYBODY)))
         return list(keys)
 
     def observations(self, count: int, subject: str = PATIENT) -> list[str]:
@@ -70,7 +71,7 @@ class Scene:
     def set(self, key: str, *accounts: str, propagate: bool = False, **more: Any) -> Any:
         """`$set-accounts` as the domain does it: the number of resources, or a job's id."""
         request = set_accounts_run.Request(accounts, propagate)
-        return set_accounts_run.run(self.store, more.pop("caller", EVERYBODY), key, request, **more)
+        return set_accounts_run.run(Session.of(self.store, more.pop("caller", EVERYBODY)), key, request, **more)
 
     def head(self, key: str) -> Head:
         head = self.store.read(key)

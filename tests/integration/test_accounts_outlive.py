@@ -14,6 +14,7 @@ from bulkhead.errors import Forbidden, Gone, NotFound
 from bulkhead.facts import index_facts
 from bulkhead.resources import conditional
 from bulkhead.resources.conditions import condition
+from bulkhead.session import Session
 from bulkhead.store import Store, commits, rounds
 from tests.integration.scene import PATIENT, A, B, C, Scene
 from tests.unit.bundles.samples import bundle, context, update
@@ -51,17 +52,17 @@ def delete_entry(key: str) -> Json:
 
 
 def put_again(store: Store, who: Caller, body: Json) -> None:
-    resources.delete(store, who, key_of(body))
-    resources.update(store, who, body, key_of(body))
+    resources.delete(Session.of(store, who), key_of(body))
+    resources.update(Session.of(store, who), body, key_of(body))
 
 
 def conditional_again(store: Store, who: Caller, body: Json) -> None:
-    resources.delete(store, who, key_of(body))
-    conditional.update(store, who, body, condition(body["resourceType"], "identifier=urn:s|none", "", ""))
+    resources.delete(Session.of(store, who), key_of(body))
+    conditional.update(Session.of(store, who), body, condition(body["resourceType"], "identifier=urn:s|none", "", ""))
 
 
 def transactions(store: Store, who: Caller, body: Json) -> None:
-    resources.delete(store, who, key_of(body))
+    resources.delete(Session.of(store, who), key_of(body))
     bundles.process(bundle(update(body)), replace(context(store), caller=who))
 
 
@@ -70,7 +71,7 @@ def one_batch(store: Store, who: Caller, body: Json) -> None:
     for _ in range(2):
         bundles.process(sent, replace(context(store), caller=who))
     if (head := store.read(key_of(body))) and head.deleted:
-        resources.update(store, who, body, key_of(body))
+        resources.update(Session.of(store, who), body, key_of(body))
 
 
 def twice(store: Store, who: Caller, body: Json) -> None:
@@ -102,7 +103,7 @@ def test_of_a_patient_and_of_its_members(
     assert scene.accounts(RECORD) == (A, B)
     again(scene.store, who, observation(valueInteger=3))
     assert scene.accounts(RECORD) == (A, B)
-    resources.read(scene.store, OF_A, PATIENT)
+    resources.read(Session.of(scene.store, OF_A), PATIENT)
     report = rounds.check(scene.store.table, lambda head: index_facts.facts(scene.store.decode(head)), patience=None)
     assert (report.missing, report.damaged) == (0, 0)
 
@@ -117,7 +118,7 @@ def test_a_tombstone_keeps_all_of_it_and_is_found_by_no_account(scene: Scene) ->
     scene.put("Encounter/e", status="planned", **{"class": {"code": "AMB"}})
     scene.set("Encounter/e", A, propagate=True)
     before = scene.head("Encounter/e")
-    resources.delete(scene.store, EVERYBODY, "Encounter/e")
+    resources.delete(Session.of(scene.store, EVERYBODY), "Encounter/e")
     after = scene.head("Encounter/e")
     assert (after.accounts, after.propagate, after.within) == (before.accounts, True, before.within)
     assert [found.source for found in scene.store.in_account(A)] == []
@@ -127,30 +128,30 @@ def test_a_tombstone_keeps_all_of_it_and_is_found_by_no_account(scene: Scene) ->
 
 def test_only_the_right_changes_them_a_fenced_one_its_own(scene: Scene) -> None:
     scene.set(PATIENT, A, B)
-    resources.delete(scene.store, EVERYBODY, PATIENT)
+    resources.delete(Session.of(scene.store, EVERYBODY), PATIENT)
     asked = patient(meta={"accounts": [{"reference": B}]})
-    resources.update(scene.store, OF_B, asked, PATIENT)
+    resources.update(Session.of(scene.store, OF_B), asked, PATIENT)
     assert scene.accounts(PATIENT) == (A, B)
-    resources.delete(scene.store, EVERYBODY, PATIENT)
+    resources.delete(Session.of(scene.store, EVERYBODY), PATIENT)
     with pytest.raises(Forbidden):
-        resources.update(scene.store, SETS_B, patient(meta={"accounts": [{"reference": C}]}), PATIENT)
+        resources.update(Session.of(scene.store, SETS_B), patient(meta={"accounts": [{"reference": C}]}), PATIENT)
     with pytest.raises(Forbidden):
         # It would be outside of its fence.
-        resources.update(scene.store, SETS_B, patient(meta={"accounts": []}), PATIENT)
-    resources.update(scene.store, SETS_B, asked, PATIENT)
+        resources.update(Session.of(scene.store, SETS_B), patient(meta={"accounts": []}), PATIENT)
+    resources.update(Session.of(scene.store, SETS_B), asked, PATIENT)
     assert scene.accounts(PATIENT) == (A, B)
-    resources.delete(scene.store, EVERYBODY, PATIENT)
-    resources.update(scene.store, EVERYBODY, patient(meta={"accounts": [{"reference": C}]}), PATIENT)
+    resources.delete(Session.of(scene.store, EVERYBODY), PATIENT)
+    resources.update(Session.of(scene.store, EVERYBODY), patient(meta={"accounts": [{"reference": C}]}), PATIENT)
     assert scene.accounts(PATIENT) == (C,)
 
 
 def test_members_that_change_while_their_patient_is_deleted(scene: Scene) -> None:
     scene.set(PATIENT, A, B, propagate=True)
     scene.observation("o")
-    resources.delete(scene.store, OF_B, PATIENT)
+    resources.delete(Session.of(scene.store, OF_B), PATIENT)
     scene.observation("o", valueInteger=2)
     assert scene.accounts(RECORD) == (A, B)
-    resources.update(scene.store, OF_B, observation(valueInteger=4), RECORD)
+    resources.update(Session.of(scene.store, OF_B), observation(valueInteger=4), RECORD)
     assert scene.accounts(RECORD) == (A, B)
     put_again(scene.store, OF_B, observation(valueInteger=3))
     assert scene.accounts(RECORD) == (A, B)
@@ -159,15 +160,15 @@ def test_members_that_change_while_their_patient_is_deleted(scene: Scene) -> Non
 @pytest.mark.parametrize("who", [OF_B, SETS_B])
 def test_who_does_not_see_the_tombstone_cannot_take_the_id(scene: Scene, who: Caller) -> None:
     scene.set(PATIENT, A)
-    resources.delete(scene.store, EVERYBODY, PATIENT)
+    resources.delete(Session.of(scene.store, EVERYBODY), PATIENT)
     errors = []
     for key in (PATIENT, "Patient/q"):
         with pytest.raises(NotFound) as caught:
-            resources.update(scene.store, who, {**patient(), "id": key[8:]}, key, 'W/"9"')
+            resources.update(Session.of(scene.store, who), {**patient(), "id": key[8:]}, key, 'W/"9"')
         errors.append(str(caught.value).replace(key, ""))
     assert errors[0] == errors[1]
     with pytest.raises(NotFound):
-        resources.update(scene.store, who, patient(), PATIENT)
+        resources.update(Session.of(scene.store, who), patient(), PATIENT)
     assert scene.head(PATIENT).deleted
 
 
@@ -188,11 +189,13 @@ class TestSubjects:
     @pytest.mark.parametrize(
         "write",
         [
-            lambda store, who, body: resources.update(store, who, body, RECORD),
+            lambda store, who, body: resources.update(Session.of(store, who), body, RECORD),
             put_again,
             conditional_again,
             transactions,
-            lambda store, who, body: conditional.update(store, who, body, condition("Observation", "_id=o", "", "")),
+            lambda store, who, body: conditional.update(
+                Session.of(store, who), body, condition("Observation", "_id=o", "", "")
+            ),
         ],
     )
     def test_else_it_is_forbidden(self, shared: Scene, write: Write, subject: str | None) -> None:
@@ -209,13 +212,13 @@ class TestSubjects:
 
     def test_what_it_sees_it_may_move(self, shared: Scene) -> None:
         both = replace(OF_B, accounts=(A, B))
-        resources.update(shared.store, both, observation("Patient/b", valueInteger=2), RECORD)
+        resources.update(Session.of(shared.store, both), observation("Patient/b", valueInteger=2), RECORD)
         assert shared.accounts(RECORD) == (B,)
 
     def test_other_changes_and_the_deletion_are_free(self, shared: Scene) -> None:
-        resources.update(shared.store, OF_B, observation(valueInteger=2), RECORD)
-        resources.delete(shared.store, OF_B, RECORD)
-        resources.update(shared.store, OF_B, observation(valueInteger=3), RECORD)
+        resources.update(Session.of(shared.store, OF_B), observation(valueInteger=2), RECORD)
+        resources.delete(Session.of(shared.store, OF_B), RECORD)
+        resources.update(Session.of(shared.store, OF_B), observation(valueInteger=3), RECORD)
         assert set(shared.accounts(RECORD)) == {A, B}
 
     def test_nor_away_from_another_target_that_gave_it_accounts(self, scene: Scene) -> None:
@@ -224,5 +227,5 @@ class TestSubjects:
         scene.put(RECORD, status="final", code={"text": "x"}, encounter={"reference": "Encounter/e"})
         scene.set(RECORD, B)
         with pytest.raises(Forbidden):
-            resources.update(scene.store, OF_B, observation(None), RECORD)
+            resources.update(Session.of(scene.store, OF_B), observation(None), RECORD)
         assert scene.accounts(RECORD) == (B, A)

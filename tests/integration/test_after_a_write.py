@@ -15,6 +15,7 @@ from bulkhead.access.policy import EVERYBODY
 from bulkhead.fhir import dates
 from bulkhead.jobs import propagation_steps
 from bulkhead.operations.set_accounts_run import Background
+from bulkhead.session import Session
 from bulkhead.store import Store
 from bulkhead.store import history as stored_history
 from infra.local.lag import LaggingIndexes
@@ -41,7 +42,9 @@ def observation(name: str, code: str, subject: str = PATIENT, **content: Any) ->
 
 
 def put(store: Store, resource: dict[str, Any]) -> str:
-    return resources.update(store, EVERYBODY, resource, f"{resource['resourceType']}/{resource['id']}")[0].key
+    return resources.update(Session.of(store, EVERYBODY), resource, f"{resource['resourceType']}/{resource['id']}")[
+        0
+    ].key
 
 
 def found(store: Any, path: str, query: str) -> list[str]:
@@ -73,14 +76,14 @@ def lag(store: Store) -> Lagging:
 def test_what_is_asked_for_by_its_name_is_there_at_once(lag: Lagging) -> None:
     key = put(lag.store, observation("new", "a", identifier=[{"system": SYSTEM, "value": "1"}]))
     put(lag.store, observation("new", "b", identifier=[{"system": SYSTEM, "value": "1"}]))
-    assert resources.read(lag.store, EVERYBODY, key).version == 2
-    assert resources.read_version(lag.store, EVERYBODY, key, "1").version == 1
-    page = history.page(lag.store, EVERYBODY, history.parse(key, [], 20, 1000))
+    assert resources.read(Session.of(lag.store, EVERYBODY), key).version == 2
+    assert resources.read_version(Session.of(lag.store, EVERYBODY), key, "1").version == 1
+    page = history.page(Session.of(lag.store, EVERYBODY), history.parse(key, [], 20, 1000))
     assert [head.version for head in page.heads] == [2, 1]
     for query in ("_id=new", "_id=new&code=b", f"identifier={SYSTEM}|1", "identifier=1", "patient=p&identifier=1"):
         assert found(lag.store, "Observation", query) == [key], query
     assert found(lag.store, "Observation", "_id=new&code=a") == []
-    assert resources.delete(lag.store, EVERYBODY, key)
+    assert resources.delete(Session.of(lag.store, EVERYBODY), key)
     assert found(lag.store, "Observation", f"_id=new,kept&identifier={SYSTEM}|1") == []
 
 
@@ -101,7 +104,7 @@ def test_what_a_search_finds_is_true_now(lag: Lagging, query: str) -> None:
     assert before == ["Observation/changed", "Observation/deleted", "Observation/kept"]
     put(lag.store, observation("changed", "b", "Patient/q"))
     put(lag.store, observation("new", "a"))
-    resources.delete(lag.store, EVERYBODY, "Observation/deleted")
+    resources.delete(Session.of(lag.store, EVERYBODY), "Observation/deleted")
     # Of a search by time alone a resource that was changed may be away until the index shows the change.
     assert found(lag.store, "Observation", query) == ["Observation/kept"]
     assert total(lag.store, f"{query}&_total=accurate") == total(lag.store, f"{query}&_summary=count") == 1
@@ -128,7 +131,7 @@ def test_chains_see_resources_as_they_are_now(lag: Lagging, query: str) -> None:
     lag.indexes.catch_up()
     assert "Observation/kept" in found(lag.store, "Observation", query)
     put(lag.store, {"resourceType": "Patient", "id": "p", "name": [{"family": "After"}]})
-    resources.delete(lag.store, EVERYBODY, "Provenance/1")
+    resources.delete(Session.of(lag.store, EVERYBODY), "Provenance/1")
     assert found(lag.store, "Observation", query) == []
     lag.indexes.catch_up()
     assert found(lag.store, "Observation", "_id=kept&patient.name=after") == ["Observation/kept"]
@@ -157,7 +160,7 @@ def test_pages_neither_skip_nor_repeat_while_the_index_catches_up(
         for _ in range(3):
             name = f"moved{chance.randrange(8)}"
             if chance.random() < 0.3:
-                resources.delete(lag.store, EVERYBODY, f"Observation/{name}")
+                resources.delete(Session.of(lag.store, EVERYBODY), f"Observation/{name}")
             else:
                 put(lag.store, observation(name, chance.choice("ab"), chance.choice((PATIENT, "Patient/q"))))
         show(lag.indexes, f"Observation/moved{chance.randrange(8)}")
@@ -189,10 +192,12 @@ def test_a_feed_misses_and_repeats_nothing(make_store: Any, data: st.DataObject)
             key = f"Basic/{data.draw(st.integers(0, 3))}"
             if action == "write":
                 head = resources.update(
-                    store, EVERYBODY, {"resourceType": "Basic", "id": key[6:], "code": {"text": f"{len(made)}"}}, key
+                    Session.of(store, EVERYBODY),
+                    {"resourceType": "Basic", "id": key[6:], "code": {"text": f"{len(made)}"}},
+                    key,
                 )[0]
             elif action == "delete":
-                gone = resources.delete(store, EVERYBODY, key)
+                gone = resources.delete(Session.of(store, EVERYBODY), key)
                 if gone is None:
                     continue
                 head = gone
@@ -219,7 +224,7 @@ def poll(store: Store, link: str | None, given_out: list[tuple[str, int]]) -> st
     """Follow a feed to its present end; returns the link to come back with."""
     while True:
         query = [("_sort", "_lastUpdated"), ("_count", "2"), *([("_cursor", link)] if link else [])]
-        page = history.page(store, EVERYBODY, history.parse("Basic", query, 20, 1000))
+        page = history.page(Session.of(store, EVERYBODY), history.parse("Basic", query, 20, 1000))
         given_out += [(head.key, head.version) for head in page.heads]
         link = page.next
         if link is None:

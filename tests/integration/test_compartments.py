@@ -12,6 +12,7 @@ from bulkhead.access.policy import EVERYBODY
 from bulkhead.compartments import membership
 from bulkhead.errors import BadRequest
 from bulkhead.jobs import lifecycle
+from bulkhead.session import Session
 from bulkhead.store import Store
 from tests.integration.scene import PATIENT, A, B, C, Machine, Scene
 from tests.unit.compartments.test_compartment_definitions import definition
@@ -70,7 +71,7 @@ def test_a_type_that_is_taken_away_propagates_no_more(scene: Scene) -> None:
     define(scene, DEFINITION)
     encounter(scene, "e")
     scene.set(O, A, propagate=True)
-    resources.delete(scene.store, EVERYBODY, "CompartmentDefinition/x")
+    resources.delete(Session.of(scene.store, EVERYBODY), "CompartmentDefinition/x")
     with pytest.raises(BadRequest):
         scene.set(O, B, propagate=True)
     assert scene.set(O, B) == 1

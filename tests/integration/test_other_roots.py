@@ -14,6 +14,7 @@ from bulkhead.access.policy import EVERYBODY, Caller
 from bulkhead.compartments import accounts
 from bulkhead.errors import TooCostly, Unavailable
 from bulkhead.jobs import lifecycle
+from bulkhead.session import Session
 from bulkhead.store import Head, Store
 from tests.integration.scene import PATIENT, A, B, C, Machine, Scene
 
@@ -91,7 +92,7 @@ class TestBounds:
         scene.set(root, A, propagate=True)
         body = scene.store.decode(scene.head(root)) | {"id": root.partition("/")[2]}
         body["meta"] = {"accounts": [{"reference": A}, {"reference": D}]}
-        resources.update(scene.store, OF_A, body, root)
+        resources.update(Session.of(scene.store, OF_A), body, root)
         assert scene.head(root).explicit == (A, D)
         scene.put("Observation/b", **by(root))
         assert scene.accounts("Observation/b") == (A,)
@@ -128,9 +129,9 @@ class TestBounds:
     def test_a_deletion_keeps_the_bounds(self, scene: Scene, root: str) -> None:
         scene.set(root, A, propagate=True, caller=OF_A)
         body = scene.store.decode(scene.head(root)) | {"id": root.partition("/")[2]}
-        resources.delete(scene.store, OF_A, root)
+        resources.delete(Session.of(scene.store, OF_A), root)
         scene.put("Observation/b", **by(root))
-        resources.update(scene.store, OF_A, body, root)
+        resources.update(Session.of(scene.store, OF_A), body, root)
         scene.put("Observation/b", **by(root), valueInteger=2)
         assert scene.accounts("Observation/b") == ()
         assert scene.head(root).within

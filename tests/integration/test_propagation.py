@@ -18,6 +18,7 @@ from bulkhead.errors import BulkheadError, Unavailable
 from bulkhead.facts import index_facts
 from bulkhead.fhir import json
 from bulkhead.jobs import lifecycle, propagation_steps
+from bulkhead.session import Session
 from bulkhead.store import Store, rounds
 from bulkhead.store import jobs as items
 from bulkhead.store.jobs import CANCELLED, DONE, FAILED
@@ -297,11 +298,11 @@ class TestTrouble:
     ) -> None:
         """Its writer read the patient before the run changed it, and commits when the workers are done."""
         resource = {"resourceType": "Observation", "id": "late", "subject": {"reference": PATIENT}}
-        write = resources.prepare_create(scene.store, resource, EVERYBODY, "Observation/late", True)
+        write = resources.prepare_create(Session.of(scene.store, EVERYBODY), resource, "Observation/late", True)
         asked, answered = threading.Event(), threading.Event()
 
         def read_early(writes: Any, read: Any) -> None:
-            resources.inherit(scene.store, EVERYBODY)(writes, read)
+            resources.inherit(Session.of(scene.store, EVERYBODY))(writes, read)
             asked.set()
             answered.wait(20)
 

@@ -31,6 +31,7 @@ from bulkhead.facts import index_facts
 from bulkhead.jobs import lifecycle, propagation_steps
 from bulkhead.operations import set_accounts_run
 from bulkhead.operations.set_accounts_run import Background, Request
+from bulkhead.session import Session
 from bulkhead.store import Head, Store, commits, keys, rounds
 from bulkhead.store import jobs as items
 from bulkhead.store.jobs import DONE
@@ -198,11 +199,13 @@ class Accounts(RuleBasedStateMachine):
     def write(self, key: str, named: tuple[str, ...], steps: int | None) -> None:
         serial = self.next_serial()
         resource = observation(key, named, serial)
-        self.start(lambda store: resources.update(store, EVERYBODY, resource, key), steps, serials={key: serial})
+        self.start(
+            lambda store: resources.update(Session.of(store, EVERYBODY), resource, key), steps, serials={key: serial}
+        )
 
     @rule(key=st.sampled_from((*NAMES, *ROOTS)), steps=STEPS)
     def delete(self, key: str, steps: int | None) -> None:
-        self.start(lambda store: resources.delete(store, EVERYBODY, key), steps)
+        self.start(lambda store: resources.delete(Session.of(store, EVERYBODY), key), steps)
 
     @rule(root=st.sampled_from(ROOTS))
     def write_a_root_again(self, root: str) -> None:
@@ -219,7 +222,7 @@ class Accounts(RuleBasedStateMachine):
         """Alone, so that it is known what stood before: the accounts of others stay where they are."""
         before = self.heads()
         try:
-            set_accounts_run.run(self.store, OF_A, root, Request((A,) if given else (), propagates))
+            set_accounts_run.run(Session.of(self.store, OF_A), root, Request((A,) if given else (), propagates))
         except BulkheadError:
             assert self.heads() == before
             return
@@ -249,8 +252,8 @@ class Accounts(RuleBasedStateMachine):
         resource = {"resourceType": "Patient", "id": key[8:]} if patient else observation(key, (named,), serial)
         try:
             if removes:
-                resources.delete(self.store, WRITER_OF_A, key)
-            resources.update(self.store, WRITER_OF_A, resource, key)
+                resources.delete(Session.of(self.store, WRITER_OF_A), key)
+            resources.update(Session.of(self.store, WRITER_OF_A), resource, key)
             if not patient:
                 self.told.setdefault(key, []).append(serial)
         except BulkheadError:
@@ -265,7 +268,9 @@ class Accounts(RuleBasedStateMachine):
         """Again, if it was deleted; with accounts of its own, as one may write them who has the right."""
         given = [{"reference": account} for account in accounts]
         resource = {"resourceType": "Patient", "id": key.partition("/")[2], "meta": {"accounts": given}}
-        self.start(lambda store: resources.update(store, EVERYBODY, resource, key), steps, own={key: accounts})
+        self.start(
+            lambda store: resources.update(Session.of(store, EVERYBODY), resource, key), steps, own={key: accounts}
+        )
 
     @rule(
         keys=st.lists(st.sampled_from(NAMES), unique=True, min_size=1, max_size=3),
@@ -288,13 +293,15 @@ class Accounts(RuleBasedStateMachine):
     @rule(key=st.sampled_from((*NAMES, *ROOTS)), accounts=ACCOUNTS, steps=STEPS)
     def own_accounts(self, key: str, accounts: tuple[str, ...], steps: int | None) -> None:
         self.start(
-            lambda store: set_accounts_run.run(store, EVERYBODY, key, Request(accounts)), steps, own={key: accounts}
+            lambda store: set_accounts_run.run(Session.of(store, EVERYBODY), key, Request(accounts)),
+            steps,
+            own={key: accounts},
         )
 
     @rule(root=st.sampled_from(ROOTS), accounts=ACCOUNTS, steps=STEPS)
     def propagate(self, root: str, accounts: tuple[str, ...], steps: int | None) -> None:
         def work(store: Store) -> Any:
-            set_accounts_run.run(store, EVERYBODY, root, Request(accounts, True))
+            set_accounts_run.run(Session.of(store, EVERYBODY), root, Request(accounts, True))
             return surveyed[id(store)]
 
         self.start(work, steps, root=root, own={root: accounts}, landed=lambda seen: self.finished.update({root: seen}))
@@ -307,7 +314,9 @@ class Accounts(RuleBasedStateMachine):
             self.jobs.append(Job(job, root, flights[0], {"job": job, "next": "plan"}))
 
         def work(store: Store) -> Any:
-            return set_accounts_run.run(store, EVERYBODY, root, Request(accounts, True), None, Background(start))
+            return set_accounts_run.run(
+                Session.of(store, EVERYBODY), root, Request(accounts, True), None, Background(start)
+            )
 
         flights.append(self.start(work, 0, own={root: accounts}))
         self.go_on(flights[0], steps)

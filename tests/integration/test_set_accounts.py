@@ -12,6 +12,7 @@ from bulkhead.access.policy import EVERYBODY
 from bulkhead.errors import Conflict, Gone, PreconditionFailed, VersionConflict
 from bulkhead.operations import set_accounts_run
 from bulkhead.operations.set_accounts_run import Request
+from bulkhead.session import Session
 from bulkhead.store import Store
 from functions import http
 from tests.integration.scene import PATIENT, A, B, C, Scene, issue, parameters, request
@@ -189,7 +190,7 @@ class TestPropagate:
 
     def test_deleted_members_are_not_counted(self, scene: Scene) -> None:
         scene.observation("kept")
-        resources.delete(scene.store, EVERYBODY, scene.observation("gone"), None)
+        resources.delete(Session.of(scene.store, EVERYBODY), scene.observation("gone"), None)
         assert scene.set(PATIENT, A, propagate=True) == 2
 
 
@@ -216,7 +217,7 @@ class TestRefusals:
     )
     def test_targets_that_are_not_there(self, scene: Scene, path: str, status: int, code: str) -> None:
         scene.create("Patient/deleted")
-        resources.delete(scene.store, EVERYBODY, "Patient/deleted", None)
+        resources.delete(Session.of(scene.store, EVERYBODY), "Patient/deleted", None)
         answer = request("POST", path, parameters(A))
         assert (answer["statusCode"], issue(answer)[0]) == (status, code)
 
@@ -255,7 +256,7 @@ class TestRefusals:
 
     def test_accounts_that_do_not_exist_are_named(self, scene: Scene) -> None:
         scene.create("Organization/deleted")
-        resources.delete(scene.store, EVERYBODY, "Organization/deleted", None)
+        resources.delete(Session.of(scene.store, EVERYBODY), "Organization/deleted", None)
         answer = request("POST", PATH, parameters(A, "Organization/x", "Organization/deleted", "Device/y"))
         assert answer["statusCode"] == 422
         said = [each["diagnostics"] for each in answer["resource"]["issue"]]
@@ -331,9 +332,9 @@ class TestOvertaken:
         monkeypatch.setattr(set_accounts_run, "pause", lambda attempt: None)
         monkeypatch.setattr(scene.store, "commit", always)
         with pytest.raises(Conflict):
-            set_accounts_run.run(scene.store, EVERYBODY, PATIENT, Request((A,)))
+            set_accounts_run.run(Session.of(scene.store, EVERYBODY), PATIENT, Request((A,)))
 
     def test_deleted_in_between_is_gone(self, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-        interfere(scene, monkeypatch, lambda: resources.delete(scene.store, EVERYBODY, PATIENT, None))
+        interfere(scene, monkeypatch, lambda: resources.delete(Session.of(scene.store, EVERYBODY), PATIENT, None))
         with pytest.raises(Gone):
             scene.set(PATIENT, A)

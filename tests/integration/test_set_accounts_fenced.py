@@ -13,6 +13,7 @@ from bulkhead.access.policy import EVERYBODY, Caller, Scope
 from bulkhead.errors import Forbidden, NotFound, PreconditionFailed, Unavailable, Unprocessable
 from bulkhead.jobs import lifecycle
 from bulkhead.operations.set_accounts_run import Background
+from bulkhead.session import Session
 from bulkhead.store import Store
 from bulkhead.store import jobs as items
 from functions import http
@@ -121,7 +122,7 @@ class TestWhatIsHidden:
     def test_answers_as_what_is_not_there(self, scene: Scene, header: dict[str, str], prefer: dict[str, str]) -> None:
         scene.set(PATIENT, B)
         scene.create("Patient/gone")
-        resources.delete(scene.store, EVERYBODY, "Patient/gone")
+        resources.delete(Session.of(scene.store, EVERYBODY), "Patient/gone")
         before = scene.head(PATIENT)
         answers = []
         for key in (PATIENT, "Patient/none", "Patient/gone"):
@@ -184,7 +185,7 @@ class TestRaces:
 
     def test_or_deleted(self, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
         scene.set(PATIENT, A)
-        interfere(scene, monkeypatch, lambda: resources.delete(scene.store, EVERYBODY, PATIENT))
+        interfere(scene, monkeypatch, lambda: resources.delete(Session.of(scene.store, EVERYBODY), PATIENT))
         with pytest.raises(NotFound):
             scene.set(PATIENT, D, caller=FENCED)
 

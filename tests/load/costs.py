@@ -10,10 +10,11 @@ from bulkhead import resources
 from bulkhead.access import policy
 from bulkhead.compartments import membership, propagation
 from bulkhead.search import parse, run
+from bulkhead.session import Session
 from bulkhead.settings import Settings
 from bulkhead.store import Head, Store
-from bulkhead.store.candidate import everything
 from bulkhead.store.capacity import Meter, metered
+from bulkhead.store.version import everything
 from tests.load import clinic
 from tests.load.tables import EACH, TABLE, Filled
 
@@ -42,11 +43,11 @@ def _work(store: Store, patient: str) -> list[tuple[str, int, Callable[[], objec
     made: list[Any] = []
 
     def create() -> None:
-        made.append(resources.create(store, WHO, clinic.observation(1, subject))[0])
+        made.append(resources.create(Session.of(store, WHO), clinic.observation(1, subject))[0])
 
     def update() -> None:
         resource = clinic.observation(2, subject) | {"id": made[0].id}
-        resources.update(store, WHO, resource, made[0].key, None)
+        resources.update(Session.of(store, WHO), resource, made[0].key, None)
 
     def shown(head: Head, body: dict[str, Any]) -> dict[str, Any]:
         return resources.represent(head, body, membership.in_force(store))
@@ -59,7 +60,7 @@ def _work(store: Store, patient: str) -> list[tuple[str, int, Callable[[], objec
     def propagate(accounts: tuple[str, ...]) -> None:
         target = store.read(patient)
         assert target is not None
-        write = resources.prepare_update(store, store.decode(target), target, WHO)
+        write = resources.prepare_update(Session.of(store, WHO), store.decode(target), target)
         assert write is None
         changed = target_write(store, patient, accounts)
         store.commit([changed])
@@ -68,9 +69,9 @@ def _work(store: Store, patient: str) -> list[tuple[str, int, Callable[[], objec
 
     return [
         ("create an Observation", 1, create),
-        ("read", 1, lambda: resources.read(store, WHO, patient)),
+        ("read", 1, lambda: resources.read(Session.of(store, WHO), patient)),
         ("update it, code and month changed", 1, update),
-        ("delete it", 1, lambda: resources.delete(store, WHO, made[0].key, None)),
+        ("delete it", 1, lambda: resources.delete(Session.of(store, WHO), made[0].key, None)),
         ("a page of 100 of Patient/x/*", 1, lambda: search([("_count", "100")], None, patient)),
         ("Observation?patient=x&code=y", 1, lambda: search([("patient", patient), ("code", "8302-1")], "Observation")),
         ("$set-accounts, per 100 members, account given", EACH // 100, lambda: propagate(("Organization/a",))),

@@ -14,6 +14,7 @@ from bulkhead import resources
 from bulkhead.access import policy
 from bulkhead.jobs.lifecycle import Background
 from bulkhead.operations import set_accounts_run
+from bulkhead.session import Session
 from bulkhead.settings import Settings
 from bulkhead.store import Store
 from bulkhead.store.capacity import metered
@@ -47,8 +48,10 @@ def _fill(store: Store, size: int) -> None:
 
 
 def _commit(store: Store, made: list[tuple[str, dict[str, Any]]]) -> None:
-    writes = [resources.prepare_create(store, resource, policy.EVERYBODY, key, True) for key, resource in made]
-    store.commit(writes, (), resources.inherit(store, policy.EVERYBODY))
+    writes = [
+        resources.prepare_create(Session.of(store, policy.EVERYBODY), resource, key, True) for key, resource in made
+    ]
+    store.commit(writes, (), resources.inherit(Session.of(store, policy.EVERYBODY)))
 
 
 def _over_http(client: httpx.Client, pid: int, size: int, say: Say) -> None:
@@ -83,7 +86,9 @@ def _requests(store: Store, size: int) -> float:
     machine = Machine(store)
     request = set_accounts_run.Request(ORGANIZATIONS[:1], propagate=True)
     with metered(store.table.client) as meter:
-        job = set_accounts_run.run(store, policy.EVERYBODY, PATIENT, request, None, Background(machine.start))
+        job = set_accounts_run.run(
+            Session.of(store, policy.EVERYBODY), PATIENT, request, None, Background(machine.start)
+        )
         while machine.state(str(job)) == "RUNNING":
             time.sleep(0.1)
     return meter.total * 100 / size

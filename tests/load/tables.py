@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from bulkhead import resources
 from bulkhead.access import policy
+from bulkhead.session import Session
 from bulkhead.settings import Settings
 from bulkhead.store import Store, keys
 from tests.load import clinic
@@ -76,7 +77,7 @@ def _import(store: Store, bundle: dict[str, Any], account: str | None) -> str:
             if name in resource:
                 resource[name] = {"reference": places[resource[name]["reference"]]}
         key = places[entry["fullUrl"]]
-        writes.append(resources.prepare_create(store, resource, policy.EVERYBODY, key, True))
+        writes.append(resources.prepare_create(Session.of(store, policy.EVERYBODY), resource, key, True))
     writes[0].explicit = (account,) if account else ()
-    store.commit(writes, (), resources.inherit(store, policy.EVERYBODY))
+    store.commit(writes, (), resources.inherit(Session.of(store, policy.EVERYBODY)))
     return writes[0].key

@@ -13,7 +13,7 @@ from bulkhead.access import policy
 from bulkhead.errors import Forbidden, Unauthorized
 from bulkhead.settings import Settings
 from bulkhead.store import Head
-from bulkhead.store.candidate import Candidate, Fence
+from bulkhead.store.version import Fence, Version
 from infra.local.tokens import rendered
 from tests.unit.compartments.test_compartment_definitions import definition
 from tests.unit.search.memory import MemoryStore
@@ -26,22 +26,22 @@ LAB_RESULT = OBSERVATION | {"category": [LAB]}
 
 
 def caller(scope: str, **claims: Any) -> policy.Caller:
-    return policy.caller({"sub": "someone", "scope": scope, **claims}, "on")
+    return policy.caller_of({"sub": "someone", "scope": scope, **claims}, "on")
 
 
-def candidate(key: str, body: dict[str, Any], *accounts: str) -> Candidate:
+def candidate(key: str, body: dict[str, Any], *accounts: str) -> Version:
     head = Head(key, 1, "2026-11-22T00:00:00.000Z", "POST", b"z", tuple(accounts))
-    return Candidate(head, lambda _: body)
+    return Version(head, lambda _: body)
 
 
 @pytest.mark.parametrize("claims", [None, {}, {"scope": "system/*.cruds"}, {"sub": ""}, {"sub": 1}])
 def test_without_a_token_nobody_is_let_in(claims: Any) -> None:
     with pytest.raises(Unauthorized):
-        policy.caller(claims, "on")
+        policy.caller_of(claims, "on")
 
 
 def test_auth_off_gives_every_right() -> None:
-    who = policy.caller(None, "off")
+    who = policy.caller_of(None, "off")
     policy.require(who, policy.SET_ACCOUNTS)
     policy.require(who, policy.DELETE, "Patient")
     assert policy.fence(STORE, who, policy.READ)(candidate("Observation/1", OBSERVATION))
@@ -76,7 +76,7 @@ class TestScopes:
         assert "".join(right for right in "cruds" if policy.may(who, right, "Observation")) == rights
 
     def test_may_come_as_a_list_under_another_name(self) -> None:
-        who = policy.caller({"sub": "x", "scp": "[system/Observation.rs accounts.write]"}, "on")
+        who = policy.caller_of({"sub": "x", "scp": "[system/Observation.rs accounts.write]"}, "on")
         assert policy.may(who, policy.READ, "Observation")
         assert policy.may_set_accounts(who)
 
@@ -284,7 +284,7 @@ class TestFences:
 class TestVersions:
     OLD = candidate("Observation/1", OBSERVATION, B)
     OWN = candidate("Observation/1", OBSERVATION, A)
-    GONE = Candidate(Head("Observation/1", 2, "2026-11-22T00:00:00.000Z", "DELETE", None), lambda _: {})
+    GONE = Version(Head("Observation/1", 2, "2026-11-22T00:00:00.000Z", "DELETE", None), lambda _: {})
 
     def shown(self, setting: str, who: policy.Caller) -> Fence:
         store: Any = MemoryStore()

@@ -25,6 +25,7 @@ from bulkhead.errors import (
 from bulkhead.resources import conditional
 from bulkhead.resources.conditions import condition
 from bulkhead.resources.patches import json_patch
+from bulkhead.session import Session
 from bulkhead.store import Head, Store, Write
 from bulkhead.store.capacity import metered
 from tests.unit.bundles.samples import bundle, context
@@ -62,7 +63,7 @@ def ward(store: Store) -> Store:
 
 def put(store: Store, who: Caller, body: Json, **headers: str) -> Head:
     """By a single request."""
-    return resources.update(store, who, body, f"{body['resourceType']}/{body['id']}", **headers)[0]
+    return resources.update(Session.of(store, who), body, f"{body['resourceType']}/{body['id']}", **headers)[0]
 
 
 def put_in_bundle(store: Store, who: Caller, body: Json, **headers: str) -> Head:
@@ -107,7 +108,7 @@ class TestAccountsFence:
     def test_what_it_makes_is_inside(self, ward: Store, put: Put) -> None:
         head = put(ward, FENCED, resource("Observation/new", MINE))
         assert head.explicit == (A,)
-        assert resources.read(ward, FENCED, head.key).version == 1
+        assert resources.read(Session.of(ward, FENCED), head.key).version == 1
 
     @TOGETHER
     def test_with_the_right_it_says_which_of_its_own(self, ward: Store, put: Put) -> None:
@@ -133,7 +134,7 @@ class TestAccountsFence:
     @TOGETHER
     def test_an_echo_of_others_is_no_request(self, ward: Store, put: Put) -> None:
         put_unfenced = resource("Observation/shared", MINE, B, A)
-        resources.update(ward, EVERYBODY, put_unfenced, "Observation/shared")
+        resources.update(Session.of(ward, EVERYBODY), put_unfenced, "Observation/shared")
         echoed = put(ward, SETTING, put_unfenced | {"status": "amended"})
         assert (echoed.version, echoed.explicit) == (2, (B, A))
         less = put(ward, replace(SETTING, accounts=(A, "Organization/c")), resource("Observation/shared", MINE, "Organization/c", B))  # fmt: skip
@@ -144,7 +145,9 @@ class TestAccountsFence:
             store = new_store(history_access=setting)
             for accounts in ((B,), (A,)):
                 resources.update(
-                    store, EVERYBODY, resource("Basic/moved", None, *accounts, code={"text": "x"}), "Basic/moved"
+                    Session.of(store, EVERYBODY),
+                    resource("Basic/moved", None, *accounts, code={"text": "x"}),
+                    "Basic/moved",
                 )
             body = resource("Basic/moved", None, B, code={"text": "y"})
             body["meta"]["versionId"] = "1"
@@ -173,7 +176,7 @@ class TestAccountsFence:
 
     @TOGETHER
     def test_nor_by_its_accounts(self, ward: Store, put: Put) -> None:
-        resources.update(ward, EVERYBODY, resource("Observation/shared", None, B, A), "Observation/shared")
+        resources.update(Session.of(ward, EVERYBODY), resource("Observation/shared", None, B, A), "Observation/shared")
         with pytest.raises(Forbidden):
             put(ward, SETTING, resource("Observation/shared", None, B))
 
@@ -186,10 +189,10 @@ class TestAccountsFence:
     def test_a_patch_is_held_to_the_same(self, ward: Store) -> None:
         change = json_patch.parse(b'[{"op": "remove", "path": "/subject"}]')
         with pytest.raises(Forbidden):
-            resources.patch(ward, FENCED, "Observation/mine", change)
+            resources.patch(Session.of(ward, FENCED), "Observation/mine", change)
         change = json_patch.parse(f'[{{"op": "replace", "path": "/subject/reference", "value": "{THEIRS}"}}]'.encode())
         with pytest.raises(Unprocessable):
-            resources.patch(ward, FENCED, "Observation/mine", change)
+            resources.patch(Session.of(ward, FENCED), "Observation/mine", change)
 
 
 class TestPatientFence:
@@ -220,17 +223,17 @@ class TestPatientFence:
         assert caught.value.issues[0].diagnostics == "there is no such Patient"
 
     def test_it_may_make_its_own_patient_again(self, ward: Store) -> None:
-        resources.delete(ward, PATIENT, OWN)
+        resources.delete(Session.of(ward, PATIENT), OWN)
         assert put(ward, PATIENT, resource(OWN)).version == 3
 
     def test_both_fences_hold(self, ward: Store) -> None:
         both = replace(PATIENT, accounts=(A,))
         with pytest.raises(NotFound):
-            resources.read(ward, both, "Observation/own")
+            resources.read(Session.of(ward, both), "Observation/own")
         with pytest.raises(Unprocessable):
             # It does not see the Patient itself, which carries no account.
             put(ward, both, resource("Observation/new", OWN))
-        resources.update(ward, EVERYBODY, resource(OWN, None, A), OWN)
+        resources.update(Session.of(ward, EVERYBODY), resource(OWN, None, A), OWN)
         assert put(ward, both, resource("Observation/new", OWN)).accounts == (A,)
 
 
@@ -240,8 +243,8 @@ class TestNaming:
     @EACH_WAY
     @pytest.mark.parametrize("named", [THEIRS, "Patient/none", "Patient/deleted"])
     def test_a_patient_that_is_hidden_or_not_there(self, ward: Store, put: Put, named: str) -> None:
-        resources.update(ward, EVERYBODY, resource("Patient/deleted", None, A), "Patient/deleted")
-        resources.delete(ward, EVERYBODY, "Patient/deleted")
+        resources.update(Session.of(ward, EVERYBODY), resource("Patient/deleted", None, A), "Patient/deleted")
+        resources.delete(Session.of(ward, EVERYBODY), "Patient/deleted")
         mine = resource("Observation/mine", MINE)
         for body, where in (
             (resource("Observation/new", named), "Observation.subject"),
@@ -256,7 +259,7 @@ class TestNaming:
 
     @EACH_WAY
     def test_one_that_is_named_already_stays(self, ward: Store, put: Put) -> None:
-        resources.update(ward, EVERYBODY, resource("Observation/shared", THEIRS, A), "Observation/shared")
+        resources.update(Session.of(ward, EVERYBODY), resource("Observation/shared", THEIRS, A), "Observation/shared")
         head = put(ward, FENCED, resource("Observation/shared", THEIRS, status="amended"))
         assert head.accounts == (A, B)
 
@@ -272,9 +275,9 @@ class TestNaming:
         observation = {"resource": body, "request": {"method": "POST", "url": "Observation"}}
         process(bundle(patient, observation), context(ward, caller=FENCED))
         (made,) = [key for key in _keys(ward, "Observation") if key not in WARD]
-        head = resources.read(ward, FENCED, made)
+        head = resources.read(Session.of(ward, FENCED), made)
         assert head.accounts == (A,)
-        assert resources.read(ward, FENCED, ward.decode(head)["subject"]["reference"]).version == 1
+        assert resources.read(Session.of(ward, FENCED), ward.decode(head)["subject"]["reference"]).version == 1
 
     def test_the_faults_of_a_transaction_are_told_together_at_their_places(self, ward: Store) -> None:
         entries = [
@@ -293,7 +296,7 @@ class TestNaming:
     def test_targets_that_are_hidden_hand_nothing_on(self, ward: Store, put: Put) -> None:
         """Else the accounts of one's own resource would tell what other resources there are, and whose."""
         encounter = resource("Encounter/theirs", None, B, status="finished", **{"class": {"code": "AMB"}})
-        resources.update(ward, EVERYBODY, encounter, "Encounter/theirs")
+        resources.update(Session.of(ward, EVERYBODY), encounter, "Encounter/theirs")
         found = ward.read("Encounter/theirs")
         assert found is not None
         ward.set_propagate(found, True, {})
@@ -302,13 +305,13 @@ class TestNaming:
             assert put(ward, FENCED, body).accounts == (A,)
             assert put(ward, FENCED, body | {"status": "amended"}).accounts == (A,)
         shared = resource("Observation/shared", MINE, A, encounter={"reference": "Encounter/theirs"})
-        resources.update(ward, EVERYBODY, shared, "Observation/shared")
+        resources.update(Session.of(ward, EVERYBODY), shared, "Observation/shared")
         assert put(ward, FENCED, shared | {"status": "amended"}).accounts == (A, B)
 
     def test_is_asked_of_the_table_once_and_only_for_who_is_fenced(self, ward: Store) -> None:
         def requests(who: Caller) -> dict[str, int]:
             with metered(ward.table.client) as meter:
-                resources.create(ward, who, resource("Observation/x", MINE))
+                resources.create(Session.of(ward, who), resource("Observation/x", MINE))
             return dict(meter.requests)
 
         requests(EVERYBODY)
@@ -339,8 +342,8 @@ class TestHidden:
 
     @pytest.fixture
     def gone(self, ward: Store) -> Store:
-        resources.update(ward, EVERYBODY, resource("Patient/deleted", None, B), "Patient/deleted")
-        resources.delete(ward, EVERYBODY, "Patient/deleted")
+        resources.update(Session.of(ward, EVERYBODY), resource("Patient/deleted", None, B), "Patient/deleted")
+        resources.delete(Session.of(ward, EVERYBODY), "Patient/deleted")
         return ward
 
     KEYS = (THEIRS, "Patient/deleted", "Patient/none")
@@ -355,10 +358,10 @@ class TestHidden:
             return {"request": request} | ({"resource": body} if method == "PATCH" else {})
 
         ways: list[Callable[[str], object]] = [
-            lambda key: resources.read(gone, who, key),
-            lambda key: resources.read_version(gone, who, key, "1"),
-            lambda key: resources.delete(gone, who, key, if_match),
-            lambda key: resources.patch(gone, who, key, self.PATCH, if_match),
+            lambda key: resources.read(Session.of(gone, who), key),
+            lambda key: resources.read_version(Session.of(gone, who), key, "1"),
+            lambda key: resources.delete(Session.of(gone, who), key, if_match),
+            lambda key: resources.patch(Session.of(gone, who), key, self.PATCH, if_match),
             lambda key: process(bundle(entry("DELETE", key)), context(gone, caller=who)),
             lambda key: process(bundle(entry("PATCH", key)), context(gone, caller=who)),
             lambda key: process(bundle(entry("GET", key)), context(gone, caller=who)),
@@ -426,25 +429,25 @@ class TestHidden:
         criteria = condition("Patient", "identifier=s|none", "", "")
         for key in (THEIRS, "Patient/deleted"):
             with pytest.raises(NotFound):
-                conditional.update(gone, FENCED, resource(key), criteria)
+                conditional.update(Session.of(gone, FENCED), resource(key), criteria)
             entry = {"resource": resource(key), "request": {"method": "PUT", "url": "Patient?identifier=s|none"}}
             with pytest.raises(NotFound):
                 process(bundle(entry), context(gone, caller=FENCED))
-        head, made = conditional.update(gone, FENCED, resource("Patient/none"), criteria)
+        head, made = conditional.update(Session.of(gone, FENCED), resource("Patient/none"), criteria)
         assert (head.key, made) == ("Patient/none", True)
 
     def test_what_it_deleted_itself_it_may_make_again(self, gone: Store) -> None:
-        resources.delete(gone, FENCED, MINE)
+        resources.delete(Session.of(gone, FENCED), MINE)
         with pytest.raises(NotFound):
-            resources.read(gone, FENCED, MINE)
+            resources.read(Session.of(gone, FENCED), MINE)
         head = put(gone, FENCED, resource(MINE))
         assert (head.version, head.explicit) == (3, (A,))
-        assert not resources.read_version(gone, FENCED, MINE, "1").deleted
+        assert not resources.read_version(Session.of(gone, FENCED), MINE, "1").deleted
 
     def test_who_sees_everything_is_told_what_was_deleted(self, gone: Store) -> None:
         with pytest.raises(Gone):
-            resources.read(gone, EVERYBODY, "Patient/deleted")
-        assert resources.delete(gone, EVERYBODY, "Patient/none") is None
+            resources.read(Session.of(gone, EVERYBODY), "Patient/deleted")
+        assert resources.delete(Session.of(gone, EVERYBODY), "Patient/none") is None
         with pytest.raises(PreconditionFailed):
             put(gone, EVERYBODY, resource("Patient/none"), if_match="*")
 
@@ -453,7 +456,7 @@ class TestHidden:
 
         def overtaken(*arguments: Any) -> Any:
             monkeypatch.setattr(gone, "commit", commit)
-            resources.update(gone, EVERYBODY, resource("Patient/none", None, B), "Patient/none")
+            resources.update(Session.of(gone, EVERYBODY), resource("Patient/none", None, B), "Patient/none")
             raise VersionConflict("Patient/none")
 
         monkeypatch.setattr(gone, "commit", overtaken)
@@ -475,7 +478,7 @@ class TestIdsThatOthersNameAlready:
     )
     def test_are_taken(self, ward: Store, put: Put, key: str, naming: Json) -> None:
         body = resource("Observation/early", None, B) | naming
-        resources.update(ward, EVERYBODY, body, "Observation/early")
+        resources.update(Session.of(ward, EVERYBODY), body, "Observation/early")
         made = resource(key) | ({"status": "finished", "class": {"code": "AMB"}} if key.startswith("Encounter") else {})
         with pytest.raises(NotFound):
             put(ward, SETTING, made)
@@ -483,12 +486,12 @@ class TestIdsThatOthersNameAlready:
 
     def test_but_not_those_that_only_its_own_records_name(self, ward: Store) -> None:
         body = resource("Observation/early", "Patient/later", A)
-        resources.update(ward, EVERYBODY, body, "Observation/early")
+        resources.update(Session.of(ward, EVERYBODY), body, "Observation/early")
         assert put(ward, FENCED, resource("Patient/later")).version == 1
 
     def test_nor_those_that_are_named_by_what_is_no_member(self, ward: Store) -> None:
         body = resource("Observation/early", None, B, focus=[{"reference": "Patient/later"}])
-        resources.update(ward, EVERYBODY, body, "Observation/early")
+        resources.update(Session.of(ward, EVERYBODY), body, "Observation/early")
         assert put(ward, FENCED, resource("Patient/later")).version == 1
 
 
@@ -517,34 +520,34 @@ class TestScopesWithAQuery:
         with pytest.raises(Forbidden):
             put(ward, who, resource("Observation/mine", MINE, category=[LAB]))
         with pytest.raises(Forbidden):
-            resources.delete(ward, who, "Observation/mine")
+            resources.delete(Session.of(ward, who), "Observation/mine")
 
     def test_what_was_deleted_is_not_there(self, ward: Store) -> None:
         put(ward, self.WHO, resource("Observation/lab", MINE, category=[LAB]))
-        resources.delete(ward, self.WHO, "Observation/lab")
+        resources.delete(Session.of(ward, self.WHO), "Observation/lab")
         with pytest.raises(NotFound):
-            resources.read(ward, self.WHO, "Observation/lab")
+            resources.read(Session.of(ward, self.WHO), "Observation/lab")
 
 
 class TestWhoMayOnlyWrite:
     def test_updates_and_deletes_without_reading(self, ward: Store) -> None:
         writer = Caller("w", (Scope("system", "*", "cud"),))
         assert put(ward, writer, resource(MINE, active=True)).version == 2
-        assert resources.delete(ward, writer, "Observation/mine") is not None
+        assert resources.delete(Session.of(ward, writer), "Observation/mine") is not None
 
     def test_does_not_patch_what_it_may_not_read(self, ward: Store) -> None:
         writer = Caller("w", (Scope("system", "*", "cud"),))
         with pytest.raises(Forbidden):
-            resources.patch(ward, writer, MINE, json_patch.parse(b"[]"))
+            resources.patch(Session.of(ward, writer), MINE, json_patch.parse(b"[]"))
         with pytest.raises(Forbidden):
-            conditional.patch(ward, replace(writer, scopes=(Scope("system", "*", "cuds"),)), condition("Patient", "_id=mine", "", ""), json_patch.parse(b"[]"))  # fmt: skip
+            conditional.patch(Session.of(ward, replace(writer, scopes=(Scope('system', '*', 'cuds'),))), condition("Patient", "_id=mine", "", ""), json_patch.parse(b"[]"))  # fmt: skip
 
 
 class TestClaims:
     CRITERIA = condition("Patient", "identifier=s|v", "", "")
 
     def made(self, store: Store, who: Caller) -> tuple[str, bool]:
-        head, new = conditional.create(store, who, IDENTIFIED, self.CRITERIA)
+        head, new = conditional.create(Session.of(store, who), IDENTIFIED, self.CRITERIA)
         return head.key, new
 
     def test_each_fence_has_its_own(self, store: Store) -> None:

@@ -93,7 +93,7 @@ def test_smart_configuration() -> None:
 
 
 def test_smart_scopes_are_understood() -> None:
-    who = policy.caller({"sub": "x", "scope": " ".join(smart.SCOPES)}, "on")
+    who = policy.caller_of({"sub": "x", "scope": " ".join(smart.SCOPES)}, "on")
     assert who.sets_accounts
     assert len(who.scopes) == len(smart.SCOPES) - 1
 

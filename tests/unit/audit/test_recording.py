@@ -16,6 +16,7 @@ from bulkhead.facts.index_facts import facts
 from bulkhead.fhir import validation
 from bulkhead.search import run
 from bulkhead.search.parse import parse
+from bulkhead.session import Session
 from bulkhead.settings import Settings
 from bulkhead.store import Head, Store, Write
 
@@ -118,7 +119,7 @@ def test_who_really_sent_a_clients_event_is_added_and_cannot_be_forged(store: St
     }
     assert forged["meta"]["tag"] == [{"system": RECORDED_BY, "code": "server"}]
     forged["meta"]["tag"].append({"system": "urn:x", "code": "kept"})
-    head, _ = resources.create(store, someone, resources.checked(forged, "AuditEvent"))
+    head, _ = resources.create(Session.of(store, someone), resources.checked(forged, "AuditEvent"))
     kept = store.decode(head)
     assert kept["agent"] == forged["agent"], "what the client says of its agents stays"
     assert kept["meta"]["tag"] == [{"system": "urn:x", "code": "kept"}, {"system": RECORDED_BY, "code": "client"}]
@@ -131,8 +132,8 @@ def test_who_really_sent_a_clients_event_is_added_and_cannot_be_forged(store: St
 
 def test_a_search_tells_the_servers_events_from_those_of_clients(store: Store) -> None:
     given = {name: value for name, value in event("x", EVERYBODY, deed("read"), [], [], NOW).items() if name != "id"}
-    made, _ = resources.create(store, EVERYBODY, resources.checked(given, "AuditEvent"))
-    resources.create(store, EVERYBODY, {"resourceType": "List", "status": "current", "mode": "working"})
+    made, _ = resources.create(Session.of(store, EVERYBODY), resources.checked(given, "AuditEvent"))
+    resources.create(Session.of(store, EVERYBODY), {"resourceType": "List", "status": "current", "mode": "working"})
 
     def found(code: str) -> list[str]:
         query = parse([("_tag", f"{RECORDED_BY}|{code}")], "AuditEvent")

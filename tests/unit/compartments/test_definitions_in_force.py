@@ -19,9 +19,10 @@ from bulkhead.fhir import json
 from bulkhead.resources import conditional, conditions
 from bulkhead.resources.patches import json_patch
 from bulkhead.search import parse, run
+from bulkhead.session import Session
 from bulkhead.store import Head, Store
-from bulkhead.store.candidate import everything
 from bulkhead.store.capacity import metered
+from bulkhead.store.version import everything
 from tests.unit.compartments.test_compartment_definitions import definition
 from tests.unit.store.faults import Failing, unreachable
 
@@ -33,7 +34,7 @@ FENCED = Caller("x", EVERYBODY.scopes, accounts=("Organization/a",))
 
 def put(store: Store, resource: Json, **more: Any) -> Head:
     key = f"{resource['resourceType']}/{resource['id']}"
-    return resources.update(store, more.pop("who", EVERYBODY), resource, key, **more)[0]
+    return resources.update(Session.of(store, more.pop("who", EVERYBODY)), resource, key, **more)[0]
 
 
 def elsewhere(store: Store, **settings: Any) -> Store:
@@ -59,14 +60,14 @@ def test_a_stored_one_is_in_force_at_once_and_deleting_ends_it(store: Store) -> 
     assert members_of(store, "Organization") == {"Encounter"}
     put(store, definition("x", "Organization", Patient=["organization"]))
     assert members_of(store, "Organization") == {"Patient"}
-    resources.delete(store, EVERYBODY, "CompartmentDefinition/x")
+    resources.delete(Session.of(store, EVERYBODY), "CompartmentDefinition/x")
     assert membership.definition(store, "Organization") is None
 
 
 def test_a_new_one_of_r4s_gives_way_and_comes_back(store: Store) -> None:
     put(store, definition("patient", "Patient", Task=["patient"]))
     assert members_of(store, "Patient") == {"Task"}
-    resources.delete(store, EVERYBODY, PATIENT)
+    resources.delete(Session.of(store, EVERYBODY), PATIENT)
     assert membership.definition(store, "Patient") == built_in()["Patient"]
 
 
@@ -187,12 +188,12 @@ def test_they_are_found_beside_others(store: Store) -> None:
     assert listed(store) == ["a", *FIVE]
     assert listed(store, "_type=CompartmentDefinition,Patient", "") == ["a", *FIVE, "p"]
     assert listed(store, "_type=CompartmentDefinition,Patient&_sort=-_id", "") == ["relatedPerson", "practitioner", "patient", "p", "encounter", "device", "a"]  # fmt: skip
-    resources.delete(store, EVERYBODY, "CompartmentDefinition/a")
+    resources.delete(Session.of(store, EVERYBODY), "CompartmentDefinition/a")
     assert listed(store) == FIVE
 
 
 def test_one_of_r4_is_version_one_of_what_is_written_over_it(store: Store) -> None:
-    original = resources.read(store, EVERYBODY, PATIENT)
+    original = resources.read(Session.of(store, EVERYBODY), PATIENT)
     assert (original.version, original.updated) == (1, "2019-10-31T22:29:23.356Z")
     with pytest.raises(PreconditionFailed):
         put(store, definition("patient", "Patient"), if_match='W/"2"')
@@ -203,15 +204,15 @@ def test_one_of_r4_is_version_one_of_what_is_written_over_it(store: Store) -> No
     past = store.read_version(PATIENT, 1)
     assert past is not None
     assert store.decode(past) == store.decode(original)
-    deleted = resources.delete(store, EVERYBODY, PATIENT)
+    deleted = resources.delete(Session.of(store, EVERYBODY), PATIENT)
     assert deleted is not None
-    now = resources.read(store, EVERYBODY, PATIENT)
+    now = resources.read(Session.of(store, EVERYBODY), PATIENT)
     assert (now.version, store.decode(now)) == (3, store.decode(original))
     assert listed(store, "code=Patient") == ["patient"]
 
 
 def test_the_same_content_makes_no_version(store: Store) -> None:
-    original = resources.read(store, EVERYBODY, PATIENT)
+    original = resources.read(Session.of(store, EVERYBODY), PATIENT)
     resource = resources.represent(original, store.decode(original), built_in())
     assert put(store, json.loads(json.dumps(resource))).version == 1
     assert store.written_definitions() == []
@@ -220,7 +221,7 @@ def test_the_same_content_makes_no_version(store: Store) -> None:
 def test_one_of_r4_can_be_patched(store: Store) -> None:
     change = [{"op": "add", "path": "/resource/-", "value": {"code": "Task", "param": ["patient"]}}]
     patch = json_patch.parse(json.dumps(change))
-    assert resources.patch(store, EVERYBODY, PATIENT, patch).version == 2
+    assert resources.patch(Session.of(store, EVERYBODY), PATIENT, patch).version == 2
     assert members_of(store, "Patient") == built_in()["Patient"].parameters.keys() | {"Task"}
 
 
@@ -228,7 +229,7 @@ def test_one_of_r4_is_met_by_criteria(store: Store) -> None:
     url = "url=http://hl7.org/fhir/CompartmentDefinition/device"
     condition = conditions.condition("CompartmentDefinition", url, "x", "")
     resource = {name: value for name, value in definition("device", "Device").items() if name != "id"}
-    head, new = conditional.update(store, EVERYBODY, resource | {"url": condition.text}, condition)
+    head, new = conditional.update(Session.of(store, EVERYBODY), resource | {"url": condition.text}, condition)
     assert (head.key, head.version, new) == ("CompartmentDefinition/device", 2, False)
 
 
@@ -254,15 +255,15 @@ def ways(store: Store) -> Iterator[Any]:
     none = conditions.condition("CompartmentDefinition", "url=http://x.example/none", "x", "")
     change = [{"op": "add", "path": "/resource", "value": WRONG["resource"]}]
     patch = json_patch.parse(json.dumps(change))
-    yield lambda who: resources.create(store, who, without_id)
-    yield lambda who: resources.create(store, who, without_id, none)
+    yield lambda who: resources.create(Session.of(store, who), without_id)
+    yield lambda who: resources.create(Session.of(store, who), without_id, none)
     yield lambda who: put(store, WRONG, who=who)
     yield lambda who: put(store, WRONG | {"id": "there"}, who=who)
     yield lambda who: put(store, WRONG | {"id": "patient"}, who=who)
-    yield lambda who: conditional.update(store, who, without_id, condition)
-    yield lambda who: conditional.update(store, who, without_id, none)
-    yield lambda who: resources.patch(store, who, "CompartmentDefinition/there", patch)
-    yield lambda who: conditional.patch(store, who, condition, patch)
+    yield lambda who: conditional.update(Session.of(store, who), without_id, condition)
+    yield lambda who: conditional.update(Session.of(store, who), without_id, none)
+    yield lambda who: resources.patch(Session.of(store, who), "CompartmentDefinition/there", patch)
+    yield lambda who: conditional.patch(Session.of(store, who), condition, patch)
 
 
 def test_every_way_of_writing_is_checked(store: Store) -> None:
@@ -292,9 +293,9 @@ def test_a_caller_who_is_fenced_writes_none(store: Store) -> None:
         with pytest.raises(Forbidden):
             way(FENCED)
     with pytest.raises(Forbidden):
-        resources.delete(store, FENCED, "CompartmentDefinition/there")
+        resources.delete(Session.of(store, FENCED), "CompartmentDefinition/there")
     with pytest.raises(Forbidden):
-        resources.delete(store, FENCED, PATIENT)
+        resources.delete(Session.of(store, FENCED), PATIENT)
 
 
 def test_a_caller_without_a_scope_for_the_type_writes_none(store: Store) -> None:
@@ -304,4 +305,4 @@ def test_a_caller_without_a_scope_for_the_type_writes_none(store: Store) -> None
 
 def test_a_fence_hides_definitions_like_all_else(store: Store) -> None:
     with pytest.raises(NotFound):
-        resources.read(store, FENCED, PATIENT)
+        resources.read(Session.of(store, FENCED), PATIENT)

@@ -16,6 +16,7 @@ from bulkhead.errors import BadRequest
 from bulkhead.operations import meta_change, set_accounts_run
 from bulkhead.resources.patches import json_patch
 from bulkhead.search import custom, parse, run
+from bulkhead.session import Session
 from bulkhead.store import Store
 from bulkhead.store.capacity import metered
 from tests.unit.compartments.test_compartment_definitions import definition as compartment_definition
@@ -51,17 +52,17 @@ def clinic(store: Store) -> Store:
     for identifier, colour in (("1", "blue"), ("2", "green")):
         eyes = [{"url": EYES, "valueString": colour}]
         put(store, {"resourceType": "Patient", "id": identifier, "extension": eyes})
-        set_accounts_run.run(store, EVERYBODY, f"Patient/{identifier}", set_accounts_run.Request((A, B)))
+        set_accounts_run.run(Session.of(store, EVERYBODY), f"Patient/{identifier}", set_accounts_run.Request((A, B)))
     return store
 
 
 def put(store: Store, resource: Json, who: Caller = EVERYBODY) -> None:
     key = f"{resource['resourceType']}/{resource['id']}"
-    resources.update(store, who, resources.checked(resource, resource["resourceType"]), key)
+    resources.update(Session.of(store, who), resources.checked(resource, resource["resourceType"]), key)
 
 
 def give_up(store: Store, key: str, who: Caller = EVERYBODY) -> None:
-    set_accounts_run.run(store, who, key, set_accounts_run.Request(()))
+    set_accounts_run.run(Session.of(store, who), key, set_accounts_run.Request(()))
 
 
 def found(store: Store, who: Caller = EVERYBODY, query: str = "eyes=bl") -> list[str]:
@@ -116,7 +117,7 @@ def test_with_a_lower_id_it_takes_nothing_from_the_owners(clinic: Store) -> None
 
 def test_an_account_takes_it_out_of_force_and_back(clinic: Store) -> None:
     put(clinic, definition())
-    set_accounts_run.run(clinic, EVERYBODY, "SearchParameter/eyes", set_accounts_run.Request((A,)))
+    set_accounts_run.run(Session.of(clinic, EVERYBODY), "SearchParameter/eyes", set_accounts_run.Request((A,)))
     assert found(clinic, TENANT) == ["1"]
     require_unknown(clinic, EVERYBODY, OTHER)
     give_up(clinic, "SearchParameter/eyes")
@@ -125,7 +126,7 @@ def test_an_account_takes_it_out_of_force_and_back(clinic: Store) -> None:
 
 def test_what_a_fenced_caller_changed_is_out_of_force_until_it_is_written_anew(clinic: Store) -> None:
     put(clinic, definition())
-    set_accounts_run.run(clinic, EVERYBODY, "SearchParameter/eyes", set_accounts_run.Request((A,)))
+    set_accounts_run.run(Session.of(clinic, EVERYBODY), "SearchParameter/eyes", set_accounts_run.Request((A,)))
     put(clinic, definition(description="changed"), TENANT)
     give_up(clinic, "SearchParameter/eyes")
     require_unknown(clinic, EVERYBODY, TENANT, OTHER)
@@ -139,8 +140,8 @@ def test_patches_and_meta_leave_it_as_it_is(clinic: Store) -> None:
     change = json_patch.parse(b'[{"op": "replace", "path": "/description", "value": "other"}]')
     put(clinic, definition(), TENANT)
     give_up(clinic, "SearchParameter/eyes")
-    meta_change.change(clinic, EVERYBODY, "SearchParameter/eyes", tag, meta_change.added, None)
-    resources.patch(clinic, EVERYBODY, "SearchParameter/eyes", change)
+    meta_change.change(Session.of(clinic, EVERYBODY), "SearchParameter/eyes", tag, meta_change.added, None)
+    resources.patch(Session.of(clinic, EVERYBODY), "SearchParameter/eyes", change)
     entry = {
         "resource": {"resourceType": "Binary", "contentType": "application/json-patch+json", "data": "W10="},
         "request": {"method": "PATCH", "url": "SearchParameter/eyes"},
@@ -152,14 +153,14 @@ def test_patches_and_meta_leave_it_as_it_is(clinic: Store) -> None:
     process(clinic, EVERYBODY, bundle)
     assert not is_in_force(clinic)
     put(clinic, definition())
-    meta_change.change(clinic, EVERYBODY, "SearchParameter/eyes", tag, meta_change.added, None)
-    resources.patch(clinic, EVERYBODY, "SearchParameter/eyes", change)
+    meta_change.change(Session.of(clinic, EVERYBODY), "SearchParameter/eyes", tag, meta_change.added, None)
+    resources.patch(Session.of(clinic, EVERYBODY), "SearchParameter/eyes", change)
     assert is_in_force(clinic)
 
 
 def test_a_deleted_one_is_not_in_force_and_its_id_brings_nothing_back(clinic: Store) -> None:
     put(clinic, definition())
-    resources.delete(clinic, EVERYBODY, "SearchParameter/eyes")
+    resources.delete(Session.of(clinic, EVERYBODY), "SearchParameter/eyes")
     require_unknown(clinic, EVERYBODY)
     assert not is_in_force(clinic)
     put(clinic, definition())
@@ -198,7 +199,7 @@ def test_propagation_leaves_it_as_it_is(clinic: Store) -> None:
             "subject": {"reference": "Patient/1"},
         },
     )
-    set_accounts_run.run(clinic, EVERYBODY, "Patient/1", set_accounts_run.Request((A,), propagate=True))
+    set_accounts_run.run(Session.of(clinic, EVERYBODY), "Patient/1", set_accounts_run.Request((A,), propagate=True))
     head = clinic.read("Observation/o")
     assert head is not None
     assert head.accounts == (A,)
@@ -218,7 +219,7 @@ def test_a_head_without_the_mark_is_not_in_force(clinic: Store) -> None:
 def test_a_compartment_definition_with_an_account_is_not_in_force(clinic: Store) -> None:
     put(clinic, compartment_definition("x", "Organization", Encounter=["service-provider"]))
     assert "Organization" in membership.in_force(clinic)
-    set_accounts_run.run(clinic, EVERYBODY, "CompartmentDefinition/x", set_accounts_run.Request((A,)))
+    set_accounts_run.run(Session.of(clinic, EVERYBODY), "CompartmentDefinition/x", set_accounts_run.Request((A,)))
     assert "Organization" not in membership.in_force(clinic)
 
 

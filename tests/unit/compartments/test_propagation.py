@@ -16,6 +16,7 @@ from bulkhead.errors import Unavailable
 from bulkhead.fhir import dates
 from bulkhead.settings import Settings
 from bulkhead.store import Head, Write
+from bulkhead.store.version import Version
 from tests.unit.search.memory import MemoryStore
 
 A, B, C = "Organization/a", "Organization/b", "Organization/c"
@@ -45,6 +46,9 @@ class Store(MemoryStore):
     def read_many(self, keys: Any) -> dict[str, Head]:
         self.calls.append("read_many")
         return super().read_many(keys)
+
+    def version(self, head: Head) -> Version:
+        return Version(head, self.decode)
 
     def decode(self, head: Head) -> dict[str, Any]:
         if head.key in self.broken:

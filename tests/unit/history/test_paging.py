@@ -15,6 +15,7 @@ from bulkhead.access.policy import EVERYBODY, Caller
 from bulkhead.errors import BadRequest, Forbidden, Gone, NotFound, TooCostly
 from bulkhead.fhir import dates
 from bulkhead.history import Page, cursor, paging
+from bulkhead.session import Session
 from bulkhead.store import Moment, Store, Write
 from bulkhead.store import active_months as stored_months
 from bulkhead.store import history as stored_history
@@ -29,19 +30,19 @@ def basic(text: str = "", **content: Any) -> dict[str, Any]:
 
 
 def put(store: Store, key: str, text: str, who: Caller = EVERYBODY) -> Seen:
-    head, _ = resources.update(store, who, basic(text, id=key.partition("/")[2]), key)
+    head, _ = resources.update(Session.of(store, who), basic(text, id=key.partition("/")[2]), key)
     return head.key, head.version
 
 
 def delete(store: Store, key: str) -> Seen:
-    head = resources.delete(store, EVERYBODY, key)
+    head = resources.delete(Session.of(store, EVERYBODY), key)
     assert head
     return head.key, head.version
 
 
 def get(store: Store, path: str, who: Caller = EVERYBODY, **parameters: str) -> Page:
     pairs = [(f"_{name}", value) for name, value in parameters.items()]
-    return history.page(store, who, history.parse(path, pairs, 20, 1000))
+    return history.page(Session.of(store, who), history.parse(path, pairs, 20, 1000))
 
 
 def seen(page: Page) -> list[Seen]:
@@ -113,7 +114,7 @@ def test_next_pages_are_not_moved_by_later_changes(store: Store, made: list[Seen
 
 def test_resources_of_one_transaction_and_one_id_are_each_listed_once(store: Store) -> None:
     writes = [
-        resources.prepare_create(store, resource, EVERYBODY, f"{resource['resourceType']}/same", False)
+        resources.prepare_create(Session.of(store, EVERYBODY), resource, f"{resource['resourceType']}/same", False)
         for resource in (
             basic(),
             {"resourceType": "Patient"},
@@ -214,7 +215,7 @@ def test_versions_from_before_it_was_theirs_are_shown_as_the_setting_says(new_st
             head = store.read("Basic/moved")
             store.commit([Write("Basic/moved", head, head.body, explicit=accounts)])
         delete(store, "Basic/moved")
-        resources.update(store, EVERYBODY, basic("6", id="moved", meta={"accounts": [{"reference": "Organization/a"}]}), "Basic/moved")  # fmt: skip
+        resources.update(Session.of(store, EVERYBODY), basic("6", id="moved", meta={"accounts": [{"reference": "Organization/a"}]}), "Basic/moved")  # fmt: skip
         assert first == ("Basic/moved", 1)
     assert [version for _, version in seen(get(seen_now, path, FENCED))] == [6, 5, 4, 3, 2, 1]
     assert [version for _, version in seen(get(seen_now, path))] == [6, 5, 4, 3, 2, 1]
@@ -229,19 +230,19 @@ def test_versions_from_before_it_was_theirs_are_shown_as_the_setting_says(new_st
 def test_a_single_version_is_shown_as_the_setting_says(new_store: Any) -> None:
     store = new_store(history_access="version")
     put(store, "Basic/moved", "1")
-    resources.update(store, EVERYBODY, basic("2", id="moved", meta={"accounts": [{"reference": "Organization/a"}]}), "Basic/moved")  # fmt: skip
+    resources.update(Session.of(store, EVERYBODY), basic("2", id="moved", meta={"accounts": [{"reference": "Organization/a"}]}), "Basic/moved")  # fmt: skip
     delete(store, "Basic/moved")
-    resources.update(store, EVERYBODY, basic("4", id="moved", meta={"accounts": [{"reference": "Organization/a"}]}), "Basic/moved")  # fmt: skip
+    resources.update(Session.of(store, EVERYBODY), basic("4", id="moved", meta={"accounts": [{"reference": "Organization/a"}]}), "Basic/moved")  # fmt: skip
     for version in ("2", "4"):
-        assert resources.read_version(store, FENCED, "Basic/moved", version)
+        assert resources.read_version(Session.of(store, FENCED), "Basic/moved", version)
     messages = set()
     for version in ("1", "3", "5"):
         with pytest.raises(NotFound) as caught:
-            resources.read_version(store, FENCED, "Basic/moved", version)
+            resources.read_version(Session.of(store, FENCED), "Basic/moved", version)
         messages.add(str(caught.value))
     assert len(messages) == 1
     with pytest.raises(Gone):
-        resources.read_version(store, EVERYBODY, "Basic/moved", "3")
+        resources.read_version(Session.of(store, EVERYBODY), "Basic/moved", "3")
 
 
 def test_without_the_right_there_is_no_history(store: Store, made: list[Seen]) -> None:
@@ -348,7 +349,9 @@ def test_writers_in_parallel_and_a_large_transaction(new_store: Any) -> None:
             made.append(put(store, f"Basic/{n}-{turn % 5}", f"{n} {turn}"))
 
     def transact() -> None:
-        writes = [resources.prepare_create(store, basic(), EVERYBODY, f"Basic/t{n}", False) for n in range(120)]
+        writes = [
+            resources.prepare_create(Session.of(store, EVERYBODY), basic(), f"Basic/t{n}", False) for n in range(120)
+        ]
         made.extend((head.key, head.version) for head in store.commit(writes))
 
     threads = [threading.Thread(target=write, args=(n,)) for n in range(3)] + [threading.Thread(target=transact)]
@@ -436,7 +439,7 @@ def test_what_is_too_much_to_count_is_refused(store: Store, monkeypatch: pytest.
 
 def test_the_history_of_the_system_by_type(store: Store) -> None:
     put(store, "Basic/1", "a")
-    resources.update(store, EVERYBODY, {"resourceType": "Patient", "id": "1"}, "Patient/1")
+    resources.update(Session.of(store, EVERYBODY), {"resourceType": "Patient", "id": "1"}, "Patient/1")
     assert seen(get(store, "", type="Patient")) == [("Patient/1", 1)]
     assert len(seen(get(store, "", type="Patient,Basic"))) == 2
     assert seen(get(store, "", type="Observation")) == []

@@ -20,7 +20,7 @@ from tests.integration.scene import SCOPE, SUBJECT, issue, request
 
 A, PATIENT = "Organization/a", "Patient/1"
 LATER = 2**33
-OWNER = policy.caller({"sub": SUBJECT, "scope": SCOPE}, "on").owner
+OWNER = policy.caller_of({"sub": SUBJECT, "scope": SCOPE}, "on").owner
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 
 from bulkhead import resources
 from bulkhead.access.policy import EVERYBODY
+from bulkhead.session import Session
 from bulkhead.settings import Settings
 from bulkhead.store import Store, keys
 from infra.local import aws, dynamodb
@@ -31,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
     client.create_table(**keys.table_definition(aws.NAME))
     store = Store(client, None, Settings(table=aws.NAME))
     for name in ("p", "q"):
-        resources.update(store, EVERYBODY, patient(name, id=name), f"Patient/{name}")
+        resources.update(Session.of(store, EVERYBODY), patient(name, id=name), f"Patient/{name}")
     store.table.put_many([], [("Patient|identifier|p", "http://example.org/ids#p")])
     store.table.put({"pk": {"S": "Patient/never"}, "sk": {"S": "i#Patient/p#"}, "v": {"N": "1"}})
     process.stop()

@@ -14,6 +14,7 @@ from bulkhead.compartments import membership
 from bulkhead.errors import BadRequest, BulkheadError, Forbidden, Gone, NotFound
 from bulkhead.facts.index_facts import facts
 from bulkhead.operations import everything_listing
+from bulkhead.session import Session
 from bulkhead.store import Head, Store, Write
 
 BASE = "https://server.example/fhir/R4"
@@ -22,7 +23,9 @@ ALL = (Scope("system", "*", "cruds"),)
 
 def put(store: Store, key: str, **content: Any) -> None:
     resource_type, _, identifier = key.partition("/")
-    resources.update(store, EVERYBODY, {"resourceType": resource_type, "id": identifier, **content}, key, None)
+    resources.update(
+        Session.of(store, EVERYBODY), {"resourceType": resource_type, "id": identifier, **content}, key, None
+    )
 
 
 def reference(key: str) -> dict[str, str]:
@@ -59,7 +62,7 @@ def page(store: Store, query: str, key: str = "Patient/1", who: Caller = EVERYBO
     def represent(head: Head, body: dict[str, Any]) -> dict[str, Any]:
         return resources.represent(head, body, membership.in_force(store))
 
-    return everything_listing.everything(store, who, key, asked, BASE, represent)
+    return everything_listing.everything(Session.of(store, who), key, asked, BASE, represent)
 
 
 def keys(bundle: dict[str, Any], mode: str | None = None) -> list[str]:
@@ -157,7 +160,7 @@ def test_a_fenced_caller_sees_what_is_inside(record: Store) -> None:
 )
 def test_a_target_that_is_not_for_the_caller(record: Store, key: str, who: Caller, error: type[BulkheadError]) -> None:
     put(record, "Patient/gone")
-    resources.delete(record, EVERYBODY, "Patient/gone", None)
+    resources.delete(Session.of(record, EVERYBODY), "Patient/gone", None)
     with pytest.raises(error):
         page(record, "", key=key, who=who)
 

@@ -13,6 +13,7 @@ from bulkhead.access.policy import EVERYBODY, Caller, Scope
 from bulkhead.errors import BadRequest, BulkheadError, Forbidden, Gone, NotFound, PreconditionFailed
 from bulkhead.operations import meta_change
 from bulkhead.operations.meta_change import added, change, parse, removed
+from bulkhead.session import Session
 from bulkhead.store import Store
 
 CODINGS = st.fixed_dictionaries(
@@ -68,26 +69,26 @@ TAG = {"tag": [{"system": "urn:s", "code": "record-lost"}]}
 
 def put(store: Store, who: Caller = EVERYBODY, **content: Any) -> str:
     resource = {"resourceType": "Patient", "id": "p", **content}
-    return resources.update(store, who, resource, "Patient/p", None)[0].key
+    return resources.update(Session.of(store, who), resource, "Patient/p", None)[0].key
 
 
 def test_a_change_makes_a_version_and_nothing_else_changes(store: Store) -> None:
     key = put(store, gender="female")
-    head = change(store, EVERYBODY, key, TAG, added, None)
+    head = change(Session.of(store, EVERYBODY), key, TAG, added, None)
     assert (head.version, store.decode(head)["meta"], store.decode(head)["gender"]) == (2, TAG, "female")
-    assert change(store, EVERYBODY, key, TAG, added, None).version == 2
-    head = change(store, EVERYBODY, key, TAG, removed, 'W/"2"')
+    assert change(Session.of(store, EVERYBODY), key, TAG, added, None).version == 2
+    head = change(Session.of(store, EVERYBODY), key, TAG, removed, 'W/"2"')
     assert (head.version, "meta" in store.decode(head)) == (3, False)
-    assert change(store, EVERYBODY, key, TAG, removed, None).version == 3
+    assert change(Session.of(store, EVERYBODY), key, TAG, removed, None).version == 3
 
 
 def test_who_may(store: Store) -> None:
     key = put(store)
     with pytest.raises(Forbidden):
-        change(store, Caller("reader", (Scope("system", "*", "rs"),)), key, TAG, added, None)
+        change(Session.of(store, Caller("reader", (Scope("system", "*", "rs"),))), key, TAG, added, None)
     fenced = Caller("fenced", (Scope("system", "*", "cruds"),), accounts=("Organization/a",))
     with pytest.raises(NotFound):
-        change(store, fenced, key, TAG, added, None)
+        change(Session.of(store, fenced), key, TAG, added, None)
     assert store.read(key).version == 1  # type: ignore[union-attr]
 
 
@@ -97,9 +98,9 @@ def test_what_is_gone_or_moved_on(
 ) -> None:
     key = put(store)
     if deleted:
-        resources.delete(store, EVERYBODY, key, None)
+        resources.delete(Session.of(store, EVERYBODY), key, None)
     with pytest.raises(error):
-        change(store, EVERYBODY, key, TAG, added, if_match)
+        change(Session.of(store, EVERYBODY), key, TAG, added, if_match)
 
 
 def test_another_writer_in_between_loses_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,5 +114,5 @@ def test_another_writer_in_between_loses_nothing(store: Store, monkeypatch: pyte
         return update(*arguments, **named)
 
     monkeypatch.setattr(meta_change.resources, "update", interrupted)
-    head = change(store, EVERYBODY, key, TAG, added, None)
+    head = change(Session.of(store, EVERYBODY), key, TAG, added, None)
     assert (head.version, store.decode(head)["gender"], store.decode(head)["meta"]) == (3, "male", TAG)

@@ -14,6 +14,7 @@ from bulkhead.errors import BadRequest, Conflict, Forbidden, MultipleMatches, No
 from bulkhead.resources import conditional
 from bulkhead.resources.conditions import Condition, condition
 from bulkhead.resources.patches import json_patch
+from bulkhead.session import Session
 from bulkhead.store import Store
 from tests.conftest import lagging
 from tests.unit.bundles.samples import SYSTEM, patient
@@ -28,7 +29,7 @@ def by(value: str) -> Condition:
 
 
 def make(store: Store, value: str = "1", who: Caller = EVERYBODY, **content: Any) -> str:
-    return resources.create(store, who, patient(value, **content))[0].key
+    return resources.create(Session.of(store, who), patient(value, **content))[0].key
 
 
 def live(store: Store) -> list[str]:
@@ -38,33 +39,35 @@ def live(store: Store) -> list[str]:
 
 
 def test_update_makes_what_is_not_there(store: Store) -> None:
-    head, made = conditional.update(store, EVERYBODY, patient("1"), by("1"))
+    head, made = conditional.update(Session.of(store, EVERYBODY), patient("1"), by("1"))
     assert made
-    again, made = conditional.update(store, EVERYBODY, patient("1", active=True), by("1"))
+    again, made = conditional.update(Session.of(store, EVERYBODY), patient("1", active=True), by("1"))
     assert (again.key, again.version, made) == (head.key, 2, False)
-    assert conditional.update(store, EVERYBODY, patient("1", active=True, id=head.id), by("1"))[0].version == 2
+    assert (
+        conditional.update(Session.of(store, EVERYBODY), patient("1", active=True, id=head.id), by("1"))[0].version == 2
+    )
     assert live(store) == [head.key]
 
 
 def test_update_with_an_id(store: Store) -> None:
-    head, made = conditional.update(store, EVERYBODY, patient("1", id="mine"), by("1"))
+    head, made = conditional.update(Session.of(store, EVERYBODY), patient("1", id="mine"), by("1"))
     assert (head.key, made) == ("Patient/mine", True)
     with pytest.raises(BadRequest) as caught:
-        conditional.update(store, EVERYBODY, patient("1", id="other"), by("1"))
+        conditional.update(Session.of(store, EVERYBODY), patient("1", id="other"), by("1"))
     assert caught.value.issues[0].expression == "Patient.id"
     with pytest.raises(Conflict):
-        conditional.update(store, EVERYBODY, patient("2", id="mine"), by("2"))
-    resources.delete(store, EVERYBODY, "Patient/mine")
-    assert conditional.update(store, EVERYBODY, patient("2", id="mine"), by("2"))[0].version == 3
+        conditional.update(Session.of(store, EVERYBODY), patient("2", id="mine"), by("2"))
+    resources.delete(Session.of(store, EVERYBODY), "Patient/mine")
+    assert conditional.update(Session.of(store, EVERYBODY), patient("2", id="mine"), by("2"))[0].version == 3
 
 
 def test_several_matches_change_nothing(store: Store) -> None:
     keys = sorted([make(store), make(store)])
     attempts: list[Callable[[], object]] = [
-        lambda: conditional.update(store, EVERYBODY, patient("1"), by("1")),
-        lambda: conditional.patch(store, EVERYBODY, by("1"), ACTIVATE),
-        lambda: conditional.delete(store, EVERYBODY, by("1")),
-        lambda: resources.create(store, EVERYBODY, patient("1"), by("1")),
+        lambda: conditional.update(Session.of(store, EVERYBODY), patient("1"), by("1")),
+        lambda: conditional.patch(Session.of(store, EVERYBODY), by("1"), ACTIVATE),
+        lambda: conditional.delete(Session.of(store, EVERYBODY), by("1")),
+        lambda: resources.create(Session.of(store, EVERYBODY), patient("1"), by("1")),
     ]
     for attempt in attempts:
         with pytest.raises(MultipleMatches):
@@ -75,11 +78,11 @@ def test_several_matches_change_nothing(store: Store) -> None:
 
 def test_patch(store: Store) -> None:
     key = make(store)
-    assert conditional.patch(store, EVERYBODY, by("1"), ACTIVATE).version == 2
+    assert conditional.patch(Session.of(store, EVERYBODY), by("1"), ACTIVATE).version == 2
     with pytest.raises(PreconditionFailed):
-        conditional.patch(store, EVERYBODY, by("1"), ACTIVATE, 'W/"1"')
+        conditional.patch(Session.of(store, EVERYBODY), by("1"), ACTIVATE, 'W/"1"')
     with pytest.raises(NotFound):
-        conditional.patch(store, EVERYBODY, by("2"), ACTIVATE)
+        conditional.patch(Session.of(store, EVERYBODY), by("2"), ACTIVATE)
     assert live(store) == [key]
 
 
@@ -87,9 +90,9 @@ def test_delete(store: Store) -> None:
     make(store)
     other = make(store, "2")
     with pytest.raises(PreconditionFailed):
-        conditional.delete(store, EVERYBODY, by("1"), 'W/"2"')
-    assert [head.version for head in conditional.delete(store, EVERYBODY, by("1"))] == [2]
-    assert conditional.delete(store, EVERYBODY, by("1")) == []
+        conditional.delete(Session.of(store, EVERYBODY), by("1"), 'W/"2"')
+    assert [head.version for head in conditional.delete(Session.of(store, EVERYBODY), by("1"))] == [2]
+    assert conditional.delete(Session.of(store, EVERYBODY), by("1")) == []
     assert live(store) == [other]
 
 
@@ -97,34 +100,34 @@ def test_delete_of_several_by_setting(new_store: Any) -> None:
     store: Store = new_store(conditional_delete="multiple")
     doomed = [make(store, active=True) for _ in range(3)]
     other = make(store, "2")
-    assert sorted(head.key for head in conditional.delete(store, EVERYBODY, by("1"))) == sorted(doomed)
+    assert sorted(head.key for head in conditional.delete(Session.of(store, EVERYBODY), by("1"))) == sorted(doomed)
     assert live(store) == [other]
 
 
 def test_preconditions_of_an_update(store: Store) -> None:
     with pytest.raises(PreconditionFailed):
-        conditional.update(store, EVERYBODY, patient("1"), by("1"), 'W/"1"')
-    assert conditional.update(store, EVERYBODY, patient("1"), by("1"), None, "*")[1]
+        conditional.update(Session.of(store, EVERYBODY), patient("1"), by("1"), 'W/"1"')
+    assert conditional.update(Session.of(store, EVERYBODY), patient("1"), by("1"), None, "*")[1]
     with pytest.raises(PreconditionFailed):
-        conditional.update(store, EVERYBODY, patient("1", active=True), by("1"), None, "*")
-    assert conditional.update(store, EVERYBODY, patient("1", active=True), by("1"), 'W/"1"')[0].version == 2
+        conditional.update(Session.of(store, EVERYBODY), patient("1", active=True), by("1"), None, "*")
+    assert conditional.update(Session.of(store, EVERYBODY), patient("1", active=True), by("1"), 'W/"1"')[0].version == 2
 
 
 def test_what_the_caller_does_not_see_does_not_match(store: Store) -> None:
     outside, inside = make(store), make(store, who=FENCED)
-    assert conditional.update(store, FENCED, patient("1", active=True), by("1"))[0].key == inside
-    assert [head.key for head in conditional.delete(store, FENCED, by("1"))] == [inside]
+    assert conditional.update(Session.of(store, FENCED), patient("1", active=True), by("1"))[0].key == inside
+    assert [head.key for head in conditional.delete(Session.of(store, FENCED), by("1"))] == [inside]
     with pytest.raises(NotFound):
-        conditional.patch(store, FENCED, by("1"), ACTIVATE)
+        conditional.patch(Session.of(store, FENCED), by("1"), ACTIVATE)
     assert live(store) == [outside]
 
 
 def test_who_may_not_search_has_no_conditions(store: Store) -> None:
     attempts: list[Callable[[], object]] = [
-        lambda: conditional.update(store, BLIND, patient("1"), by("1")),
-        lambda: conditional.patch(store, BLIND, by("1"), ACTIVATE),
-        lambda: conditional.delete(store, BLIND, by("1")),
-        lambda: resources.create(store, BLIND, patient("1"), by("1")),
+        lambda: conditional.update(Session.of(store, BLIND), patient("1"), by("1")),
+        lambda: conditional.patch(Session.of(store, BLIND), by("1"), ACTIVATE),
+        lambda: conditional.delete(Session.of(store, BLIND), by("1")),
+        lambda: resources.create(Session.of(store, BLIND), patient("1"), by("1")),
     ]
     for attempt in attempts:
         with pytest.raises(Forbidden):
@@ -135,9 +138,9 @@ def test_who_may_not_search_has_no_conditions(store: Store) -> None:
 def test_at_once_they_make_one_resource(store: Store, step: str) -> None:
     def run() -> None:
         if step == "create":
-            resources.create(store, EVERYBODY, patient("1"), by("1"))
+            resources.create(Session.of(store, EVERYBODY), patient("1"), by("1"))
         else:
-            conditional.update(store, EVERYBODY, patient("1"), by("1"))
+            conditional.update(Session.of(store, EVERYBODY), patient("1"), by("1"))
 
     threads = [threading.Thread(target=run) for _ in range(6)]
     for thread in threads:
@@ -148,9 +151,9 @@ def test_at_once_they_make_one_resource(store: Store, step: str) -> None:
 
 
 def test_the_claim_of_what_is_gone_is_taken_over(store: Store) -> None:
-    first, _ = resources.create(store, EVERYBODY, patient("1"), by("1"))
-    resources.delete(store, EVERYBODY, first.key)
-    second, made = conditional.update(store, EVERYBODY, patient("1"), by("1"))
+    first, _ = resources.create(Session.of(store, EVERYBODY), patient("1"), by("1"))
+    resources.delete(Session.of(store, EVERYBODY), first.key)
+    second, made = conditional.update(Session.of(store, EVERYBODY), patient("1"), by("1"))
     assert made
     assert live(store) == [second.key]
 
@@ -160,18 +163,20 @@ def test_an_index_that_lags_does_not_make_a_second_resource(store: Store, criter
     lagging(store)
     by_criteria = condition("Patient", criteria, "x", "")
     content = {"birthDate": "1970-01-01"}
-    first, _ = conditional.update(store, EVERYBODY, patient("1", **content), by_criteria)
-    again, made = conditional.update(store, EVERYBODY, patient("1", active=True, **content), by_criteria)
+    first, _ = conditional.update(Session.of(store, EVERYBODY), patient("1", **content), by_criteria)
+    again, made = conditional.update(Session.of(store, EVERYBODY), patient("1", active=True, **content), by_criteria)
     assert (again.key, again.version, made) == (first.key, 2, False)
 
 
 def test_an_index_that_lags_hides_no_identifier(store: Store) -> None:
     lagging(store)
     key = make(store)
-    assert resources.create(store, EVERYBODY, patient("1"), by("1"))[0].key == key
-    assert conditional.update(store, EVERYBODY, patient("1", active=True), by("1"))[0].key == key
-    assert conditional.patch(store, EVERYBODY, by("1"), ACTIVATE).key == key
+    assert resources.create(Session.of(store, EVERYBODY), patient("1"), by("1"))[0].key == key
+    assert conditional.update(Session.of(store, EVERYBODY), patient("1", active=True), by("1"))[0].key == key
+    assert conditional.patch(Session.of(store, EVERYBODY), by("1"), ACTIVATE).key == key
     with pytest.raises(MultipleMatches):
-        conditional.delete(store, EVERYBODY, condition("Patient", f"identifier=1,{make(store, '2')},2", "x", ""))
-    assert [head.key for head in conditional.delete(store, EVERYBODY, by("1"))] == [key]
-    assert resources.create(store, EVERYBODY, patient("1"), by("1"))[1]
+        conditional.delete(
+            Session.of(store, EVERYBODY), condition("Patient", f"identifier=1,{make(store, '2')},2", "x", "")
+        )
+    assert [head.key for head in conditional.delete(Session.of(store, EVERYBODY), by("1"))] == [key]
+    assert resources.create(Session.of(store, EVERYBODY), patient("1"), by("1"))[1]

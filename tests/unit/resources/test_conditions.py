@@ -15,7 +15,7 @@ from bulkhead.resources import conditions
 from bulkhead.resources.conditions import Written, condition, conditional_reference
 from bulkhead.search.parse import parse
 from bulkhead.store import Store
-from bulkhead.store.candidate import everything
+from bulkhead.store.version import everything
 from tests.unit.bundles.samples import BASE, SYSTEM, create, key_of, observation, patient, post
 
 VALUES = st.text(min_size=1, max_size=20).filter(

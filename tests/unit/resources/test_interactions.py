@@ -21,6 +21,7 @@ from bulkhead.errors import (
     Unprocessable,
 )
 from bulkhead.fhir import json
+from bulkhead.session import Session
 from bulkhead.settings import Settings
 from bulkhead.store import Head, Store
 from bulkhead.store.preconditions import not_modified
@@ -37,7 +38,7 @@ def patient(**content: Any) -> Json:
 
 
 def put(store: Store, who: Caller = EVERYBODY, **content: Any) -> Head:
-    return resources.update(store, who, patient(**content), KEY)[0]
+    return resources.update(Session.of(store, who), patient(**content), KEY)[0]
 
 
 def accounts(*listed: str) -> Json:
@@ -48,7 +49,7 @@ def accounts(*listed: str) -> Json:
 
 
 def test_what_is_sent_comes_back_with_meta(store: Store) -> None:
-    head, made = resources.create(store, EVERYBODY, {"resourceType": "Patient", "active": True, "meta": {"tag": [{"code": "x"}]}})  # fmt: skip
+    head, made = resources.create(Session.of(store, EVERYBODY), {"resourceType": "Patient", "active": True, "meta": {"tag": [{"code": "x"}]}})  # fmt: skip
     shown = resources.represent(head, store.decode(head), membership.in_force(store))
     assert made
     assert list(shown) == ["resourceType", "id", "meta", "active"]
@@ -111,19 +112,19 @@ def test_another_digit_is_another_version(store: Store) -> None:
         return json.loads(f'{{"resourceType":"Observation","id":"1","status":"final","code":{{}},"valueQuantity":{{"value":{text}}}}}')  # fmt: skip
 
     for version, text in ((1, "1.1"), (1, "1.1"), (2, "1.10")):
-        assert resources.update(store, EVERYBODY, observation(text), "Observation/1")[0].version == version
+        assert resources.update(Session.of(store, EVERYBODY), observation(text), "Observation/1")[0].version == version
 
 
 def test_deleted_and_made_anew(store: Store) -> None:
     put(store)
-    assert resources.delete(store, EVERYBODY, KEY)
-    assert resources.delete(store, EVERYBODY, KEY) is None
+    assert resources.delete(Session.of(store, EVERYBODY), KEY)
+    assert resources.delete(Session.of(store, EVERYBODY), KEY) is None
     with pytest.raises(Gone):
-        resources.read(store, EVERYBODY, KEY)
+        resources.read(Session.of(store, EVERYBODY), KEY)
     with pytest.raises(Gone):
-        resources.read_version(store, EVERYBODY, KEY, "2")
-    assert not resources.read_version(store, EVERYBODY, KEY, "1").deleted
-    head, made = resources.update(store, EVERYBODY, patient(), KEY)
+        resources.read_version(Session.of(store, EVERYBODY), KEY, "2")
+    assert not resources.read_version(Session.of(store, EVERYBODY), KEY, "1").deleted
+    head, made = resources.update(Session.of(store, EVERYBODY), patient(), KEY)
     assert (head.version, made) == (3, True)
 
 
@@ -131,7 +132,7 @@ def test_deleted_and_made_anew(store: Store) -> None:
 def test_versions_that_are_not_there(store: Store, version: str) -> None:
     put(store)
     with pytest.raises(NotFound):
-        resources.read_version(store, EVERYBODY, KEY, version)
+        resources.read_version(Session.of(store, EVERYBODY), KEY, version)
 
 
 # Accounts
@@ -154,9 +155,11 @@ def test_an_older_versions_accounts_sent_back_are_an_echo(store: Store) -> None:
 def test_accounts_are_inherited_from_the_patient_as_it_is_now(store: Store) -> None:
     put(store, meta=accounts("Organization/a"))
     observation = {"resourceType": "Observation", "status": "final", "code": {}, "subject": {"reference": KEY}}
-    head, _ = resources.create(store, EVERYBODY, observation)
+    head, _ = resources.create(Session.of(store, EVERYBODY), observation)
     assert head.inherited == {KEY: ("Organization/a",)}
-    moved, _ = resources.update(store, EVERYBODY, observation | {"id": head.id, "subject": {"display": "x"}}, head.key)
+    moved, _ = resources.update(
+        Session.of(store, EVERYBODY), observation | {"id": head.id, "subject": {"display": "x"}}, head.key
+    )
     assert moved.inherited == {}
 
 
@@ -173,30 +176,30 @@ def test_an_account_is_a_reference_to_a_resource_here(store: Store, reference: s
 def test_outside_the_fence_nothing_is_there(store: Store) -> None:
     put(store)
     attempts: list[Callable[[], object]] = [
-        lambda: resources.read(store, FENCED, KEY),
-        lambda: resources.read_version(store, FENCED, KEY, "1"),
+        lambda: resources.read(Session.of(store, FENCED), KEY),
+        lambda: resources.read_version(Session.of(store, FENCED), KEY, "1"),
         lambda: put(store, FENCED, active=True),
-        lambda: resources.delete(store, FENCED, KEY),
+        lambda: resources.delete(Session.of(store, FENCED), KEY),
     ]
     for attempt in attempts:
         with pytest.raises(NotFound):
             attempt()
-    resources.delete(store, EVERYBODY, KEY)
+    resources.delete(Session.of(store, EVERYBODY), KEY)
     with pytest.raises(NotFound):
-        resources.read(store, FENCED, KEY)
+        resources.read(Session.of(store, FENCED), KEY)
 
 
 def test_what_a_fenced_caller_creates_is_inside(store: Store) -> None:
     assert put(store, FENCED).explicit == ("Organization/a",)
-    assert resources.read(store, FENCED, KEY).version == 1
+    assert resources.read(Session.of(store, FENCED), KEY).version == 1
 
 
 def test_without_the_right_nothing_is_written(store: Store) -> None:
     attempts: list[Callable[[], object]] = [
         lambda: put(store, READER),
-        lambda: resources.create(store, READER, patient()),
-        lambda: resources.delete(store, READER, KEY),
-        lambda: resources.patch(store, READER, KEY, lambda resource: resource),
+        lambda: resources.create(Session.of(store, READER), patient()),
+        lambda: resources.delete(Session.of(store, READER), KEY),
+        lambda: resources.patch(Session.of(store, READER), KEY, lambda resource: resource),
     ]
     for attempt in attempts:
         with pytest.raises(Forbidden):
@@ -210,7 +213,7 @@ def test_without_the_right_nothing_is_written(store: Store) -> None:
 def test_if_match_holds(store: Store, header: str) -> None:
     put(store)
     put(store, active=True)
-    assert resources.update(store, EVERYBODY, patient(active=False), KEY, header)[0].version == 3
+    assert resources.update(Session.of(store, EVERYBODY), patient(active=False), KEY, header)[0].version == 3
 
 
 @pytest.mark.parametrize(("header", "error"), [('W/"1"', PreconditionFailed), ("2", BadRequest), ('W/"x"', BadRequest), ("", BadRequest)])  # fmt: skip
@@ -218,9 +221,9 @@ def test_if_match_fails(store: Store, header: str, error: type[Exception]) -> No
     put(store)
     put(store, active=True)
     for attempt in (
-        lambda: resources.update(store, EVERYBODY, patient(active=False), KEY, header),
-        lambda: resources.delete(store, EVERYBODY, KEY, header),
-        lambda: resources.patch(store, EVERYBODY, KEY, lambda resource: resource, header),
+        lambda: resources.update(Session.of(store, EVERYBODY), patient(active=False), KEY, header),
+        lambda: resources.delete(Session.of(store, EVERYBODY), KEY, header),
+        lambda: resources.patch(Session.of(store, EVERYBODY), KEY, lambda resource: resource, header),
     ):
         with pytest.raises(error):
             attempt()
@@ -229,16 +232,16 @@ def test_if_match_fails(store: Store, header: str, error: type[Exception]) -> No
 @pytest.mark.parametrize("header", ["*", 'W/"1"'])
 def test_if_match_wants_a_resource(store: Store, header: str) -> None:
     with pytest.raises(PreconditionFailed):
-        resources.update(store, EVERYBODY, patient(), KEY, header)
+        resources.update(Session.of(store, EVERYBODY), patient(), KEY, header)
 
 
 def test_if_none_match(store: Store) -> None:
-    assert resources.update(store, EVERYBODY, patient(), KEY, None, "*")[1]
+    assert resources.update(Session.of(store, EVERYBODY), patient(), KEY, None, "*")[1]
     for header in ("*", 'W/"1"', 'W/"0", W/"1"'):
         with pytest.raises(PreconditionFailed):
-            resources.update(store, EVERYBODY, patient(active=True), KEY, None, header)
-    resources.delete(store, EVERYBODY, KEY)
-    assert resources.update(store, EVERYBODY, patient(), KEY, None, "*")[1]
+            resources.update(Session.of(store, EVERYBODY), patient(active=True), KEY, None, header)
+    resources.delete(Session.of(store, EVERYBODY), KEY)
+    assert resources.update(Session.of(store, EVERYBODY), patient(), KEY, None, "*")[1]
 
 
 @pytest.mark.parametrize(
@@ -276,7 +279,7 @@ def interfere(store: Store, monkeypatch: pytest.MonkeyPatch, times: int) -> None
             base = store.read(KEY)
             assert base
             other = resources.prepare_update(
-                store, patient(name=[{"text": str(left[0])}]), base, EVERYBODY, partial=False
+                Session.of(store, EVERYBODY), patient(name=[{"text": str(left[0])}]), base, partial=False
             )
             assert other
             commit([other])
@@ -298,7 +301,7 @@ def test_if_match_fails_when_another_was_faster(store: Store, monkeypatch: pytes
     put(store)
     interfere(store, monkeypatch, 1)
     with pytest.raises(PreconditionFailed):
-        resources.update(store, EVERYBODY, patient(active=True), KEY, 'W/"1"')
+        resources.update(Session.of(store, EVERYBODY), patient(active=True), KEY, 'W/"1"')
 
 
 def test_too_many_writers_are_a_conflict(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -350,8 +353,8 @@ def test_a_subscription_that_would_have_to_be_served_is_refused(store: Store) ->
     }
     for status in ("requested", "active"):
         with pytest.raises(Unprocessable, match="no subscriptions yet") as refused:
-            resources.create(store, EVERYBODY, {**subscription, "status": status})
+            resources.create(Session.of(store, EVERYBODY), {**subscription, "status": status})
         assert refused.value.issues[0].expression == "Subscription.status"
-    resources.update(store, EVERYBODY, {**subscription, "status": "off"}, "Subscription/1")
+    resources.update(Session.of(store, EVERYBODY), {**subscription, "status": "off"}, "Subscription/1")
     with pytest.raises(Unprocessable):
-        resources.update(store, EVERYBODY, {**subscription, "status": "active"}, "Subscription/1")
+        resources.update(Session.of(store, EVERYBODY), {**subscription, "status": "active"}, "Subscription/1")

@@ -27,6 +27,7 @@ from bulkhead.errors import (
 from bulkhead.fhir import json
 from bulkhead.resources import patches
 from bulkhead.resources.patches import fhirpath_patch, json_patch
+from bulkhead.session import Session
 from bulkhead.store import Store
 from tests.unit.bundles.samples import bundle, context, create, key_of, observation, patient, post, statuses, stored
 
@@ -251,12 +252,12 @@ RENAME = json_patch.parse(b'[{"op":"replace","path":"/name/0/family","value":"Lu
 
 @pytest.fixture
 def anna(store: Store) -> str:
-    resources.update(store, EVERYBODY, ANNA, "Patient/anna")
+    resources.update(Session.of(store, EVERYBODY), ANNA, "Patient/anna")
     return "Patient/anna"
 
 
 def test_a_patch_makes_a_version(store: Store, anna: str) -> None:
-    head = resources.patch(store, EVERYBODY, anna, RENAME)
+    head = resources.patch(Session.of(store, EVERYBODY), anna, RENAME)
     assert head.version == 2
     assert stored(store, anna)["name"][0]["family"] == "Lund"
 
@@ -265,13 +266,13 @@ def test_references_to_this_server_become_relative(store: Store, anna: str) -> N
     change = json_patch.parse(
         b'[{"op":"add","path":"/managingOrganization","value":{"reference":"http://us/Organization/a"}}]'
     )
-    resources.patch(store, EVERYBODY, anna, change, None, "http://us")
+    resources.patch(Session.of(store, EVERYBODY), anna, change, None, "http://us")
     assert stored(store, anna)["managingOrganization"] == {"reference": "Organization/a"}
 
 
 def test_a_patch_without_effect_makes_none(store: Store, anna: str) -> None:
     change = json_patch.parse(b'[{"op":"test","path":"/meta/versionId","value":"1"}]')
-    assert resources.patch(store, EVERYBODY, anna, change).version == 1
+    assert resources.patch(Session.of(store, EVERYBODY), anna, change).version == 1
 
 
 def test_a_patch_is_applied_to_what_another_writer_made(store: Store, anna: str) -> None:
@@ -279,11 +280,11 @@ def test_a_patch_is_applied_to_what_another_writer_made(store: Store, anna: str)
 
     def interrupted(resource: Json) -> Json:
         if not calls:
-            resources.update(store, EVERYBODY, ANNA | {"gender": "female"}, anna)
+            resources.update(Session.of(store, EVERYBODY), ANNA | {"gender": "female"}, anna)
         calls.append(1)
         return RENAME(resource)
 
-    assert resources.patch(store, EVERYBODY, anna, interrupted).version == 3
+    assert resources.patch(Session.of(store, EVERYBODY), anna, interrupted).version == 3
     assert stored(store, anna)["gender"] == "female"
     assert len(calls) == 2
 
@@ -302,7 +303,7 @@ def test_the_result_has_to_be_valid_and_the_same_resource(
     store: Store, anna: str, document: list[Json], error: type[BulkheadError]
 ) -> None:
     with pytest.raises(error):
-        resources.patch(store, EVERYBODY, anna, json_patch.parse(json.dumps(document)))
+        resources.patch(Session.of(store, EVERYBODY), anna, json_patch.parse(json.dumps(document)))
     head = store.read(anna)
     assert head
     assert head.version == 1
@@ -310,15 +311,15 @@ def test_the_result_has_to_be_valid_and_the_same_resource(
 
 def test_who_may_patch_what(store: Store, anna: str) -> None:
     with pytest.raises(NotFound):
-        resources.patch(store, EVERYBODY, "Patient/nobody", RENAME)
+        resources.patch(Session.of(store, EVERYBODY), "Patient/nobody", RENAME)
     with pytest.raises(NotFound):
-        resources.patch(store, Caller("x", EVERYBODY.scopes, accounts=("Organization/a",)), anna, RENAME)
+        resources.patch(Session.of(store, Caller("x", EVERYBODY.scopes, accounts=("Organization/a",))), anna, RENAME)
     with pytest.raises(PreconditionFailed):
-        resources.patch(store, EVERYBODY, anna, RENAME, 'W/"2"')
-    assert resources.patch(store, EVERYBODY, anna, RENAME, 'W/"1"').version == 2
-    resources.delete(store, EVERYBODY, anna)
+        resources.patch(Session.of(store, EVERYBODY), anna, RENAME, 'W/"2"')
+    assert resources.patch(Session.of(store, EVERYBODY), anna, RENAME, 'W/"1"').version == 2
+    resources.delete(Session.of(store, EVERYBODY), anna)
     with pytest.raises(Gone):
-        resources.patch(store, EVERYBODY, anna, RENAME)
+        resources.patch(Session.of(store, EVERYBODY), anna, RENAME)
 
 
 # In bundles
@@ -338,7 +339,7 @@ LUND = binary({"op": "replace", "path": "/name/0/family", "value": "Lund"})
 
 @pytest.mark.parametrize("kind", ["transaction", "batch"])
 def test_patches_in_bundles(store: Store, anna: str, kind: str) -> None:
-    resources.update(store, EVERYBODY, SUGAR, "Observation/sugar")
+    resources.update(Session.of(store, EVERYBODY), SUGAR, "Observation/sugar")
     replaced = parameters(operation("replace", path="Observation.status", value=("Code", "amended")))
     made = post(store, entry(anna, LUND), entry("Observation?_id=sugar", replaced), kind=kind, returns=REPRESENTATION)
     assert statuses(made) == ["200", "200"]

@@ -12,6 +12,7 @@ from bulkhead.facts.index_facts import Facts, facts
 from bulkhead.settings import Settings
 from bulkhead.store import Found, Head, Moment, Pointer
 from bulkhead.store.definitions import ALL, NAMED_BY
+from bulkhead.store.version import Version
 
 
 class MemoryStore:
@@ -90,6 +91,9 @@ class MemoryStore:
         self.reads.append("GetItem")
         head = self.current.get(key)
         return head if head and head.version == version else self.past.get((key, version))
+
+    def version(self, head: Head) -> Version:
+        return Version(head, self.decode)
 
     def decode(self, head: Head) -> dict[str, Any]:
         assert head.body is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bulkhead.search.run import Limits
-from bulkhead.store.candidate import Candidate
+from bulkhead.store.version import Version
 from tests.unit.search.memory import MemoryStore
 from tests.unit.search.samples import LOINC, observation, patient
 from tests.unit.search.test_run import keys, pages, search
@@ -103,7 +103,7 @@ def test_a_stale_entry_leads_to_nothing() -> None:
 def test_no_step_goes_through_what_the_caller_may_not_see(
     resource_type: str, query: str, hidden: str, limits: Limits
 ) -> None:
-    def fence(candidate: Candidate) -> bool:
+    def fence(candidate: Version) -> bool:
         return not candidate.key.startswith(hidden)
 
     assert search(clinic(), resource_type, query, limits=limits)["total"] > 0

@@ -21,6 +21,7 @@ from bulkhead.facts.expressions import types
 from bulkhead.facts.index_facts import facts, only_patients
 from bulkhead.fhir import definitions
 from bulkhead.fhir.definitions import SearchParameter
+from bulkhead.session import Session
 from bulkhead.store import Store, Write
 from tests.unit.search.test_run import keys, pages, search
 
@@ -106,7 +107,7 @@ def hospital(make_store: Any) -> Store:
     store: Store = make_store(bulk_writes="transact")
     for code in OWN:
         resource = own_definition(code)
-        resources.update(store, EVERYBODY, resource, f"CompartmentDefinition/{resource['id']}")
+        resources.update(Session.of(store, EVERYBODY), resource, f"CompartmentDefinition/{resource['id']}")
     wanted: dict[str, Resource] = {}
     for code in COMPARTMENTS:
         for number in "12":

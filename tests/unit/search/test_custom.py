@@ -15,7 +15,7 @@ from bulkhead.facts import expressions
 from bulkhead.search import custom, run
 from bulkhead.search.parse import MODIFIERS as MODIFIERS_OF
 from bulkhead.search.parse import parse
-from bulkhead.store.candidate import Candidate, ListedFence, everything
+from bulkhead.store.version import ListedFence, Version, everything
 from tests.unit.search.memory import MemoryStore, represent
 from tests.unit.search.samples import observation, patient
 from tests.unit.search.test_run import BASE, keys
@@ -197,7 +197,7 @@ def test_what_one_tenant_defines_is_nothing_to_the_others() -> None:
     store.put(definition("broken", "string", "Patient.name.nonsense()"), accounts=("Organization/b",))
 
     def look(account: str) -> custom.Custom:
-        def fence(candidate: Candidate) -> bool:
+        def fence(candidate: Version) -> bool:
             return account in candidate.head.accounts
 
         return custom.stored_in(store, ListedFence(fence, lambda resource_type: None))  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import pytest
 from bulkhead.facts.index_facts import facts
 from bulkhead.search.run import Limits
 from bulkhead.store import Store
-from bulkhead.store.candidate import Candidate
+from bulkhead.store.version import Version
 from tests.unit.search.memory import MemoryStore
 from tests.unit.search.samples import patient
 from tests.unit.search.test_on_store import copied
@@ -174,7 +174,7 @@ def test_what_a_chain_finds_within(path: str, query: str, expected: str, limits:
 
 
 def test_a_fence_holds_for_what_lies_behind_a_contained_resource() -> None:
-    def fence(candidate: Candidate) -> bool:
+    def fence(candidate: Version) -> bool:
         return candidate.key != "Organization/maker"
 
     assert pages(pharmacy(), "MedicationRequest", "medication.manufacturer.name=maker", fence=fence) == []

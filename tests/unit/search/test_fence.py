@@ -17,7 +17,7 @@ from bulkhead.search.drivers import Created, Merged
 from bulkhead.search.parse import parse
 from bulkhead.search.plan import Plan
 from bulkhead.search.run import Limits
-from bulkhead.store.candidate import Candidate
+from bulkhead.store.version import Version
 from tests.unit.search.memory import MemoryStore
 from tests.unit.search.samples import observation, patient
 from tests.unit.search.test_run import keys, link, pages, search
@@ -164,7 +164,7 @@ def test_is_the_same_search_of_what_is_visible(
 
     def visible(resource: dict[str, Any]) -> bool:
         head = full.current[f"{resource['resourceType']}/{resource['id']}"]
-        return fence(Candidate(head, full.decode))
+        return fence(Version(head, full.decode))
 
     # What governs the server serves callers who do not see it, too: see tests/unit/test_governing.py.
     governed = any(row[0]["resourceType"] in governing.TYPES and not visible(row[0]) for row in rows)

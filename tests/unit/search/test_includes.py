@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bulkhead.errors import BadRequest
-from bulkhead.store.candidate import Candidate
+from bulkhead.store.version import Version
 from tests.unit.search.memory import MemoryStore
 from tests.unit.search.samples import observation, patient
 from tests.unit.search.test_run import keys, search
@@ -52,7 +52,7 @@ def test_what_comes_along(query: str, expected: list[str]) -> None:
 
 
 def test_nothing_is_included_through_what_the_caller_may_not_see() -> None:
-    def fence(candidate: Candidate) -> bool:
+    def fence(candidate: Version) -> bool:
         return candidate.head.type != "Patient"
 
     query = "_include=Observation:subject&_include:iterate=Patient:organization"

@@ -6,14 +6,14 @@ import pytest
 from bulkhead.compartments.membership import built_in
 from bulkhead.search.matching import matches
 from bulkhead.search.parse import parse
-from bulkhead.store.candidate import Candidate
+from bulkhead.store.version import Version
 from tests.unit.search.memory import head_of
 from tests.unit.search.samples import LOINC, coding, observation, patient, quantity
 
 
 def found(resource: dict[str, Any], name: str, text: str, **head: Any) -> bool:
     (clause,) = parse([(name, text)], resource["resourceType"], base="http://here/fhir").clauses
-    return matches(Candidate(head_of(resource, **head), lambda _: resource), clause, built_in())
+    return matches(Version(head_of(resource, **head), lambda _: resource), clause, built_in())
 
 
 CONCEPT = {

@@ -22,6 +22,7 @@ from bulkhead import resources
 from bulkhead.access import policy
 from bulkhead.fhir import validation
 from bulkhead.fhir.definitions import SearchParameter, search_parameters
+from bulkhead.session import Session
 from bulkhead.store import Store
 from tests.shared_data import shared
 from tests.unit.search import naive
@@ -98,7 +99,12 @@ def world(make_store: Any) -> World:
     everything = list(found.items())
     for start in range(0, len(everything), COMMIT):
         part = everything[start : start + COMMIT]
-        store.commit([resources.prepare_create(store, resource, policy.EVERYBODY, key, True) for key, resource in part])
+        store.commit(
+            [
+                resources.prepare_create(Session.of(store, policy.EVERYBODY), resource, key, True)
+                for key, resource in part
+            ]
+        )
     return World(store, found)
 
 

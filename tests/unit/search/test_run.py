@@ -14,7 +14,7 @@ from bulkhead.errors import BadRequest, NotSupported, TooCostly
 from bulkhead.search import cursor, matching, run
 from bulkhead.search.parse import parse
 from bulkhead.search.run import Limits, find
-from bulkhead.store.candidate import Candidate, ListedFence, everything
+from bulkhead.store.version import ListedFence, Version, everything
 from tests.unit.search.memory import MemoryStore, represent
 from tests.unit.search.samples import LOINC, coding, observation, patient, quantity
 
@@ -315,7 +315,7 @@ def test_a_cursor_of_another_search_is_refused() -> None:
         search(store, "Observation", urlsplit(following).query + "&code=a")
 
 
-def hidden(*keys: str) -> Callable[[Candidate], bool]:
+def hidden(*keys: str) -> Callable[[Version], bool]:
     return lambda candidate: candidate.key not in keys
 
 
@@ -434,7 +434,7 @@ def test_alternatives_page_through_each_match_once(
     naive = {
         head.key
         for head in store.current.values()
-        if matching.matches(Candidate(head, store.decode), parsed.clauses[0], membership.built_in())
+        if matching.matches(Version(head, store.decode), parsed.clauses[0], membership.built_in())
     }
     assert len(found) == len(set(found))
     assert set(found) == naive
@@ -442,7 +442,7 @@ def test_alternatives_page_through_each_match_once(
 
 def test_everything_may_be_seen_by_default() -> None:
     head = MemoryStore().put(patient("1"))
-    assert everything(Candidate(head, lambda _: {}))
+    assert everything(Version(head, lambda _: {}))
 
 
 def test_several_types_at_once() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bulkhead.errors import BadRequest, TooCostly
 from bulkhead.search import cursor, run
 from bulkhead.search.parse import parse
-from bulkhead.store.candidate import Candidate
+from bulkhead.store.version import Version
 from tests.unit.search.memory import MemoryStore
 from tests.unit.search.samples import observation, patient
 from tests.unit.search.test_run import keys, link, pages, search
@@ -219,7 +219,7 @@ def test_a_cursor_that_was_made_up_is_refused() -> None:
 
 
 def hiding(*hidden: str) -> Any:
-    def fence(candidate: Candidate) -> bool:
+    def fence(candidate: Version) -> bool:
         return candidate.key not in hidden
 
     return fence

@@ -22,6 +22,7 @@ from bulkhead.access.policy import EVERYBODY, Caller
 from bulkhead.errors import MultipleMatches
 from bulkhead.resources import conditional
 from bulkhead.resources.conditions import condition
+from bulkhead.session import Session
 from bulkhead.store import Store, commits, identifiers
 from bulkhead.store.capacity import metered
 from tests.clock import stopped
@@ -75,7 +76,7 @@ def under(value: str, criteria: str = "identifier={}") -> Any:
 
 def conditional_create(value: str, criteria: str = "identifier={}") -> Work:
     def work(store: Store) -> str | None:
-        head, made = resources.create(store, EVERYBODY, patient(value, active=True), under(value, criteria))
+        head, made = resources.create(Session.of(store, EVERYBODY), patient(value, active=True), under(value, criteria))
         return head.key if made else None
 
     return work
@@ -83,7 +84,7 @@ def conditional_create(value: str, criteria: str = "identifier={}") -> Work:
 
 def conditional_update(value: str) -> Work:
     def work(store: Store) -> str | None:
-        head, made = conditional.update(store, EVERYBODY, patient(value, active=True), under(value))
+        head, made = conditional.update(Session.of(store, EVERYBODY), patient(value, active=True), under(value))
         return head.key if made else None
 
     return work
@@ -105,31 +106,39 @@ def conditional_entry(value: str) -> Work:
 
 
 def plain_create(value: str) -> Work:
-    return lambda store: resources.create(store, EVERYBODY, patient(value, active=True))[0].key
+    return lambda store: resources.create(Session.of(store, EVERYBODY), patient(value, active=True))[0].key
 
 
 def plain_put(value: str) -> Work:
     key = f"Patient/put-{value}"
-    return lambda store: resources.update(store, EVERYBODY, patient(value, active=True, id=key[8:]), key)[0].key
+    return lambda store: (
+        resources.update(Session.of(store, EVERYBODY), patient(value, active=True, id=key[8:]), key)[0].key
+    )
 
 
 def plain_update(value: str) -> Work:
     """Of a patient who is there, with another identifier."""
     key = f"Patient/old-{value}"
-    return lambda store: resources.update(store, EVERYBODY, patient(value, active=True, id=key[8:]), key)[0].key
+    return lambda store: (
+        resources.update(Session.of(store, EVERYBODY), patient(value, active=True, id=key[8:]), key)[0].key
+    )
 
 
 def activation(value: str) -> Work:
     """Of a patient who has the identifier, and meets the condition that asks for an active one from now on."""
     key = f"Patient/idle-{value}"
-    return lambda store: resources.update(store, EVERYBODY, patient(value, active=True, id=key[8:]), key)[0].key
+    return lambda store: (
+        resources.update(Session.of(store, EVERYBODY), patient(value, active=True, id=key[8:]), key)[0].key
+    )
 
 
 def prepare(store: Store, value: str, plain: Callable[[str], Work]) -> None:
     if plain is plain_update:
-        resources.update(store, EVERYBODY, patient("x" + value, id=f"old-{value}"), f"Patient/old-{value}")
+        resources.update(Session.of(store, EVERYBODY), patient("x" + value, id=f"old-{value}"), f"Patient/old-{value}")
     if plain is activation:
-        resources.update(store, EVERYBODY, patient(value, active=False, id=f"idle-{value}"), f"Patient/idle-{value}")
+        resources.update(
+            Session.of(store, EVERYBODY), patient(value, active=False, id=f"idle-{value}"), f"Patient/idle-{value}"
+        )
 
 
 def race(
@@ -272,15 +281,17 @@ def test_nothing_is_left_of_who_was_overtaken(store: Store) -> None:
 
 def test_what_a_plain_create_costs(store: Store) -> None:
     """A read unit for its identifier, in the request that reads the accounts of its patients where there is one."""
-    resources.create(store, EVERYBODY, patient("0"))
-    subject = resources.create(store, EVERYBODY, patient("1"))[0].key
-    resources.create(store, EVERYBODY, observation(subject))
+    resources.create(Session.of(store, EVERYBODY), patient("0"))
+    subject = resources.create(Session.of(store, EVERYBODY), patient("1"))[0].key
+    resources.create(Session.of(store, EVERYBODY), observation(subject))
     with metered(store.table.client) as meter:
-        resources.create(store, EVERYBODY, patient("2"))
+        resources.create(Session.of(store, EVERYBODY), patient("2"))
     assert meter.requests == {"BatchWriteItem": 1, "BatchGetItem": 1, "PutItem": 1}
     assert meter.units["BatchGetItem"] == 1
     with metered(store.table.client) as meter:
-        resources.create(store, EVERYBODY, observation(subject, identifier=[{"system": SYSTEM, "value": "o"}]))
+        resources.create(
+            Session.of(store, EVERYBODY), observation(subject, identifier=[{"system": SYSTEM, "value": "o"}])
+        )
     assert meter.requests == {"BatchWriteItem": 1, "BatchGetItem": 1, "PutItem": 1}
 
 
@@ -292,7 +303,7 @@ OF_B = replace(EVERYBODY, accounts=("Organization/b",), sets_accounts=False)
 
 def made_by(who: Caller, value: str, criteria: str = "identifier={}") -> Work:
     def work(store: Store) -> str | None:
-        head, made = resources.create(store, who, patient(value, active=True), under(value, criteria))
+        head, made = resources.create(Session.of(store, who), patient(value, active=True), under(value, criteria))
         return head.key if made else None
 
     return work
@@ -301,7 +312,7 @@ def made_by(who: Caller, value: str, criteria: str = "identifier={}") -> Work:
 def plainly(who: Caller, value: str, subject: str = "") -> Work:
     def work(store: Store) -> str:
         more = {"link": [{"other": {"reference": subject}, "type": "seealso"}]} if subject else {}
-        return resources.create(store, who, patient(value, active=True, **more))[0].key
+        return resources.create(Session.of(store, who), patient(value, active=True, **more))[0].key
 
     return work
 
@@ -309,7 +320,7 @@ def plainly(who: Caller, value: str, subject: str = "") -> Work:
 @pytest.mark.parametrize("other", ["small", LARGE])
 def test_those_whom_it_does_not_see_hold_nobody_up(store: Store, other: str) -> None:
     """Twenty conditional creates, each while two of another tenant make resources with the same identifier, call by call."""
-    chart = resources.create(store, OF_B, {"resourceType": "Patient"})[0].key
+    chart = resources.create(Session.of(store, OF_B), {"resourceType": "Patient"})[0].key
     for turn in range(20):
         value = f"v{next(_values)}"
         crowd = [Writer(store, plainly(OF_B, value, subject), other) for subject in ("", chart)]
@@ -333,7 +344,7 @@ def test_those_whom_it_does_not_see_hold_nobody_up(store: Store, other: str) -> 
 def test_whom_it_sees_it_minds(lagging_store: Store) -> None:
     """A resource that another tenant makes, and that inherits what shows it to the caller, counts as any other does."""
     both = replace(EVERYBODY, accounts=("Organization/a", "Organization/b"), sets_accounts=False)
-    chart = resources.create(lagging_store, both, {"resourceType": "Patient"})[0].key
+    chart = resources.create(Session.of(lagging_store, both), {"resourceType": "Patient"})[0].key
     for schedule in interleavings(10, 6)[::3]:
         value = f"v{next(_values)}"
         order: list[str] = []

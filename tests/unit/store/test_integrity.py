@@ -14,6 +14,7 @@ import pytest
 from bulkhead import resources
 from bulkhead.access.policy import EVERYBODY
 from bulkhead.facts import index_facts
+from bulkhead.session import Session
 from bulkhead.store import Head, Store, active_months, keys, rounds, transactions
 from bulkhead.store.integrity import Report
 from bulkhead.store.table import key_of
@@ -47,7 +48,7 @@ def snapshot(store: Store) -> Snapshot:
 
 
 def put(store: Store, resource: dict[str, Any]) -> Head:
-    return resources.update(store, EVERYBODY, resource, f"{resource['resourceType']}/{resource['id']}")[0]
+    return resources.update(Session.of(store, EVERYBODY), resource, f"{resource['resourceType']}/{resource['id']}")[0]
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def filled(store: Store) -> Store:
     assert definition is not None
     put(store, store.decode(definition) | {"status": "retired"})
     put(store, observation("Patient/p", id="gone"))
-    resources.delete(store, EVERYBODY, "Observation/gone")
+    resources.delete(Session.of(store, EVERYBODY), "Observation/gone")
     return store
 
 
@@ -247,7 +248,7 @@ def writes(store: Store, number: int) -> None:
         put(store, observation(subject, id=name, identifier=identifier, valueInteger=turn))
         put(store, observation("Patient/p", id=name, performer=[{"reference": subject}]))
         if turn % 3 == 0:
-            resources.delete(store, EVERYBODY, f"Observation/{name}")
+            resources.delete(Session.of(store, EVERYBODY), f"Observation/{name}")
 
 
 def test_writers_at_work_lose_nothing(filled: Store) -> None:

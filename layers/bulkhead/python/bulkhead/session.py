@@ -46,6 +46,11 @@ class Session:
         self.settings, self.base, self.extended, self.address = settings, base, extended, address
         self.shown: list[Shown] = []
 
+    @classmethod
+    def of(cls, store: Store, caller: Caller) -> Session:
+        """The session of a caller who is known already, outside of a request: for jobs, commands and tests."""
+        return cls(connect=lambda: store, identify=lambda: caller, settings=store.settings, base="", extended=False)
+
     @cached_property
     def store(self) -> Store:
         """The store, connected when it is first needed."""
@@ -77,7 +82,7 @@ class Session:
 
 def of_claims(claims: Mapping[str, str] | None, auth: str, address: str) -> Caller:
     """The caller with the verified `claims`. Unauthorized."""
-    return replace(policy.caller(claims, auth), address=address)
+    return replace(policy.caller_of(claims, auth), address=address)
 
 
 def unauthorized(reason: str) -> Callable[[], Caller]:

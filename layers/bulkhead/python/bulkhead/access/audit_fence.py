@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bulkhead.facts.audit_names import is_trail
-from bulkhead.store.candidate import Candidate
+from bulkhead.store.version import Version
 
 if TYPE_CHECKING:
     from bulkhead.store import Store
-    from bulkhead.store.candidate import Fence
+    from bulkhead.store.version import Fence
 
 # The search parameter of what an AuditEvent speaks of.
 _ENTITY = "entity"
@@ -22,14 +22,14 @@ def audit_fence(store: Store, inside: Fence) -> Fence:
     """
     known: dict[str, bool] = {}
 
-    def is_inside(candidate: Candidate) -> bool:
+    def is_inside(candidate: Version) -> bool:
         subjects = [key for key, via in candidate.targets.items() if _ENTITY in via]
         unknown = [key for key in subjects if key not in known]
         heads = store.read_many(unknown) if unknown else {}
         for key in unknown:
             head = heads.get(key)
             is_there = head is not None and not head.deleted and not is_trail(key)
-            known[key] = is_there and inside(Candidate(heads[key], store.decode))
+            known[key] = is_there and inside(store.version(heads[key]))
         return bool(subjects) and all(known[key] for key in subjects)
 
     return is_inside

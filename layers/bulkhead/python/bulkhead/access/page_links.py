@@ -26,33 +26,33 @@ _NONCE = 12
 _IN_URL = re.compile(rf"(?<=[?&]{CURSOR}=)[^&]+")
 
 
-def opened(store: Store, who: Caller, query: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+def opened(store: Store, caller: Caller, query: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """The parameters of a request with what is sealed in its `_cursor`. BadRequest for one that was not given to the caller."""
-    if not who.restricted:
+    if not caller.restricted:
         return list(query)
-    return [(name, _open(store, who, text) if name == CURSOR and text else text) for name, text in query]
+    return [(name, _open(store, caller, text) if name == CURSOR and text else text) for name, text in query]
 
 
-def sealed(store: Store, who: Caller, bundle: dict[str, Any]) -> dict[str, Any]:
+def sealed(store: Store, caller: Caller, bundle: dict[str, Any]) -> dict[str, Any]:
     """The Bundle with the cursors in its links sealed. It is changed."""
-    if who.restricted:
+    if caller.restricted:
         for link in bundle["link"]:
-            link["url"] = _IN_URL.sub(lambda found: _seal(store, who, found[0]), link["url"])
+            link["url"] = _IN_URL.sub(lambda found: _seal(store, caller, found[0]), link["url"])
     return bundle
 
 
-def _seal(store: Store, who: Caller, text: str) -> str:
+def _seal(store: Store, caller: Caller, text: str) -> str:
     nonce = os.urandom(_NONCE)
-    data = nonce + _cipher(store).encrypt(nonce, text.encode(), who.bounds.encode())
+    data = nonce + _cipher(store).encrypt(nonce, text.encode(), caller.bounds.encode())
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
-def _open(store: Store, who: Caller, text: str) -> str:
+def _open(store: Store, caller: Caller, text: str) -> str:
     from cryptography.exceptions import InvalidTag
 
     try:
         data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        return str(_cipher(store).decrypt(data[:_NONCE], data[_NONCE:], who.bounds.encode()).decode())
+        return str(_cipher(store).decrypt(data[:_NONCE], data[_NONCE:], caller.bounds.encode()).decode())
     except (binascii.Error, ValueError, InvalidTag):
         raise BadRequest("this page link is not one that this server gave", CURSOR) from None
 

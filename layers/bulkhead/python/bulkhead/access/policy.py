@@ -24,7 +24,7 @@ from bulkhead.fhir import references
 
 if TYPE_CHECKING:
     from bulkhead.store import Store, Write
-    from bulkhead.store.candidate import Candidate, Fence
+    from bulkhead.store.version import Fence, Version
 
 CREATE, READ, UPDATE, DELETE, SEARCH = "c", "r", "u", "d", "s"
 SET_ACCOUNTS = "accounts.write"
@@ -49,7 +49,7 @@ EVERYBODY = Caller(ANONYMOUS, (Scope("system", "*", "cruds"),), sets_accounts=Tr
 """The caller where `AUTH=off`: every right."""
 
 
-def caller(claims: Mapping[str, str] | None, auth: str) -> Caller:
+def caller_of(claims: Mapping[str, str] | None, auth: str) -> Caller:
     """The caller with the verified `claims`, as API Gateway renders them: text, lists as `[a b]`. Unauthorized without."""
     if auth == "off":
         return EVERYBODY
@@ -92,19 +92,19 @@ def _patient(text: str) -> str:
 # What a caller may do
 
 
-def may(who: Caller, right: str, resource_type: str) -> bool:
+def may(caller: Caller, right: str, resource_type: str) -> bool:
     """Whether a scope of the caller gives `right` (`c`, `r`, `u`, `d`, `s`) on resources of the type, or on some of them."""
-    return any(scope.gives(right, resource_type) for scope in who.scopes)
+    return any(scope.gives(right, resource_type) for scope in caller.scopes)
 
 
-def sees_all(who: Caller, right: str, resource_type: str) -> bool:
+def sees_all(caller: Caller, right: str, resource_type: str) -> bool:
     """Whether the caller has `right` on every resource of the type, whatever is in it: also on those that were deleted."""
-    return not who.fenced and any(scope.gives(right, resource_type) and not scope.query for scope in who.scopes)
+    return not caller.fenced and any(scope.gives(right, resource_type) and not scope.query for scope in caller.scopes)
 
 
-def may_set_accounts(who: Caller) -> bool:
+def may_set_accounts(caller: Caller) -> bool:
     """Whether the caller may set accounts. Who is fenced to a Patient has none to set, unless it is fenced to accounts as well."""
-    return who.sets_accounts and (who.patient is None or who.accounts is not None)
+    return caller.sets_accounts and (caller.patient is None or caller.accounts is not None)
 
 
 _VERBS = {
@@ -123,10 +123,10 @@ def forbidden(right: str, what: str) -> Forbidden:
     return Forbidden(f"the token may not {_VERBS[right]} {named}: none of its scopes allows it", "Authorization")
 
 
-def require(who: Caller, right: str, resource_type: str = "*") -> None:
+def require(caller: Caller, right: str, resource_type: str = "*") -> None:
     """Forbidden where the caller has no scope for it; for SET_ACCOUNTS the type does not matter."""
-    allowed = may_set_accounts(who) if right == SET_ACCOUNTS else may(who, right, resource_type)
-    if resource_type in OF_THE_SERVER and right in (CREATE, UPDATE, DELETE) and who.fenced:
+    allowed = may_set_accounts(caller) if right == SET_ACCOUNTS else may(caller, right, resource_type)
+    if resource_type in OF_THE_SERVER and right in (CREATE, UPDATE, DELETE) and caller.fenced:
         raise Forbidden(
             f"a token that is fenced to accounts or a patient cannot change a {resource_type}, which is in force for everybody",
             "Authorization",
@@ -135,82 +135,84 @@ def require(who: Caller, right: str, resource_type: str = "*") -> None:
         raise forbidden(right, resource_type)
 
 
-def require_writing(who: Caller) -> None:
+def require_writing(caller: Caller) -> None:
     """Forbidden where no scope of the caller lets it write anything."""
-    if not any(right in scope.rights for scope in who.scopes for right in (CREATE, UPDATE, DELETE)):
+    if not any(right in scope.rights for scope in caller.scopes for right in (CREATE, UPDATE, DELETE)):
         raise Forbidden("none of the token's scopes allows it to write anything", "Authorization")
 
 
 # What a caller may see
 
 
-def fence(store: Store, who: Caller, right: str) -> Fence:
+def fence(store: Store, caller: Caller, right: str) -> Fence:
     """Whether the caller has `right` on a resource: asked for every resource that a request comes upon."""
-    from bulkhead.store.candidate import ListedFence
+    from bulkhead.store.version import ListedFence
 
-    inside = reach(store, who)
+    inside = reach(store, caller)
     known: dict[str, bool | list[Scope]] = {}
 
-    def sees(candidate: Candidate) -> bool:
+    def sees(candidate: Version) -> bool:
         resource_type = candidate.head.type
         given = known.get(resource_type)
         if given is None:
-            given = known[resource_type] = _given(who, right, resource_type)
+            given = known[resource_type] = _given(caller, right, resource_type)
         if given is False or not inside(candidate):
             return False
         return given is True or any(scope.covers(candidate) for scope in given)
 
-    return ListedFence(sees, lambda resource_type: listed_under(store, who, resource_type)) if who.fenced else sees
+    return (
+        ListedFence(sees, lambda resource_type: listed_under(store, caller, resource_type)) if caller.fenced else sees
+    )
 
 
-def _given(who: Caller, right: str, resource_type: str) -> bool | list[Scope]:
+def _given(caller: Caller, right: str, resource_type: str) -> bool | list[Scope]:
     """True where the scopes give a right on all resources of a type, False where on none, else the scopes that give it on some."""
-    found = [scope for scope in who.scopes if scope.gives(right, resource_type)]
+    found = [scope for scope in caller.scopes if scope.gives(right, resource_type)]
     return found if found and all(scope.query for scope in found) else bool(found)
 
 
-def scoped(store: Store, who: Caller, right: str) -> Fence:
+def scoped(store: Store, caller: Caller, right: str) -> Fence:
     """Whether the caller's scopes give `right` on a resource, wherever it is."""
-    return fence(store, replace(who, accounts=None, patient=None), right)
+    return fence(store, replace(caller, accounts=None, patient=None), right)
 
 
-def reach(store: Store, who: Caller) -> Fence:
+def reach(store: Store, caller: Caller) -> Fence:
     """Whether a resource is within what the caller is fenced to, whatever its scopes give."""
-    if not who.fenced:
+    if not caller.fenced:
         return lambda candidate: True
-    in_accounts, in_chart = accounts_fence(who), chart_fence(store, who)
+    in_accounts, in_chart = accounts_fence(caller), chart_fence(store, caller)
 
-    def inside(candidate: Candidate) -> bool:
+    def inside(candidate: Version) -> bool:
         return in_accounts(candidate) and in_chart(candidate)
 
     spoken_of = audit_fence(store, inside)
     return lambda candidate: spoken_of(candidate) if is_trail(candidate.key) else inside(candidate)
 
 
-def accounts_fence(who: Caller) -> Fence:
+def accounts_fence(caller: Caller) -> Fence:
     """Whether a resource carries one of the accounts that the caller is fenced to, if it is to any."""
-    if who.accounts is None:
+    if caller.accounts is None:
         return lambda candidate: True
-    allowed = frozenset(who.accounts)
+    allowed = frozenset(caller.accounts)
     return lambda candidate: not allowed.isdisjoint(candidate.head.accounts)
 
 
-def chart_fence(store: Store, who: Caller) -> Fence:
+def chart_fence(store: Store, caller: Caller) -> Fence:
     """Whether a resource is in the compartment of the Patient that the caller is fenced to, if it is to one.
 
     Or in that of a Patient that this one replaces and that says so itself.
     """
-    if who.patient is None:
+    if caller.patient is None:
         return lambda candidate: True
-    if who.patient == NOBODY:
+    if caller.patient == NOBODY:
         return lambda candidate: False
-    patient, known = f"Patient/{who.patient}", membership.in_force(store)
+    patient, known = f"Patient/{caller.patient}", membership.in_force(store)
 
     @cache
     def others() -> frozenset[str]:
         return _replaced(store, patient)
 
-    def is_inside(candidate: Candidate) -> bool:
+    def is_inside(candidate: Version) -> bool:
         if candidate.key == patient:
             return True
         if candidate.head.deleted:
@@ -231,85 +233,85 @@ def _replaced(store: Store, patient: str) -> frozenset[str]:
     return once_a_request(f"replaced by {patient}", lambda: patient_links.agreed(store, patient))
 
 
-def pay_for_a_look(store: Store, who: Caller) -> None:
+def pay_for_a_look(store: Store, caller: Caller) -> None:
     """Read what a look at a hidden resource may have to read: so that one that is not there takes as long."""
-    if who.patient:
-        _replaced(store, f"Patient/{who.patient}")
+    if caller.patient:
+        _replaced(store, f"Patient/{caller.patient}")
 
 
-def listed_under(store: Store, who: Caller, resource_type: str | None) -> tuple[tuple[str, str], ...] | None:
+def listed_under(store: Store, caller: Caller, resource_type: str | None) -> tuple[tuple[str, str], ...] | None:
     """Listings that hold all that the caller may see of a type, as (`_account` or `_compartment`, its value); None where nobody knows.
 
     Without a type: of all types that have such listings. They lead a search that would read what others have otherwise.
     """
     if resource_type in UNLISTED:
         return None
-    if who.patient == NOBODY:
+    if caller.patient == NOBODY:
         return ()
-    if who.patient is not None:
-        patient = f"Patient/{who.patient}"
+    if caller.patient is not None:
+        patient = f"Patient/{caller.patient}"
         return tuple(("_compartment", chart) for chart in (patient, *sorted(_replaced(store, patient))))
-    return None if who.accounts is None else tuple(("_account", account) for account in who.accounts)
+    return None if caller.accounts is None else tuple(("_account", account) for account in caller.accounts)
 
 
-def versions(store: Store, who: Caller, right: str) -> Fence:
+def versions(store: Store, caller: Caller, right: str) -> Fence:
     """Which versions, deletions among them, are shown of a resource that the caller may see now: see the setting HISTORY_ACCESS.
 
     A deletion has nothing by which to know whether it was inside.
     """
-    if shows_every_version(store, who):
+    if shows_every_version(store, caller):
         return lambda candidate: True
-    sees = fence(store, who, right)
+    sees = fence(store, caller, right)
     return lambda candidate: not candidate.head.deleted and sees(candidate)
 
 
-def shows_every_version(store: Store, who: Caller) -> bool:
+def shows_every_version(store: Store, caller: Caller) -> bool:
     """Whether who may see a resource now may see all its versions."""
-    return store.settings.history_access == CURRENT or not who.restricted
+    return store.settings.history_access == CURRENT or not caller.restricted
 
 
-def settable(store: Store, who: Caller) -> Fence:
+def settable(store: Store, caller: Caller) -> Fence:
     """On which resources a caller with the right to set accounts may do so: on those within its fence.
 
     The right needs no other scope. But who may read some resources of a type only sets accounts on no others.
     """
-    inside, readable = reach(store, who), fence(store, who, READ)
-    return lambda candidate: inside(candidate) and (not may(who, READ, candidate.head.type) or readable(candidate))
+    inside, readable = reach(store, caller), fence(store, caller, READ)
+    return lambda candidate: inside(candidate) and (not may(caller, READ, candidate.head.type) or readable(candidate))
 
 
 # Accounts
 
 
 def own_accounts(
-    who: Caller, asked: Sequence[str], standing: Sequence[str], places: Mapping[str, str]
+    caller: Caller, asked: Sequence[str], standing: Sequence[str], places: Mapping[str, str]
 ) -> tuple[str, ...]:
     """The own accounts that a resource gets where a caller with the right asks for `asked`, and has `standing` now.
 
     A fenced caller sets and removes those that it is fenced to; the others stay in their places. Forbidden where it asks for any
     besides, whether they exist or not: `places` says where each of them stands in the request.
     """
-    if who.accounts is None:
+    if caller.accounts is None:
         return tuple(dict.fromkeys(asked))
-    outside = [account for account in asked if account not in who.accounts]
+    outside = [account for account in asked if account not in caller.accounts]
     if outside:
         text = "the token's claim accounts does not name this account, so it cannot set it"
         raise Forbidden(text, issues=[Issue(Forbidden.code, text, places.get(account)) for account in outside])
-    return accounts.replaced(standing, asked, who.accounts)
+    return accounts.replaced(standing, asked, caller.accounts)
 
 
-def accounts_of_new(who: Caller) -> tuple[str, ...]:
+def accounts_of_new(caller: Caller) -> tuple[str, ...]:
     """The own accounts of what the caller creates, and says nothing of accounts: those that it is fenced to."""
-    return who.accounts or ()
+    return caller.accounts or ()
 
 
-def claim(who: Caller, condition: str) -> str:
+def claim(caller: Caller, condition: str) -> str:
     """Under which text the caller claims the condition of a conditional create: callers who see different resources never meet."""
-    return f"{who.bounds}#{condition}" if who.bounds else condition
+    return f"{caller.bounds}#{condition}" if caller.bounds else condition
 
 
-def comes_unfenced(who: Caller, write: Write) -> bool:
+def comes_unfenced(caller: Caller, write: Write) -> bool:
     """Whether the content that a write leaves behind comes from a caller whom no claim fences.
 
     A patch takes over the rest of what stands: it never puts in force what a fenced caller wrote. To write it anew does.
     """
-    return not who.fenced and (not write.partial or (write.base is not None and write.base.unfenced))
+    return not caller.fenced and (not write.partial or (write.base is not None and write.base.unfenced))

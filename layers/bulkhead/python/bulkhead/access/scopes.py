@@ -18,7 +18,7 @@ from bulkhead.fhir import definitions
 
 if TYPE_CHECKING:
     from bulkhead.search.query import Clause
-    from bulkhead.store.candidate import Candidate
+    from bulkhead.store.version import Version
 
 ANY_TYPE = "*"
 
@@ -45,7 +45,7 @@ class Scope:
         """Whether it gives the right on resources of the type, or on some of them."""
         return right in self.rights and self.resource_type in (ANY_TYPE, resource_type)
 
-    def covers(self, candidate: Candidate) -> bool:
+    def covers(self, candidate: Version) -> bool:
         """Whether a resource, of a type that the scope is for, meets its query."""
         if not self.query:
             return True

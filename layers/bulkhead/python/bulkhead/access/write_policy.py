@@ -14,12 +14,12 @@ from typing import Any
 
 from bulkhead.access import policy
 from bulkhead.access.policy import Caller
-from bulkhead.access.visibility import is_named_by_others, last_living, unknown, was_seen, was_within
+from bulkhead.access.visibility import is_named_by_others, last_living, not_known, was_visible, was_within
 from bulkhead.compartments import membership
 from bulkhead.errors import BulkheadError, Forbidden, Issue, Unprocessable, raise_together
 from bulkhead.fhir import dates, references
 from bulkhead.store import Inherit, Store, Write
-from bulkhead.store.candidate import Candidate
+from bulkhead.store.version import Version
 
 Place = Callable[[int, BulkheadError], BulkheadError]
 """(position of a write, what is wrong with it) -> the error at its place in the request."""
@@ -30,67 +30,71 @@ _PATIENT = "Patient/"
 
 
 def check(
-    store: Store, who: Caller, writes: Sequence[Write], taken: Collection[str], inherit: Inherit, place: Place
+    store: Store, caller: Caller, writes: Sequence[Write], taken: Collection[str], inherit: Inherit, place: Place
 ) -> None:
-    """A BulkheadError, with an issue for each write at fault, where `who` may not make these changes.
+    """A BulkheadError, with an issue for each write at fault, where `caller` may not make these changes.
 
     Forbidden for what would be outside its fence or its scopes; Unprocessable for a Patient that it may not see, whether
     it exists or not; after all else NotFound for ids that are not the caller's to take: those that are `taken` (see
     `visibility.standing`), those of deleted resources that it could not see, and those that hidden resources wait for.
     """
-    if not who.restricted:
+    if not caller.restricted:
         return
     made = {n: write for n, write in enumerate(writes) if write.body is not None and write.new is not None}
-    former = {n: _former(store, who, write) for n, write in made.items()} if who.fenced else {}
+    former = {n: _former(store, caller, write) for n, write in made.items()} if caller.fenced else {}
     checks: tuple[Callable[[], Faults], ...] = (
-        lambda: _outside_charts(store, who, made),
-        lambda: _outside_scopes(store, who, made),
-        lambda: _naming_others(store, who, made, former),
-        lambda: _taking_away(store, who, made, former),
-        lambda: _outside_accounts(store, who, writes, made, inherit),
-        lambda: {n: unknown(store, who, write.key) for n, write in made.items() if _is_taken(store, who, write, taken)},
+        lambda: _outside_charts(store, caller, made),
+        lambda: _outside_scopes(store, caller, made),
+        lambda: _naming_others(store, caller, made, former),
+        lambda: _taking_away(store, caller, made, former),
+        lambda: _outside_accounts(store, caller, writes, made, inherit),
+        lambda: {
+            n: not_known(store, caller, write.key)
+            for n, write in made.items()
+            if _is_taken(store, caller, write, taken)
+        },
     )
     for each in checks:
         if faults := each():
             raise_together(place(n, faults[n]) for n in sorted(faults))
 
 
-def _is_taken(store: Store, who: Caller, write: Write, taken: Collection[str]) -> bool:
+def _is_taken(store: Store, caller: Caller, write: Write, taken: Collection[str]) -> bool:
     if write.key in taken:
         return True
     if write.base is None:
-        return not write.fresh and is_named_by_others(store, who, write.key)
-    return write.base.deleted and not was_seen(store, who, write.base)
+        return not write.fresh and is_named_by_others(store, caller, write.key)
+    return write.base.deleted and not was_visible(store, caller, write.base)
 
 
-def _former(store: Store, who: Caller, write: Write) -> Candidate | None:
+def _former(store: Store, caller: Caller, write: Write) -> Version | None:
     """What the write changes, as the caller sees it; of a deletion what was deleted. None where there is none that it may see."""
     if write.base is None:
         return None
-    if write.base.deleted and not was_seen(store, who, write.base):
+    if write.base.deleted and not was_visible(store, caller, write.base):
         return None
     last = last_living(store, write.base)
-    return Candidate(last, store.decode) if last else None
+    return store.version(last) if last else None
 
 
-def _candidate(store: Store, write: Write) -> Candidate:
+def _candidate(store: Store, write: Write) -> Version:
     """What the write makes, before it is written."""
-    return Candidate(write.head(dates.now()), store.decode)
+    return Version(write.head(dates.now()), store.decode)
 
 
-def _outside_charts(store: Store, who: Caller, made: dict[int, Write]) -> Faults:
-    inside = policy.chart_fence(store, who)
+def _outside_charts(store: Store, caller: Caller, made: dict[int, Write]) -> Faults:
+    inside = policy.chart_fence(store, caller)
     text = (
         "a token for one patient can create and change only resources that are, and stay, in that patient's compartment"
     )
-    outside = (n for n, write in made.items() if who.patient is not None and not inside(_candidate(store, write)))
+    outside = (n for n, write in made.items() if caller.patient is not None and not inside(_candidate(store, write)))
     return {n: Forbidden(text, made[n].key.partition("/")[0]) for n in outside}
 
 
-def _outside_scopes(store: Store, who: Caller, made: dict[int, Write]) -> Faults:
-    if not any(scope.query for scope in who.scopes):
+def _outside_scopes(store: Store, caller: Caller, made: dict[int, Write]) -> Faults:
+    if not any(scope.query for scope in caller.scopes):
         return {}
-    scoped = {right: policy.scoped(store, who, right) for right in (policy.CREATE, policy.UPDATE)}
+    scoped = {right: policy.scoped(store, caller, right) for right in (policy.CREATE, policy.UPDATE)}
     faults: Faults = {}
     for n, write in made.items():
         new = write.base is None or write.base.deleted
@@ -101,12 +105,12 @@ def _outside_scopes(store: Store, who: Caller, made: dict[int, Write]) -> Faults
     return faults
 
 
-Formers = Mapping[int, Candidate | None]
+Formers = Mapping[int, Version | None]
 
 
-def _naming_others(store: Store, who: Caller, made: dict[int, Write], former: Formers) -> Faults:
+def _naming_others(store: Store, caller: Caller, made: dict[int, Write], former: Formers) -> Faults:
     """Patients that a resource names and did not name before, unless the caller may see them, or makes them with it."""
-    if not who.fenced:
+    if not caller.fenced:
         return {}
     named = {
         n: _patients(store, write.key, write.new.targets if write.new else {}) - _former_patients(store, former[n])
@@ -114,24 +118,24 @@ def _naming_others(store: Store, who: Caller, made: dict[int, Write], former: Fo
     }
     here = {write.key for write in made.values()}
     heads = store.read_many({patient for patients in named.values() for patient in patients} - here)
-    known = here | {key for key, head in heads.items() if not head.deleted and was_within(store, who, head)}
+    known = here | {key for key, head in heads.items() if not head.deleted and was_within(store, caller, head)}
     unseen = {n: patients - known for n, patients in named.items() if patients - known}
     return {n: _no_such_patient(store.decode(made[n].head("")), patients) for n, patients in unseen.items()}
 
 
-def _taking_away(store: Store, who: Caller, made: dict[int, Write], former: Formers) -> Faults:
+def _taking_away(store: Store, caller: Caller, made: dict[int, Write], former: Formers) -> Faults:
     """Resources that leave a Patient, or another target that gave them accounts, which the caller may not see."""
-    if not who.fenced:
+    if not caller.fenced:
         return {}
     left = {n: _left(store, write, former[n]) for n, write in made.items()}
     here = {write.key for write in made.values()}
     heads = store.read_many({root for roots in left.values() for root in roots} - here)
-    known = here | {key for key, head in heads.items() if was_within(store, who, head)}
+    known = here | {key for key, head in heads.items() if was_within(store, caller, head)}
     text = "the token does not reach all that the resource belongs to: it cannot be taken away from there"
     return {n: Forbidden(text, made[n].key.partition("/")[0]) for n, roots in left.items() if roots - known}
 
 
-def _left(store: Store, write: Write, former: Candidate | None) -> set[str]:
+def _left(store: Store, write: Write, former: Version | None) -> set[str]:
     """The Patients whose compartments the write takes a resource out of, and what else gave it accounts that it leaves."""
     if former is None or write.new is None:
         return set()
@@ -141,7 +145,7 @@ def _left(store: Store, write: Write, former: Candidate | None) -> set[str]:
     return {root for root in left if root != write.key and root in former.targets}
 
 
-def _former_patients(store: Store, former: Candidate | None) -> set[str]:
+def _former_patients(store: Store, former: Version | None) -> set[str]:
     return _patients(store, former.key, former.targets) if former else set()
 
 
@@ -160,11 +164,11 @@ def _no_such_patient(resource: dict[str, Any], unseen: Collection[str]) -> Unpro
 
 
 def _outside_accounts(
-    store: Store, who: Caller, writes: Sequence[Write], made: dict[int, Write], inherit: Inherit
+    store: Store, caller: Caller, writes: Sequence[Write], made: dict[int, Write], inherit: Inherit
 ) -> Faults:
-    if who.accounts is None:
+    if caller.accounts is None:
         return {}
-    allowed = frozenset(who.accounts)
+    allowed = frozenset(caller.accounts)
     if all(not allowed.isdisjoint(write.explicit) for write in made.values()):
         return {}
     # What it inherits may keep a resource inside: as the commit will see it, unless somebody changes it in between.

@@ -67,7 +67,7 @@ def record_reads(request: Request) -> None:
     events: list[Write] = []
     for operation in dict.fromkeys(shown.operation for shown in request.session.shown):
         heads = [shown.head for shown in request.session.shown if shown.operation == operation]
-        events += recording.of_reads(request.store, request.caller, READS.get(operation, _READ), heads)
+        events += recording.of_reads(request.session, READS.get(operation, _READ), heads)
     recording.record(request.store, events)
 
 
@@ -75,11 +75,12 @@ def record_refusal(request: Request, error: BulkheadError) -> None:
     """Record that the request was refused, if it was. Raises where it cannot be recorded."""
     if request.route.public:
         return
-    who = _caller(request)
-    if recording.is_refusal(who, error):
+    caller = _caller(request)
+    if recording.is_refusal(caller, error):
         key = references.local(f"{request.parameters.get('type')}/{request.parameters.get('id')}")
         recording.record(
-            request.store, recording.of_refusal(request.store, who, DEEDS[request.route.operation], key, error)
+            request.store,
+            recording.of_refusal(Session.of(request.store, caller), DEEDS[request.route.operation], key, error),
         )
 
 
@@ -91,7 +92,7 @@ def record_refused_entries(request: Request, asked: Sequence[Any], answered: Seq
         if error and recording.is_refusal(request.caller, error):
             url = entry["request"]["url"].removeprefix(f"{request.base}/").partition("?")[0]
             done = DEEDS["bundle"]
-            events += recording.of_refusal(request.store, request.caller, done, references.local(url), error)
+            events += recording.of_refusal(request.session, done, references.local(url), error)
     recording.record(request.store, events)
 
 

@@ -62,7 +62,7 @@ def deed(interaction: str, operation: str | None = None) -> Deed:
 
 def event(
     identifier: str,
-    who: Caller,
+    caller: Caller,
     done: Deed,
     entities: Sequence[Entity],
     patients: Sequence[str],
@@ -70,7 +70,7 @@ def event(
     outcome: str = SUCCESS,
     description: str | None = None,
 ) -> dict[str, Any]:
-    """The AuditEvent `identifier`: what `who` did to `entities`, whose data it is (`patients`, keys), at the instant `recorded`."""
+    """The AuditEvent `identifier`: what `caller` did to `entities`, whose data it is (`patients`, keys), at the instant `recorded`."""
     subtype = [{"system": _INTERACTION, "code": done.interaction}]
     if done.operation:
         subtype.append({"code": done.operation})
@@ -89,16 +89,16 @@ def event(
     }
     if description:
         made["outcomeDesc"] = description
-    made["agent"] = [_agent(who)]
+    made["agent"] = [_agent(caller)]
     made["source"] = {"observer": {"display": "Bulkhead"}}
     return made | ({"entity": listed} if listed else {})
 
 
-def sent_by(who: Caller, resource: dict[str, Any]) -> dict[str, Any]:
+def sent_by(caller: Caller, resource: dict[str, Any]) -> dict[str, Any]:
     """A client's AuditEvent, with who really sent it, whatever its agents say. What it says itself in these places gives way."""
     meta = dict(resource.get("meta", {}))
     meta["tag"] = [tag for tag in meta.get("tag", ()) if tag.get("system") != RECORDED_BY] + [_tag(CLIENT)]
-    sender = {"url": SENT_BY, "valueIdentifier": {"value": who.subject}}
+    sender = {"url": SENT_BY, "valueIdentifier": {"value": caller.subject}}
     others = [one for one in resource.get("extension", ()) if one.get("url") != SENT_BY]
     return {**resource, "meta": meta, "extension": [*others, sender]}
 
@@ -107,10 +107,10 @@ def _tag(code: str) -> dict[str, str]:
     return {"system": RECORDED_BY, "code": code}
 
 
-def _agent(who: Caller) -> dict[str, Any]:
-    made: dict[str, Any] = {"who": {"identifier": {"value": who.subject}}, "requestor": True}
-    if who.address:
-        made["network"] = {"address": who.address, "type": _IP_ADDRESS}
+def _agent(caller: Caller) -> dict[str, Any]:
+    made: dict[str, Any] = {"who": {"identifier": {"value": caller.subject}}, "requestor": True}
+    if caller.address:
+        made["network"] = {"address": caller.address, "type": _IP_ADDRESS}
     return made
 
 

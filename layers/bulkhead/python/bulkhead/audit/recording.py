@@ -22,6 +22,7 @@ from bulkhead.store import Head, Write
 
 if TYPE_CHECKING:
     from bulkhead.access.caller import Caller
+    from bulkhead.session import Session
     from bulkhead.store import Store
 
 SET_ACCOUNTS, REFUSALS = "$set-accounts", "refusals"
@@ -78,18 +79,18 @@ def require_untouched(writes: Sequence[Write], auth: str) -> None:
             raise MethodNotAllowed("an AuditEvent is never changed or deleted", ["GET", "HEAD", "POST"])
 
 
-def of_changes(store: Store, who: Caller, writes: Sequence[Write]) -> list[Write]:
+def of_changes(session: Session, writes: Sequence[Write]) -> list[Write]:
     """The events that go into the commit of `writes`."""
-    known = policy(store.settings.audit)
+    known = policy(session.store.settings.audit)
     groups: dict[tuple[str, tuple[str, ...]], list[Entity]] = {}
     for write in writes:
         if write.changes_content and known.records_change(write.key.partition("/")[0]):
-            group = groups.setdefault((_interaction(write), _patients(store, write)), [])
+            group = groups.setdefault((_interaction(write), _patients(session.store, write)), [])
             group.append(Entity(write.key, write.version))
     return [
         made
         for (interaction, patients), entities in groups.items()
-        for made in _writes(store, who, deed(interaction), entities, patients)
+        for made in _writes(session, deed(interaction), entities, patients)
     ]
 
 
@@ -113,32 +114,32 @@ def of_patients(key: str, targets: Mapping[str, frozenset[str]]) -> tuple[str, .
     return tuple(sorted({*index_facts.patients(targets), *([key] if key.startswith("Patient/") else [])}))
 
 
-def of_set_accounts(store: Store, who: Caller, target: Head, accounts: Sequence[str], propagate: bool) -> list[Write]:
+def of_set_accounts(session: Session, target: Head, accounts: Sequence[str], propagate: bool) -> list[Write]:
     """The event of a `$set-accounts` on `target`, if it is to be recorded."""
-    if not policy(store.settings.audit).set_accounts:
+    if not policy(session.store.settings.audit).set_accounts:
         return []
     from bulkhead.facts import index_facts
 
     asked = {"accounts": " ".join(accounts) or "none", "propagate": str(propagate).lower()}
-    patients = of_patients(target.key, index_facts.targets(store.decode(target)))
+    patients = of_patients(target.key, index_facts.targets(session.store.decode(target)))
     entity = Entity(target.key, target.version, asked)
-    return _writes(store, who, deed("operation", SET_ACCOUNTS), [entity], patients)
+    return _writes(session, deed("operation", SET_ACCOUNTS), [entity], patients)
 
 
-def of_reads(store: Store, who: Caller, done: Deed, heads: Iterable[Head]) -> list[Write]:
+def of_reads(session: Session, done: Deed, heads: Iterable[Head]) -> list[Write]:
     """The events of what was shown of `heads` by the one deed: one event for the data of each patient."""
     from bulkhead.facts import index_facts
 
-    known = policy(store.settings.audit)
+    known = policy(session.store.settings.audit)
     groups: dict[tuple[str, ...], dict[str, Entity]] = {}
     for head in heads:
         if known.records_read(head.type) and not head.deleted:
-            patients = of_patients(head.key, index_facts.targets(store.decode(head)))
+            patients = of_patients(head.key, index_facts.targets(session.store.decode(head)))
             groups.setdefault(patients, {}).setdefault(head.key, Entity(head.key, head.version))
     return [
         made
         for patients, entities in groups.items()
-        for made in _writes(store, who, done, list(entities.values()), patients)
+        for made in _writes(session, done, list(entities.values()), patients)
     ]
 
 
@@ -168,19 +169,19 @@ def was_recorded(head: Head) -> bool:
     return (head.key, head.version) in (_recorded.get() or ())
 
 
-def is_refusal(who: Caller | None, error: BulkheadError) -> bool:
+def is_refusal(caller: Caller | None, error: BulkheadError) -> bool:
     """Whether `error` tells the caller that it may not: also where a fence answers as if there were nothing."""
     if isinstance(error, (Unauthorized, Forbidden)):
         return True
-    return isinstance(error, NotFound) and who is not None and who.restricted
+    return isinstance(error, NotFound) and caller is not None and caller.restricted
 
 
-def of_refusal(store: Store, who: Caller, done: Deed, key: str | None, error: BulkheadError) -> list[Write]:
+def of_refusal(session: Session, done: Deed, key: str | None, error: BulkheadError) -> list[Write]:
     """The event of a request about `key` (if it names a resource) that was refused, if it is to be recorded."""
-    if not policy(store.settings.audit).refusals:
+    if not policy(session.store.settings.audit).refusals:
         return []
     entities = [Entity(key)] if key else []
-    return _writes(store, who, done, entities, (), REFUSED, f"{error.status} {error.code}")
+    return _writes(session, done, entities, (), REFUSED, f"{error.status} {error.code}")
 
 
 def record(store: Store, events: Sequence[Write]) -> None:
@@ -190,8 +191,7 @@ def record(store: Store, events: Sequence[Write]) -> None:
 
 
 def _writes(
-    store: Store,
-    who: Caller,
+    session: Session,
     done: Deed,
     entities: Sequence[Entity],
     patients: Sequence[str],
@@ -204,8 +204,8 @@ def _writes(
     for start in range(0, max(len(entities), 1), _ENTITIES):
         identifier = f"{PREFIX}{uuid4()}"
         part = entities[start : start + _ENTITIES]
-        resource = event(identifier, who, done, part, patients, dates.now(), outcome, description)
-        body = store.encode(resource)
+        resource = event(identifier, session.caller, done, part, patients, dates.now(), outcome, description)
+        body = session.store.encode(resource)
         key = f"{AUDIT_EVENT}/{identifier}"
         made.append(Write(key, None, body, None, index_facts.facts(resource), method="POST", fresh=True))
     return made

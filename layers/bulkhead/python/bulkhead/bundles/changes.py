@@ -66,7 +66,7 @@ def start(entries: Iterable[Entry], base: str) -> list[Change]:
     Criteria may name resources by urls below `base`, the base URL of this server.
     """
     made = [Change(entry) for entry in entries]
-    each(made, partial(_start, base=base))
+    for_each(made, partial(_start, base=base))
     return made
 
 
@@ -84,7 +84,7 @@ def _start(change: Change, base: str) -> None:
         change.links = find_links(entry.resource)
 
 
-def each(faultless: Iterable[Change], step: Callable[[Change], None]) -> None:
+def for_each(faultless: Iterable[Change], step: Callable[[Change], None]) -> None:
     """`step` on each; an error stays with its change, placed in the bundle, and stops no other."""
     for change in faultless:
         if change.fault is None:

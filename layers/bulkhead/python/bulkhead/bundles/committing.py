@@ -58,8 +58,7 @@ def _commit(made: Sequence[Change], context: Context, receipts: Receipts | None)
     if writing:
         receipt = receipts([change for change, _ in writing]) if receipts else None
         heads = resources.commit(
-            context.store,
-            context.caller,
+            context.session,
             [write for _, write in writing],
             claims,
             receipt=receipt,
@@ -74,7 +73,7 @@ def _look_at_owners(made: Sequence[Change], context: Context, owners: Owners) ->
     """Who owns the conditions that are claimed already: a resource to be used, or one that is gone."""
     store = context.store
     claimed = [change.condition for change in made if change.condition and change.claim and not change.claim.unique]
-    found = in_parallel(lambda condition: claimant(store, context.caller, condition), claimed, store.settings.threads)
+    found = in_parallel(lambda condition: claimant(context.session, condition), claimed, store.settings.threads)
     heads = store.read_many(owner for owner in found if owner)
     for condition, owner in zip(claimed, found, strict=True):
         if owner is None:

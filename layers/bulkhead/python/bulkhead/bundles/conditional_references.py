@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from bulkhead.bundles.changes import Change, each
+from bulkhead.bundles.changes import Change, for_each
 from bulkhead.bundles.context import Context
 from bulkhead.bundles.entries import Interaction
 from bulkhead.bundles.links import Kind, Link
@@ -40,7 +40,7 @@ def resolve_conditional(changes: Sequence[Change], context: Context, find: Find,
                 if condition := known[link.text]:
                     uses.setdefault(change.entry.index, []).append((link, condition))
 
-    each(changes, collect)
+    for_each(changes, collect)
     if not uses:
         return
     targets = _targets(
@@ -54,7 +54,7 @@ def resolve_conditional(changes: Sequence[Change], context: Context, find: Find,
                 raise _failure(len(keys), _place(change, link))
             link.container[link.name] = keys[0]
 
-    each(changes, resolve)
+    for_each(changes, resolve)
 
 
 def _targets(
@@ -79,7 +79,7 @@ def _targets(
 
 def _owner(condition: Condition, context: Context, moved: set[str]) -> list[str]:
     """The owner of the condition's claim: a resource created a moment ago, which the index may not show yet."""
-    owner = claimant(context.store, context.caller, condition)
+    owner = claimant(context.session, condition)
     head = context.store.read(owner) if owner and owner not in moved else None
     return [head.key] if head and meets(context.store, head, condition, context.found_by) else []
 

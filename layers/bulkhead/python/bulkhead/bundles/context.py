@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from bulkhead.access import policy
 from bulkhead.access.policy import Caller
 from bulkhead.bundles.entries import Entry
-from bulkhead.store.candidate import Fence
+from bulkhead.store.version import Fence
 
 if TYPE_CHECKING:
     from bulkhead.bundles.changes import Change
+    from bulkhead.session import Session
     from bulkhead.store import Head, Receipt, Store
 
 MINIMAL, REPRESENTATION, OPERATION_OUTCOME = "minimal", "representation", "OperationOutcome"
@@ -59,8 +60,7 @@ class Journal(Protocol):
 class Context:
     """One request: for whom, on which store, and what the client wants back."""
 
-    store: Store
-    caller: Caller
+    session: Session
     base: str
     """URL of this server, such as `http://127.0.0.1:8000/fhir/R4`."""
     reader: Reader
@@ -69,6 +69,14 @@ class Context:
     """`Prefer: return=`."""
     journal: Journal | None = None
     """None where the answer is waited for: nobody takes such a request up again."""
+
+    @property
+    def store(self) -> Store:
+        return self.session.store
+
+    @property
+    def caller(self) -> Caller:
+        return self.session.caller
 
     @property
     def found_by(self) -> Fence:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bulkhead.bundles import placeholders
-from bulkhead.bundles.changes import Change, each, faultless
+from bulkhead.bundles.changes import Change, faultless, for_each
 from bulkhead.bundles.entries import Interaction
 from bulkhead.bundles.full_urls import FullUrls
 from bulkhead.errors import BadRequest
@@ -78,7 +78,7 @@ def _settle_in_rounds(
             text = placeholders.resolve(criteria_of(change), change.entry.type, keys.get)
             change.condition = condition(change.entry.type, text, change.entry.condition_place, base)
 
-        each(ready, settle)
+        for_each(ready, settle)
         done = _numbers(ready)
         left = [change for change in left if change.entry.index not in done]
     return settled

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from bulkhead.bundles.changes import Change, each, faultless
+from bulkhead.bundles.changes import Change, faultless, for_each
 from bulkhead.bundles.entries import Interaction, place
 from bulkhead.compartments.membership import Definitions
 from bulkhead.errors import BadRequest, MultipleMatches, NotFound
@@ -24,13 +24,13 @@ def identify(changes: Sequence[Change], found: Matches, together: bool, known: D
     of several changes to one resource: they cannot be part of one commit.
     """
     of = {kind: [change for change in changes if change.entry.interaction is kind] for kind in Interaction}
-    each(of[Interaction.DELETE], lambda change: _identify_delete(change, found))
+    for_each(of[Interaction.DELETE], lambda change: _identify_delete(change, found))
     deleted = {change.key for change in of[Interaction.DELETE]} if together else set()
     created = _created(of[Interaction.CREATE], found, deleted) if together and found else {}
     seen = _Seen(found, deleted, Written(created, known))
-    each(of[Interaction.CREATE], lambda change: _identify_create(change, seen))
-    each(of[Interaction.UPDATE], lambda change: _identify_update(change, seen))
-    each(of[Interaction.PATCH], lambda change: _identify_patch(change, seen))
+    for_each(of[Interaction.CREATE], lambda change: _identify_create(change, seen))
+    for_each(of[Interaction.UPDATE], lambda change: _identify_update(change, seen))
+    for_each(of[Interaction.PATCH], lambda change: _identify_patch(change, seen))
     _refuse_twice(changes)
 
 
@@ -124,4 +124,4 @@ def _refuse_twice(changes: Sequence[Change]) -> None:
                 where = change.entry.condition_place if change.condition else f"{change.entry.place}.request.url"
                 raise SameResource(f"this is about the same resource as {place(other.entry.index)}", where)
 
-    each(faultless(changes), check)
+    for_each(faultless(changes), check)

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from bulkhead import resources
 from bulkhead.access import policy
-from bulkhead.access.visibility import met, seen, standing, unknown
-from bulkhead.bundles.changes import Change, each, faultless
+from bulkhead.access.visibility import base_of_update, not_known, require_preconditions, require_visible
+from bulkhead.bundles.changes import Change, faultless, for_each
 from bulkhead.bundles.conditional_references import resolve_conditional
 from bulkhead.bundles.context import Context
 from bulkhead.bundles.criteria import settle_criteria
@@ -99,7 +99,7 @@ def _reset(attempt: Attempt) -> None:
 
 
 def _identify(attempt: Attempt) -> None:
-    each(attempt.changes, lambda change: _may_search(change, attempt.context))
+    for_each(attempt.changes, lambda change: _may_search(change, attempt.context))
     if attempt.together:
         settle_criteria(attempt.faultless, attempt.find_owned, attempt.context.base)
     found = attempt.find_owned(change.condition for change in attempt.faultless if change.condition)
@@ -118,7 +118,7 @@ def _read_bases(attempt: Attempt) -> None:
     bases = attempt.context.store.read_many(change.key for change in wanted)
     for change in wanted:
         change.base = bases.get(change.key)
-    each(attempt.changes, lambda change: _check_base(change, attempt.context))
+    for_each(attempt.changes, lambda change: _check_base(change, attempt.context))
 
 
 def _is_fresh(change: Change) -> bool:
@@ -127,54 +127,56 @@ def _is_fresh(change: Change) -> bool:
 
 def _check_base(change: Change, context: Context) -> None:
     """The same checks as for single requests: rights, what the caller may see, ifMatch, ifNoneMatch."""
-    entry, store, who = change.entry, context.store, context.caller
+    entry, store, caller = change.entry, context.store, context.caller
     if entry.interaction is Interaction.CREATE:
-        policy.require(who, policy.CREATE, entry.type)
+        policy.require(caller, policy.CREATE, entry.type)
         return
     right = RIGHTS[entry.interaction]
-    policy.require(who, right, entry.type)
+    policy.require(caller, right, entry.type)
     if entry.interaction is Interaction.UPDATE:
         _check_update(change, context)
         return
     if entry.interaction is Interaction.PATCH:
-        policy.require(who, policy.READ, entry.type)
+        policy.require(caller, policy.READ, entry.type)
     base = change.base
     if base is None or base.deleted:
         _check_absent(change, context)
         return
     if entry.interaction is Interaction.PATCH:
-        seen(store, who, base, policy.READ)
-    Preconditions(entry.if_match, entry.if_none_match).check(seen(store, who, base, right))
+        require_visible(store, caller, base, policy.READ)
+    Preconditions(entry.if_match, entry.if_none_match).check(require_visible(store, caller, base, right))
 
 
 def _check_update(change: Change, context: Context) -> None:
-    entry, who = change.entry, context.caller
+    entry, caller = change.entry, context.caller
     if change.base and change.condition and not change.new:
-        seen(context.store, who, change.base, policy.UPDATE)
+        require_visible(context.store, caller, change.base, policy.UPDATE)
     elif not _is_fresh(change):
-        change.base, change.taken = standing(context.store, who, change.base)
+        change.base, change.taken = base_of_update(context.store, caller, change.base)
     base = change.base
     there = base is not None and not base.deleted
     if not there:
-        policy.require(who, policy.CREATE, entry.type)
-    met(context.store, who, policy.UPDATE, change.key, base, Preconditions(entry.if_match, entry.if_none_match))
+        policy.require(caller, policy.CREATE, entry.type)
+    require_preconditions(
+        context.store, caller, policy.UPDATE, change.key, base, Preconditions(entry.if_match, entry.if_none_match)
+    )
     if change.new and there:
         raise Conflict("the id belongs to a resource that does not meet the criteria", f"{entry.place}.resource.id")
 
 
 def _check_absent(change: Change, context: Context) -> None:
     """What is not there to be deleted or patched; criteria that nothing meets have left nothing to delete."""
-    entry, base, who = change.entry, change.base, context.caller
+    entry, base, caller = change.entry, change.base, context.caller
     right = policy.READ if entry.interaction is Interaction.PATCH else policy.DELETE
-    if change.key and not policy.sees_all(who, right, entry.type):
-        raise unknown(context.store, who, change.key)
+    if change.key and not policy.sees_all(caller, right, entry.type):
+        raise not_known(context.store, caller, change.key)
     Preconditions(entry.if_match, entry.if_none_match).check(base)
     if entry.interaction is Interaction.PATCH:
-        raise Gone(f"{change.key} was deleted", "id") if base else unknown(context.store, who, change.key)
+        raise Gone(f"{change.key} was deleted", "id") if base else not_known(context.store, caller, change.key)
 
 
 def _patch_all(attempt: Attempt) -> None:
-    each(attempt.changes, lambda change: _patch(change, attempt.context))
+    for_each(attempt.changes, lambda change: _patch(change, attempt.context))
 
 
 def _patch(change: Change, context: Context) -> None:
@@ -197,14 +199,14 @@ def _resolve_links(attempt: Attempt) -> None:
             if link.kind is Kind.REFERENCE:
                 link.container[link.name] = references.relative(link.container[link.name], f"{attempt.context.base}/")
 
-    each(attempt.changes, resolve)
+    for_each(attempt.changes, resolve)
     resolve_conditional(
         attempt.faultless, attempt.context, attempt.find, attempt.full_urls.key if attempt.together else None
     )
 
 
 def _write_all(attempt: Attempt) -> None:
-    each(attempt.changes, lambda change: _write(change, attempt.context))
+    for_each(attempt.changes, lambda change: _write(change, attempt.context))
 
 
 def _write(change: Change, context: Context) -> None:
@@ -218,10 +220,10 @@ def _write(change: Change, context: Context) -> None:
         return
     if base is None:
         fresh = change.entry.interaction is Interaction.CREATE
-        change.write = resources.prepare_create(store, resource, context.caller, change.key, fresh)
+        change.write = resources.prepare_create(context.session, resource, change.key, fresh)
     else:
         change.write = resources.prepare_update(
-            store, resource, base, context.caller, partial=change.entry.interaction is Interaction.PATCH
+            context.session, resource, base, partial=change.entry.interaction is Interaction.PATCH
         )
         change.unchanged = change.write is None
 
@@ -237,5 +239,4 @@ def _claim(attempt: Attempt) -> None:
     for change in attempt.faultless:
         if change.condition and change.new:
             stale = attempt.owners.stale.get(change.condition)
-            store, who = attempt.context.store, attempt.context.caller
-            change.claim = conditions.claim(store, who, change.condition, change.key, stale)
+            change.claim = conditions.claim(attempt.context.session, change.condition, change.key, stale)

@@ -17,7 +17,6 @@ from bulkhead.bundles.parse import Faults
 from bulkhead.bundles.placeholders import KeyOf, resolve
 from bulkhead.bundles.response import Content, of_change, of_fault
 from bulkhead.errors import BulkheadError, NotFound, Unavailable, raise_together
-from bulkhead.store.candidate import Candidate
 
 if TYPE_CHECKING:
     from bulkhead.store import Receipt
@@ -89,7 +88,7 @@ def _check_reads(reads: Sequence[Entry], made: Sequence[Change], context: Contex
     raise_together(_may_read(entry, context) for entry in wanted.values())
     sees = policy.fence(context.store, context.caller, policy.READ)
     heads = context.store.read_many(wanted).items()
-    there = {key for key, head in heads if not head.deleted and sees(Candidate(head, context.store.decode))}
+    there = {key for key, head in heads if not head.deleted and sees(context.store.version(head))}
     there -= {
         change.entry.key for change in made if change.entry.interaction is Interaction.DELETE and change.entry.key
     }

@@ -15,7 +15,7 @@ from bulkhead.fhir import references
 
 if TYPE_CHECKING:
     from bulkhead.store import Store
-    from bulkhead.store.candidate import Candidate, Fence
+    from bulkhead.store.version import Fence, Version
 
 REPLACES, REPLACED_BY = "replaces", "replaced-by"
 MOST = 40
@@ -31,13 +31,12 @@ def linked(patient: Mapping[str, Any], kind: str) -> list[str]:
     return list(dict.fromkeys(key for key in keys if key and key.startswith(_PREFIX)))
 
 
-def followed(store: Store, patients: Iterable[Candidate], fence: Fence) -> dict[str, tuple[str, ...]]:
+def followed(store: Store, patients: Iterable[Version], fence: Fence) -> dict[str, tuple[str, ...]]:
     """By the key of each of these Patients, whom the caller sees, those that it replaces; Patients that replace none are left out.
 
     On from a replaced one it goes only where the caller sees that one, too. One BatchGet for each step of the chains,
     none where nobody replaces anybody. TooCostly above 40 replaced ones.
     """
-    from bulkhead.store.candidate import Candidate
 
     links = {patient.key: linked(patient.body, REPLACES) for patient in patients}
     roots = list(links)
@@ -48,7 +47,7 @@ def followed(store: Store, patients: Iterable[Candidate], fence: Fence) -> dict[
             return {root: others for root, others in reached.items() if others}
         heads = store.read_many(unknown)
         for key in unknown:
-            candidate = Candidate(heads[key], store.decode) if key in heads and not heads[key].deleted else None
+            candidate = store.version(heads[key]) if key in heads and not heads[key].deleted else None
             links[key] = linked(candidate.body, REPLACES) if candidate and fence(candidate) else []
 
 

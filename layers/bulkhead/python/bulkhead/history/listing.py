@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bulkhead.access import policy
-from bulkhead.access.policy import Caller
 from bulkhead.history.cursor import Place
 from bulkhead.history.query import Query
 from bulkhead.parallel import in_parallel
+from bulkhead.session import Session
 from bulkhead.store import Head, Store
 from bulkhead.store import history as stored
-from bulkhead.store.candidate import Candidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,39 +88,37 @@ def _of_one(store: Store, query: Query) -> Lister:
     return listed
 
 
-def resolve(
-    store: Store, who: Caller, query: Query, listed: Sequence[Listed], known: Sequence[Head] = ()
-) -> dict[Listed, Head]:
+def resolve(session: Session, query: Query, listed: Sequence[Listed], known: Sequence[Head] = ()) -> dict[Listed, Head]:
     """The versions that are really there, that the caller may see, and that were current when the query asks for.
 
     `known` are versions that need not be read again.
     """
-    heads = store.read_many({one.key for one in listed})
-    visible = {key: head for key, head in heads.items() if _visible(store, who, query, head)}
+    heads = session.store.read_many({one.key for one in listed})
+    visible = {key: head for key, head in heads.items() if _visible(session, query, head)}
     real = [one for one in listed if one.key in visible and one.version <= visible[one.key].version]
     wanted = {(one.key, one.version) for one in real}
     if query.at:
         wanted |= {(one.key, one.version + 1) for one in real}
     there = {(head.key, head.version): head for head in (*known, *visible.values())}
     past = {(key, version) for key, version in wanted - there.keys() if version < visible[key].version}
-    versions = stored.read_versions(store.table, past) | there
+    versions = stored.read_versions(session.store.table, past) | there
     found = {one: versions[one.key, one.version] for one in real if (one.key, one.version) in versions}
-    shown = policy.versions(store, who, _right(query))
+    shown = policy.versions(session.store, session.caller, _right(query))
     return {
         one: head
         for one, head in found.items()
         # Another stamp: staged by a transaction that was not committed, before the one that made this version.
         if head.updated == one.updated
         and _current(head, versions.get((one.key, one.version + 1)), query)
-        and shown(Candidate(head, store.decode))
+        and shown(session.store.version(head))
     }
 
 
-def _visible(store: Store, who: Caller, query: Query, head: Head) -> bool:
+def _visible(session: Session, query: Query, head: Head) -> bool:
     """Whether the caller may see the resource now; what was deleted only who is not fenced."""
     if head.deleted:
-        return policy.sees_all(who, _right(query), head.type)
-    return policy.fence(store, who, _right(query))(Candidate(head, store.decode))
+        return policy.sees_all(session.caller, _right(query), head.type)
+    return policy.fence(session.store, session.caller, _right(query))(session.store.version(head))
 
 
 def _right(query: Query) -> str:

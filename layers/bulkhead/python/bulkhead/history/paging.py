@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bulkhead.access import policy
-from bulkhead.access.policy import Caller
 from bulkhead.history import cursor, listing
 from bulkhead.history.cursor import BACK, FEED, FORWARD, Cursor, Place
 from bulkhead.history.listing import Listed, Lister
 from bulkhead.history.query import Query
-from bulkhead.resources.interactions import visible_history
+from bulkhead.resources.interactions import require_visible_history
 from bulkhead.search.run import too_costly
-from bulkhead.store import Head, Store
+from bulkhead.session import Session
+from bulkhead.store import Head
 from bulkhead.store import history as stored
 
 DELIVERED = 300
@@ -37,13 +37,13 @@ class Page:
     settled: str | None = None
 
 
-def page(store: Store, who: Caller, query: Query) -> Page:
+def page(session: Session, query: Query) -> Page:
     """A page of the history of `query.path`. NotFound for a resource that is not there to see; Forbidden; BadRequest."""
-    types = _types(store, who, query)
+    types = _types(session, query)
     at = cursor.decode(query.cursor, query) if query.cursor else None
     # Before anything is listed: what comes into being during the listing is above it.
-    horizon = None if query.of_one else stored.horizon(store.table, store.settings.history_settle)
-    scan = _Scan(store, who, query, listing.lister(store, query, types))
+    horizon = None if query.of_one else stored.horizon(session.store.table, session.store.settings.history_settle)
+    scan = _Scan(session, query, listing.lister(session.store, query, types))
     if at and at.mode == BACK:
         return _backward(scan, at)
     if query.count_only:
@@ -54,21 +54,21 @@ def page(store: Store, who: Caller, query: Query) -> Page:
     return _forward(scan, at, horizon)
 
 
-def _types(store: Store, who: Caller, query: Query) -> list[str]:
+def _types(session: Session, query: Query) -> list[str]:
     if query.of_one:
-        visible_history(store, who, query.path)
+        require_visible_history(session, query.path)
         return []
     if query.path:
-        policy.require(who, policy.SEARCH, query.path)
+        policy.require(session.caller, policy.SEARCH, query.path)
         return [query.path]
-    if not any(policy.SEARCH in scope.rights for scope in who.scopes):
-        policy.require(who, policy.SEARCH)
+    if not any(policy.SEARCH in scope.rights for scope in session.caller.scopes):
+        policy.require(session.caller, policy.SEARCH)
     for wanted in query.types:
-        policy.require(who, policy.SEARCH, wanted)
+        policy.require(session.caller, policy.SEARCH, wanted)
     return [
         one
-        for one in stored.types(store.table)
-        if policy.may(who, policy.SEARCH, one) and (not query.types or one in query.types)
+        for one in stored.types(session.store.table)
+        if policy.may(session.caller, policy.SEARCH, one) and (not query.types or one in query.types)
     ]
 
 
@@ -76,8 +76,7 @@ def _types(store: Store, who: Caller, query: Query) -> list[str]:
 class _Scan:
     """Reads on until enough versions are found."""
 
-    store: Store
-    who: Caller
+    session: Session
     query: Query
     lister: Lister
     examined: list[Listed] = field(default_factory=list)
@@ -90,7 +89,7 @@ class _Scan:
         while len(found) < count and not self.ended and len(self.examined) < EXAMINED:
             batch = self.lister(after, max(_BATCH, count), newest_first)
             new = [one for one in batch.listed if not known or cursor.digest(one.place) not in known]
-            heads = listing.resolve(self.store, self.who, self.query, new, batch.heads)
+            heads = listing.resolve(self.session, self.query, new, batch.heads)
             self.heads |= heads
             for one in batch.listed:
                 if len(found) == count:
@@ -134,7 +133,7 @@ def _total(scan: _Scan, at: Cursor | None, shown: list[Listed], resume: Place | 
         return len(shown)
     query = scan.query
     every = query.of_one and query.newest_first and not query.since and not query.at
-    every = every and policy.shows_every_version(scan.store, scan.who)
+    every = every and policy.shows_every_version(scan.session.store, scan.session.caller)
     return scan.heads[shown[0]].version if every and shown else None
 
 

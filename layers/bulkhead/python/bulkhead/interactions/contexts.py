@@ -11,8 +11,7 @@ from bulkhead.interactions.entries import Reader
 def context(request: Request, journal: Journal | None = None) -> bundles.Context:
     """The context of `POST [base]`, the request itself or one that is made of a job's order."""
     return bundles.Context(
-        store=request.store,
-        caller=request.caller,
+        session=request.session,
         base=request.base,
         reader=Reader(request),
         represent=request.represent,

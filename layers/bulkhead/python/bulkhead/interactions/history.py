@@ -32,7 +32,7 @@ def _history(request: Request, path: str) -> Response:
     known = settings.current()
     pairs = page_links.opened(request.store, request.caller, request.query)
     query = history.parse(path, pairs, known.count_default, known.count_limit)
-    page = history.page(request.store, request.caller, query)
+    page = history.page(request.session, query)
     bundle: dict[str, Any] = {"resourceType": "Bundle"}
     if page.settled:
         bundle["meta"] = {"lastUpdated": page.settled}

@@ -37,7 +37,7 @@ def _condition(request: Request) -> Condition:
 
 def read(request: Request) -> Response:
     """`GET [base]/Type/id`, whole or as `_summary` or `_elements` says; 304 under `If-None-Match` and `If-Modified-Since`."""
-    head = resources.read(request.store, request.caller, _key(request))
+    head = resources.read(request.session, _key(request))
     headers = version_headers(head)
     if not_modified(head, request.headers.get("if-none-match"), request.headers.get("if-modified-since")):
         return Response(NOT_MODIFIED, headers=headers)
@@ -46,7 +46,7 @@ def read(request: Request) -> Response:
 
 def vread(request: Request) -> Response:
     """`GET [base]/Type/id/_history/version`."""
-    head = resources.read_version(request.store, request.caller, _key(request), request.parameters["version"])
+    head = resources.read_version(request.session, _key(request), request.parameters["version"])
     return Response(OK, request.subset(request.represent(head)), version_headers(head))
 
 
@@ -64,7 +64,7 @@ def create(request: Request) -> Response:
 
         place = "request.url" if header is None else "If-None-Exist"
         condition = parsed(resource_type, criteria, place, request.base)
-    head, made = resources.create(request.store, request.caller, resource, condition)
+    head, made = resources.create(request.session, resource, condition)
     return written(request, head, CREATED if made else OK)
 
 
@@ -88,7 +88,7 @@ def update(request: Request) -> Response:
         raise BadRequest("an id is 1 to 64 letters, digits, - and .", "id")
     key = _key(request)
     resource = resources.checked(request.resource(), request.parameters["type"], request.parameters["id"], request.base)
-    head, made = resources.update(request.store, request.caller, resource, key, *_preconditions(request))
+    head, made = resources.update(request.session, resource, key, *_preconditions(request))
     return written(request, head, CREATED if made else OK)
 
 
@@ -98,7 +98,7 @@ def conditional_update(request: Request) -> Response:
 
     condition = _condition(request)
     resource = resources.checked(request.resource(), condition.type, base=request.base)
-    head, made = conditional.update(request.store, request.caller, resource, condition, *_preconditions(request))
+    head, made = conditional.update(request.session, resource, condition, *_preconditions(request))
     return written(request, head, CREATED if made else OK)
 
 
@@ -106,7 +106,7 @@ def patch(request: Request) -> Response:
     """`PATCH [base]/Type/id` with JSON Patch or FHIRPath Patch."""
     key = _key(request)
     if_match = request.headers.get("if-match")
-    head = resources.patch(request.store, request.caller, key, _patch(request), if_match, request.base)
+    head = resources.patch(request.session, key, _patch(request), if_match, request.base)
     return written(request, head, OK)
 
 
@@ -116,7 +116,7 @@ def conditional_patch(request: Request) -> Response:
 
     condition = _condition(request)
     if_match = request.headers.get("if-match")
-    head = conditional.patch(request.store, request.caller, condition, _patch(request), if_match, request.base)
+    head = conditional.patch(request.session, condition, _patch(request), if_match, request.base)
     return written(request, head, OK)
 
 
@@ -132,7 +132,7 @@ def _patch(request: Request) -> Patch:
 
 def delete(request: Request) -> Response:
     """`DELETE [base]/Type/id`: 204 also where there was nothing to delete."""
-    head = resources.delete(request.store, request.caller, _key(request), request.headers.get("if-match"))
+    head = resources.delete(request.session, _key(request), request.headers.get("if-match"))
     return Response(NO_CONTENT, headers=version_headers(head) if head else {})
 
 
@@ -141,7 +141,7 @@ def conditional_delete(request: Request) -> Response:
     from bulkhead.resources import conditional
 
     condition = _condition(request)
-    deleted = conditional.delete(request.store, request.caller, condition, request.headers.get("if-match"))
+    deleted = conditional.delete(request.session, condition, request.headers.get("if-match"))
     return Response(NO_CONTENT, headers=version_headers(deleted[0]) if len(deleted) == 1 else {})
 
 

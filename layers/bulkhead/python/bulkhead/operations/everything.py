@@ -18,5 +18,5 @@ def everything(request: Request) -> Response:
     if request.method == "POST" and request.content_type != _FORM and request.body.strip():
         pairs += operation.from_parameters(request.resource())
     asked = operation.asked(pairs, key, request.base, request.prefer.handling == "strict")
-    bundle = operation.everything(request.store, request.caller, key, asked, request.base, request.represent)
+    bundle = operation.everything(request.session, key, asked, request.base, request.represent)
     return Response(200, page_links.sealed(request.store, request.caller, bundle))

@@ -24,11 +24,11 @@ from bulkhead.search import bundle, cursor, literals, matching, parse
 from bulkhead.search.drivers import Compartment, Merged
 from bulkhead.search.query import Clause, Query
 from bulkhead.search.run import Page, Represent
-from bulkhead.store.candidate import Candidate, Fence
+from bulkhead.store.version import Fence, Version
 
 if TYPE_CHECKING:
-    from bulkhead.access.policy import Caller
     from bulkhead.fhir.definitions import SearchParameter
+    from bulkhead.session import Session
     from bulkhead.store import Head, Store
 
 TYPES = ("Patient", "Encounter")
@@ -119,12 +119,12 @@ def _care(period: dict[str, str]) -> Clause | None:
     return Clause("start", nothing, None, values) if values else None
 
 
-def everything(store: Store, who: Caller, key: str, given: Asked, base: str, represent: Represent) -> dict[str, Any]:
+def everything(session: Session, key: str, given: Asked, base: str, represent: Represent) -> dict[str, Any]:
     """One page as a searchset Bundle. NotFound, Gone or Forbidden where the caller cannot read the target itself."""
-    target = Candidate(resources.read(store, who, key), store.decode)
-    fence = policy.fence(store, who, policy.SEARCH)
-    others = patient_links.followed(store, [target], fence).get(key, ()) if key.startswith("Patient/") else ()
-    walk = _Walk(store, given, target, (key, *others), fence, membership.in_force(store))
+    target = session.store.version(resources.read(session, key))
+    fence = policy.fence(session.store, session.caller, policy.SEARCH)
+    others = patient_links.followed(session.store, [target], fence).get(key, ()) if key.startswith("Patient/") else ()
+    walk = _Walk(session.store, given, target, (key, *others), fence, membership.in_force(session.store))
     return bundle.searchset(given.query, walk.page(), base, represent)
 
 
@@ -134,7 +134,7 @@ class _Walk:
 
     store: Store
     asked: Asked
-    target: Candidate
+    target: Version
     targets: tuple[str, ...]
     """The target, and the Patients that it replaces."""
     fence: Fence
@@ -166,14 +166,14 @@ class _Walk:
                 matches.append(candidate)
         return self.referred_to(matches, "", "")
 
-    def referred_to(self, matches: list[Candidate], window: str, after: str) -> Page:
+    def referred_to(self, matches: list[Version], window: str, after: str) -> Page:
         """`matches`, filled up with what the members after `window` refer to and is not in the compartment."""
         room = max(self.count - len(matches), 0)
         keys, following = self.references(window)
         left = sorted(key for key in keys if key > after)
         chunk = left[:room]
         heads = self.store.read_many(chunk)
-        found = [Candidate(heads[key], self.store.decode) for key in chunk if key in heads and not heads[key].deleted]
+        found = [self.store.version(heads[key]) for key in chunk if key in heads and not heads[key].deleted]
         included = [one for one in found if self.fence(one) and self.wanted(one) and not self.is_member(one)]
         position: Position | None = None
         if len(left) > room:
@@ -200,7 +200,7 @@ class _Walk:
                 found |= referred(candidate)
         return found - members, None
 
-    def all_members(self, after: str | None) -> Iterator[Candidate]:
+    def all_members(self, after: str | None) -> Iterator[Version]:
         """Members that the caller may see, by key, the target left out."""
         its = self.known[self.target.head.type]
         merged = Merged(tuple(Compartment(key, its, ()) for key in self.targets))
@@ -217,17 +217,17 @@ class _Walk:
                 return
             after = listed.next
 
-    def admitted(self, head: Head | None) -> Candidate | None:
+    def admitted(self, head: Head | None) -> Version | None:
         if head is None or head.deleted or head.key == self.target.key:
             return None
-        candidate = Candidate(head, self.store.decode)
+        candidate = self.store.version(head)
         return candidate if self.fence(candidate) and self.is_member(candidate) else None
 
-    def is_member(self, candidate: Candidate) -> bool:
+    def is_member(self, candidate: Version) -> bool:
         its = self.known[self.target.head.type]
         return any(membership.is_member(its, key, candidate.key, candidate.targets) for key in self.targets)
 
-    def wanted(self, candidate: Candidate) -> bool:
+    def wanted(self, candidate: Version) -> bool:
         """Whether `_type`, `_since`, `start` and `end` leave it in."""
         types = self.asked.query.types
         if types and candidate.head.type not in types:
@@ -237,14 +237,14 @@ class _Walk:
         )
 
 
-def referred(candidate: Candidate) -> set[str]:
+def referred(candidate: Version) -> set[str]:
     """The resources of this server that a resource refers to, by any of its references."""
     texts = (reference.get("reference") for _, reference in references.walk(candidate.body))
     keys = (references.local(text) for text in texts if isinstance(text, str))
     return {key for key in keys if key and key.partition("/")[0] in definitions.RESOURCE_TYPES}
 
 
-def in_care(candidate: Candidate, care: Clause | None, known: membership.Definitions) -> bool:
+def in_care(candidate: Version, care: Clause | None, known: membership.Definitions) -> bool:
     """Whether the care that a resource tells of falls into the period asked for; what tells no time is always in it."""
     parameter = care_parameter(candidate.head.type) if care else None
     if care is None or parameter is None:

@@ -18,8 +18,8 @@ def meta(request: Request) -> Response:
     """`GET {Type}/{id}/$meta` and `GET {Type}/{id}/_history/{version}/$meta`."""
     key, version = _key(request), request.parameters.get("version")
     if version is None:
-        return _answer(request, resources.read(request.store, request.caller, key))
-    return _answer(request, resources.read_version(request.store, request.caller, key, version))
+        return _answer(request, resources.read(request.session, key))
+    return _answer(request, resources.read_version(request.session, key, version))
 
 
 def meta_add(request: Request) -> Response:
@@ -35,7 +35,7 @@ def meta_delete(request: Request) -> Response:
 def _changed(request: Request, how: Change) -> Response:
     given = meta_change.parse(request.resource())
     if_match = request.headers.get("if-match")
-    return _answer(request, meta_change.change(request.store, request.caller, _key(request), given, how, if_match))
+    return _answer(request, meta_change.change(request.session, _key(request), given, how, if_match))
 
 
 def _answer(request: Request, head: Head) -> Response:

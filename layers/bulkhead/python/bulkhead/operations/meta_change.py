@@ -11,10 +11,10 @@ from typing import Any
 
 from bulkhead import resources
 from bulkhead.access import policy
-from bulkhead.access.policy import Caller
 from bulkhead.errors import BadRequest, Conflict, PreconditionFailed
 from bulkhead.fhir import validation
-from bulkhead.store import Head, Store
+from bulkhead.session import Session
+from bulkhead.store import Head
 
 Meta = dict[str, Any]
 Change = Callable[[Meta, Meta], Meta]
@@ -66,25 +66,25 @@ def _identity(item: Any) -> tuple[str | None, str | None] | str:
     return (item.get("system"), item.get("code")) if isinstance(item, Mapping) else str(item)
 
 
-def change(store: Store, who: Caller, key: str, given: Meta, how: Change, if_match: str | None) -> Head:
+def change(session: Session, key: str, given: Meta, how: Change, if_match: str | None) -> Head:
     """The head of `key` after `how` (`added` or `removed`) has made its meta of the old one and `given`.
 
     NotFound, Gone, Forbidden; PreconditionFailed where `if_match` is not the current version.
     """
-    policy.require(who, policy.UPDATE, key.partition("/")[0])
+    policy.require(session.caller, policy.UPDATE, key.partition("/")[0])
     for _ in range(_ATTEMPTS):
-        head = resources.read(store, who, key)
+        head = resources.read(session, key)
         expected = resources.version_of(if_match)
         if expected is not None and expected != head.version:
             raise PreconditionFailed("the resource is not at this version", "If-Match")
-        resource = store.decode(head)
+        resource = session.store.decode(head)
         meta = how(resource.get("meta", {}), given)
         changed = {name: value for name, value in resource.items() if name != "meta"} | ({"meta": meta} if meta else {})
         if changed == resource or not (meta or "meta" in resource):
             return head
         try:
             whole = {**changed, "id": head.id}
-            return resources.update(store, who, whole, key, f'W/"{head.version}"', partial=True)[0]
+            return resources.update(session, whole, key, f'W/"{head.version}"', partial=True)[0]
         except PreconditionFailed:
             continue
     raise Conflict("too many writers on this resource at once; try again")

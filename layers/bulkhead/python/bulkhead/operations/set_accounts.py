@@ -23,7 +23,7 @@ def set_accounts_of(request: Request) -> Response:
     background = None
     if request.prefer.respond_async:
         background = Background(partial(executions.start, store), request.headers.get("idempotency-key"))
-    done = set_accounts_run.run(store, request.caller, key, asked, request.headers.get("if-match"), background)
+    done = set_accounts_run.run(request.session, key, asked, request.headers.get("if-match"), background)
     if isinstance(done, int):
         return Response(200, lifecycle.resources_updated(done))
     return accepted(request, done)

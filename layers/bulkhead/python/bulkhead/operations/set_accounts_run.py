@@ -16,7 +16,7 @@ from typing import Any
 from bulkhead import resources
 from bulkhead.access import policy
 from bulkhead.access.policy import Caller
-from bulkhead.access.visibility import unknown
+from bulkhead.access.visibility import not_known
 from bulkhead.audit import recording
 from bulkhead.compartments import accounts, membership, propagation
 from bulkhead.errors import (
@@ -34,9 +34,9 @@ from bulkhead.errors import (
 from bulkhead.fhir import definitions
 from bulkhead.jobs import lifecycle
 from bulkhead.jobs.lifecycle import Background
-from bulkhead.store import Head, Store
+from bulkhead.session import Session
+from bulkhead.store import Head
 from bulkhead.store import jobs as items
-from bulkhead.store.candidate import Candidate
 from bulkhead.store.heads import accounts_write
 from bulkhead.store.jobs import RUNNING, STARTING, Job
 from bulkhead.store.table import pause
@@ -124,8 +124,7 @@ def _flag(parameter: dict[str, Any], place: str) -> bool:
 
 
 def run(
-    store: Store,
-    caller: Caller,
+    session: Session,
     key: str,
     request: Request,
     if_match: str | None = None,
@@ -140,22 +139,24 @@ def run(
     Raises Forbidden, NotFound, Gone, BadRequest (no compartment, If-Match), PreconditionFailed, Unprocessable (accounts), TooCostly,
     Conflict (too many writers), Unavailable. Nothing is changed then, but where Unavailable names the members that resisted.
     """
-    policy.require(caller, policy.SET_ACCOUNTS)
+    policy.require(session.caller, policy.SET_ACCOUNTS)
     # Before anything is read: an account that is not the caller's is refused whether it exists or not.
-    _wanted(caller, request, ())
+    _wanted(session.caller, request, ())
     resource_type = key.partition("/")[0]
-    if request.propagate and resource_type not in membership.in_force(store, fresh=True):
+    if request.propagate and resource_type not in membership.in_force(session.store, fresh=True):
         raise BadRequest(f"{resource_type} has no compartment to propagate to", PROPAGATE)
     expected = resources.version_of(if_match)
     if background and request.propagate:
-        return _run_in_background(store, caller, key, request, expected, background)
-    target = _checked(store, caller, key, request, expected)
+        return _run_in_background(session, key, request, expected, background)
+    target = _checked(session, key, request, expected)
     if not request.propagate:
-        _set(store, caller, target, request, expected)
+        _set(session, target, request, expected)
         return 1
-    keys = _listed(store, caller, key)
-    changed_at = time.time() if _set(store, caller, target, request, expected) else None
-    return 1 + propagation.propagate(store, key, keys, changed_at, fence=caller.accounts, naming=not caller.restricted)
+    keys = _listed(session, key)
+    changed_at = time.time() if _set(session, target, request, expected) else None
+    return 1 + propagation.propagate(
+        session.store, key, keys, changed_at, fence=session.caller.accounts, naming=not session.caller.restricted
+    )
 
 
 def _wanted(caller: Caller, request: Request, standing: Sequence[str]) -> tuple[str, ...]:
@@ -164,44 +165,44 @@ def _wanted(caller: Caller, request: Request, standing: Sequence[str]) -> tuple[
 
 
 def _run_in_background(
-    store: Store, caller: Caller, key: str, request: Request, expected: int | None, background: Background
+    session: Session, key: str, request: Request, expected: int | None, background: Background
 ) -> str:
     now = time.time()
-    expires = lifecycle.expiry(store.settings, now)
+    expires = lifecycle.expiry(session.store.settings, now)
     job = Job(
-        background.identifier(caller.owner),
-        caller.owner,
+        background.identifier(session.caller.owner),
+        session.caller.owner,
         key,
         request.accounts,
         now,
         expires,
-        within=caller.accounts,
-        naming=not caller.restricted,
+        within=session.caller.accounts,
+        naming=not session.caller.restricted,
     )
-    earlier = items.read(store.table, job.id) if background.idempotency_key else None
+    earlier = items.read(session.store.table, job.id) if background.idempotency_key else None
     _require_same(job, earlier)
     if earlier and earlier.state != STARTING:
         return job.id
     # Where an earlier try has changed the target already, there is nothing left to check: the caller may not even see it any more.
-    begun = earlier is not None and lifecycle.has_begun(store, earlier)
-    target = None if begun else _checked(store, caller, key, request, expected)
-    created = items.create(store.table, job)
+    begun = earlier is not None and lifecycle.has_begun(session.store, earlier)
+    target = None if begun else _checked(session, key, request, expected)
+    created = items.create(session.store.table, job)
     if not created:
         # Another request with the same key came in between.
-        _require_same(job, items.read(store.table, job.id))
+        _require_same(job, items.read(session.store.table, job.id))
     try:
         background.start(job.id)
     except Exception as error:
         if created:
-            items.remove(store.table, job.id)
+            items.remove(session.store.table, job.id)
         raise Unavailable("the run could not be started, nothing was changed; send the request again") from error
     try:
         if target:
-            _set(store, caller, target, request, expected)
+            _set(session, target, request, expected)
     except BulkheadError as error:
-        lifecycle.give_up(store, job.id, error)
+        lifecycle.give_up(session.store, job.id, error)
         raise
-    items.change(store.table, job.id, [STARTING], state=RUNNING, begun=time.time())
+    items.change(session.store.table, job.id, [STARTING], state=RUNNING, begun=time.time())
     return job.id
 
 
@@ -210,10 +211,10 @@ def _require_same(job: Job, earlier: Job | None) -> None:
         raise Unprocessable("this Idempotency-Key was used for another request", "Idempotency-Key")
 
 
-def _checked(store: Store, caller: Caller, key: str, request: Request, expected: int | None) -> Head:
+def _checked(session: Session, key: str, request: Request, expected: int | None) -> Head:
     """The target's head, once it and all accounts are found to exist, and it has the expected version."""
-    heads = store.read_many([key, *request.accounts])
-    target = _settable(store, caller, key, heads.get(key))
+    heads = session.store.read_many([key, *request.accounts])
+    target = _settable(session, key, heads.get(key))
     if expected is not None and target.version != expected:
         raise PreconditionFailed(f"{key} has version {target.version}, not {expected}", "If-Match")
     missing = [account for account in request.accounts if account not in heads or heads[account].deleted]
@@ -223,37 +224,37 @@ def _checked(store: Store, caller: Caller, key: str, request: Request, expected:
     return target
 
 
-def _settable(store: Store, caller: Caller, key: str, target: Head | None) -> Head:
+def _settable(session: Session, key: str, target: Head | None) -> Head:
     """The target as it stands. NotFound where it is not there, or the caller may not see it; Gone."""
-    if target is None or (caller.restricted and (target.deleted or not _reaches(store, caller, target))):
-        raise unknown(store, caller, key)
+    if target is None or (session.caller.restricted and (target.deleted or not _reaches(session, target))):
+        raise not_known(session.store, session.caller, key)
     if target.deleted:
         raise Gone(f"{key} was deleted", "id")
     return target
 
 
-def _reaches(store: Store, caller: Caller, target: Head) -> bool:
-    return policy.settable(store, caller)(Candidate(target, store.decode))
+def _reaches(session: Session, target: Head) -> bool:
+    return policy.settable(session.store, session.caller)(session.store.version(target))
 
 
-def _listed(store: Store, caller: Caller, key: str) -> list[str]:
+def _listed(session: Session, key: str) -> list[str]:
     """The members, by the index, of a compartment that is small enough to be done at once; TooCostly else.
 
     With their number, unless the caller may not see all of them.
     """
-    limit = store.settings.sync_limit
+    limit = session.store.settings.sync_limit
     keys: list[str] = []
     count = 0
-    for page in propagation.members(store, key):
+    for page in propagation.members(session.store, key):
         count += len(page)
         if count <= limit:
             keys += page
-        if count > (limit if caller.restricted else _COUNTED):
+        if count > (limit if session.caller.restricted else _COUNTED):
             break
     if count > limit:
         number = str(count)
-        if count > _COUNTED or caller.restricted:
-            number = f"more than {limit if caller.restricted else _COUNTED}"
+        if count > _COUNTED or session.caller.restricted:
+            number = f"more than {limit if session.caller.restricted else _COUNTED}"
         raise TooCostly(
             f"the compartment has {number} members, and at most {limit} are done synchronously: use Prefer: respond-async",
             PROPAGATE,
@@ -261,7 +262,7 @@ def _listed(store: Store, caller: Caller, key: str) -> list[str]:
     return keys
 
 
-def _set(store: Store, caller: Caller, target: Head, request: Request, expected: int | None) -> bool:
+def _set(session: Session, target: Head, request: Request, expected: int | None) -> bool:
     """Give the target its own accounts, in one commit; False where it had them. Tried again when someone else was faster.
 
     Under If-Match: PreconditionFailed then, as the version is another now.
@@ -269,26 +270,26 @@ def _set(store: Store, caller: Caller, target: Head, request: Request, expected:
     current: Head | None = target
     for attempt in range(_ATTEMPTS):
         try:
-            return _set_once(store, caller, _settable(store, caller, target.key, current), request)
+            return _set_once(session, _settable(session, target.key, current), request)
         except VersionConflict:
             if expected is not None:
                 raise PreconditionFailed(f"{target.key} is no longer at version {expected}", "If-Match") from None
         pause(attempt)
-        current = store.read(target.key)
+        current = session.store.read(target.key)
     raise Conflict(f"{target.key} is being changed by too many others; try again", target.key)
 
 
-def _set_once(store: Store, caller: Caller, target: Head, request: Request) -> bool:
-    explicit = _wanted(caller, request, target.explicit)
-    events = recording.of_set_accounts(store, caller, target, request.accounts, request.propagate)
-    flag = accounts.flagged(target, explicit, fence=caller.accounts, propagate=request.propagate)
+def _set_once(session: Session, target: Head, request: Request) -> bool:
+    explicit = _wanted(session.caller, request, target.explicit)
+    events = recording.of_set_accounts(session, target, request.accounts, request.propagate)
+    flag = accounts.flagged(target, explicit, fence=session.caller.accounts, propagate=request.propagate)
     if target.explicit == explicit:
         # Before the flag is changed: nothing goes unrecorded.
-        recording.record(store, events)
+        recording.record(session.store, events)
         if flag == accounts.Flag(target.propagate, target.within):
             return False
-        store.set_propagate(target, flag.propagate, flag.within)
+        session.store.set_propagate(target, flag.propagate, flag.within)
         return True
     write = accounts_write(target, explicit=explicit, propagate=flag.propagate, within=flag.within)
-    resources.commit(store, caller, [write], events=events)
+    resources.commit(session, [write], events=events)
     return True

@@ -74,14 +74,14 @@ def _unwrapped(body: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def issues(who: Caller, resource_type: str, identifier: str | None, asked: Asked) -> list[Issue]:
+def issues(caller: Caller, resource_type: str, identifier: str | None, asked: Asked) -> list[Issue]:
     """Everything that speaks against it, and what was not checked; [] where all is well.
 
     `identifier` is that of the URL, where the operation is called on an instance.
     """
     found: list[Issue] = []
     right = MODES[asked.mode] if asked.mode else None
-    if right is not None and not policy.may(who, right, resource_type):
+    if right is not None and not policy.may(caller, right, resource_type):
         found.append(Issue("forbidden", f"the token's scopes do not let the caller {asked.mode} {resource_type}"))
     if asked.mode == "delete":
         if identifier is None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from bulkhead.access import write_policy
-from bulkhead.access.policy import Caller, comes_unfenced
+from bulkhead.access.policy import comes_unfenced
 from bulkhead.audit import recording
 from bulkhead.errors import BulkheadError
 from bulkhead.resources.preparation import inherit
-from bulkhead.store import Claim, Head, Receipt, Store, Write
+from bulkhead.session import Session
+from bulkhead.store import Claim, Head, Receipt, Write
 
 
 def in_place(position: int, error: BulkheadError) -> BulkheadError:
@@ -21,8 +22,7 @@ def in_place(position: int, error: BulkheadError) -> BulkheadError:
 
 
 def commit(
-    store: Store,
-    who: Caller,
+    session: Session,
     writes: Sequence[Write],
     claims: Sequence[Claim] = (),
     events: Sequence[Write] = (),
@@ -30,7 +30,7 @@ def commit(
     taken: Collection[str] = (),
     place: write_policy.Place = in_place,
 ) -> list[Head]:
-    """Make all `writes` and `claims` true for the caller `who`, or none. Returns the new heads, in the order of `writes`.
+    """Make all `writes` and `claims` true for the caller of `session`, or none. Returns the new heads, in the order of `writes`.
 
     The AuditEvents of what changes are part of the commit; `events` are more of them, `receipt` is that of a job. MethodNotAllowed
     where an AuditEvent would be changed; VersionConflict, ClaimTaken, JobMovedOn, Conflict, Unavailable as `Store.commit`.
@@ -38,11 +38,11 @@ def commit(
     puts what is wrong with a write into its place in the request.
     """
     for write in writes:
-        write.unfenced = comes_unfenced(who, write)
-    recording.require_untouched(writes, store.settings.auth)
-    inherited = inherit(store, who)
-    write_policy.check(store, who, writes, taken, inherited, place)
-    trail = [*recording.of_changes(store, who, writes), *events]
-    heads = store.commit([*writes, *trail], claims, inherited, receipt)[: len(writes)]
+        write.unfenced = comes_unfenced(session.caller, write)
+    recording.require_untouched(writes, session.store.settings.auth)
+    inherited = inherit(session)
+    write_policy.check(session.store, session.caller, writes, taken, inherited, place)
+    trail = [*recording.of_changes(session, writes), *events]
+    heads = session.store.commit([*writes, *trail], claims, inherited, receipt)[: len(writes)]
     recording.note_recorded(heads)
     return heads

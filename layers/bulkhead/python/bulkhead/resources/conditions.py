@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote
 
 from bulkhead.access import policy
-from bulkhead.access.policy import Caller
 from bulkhead.compartments import membership
 from bulkhead.errors import BadRequest
 from bulkhead.facts.index_facts import index_values, is_indexed
@@ -23,11 +22,12 @@ from bulkhead.parallel import in_parallel
 from bulkhead.search import matching, run
 from bulkhead.search.parse import parse
 from bulkhead.search.query import Query, TokenValue
-from bulkhead.store.candidate import Candidate, Fence
 from bulkhead.store.heads import Claim, Head, Identifier, Unique
 from bulkhead.store.keys import IDENTIFIER
+from bulkhead.store.version import Fence, Version
 
 if TYPE_CHECKING:
+    from bulkhead.session import Session
     from bulkhead.store import Store
 
 _CONDITIONAL = re.compile(r"([A-Z][A-Za-z]+)/?\?(.+)", re.DOTALL)
@@ -88,15 +88,15 @@ def find(store: Store, conditions: Iterable[Condition], fence: Fence, limit: int
     """The live resources that meet each condition and that the caller may see, at least `limit` where there are as many."""
     wanted = list(dict.fromkeys(conditions))
 
-    def listed(one: Condition) -> list[str] | list[Candidate]:
+    def listed(one: Condition) -> list[str] | list[Version]:
         keys = _under_identifier(store, one, limit)
         return run.find(store, one.query, limit, fence) if keys is None else keys
 
     hits = dict(zip(wanted, in_parallel(listed, wanted, store.settings.threads), strict=True))
     heads = store.read_many({hit for found in hits.values() for hit in found if isinstance(hit, str)})
 
-    def checked(one: Condition, hit: str | Candidate) -> Head | None:
-        if isinstance(hit, Candidate):
+    def checked(one: Condition, hit: str | Version) -> Head | None:
+        if isinstance(hit, Version):
             return hit.head
         head = heads.get(hit)
         return head if head and meets(store, head, one, fence) else None
@@ -110,24 +110,26 @@ def meets(store: Store, head: Head, one: Condition, fence: Fence) -> bool:
         return False
     if one.query.chains:
         return head.key in [candidate.key for candidate in run.find(store, one.query, _PAGE, fence)]
-    candidate = Candidate(head, store.decode)
+    candidate = store.version(head)
     return fence(candidate) and _matches(candidate, one, membership.in_force(store))
 
 
-def claim(store: Store, who: Caller, one: Condition, owner: str, stale: str | None) -> Claim:
+def claim(session: Session, one: Condition, owner: str, stale: str | None) -> Claim:
     """What makes the resource `owner` the only one that meets the condition, as far as the caller may see them.
 
     Where the condition names identifiers this is so against all resources; otherwise against those that were made under it
     by callers who see the same.
     """
-    named, fence = identifiers(one), policy.fence(store, who, policy.SEARCH)
-    unique = Unique(named, lambda head: meets(store, head, one, fence), who.accounts) if named else None
-    return Claim(policy.claim(who, one.text), owner, stale, unique)
+    named, fence = identifiers(one), policy.fence(session.store, session.caller, policy.SEARCH)
+    unique = (
+        Unique(named, lambda head: meets(session.store, head, one, fence), session.caller.accounts) if named else None
+    )
+    return Claim(policy.claim(session.caller, one.text), owner, stale, unique)
 
 
-def claimant(store: Store, who: Caller, one: Condition) -> str | None:
+def claimant(session: Session, one: Condition) -> str | None:
     """Who owns the claim of a condition, which the caller would make."""
-    return store.claim_owner(policy.claim(who, one.text))
+    return session.store.claim_owner(policy.claim(session.caller, one.text))
 
 
 def identifiers(one: Condition) -> tuple[Identifier, ...]:
@@ -142,7 +144,7 @@ def identifiers(one: Condition) -> tuple[Identifier, ...]:
     return ()
 
 
-def _matches(candidate: Candidate, one: Condition, known: membership.Definitions) -> bool:
+def _matches(candidate: Version, one: Condition, known: membership.Definitions) -> bool:
     return all(matching.matches(candidate, clause, known) for clause in one.query.clauses)
 
 
@@ -180,11 +182,11 @@ class Written:
     def __init__(self, resources: Mapping[str, dict[str, Any]], known: membership.Definitions) -> None:
         """`resources` by key, as they will be; `known` are the compartment definitions in force."""
         self._known = known
-        self._by_type: dict[str, dict[str, Candidate]] = {}
+        self._by_type: dict[str, dict[str, Version]] = {}
         updated = dates.now()
         for key, resource in resources.items():
             head = Head(key, version=1, updated=updated, method="POST", body=None)
-            self._by_type.setdefault(head.type, {})[key] = Candidate(head, partial(_body, resource))
+            self._by_type.setdefault(head.type, {})[key] = Version(head, partial(_body, resource))
         self._identifiers: dict[str, dict[tuple[str, str], list[str]]] = {}
 
     def meeting(self, one: Condition) -> list[str]:
@@ -196,9 +198,7 @@ class Written:
         keys = self._under(one.type, candidates).get(identifier, ()) if identifier else candidates
         return [key for key in keys if _matches(candidates[key], one, self._known)]
 
-    def _under(
-        self, resource_type: str, candidates: Mapping[str, Candidate]
-    ) -> Mapping[tuple[str, str], Sequence[str]]:
+    def _under(self, resource_type: str, candidates: Mapping[str, Version]) -> Mapping[tuple[str, str], Sequence[str]]:
         """Keys by (system, value) of each identifier: made once per type, so that thousands of conditions cost no scan each."""
         if resource_type not in self._identifiers:
             parameter = search_parameters(resource_type)[IDENTIFIER]

@@ -15,8 +15,8 @@ from bulkhead.facts import index_facts
 from bulkhead.facts.audit_names import AUDIT_EVENT, is_trail
 from bulkhead.fhir import json, references, validation
 from bulkhead.resources.representation import stored
+from bulkhead.session import Session
 from bulkhead.store import Head, Inherit, Store, Write
-from bulkhead.store.candidate import Candidate
 from bulkhead.store.heads import Read
 
 _SUBSCRIPTION = "Subscription"
@@ -50,10 +50,10 @@ def checked(
     return valid
 
 
-def _given_accounts(resource: dict[str, Any], who: Caller) -> dict[str, str] | None:
+def _given_accounts(resource: dict[str, Any], caller: Caller) -> dict[str, str] | None:
     """The accounts that the body asks for, each with its place, if it has any and the caller has the right; None otherwise. BadRequest."""
     listed = resource.get("meta", {}).get("accounts")
-    if listed is None or not policy.may_set_accounts(who):
+    if listed is None or not policy.may_set_accounts(caller):
         return None
     place, limit = f"{resource['resourceType']}.meta.accounts", settings.current().account_limit
     if len(listed) > limit:
@@ -67,18 +67,22 @@ def _given_accounts(resource: dict[str, Any], who: Caller) -> dict[str, str] | N
     return found
 
 
-def prepare_create(store: Store, resource: dict[str, Any], who: Caller, key: str, fresh: bool) -> Write:
+def prepare_create(session: Session, resource: dict[str, Any], key: str, fresh: bool) -> Write:
     """The write that makes `resource` (checked) as `key`. `fresh`: the id was made by the server just now. Forbidden (accounts)."""
-    resource = _signed({**resource, "id": key.partition("/")[2]}, who)
-    _require_served(store, resource)
-    given = _given_accounts(resource, who)
-    explicit = policy.accounts_of_new(who) if given is None else policy.own_accounts(who, list(given), (), given)
-    body = store.encode(resource)
+    resource = _signed({**resource, "id": key.partition("/")[2]}, session.caller)
+    _require_served(session.store, resource)
+    given = _given_accounts(resource, session.caller)
+    explicit = (
+        policy.accounts_of_new(session.caller)
+        if given is None
+        else policy.own_accounts(session.caller, list(given), (), given)
+    )
+    body = session.store.encode(resource)
     method = "POST" if fresh else "PUT"
     return Write(key, None, body, None, index_facts.facts(resource), explicit, method=method, fresh=fresh)
 
 
-def prepare_update(store: Store, resource: dict[str, Any], base: Head, who: Caller, *, partial: bool) -> Write | None:
+def prepare_update(session: Session, resource: dict[str, Any], base: Head, *, partial: bool) -> Write | None:
     """The write that makes `resource` (checked) the next version of `base`. None where nothing would change. Forbidden (accounts).
 
     `partial`: the caller gave a part of it only (a patch). To write a definition that a fenced caller wrote just as it stands
@@ -87,19 +91,19 @@ def prepare_update(store: Store, resource: dict[str, Any], base: Head, who: Call
     A deleted `base` is made anew. Its explicit accounts, which a deletion keeps, stay as those of any other, unless the caller may set
     them and the body names others.
     """
-    resource = _signed({**resource, "id": base.id}, who)
-    _require_served(store, resource)
-    body = store.encode(resource)
-    given = _given_accounts(resource, who)
+    resource = _signed({**resource, "id": base.id}, session.caller)
+    _require_served(session.store, resource)
+    body = session.store.encode(resource)
+    given = _given_accounts(resource, session.caller)
     explicit = base.explicit
-    if given is not None and not _echoes(store, who, resource, base, tuple(given)):
-        asked = accounts.own(given, base, who.accounts)
-        explicit = policy.own_accounts(who, asked, base.explicit, given)
-    former = None if base.deleted else store.decode(base)
-    adopted = base.type in governing.TYPES and not base.unfenced and not partial and not who.fenced
+    if given is not None and not _echoes(session, resource, base, tuple(given)):
+        asked = accounts.own(given, base, session.caller.accounts)
+        explicit = policy.own_accounts(session.caller, asked, base.explicit, given)
+    former = None if base.deleted else session.store.decode(base)
+    adopted = base.type in governing.TYPES and not base.unfenced and not partial and not session.caller.fenced
     if former and explicit == base.explicit and not adopted and (body == base.body or _same(former, resource)):
         return None
-    flag = accounts.flagged(base, explicit, fence=who.accounts, propagate=None)
+    flag = accounts.flagged(base, explicit, fence=session.caller.accounts, propagate=None)
     return Write(
         base.key,
         base,
@@ -114,9 +118,9 @@ def prepare_update(store: Store, resource: dict[str, Any], base: Head, who: Call
     )
 
 
-def _signed(resource: dict[str, Any], who: Caller) -> dict[str, Any]:
+def _signed(resource: dict[str, Any], caller: Caller) -> dict[str, Any]:
     """The resource; an AuditEvent with who sent it. The server's own are made in `audit`, and do not come here."""
-    return events.sent_by(who, resource) if resource["resourceType"] == AUDIT_EVENT else resource
+    return events.sent_by(caller, resource) if resource["resourceType"] == AUDIT_EVENT else resource
 
 
 def _require_served(store: Store, resource: dict[str, Any]) -> None:
@@ -139,16 +143,16 @@ def _require_served(store: Store, resource: dict[str, Any]) -> None:
         )
 
 
-def _echoes(store: Store, who: Caller, resource: dict[str, Any], base: Head, given: tuple[str, ...]) -> bool:
+def _echoes(session: Session, resource: dict[str, Any], base: Head, given: tuple[str, ...]) -> bool:
     """Whether the body's accounts are those of the version that it was made from: sent back, not asked for."""
     if given == base.accounts:
         return True
     version = resource["meta"].get("versionId", "")
     if not (version.isdigit() and int(version) < base.version):
         return False
-    made_from = store.read_version(base.key, int(version))
-    shown = policy.versions(store, who, policy.READ)
-    return made_from is not None and given == made_from.accounts and shown(Candidate(made_from, store.decode))
+    made_from = session.store.read_version(base.key, int(version))
+    shown = policy.versions(session.store, session.caller, policy.READ)
+    return made_from is not None and given == made_from.accounts and shown(session.store.version(made_from))
 
 
 def _same(former: dict[str, Any], resource: dict[str, Any]) -> bool:
@@ -190,7 +194,7 @@ def prepare_delete(store: Store, base: Head) -> Write:
     )
 
 
-def inherit(store: Store, who: Caller) -> Inherit:
+def inherit(session: Session) -> Inherit:
     """What a commit calls between staging and committing: sets what each write inherits from its targets as they are then.
 
     From every Patient that the resource names through the Patient compartment's parameters, and from other targets while they
@@ -198,16 +202,16 @@ def inherit(store: Store, who: Caller) -> Inherit:
     gave something before. (Patients that it may not see, it may not name.) So nobody learns from the accounts of a resource of its own
     what else there is. A write of accounts alone keeps what it has from Patients: only what is bounded by them may change.
     """
-    inside = policy.reach(store, who)
+    inside = policy.reach(session.store, session.caller)
 
     def gives(write: Write, root: str, target: Head | Write | None) -> bool:
-        if not who.fenced or accounts.is_patient(root) or not isinstance(target, Head):
+        if not session.caller.fenced or accounts.is_patient(root) or not isinstance(target, Head):
             return True
         gave = write.base is not None and root in write.base.inherited
-        return gave or inside(Candidate(target, store.decode))
+        return gave or inside(session.store.version(target))
 
     def set_inherited(writes: Sequence[Write], read: Read) -> None:
-        known = membership.in_force(store)
+        known = membership.in_force(session.store)
         here: dict[str, Head | Write] = {write.key: write for write in writes}
         roots = {write.key: roots_of(write, known) for write in writes}
         elsewhere = {root for found in roots.values() for root in found if root not in here}

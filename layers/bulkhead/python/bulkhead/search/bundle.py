@@ -10,7 +10,7 @@ from bulkhead.errors import Issue
 from bulkhead.fhir import outcome, subset
 from bulkhead.search import cursor
 from bulkhead.search.query import Query, Results
-from bulkhead.store.candidate import Candidate
+from bulkhead.store.version import Version
 
 if TYPE_CHECKING:
     from bulkhead.search.run import Page, Represent
@@ -54,7 +54,7 @@ def ignored(query: Query) -> list[Issue]:
     ]
 
 
-def entry(candidate: Candidate, mode: str, base: str, represent: Represent, results: Results) -> dict[str, Any]:
+def entry(candidate: Version, mode: str, base: str, represent: Represent, results: Results) -> dict[str, Any]:
     return {
         "fullUrl": f"{base}/{candidate.key}",
         "resource": shown(represent(candidate.head, candidate.body), mode, results),

@@ -13,9 +13,9 @@ from bulkhead.facts import extract, index_facts
 from bulkhead.fhir import references
 from bulkhead.fhir.definitions import SearchParameter, search_parameters
 from bulkhead.search.query import Clause, Query, ReferenceValue, Results, UriValue
-from bulkhead.store.candidate import Candidate
+from bulkhead.store.version import Version
 
-Find = Callable[[Query, int], tuple[list[Candidate], bool]]
+Find = Callable[[Query, int], tuple[list[Version], bool]]
 """(query, how many heads it may read) -> its matches, and whether these are all."""
 
 TYPES = 8
@@ -29,9 +29,9 @@ class Canonicals:
     """What canonicals lead to, for one search."""
 
     find: Find
-    found: dict[tuple[str, str], list[Candidate]] = field(default_factory=dict)
+    found: dict[tuple[str, str], list[Version]] = field(default_factory=dict)
 
-    def pointed_at(self, source: Candidate, parameter: SearchParameter, types: Iterable[str]) -> list[str]:
+    def pointed_at(self, source: Version, parameter: SearchParameter, types: Iterable[str]) -> list[str]:
         """The keys of what a resource refers to by url through a parameter, of some types. Of too many it is not looked for."""
         if not index_facts.is_canonical(source.head.type, parameter):
             return []
@@ -41,14 +41,14 @@ class Canonicals:
             return []
         return [one.key for text in texts for name in wanted for one in self._named(name, text)]
 
-    def _named(self, resource_type: str, text: str) -> list[Candidate]:
+    def _named(self, resource_type: str, text: str) -> list[Version]:
         url, version, _ = references.canonical(text)
         if (resource_type, url) not in self.found:
             parameter = search_parameters(resource_type)["url"]
             self.found[resource_type, url], _ = self.find(query(resource_type, parameter, UriValue(url)), MOST)
         return [one for one in self.found[resource_type, url] if version in (None, "", one.body.get("version"))]
 
-    def pointing_at(self, target: Candidate, resource_type: str, parameter: SearchParameter, most: int) -> list[str]:
+    def pointing_at(self, target: Version, resource_type: str, parameter: SearchParameter, most: int) -> list[str]:
         """The keys of resources of a type that refer to one by its url."""
         values = names(target.body)
         if not values or not index_facts.is_canonical(resource_type, parameter):
@@ -63,7 +63,7 @@ def query(resource_type: str, parameter: SearchParameter, *values: UriValue | Re
     return Query((resource_type,), resource_type, None, (clause,), (), Results(count=MOST), ())
 
 
-def canonicals(source: Candidate, parameter: SearchParameter) -> list[str]:
+def canonicals(source: Version, parameter: SearchParameter) -> list[str]:
     return [value for _, value in extract.values(source.body, parameter) if isinstance(value, str)]
 
 

@@ -23,7 +23,7 @@ from bulkhead.search.canonicals import Canonicals, Find, names
 from bulkhead.search.drivers import Branch, Driver, Keys, Targets, Values
 from bulkhead.search.embedded import Embedded
 from bulkhead.search.query import Chain, Clause, Query, ReferenceValue
-from bulkhead.store.candidate import Candidate, Fence
+from bulkhead.store.version import Fence, Version
 
 if TYPE_CHECKING:
     from bulkhead.store import Store
@@ -61,7 +61,7 @@ class Chains:
     pointed_at: dict[str, set[str]] = field(default_factory=dict)
     """By chain through a parameter that no index knows: all that the matches of its inner search point at."""
 
-    def kept(self, candidates: Sequence[Candidate], chains: Iterable[Chain]) -> list[Candidate]:
+    def kept(self, candidates: Sequence[Version], chains: Iterable[Chain]) -> list[Version]:
         """The candidates that meet all chains, in their order."""
         left = list(candidates)
         for chain in chains:
@@ -73,7 +73,7 @@ class Chains:
     def canonicals(self) -> Canonicals:
         return Canonicals(self.find)
 
-    def _forward(self, candidates: Sequence[Candidate], chain: Chain) -> list[Candidate]:
+    def _forward(self, candidates: Sequence[Version], chain: Chain) -> list[Version]:
         inner = {one.key: within(one, chain) for one in candidates}
         pointed_at = {one.key: targets(one, chain, self.canonicals) - inner[one.key].keys() for one in candidates}
         self._judge({target for found in pointed_at.values() for target in found}, chain)
@@ -94,15 +94,15 @@ class Chains:
         if not unknown:
             return
         self.seen.update({(name, key): False for key in unknown})
-        by_type: dict[str, list[Candidate]] = {}
+        by_type: dict[str, list[Version]] = {}
         for head in self.store.read_many(unknown).values():
-            candidate = Candidate(head, self.store.decode)
+            candidate = self.store.version(head)
             if not head.deleted and self.fence(candidate):
                 by_type.setdefault(head.type, []).append(candidate)
         for found in by_type.values():
             self.seen.update({(name, one.key): True for one in self._met(found, chain)})
 
-    def _met(self, found: Sequence[Candidate], chain: Chain) -> list[Candidate]:
+    def _met(self, found: Sequence[Version], chain: Chain) -> list[Version]:
         """Those of one type that meet the inner search of a forward chain."""
         query = self._inner(chain, found[0].head.type)
         met = [one for one in found if all(matching.matches(one, clause, self.known) for clause in query.clauses)]
@@ -114,7 +114,7 @@ class Chains:
             self.inner[name, resource_type] = self.spelt_out(dict(chain.inner)[resource_type])
         return self.inner[name, resource_type]
 
-    def _backward(self, candidates: Sequence[Candidate], chain: Chain) -> list[Candidate]:
+    def _backward(self, candidates: Sequence[Version], chain: Chain) -> list[Version]:
         # Nothing outside points at what is within a resource, though something of the same name may be here.
         candidates = [candidate for candidate in candidates if not isinstance(candidate, Embedded)]
         name = chain.name + "=" + chain.value
@@ -152,7 +152,7 @@ def is_indexed(chain: Chain) -> bool:
     return chain.links[0].type is not None and index_facts.is_own(chain.links[0].type, parameter_of(chain))
 
 
-def targets(candidate: Candidate, chain: Chain, canonicals: Canonicals) -> set[str]:
+def targets(candidate: Version, chain: Chain, canonicals: Canonicals) -> set[str]:
     """What a candidate points at by the first step of a forward chain, of the types that the chain goes on with."""
     types = [resource_type for resource_type, _ in chain.inner]
     its = matching.own(candidate, parameter_of(chain))
@@ -160,7 +160,7 @@ def targets(candidate: Candidate, chain: Chain, canonicals: Canonicals) -> set[s
     return found.union(canonicals.pointed_at(candidate, its, types))
 
 
-def within(candidate: Candidate, chain: Chain) -> dict[str, Candidate]:
+def within(candidate: Version, chain: Chain) -> dict[str, Version]:
     """What a candidate points at within itself by the first step of a forward chain, by what the reference says."""
     if isinstance(candidate, Embedded) or "contained" in candidate.body or candidate.head.type == "Bundle":
         return embedded.pointed_at(candidate, matching.own(candidate, parameter_of(chain)))
@@ -177,7 +177,7 @@ def may_be_within(chain: Chain, resource_type: str, store: Store) -> bool:
     return False
 
 
-def pointing_at(candidate: Candidate, chain: Chain) -> Query:
+def pointing_at(candidate: Version, chain: Chain) -> Query:
     """The inner search of `_has`, of what points at one resource: by its key, or by its url where canonicals do."""
     ((source, query),) = chain.inner
     parameter = parameter_of(chain)
@@ -196,7 +196,7 @@ def reference(chain: Chain, resource_type: str, find: Find, store: Store) -> Cla
     link = chain.links[0]
     if link.reverse or len(chain.inner) > TYPES or not index_facts.is_own(resource_type, parameter_of(chain)):
         return None
-    behind: list[Candidate] = []
+    behind: list[Version] = []
     for _, query in chain.inner:
         found, all_of_them = find(query, FEW)
         behind += found
@@ -220,7 +220,7 @@ def driver(chain: Chain, resource_type: str | None, find: Find, limit: int) -> D
         return None
     if not link.reverse and (resource_type is None or not index_facts.is_own(resource_type, parameter)):
         return None
-    behind: list[Candidate] = []
+    behind: list[Version] = []
     for _, query in chain.inner:
         found, all_of_them = find(query, limit)
         if not all_of_them:
@@ -239,7 +239,7 @@ def driver(chain: Chain, resource_type: str | None, find: Find, limit: int) -> D
     return Targets(tuple(sorted(marks | {one.key for one in behind})), resource_type, link.code)
 
 
-def by_canonicals(behind: Sequence[Candidate], resource_type: str, parameter: SearchParameter) -> Driver | None:
+def by_canonicals(behind: Sequence[Version], resource_type: str, parameter: SearchParameter) -> Driver | None:
     """The ranges of the canonicals that lead to some resources; None where these are too many to go through."""
     texts = {text for one in behind for text in (one.key, one.body.get("url")) if text}
     if len(texts) > RANGES:

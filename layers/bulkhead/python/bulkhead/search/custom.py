@@ -16,7 +16,7 @@ from bulkhead.facts.expressions import compiled, types
 from bulkhead.facts.fhirpath import TooMuch
 from bulkhead.fhir import definitions
 from bulkhead.fhir.definitions import SearchParameter
-from bulkhead.store.candidate import Fence
+from bulkhead.store.version import Fence
 
 if TYPE_CHECKING:
     from bulkhead.store import Store

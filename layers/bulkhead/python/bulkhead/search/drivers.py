@@ -16,7 +16,7 @@ from bulkhead.compartments import membership
 from bulkhead.errors import BadRequest
 from bulkhead.facts import index_facts
 from bulkhead.fhir.definitions import search_parameters
-from bulkhead.store.candidate import Candidate
+from bulkhead.store.version import Version
 
 if TYPE_CHECKING:
     from bulkhead.store import Moment, Pointer, Store
@@ -47,7 +47,7 @@ class Driver(Protocol):
     def list(self, store: Store, after: Position | None, limit: int) -> Listing:
         """About `limit` hints after a position (None: from the start)."""
 
-    def accepts(self, store: Store, hint: Hint, candidate: Candidate) -> bool:
+    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
         """Whether this hint is where the driver gives the resource; False for another entry of the same one."""
 
     def describe(self) -> str:
@@ -79,7 +79,7 @@ class Keys(Struct, frozen=True):
         left = [key for key in ordered if after is None or (key < after if self.descending else key > after)]
         return Listing([Hint(key, key) for key in left[:limit]], left[limit - 1] if len(left) > limit else None)
 
-    def accepts(self, store: Store, hint: Hint, candidate: Candidate) -> bool:
+    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
         return True
 
     def describe(self) -> str:
@@ -94,7 +94,7 @@ class AllDefinitions(Struct, frozen=True):
     def list(self, store: Store, after: Position | None, limit: int) -> Listing:
         return Keys(tuple(store.compartment_definitions())).list(store, after, limit)
 
-    def accepts(self, store: Store, hint: Hint, candidate: Candidate) -> bool:
+    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
         return True
 
     def describe(self) -> str:
@@ -175,7 +175,7 @@ class Merged(Struct, frozen=True):
             keys = [key for key in keys if key.partition("/")[0] not in self.without]
         return Listing([Hint(key, key) for key in keys], bound)
 
-    def accepts(self, store: Store, hint: Hint, candidate: Candidate) -> bool:
+    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
         return True
 
     def describe(self) -> str:
@@ -232,7 +232,7 @@ class Values(Struct, frozen=True):
             return Listing(hints, [number, found[-1].position])
         return Listing(hints, [number + 1, None] if number + 1 < len(self.branches) else None)
 
-    def accepts(self, store: Store, hint: Hint, candidate: Candidate) -> bool:
+    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
         if self.once:
             return True
         known = search_parameters(candidate.head.type)
@@ -282,7 +282,7 @@ class Targets(Struct, frozen=True):
                 return Listing(hints, [target, found[-1].source])
         return Listing(hints, None)
 
-    def accepts(self, store: Store, hint: Hint, candidate: Candidate) -> bool:
+    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
         known = frozenset(self.targets)
         pointed_at = candidate.targets
         if any(target.startswith("#") for target in self.targets):
@@ -316,7 +316,7 @@ class Created(Struct, frozen=True):
             following(found, number, until, limit, self.types),
         )
 
-    def accepts(self, store: Store, hint: Hint, candidate: Candidate) -> bool:
+    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
         return True
 
     def describe(self) -> str:
@@ -347,7 +347,7 @@ class Updated(Struct, frozen=True):
         }
         return Listing(list(hints.values()), following(found, number, until, limit, self.types))
 
-    def accepts(self, store: Store, hint: Hint, candidate: Candidate) -> bool:
+    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
         version, until = hint.entry
         head = candidate.head
         if head.version == version:
@@ -374,7 +374,7 @@ class Among(Struct, frozen=True):
         listing = self.driver.list(store, after, limit)
         return Listing([hint for hint in listing.hints if hint.key in self.keys], listing.next)
 
-    def accepts(self, store: Store, hint: Hint, candidate: Candidate) -> bool:
+    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
         return self.driver.accepts(store, hint, candidate)
 
     def describe(self) -> str:
@@ -402,7 +402,7 @@ class Each(Struct, frozen=True):
             return Listing(hints, [number, listing.next])
         return Listing(hints, [number + 1, None] if number + 1 < len(self.drivers) else None)
 
-    def accepts(self, store: Store, hint: Hint, candidate: Candidate) -> bool:
+    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
         number, own = hint.entry
         accepted: bool = self.drivers[number].accepts(store, own, candidate)
         return accepted

@@ -13,18 +13,18 @@ from typing import Any
 
 from bulkhead.facts import extract, index_facts
 from bulkhead.fhir.definitions import SearchParameter
-from bulkhead.store.candidate import Candidate
+from bulkhead.store.version import Version
 
 _BELOW = re.compile(r"(.*/)?[A-Z][A-Za-z]+/[A-Za-z0-9.\-]{1,64}(?:/_history/[A-Za-z0-9.\-]{1,64})?")
 _VERSION = re.compile(r"/_history/[^/]*$")
 
 
-class Embedded(Candidate):
+class Embedded(Version):
     """A resource within the resource of a `holder`. It is seen by whoever sees that; nothing outside points at it."""
 
     __slots__ = ("full_url", "holder")
 
-    def __init__(self, resource: dict[str, Any], holder: Candidate, full_url: str | None = None) -> None:
+    def __init__(self, resource: dict[str, Any], holder: Version, full_url: str | None = None) -> None:
         """`full_url` is that of an entry of a Bundle; None for a contained resource."""
         from bulkhead.store.heads import Head
 
@@ -37,9 +37,9 @@ class Embedded(Candidate):
         self.full_url = full_url
 
 
-def pointed_at(source: Candidate, parameter: SearchParameter) -> dict[str, Candidate]:
+def pointed_at(source: Version, parameter: SearchParameter) -> dict[str, Version]:
     """What a resource refers to within itself, or within what it is in, by the texts of its references."""
-    found: dict[str, Candidate] = {}
+    found: dict[str, Version] = {}
     for kind, value in extract.values(source.body, parameter):
         if kind == "Resource":
             key = f"{value['resourceType']}/{value.get('id', '')}"
@@ -52,7 +52,7 @@ def pointed_at(source: Candidate, parameter: SearchParameter) -> dict[str, Candi
     return found
 
 
-def _within(source: Candidate, text: str) -> Candidate | None:
+def _within(source: Version, text: str) -> Version | None:
     contained_in = source.holder if isinstance(source, Embedded) and source.full_url is None else source
     if text.startswith("#"):
         if text == "#":
@@ -64,7 +64,7 @@ def _within(source: Candidate, text: str) -> Candidate | None:
     return _entry(contained_in, text) if isinstance(contained_in, Embedded) else None
 
 
-def _entry(source: Embedded, text: str) -> Candidate | None:
+def _entry(source: Embedded, text: str) -> Version | None:
     """The entry of the same Bundle that a reference of one of its entries leads to: by fullUrl, or by type and id."""
     text = _VERSION.sub("", text)
     base = _BELOW.fullmatch(source.full_url or "")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from bulkhead.search.canonicals import Canonicals, own
 from bulkhead.search.query import ANYTHING, Include, Results
 from bulkhead.search.race import Races
-from bulkhead.store.candidate import Candidate, Fence
+from bulkhead.store.version import Fence, Version
 
 if TYPE_CHECKING:
     from bulkhead.store import Store
@@ -35,22 +35,22 @@ class Includes:
     races: Races
     canonicals: Canonicals
     limit: int
-    shown: dict[str, Candidate] = field(default_factory=dict)
+    shown: dict[str, Version] = field(default_factory=dict)
     cut_off: bool = False
     """Whether there are more than `limit`."""
     _read: set[str] = field(default_factory=set)
 
-    def bring(self, results: Results, matches: Sequence[Candidate]) -> list[Candidate]:
+    def bring(self, results: Results, matches: Sequence[Version]) -> list[Version]:
         """The resources to show besides the matches, each once, by type and id; what the fence refuses is left out.
 
         `:iterate` is applied to what was included, too, until nothing new comes. What matches point at comes before what points
         at them, so that it is the latter of which some is missing where there is too much.
         """
         self._read = {match.key for match in matches}
-        fresh: Sequence[Candidate] = matches
+        fresh: Sequence[Version] = matches
         include, revinclude = results.include, results.revinclude
         while fresh and (include or revinclude) and not self.cut_off:
-            found: list[Candidate] = []
+            found: list[Version] = []
             for candidate in self.brought(include, revinclude, fresh):
                 if len(self.shown) == self.limit:
                     self.cut_off = True
@@ -63,8 +63,8 @@ class Includes:
         return [self.shown[key] for key in sorted(self.shown)]
 
     def brought(
-        self, include: Sequence[Include], revinclude: Sequence[Include], sources: Sequence[Candidate]
-    ) -> Iterator[Candidate]:
+        self, include: Sequence[Include], revinclude: Sequence[Include], sources: Sequence[Version]
+    ) -> Iterator[Version]:
         """What one round of includes brings for `sources`, as far as it has not come yet."""
         forward = {key for one in include for source in sources for key in pointed_at(source, one)}
         forward |= {key for one in include for source in sources for key in named_by(source, one, self.canonicals)}
@@ -76,7 +76,7 @@ class Includes:
                 if still_points(candidate, to, [one]):
                     yield candidate
 
-    def pointing_at(self, keys: Sequence[str], include: Include) -> Iterator[Candidate]:
+    def pointing_at(self, keys: Sequence[str], include: Include) -> Iterator[Version]:
         """What may point at resources through one `_revinclude`."""
         types = () if include.type == ANYTHING else (include.type,)
         for key in keys:
@@ -98,7 +98,7 @@ class Includes:
                     break
                 after = found[-1].source
 
-    def visible(self, keys: Sequence[str], types: tuple[str, ...] = ()) -> Iterator[Candidate]:
+    def visible(self, keys: Sequence[str], types: tuple[str, ...] = ()) -> Iterator[Version]:
         """The resources that are there and that the caller may see; those that were read before are left out."""
         for start in range(0, len(keys), BATCH):
             chunk = [key for key in keys[start : start + BATCH] if key not in self._read]
@@ -108,14 +108,14 @@ class Includes:
                 head = heads.get(key)
                 if head is None or head.deleted:
                     continue
-                candidate = Candidate(head, self.store.decode)
+                candidate = self.store.version(head)
                 if self.fence(candidate):
                     yield candidate
                 else:
                     self.races.count_hidden(types)
 
 
-def pointed_at(source: Candidate, include: Include) -> Iterable[str]:
+def pointed_at(source: Version, include: Include) -> Iterable[str]:
     """The targets of a resource that one `_include` names."""
     if include.type not in (ANYTHING, source.head.type):
         return
@@ -124,7 +124,7 @@ def pointed_at(source: Candidate, include: Include) -> Iterable[str]:
             yield target
 
 
-def named_by(source: Candidate, include: Include, canonicals: Canonicals) -> Iterable[str]:
+def named_by(source: Version, include: Include, canonicals: Canonicals) -> Iterable[str]:
     """The targets of a resource that one `_include` names, and canonicals lead to."""
     if include.type not in (ANYTHING, source.head.type):
         return
@@ -133,7 +133,7 @@ def named_by(source: Candidate, include: Include, canonicals: Canonicals) -> Ite
         yield from canonicals.pointed_at(source, parameter, types)
 
 
-def naming(target: Candidate, include: Include, canonicals: Canonicals) -> Iterable[str]:
+def naming(target: Version, include: Include, canonicals: Canonicals) -> Iterable[str]:
     """What refers to a resource by its url through one `_revinclude`; of every type it is not looked for."""
     if include.type == ANYTHING or include.target not in (None, target.head.type):
         return
@@ -141,7 +141,7 @@ def naming(target: Candidate, include: Include, canonicals: Canonicals) -> Itera
         yield from canonicals.pointing_at(target, include.type, parameter, NAMED)
 
 
-def still_points(candidate: Candidate, to: frozenset[str], revinclude: Sequence[Include]) -> bool:
+def still_points(candidate: Version, to: frozenset[str], revinclude: Sequence[Include]) -> bool:
     """Whether the hint holds: the resource points now at one of `to`, through the parameter of a `_revinclude`."""
     return any(
         include.type in (ANYTHING, candidate.head.type)

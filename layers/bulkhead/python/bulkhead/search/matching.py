@@ -1,6 +1,6 @@
 """Whether a resource meets a condition: the exact filter behind every index, and all there is where no index helps.
 
-R4 search.html, 3.1.1.4 and 3.1.1.5. Pure: a Candidate and a Clause in, true or false out.
+R4 search.html, 3.1.1.4 and 3.1.1.5. Pure: a Version and a Clause in, true or false out.
 
 Codes compare without case (R4: "servers SHOULD treat tokens in a case-insensitive manner"), identifiers and systems
 with it (two identifiers that differ in case may be two people's).
@@ -35,12 +35,12 @@ from bulkhead.search.query import (
     UriValue,
     Value,
 )
-from bulkhead.store.candidate import Candidate
+from bulkhead.store.version import Version
 
 ONE = Decimal(1)
 
 
-def matches(candidate: Candidate, clause: Clause, known: membership.Definitions) -> bool:
+def matches(candidate: Version, clause: Clause, known: membership.Definitions) -> bool:
     """Whether a resource meets one condition: any of its OR values, by any of the resource's values.
 
     `known` are the compartment definitions in force, for `_compartment`.
@@ -52,13 +52,13 @@ def matches(candidate: Candidate, clause: Clause, known: membership.Definitions)
     return not met if clause.modifier == "not" else met
 
 
-def own(candidate: Candidate, parameter: SearchParameter) -> SearchParameter:
+def own(candidate: Version, parameter: SearchParameter) -> SearchParameter:
     """The parameter as the candidate's type has it: a search of several types names but one of them."""
     its = search_parameters(candidate.head.type).get(parameter.code)
     return its if its is not None and its.type == parameter.type else parameter
 
 
-def values(candidate: Candidate, parameter: SearchParameter, known: membership.Definitions) -> list[Typed]:
+def values(candidate: Version, parameter: SearchParameter, known: membership.Definitions) -> list[Typed]:
     """What a resource holds for a parameter, with types; some parameters are about the head, not about the body."""
     match parameter.code:
         case "_id":
@@ -73,7 +73,7 @@ def values(candidate: Candidate, parameter: SearchParameter, known: membership.D
     return extract.values(candidate.body, parameter)
 
 
-def meets_any(item: Typed, clause: Clause, candidate: Candidate) -> bool:
+def meets_any(item: Typed, clause: Clause, candidate: Version) -> bool:
     """Whether one value of the resource is what one of the values of the search asks for."""
     plain = clause.modifier in (None, "not")
     if plain and clause.parameter.type == "token":
@@ -86,7 +86,7 @@ def meets_any(item: Typed, clause: Clause, candidate: Candidate) -> bool:
     return any(meets(item, value, clause, candidate) for value in clause.values)
 
 
-def meets(item: Typed, value: Value, clause: Clause, candidate: Candidate) -> bool:
+def meets(item: Typed, value: Value, clause: Clause, candidate: Version) -> bool:
     """Whether one value of the resource is what one value of the search asks for."""
     kind, content = item
     match value:
@@ -263,7 +263,7 @@ def is_canonical(text: str, wanted: str) -> bool:
     )
 
 
-def is_composite(item: Typed, value: CompositeValue, clause: Clause, candidate: Candidate) -> bool:
+def is_composite(item: Typed, value: CompositeValue, clause: Clause, candidate: Version) -> bool:
     """Whether every component is met within the same element."""
     kind, content = item
     return all(
@@ -272,7 +272,7 @@ def is_composite(item: Typed, value: CompositeValue, clause: Clause, candidate: 
     )
 
 
-def component_meets(kind: str, content: Any, part: Value, url: str, expression: str, candidate: Candidate) -> bool:
+def component_meets(kind: str, content: Any, part: Value, url: str, expression: str, candidate: Version) -> bool:
     inner = Clause(url, component(candidate.head.type, url), None, (part,))
     found: Sequence[Typed] = compiled(expression, kind)(content, candidate.body)
     return any(meets(item, part, inner, candidate) for item in found)

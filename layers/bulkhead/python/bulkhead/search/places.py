@@ -8,7 +8,7 @@ from bulkhead.facts import index_facts
 from bulkhead.fhir.definitions import search_parameters
 from bulkhead.search.drivers import Driver, Each, Position, Targets, Updated, Values
 from bulkhead.store import keys
-from bulkhead.store.candidate import Candidate
+from bulkhead.store.version import Version
 
 if TYPE_CHECKING:
     from bulkhead.store import Store
@@ -21,7 +21,7 @@ def has_places(driver: Driver) -> bool:
     return isinstance(driver, (Values, Targets, Updated))
 
 
-def place(driver: Driver, store: Store, candidate: Candidate) -> Position | None:
+def place(driver: Driver, store: Store, candidate: Version) -> Position | None:
     """The position at which a driver gives a resource; None where it does not give it."""
     match driver:
         case Values():
@@ -42,7 +42,7 @@ def place(driver: Driver, store: Store, candidate: Candidate) -> Position | None
     return None
 
 
-def _among_values(driver: Values, candidate: Candidate) -> Position | None:
+def _among_values(driver: Values, candidate: Version) -> Position | None:
     known = search_parameters(candidate.head.type)
     if driver.resource_type not in (index_facts.ANY_TYPE, candidate.head.type):
         return None
@@ -59,7 +59,7 @@ def _among_values(driver: Values, candidate: Candidate) -> Position | None:
     return min(positions, default=None)
 
 
-def _in_time(driver: Updated, store: Store, candidate: Candidate) -> Position | None:
+def _in_time(driver: Updated, store: Store, candidate: Version) -> Position | None:
     """The place of the version that was current at the moment of the first page."""
     if candidate.head.type not in driver.types:
         return None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bulkhead.search.drivers import Account, Driver, Each, KeyStream, Merged, Position
 from bulkhead.search.plan import UNION, listings
-from bulkhead.store.candidate import Fence, ListedFence, Within, within
+from bulkhead.store.version import Fence, ListedFence, Within, within
 
 if TYPE_CHECKING:
     from bulkhead.store import Store

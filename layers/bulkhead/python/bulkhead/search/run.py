@@ -34,7 +34,7 @@ from bulkhead.search.plan import Plan, plan
 from bulkhead.search.query import Query
 from bulkhead.search.race import Races, fence_driver
 from bulkhead.search.scan import LISTED, Progress, Scan
-from bulkhead.store.candidate import Candidate, Fence, within
+from bulkhead.store.version import Fence, Version, within
 
 if TYPE_CHECKING:
     from bulkhead.store import Head, Store
@@ -74,10 +74,10 @@ class Limits:
 class Page:
     """Matches of one page. `next` is None at the end; `total` is given only where it is exact."""
 
-    matches: Sequence[Candidate]
+    matches: Sequence[Version]
     next: Position | None = None
     total: int | None = None
-    included: Sequence[Candidate] = ()
+    included: Sequence[Version] = ()
     notes: Sequence[Issue] = ()
     """What a reader of the page has to know: shown in an entry of mode `outcome`."""
 
@@ -133,7 +133,7 @@ def asked_page(scanner: Scanner) -> Page:
     return replace(page, included=included, notes=notes)
 
 
-def find(store: Store, query: Query, limit: int, fence: Fence) -> list[Candidate]:
+def find(store: Store, query: Query, limit: int, fence: Fence) -> list[Version]:
     """Up to `limit` matches, in no order that is promised: for conditional interactions, where two are one too many.
 
     TooCostly where so many candidates had to be read that there may be more matches.
@@ -142,7 +142,7 @@ def find(store: Store, query: Query, limit: int, fence: Fence) -> list[Candidate
     query = spelt_out(store, query, fence)
     scanner = led_by_fence(chained(Scanner(store, query, plan(query), known, fence, Races(store, fence), Limits())))
     progress = Progress(scanner.limits.counted)
-    found: list[Candidate] = []
+    found: list[Version] = []
     for candidate, _, _ in scanner.scan(None, limit + 1, progress, in_order=False):
         found.append(candidate)
         if len(found) == limit:
@@ -269,10 +269,10 @@ class Scanner(Scan):
         notes = () if matches or progress.ended else (timed_out(self.limits.seconds),)
         return Page(matches, following, total, notes=notes)
 
-    def filled(self, progress: Progress) -> tuple[list[Candidate], Position | None]:
+    def filled(self, progress: Progress) -> tuple[list[Version], Position | None]:
         """Matches for one page from where the scan has come to, and where the next page begins."""
         count = self.query.results.count
-        matches: list[Candidate] = []
+        matches: list[Version] = []
         following: Position | None = None
         for candidate, position, more in self.scan(progress.position, count, progress, in_order=True):
             if len(matches) == count:
@@ -287,7 +287,7 @@ class Scanner(Scan):
         """The page at the query's cursor, of all matches, sorted. Of many only what they are sorted by is kept."""
         sorts, results = self.query.results.sort, self.query.results
         progress = Progress(self.limits.gathered)
-        kept: dict[str, Candidate] = {}
+        kept: dict[str, Version] = {}
         left: list[sorting.Key] = []
         for candidate, _, _ in self.scan(None, LISTED, progress, in_order=False):
             left.append(sorting.key(candidate, sorts, self.known))
@@ -303,7 +303,7 @@ class Scanner(Scan):
             # What the caller could not be shown, it shall not compare with what it can see.
             if last is None or not self.visible(last):
                 raise cursor.refused()
-            left = sorting.after(left, sorting.key(Candidate(last, self.store.decode), sorts, self.known), sorts)
+            left = sorting.after(left, sorting.key(self.store.version(last), sorts, self.known), sorts)
         keys = [key for _, key in sorting.ordered(left, sorts)[: results.count]]
         missing = [key for key in keys if key not in kept]
         heads = self.store.read_many(missing) if missing else {}
@@ -327,14 +327,14 @@ class Scanner(Scan):
                 return race.keys
         raise too_costly("sorting", "_sort")
 
-    def found(self, query: Query, limit: int) -> tuple[list[Candidate], bool]:
+    def found(self, query: Query, limit: int) -> tuple[list[Version], bool]:
         """Matches of an inner search for the same caller, and whether they are all: see `chains.Find`."""
         progress = Progress(limit)
         query = spelt_out(self.store, query, self.fence)
         scanner = chained(replace(self, query=query, plan=plan(query)))
         return [candidate for candidate, _, _ in scanner.scan(None, LISTED, progress, in_order=False)], progress.ended
 
-    def indexed(self, query: Query, limit: int) -> tuple[list[Candidate], bool]:
+    def indexed(self, query: Query, limit: int) -> tuple[list[Version], bool]:
         """As `found`, but nothing is read where no index leads to the matches."""
         if query.chains or isinstance(plan(query).driver, (Created, Updated)):
             return [], False

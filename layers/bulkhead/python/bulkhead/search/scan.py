@@ -21,7 +21,7 @@ from bulkhead.search.drivers import Driver, Hint, Keys, Merged, Position
 from bulkhead.search.plan import Plan
 from bulkhead.search.query import Query
 from bulkhead.search.race import ENTRIES_PER_HEAD, FenceListing, Races
-from bulkhead.store.candidate import Candidate, Fence
+from bulkhead.store.version import Fence, Version
 
 if TYPE_CHECKING:
     from bulkhead.store import Head, Store
@@ -33,7 +33,7 @@ LISTED = 1000
 SEARCHED = 10
 """What it costs to check one resource for `_has`, in heads read."""
 
-Found = tuple[Candidate, Position, bool]
+Found = tuple[Version, Position, bool]
 """A match, its position, and whether hints are known to follow."""
 
 
@@ -107,7 +107,7 @@ class Scan:
     def _placed(self, race: FenceListing, progress: Progress) -> Iterator[Found]:
         """The matches of the fence's listing, at the places that the driver would give them, after `progress.position`."""
         driver, after = self.plan.driver, progress.position
-        matches: list[tuple[Position, Candidate]] = []
+        matches: list[tuple[Position, Version]] = []
         keys = sorted(race.keys)
         for start in range(0, len(keys), LISTED):
             heads = self.store.read_many(keys[start : start + LISTED])
@@ -183,7 +183,7 @@ class Scan:
         progress.passed_over += len(hints) - len(left)
         return left
 
-    def _checked(self, admitted: list[Candidate | None], progress: Progress) -> list[Candidate | None]:
+    def _checked(self, admitted: list[Version | None], progress: Progress) -> list[Version | None]:
         """The candidates, None in place of those that do not meet every chain."""
         left = [candidate for candidate in admitted if candidate]
         if not self.query.chains or not left:
@@ -194,7 +194,7 @@ class Scan:
 
     def looked_at(self, named: Sequence[str], heads: Mapping[str, Head]) -> tuple[str, ...]:
         """Nobody left to look at, once it is known that none of the Patients `named` replaces another; Replacing where one does."""
-        patients = [Candidate(heads[key], self.store.decode) for key in named if self.visible(heads.get(key))]
+        patients = [self.store.version(heads[key]) for key in named if self.visible(heads.get(key))]
         replacing = [one for one in patients if patient_links.linked(one.body, patient_links.REPLACES)]
         if replacing:
             raise widening.Replacing(replacing)
@@ -202,14 +202,14 @@ class Scan:
 
     def visible(self, head: Head | None) -> bool:
         """Whether a resource is there and the caller may see it."""
-        return head is not None and not head.deleted and self.fence(Candidate(head, self.store.decode))
+        return head is not None and not head.deleted and self.fence(self.store.version(head))
 
-    def _accepted(self, driver: Driver, hint: Hint, head: Head | None, progress: Progress) -> Candidate | None:
+    def _accepted(self, driver: Driver, hint: Hint, head: Head | None, progress: Progress) -> Version | None:
         """The hint's resource, if it is a match and the driver gives it here. Counts what was read."""
         if head is None or head.deleted:
             progress.read += 1
             return None
-        candidate = Candidate(head, self.store.decode)
+        candidate = self.store.version(head)
         if not self.fence(candidate):
             # The race bounds how much that is hidden is read: no limit may depend on it.
             progress.read += not self.races.count_hidden(self.query.types)
@@ -217,20 +217,20 @@ class Scan:
         progress.read += 1
         return candidate if self.matches(candidate) and driver.accepts(self.store, hint, candidate) else None
 
-    def admitted(self, head: Head | None) -> Candidate | None:
+    def admitted(self, head: Head | None) -> Version | None:
         """A resource, if it is there, the caller may see it, and it meets every condition but the chains."""
         if head is None or head.deleted:
             return None
-        candidate = Candidate(head, self.store.decode)
+        candidate = self.store.version(head)
         return candidate if self.fence(candidate) and self.matches(candidate) else None
 
-    def matches(self, candidate: Candidate) -> bool:
+    def matches(self, candidate: Version) -> bool:
         """Whether a visible resource meets every condition but the chains."""
         return self.is_member(candidate) and all(
             matching.matches(candidate, clause, self.known) for clause in self.plan.clauses
         )
 
-    def is_member(self, candidate: Candidate) -> bool:
+    def is_member(self, candidate: Version) -> bool:
         its = self.plan.membership
         if its is None or self.query.compartment is None:
             return True

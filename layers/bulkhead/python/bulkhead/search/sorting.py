@@ -17,7 +17,7 @@ from bulkhead.facts.normalise import fold
 from bulkhead.fhir.definitions import SearchParameter
 from bulkhead.search import matching, ranges
 from bulkhead.search.query import Sort
-from bulkhead.store.candidate import Candidate
+from bulkhead.store.version import Version
 
 SORTABLE = frozenset({"token", "string", "date", "number", "quantity", "uri", "reference"})
 
@@ -49,12 +49,12 @@ def comparison(sorts: Sequence[Sort]) -> Callable[[Key, Key], int]:
     return compare
 
 
-def key(candidate: Candidate, sorts: Sequence[Sort], known: Definitions) -> Key:
+def key(candidate: Version, sorts: Sequence[Sort], known: Definitions) -> Key:
     """What a resource is sorted by. `known` are the compartments in force."""
     return tuple(value(candidate, sort, known) for sort in sorts), candidate.key
 
 
-def value(candidate: Candidate, sort: Sort, known: Definitions) -> str | Decimal | None:
+def value(candidate: Version, sort: Sort, known: Definitions) -> str | Decimal | None:
     """What a resource is sorted by; None where it has no value for the parameter."""
     assert sort.parameter is not None
     found: list[str | Decimal] = [

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from msgspec import structs
 
 from bulkhead.search.query import Clause, Query, ReferenceValue, Value
-from bulkhead.store.candidate import Candidate
+from bulkhead.store.version import Version
 
 PATIENT = "Patient"
 
@@ -21,7 +21,7 @@ PATIENT = "Patient"
 class Replacing(Exception):
     """Of the Patients that a search names, these replace others."""
 
-    def __init__(self, patients: Sequence[Candidate]) -> None:
+    def __init__(self, patients: Sequence[Version]) -> None:
         super().__init__()
         self.patients = patients
 

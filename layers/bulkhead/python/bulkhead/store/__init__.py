@@ -29,6 +29,7 @@ from bulkhead.store.index import Found, Moment, Pointer
 from bulkhead.store.table import Table
 from bulkhead.store.throttling import Patience
 from bulkhead.store.transactions import once_a_request, one_request
+from bulkhead.store.version import Version
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -42,6 +43,7 @@ __all__ = [
     "Pointer",
     "Receipt",
     "Store",
+    "Version",
     "Write",
     "connect",
     "once_a_request",
@@ -126,6 +128,10 @@ class Store:
             answer = self.s3.get_object(Bucket=self.settings.bucket, Key=name)
             return heads.decode(answer["Body"].read())
         return heads.decode(head.body)
+
+    def version(self, head: Head) -> Version:
+        """The version that `head` describes, its body decoded when something first asks for it."""
+        return Version(head, self.decode)
 
     def encode(self, resource: dict[str, Any]) -> bytes:
         """A resource as a Write's `body`."""

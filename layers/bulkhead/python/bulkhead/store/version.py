@@ -1,4 +1,4 @@
-"""A resource that a search came upon: its head, and its body once something asks for it."""
+"""A version of a resource: its head, and its body once something asks for it. A fence says whether a caller may see one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bulkhead.store import Head
 
 
-class Candidate:
+class Version:
     """A head and its lazily decoded body. The body is shared: whoever changes it makes a copy first."""
 
     __slots__ = ("_body", "_decode", "_targets", "head")
@@ -49,7 +49,7 @@ class Candidate:
         return [key for key, via in self.targets.items() if parameter.code in via]
 
 
-Fence = Callable[[Candidate], bool]
+Fence = Callable[[Version], bool]
 """Whether the caller may see a resource. Asked for every resource before anything else looks at it."""
 Within = Callable[[str | None], Sequence[tuple[str, str]] | None]
 """Resource type (None: all that are listed) -> (`_account` or `_compartment`, its value): listings that together hold all that the
@@ -63,7 +63,7 @@ class ListedFence:
     sees: Fence
     within: Within
 
-    def __call__(self, candidate: Candidate) -> bool:
+    def __call__(self, candidate: Version) -> bool:
         return self.sees(candidate)
 
 
@@ -72,6 +72,6 @@ def within(fence: Fence) -> Within:
     return fence.within if isinstance(fence, ListedFence) else lambda resource_type: None
 
 
-def everything(candidate: Candidate) -> bool:
+def everything(candidate: Version) -> bool:
     """The fence of a caller who may see all."""
     return True
