@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from bulkhead import observability, settings
-from bulkhead.api import rendering, router
+from bulkhead.api import fitting, rendering, router
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response
 from bulkhead.api.routes import BASE, DEFAULT
@@ -93,9 +93,9 @@ def _event(asked: Request, answered: Response) -> Event:
     if asked.method == "HEAD":
         headers["Content-Length"] = str(len(body))
         return made
-    try:
+    if fitting.is_text(body):
         made["body"] = body.decode()
-    except UnicodeDecodeError:
+    else:
         made["body"] = base64.b64encode(body).decode()
         made["isBase64Encoded"] = True
     return made

@@ -13,7 +13,7 @@ from constructs import Construct
 
 from bulkhead.audit import recording
 from bulkhead.store import BODIES
-from bulkhead.store.files import REQUESTS, RESULTS, UPLOADS
+from bulkhead.store.files import ANSWERS, REQUESTS, RESULTS, UPLOADS
 from infra.bucket_construct import MANIFESTS, BucketConstruct
 from infra.deployment import Deployment
 from infra.layers_construct import ARCHITECTURE, RUNTIME, LayersConstruct
@@ -50,23 +50,34 @@ _LARGE = 3008
 
 FUNCTIONS: Mapping[str, Function] = {
     "resources": Function(
-        "Reads and writes single resources, and their history", 1024, table="write", objects={BODIES: "rw"}
+        "Reads and writes single resources, and their history",
+        1024,
+        table="write",
+        objects={BODIES: "rw", ANSWERS: "rw"},
     ),
     "search": Function(
-        "Searches and pages through types and compartments", 1769, table="read", trail=True, objects={BODIES: "r"}
+        "Searches and pages through types and compartments",
+        1769,
+        table="read",
+        trail=True,
+        objects={BODIES: "r", ANSWERS: "rw"},
     ),
     "bundles": Function(
         "Batches and transactions of any size, uploads",
         _LARGE,
         table="write",
         # What it signs URLs for, it must be allowed itself.
-        objects={BODIES: "rw", REQUESTS: "w", UPLOADS: "rwd"},
+        objects={BODIES: "rw", REQUESTS: "w", UPLOADS: "rwd", ANSWERS: "rw"},
     ),
     "accounts": Function(
         "Sets accounts; propagates small compartments itself", 1769, table="write", objects={BODIES: "r"}
     ),
     "jobs": Function(
-        "Reports and cancels asynchronous jobs", 1024, table="jobs", objects={RESULTS: "rw"}, snapstart=False
+        "Reports and cancels asynchronous jobs",
+        1024,
+        table="jobs",
+        objects={RESULTS: "rw", ANSWERS: "rw"},
+        snapstart=False,
     ),
     # No right to patients' data. Memory for $validate, whose request may have 100 MB once it is inflated.
     "capabilities": Function(
@@ -172,7 +183,7 @@ class FunctionsConstruct(Construct):
         elif function.table:
             self._table.grant_read(grantee)
         if function.table == "read":
-            self._table.grant_secret(grantee)
+            self._table.grant_page_links(grantee)
         if function.table == "write":
             self._table.grant_write(grantee)
         elif function.trail:

@@ -71,13 +71,13 @@ class TableConstruct(Construct):
         """Go through the whole table: for the integrity check."""
         iam.Grant.add_to_principal(grantee=grantee, actions=["dynamodb:Scan"], resource_arns=[self.table.table_arn])
 
-    def grant_secret(self, grantee: iam.IGrantable) -> None:
-        """Make the table's secret, where there is none yet, and nothing else."""
+    def grant_page_links(self, grantee: iam.IGrantable) -> None:
+        """Make the table's secret, where there is none yet, and keep queries that are too long for a link; nothing else."""
         grantee.grant_principal.add_to_principal_policy(
             iam.PolicyStatement(
                 actions=["dynamodb:PutItem"],
                 resources=[self.table.table_arn],
-                conditions={"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [keys.SECRET]}},
+                conditions={"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [keys.SECRET, keys.query_key("*")]}},
             )
         )
 

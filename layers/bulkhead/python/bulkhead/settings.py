@@ -65,6 +65,12 @@ class Settings:
     """How long the URL of an upload takes it."""
     answer_limit: Positive = 4_000_000
     """Bytes of a bundle's answer above which a job's status gives a URL to fetch it (a Lambda function answers at most 6 MB, escapes included)."""
+    response_limit: Positive = 6_291_556
+    """Bytes of any answer as a Lambda function gives it, JSON's escapes or base64 included. Pages end before it; see LARGE_ANSWERS."""
+    large_answers: Literal["redirect", "refuse"] = "redirect"
+    """What becomes of another answer above RESPONSE_LIMIT: `redirect` sends the client to the bucket by a URL signed for minutes."""
+    page_link_days: Positive = 1
+    """How long the query of a page link is kept that is too long for a URL."""
     entry_limit: Positive = 100_000
     """The most entries of a batch or transaction."""
     depth_limit: Positive = 64

@@ -12,7 +12,7 @@ from importlib import import_module
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from bulkhead.api import matching, trail
+from bulkhead.api import fitting, matching, trail
 from bulkhead.api.request import Request
 from bulkhead.api.response import RETRY_AFTER, Response
 from bulkhead.audit import recording
@@ -76,7 +76,7 @@ def answer(request: Request) -> Response:
         if not request.route.public:
             _ = request.caller
         with one_request(), recording.noting_changes():
-            answered = perform(request)
+            answered = fitting.fitted(request, lambda: perform(request))
             trail.record_reads(request)
             return answered
     except BulkheadError as error:

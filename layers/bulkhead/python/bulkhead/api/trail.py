@@ -9,11 +9,11 @@ from bulkhead.audit import recording
 from bulkhead.audit.events import Deed, deed
 from bulkhead.errors import BulkheadError, Forbidden, NotFound, Unauthorized
 from bulkhead.fhir import references
+from bulkhead.session import Session
 
 if TYPE_CHECKING:
     from bulkhead.access.policy import Caller
     from bulkhead.api.request import Request
-    from bulkhead.session import Session
     from bulkhead.store import Head, Write
 
 READS: Mapping[str, Deed] = {

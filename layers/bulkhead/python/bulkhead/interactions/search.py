@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -57,21 +58,23 @@ def _searched(
         strict=request.prefer.handling == "strict",
         custom=custom.stored_in(request.store, policy.fence(request.store, request.caller, policy.SEARCH)),
     )
+    query = query.of_at_most(request.most_entries)
     if ("_explain", "true") in request.query:
         return Response(200, _explained(request, query))
-    return Response(200, _run(request, query, lambda chosen: None))
+    bundle = _run(request, query, lambda chosen: None)
+    modes = Counter(entry["search"]["mode"] for entry in bundle.get("entry", ()))
+    return Response(200, bundle, entries=modes["match"], included=modes["include"])
 
 
 def _run(request: Request, query: Query, explain: Callable[[Plan], None]) -> dict[str, Any]:
+    known, most = request.store.settings, request.most_included
     bundle = run.search(
         request.store,
         query,
         base=request.base,
         represent=request.represent,
         fence=policy.fence(request.store, request.caller, policy.SEARCH),
-        limits=run.Limits(
-            seconds=request.store.settings.search_seconds, included=request.store.settings.included_limit
-        ),
+        limits=run.Limits(seconds=known.search_seconds, included=known.included_limit if most is None else most),
         explain=explain,
     )
     return page_links.sealed(request.store, request.caller, bundle)

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 if TYPE_CHECKING:
     from bulkhead.store import Store
 
-UPLOADS, REQUESTS, RESULTS = "uploads/", "requests/", "results/"
+UPLOADS, REQUESTS, RESULTS, ANSWERS = "uploads/", "requests/", "results/", "answers/"
 """Prefixes of their names: each has rights and a lifetime of its own."""
 
 # Who may not list the bucket, and no function may, is told 403 of an object that is not there.
@@ -36,8 +36,18 @@ class File(NamedTuple):
     etag: str
 
 
-def put(store: Store, name: str, body: bytes, content_type: str = "application/octet-stream") -> None:
-    store.s3.put_object(Bucket=store.settings.bucket, Key=name, Body=body, ContentType=content_type)
+def put(
+    store: Store,
+    name: str,
+    body: bytes,
+    content_type: str = "application/octet-stream",
+    content_encoding: str | None = None,
+    content_disposition: str | None = None,
+) -> None:
+    """Put an object; whoever GETs it is given the headers of these names."""
+    given = {"ContentEncoding": content_encoding, "ContentDisposition": content_disposition}
+    headers = {header: text for header, text in given.items() if text}
+    store.s3.put_object(Bucket=store.settings.bucket, Key=name, Body=body, ContentType=content_type, **headers)
 
 
 def get(store: Store, name: str) -> bytes | None:
