@@ -12,7 +12,7 @@ from bulkhead.compartments import propagation
 from bulkhead.fhir import dates
 from bulkhead.jobs import lifecycle, propagation_steps
 from bulkhead.operations import set_accounts_run
-from bulkhead.store import identifiers, pre_commit, table, transactions
+from bulkhead.store import identifiers, pre_commit, throttling, transactions
 from bulkhead.store import jobs as items
 
 _MODULES = (
@@ -24,7 +24,7 @@ _MODULES = (
     propagation,
     propagation_steps,
     set_accounts_run,
-    table,
+    throttling,
     transactions,
 )
 
@@ -54,7 +54,7 @@ def stopped(monkeypatch: pytest.MonkeyPatch) -> Clock:
     for module in _MODULES:
         monkeypatch.setattr(module, "time", clock)
     # Pauses before a retry: their jitter would make every run another one.
-    for module in (committing, table):
+    for module in (committing, throttling):
         monkeypatch.setattr(module, "jitter", lambda longest: longest)
     monkeypatch.setattr(dates, "now", clock.stamp)
     return clock  # type: ignore[no-any-return]

@@ -30,10 +30,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 def check(store: Store, time_left: Any) -> dict[str, Any]:
     """One round of the integrity check."""
-    from bulkhead.facts import index_facts
-    from bulkhead.store import rounds
-
-    pages = store.settings.integrity_pages
-    report = asdict(rounds.check_on(store.table, lambda head: index_facts.facts(store.decode(head)), pages, time_left))
+    report = asdict(store.check_integrity_on(store.settings.integrity_pages, time_left))
     logger.info("integrity check", extra={"report": json.dumps(report)})
     return report

@@ -47,15 +47,14 @@ def main(arguments: list[str]) -> int:
 
 
 def _check(repair: bool) -> dict[str, Any]:
-    from bulkhead.facts import index_facts
-    from bulkhead.store import connect, rounds
+    from bulkhead.store import connect
 
     store = connect()
     if repair:
         # Nobody else is at work here: what is not finished never will be.
         store.abort_open()
         store.sweep()
-    return asdict(rounds.check(store.table, lambda head: index_facts.facts(store.decode(head)), repair, patience=None))
+    return asdict(store.check_integrity(repair=repair, patience=None))
 
 
 if __name__ == "__main__":

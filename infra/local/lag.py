@@ -15,9 +15,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from bulkhead.parallel import chunks
 from bulkhead.store import keys
 from bulkhead.store.keys import Key
-from bulkhead.store.table import GET_LIMIT, Item, chunks, key_of
+from bulkhead.store.table import GET_LIMIT, Item, key_of
 
 Place = tuple[str, Key]
 """An item in an index: each of them lags by itself."""

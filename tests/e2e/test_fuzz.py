@@ -85,7 +85,7 @@ def edge(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Edge]:
     monkeypatch.setattr(http, "connect", lambda: store)
 
     def start(store: Store, job: str) -> None:
-        made = jobs.read(store.table, job)
+        made = store.jobs.read(job)
         if made and made.kind == jobs.BUNDLE:
             process(store, {"job": job})
 

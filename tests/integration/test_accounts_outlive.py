@@ -63,13 +63,13 @@ def conditional_again(store: Store, who: Caller, body: Json) -> None:
 
 def transactions(store: Store, who: Caller, body: Json) -> None:
     resources.delete(Session.of(store, who), key_of(body))
-    bundles.process(bundle(update(body)), replace(context(store), caller=who))
+    bundles.process(bundle(update(body)), context(store, caller=who))
 
 
 def one_batch(store: Store, who: Caller, body: Json) -> None:
     sent = bundle(delete_entry(key_of(body)), update(body)) | {"type": "batch"}
     for _ in range(2):
-        bundles.process(sent, replace(context(store), caller=who))
+        bundles.process(sent, context(store, caller=who))
     if (head := store.read(key_of(body))) and head.deleted:
         resources.update(Session.of(store, who), body, key_of(body))
 
@@ -207,7 +207,7 @@ class TestSubjects:
 
     def test_a_batch_says_so_too(self, shared: Scene) -> None:
         sent = bundle(update(observation(None))) | {"type": "batch"}
-        answer = bundles.process(sent, replace(context(shared.store), caller=OF_B))
+        answer = bundles.process(sent, context(shared.store, caller=OF_B))
         assert answer["entry"][0]["response"]["status"].startswith("403")
 
     def test_what_it_sees_it_may_move(self, shared: Scene) -> None:

@@ -85,7 +85,7 @@ class Desk:
 
 
 def job_item(store: Store, job: str) -> Job:
-    found = items.read(store.table, job)
+    found = store.jobs.read(job)
     assert found is not None
     return found
 
@@ -319,7 +319,7 @@ class TestRefusedAtOnce:
         with pytest.raises(BulkheadError) as caught:
             submission.submit(desk.store, desk.order(), bundle(create(patient("1"))), Background(refuse, "key"))
         assert caught.value.status == 503
-        assert items.read(desk.store.table, begun[0]) is None
+        assert desk.store.jobs.read(begun[0]) is None
         assert code(desk.run(bundle(create(patient("1"))), key="key")) == "200"
 
 
@@ -581,7 +581,7 @@ class TestLargeAnswers:
         desk = new_desk(answer_limit=500)
         job = desk.submit(bundle(*[create(patient())] * 9, kind="batch"))
         desk.machine.join(job)
-        assert items.change(desk.store.table, job, [DONE], state=items.CANCELLED)
+        assert desk.store.jobs.change(job, [DONE], state=items.CANCELLED)
         entry = desk.entry(job)
         assert code(entry) == "409"
         assert statuses(self.fetched(desk, entry)["entry"]) == ["201"] * 9
@@ -607,13 +607,13 @@ class TestDead:
     def test_a_state_machine_that_is_gone(self, desk: Desk) -> None:
         job = submission.submit(desk.store, desk.order(), bundle(create(patient("1"))), Background(str))
         assert lifecycle.status(desk.store, OWNER, job, lambda job: False).progress == "0 of 1 entries"
-        taken = items.take(desk.store.table, job)
+        taken = desk.store.jobs.take(job)
         assert taken
         found = lifecycle.status(desk.store, OWNER, job, lambda job: False).bundle
         assert found is not None
         assert code(found["entry"][0]) == "503"
         # A worker that hangs, and goes on later, does nothing any more.
-        assert not items.change(desk.store.table, job, items.UNFINISHED, taken.attempt, state=DONE)
+        assert not desk.store.jobs.change(job, items.UNFINISHED, taken.attempt, state=DONE)
 
     def test_committed_is_told_even_if_its_reads_are_never_answered(
         self, desk: Desk, monkeypatch: pytest.MonkeyPatch

@@ -19,8 +19,8 @@ from bulkhead.jobs import lifecycle
 from bulkhead.jobs.bundles import answers, processing, submission
 from bulkhead.jobs.bundles.orders import Order
 from bulkhead.jobs.lifecycle import Background
+from bulkhead.session import Session
 from bulkhead.store import Head, Store
-from bulkhead.store import jobs as items
 from bulkhead.store.jobs import COMMITTED, DONE, Job
 from tests.unit.bundles.samples import Reads, _entry, bundle, create, get, observation, patient, statuses, update
 from tests.unit.store.faults import Failing, Killed, killed, unreachable
@@ -55,7 +55,7 @@ class Edge:
 
     def context(self, order: Order, journal: Journal | None) -> bundles.Context:
         store = self._store
-        return bundles.Context(store, EVERYBODY, BASE, Reads(store), store.decode, order.returns, journal)
+        return bundles.Context(Session.of(store, EVERYBODY), BASE, Reads(store), store.decode, order.returns, journal)
 
     def represent(self, head: Head) -> Json:
         """A version as it is stored."""
@@ -80,7 +80,7 @@ def deliver(store: Store, job: str) -> None:
 
 
 def item(store: Store, job: str) -> Job:
-    found = items.read(store.table, job)
+    found = store.jobs.read(job)
     assert found is not None
     return found
 

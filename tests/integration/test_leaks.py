@@ -23,7 +23,7 @@ import pytest
 
 from bulkhead.api.routes import BASE, DEFAULT, ROUTES, Route
 from bulkhead.jobs import executions
-from bulkhead.store import Store, files, jobs
+from bulkhead.store import Store, files
 from bulkhead.store.capacity import metered
 from bulkhead.store.jobs import BUNDLE, SET_ACCOUNTS
 from functions import http
@@ -75,7 +75,7 @@ def world(make_store: Any, keys_folder: Path) -> Iterator[World]:
         patch.setattr(http, "connect", lambda: store)
         for logger in (http.logger, server.log):
             patch.setattr(logger, "info", lambda *arguments, **named: None)
-        patch.setattr(executions, "start", lambda store, job: machines[jobs.read(store.table, job).kind].start(job))
+        patch.setattr(executions, "start", lambda store, job: machines[store.jobs.read(job).kind].start(job))
         patch.setattr(executions, "stop", lambda job: machines[job.kind].stop(job))
         patch.setattr(executions, "is_running", lambda job: machines[job.kind].is_running(job))
         made = leak_world.world(store, keys_folder)

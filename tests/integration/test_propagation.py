@@ -45,7 +45,7 @@ def run(scene: Scene, machine: Machine, *accounts: str, key: str = PATIENT) -> s
 
 
 def found(scene: Scene, job: str) -> items.Job:
-    known = items.read(scene.store.table, job)
+    known = scene.store.jobs.read(job)
     assert known is not None
     return known
 
@@ -111,8 +111,8 @@ class TestJob:
         scene = Scene(new_store(propagation_settle=7))
         scene.observations(3)
         job = items.Job("j", OWNER, PATIENT, (A,), 0, 2**33, begun=1)
-        items.create(scene.store.table, job)
-        items.change(scene.store.table, "j", ["starting"], state="running", begun=1)
+        scene.store.jobs.create(job)
+        scene.store.jobs.change("j", ["starting"], state="running", begun=1)
         scene.store.set_propagate(scene.head(PATIENT), True, {})
         first = propagation_steps.plan(scene.store, {"job": "j"})
         assert (first["batches"], first["next"], first["settle"]) == (0, "settle", 7)
@@ -137,7 +137,7 @@ class TestStart:
         with pytest.raises(Unavailable):
             scene.set(PATIENT, A, propagate=True, background=set_accounts_background(refuse))
         assert scene.head(PATIENT).version == 1
-        assert items.read(scene.store.table, started[0]) is None
+        assert scene.store.jobs.read(started[0]) is None
 
     @pytest.mark.parametrize("caught", ["Organization/unknown", "Patient/unknown"])
     def test_checks_come_before_the_job(self, scene: Scene, caught: str) -> None:
@@ -169,7 +169,7 @@ class TestStart:
         self, scene: Scene, machine: Machine, changed: bool, state: str
     ) -> None:
         keys = scene.observations(3)
-        items.create(scene.store.table, items.Job("j", OWNER, PATIENT, (A,), 0, 2**33))
+        scene.store.jobs.create(items.Job("j", OWNER, PATIENT, (A,), 0, 2**33))
         if changed:
             scene.set(PATIENT, A)
             scene.store.set_propagate(scene.head(PATIENT), True, {})
@@ -199,8 +199,8 @@ class TestStart:
     ) -> None:
         """The second looks for an earlier one before the first has made its job."""
         scene.set(PATIENT, A, propagate=True, background=machine.background("once"))
-        read, blind = items.read, [True]
-        monkeypatch.setattr(items, "read", lambda *given: None if blind and blind.pop() else read(*given))
+        read, blind = items.Jobs.read, [True]
+        monkeypatch.setattr(items.Jobs, "read", lambda *given: None if blind and blind.pop() else read(*given))
         with pytest.raises(BulkheadError) as caught:
             scene.set(PATIENT, B, propagate=True, background=machine.background("once"))
         assert caught.value.status == 422
@@ -405,7 +405,7 @@ class TestProgressAndCancel:
 
     def test_a_planner_that_meets_a_cancelled_job_ends_it(self, scene: Scene, machine: Machine) -> None:
         scene.observations(3)
-        items.create(scene.store.table, items.Job("j", OWNER, PATIENT, (A,), 0, 2**33, state=CANCELLED))
+        scene.store.jobs.create(items.Job("j", OWNER, PATIENT, (A,), 0, 2**33, state=CANCELLED))
         machine.start("j")
         machine.join("j")
         assert machine.state("j") == "SUCCEEDED"

@@ -13,7 +13,6 @@ from bulkhead.compartments import propagation
 from bulkhead.errors import BulkheadError
 from bulkhead.jobs.lifecycle import Background
 from bulkhead.store import Store
-from bulkhead.store import jobs as items
 from bulkhead.store.jobs import DONE, FAILED
 from tests.integration.scene import PATIENT, A, B, C, Machine, Scene
 from tests.unit.store.faults import Failing, Killed, killed, unreachable
@@ -93,7 +92,7 @@ def test_an_asynchronous_request_that_dies_goes_on_or_has_changed_nothing(scene:
             scene.adjust(f"job#{job}", created={"N": "0"})
             machine.start(job)
             machine.join(job)
-            known = items.read(scene.store.table, job)
+            known = scene.store.jobs.read(job)
             assert known is not None
             assert known.state == (DONE if scene.accounts(PATIENT) == wanted else FAILED)
             if known.state == DONE:
@@ -129,7 +128,7 @@ def test_a_task_that_dies_is_run_again(scene: Scene, step: str, after: bool) -> 
         wanted = ((A,), (B,))[at % 2]
         job = scene.set(PATIENT, *wanted, propagate=True, background=machine.background())
         machine.join(job)
-        known = items.read(scene.store.table, job)
+        known = scene.store.jobs.read(job)
         assert known is not None
         assert (known.state, known.updated) == (DONE, 4)
         assert scene.accounts_of(keys[1:]) == {wanted}

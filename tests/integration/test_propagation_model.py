@@ -33,7 +33,6 @@ from bulkhead.operations import set_accounts_run
 from bulkhead.operations.set_accounts_run import Background, Request
 from bulkhead.session import Session
 from bulkhead.store import Head, Store, commits, keys, rounds
-from bulkhead.store import jobs as items
 from bulkhead.store.jobs import DONE
 from infra.local.lag import LaggingIndexes
 from tests.clock import Clock, stopped
@@ -394,7 +393,7 @@ class Accounts(RuleBasedStateMachine):
         elif job.state["next"] == "finish":
             self.start(lambda store: self.task(store, "finish", job.state), steps, landed=lambda _: self.closed(job))
         else:
-            known = items.read(self.store.table, job.id)
+            known = self.store.jobs.read(job.id)
             if known and known.state == "starting":
                 self.clock.now = max(self.clock.now, known.created + lifecycle.START_GRACE + 1)
             self.clock.sleep(job.state.get("settle", 0))
@@ -427,7 +426,7 @@ class Accounts(RuleBasedStateMachine):
 
     def closed(self, job: Job) -> None:
         job.over = True
-        known = items.read(self.store.table, job.id)
+        known = self.store.jobs.read(job.id)
         if known and known.state == DONE:
             self.finished[job.root] = job.state["seen"]
 

@@ -15,7 +15,6 @@ from bulkhead.jobs import lifecycle
 from bulkhead.operations.set_accounts_run import Background
 from bulkhead.session import Session
 from bulkhead.store import Store
-from bulkhead.store import jobs as items
 from functions import http
 from tests.integration.scene import PATIENT, A, B, C, Machine, Scene, issue, parameters, request
 from tests.integration.test_set_accounts import interfere
@@ -281,7 +280,7 @@ def _dying(scene: Scene, change: Callable[[], object]) -> str:
         if item["pk"]["S"].startswith("job#")
     ]
     job: str = item["pk"]["S"].removeprefix("job#")
-    known = items.read(scene.store.table, job)
+    known = scene.store.jobs.read(job)
     assert known is not None
     assert (known.accounts, known.within) == ((D,), (A, D))
     change()

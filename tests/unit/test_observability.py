@@ -73,7 +73,7 @@ def test_one_id_from_the_request_to_the_worker(
     (given,) = started
     assert given["correlation"] == GUID
     seen: list[str] = []
-    monkeypatch.setattr(propagation_steps.items, "read", lambda *_: seen.append(observability.correlation()))
+    monkeypatch.setattr(jobs.Jobs, "read", lambda *_: seen.append(observability.correlation()))
     state = propagation.handler({"step": "plan", "input": given}, None)
     assert state["correlation"] == GUID
     assert set(seen) == {GUID}
@@ -129,7 +129,7 @@ def test_a_job_that_failed_is_counted_once(
 ) -> None:
     """One that was refused is its sender's concern."""
     job = jobs.Job(uuid4().hex, "me", "Patient/1", (), 0, 9_999_999_999)
-    jobs.create(store.table, job)
+    store.jobs.create(job)
     assert lifecycle.give_up(store, job.id, error)
     assert not lifecycle.give_up(store, job.id, error)
     output = capfd.readouterr().out

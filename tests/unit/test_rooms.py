@@ -117,3 +117,14 @@ def test_the_layer_imports_no_function() -> None:
         tree = ast.parse(path.read_text())
         named = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
         assert not {name for name in named if name.partition(".")[0] == "functions"}, path
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith("bulkhead.store")])
+def test_the_table_is_private_to_the_store(name: str) -> None:
+    """Other rooms ask the store; none reaches for its table."""
+    found = [
+        node.lineno
+        for node in ast.walk(ast.parse(MODULES[name].read_text()))
+        if isinstance(node, ast.Attribute) and node.attr == "table" and ast.unparse(node.value).endswith("store")
+    ]
+    assert not found, f"{name} reaches for the store's table in lines {found}"

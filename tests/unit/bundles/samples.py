@@ -10,6 +10,7 @@ from bulkhead.bundles import Context, Entry
 from bulkhead.bundles.context import MINIMAL
 from bulkhead.bundles.response import status
 from bulkhead.errors import NotFound
+from bulkhead.session import Session
 from bulkhead.store import Head, Store
 
 BASE = "http://127.0.0.1:8000/fhir/R4"
@@ -82,7 +83,7 @@ def context(store: Store, returns: str = MINIMAL, caller: Caller = EVERYBODY) ->
     def represent(head: Head) -> Json:
         return store.decode(head)
 
-    return Context(store, caller, BASE, Reads(store), represent, returns)
+    return Context(Session.of(store, caller), BASE, Reads(store), represent, returns)
 
 
 def post(store: Store, *entries: Json, kind: str = "transaction", returns: str = MINIMAL) -> list[Json]:

@@ -16,7 +16,7 @@ from bulkhead import observability
 from bulkhead.errors import Unavailable
 from bulkhead.jobs import executions
 from bulkhead.settings import Settings
-from bulkhead.store import Store, jobs
+from bulkhead.store import Store
 from bulkhead.store.jobs import BUNDLE, Job
 
 MACHINE = "arn:aws:states:us-east-1:000000000000:stateMachine:propagation"
@@ -58,7 +58,7 @@ def describe(stubber: Stubber, status: str) -> None:
 @pytest.fixture
 def created(store: Store) -> Store:
     """A store with the job."""
-    assert jobs.create(store.table, JOB)
+    assert store.jobs.create(JOB)
     return store
 
 
@@ -79,8 +79,8 @@ def test_a_key_that_is_used_again_after_its_job_expired_starts_an_execution_of_a
 ) -> None:
     """Step Functions keeps the name of one that is over for 90 days, a job is kept for seven."""
     former = replace(JOB, created=NOW - 8 * 86_400, expires=int(NOW) - 86_400)
-    assert jobs.create(store.table, former)
-    assert jobs.create(store.table, JOB)
+    assert store.jobs.create(former)
+    assert store.jobs.create(JOB)
     assert executions._name(former) != executions._name(JOB)
     start(step_functions)
     executions.start(store, "j")
@@ -93,7 +93,7 @@ def test_a_job_that_is_not_there_is_not_started(step_functions: Stubber, store: 
 
 def test_a_bundle_has_a_state_machine_of_its_own(step_functions: Stubber, store: Store) -> None:
     bundle = replace(JOB, kind=BUNDLE)
-    jobs.create(store.table, bundle)
+    store.jobs.create(bundle)
     machine, given = MACHINE.replace("propagation", "bundle"), '{"job":"j","correlation":""}'
     started = {"stateMachineArn": machine, "name": NAME, "input": given}
     step_functions.add_response("start_execution", {"executionArn": EXECUTION, "startDate": 0}, started)

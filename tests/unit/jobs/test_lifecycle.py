@@ -13,7 +13,6 @@ from bulkhead.access import policy
 from bulkhead.errors import Issue, NotFound, Unavailable
 from bulkhead.jobs import executions, lifecycle
 from bulkhead.store import Store
-from bulkhead.store import jobs as items
 from bulkhead.store.jobs import CANCELLED, DONE, FAILED, RUNNING, STARTING, Job
 from functions import http
 from tests.integration.scene import SCOPE, SUBJECT, issue, request
@@ -32,9 +31,9 @@ def made(store: Store) -> Callable[..., Job]:
             key: changes.pop(key) for key in ("owner", "created", "expires") if key in changes
         }
         job = Job(name, known["owner"], PATIENT, (A,), known["created"], known["expires"], state)
-        assert items.create(store.table, job)
+        assert store.jobs.create(job)
         if changes:
-            assert items.change(store.table, name, [state], **changes)
+            assert store.jobs.change(name, [state], **changes)
         return replace(job, **changes)
 
     return make
@@ -55,36 +54,36 @@ def nobody(job: Job) -> bool:
 class TestItems:
     def test_a_job_comes_back_as_it_was_put(self, store: Store, made: Callable[..., Job]) -> None:
         job = made(state=RUNNING, begun=5.5, total=7, updated=3, status=503, error="{}")
-        assert items.read(store.table, "j") == job
+        assert store.jobs.read("j") == job
 
     def test_an_id_is_taken_once(self, store: Store, made: Callable[..., Job]) -> None:
         job = made()
-        assert not items.create(store.table, replace(job, owner="other"))
-        assert items.read(store.table, "j") == job
+        assert not store.jobs.create(replace(job, owner="other"))
+        assert store.jobs.read("j") == job
 
     def test_an_expired_one_is_not_there_and_its_id_is_free(self, store: Store, made: Callable[..., Job]) -> None:
         job = made(expires=int(time.time()))
-        assert items.read(store.table, "j") is None
-        assert items.create(store.table, replace(job, expires=LATER))
+        assert store.jobs.read("j") is None
+        assert store.jobs.create(replace(job, expires=LATER))
 
     def test_changes_only_in_the_allowed_states(self, store: Store, made: Callable[..., Job]) -> None:
         made(state=CANCELLED)
-        assert not items.change(store.table, "j", [STARTING, RUNNING], state=DONE)
-        assert not items.change(store.table, "unknown", [STARTING], state=DONE)
-        assert items.read(store.table, "unknown") is None
+        assert not store.jobs.change("j", [STARTING, RUNNING], state=DONE)
+        assert not store.jobs.change("unknown", [STARTING], state=DONE)
+        assert store.jobs.read("unknown") is None
 
     def test_results_by_batch_the_last_delivery_counts(self, store: Store, made: Callable[..., Job]) -> None:
         job = made()
-        items.record(store.table, job, 1, 0, 10, [f"Observation/{n}" for n in range(150)])
-        items.record(store.table, job, 1, 1, 99)
-        items.record(store.table, job, 1, 1, 100)
-        items.record(store.table, job, 2, 0, 5)
-        first, *others = items.results(store.table, "j")
+        store.jobs.record(job, 1, 0, 10, [f"Observation/{n}" for n in range(150)])
+        store.jobs.record(job, 1, 1, 99)
+        store.jobs.record(job, 1, 1, 100)
+        store.jobs.record(job, 2, 0, 5)
+        first, *others = store.jobs.results("j")
         assert (first.turn, first.standing, first.left, len(first.names)) == (1, 10, 150, 100)
         assert [(result.turn, result.standing, result.left) for result in others] == [(1, 100, 0), (2, 5, 0)]
 
     def test_everything_of_a_job_expires_with_it(self, store: Store, made: Callable[..., Job]) -> None:
-        items.record(store.table, made(), 1, 0, 10)
+        store.jobs.record(made(), 1, 0, 10)
         found = list(store.table.query("job#j"))
         assert [item["ttl"]["N"] for item in found] == [str(LATER)] * 2
 
@@ -99,8 +98,8 @@ class TestStatus:
 
     def test_members_and_the_target_are_counted(self, store: Store, made: Callable[..., Job]) -> None:
         job = made(state=RUNNING, begun=1, total=5000)
-        items.record(store.table, job, 1, 0, 700)
-        items.record(store.table, job, 1, 1, 499)
+        store.jobs.record(job, 1, 0, 700)
+        store.jobs.record(job, 1, 1, 499)
         assert lifecycle.status(store, "me", "j", alive).progress == "1200 of 5001 resources"
 
     def test_an_empty_compartment(self, store: Store, made: Callable[..., Job]) -> None:
@@ -109,17 +108,17 @@ class TestStatus:
 
     def test_a_later_pass_does_not_start_from_nothing(self, store: Store, made: Callable[..., Job]) -> None:
         job = made(state=RUNNING, begun=1, total=100)
-        items.record(store.table, job, 1, 1, 100)
-        items.record(store.table, job, 2, 0, 20)
+        store.jobs.record(job, 1, 1, 100)
+        store.jobs.record(job, 2, 0, 20)
         assert lifecycle.status(store, "me", "j", alive).progress == "101 of 101 resources"
 
     def test_never_more_than_all(self, store: Store, made: Callable[..., Job]) -> None:
-        items.record(store.table, made(state=RUNNING, begun=1, total=3), 1, 1, 9)
+        store.jobs.record(made(state=RUNNING, begun=1, total=3), 1, 1, 9)
         assert lifecycle.status(store, "me", "j", alive).progress == "4 of 4 resources"
 
     def test_done(self, store: Store, made: Callable[..., Job]) -> None:
         made(state=RUNNING, begun=1, total=2)
-        items.change(store.table, "j", [RUNNING], state=DONE, updated=3)
+        store.jobs.change("j", [RUNNING], state=DONE, updated=3)
         assert lifecycle.status(store, "me", "j", nobody).bundle == {
             "resourceType": "Bundle",
             "type": "batch-response",
@@ -155,7 +154,7 @@ class TestStatus:
         bundle = lifecycle.status(store, "me", "j", dead).bundle
         assert bundle is not None
         assert bundle["entry"][0]["response"]["status"].startswith("503")
-        known = items.read(store.table, "j")
+        known = store.jobs.read("j")
         assert known is not None
         assert known.state == FAILED
 
@@ -167,7 +166,7 @@ class TestStatus:
         made(state=RUNNING)
 
         def ends(job: Job) -> bool:
-            items.change(store.table, "j", [RUNNING], state=DONE, updated=3)
+            store.jobs.change("j", [RUNNING], state=DONE, updated=3)
             return False
 
         bundle = lifecycle.status(store, "me", "j", ends).bundle
@@ -191,7 +190,7 @@ class TestCancel:
         stopped: list[str] = []
 
         def stop(job: Job) -> None:
-            known = items.read(store.table, job.id)
+            known = store.jobs.read(job.id)
             stopped.append(known.state if known else "")
 
         lifecycle.cancel(store, "me", "j", stop)
@@ -204,7 +203,7 @@ class TestCancel:
     def test_of_what_is_over_has_no_effect(self, store: Store, made: Callable[..., Job], state: str) -> None:
         made(state=state)
         lifecycle.cancel(store, "me", "j", nobody)
-        known = items.read(store.table, "j")
+        known = store.jobs.read("j")
         assert known is not None
         assert known.state == state
 

@@ -1,8 +1,8 @@
-"""Requests to the store side by side."""
+"""Requests to the store side by side, and in portions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TypeVar
@@ -26,3 +26,9 @@ def in_context(pool: ThreadPoolExecutor, call: Callable[[T], R], arguments: Sequ
     """`call` on each, in threads of `pool`, in the context of the request."""
     contexts = [copy_context() for _ in arguments]
     return list(pool.map(lambda context, argument: context.run(call, argument), contexts, arguments))
+
+
+def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """`items` in portions of `size`, the last of what is left."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

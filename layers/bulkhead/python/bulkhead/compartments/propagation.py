@@ -22,9 +22,10 @@ from bulkhead.compartments import accounts, membership
 from bulkhead.errors import Issue, Unavailable
 from bulkhead.facts.audit_names import is_trail
 from bulkhead.facts.index_facts import targets
-from bulkhead.store import Head, Store, Write, transaction_holds
+from bulkhead.parallel import chunks
+from bulkhead.store import Head, Store, Write
 from bulkhead.store.heads import accounts_write
-from bulkhead.store.table import chunks, pause
+from bulkhead.store.throttling import pause
 
 Wait = Callable[[float], None]
 
@@ -136,7 +137,7 @@ def apply(store: Store, target: str, keys: Sequence[str], reaches: Reach) -> App
             break
         pause(attempt)
         # What conflicts again and again may bear the mark of a transaction whose process died.
-        transaction_holds.release(store.table, pending)
+        store.release(pending)
     return Applied(standing, changed, left + tuple(pending))
 
 
@@ -157,7 +158,7 @@ def second_look(store: Store, target: str, found: Findings, reaches: Reach, wait
         wait(seconds)
         found = replace(found, unsettled=()) + survey(store, target, found.unsettled, reaches)
     for _ in range(_TRANSACTION_LOOKS):
-        if not found.unsettled or not transaction_holds.held(store.table, found.unsettled):
+        if not found.unsettled or not store.are_held(found.unsettled):
             return found
         wait(_SECOND_LOOKS[-1])
         found = replace(found, unsettled=()) + survey(store, target, found.unsettled, reaches)

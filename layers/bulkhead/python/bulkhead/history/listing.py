@@ -12,7 +12,6 @@ from bulkhead.history.query import Query
 from bulkhead.parallel import in_parallel
 from bulkhead.session import Session
 from bulkhead.store import Head, Store
-from bulkhead.store import history as stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,7 @@ def resolve(session: Session, query: Query, listed: Sequence[Listed], known: Seq
         wanted |= {(one.key, one.version + 1) for one in real}
     there = {(head.key, head.version): head for head in (*known, *visible.values())}
     past = {(key, version) for key, version in wanted - there.keys() if version < visible[key].version}
-    versions = stored.read_versions(session.store.table, past) | there
+    versions = session.store.read_versions(past) | there
     found = {one: versions[one.key, one.version] for one in real if (one.key, one.version) in versions}
     shown = policy.versions(session.store, session.caller, _right(query))
     return {

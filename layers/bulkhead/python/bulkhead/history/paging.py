@@ -13,7 +13,6 @@ from bulkhead.resources.interactions import require_visible_history
 from bulkhead.search.run import too_costly
 from bulkhead.session import Session
 from bulkhead.store import Head
-from bulkhead.store import history as stored
 from bulkhead.store.heads import PAGE_WEIGHT
 
 DELIVERED = 300
@@ -43,7 +42,7 @@ def page(session: Session, query: Query) -> Page:
     types = _types(session, query)
     at = cursor.decode(query.cursor, query) if query.cursor else None
     # Before anything is listed: what comes into being during the listing is above it.
-    horizon = None if query.of_one else stored.horizon(session.store.table, session.store.settings.history_settle)
+    horizon = None if query.of_one else session.store.horizon()
     scan = _Scan(session, query, listing.lister(session.store, query, types))
     if at and at.mode == BACK:
         return _backward(scan, at)
@@ -68,7 +67,7 @@ def _types(session: Session, query: Query) -> list[str]:
         policy.require(session.caller, policy.SEARCH, wanted)
     return [
         one
-        for one in stored.types(session.store.table)
+        for one in session.store.types_in_use()
         if policy.may(session.caller, policy.SEARCH, one) and (not query.types or one in query.types)
     ]
 

@@ -82,13 +82,12 @@ def _run(request: Request, query: Query, explain: Callable[[Plan], None]) -> dic
 
 def _explained(request: Request, query: Query) -> dict[str, Any]:
     """The Bundle, and in its first entry how it was found and what that took. For callers with every right only."""
-    from bulkhead.store.capacity import metered
 
     if not policy.sees_all(request.caller, policy.SEARCH, "*"):
         raise Forbidden("_explain is for callers who may see everything", "_explain")
     policy.require(request.caller, policy.SET_ACCOUNTS)
     plans: list[Plan] = []
-    with metered(request.store.table.client) as meter:
+    with request.store.metered() as meter:
         bundle = _run(request, query, plans.append)
     lines = [line for chosen in plans for line in describe(chosen)]
     lines += [f"{name}: {count} requests, {meter.units[name]:g} units" for name, count in meter.requests.items()]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from bulkhead import observability, settings
 from bulkhead.errors import Unavailable
 from bulkhead.fhir import json
-from bulkhead.store import jobs
 from bulkhead.store.jobs import BUNDLE, Job
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def _machine(kind: str) -> str:
 
 def start(store: Store, job: str) -> None:
     """Start the execution of a job that was just created, of whatever kind. No effect where it was started before."""
-    made = jobs.read(store.table, job)
+    made = store.jobs.read(job)
     if made is None:
         raise Unavailable("the job is not there")
     client = _client()

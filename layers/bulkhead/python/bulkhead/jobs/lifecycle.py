@@ -19,7 +19,6 @@ from bulkhead.errors import BulkheadError, Issue, NotFound, Unavailable
 from bulkhead.fhir import json, outcome
 from bulkhead.settings import Settings
 from bulkhead.store import Store
-from bulkhead.store import jobs as items
 from bulkhead.store.jobs import BUNDLE, CANCELLED, COMMITTED, DONE, FAILED, STARTING, UNFINISHED, Job
 
 START_GRACE = 30.0
@@ -92,7 +91,7 @@ def status(store: Store, owner: str, job_id: str, alive: Callable[[Job], bool]) 
 def cancel(store: Store, owner: str, job_id: str, stop: Callable[[Job], None]) -> None:
     """Stop a job: workers see the mark before their next batch; `stop` ends the state machine. No effect on one that is over. NotFound."""
     job = _own(store, owner, job_id)
-    if items.change(store.table, job_id, UNFINISHED, state=CANCELLED):
+    if store.jobs.change(job_id, UNFINISHED, state=CANCELLED):
         stop(job)
 
 
@@ -109,7 +108,7 @@ def has_begun(store: Store, job: Job) -> bool:
 def give_up(store: Store, job_id: str, error: BulkheadError, attempt: int | None = None) -> bool:
     """Mark a job as failed with `error`. False where it is over already, or (with `attempt`) has been taken up anew."""
     text = json.dumps(outcome.outcome(_fitting(error.issues))).decode()
-    failed = items.change(store.table, job_id, UNFINISHED, attempt, state=FAILED, status=error.status, error=text)
+    failed = store.jobs.change(job_id, UNFINISHED, attempt, state=FAILED, status=error.status, error=text)
     if failed and error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         observability.job_failed()
         observability.logger.error("job failed", job=job_id, error=type(error).__name__)
@@ -134,7 +133,7 @@ def resources_updated(count: int) -> dict[str, Any]:
 
 
 def _own(store: Store, owner: str, job_id: str) -> Job:
-    job = items.read(store.table, job_id)
+    job = store.jobs.read(job_id)
     if job is None or job.owner != owner:
         raise NotFound(f"there is no job {job_id}", "id")
     return job
@@ -156,7 +155,7 @@ def _progress(store: Store, job: Job) -> tuple[int, int]:
         # Only the target is known: that it is done is no news while the job goes on.
         return int(bool(job.begun) and job.state not in UNFINISHED), 1
     turns: dict[int, int] = {}
-    for result in items.results(store.table, job.id):
+    for result in store.jobs.results(job.id):
         turns[result.turn] = turns.get(result.turn, 0) + result.standing
     return 1 + min(job.total, max(turns.values(), default=0)), 1 + job.total
 

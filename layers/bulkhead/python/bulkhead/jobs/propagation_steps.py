@@ -31,10 +31,9 @@ from bulkhead.compartments.propagation import (
 )
 from bulkhead.errors import Unavailable
 from bulkhead.jobs import lifecycle
+from bulkhead.parallel import chunks
 from bulkhead.store import Store, manifests
-from bulkhead.store import jobs as items
 from bulkhead.store.jobs import DONE, RUNNING, STARTING, Job
-from bulkhead.store.table import chunks
 
 MANIFEST_MEMBERS = 100_000
 """Members that one call of the planner lists, so that its memory and its manifest have a bound: 5 MB of keys."""
@@ -68,7 +67,7 @@ def plan(store: Store, state: State, wait: Wait = sleep) -> State:
     if found is None:
         return state | {"batches": 0, "next": "finish"}
     last_turn = state["turn"] == TURNS
-    items.record(store.table, job, state["turn"], state["batch"], found.standing, found.amiss if last_turn else ())
+    store.jobs.record(job, state["turn"], state["batch"], found.standing, found.amiss if last_turn else ())
     handed_on = [] if last_turn else _items(store, job, state, found.amiss)
     manifest = manifests.write(store, job.id, state["turn"], state["batch"], handed_on) if handed_on else ""
     state |= {"batches": len(handed_on), "manifest": manifest}
@@ -83,11 +82,11 @@ def work(store: Store, item: Mapping[str, Any]) -> State:
     membership.in_force(store, fresh=True)
     standing = 0
     for n, batch in enumerate(chunks(item["members"], store.settings.propagation_batch)):
-        job = items.read(store.table, item["job"])
+        job = store.jobs.read(item["job"])
         if job is None or job.state != RUNNING:
             break
         applied = apply(store, job.target, batch, reach(job.target, job.within))
-        items.record(store.table, job, item["turn"], item["batch"] + n, applied.standing, applied.left)
+        store.jobs.record(job, item["turn"], item["batch"] + n, applied.standing, applied.left)
         standing += applied.standing
     return {"standing": standing}
 
@@ -95,13 +94,13 @@ def work(store: Store, item: Mapping[str, Any]) -> State:
 def finish(store: Store, state: State) -> State:
     """Close the job, of which `state` is what the last pass found: done, with its count; or failed, naming what was not done."""
     if state["amiss"]:
-        last = [result for result in items.results(store.table, state["job"]) if result.turn == state["turn"]]
-        job = items.read(store.table, state["job"])
+        last = [result for result in store.jobs.results(state["job"]) if result.turn == state["turn"]]
+        job = store.jobs.read(state["job"])
         names = [name for result in last for name in result.names]
         issues = left_issues(names, state["amiss"]) if job and job.naming else left_issues((), None)
         lifecycle.give_up(store, state["job"], Unavailable("", issues=issues))
     else:
-        items.change(store.table, state["job"], [RUNNING], state=DONE, updated=1 + state["standing"])
+        store.jobs.change(state["job"], [RUNNING], state=DONE, updated=1 + state["standing"])
     return {}
 
 
@@ -120,12 +119,12 @@ def _begun(store: Store, job_id: str, wait: Wait) -> Job | None:
     The execution is started before the target is changed, so the planner may be early. If the request died in between, its job
     goes on where the target was changed already, and fails where it was not.
     """
-    while (job := items.read(store.table, job_id)) and job.state == STARTING:
+    while (job := store.jobs.read(job_id)) and job.state == STARTING:
         if time.time() < job.created + lifecycle.START_GRACE:
             wait(_START_POLL)
             continue
         if lifecycle.has_begun(store, job):
-            items.change(store.table, job_id, [STARTING], state=RUNNING, begun=time.time())
+            store.jobs.change(job_id, [STARTING], state=RUNNING, begun=time.time())
         else:
             lifecycle.give_up(
                 store, job_id, Unavailable("the request broke off before it changed anything; send it again")
@@ -145,7 +144,7 @@ def _list(store: Store, job: Job, state: State) -> tuple[list[str], bool]:
     # Of a target other than a Patient, a fenced caller reaches some members only: it is not told how many there are.
     is_told = job.within is None or accounts.is_patient(job.target)
     if is_told and state["turn"] == 1 and state["after"] is None:
-        items.change(store.table, job.id, [RUNNING], total=len(keys) + sum(map(len, pages)))
+        store.jobs.change(job.id, [RUNNING], total=len(keys) + sum(map(len, pages)))
     return keys, more
 
 
@@ -153,11 +152,11 @@ def _examine(store: Store, job: Job, state: State, keys: Sequence[str], wait: Wa
     """How `keys` stand, recorded page by page so that progress shows. None once the job is over."""
     found = Findings()
     for page in chunks(keys, PAGE):
-        now = items.read(store.table, job.id)
+        now = store.jobs.read(job.id)
         if now is None or now.state != RUNNING:
             return None
         found += _look(store, job, page, sample=state["turn"] == 1)
-        items.record(store.table, job, state["turn"], state["batch"], found.standing)
+        store.jobs.record(job, state["turn"], state["batch"], found.standing)
     return second_look(store, job.target, found, reach(job.target, job.within), wait)
 
 

@@ -36,10 +36,9 @@ from bulkhead.jobs import lifecycle
 from bulkhead.jobs.lifecycle import Background
 from bulkhead.session import Session
 from bulkhead.store import Head
-from bulkhead.store import jobs as items
 from bulkhead.store.heads import accounts_write
 from bulkhead.store.jobs import RUNNING, STARTING, Job
-from bulkhead.store.table import pause
+from bulkhead.store.throttling import pause
 
 ACCOUNTS, PROPAGATE = "accounts", "propagate"
 
@@ -179,22 +178,22 @@ def _run_in_background(
         within=session.caller.accounts,
         naming=not session.caller.restricted,
     )
-    earlier = items.read(session.store.table, job.id) if background.idempotency_key else None
+    earlier = session.store.jobs.read(job.id) if background.idempotency_key else None
     _require_same(job, earlier)
     if earlier and earlier.state != STARTING:
         return job.id
     # Where an earlier try has changed the target already, there is nothing left to check: the caller may not even see it any more.
     begun = earlier is not None and lifecycle.has_begun(session.store, earlier)
     target = None if begun else _checked(session, key, request, expected)
-    created = items.create(session.store.table, job)
+    created = session.store.jobs.create(job)
     if not created:
         # Another request with the same key came in between.
-        _require_same(job, items.read(session.store.table, job.id))
+        _require_same(job, session.store.jobs.read(job.id))
     try:
         background.start(job.id)
     except Exception as error:
         if created:
-            items.remove(session.store.table, job.id)
+            session.store.jobs.remove(job.id)
         raise Unavailable("the run could not be started, nothing was changed; send the request again") from error
     try:
         if target:
@@ -202,7 +201,7 @@ def _run_in_background(
     except BulkheadError as error:
         lifecycle.give_up(session.store, job.id, error)
         raise
-    items.change(session.store.table, job.id, [STARTING], state=RUNNING, begun=time.time())
+    session.store.jobs.change(job.id, [STARTING], state=RUNNING, begun=time.time())
     return job.id
 
 

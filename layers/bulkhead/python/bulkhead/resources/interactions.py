@@ -14,7 +14,7 @@ from bulkhead.resources.names import new_id
 from bulkhead.resources.preparation import prepare_create, prepare_delete, prepare_update
 from bulkhead.store import Head, one_request
 from bulkhead.store.preconditions import Preconditions
-from bulkhead.store.table import pause
+from bulkhead.store.throttling import pause
 
 if TYPE_CHECKING:
     from bulkhead.resources.conditions import Condition

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -18,21 +18,31 @@ from bulkhead.store import (
     definitions,
     files,
     heads,
+    history,
     index,
     keys,
+    receipts,
     secret,
     sweeper,
+    transaction_holds,
     transaction_marks,
 )
+from bulkhead.store.capacity import Meter, metered
 from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
 from bulkhead.store.index import Found, Moment, Pointer
+from bulkhead.store.jobs import Job, Jobs
 from bulkhead.store.table import Table
 from bulkhead.store.throttling import Patience
 from bulkhead.store.transactions import once_a_request, one_request
 from bulkhead.store.version import Version
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from mypy_boto3_dynamodb.client import DynamoDBClient
+
+    from bulkhead.facts.index_facts import Facts
+    from bulkhead.store.integrity import Report
 
 __all__ = [
     "Claim",
@@ -120,6 +130,14 @@ class Store:
                     break
         return found[:count]
 
+    def read_versions(self, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Head]:
+        """Superseded versions by key and number, 100 a request; absent ones left out."""
+        return history.read_versions(self.table, wanted)
+
+    def horizon(self) -> str:
+        """The instant up to which the lists of versions are complete: see `history.horizon`."""
+        return history.horizon(self.table, self.settings.history_settle)
+
     def decode(self, head: Head) -> dict[str, Any]:
         """The resource of a version that is not deleted, without what `meta` says of version, time, accounts, compartments."""
         assert head.body is not None
@@ -178,6 +196,29 @@ class Store:
             item = self.table.get((pk, keys.HEAD))
         return item["owner"]["S"] if item else None
 
+    # Jobs and large transactions
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        """The asynchronous requests."""
+        return Jobs(self.table)
+
+    def receipts(self, job: str) -> dict[int, str]:
+        """The answers of those entries of a job's batch that are done, by entry."""
+        return receipts.contents(self.table, job)
+
+    def abandon(self, job: Job) -> None:
+        """End the large transaction that an earlier attempt of the job left behind: see `receipts.abandon`."""
+        receipts.abandon(self.table, job)
+
+    def are_held(self, resources: Iterable[str]) -> bool:
+        """Whether a large transaction in progress holds any of `resources`, new ones of its own included."""
+        return transaction_holds.held(self.table, resources)
+
+    def release(self, resources: Iterable[str]) -> None:
+        """Take the marks of large transactions that are over off `resources`. Idempotent."""
+        transaction_holds.release(self.table, resources)
+
     def abort_open(self) -> list[str]:
         """Abort all open transactions, for a process that knows itself the only one: see `sweeper.abort`."""
         return sweeper.abort(self.table, everything=True)
@@ -185,6 +226,27 @@ class Store:
     def sweep(self) -> int:
         """Finish what dead processes left behind: see `sweeper.sweep`."""
         return sweeper.sweep(self.table)
+
+    def check_integrity(self, *, repair: bool, patience: float | None) -> Report:
+        """Compare the whole table with its index, and mend what is amiss where `repair` says so: see `rounds.check`."""
+        from bulkhead.store import rounds
+
+        return rounds.check(self.table, self._facts_of, repair, patience)
+
+    def check_integrity_on(self, pages: int, time_left: Callable[[], bool]) -> Report:
+        """Go on with the integrity check where the last round ended: see `rounds.check_on`."""
+        from bulkhead.store import rounds
+
+        return rounds.check_on(self.table, self._facts_of, pages, time_left)
+
+    def _facts_of(self, head: Head) -> Facts:
+        from bulkhead.facts import index_facts
+
+        return index_facts.facts(self.decode(head))
+
+    def metered(self) -> AbstractContextManager[Meter]:
+        """Within this context all requests to DynamoDB are counted, of whatever thread."""
+        return metered(self.table.client)
 
     # The index: hints, to be checked against the heads
 

@@ -19,7 +19,8 @@ from bulkhead.store import account_commits, active_months, heads, identifiers, k
 from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
 from bulkhead.store.identifiers import Guard
 from bulkhead.store.pre_commit import Between
-from bulkhead.store.table import TRANSACT_BYTES, TRANSACT_LIMIT, ConditionFailed, Item, Table, pause
+from bulkhead.store.table import TRANSACT_BYTES, TRANSACT_LIMIT, ConditionFailed, Item, Table
+from bulkhead.store.throttling import pause
 
 if TYPE_CHECKING:
     from bulkhead.settings import Settings

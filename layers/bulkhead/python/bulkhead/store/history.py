@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from bulkhead.fhir import dates
-from bulkhead.store import active_months, heads, keys, transactions
+from bulkhead.store import heads, keys, transactions
 from bulkhead.store.heads import Head
 from bulkhead.store.table import Table
 
@@ -19,11 +19,6 @@ def read_versions(table: Table, wanted: Iterable[Version]) -> dict[Version, Head
     items = table.get_many((key, keys.version_sort(version)) for key, version in wanted)
     found = (heads.from_item(item) for item in items.values())
     return {(head.key, head.version): head for head in found}
-
-
-def types(table: Table) -> list[str]:
-    """Every resource type of which anything was ever written."""
-    return active_months.types(table)
 
 
 def horizon(table: Table, settle: int) -> str:

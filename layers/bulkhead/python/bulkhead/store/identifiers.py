@@ -25,10 +25,12 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from bulkhead.errors import ClaimTaken, Conflict
+from bulkhead.parallel import chunks
 from bulkhead.store import heads, keys, staging, transaction_marks, transactions
 from bulkhead.store.heads import Claim, Head, Identifier, Unique, Write
 from bulkhead.store.keys import Key
-from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, chunks, pause
+from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table
+from bulkhead.store.throttling import pause
 from bulkhead.store.transaction_marks import RESERVED_BY
 
 _ATTEMPTS = 5

@@ -71,70 +71,6 @@ class Result:
     names: tuple[str, ...]
 
 
-def create(table: Table, job: Job) -> bool:
-    """Put a new job. False where there is one with its id that has not expired."""
-    item: Item = {
-        "pk": {"S": keys.job_key(job.id)},
-        "sk": {"S": keys.HEAD},
-        "owner": {"S": job.owner},
-        "target": {"S": job.target},
-        "accounts": _strings(job.accounts),
-        "naming": {"BOOL": job.naming},
-        "created": {"N": str(job.created)},
-        "state": {"S": job.state},
-        "kind": {"S": job.kind},
-        "request": {"S": job.request},
-        "attempt": {"N": str(job.attempt)},
-        keys.TTL: {"N": str(job.expires)},
-    }
-    if job.total is not None:
-        item["total"] = {"N": str(job.total)}
-    if job.within is not None:
-        item["within"] = _strings(job.within)
-    try:
-        table.put(item, "attribute_not_exists(#pk) OR #ttl <= :now", {":now": {"N": str(int(time.time()))}})
-    except ConditionFailed:
-        return False
-    return True
-
-
-def read(table: Table, job: str) -> Job | None:
-    """None where there is no such job, or it has expired (DynamoDB takes its time to remove it)."""
-    item = table.get((keys.job_key(job), keys.HEAD))
-    if item is None or int(item[keys.TTL]["N"]) <= time.time():
-        return None
-
-    def text(name: str) -> str:
-        return str(item[name]["S"]) if name in item else ""
-
-    def number(name: str) -> float:
-        return float(item[name]["N"]) if name in item else 0
-
-    return Job(
-        id=job,
-        owner=text("owner"),
-        target=text("target"),
-        accounts=_texts(item["accounts"]),
-        created=number("created"),
-        expires=int(number(keys.TTL)),
-        state=text("state"),
-        begun=number("begun"),
-        total=int(number("total")) if "total" in item else None,
-        updated=int(number("updated")),
-        status=int(number("status")),
-        error=text("error"),
-        kind=text("kind"),
-        request=text("request"),
-        attempt=int(number("attempt")),
-        transaction=text("transaction"),
-        done=int(number("done")),
-        result=text("result"),
-        size=int(number("size")),
-        within=_texts(item["within"]) if "within" in item else None,
-        naming=item["naming"]["BOOL"],
-    )
-
-
 def _strings(texts: Iterable[str]) -> Item:
     return {"L": [{"S": text} for text in texts]}
 
@@ -143,77 +79,144 @@ def _texts(attribute: Item) -> tuple[str, ...]:
     return tuple(text["S"] for text in attribute["L"])
 
 
-def change(
-    table: Table, job: str, allowed: Iterable[str], taken: int | None = None, /, **values: str | int | float
-) -> bool:
-    """Set attributes of a job that is in one of the `allowed` states. False, and nothing changed, where it is not.
+class Jobs:
+    """The jobs of one table, and what their workers have recorded."""
 
-    `taken`: only where that is its attempt still, and no later delivery has taken it up.
-    """
-    try:
-        table.write([change_action(table, job, allowed, taken, **values)])
-    except ConditionFailed:
-        return False
-    return True
+    def __init__(self, table: Table) -> None:
+        self._table = table
 
+    def create(self, job: Job) -> bool:
+        """Put a new job. False where there is one with its id that has not expired."""
+        item: Item = {
+            "pk": {"S": keys.job_key(job.id)},
+            "sk": {"S": keys.HEAD},
+            "owner": {"S": job.owner},
+            "target": {"S": job.target},
+            "accounts": _strings(job.accounts),
+            "naming": {"BOOL": job.naming},
+            "created": {"N": str(job.created)},
+            "state": {"S": job.state},
+            "kind": {"S": job.kind},
+            "request": {"S": job.request},
+            "attempt": {"N": str(job.attempt)},
+            keys.TTL: {"N": str(job.expires)},
+        }
+        if job.total is not None:
+            item["total"] = {"N": str(job.total)}
+        if job.within is not None:
+            item["within"] = _strings(job.within)
+        try:
+            self._table.put(item, "attribute_not_exists(#pk) OR #ttl <= :now", {":now": {"N": str(int(time.time()))}})
+        except ConditionFailed:
+            return False
+        return True
 
-def change_action(
-    table: Table, job: str, allowed: Iterable[str], taken: int | None = None, /, **values: str | int | float
-) -> Item:
-    """What `change` writes, as an action for a commit."""
-    states = {f":state{n}": {"S": state} for n, state in enumerate(allowed)}
-    expression = "SET " + ", ".join(f"#{name} = :{name}" for name in values)
-    attributes: Item = {
-        f":{name}": {"S": value} if isinstance(value, str) else {"N": str(value)} for name, value in values.items()
-    }
-    condition = f"#state IN ({', '.join(states)})"
-    if taken is not None:
-        condition += " AND #attempt = :taken"
-        attributes[":taken"] = {"N": str(taken)}
-    return table.update_action((keys.job_key(job), keys.HEAD), expression, attributes | states, condition)
+    def read(self, job: str) -> Job | None:
+        """None where there is no such job, or it has expired (DynamoDB takes its time to remove it)."""
+        item = self._table.get((keys.job_key(job), keys.HEAD))
+        if item is None or int(item[keys.TTL]["N"]) <= time.time():
+            return None
 
+        def text(name: str) -> str:
+            return str(item[name]["S"]) if name in item else ""
 
-def take(table: Table, job: str) -> Job | None:
-    """Take up a job that is not over, as its next attempt: what an earlier one has not committed yet, it cannot commit any more.
+        def number(name: str) -> float:
+            return float(item[name]["N"]) if name in item else 0
 
-    None where the job is over, or unknown.
-    """
-    while (found := read(table, job)) and found.state in UNFINISHED:
-        taken = replace(found, state=RUNNING, attempt=found.attempt + 1, begun=time.time())
-        values: dict[str, str | int | float] = {"state": taken.state, "attempt": taken.attempt, "begun": taken.begun}
-        if change(table, job, UNFINISHED, found.attempt, **values):
-            return taken
-    return None
-
-
-def remove(table: Table, job: str) -> None:
-    """Forget a job that never started."""
-    table.write([table.delete_action((keys.job_key(job), keys.HEAD))])
-
-
-def record(table: Table, job: Job, turn: int, batch: int, standing: int, left: Sequence[str] = ()) -> None:
-    """Write what a batch came to. `left` are members that could not be made to stand as asked; the first hundred are named."""
-    item: Item = {
-        "pk": {"S": keys.job_key(job.id)},
-        "sk": {"S": keys.result_sort(turn, batch)},
-        "turn": {"N": str(turn)},
-        "standing": {"N": str(standing)},
-        keys.TTL: {"N": str(job.expires)},
-    }
-    if left:
-        item["left"] = {"N": str(len(left))}
-        item["names"] = {"L": [{"S": name} for name in left[:_LEFT_NAMED]]}
-    table.put(item)
-
-
-def results(table: Table, job: str) -> list[Result]:
-    """What all batches came to so far, by pass."""
-    return [
-        Result(
-            turn=int(item["turn"]["N"]),
-            standing=int(item["standing"]["N"]),
-            left=int(item["left"]["N"]) if "left" in item else 0,
-            names=tuple(name["S"] for name in item["names"]["L"]) if "names" in item else (),
+        return Job(
+            id=job,
+            owner=text("owner"),
+            target=text("target"),
+            accounts=_texts(item["accounts"]),
+            created=number("created"),
+            expires=int(number(keys.TTL)),
+            state=text("state"),
+            begun=number("begun"),
+            total=int(number("total")) if "total" in item else None,
+            updated=int(number("updated")),
+            status=int(number("status")),
+            error=text("error"),
+            kind=text("kind"),
+            request=text("request"),
+            attempt=int(number("attempt")),
+            transaction=text("transaction"),
+            done=int(number("done")),
+            result=text("result"),
+            size=int(number("size")),
+            within=_texts(item["within"]) if "within" in item else None,
+            naming=item["naming"]["BOOL"],
         )
-        for item in table.query(keys.job_key(job), _RESULT, _RESULT)
-    ]
+
+    def change(
+        self, job: str, allowed: Iterable[str], taken: int | None = None, /, **values: str | int | float
+    ) -> bool:
+        """Set attributes of a job that is in one of the `allowed` states. False, and nothing changed, where it is not.
+
+        `taken`: only where that is its attempt still, and no later delivery has taken it up.
+        """
+        try:
+            self._table.write([self.change_action(job, allowed, taken, **values)])
+        except ConditionFailed:
+            return False
+        return True
+
+    def change_action(
+        self, job: str, allowed: Iterable[str], taken: int | None = None, /, **values: str | int | float
+    ) -> Item:
+        """What `change` writes, as an action for a commit."""
+        states = {f":state{n}": {"S": state} for n, state in enumerate(allowed)}
+        expression = "SET " + ", ".join(f"#{name} = :{name}" for name in values)
+        attributes: Item = {
+            f":{name}": {"S": value} if isinstance(value, str) else {"N": str(value)} for name, value in values.items()
+        }
+        condition = f"#state IN ({', '.join(states)})"
+        if taken is not None:
+            condition += " AND #attempt = :taken"
+            attributes[":taken"] = {"N": str(taken)}
+        return self._table.update_action((keys.job_key(job), keys.HEAD), expression, attributes | states, condition)
+
+    def take(self, job: str) -> Job | None:
+        """Take up a job that is not over, as its next attempt: what an earlier one has not committed yet, it cannot commit any more.
+
+        None where the job is over, or unknown.
+        """
+        while (found := self.read(job)) and found.state in UNFINISHED:
+            taken = replace(found, state=RUNNING, attempt=found.attempt + 1, begun=time.time())
+            values: dict[str, str | int | float] = {
+                "state": taken.state,
+                "attempt": taken.attempt,
+                "begun": taken.begun,
+            }
+            if self.change(job, UNFINISHED, found.attempt, **values):
+                return taken
+        return None
+
+    def remove(self, job: str) -> None:
+        """Forget a job that never started."""
+        self._table.write([self._table.delete_action((keys.job_key(job), keys.HEAD))])
+
+    def record(self, job: Job, turn: int, batch: int, standing: int, left: Sequence[str] = ()) -> None:
+        """Write what a batch came to. `left` are members that could not be made to stand as asked; the first hundred are named."""
+        item: Item = {
+            "pk": {"S": keys.job_key(job.id)},
+            "sk": {"S": keys.result_sort(turn, batch)},
+            "turn": {"N": str(turn)},
+            "standing": {"N": str(standing)},
+            keys.TTL: {"N": str(job.expires)},
+        }
+        if left:
+            item["left"] = {"N": str(len(left))}
+            item["names"] = {"L": [{"S": name} for name in left[:_LEFT_NAMED]]}
+        self._table.put(item)
+
+    def results(self, job: str) -> list[Result]:
+        """What all batches came to so far, by pass."""
+        return [
+            Result(
+                turn=int(item["turn"]["N"]),
+                standing=int(item["standing"]["N"]),
+                left=int(item["left"]["N"]) if "left" in item else 0,
+                names=tuple(name["S"] for name in item["names"]["L"]) if "names" in item else (),
+            )
+            for item in self._table.query(keys.job_key(job), _RESULT, _RESULT)
+        ]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
+from bulkhead.parallel import chunks
 from bulkhead.store import builtin, heads, keys, staging, transaction_marks, transactions
 from bulkhead.store.heads import Claim, Head, Receipt, Write
 from bulkhead.store.identifiers import Guard
 from bulkhead.store.keys import Key
 from bulkhead.store.pre_commit import Between
-from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, chunks, pause
+from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table
+from bulkhead.store.throttling import pause
 
 _ATTEMPTS = 5
 _FRESH = "+"

@@ -32,13 +32,13 @@ class Completion:
         return 1
 
     def begun(self, table: Table, transaction: str) -> None:
-        if not jobs.change(table, self.job.id, [RUNNING], self.job.attempt, transaction=transaction):
+        if not jobs.Jobs(table).change(self.job.id, [RUNNING], self.job.attempt, transaction=transaction):
             raise self.refusal()
 
     def actions(self, table: Table, new: Sequence[Head]) -> list[Item]:
         result, size = self.keep(new)
         values: dict[str, str | int | float] = {"state": self.state, "result": result, "size": size}
-        return [jobs.change_action(table, self.job.id, [RUNNING], self.job.attempt, **values)]
+        return [jobs.Jobs(table).change_action(self.job.id, [RUNNING], self.job.attempt, **values)]
 
     def refusal(self) -> JobMovedOn:
         return JobMovedOn(self.job.id)

@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from botocore.exceptions import BotoCoreError, ClientError
 
 from bulkhead.errors import ClaimTaken, Unavailable, VersionConflict
+from bulkhead.parallel import chunks
 from bulkhead.store import builtin, heads, keys
 from bulkhead.store.heads import Claim, Head, Write
 from bulkhead.store.keys import Entry, Key
-from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, chunks, key_of
+from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, key_of
 
 NEW = "attribute_not_exists(#pk)"
 CURRENT = "#v = :base AND attribute_not_exists(#txn)"

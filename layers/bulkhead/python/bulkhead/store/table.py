@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -12,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from bulkhead.errors import Unavailable
-from bulkhead.parallel import in_context
+from bulkhead.parallel import chunks, in_context
 from bulkhead.store.keys import Key
-from bulkhead.store.throttling import CODES, Patience, jitter
+from bulkhead.store.throttling import CODES, Patience, pause
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -42,11 +41,6 @@ class ConditionFailed(Exception):
         self.failed = tuple(failed)
 
 
-def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
-
-
 def even_chunks(items: Sequence[T], limit: int) -> list[Sequence[T]]:
     """As few chunks as `limit` allows, none larger than the others by more than one: side by side they take half the time each."""
     number = -(-len(items) // limit)
@@ -67,11 +61,6 @@ def pieces(items: Iterable[T], size: Callable[[T], int], number: int, room: int)
         left -= needed
     if piece:
         yield piece
-
-
-def pause(attempt: int) -> None:
-    """Wait before retry number `attempt`: exponential, with full jitter, at most half a second."""
-    time.sleep(jitter(min(0.5, 0.01 * 2**attempt)))
 
 
 def key_of(key: Key) -> Item:

@@ -96,3 +96,8 @@ class Patience:
             self._sleep(wait)
             with self._asking:
                 yield progress
+
+
+def pause(attempt: int) -> None:
+    """Wait before retry number `attempt`: exponential, with full jitter, at most half a second."""
+    time.sleep(jitter(min(0.5, 0.01 * 2**attempt)))

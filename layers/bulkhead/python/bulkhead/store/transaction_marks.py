@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from bulkhead.store import heads, keys
 from bulkhead.store.heads import Head
 from bulkhead.store.keys import Key
-from bulkhead.store.table import Item, Table, pause
+from bulkhead.store.table import Item, Table
+from bulkhead.store.throttling import pause
 from bulkhead.store.transactions import ABORTED, COMMITTED, PENDING, decide, state_now, states
 
 MARKED = "#txn = :txn"

@@ -8,7 +8,7 @@ from typing import Any
 from bulkhead.errors import Issue
 from bulkhead.fhir import json, outcome
 from bulkhead.jobs.lifecycle import batch_response
-from bulkhead.store import Store, files, receipts
+from bulkhead.store import Store, files
 from bulkhead.store.jobs import CANCELLED, COMMITTED, DONE, FAILED, Job
 
 URL_SECONDS = 3600
@@ -70,7 +70,7 @@ def _also(told: str, failure: dict[str, Any] | None) -> dict[str, Any]:
 
 def _broken_off(store: Store, job: Job, status: HTTPStatus, failure: dict[str, Any]) -> dict[str, Any]:
     """Of a transaction nothing is done; of a batch what has a receipt, and that is shown at its place."""
-    done = receipts.contents(store.table, job.id)
+    done = store.receipts(job.id)
     if not done:
         return batch_response(status, None, _also("nothing was changed", failure))
     undone = {"response": {"status": f"{status.value} {status.phrase}"}}

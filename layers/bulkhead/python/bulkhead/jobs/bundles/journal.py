@@ -15,7 +15,6 @@ from bulkhead.fhir import json
 from bulkhead.jobs.bundles import answers
 from bulkhead.parallel import in_parallel
 from bulkhead.store import Head, Receipt, Store, receipts
-from bulkhead.store import jobs as items
 from bulkhead.store.jobs import COMMITTED, DONE, RUNNING, Job
 
 
@@ -28,7 +27,7 @@ class JobJournal:
         self._finished = 0
 
     def done(self) -> Mapping[int, Content]:
-        found = receipts.contents(self._store.table, self._job.id) if self._job.attempt > 1 else {}
+        found = self._store.receipts(self._job.id) if self._job.attempt > 1 else {}
         contents: list[Content] = [json.loads(content) for content in found.values()]
         if self._returns == REPRESENTATION:
             in_parallel(self._add_resource, contents, self._store.settings.threads)
@@ -56,7 +55,7 @@ class JobJournal:
             raise JobMovedOn(self._job.id)
 
     def _note(self, **values: int) -> bool:
-        return items.change(self._store.table, self._job.id, [RUNNING], self._job.attempt, **values)
+        return self._store.jobs.change(self._job.id, [RUNNING], self._job.attempt, **values)
 
     def of_entries(self, changes: Sequence[Change], context: Context) -> Receipt:
         # Without the resources, which are there to be read again.
@@ -84,10 +83,8 @@ def _set_heads(changes: Sequence[Change], new: Sequence[Head]) -> None:
 
 def finish(store: Store, job: Job, answer: dict[str, Any]) -> None:
     """Close the job with its answer. No effect where it is over: a transaction closes it in its commit, when there is nothing to read."""
-    known = items.read(store.table, job.id)
+    known = store.jobs.read(job.id)
     if known and known.state in (RUNNING, COMMITTED):
         result, size = answers.keep(store, job, answer, final=True)
         total = len(answer.get("entry", []))
-        items.change(
-            store.table, job.id, [RUNNING, COMMITTED], job.attempt, state=DONE, result=result, size=size, done=total
-        )
+        store.jobs.change(job.id, [RUNNING, COMMITTED], job.attempt, state=DONE, result=result, size=size, done=total)

@@ -16,8 +16,7 @@ from bulkhead.jobs import lifecycle
 from bulkhead.jobs.bundles import answers, orders
 from bulkhead.jobs.bundles.journal import JobJournal, finish
 from bulkhead.jobs.bundles.orders import Order
-from bulkhead.store import Head, Store, files, receipts
-from bulkhead.store import jobs as items
+from bulkhead.store import Head, Store, files
 from bulkhead.store.jobs import COMMITTED, Job
 
 
@@ -42,15 +41,15 @@ def process(store: Store, job_id: str, edge: Edge) -> None:
 
     Unavailable, and whatever S3 and DynamoDB raise, where another delivery may do better.
     """
-    job = items.take(store.table, job_id)
+    job = store.jobs.take(job_id)
     if job is None:
         _read_again(store, job_id, edge)
         return
-    receipts.abandon(store.table, job)
+    store.abandon(job)
     try:
         _process(store, job, edge)
     except JobMovedOn:
-        known = items.read(store.table, job_id)
+        known = store.jobs.read(job_id)
         if known and known.attempt != job.attempt:
             return
     except Unavailable:
@@ -80,7 +79,7 @@ def _process(store: Store, job: Job, edge: Edge) -> None:
 
 def _read_again(store: Store, job_id: str, edge: Edge) -> None:
     """Answer the reads of a transaction that an earlier delivery committed before it died."""
-    job = items.read(store.table, job_id)
+    job = store.jobs.read(job_id)
     if job is None or job.state != COMMITTED:
         return
     order = orders.order(job.request)

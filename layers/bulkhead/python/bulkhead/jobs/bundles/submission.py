@@ -20,7 +20,6 @@ from bulkhead.jobs.bundles import orders, uploads
 from bulkhead.jobs.bundles.orders import Order
 from bulkhead.jobs.lifecycle import Background
 from bulkhead.store import Store, files
-from bulkhead.store import jobs as items
 from bulkhead.store.jobs import BUNDLE, Job
 
 
@@ -63,7 +62,7 @@ def _job(store: Store, order: Order, identifier: str, content: str) -> Job:
 
 def _is_known(store: Store, job: Job) -> bool:
     """Whether an earlier request made this job: then its body is there. Unprocessable where that was about something else."""
-    earlier = items.read(store.table, job.id)
+    earlier = store.jobs.read(job.id)
     if earlier is None:
         return False
     if earlier.kind != BUNDLE or orders.order(earlier.request).body != orders.order(job.request).body:
@@ -73,13 +72,13 @@ def _is_known(store: Store, job: Job) -> bool:
 
 def _start(store: Store, job: Job, background: Background) -> str:
     """Start the job, which is new, or the one that it is already: an earlier request may have died before it did."""
-    created = items.create(store.table, job)
+    created = store.jobs.create(job)
     if not created:
         _is_known(store, job)
     try:
         background.start(job.id)
     except Exception as error:
         if created:
-            items.remove(store.table, job.id)
+            store.jobs.remove(job.id)
         raise Unavailable("the job could not be started, nothing was changed; send the request again") from error
     return job.id
