@@ -46,11 +46,12 @@ def _searched(
 ) -> Response:
     if request.method == "POST" and request.body and request.content_type != FORM:
         raise UnsupportedMediaType(f"the parameters of a search are sent as {FORM}", "Content-Type")
-    named = parse.requested_types(request.query, False, ()) if resource_type is None and target is None else ()
+    pairs = page_links.opened(request.store, request.caller, request.query)
+    named = parse.requested_types(pairs, False, ()) if resource_type is None and target is None else ()
     for name in named or (resource_type or "*",):
         policy.require(request.caller, policy.SEARCH, name)
     query = parse.parse(
-        page_links.opened(request.store, request.caller, request.query),
+        pairs,
         resource_type,
         compartment=target,
         compartment_types=types,
