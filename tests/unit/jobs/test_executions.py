@@ -128,6 +128,15 @@ def test_what_runs_is_not_asked_about_at_every_poll(step_functions: Stubber) -> 
     assert executions.is_running(JOB)
 
 
+def test_nobody_asks_about_a_job_that_is_seen_at_work(step_functions: Stubber) -> None:
+    assert executions.is_running(replace(JOB, beat=time.time() - 5))
+
+
+def test_a_job_that_is_silent_is_asked_about(step_functions: Stubber) -> None:
+    describe(step_functions, "FAILED")
+    assert not executions.is_running(replace(JOB, beat=time.time() - 60))
+
+
 def test_what_was_never_started_is_not_running(step_functions: Stubber) -> None:
     step_functions.add_client_error("describe_execution", "ExecutionDoesNotExist")
     assert not executions.is_running(JOB)

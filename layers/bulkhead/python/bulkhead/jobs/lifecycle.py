@@ -79,7 +79,7 @@ def status(store: Store, owner: str, job_id: str, alive: Callable[[Job], bool]) 
     if job.state == DONE:
         return Status("", batch_response(HTTPStatus.OK, resources_updated(job.updated)))
     standing, total = _progress(store, job)
-    progress = f"{standing} of {total} resources"
+    progress = f"{standing} of {'at least ' if job.listing else ''}{total} resources"
     if job.state == CANCELLED:
         issue = Issue("incomplete", f"cancelled: {progress} stand as asked; send the request again to finish")
         return Status("", batch_response(HTTPStatus.CONFLICT, resources_updated(standing), outcome.outcome([issue])))
@@ -154,10 +154,10 @@ def _progress(store: Store, job: Job) -> tuple[int, int]:
     if job.total is None:
         # Only the target is known: that it is done is no news while the job goes on.
         return int(bool(job.begun) and job.state not in UNFINISHED), 1
-    turns: dict[int, int] = {}
-    for result in store.jobs.results(job.id):
+    turns = {job.turn: job.standing}
+    for result in store.jobs.results(job.id, job.turn, job.upto):
         turns[result.turn] = turns.get(result.turn, 0) + result.standing
-    return 1 + min(job.total, max(turns.values(), default=0)), 1 + job.total
+    return 1 + min(job.total, max(job.best, *turns.values())), 1 + job.total
 
 
 def batch_response(

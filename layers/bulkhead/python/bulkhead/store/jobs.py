@@ -22,6 +22,8 @@ SET_ACCOUNTS, BUNDLE = "set-accounts", "bundle"
 """What a job does."""
 
 _RESULT = "r#"
+# Seconds between two notes that somebody is at work: one write in so many is not felt.
+_BEAT = 10.0
 _LEFT_NAMED = 100
 
 
@@ -31,8 +33,11 @@ class Job:
 
     `accounts` are those that the caller asked for, `within` those that it is fenced to (None: it is not), `naming` whether it may be
     told the names of members.
-    `created` and `expires` are seconds since 1970, `begun` is when the target stood as asked (0: not yet). `total` counts the
-    members that the first pass listed (None: not yet), or the bundle's entries, of which `done` are dealt with.
+    `created` and `expires` are seconds since 1970, `begun` is when the target stood as asked (0: not yet), `beat` when somebody was
+    last seen at work on it. `total` counts the members that the first pass has listed (None: none yet; while `listing`, there may be
+    more), or the bundle's entries, of which `done` are dealt with.
+    Of the pass `turn` all batches before number `upto` have been added up: `standing` members stood as asked then, and in the best
+    of the passes before it `best` did. So nobody who asks how far it is reads them again.
     `error` is an OperationOutcome and `status` its HTTP status, of a failed job.
     A bundle's `request` is JSON that says how to process it; `attempt` counts the deliveries that took it up, `transaction` is the
     large transaction that the last of them began; the answer lies in S3 as `result`, of `size` bytes.
@@ -59,6 +64,12 @@ class Job:
     size: int = 0
     within: tuple[str, ...] | None = None
     naming: bool = True
+    beat: float = 0
+    listing: bool = False
+    turn: int = 0
+    upto: int = 0
+    standing: int = 0
+    best: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +156,12 @@ class Jobs:
             size=int(number("size")),
             within=_texts(item["within"]) if "within" in item else None,
             naming=item["naming"]["BOOL"],
+            beat=number("beat"),
+            listing=bool(number("listing")),
+            turn=int(number("turn")),
+            upto=int(number("upto")),
+            standing=int(number("standing")),
+            best=int(number("best")),
         )
 
     def change(
@@ -209,8 +226,15 @@ class Jobs:
             item["names"] = {"L": [{"S": name} for name in left[:_LEFT_NAMED]]}
         self._table.put(item)
 
-    def results(self, job: str) -> list[Result]:
-        """What all batches came to so far, by pass."""
+    def beat(self, job: Job) -> None:
+        """Note that somebody is at work on a job, if that was not noted just now."""
+        now = time.time()
+        if now - job.beat > _BEAT:
+            self.change(job.id, UNFINISHED, beat=now)
+
+    def results(self, job: str, turn: int = 0, first: int = 0, last: int = 99_999_999) -> list[Result]:
+        """What batches came to so far: those of the pass `turn` from number `first` to `last`, or of all passes."""
+        low, high = (keys.result_sort(turn, first), keys.result_sort(turn, last)) if turn else (_RESULT, _RESULT)
         return [
             Result(
                 turn=int(item["turn"]["N"]),
@@ -218,5 +242,5 @@ class Jobs:
                 left=int(item["left"]["N"]) if "left" in item else 0,
                 names=tuple(name["S"] for name in item["names"]["L"]) if "names" in item else (),
             )
-            for item in self._table.query(keys.job_key(job), _RESULT, _RESULT)
+            for item in self._table.query(keys.job_key(job), low, high)
         ]
