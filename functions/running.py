@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from bulkhead import observability
+from bulkhead.store import connect
 from bulkhead.store.capacity import counted
 from bulkhead.store.throttling import waiting_until
 
@@ -15,6 +16,10 @@ API_SECONDS = 29.0
 """API Gateway gives up after 30."""
 # What is left to say that it failed, and for the request to DynamoDB that is under way.
 _API_RESERVE, _TASK_RESERVE = 3.0, 30.0
+
+if observability.is_on_lambda():
+    # While the function starts it has a whole processor, whatever its memory; and a snapshot then holds the client.
+    connect()
 
 
 @contextmanager

@@ -89,4 +89,9 @@ def _emit(values: Mapping[str, float], dimensions: Mapping[str, str]) -> None:
 
 def is_measuring() -> bool:
     """Whether metrics go anywhere: a Lambda function's standard output is read by CloudWatch, a terminal is not."""
-    return "AWS_LAMBDA_FUNCTION_NAME" in os.environ and settings.current().metrics == "on"
+    return is_on_lambda() and settings.current().metrics == "on"
+
+
+def is_on_lambda() -> bool:
+    """Whether this process is a Lambda function's."""
+    return "AWS_LAMBDA_FUNCTION_NAME" in os.environ
