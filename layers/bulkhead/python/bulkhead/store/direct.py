@@ -99,7 +99,7 @@ def client(
 
     None where the `environment` does not say enough, or more than this client understands. `make_full` makes boto3's.
     """
-    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+    region = environment.get("AWS_DEFAULT_REGION") or environment.get("AWS_REGION")
     if not region or region.startswith(_OTHER_PARTITIONS):
         return None
     given = endpoint_url or environment.get("AWS_ENDPOINT_URL_DYNAMODB") or environment.get("AWS_ENDPOINT_URL")
