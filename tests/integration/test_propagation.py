@@ -24,7 +24,7 @@ from bulkhead.jobs.lifecycle import Background
 from bulkhead.session import Session
 from bulkhead.store import Store, rounds
 from bulkhead.store import jobs as items
-from bulkhead.store.jobs import CANCELLED, DONE, FAILED
+from bulkhead.store.jobs import CANCELLED, DONE, FAILED, RUNNING
 from tests.integration.scene import PATIENT, A, B, C, Machine, Scene, manifest
 
 OWNER = EVERYBODY.owner
@@ -512,6 +512,59 @@ class TestLargeCompartments:
             propagation_steps.work(small.store, item)
         # It was just said.
         assert found(small, job).beat == beat
+
+
+class TestFairShares:
+    """Ten workers for all jobs together."""
+
+    @pytest.fixture
+    def plan(self, scene: Scene) -> Callable[..., int]:
+        """The workers that the planner gives to a job of somebody, fenced to these accounts or not."""
+        numbers = iter(range(100))
+        scene.observations(2)
+        scene.set(PATIENT, A, propagate=True)
+
+        def made(owner: str, *within: str, job: str = "") -> int:
+            if not job:
+                job = f"job-{next(numbers)}"
+                fence = within or None
+                scene.store.jobs.create(items.Job(job, owner, PATIENT, (B,), 0, 2**33, state=RUNNING, within=fence))
+            given: int = propagation_steps.plan(scene.store, {"job": job})["concurrency"]
+            return given
+
+        return made
+
+    def test_who_is_alone_has_all(self, plan: Callable[..., int]) -> None:
+        assert plan("a") == 10
+
+    def test_a_tenant_with_many_jobs_leaves_half_to_another(self, plan: Callable[..., int]) -> None:
+        for _ in range(4):
+            plan("a", A)
+        assert plan("b", B) == 5
+        # The same tenant, though another of its clients.
+        assert plan("another", A) == 1
+
+    def test_what_is_asked_again_is_decided_anew(self, plan: Callable[..., int], scene: Scene) -> None:
+        assert plan("a") == 10
+        assert plan("b") == 5
+        assert plan("a", job="job-0") == 5
+        propagation_steps.finish(scene.store, {"job": "job-1", "turn": 1, "amiss": 0, "standing": 1})
+        assert plan("a", job="job-0") == 10
+
+    @pytest.mark.parametrize("state", [CANCELLED, FAILED, DONE])
+    def test_what_is_over_has_no_share(self, plan: Callable[..., int], scene: Scene, state: str) -> None:
+        plan("a")
+        scene.store.jobs.change("job-0", [RUNNING], state=state)
+        assert plan("b") == 10
+
+    def test_what_died_has_no_share_for_long(self, plan: Callable[..., int], scene: Scene) -> None:
+        plan("a")
+        scene.store.jobs.change("job-0", [RUNNING], beat=time.time() - 3600)
+        assert plan("b") == 10
+
+    def test_everybody_has_one_worker_at_least(self, plan: Callable[..., int]) -> None:
+        shares = [plan(f"owner-{n}") for n in range(12)]
+        assert shares == [10, 5, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1]
 
 
 class TestAtOnce:

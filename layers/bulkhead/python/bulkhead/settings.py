@@ -109,6 +109,8 @@ class Settings:
     """How long an asynchronous job's status is kept."""
     propagation_batch: Positive = 100
     """Members that one worker of a propagation handles."""
+    propagation_workers: Positive = 10
+    """Workers of all propagations together, shared fairly between tenants; each propagation has one at least."""
     propagation_settle: int = 0
     """Seconds between the map and the verify pass: longer than the GSIs lag."""
     integrity_pages: int = 1000

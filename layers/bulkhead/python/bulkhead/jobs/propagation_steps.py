@@ -66,7 +66,9 @@ def plan(store: Store, state: State, wait: Wait = sleep) -> State:
     job = _begun(store, state["job"], wait)
     if job is None:
         return state | {"batches": 0, "next": "finish"}
-    state |= _summed(store, job, state)
+    store.jobs.enter(job)
+    store.jobs.beat(job)
+    state |= _summed(store, job, state) | {"concurrency": _share(store, job)}
     keys, more = _list(store, job, state)
     state |= {"listed": state["listed"] + len(keys), "last": [state["turn"], state["batch"]]}
     found = _examine(store, job, state, keys, wait)
@@ -109,6 +111,7 @@ def finish(store: Store, state: State) -> State:
         lifecycle.give_up(store, state["job"], Unavailable("", issues=issues))
     else:
         store.jobs.change(state["job"], [RUNNING], state=DONE, updated=1 + state["standing"])
+    store.jobs.leave(state["job"])
     return {}
 
 
@@ -118,6 +121,7 @@ def fail(store: Store, state: State) -> State:
     lifecycle.give_up(
         store, state["job"], Unavailable(f"the run broke off ({error}); send the request again to finish it")
     )
+    store.jobs.leave(state["job"])
     return {}
 
 
@@ -138,6 +142,21 @@ def _begun(store: Store, job_id: str, wait: Wait) -> Job | None:
                 store, job_id, Unavailable("the request broke off before it changed anything; send it again")
             )
     return job if job and job.state == RUNNING else None
+
+
+def _share(store: Store, job: Job) -> int:
+    """The workers of a job: a fair share of all, tenant by tenant, so that nobody's many jobs, or large one, hold up another's.
+
+    Decided anew by each call of the planner: what ends leaves its share to the others. At least one, however many there are.
+    """
+    tenants = [_tenant(other) for other in store.jobs.at_work() if other.id != job.id]
+    own = tenants.count(_tenant(job)) + 1
+    return max(1, store.settings.propagation_workers // len({*tenants, _tenant(job)}) // own)
+
+
+def _tenant(job: Job) -> str:
+    """Whose a job is: of those who are fenced to the same accounts, or of one caller who is not fenced."""
+    return job.owner if job.within is None else " ".join(sorted(job.within))
 
 
 def _summed(store: Store, job: Job, state: State) -> State:

@@ -13,6 +13,7 @@
 | its members   | `txn#<id>`           | `k#0000`                    |                                                         |
 | job           | `job#<id>`           | `#`; results `r#<pass>#<n>` |                                                         |
 | its receipts  | `job#<id>`           | `e#<entry of the bundle>`   |                                                         |
+| propagation at work | `jobs`         | `<id of the job>`           |                                                         |
 | month in use  | `months`             | `Observation#2026-11`       |                                                         |
 | definition    | `definitions`        | `CompartmentDefinition/x`   |                                                         |
 | place of the integrity check | `integrity` | `0001`, the segment    |                                                         |
@@ -60,6 +61,7 @@ MONTHS = "months"
 DEFINITIONS = "definitions"
 INTEGRITY = "integrity"
 SECRET = "secret"
+OPEN_JOBS = "jobs"
 
 # Targets that a whole organisation's data may point at: one GSI partition takes 1,000 writes a second, and a hot one throttles the table.
 SHARDS = {
