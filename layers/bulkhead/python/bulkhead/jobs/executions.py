@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bulkhead import observability, settings
 from bulkhead.errors import Unavailable
 from bulkhead.fhir import json
+from bulkhead.store import timeouts
 from bulkhead.store.jobs import BUNDLE, Job
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ _seen_running: dict[str, float] = {}
 @cache
 def _client() -> Any:
     import boto3
+    from botocore.config import Config
 
-    return boto3.client("stepfunctions")
+    return boto3.client("stepfunctions", config=Config(**timeouts.options()))
 
 
 def _machine(kind: str) -> str:

@@ -6,9 +6,8 @@ import os
 from typing import Any
 
 from bulkhead.store import direct
-from bulkhead.store.short_way import ATTEMPTS, ShortWay
-
-_CONNECT_TIMEOUT = 2
+from bulkhead.store.short_way import ShortWay
+from bulkhead.store.timeouts import CONNECT_SECONDS, options
 
 
 def dynamodb(threads: int, read_timeout: float, endpoint_url: str | None = None) -> Any:
@@ -25,7 +24,7 @@ def dynamodb(threads: int, read_timeout: float, endpoint_url: str | None = None)
     made = direct.client(
         os.environ,
         connections=connections,
-        timeout=(_CONNECT_TIMEOUT, read_timeout),
+        timeout=(CONNECT_SECONDS, read_timeout),
         endpoint_url=endpoint_url,
         make_full=full,
     )
@@ -42,14 +41,8 @@ def _of_boto3(connections: int, read_timeout: float, endpoint_url: str | None) -
 
     session = boto3.session.Session()
     session.events.register("creating-client-class.dynamodb", mix_in)
-    config = Config(
-        parameter_validation=False,
-        max_pool_connections=connections,
-        connect_timeout=_CONNECT_TIMEOUT,
-        read_timeout=read_timeout,
-        tcp_keepalive=True,
-        retries={"mode": "standard", "max_attempts": ATTEMPTS},
-    )
+    waiting = options() | {"read_timeout": read_timeout}
+    config = Config(parameter_validation=False, max_pool_connections=connections, **waiting)
     client: Any = session.client("dynamodb", config=config, endpoint_url=endpoint_url)
     client.meters = []
     return client

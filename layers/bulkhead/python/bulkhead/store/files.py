@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
+from bulkhead.store import timeouts
+
 if TYPE_CHECKING:
     from bulkhead.store import Store
 
@@ -23,7 +25,10 @@ def client(**options: Any) -> Any:
     from botocore.config import Config
 
     config = Config(
-        signature_version="s3v4", s3={"addressing_style": "virtual"}, request_checksum_calculation="when_required"
+        signature_version="s3v4",
+        s3={"addressing_style": "virtual"},
+        request_checksum_calculation="when_required",
+        **timeouts.options(),
     )
     return boto3.client("s3", config=config, **options)
 

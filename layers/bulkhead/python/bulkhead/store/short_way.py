@@ -18,11 +18,11 @@ import msgspec
 from bulkhead.store import capacity
 from bulkhead.store.capacity import Meter
 from bulkhead.store.throttling import CODES, is_over, jitter
+from bulkhead.store.timeouts import ATTEMPTS
 
 SHORT = frozenset(
     ["GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "BatchGetItem", "BatchWriteItem", "TransactWriteItems"]
 )
-ATTEMPTS = 5
 _RETRIED = frozenset(
     [
         "InternalServerError",
