@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
+
+from botocore.exceptions import BotoCoreError
 
 from bulkhead import observability
 from bulkhead.store import connect
@@ -18,8 +20,10 @@ API_SECONDS = 29.0
 _API_RESERVE, _TASK_RESERVE = 3.0, 30.0
 
 if observability.is_on_lambda():
-    # While the function starts it has a whole processor, whatever its memory; and a snapshot then holds the client.
-    connect()
+    # While the function starts it has a whole processor, whatever its memory; and a snapshot then holds the client. Where there are no
+    # credentials yet, the first request asks again.
+    with suppress(BotoCoreError):
+        connect()
 
 
 @contextmanager

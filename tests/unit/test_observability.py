@@ -96,7 +96,7 @@ def test_a_line_of_any_module_bears_the_id(lines: Any) -> None:
 
 @pytest.mark.usefixtures("_on_lambda")
 def test_the_units_of_an_operation(
-    store: Store, keys_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    store: Store, keys_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], lines: Any
 ) -> None:
     door = Door(store, keys_folder, monkeypatch)
     with door.client() as client:
@@ -109,6 +109,8 @@ def test_the_units_of_an_operation(
     assert (found["read"][observability.READ_UNITS], found["read"][observability.WRITE_UNITS]) == ([1.0], [0.0])
     assert found["search"][observability.READ_UNITS][0] > 0
     assert SECRET not in output
+    of_the_read = next(line for line in lines() if line.get("operation") == "read")
+    assert found["read"]["correlation_id"] == of_the_read["correlation_id"]
 
 
 def test_nothing_is_measured_where_nobody_reads_it(

@@ -167,3 +167,22 @@ assert not {"boto3", "botocore.client", "botocore.loaders", "s3transfer"} & set(
     }
     done = subprocess.run([sys.executable, "-c", program], env=environment, cwd=root, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
+
+
+def test_a_function_starts_without_credentials_too() -> None:
+    """Under SnapStart they are asked of an endpoint, which may have none while the snapshot is made."""
+    root = Path(__file__).resolve().parents[3]
+    program = """
+import functions.resources.handler
+from bulkhead.store import connect
+assert connect.cache_info().currsize == 0
+"""
+    environment = {
+        "AWS_REGION": "eu-central-1",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:1/credentials",
+        "AWS_LAMBDA_FUNCTION_NAME": "resources",
+        "PYTHONPATH": f"{root}:{root / 'layers/bulkhead/python'}",
+        "PATH": os.environ["PATH"],
+    }
+    done = subprocess.run([sys.executable, "-c", program], env=environment, cwd=root, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()

@@ -82,6 +82,9 @@ def _emit(values: Mapping[str, float], dimensions: Mapping[str, str]) -> None:
     metrics = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
     for name, text in dimensions.items():
         metrics.add_dimension(name=name, value=text)
+    if text := correlation():
+        # Of the line alone, no dimension: to find what one request took.
+        metrics.add_metadata(key="correlation_id", value=text)
     for name, value in values.items():
         metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
     metrics.flush_metrics()
