@@ -37,7 +37,7 @@ CURRENT = "current"
 UNLISTED = frozenset({AUDIT_EVENT})
 """Types of which no listing holds all that a fenced caller may see: AuditEvents of the server are visible where what they speak of is."""
 
-# Cognito puts the name of its resource server before every scope (infra/identity_construct.py).
+# Cognito puts the name of its resource server before every scope (docs/operations/identity.md).
 _SETTING_ACCOUNTS = frozenset({SET_ACCOUNTS, f"bulkhead/{SET_ACCOUNTS}"})
 # How a claim that holds nothing may reach us as text: API Gateway renders null in the way of its language, authorizers in that of theirs.
 _NOTHING = frozenset({"", "null", "nil", "<nil>", "<null>", "none", "undefined", "nan", "true", "false"})
