@@ -208,7 +208,7 @@ def test_some_functions_touch_no_item_of_a_patient(template: Template, name: str
     assert [s["Condition"] for s in on_table] == [{"ForAllValues:StringLike": {"dynamodb:LeadingKeys": leading}}]
 
 
-def test_search_writes_nothing_but_the_audit_trail_and_the_tables_secret(template: Template) -> None:
+def test_search_writes_nothing_but_the_audit_trail_the_tables_secret_and_long_queries(template: Template) -> None:
     writing = [s for s in statements_of(template, "search") if actions([s]) & WRITE]
     assert [s["Condition"] for s in writing] == [
         {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["secret", "query#*"]}},
