@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LAYER = ROOT / "layers/bulkhead/python"
 ORDER = [
-    "errors settings version parallel",
+    "errors settings version parallel observability",
     "fhir",
     "facts",
     "store",

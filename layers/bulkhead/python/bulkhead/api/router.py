@@ -10,22 +10,19 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
 
-from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
-from bulkhead import settings
-from bulkhead.api import matching, trail
+from bulkhead.api import fitting, matching, trail
 from bulkhead.api.request import Request
 from bulkhead.api.response import RETRY_AFTER, Response
 from bulkhead.api.routes import SERVICE
 from bulkhead.audit import recording
 from bulkhead.errors import BulkheadError, MethodNotAllowed, NotFound, Unauthorized, Unavailable
 from bulkhead.fhir import outcome
+from bulkhead.observability import logger
 from bulkhead.store import one_request
 
 Operation = Callable[[Request], Response]
-
-logger = Logger(service="bulkhead", level=settings.current().log_level, log_uncaught_exceptions=False)
 
 _PLACES: Mapping[str, str] = {
     "read": "interactions.resources:read",
@@ -85,7 +82,7 @@ def answer(request: Request) -> Response:
         if not request.route.public:
             _ = request.caller
         with one_request(), recording.noting_changes():
-            answered = perform(request)
+            answered = fitting.fitted(request, lambda: perform(request))
             trail.record_reads(request)
             return answered
     except BulkheadError as error:

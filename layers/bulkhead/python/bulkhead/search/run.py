@@ -35,6 +35,7 @@ from bulkhead.search.plan import Plan, plan
 from bulkhead.search.query import Query
 from bulkhead.search.race import Races, fence_driver
 from bulkhead.search.scan import LISTED, Progress, Scan
+from bulkhead.store.heads import PAGE_WEIGHT
 from bulkhead.store.version import Fence, Version, within
 
 if TYPE_CHECKING:
@@ -281,12 +282,14 @@ class Scanner(Scan):
         count = self.query.results.count
         matches: list[Version] = []
         following: Position | None = None
+        weight = 0
         for candidate, position, more in self.scan(progress.position, count, progress, in_order=True):
             if len(matches) == count:
                 return matches, following
             matches.append(candidate)
             following = position
-            if len(matches) == count and not (self.plan.filtered and more):
+            weight += candidate.head.weight
+            if weight > PAGE_WEIGHT or (len(matches) == count and not (self.plan.filtered and more)):
                 return matches, position if more else None
         return matches, None if progress.ended else progress.position
 
