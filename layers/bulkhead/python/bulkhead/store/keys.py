@@ -14,10 +14,12 @@
 | its members   | `txn#<id>`           | `k#0000`                    |                                                         |
 | job           | `job#<id>`           | `#`; results `r#<pass>#<n>` |                                                         |
 | its receipts  | `job#<id>`           | `e#<entry of the bundle>`   |                                                         |
+| propagation at work | `jobs`         | `<id of the job>`           |                                                         |
 | month in use  | `months`             | `Observation#2026-11`       |                                                         |
 | definition    | `definitions`        | `CompartmentDefinition/x`   |                                                         |
 | place of the integrity check | `integrity` | `0001`, the segment    |                                                         |
 | secret        | `secret`             | `#`                         |                                                         |
+| query of a page link | `query#<hash>` | `#`                        |                                                         |
 
 by-target: `tpk` = the target (with a write shard if many may point at it), `tsk` = `Observation#9`, the source.
 by-value:  `vpk` = `Observation|code|1234`, `vsk` = `<sort>#9`; for `_tag`, `_security`, `_profile`, `_source` `vpk` = `*|_tag|x#<shard>`,
@@ -60,6 +62,7 @@ MONTHS = "months"
 DEFINITIONS = "definitions"
 INTEGRITY = "integrity"
 SECRET = "secret"
+OPEN_JOBS = "jobs"
 
 # Targets that all data of an organisation may point at: one GSI partition takes 1,000 writes per second, and a hot one throttles the table.
 SHARDS = {
@@ -114,6 +117,10 @@ def entry_sort(target: str | None, value: Value | None) -> str:
 def governing_key(resource_type: str, name: str) -> str:
     """The key that lists definitions that may govern the server: those of a type by code or url, or all of the type ("")."""
     return limited(f"governing#{resource_type}#{name}", PARTITION_LIMIT)
+
+
+def query_key(identifier: str) -> str:
+    return f"query#{identifier}"
 
 
 def claim_key(condition: str) -> str:
