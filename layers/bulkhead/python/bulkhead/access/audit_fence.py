@@ -1,4 +1,4 @@
-"""Whom the server's own AuditEvents are shown to: whoever may see all that they speak of. Semantics, section 3."""
+"""Visibility of the server's own AuditEvents: a caller sees one if it may see all its entities. Semantics, section 3."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from bulkhead.store import Store
     from bulkhead.store.version import Fence
 
-# The search parameter of what an AuditEvent speaks of.
+# The search parameter for the entities of an AuditEvent.
 _ENTITY = "entity"
 
 
 def audit_fence(store: Store, inside: Fence) -> Fence:
-    """Whether one of the server's own AuditEvents is within a fence: where all is that it speaks of, as that is now.
+    """Whether one of the server's AuditEvents is within a fence: if all its entities are, in their current state.
 
-    So it follows its subjects when their accounts change. One that speaks of nothing, or of other AuditEvents, is in no fence.
+    So an event follows its entities when their accounts change. An event without entities, or about other events, is in no fence.
     """
     known: dict[str, bool] = {}
 

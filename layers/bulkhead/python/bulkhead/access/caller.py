@@ -1,4 +1,4 @@
-"""Who sent a request: what a verified token says of its bearer. What that allows is decided in `access`."""
+"""The sender of a request, as a verified token describes it. `access.policy` decides what the sender may do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bulkhead.access.scopes import Scope
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request. `accounts` and `patient` (an id) are None where they do not fence."""
+    """The sender of a request. `accounts` and `patient` (an id) are None where they do not fence."""
 
     subject: str
     scopes: tuple[Scope, ...]
@@ -27,12 +27,12 @@ class Caller:
 
     @property
     def restricted(self) -> bool:
-        """Whether there may be resources of a type that the caller sees, and others of the type that it does not."""
+        """Whether the caller may see some resources of a type and not others."""
         return self.fenced or any(scope.query for scope in self.scopes)
 
     @property
     def bounds(self) -> str:
-        """A name of all that restricts the caller: the same for callers that see the same; "" for who sees every resource of its types."""
+        """A name for the caller's restrictions, equal for callers who see the same; "" for one who sees every resource of its types."""
         if not self.restricted:
             return ""
         queries = sorted(str(scope) for scope in self.scopes if scope.query)
@@ -41,7 +41,7 @@ class Caller:
 
     @property
     def owner(self) -> str:
-        """Whose jobs are the caller's: a job may know what another token of the same subject must not be told."""
+        """The owner of the caller's jobs. It includes the restrictions, because a job may hold facts that another token of the subject must not see."""
         rights = sorted(map(str, self.scopes))
         return f"{self.subject}#{_digest(repr((rights, self.sets_accounts, self.bounds)))}"
 

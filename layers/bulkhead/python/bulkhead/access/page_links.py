@@ -1,10 +1,10 @@
-"""Page links of callers who do not see everything: sealed, because the place where a page ends may be that of something hidden.
+"""Page links of restricted callers: sealed, because the place where a page ends may be that of a hidden resource.
 
-A cursor holds the position of the last entry that was looked at, which may be a resource outside the fence: its id, its time, a part
-of its name. So it is encrypted, under the secret of the table, for the caller that it was given to: any that sees the same
-may use it, and nobody can make one up.
+A cursor holds the position of the last entry that was read, which may be a resource outside the fence: its id, its time, a part
+of its name. So it is encrypted under the secret of the table, for the caller who gets it. Any caller who sees the same may use
+it, and nobody can forge one.
 
-A query may be longer than any URL, as `POST _search` takes it. Then the table keeps it for `PAGE_LINK_DAYS`, and the cursor has its id.
+A `POST _search` may have a query that is too long for a URL. The table then keeps it for `PAGE_LINK_DAYS`, and the cursor has its id.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ _IN_URL = re.compile(rf"(?<=[?&]{CURSOR}=)[^&]+")
 LONGEST = 4000
 """Characters of a link above which its query is kept in the table: API Gateway takes 10,240 bytes with all headers, the token included."""
 
-# Of a cursor whose query is kept: its id, then where the page begins, if it is not the first.
+# A cursor with a kept query: the query's id, then the place where the page begins, if it is not the first.
 _KEPT = re.compile(r"~([0-9a-f]{32})\.(.*)", re.DOTALL)
-# What says how an answer looks stays in the link: it is read before the query is.
+# Parameters for the form of the answer stay in the link: they are read before the query is.
 _SHOWN = ("_format", "_pretty", "_summary", "_elements")
-# What is gained by keeping less than this is not worth an item.
+# A query shorter than this is not worth an item.
 _WORTH = 500
 
 Pairs = list[tuple[str, str]]
 
 
 def opened(store: Store, caller: Caller, query: Sequence[tuple[str, str]]) -> Pairs:
-    """The parameters of a request with those that its `_cursor` stands for, and what is sealed in it.
+    """The parameters of a request, with the kept query and the sealed position of its `_cursor`.
 
-    BadRequest for a cursor that was not given to the caller; Gone for one whose query is not kept any more.
+    BadRequest for a cursor of another caller; Gone for one whose query is not kept any more.
     """
     pairs = list(query)
     if caller.restricted:
@@ -63,7 +63,7 @@ def opened(store: Store, caller: Caller, query: Sequence[tuple[str, str]]) -> Pa
 
 
 def sealed(store: Store, caller: Caller, bundle: dict[str, Any]) -> dict[str, Any]:
-    """The Bundle with links that are not too long, and the cursors in them sealed. It is changed. TooCostly."""
+    """The Bundle, changed in place: links shortened where they are too long, and their cursors sealed. TooCostly."""
     for link in bundle["link"]:
         if len(link["url"]) > LONGEST:
             link["url"] = _shortened(store, link["url"], is_needed=link["relation"] != "self")
@@ -73,7 +73,7 @@ def sealed(store: Store, caller: Caller, bundle: dict[str, Any]) -> dict[str, An
 
 
 def _shortened(store: Store, url: str, *, is_needed: bool) -> str:
-    """The link with its query kept elsewhere, if that is what makes it long. TooCostly where it `is_needed` and cannot be kept."""
+    """The link with its query kept in the table, if that makes it short enough. TooCostly if it `is_needed` and cannot be kept."""
     place, _, query = url.partition("?")
     pairs = parse_qsl(query, keep_blank_values=True)
     following = "".join(text for name, text in pairs if name == CURSOR)
@@ -102,11 +102,13 @@ def _open(store: Store, caller: Caller, text: str) -> str:
         data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         return str(_cipher(store).decrypt(data[:_NONCE], data[_NONCE:], caller.bounds.encode()).decode())
     except (binascii.Error, ValueError, InvalidTag):
-        raise BadRequest("this page link is not one that this server gave", CURSOR) from None
+        raise BadRequest(
+            "this page link was not made for this caller, or was changed: send the search again", CURSOR
+        ) from None
 
 
 def _cipher(store: Store) -> Any:
-    # Imported here: only for pages after the first, of callers that are restricted.
+    # Imported here: only restricted callers' pages after the first need it.
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     return AESGCM(store.secret)

@@ -1,9 +1,9 @@
-"""Who may do what, and see what: the one place that decides. Semantics, section 3.
+"""Decides what a caller may do and see: the only place that does. Semantics, section 3.
 
 A caller comes from the claims of a verified token. `scope` holds SMART scopes (see `scopes`) and `accounts.write`, the right to set
-accounts. The claim `accounts` fences the caller to what carries one of these accounts, `patient` to that Patient's compartment; with
-both, a resource must be within both. A scope with a query bounds its rights to what meets the query. What is outside answers as if it
-did not exist. A claim that cannot be read fences to nothing.
+accounts. The claim `accounts` fences the caller to resources that carry one of these accounts; `patient` to that Patient's compartment;
+with both, a resource must be within both. A scope with a query bounds its rights to the resources that meet it. A resource outside
+seems absent. A claim that cannot be read fences the caller from everything.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ CREATE, READ, UPDATE, DELETE, SEARCH = "c", "r", "u", "d", "s"
 SET_ACCOUNTS = "accounts.write"
 ANONYMOUS = "anonymous"
 OF_THE_SERVER = frozenset({"CompartmentDefinition"})
-"""Types that say how the server works: written by callers who are not fenced."""
+"""Types that control how the server works: only callers without a fence may write them."""
 CURRENT = "current"
-"""The setting HISTORY_ACCESS that shows who may see a resource all its versions; with any other, a version must be within the fence itself."""
+"""The value of HISTORY_ACCESS that shows every version of a visible resource; otherwise a version must be within the fence itself."""
 
 UNLISTED = frozenset({AUDIT_EVENT})
-"""Types of which no listing holds all that a fenced caller may see: AuditEvents of the server are visible where what they speak of is."""
+"""Types without a listing of all that a fenced caller may see: the server's AuditEvents are visible if all their entities are."""
 
 # Cognito puts the name of its resource server before every scope (docs/operations/identity.md).
 _SETTING_ACCOUNTS = frozenset({SET_ACCOUNTS, f"bulkhead/{SET_ACCOUNTS}"})
-# How a claim that holds nothing may reach us as text: API Gateway renders null in the way of its language, authorizers in that of theirs.
+# Texts of a claim without content: API Gateway renders null in the way of its language, authorizers in theirs.
 _NOTHING = frozenset({"", "null", "nil", "<nil>", "<null>", "none", "undefined", "nan", "true", "false"})
 NOBODY = ""
-"""As the Patient that a caller is fenced to: no resource has this id, so the caller sees nothing."""
+"""The patient of a caller who is fenced from everything: no resource has this id."""
 
 
 EVERYBODY = Caller(ANONYMOUS, (Scope("system", "*", "cruds"),), sets_accounts=True)
-"""The caller where `AUTH=off`: every right."""
+"""The caller under `AUTH=off`: every right."""
 
 
 def caller_of(claims: Mapping[str, str] | None, auth: str) -> Caller:
@@ -55,7 +55,7 @@ def caller_of(claims: Mapping[str, str] | None, auth: str) -> Caller:
         return EVERYBODY
     subject = _text(claims, "sub")
     if claims is None or not subject:
-        raise Unauthorized("a bearer token is needed", "Authorization")
+        raise Unauthorized("the request needs a bearer token", "Authorization")
     words = _words(_text(claims, "scope") or _text(claims, "scp"))
     given = scopes.parse(words)
     patient = None
@@ -67,7 +67,7 @@ def caller_of(claims: Mapping[str, str] | None, auth: str) -> Caller:
 
 
 def _text(claims: Mapping[str, str] | None, name: str) -> str:
-    """A claim that is text and says something, "" else."""
+    """The text of a claim; "" if it has no content."""
     value = (claims or {}).get(name)
     return value if isinstance(value, str) and value.casefold() not in _NOTHING else ""
 
@@ -79,7 +79,7 @@ def _words(text: str) -> list[str]:
 
 
 def _accounts(text: str) -> tuple[str, ...]:
-    """One reference, or `[a b]`. () where there is anything else among them: such a token is not what its issuer meant."""
+    """One reference, or `[a b]`. () if any item is not a reference: its issuer did not mean such a token."""
     is_list = text.startswith("[") and text.endswith("]")
     words = _words(text) if is_list else [text]
     return tuple(dict.fromkeys(words)) if all(references.local(word) == word for word in words) else ()
@@ -93,17 +93,17 @@ def _patient(text: str) -> str:
 
 
 def may(caller: Caller, right: str, resource_type: str) -> bool:
-    """Whether a scope of the caller gives `right` (`c`, `r`, `u`, `d`, `s`) on resources of the type, or on some of them."""
+    """Whether a scope of the caller gives `right` (`c`, `r`, `u`, `d`, `s`) on all or some resources of the type."""
     return any(scope.gives(right, resource_type) for scope in caller.scopes)
 
 
 def sees_all(caller: Caller, right: str, resource_type: str) -> bool:
-    """Whether the caller has `right` on every resource of the type, whatever is in it: also on those that were deleted."""
+    """Whether the caller has `right` on every resource of the type, whatever its content, deleted ones included."""
     return not caller.fenced and any(scope.gives(right, resource_type) and not scope.query for scope in caller.scopes)
 
 
 def may_set_accounts(caller: Caller) -> bool:
-    """Whether the caller may set accounts. Who is fenced to a Patient has none to set, unless it is fenced to accounts as well."""
+    """Whether the caller may set accounts. A caller who is fenced to a Patient may not, unless it is fenced to accounts too."""
     return caller.sets_accounts and (caller.patient is None or caller.accounts is not None)
 
 
@@ -118,13 +118,13 @@ _VERBS = {
 
 
 def forbidden(right: str, what: str) -> Forbidden:
-    """That no scope of the token gives a right on `what`: a type, `*` for resources of every type, or a resource."""
+    """The error that no scope gives a right on `what`: a type, `*` for resources of every type, or a resource."""
     named = "resources of every type" if what == "*" else what
     return Forbidden(f"the token may not {_VERBS[right]} {named}: none of its scopes allows it", "Authorization")
 
 
 def require(caller: Caller, right: str, resource_type: str = "*") -> None:
-    """Forbidden where the caller has no scope for it; for SET_ACCOUNTS the type does not matter."""
+    """Raises Forbidden if the caller has no scope for it; for SET_ACCOUNTS the type does not matter."""
     allowed = may_set_accounts(caller) if right == SET_ACCOUNTS else may(caller, right, resource_type)
     if resource_type in OF_THE_SERVER and right in (CREATE, UPDATE, DELETE) and caller.fenced:
         raise Forbidden(
@@ -136,7 +136,7 @@ def require(caller: Caller, right: str, resource_type: str = "*") -> None:
 
 
 def require_writing(caller: Caller) -> None:
-    """Forbidden where no scope of the caller lets it write anything."""
+    """Raises Forbidden if no scope lets the caller write anything."""
     if not any(right in scope.rights for scope in caller.scopes for right in (CREATE, UPDATE, DELETE)):
         raise Forbidden("none of the token's scopes allows it to write anything", "Authorization")
 
@@ -145,7 +145,7 @@ def require_writing(caller: Caller) -> None:
 
 
 def fence(store: Store, caller: Caller, right: str) -> Fence:
-    """Whether the caller has `right` on a resource: asked for every resource that a request comes upon."""
+    """Whether the caller has `right` on a resource: called for every resource that a request reads."""
     from bulkhead.store.version import ListedFence
 
     inside = reach(store, caller)
@@ -166,18 +166,18 @@ def fence(store: Store, caller: Caller, right: str) -> Fence:
 
 
 def _given(caller: Caller, right: str, resource_type: str) -> bool | list[Scope]:
-    """True where the scopes give a right on all resources of a type, False where on none, else the scopes that give it on some."""
+    """True if the scopes give a right on all resources of a type, False if on none; otherwise the scopes that give it on some."""
     found = [scope for scope in caller.scopes if scope.gives(right, resource_type)]
     return found if found and all(scope.query for scope in found) else bool(found)
 
 
 def scoped(store: Store, caller: Caller, right: str) -> Fence:
-    """Whether the caller's scopes give `right` on a resource, wherever it is."""
+    """Whether the caller's scopes give `right` on a resource, inside or outside its fence."""
     return fence(store, replace(caller, accounts=None, patient=None), right)
 
 
 def reach(store: Store, caller: Caller) -> Fence:
-    """Whether a resource is within what the caller is fenced to, whatever its scopes give."""
+    """Whether a resource is within the caller's fence, whatever its scopes give."""
     if not caller.fenced:
         return lambda candidate: True
     in_accounts, in_chart = accounts_fence(caller), chart_fence(store, caller)
@@ -190,7 +190,7 @@ def reach(store: Store, caller: Caller) -> Fence:
 
 
 def accounts_fence(caller: Caller) -> Fence:
-    """Whether a resource carries one of the accounts that the caller is fenced to, if it is to any."""
+    """Whether a resource carries one of the accounts that fence the caller; True without such a fence."""
     if caller.accounts is None:
         return lambda candidate: True
     allowed = frozenset(caller.accounts)
@@ -198,9 +198,9 @@ def accounts_fence(caller: Caller) -> Fence:
 
 
 def chart_fence(store: Store, caller: Caller) -> Fence:
-    """Whether a resource is in the compartment of the Patient that the caller is fenced to, if it is to one.
+    """Whether a resource is in the compartment of the Patient that fences the caller; True without such a fence.
 
-    Or in that of a Patient that this one replaces and that says so itself.
+    The compartments of Patients that this one replaces count too, if they say so themselves.
     """
     if caller.patient is None:
         return lambda candidate: True
@@ -216,12 +216,12 @@ def chart_fence(store: Store, caller: Caller) -> Fence:
         if candidate.key == patient:
             return True
         if candidate.head.deleted:
-            # It points at nothing any more: see `visibility.was_within`.
+            # A deletion points at nothing: see `visibility.was_within`.
             return False
         found = membership.memberships(candidate.targets, candidate.key, known)
         if patient in found:
             return True
-        # Asked for only now: hardly any search comes upon what is another Patient's.
+        # Read only now: hardly any search meets another Patient's resources.
         return any(key.startswith("Patient/") and key in others() for key in found)
 
     return is_inside
@@ -234,7 +234,7 @@ def _replaced(store: Store, patient: str) -> frozenset[str]:
 
 
 def charts(store: Store, caller: Caller) -> tuple[str, ...] | None:
-    """The Patients whose compartments hold all that a caller fenced to a Patient sees; None where it is not fenced to one."""
+    """The Patients whose compartments hold all that a caller fenced to a Patient sees; None without such a fence."""
     if caller.patient is None:
         return None
     patient = f"Patient/{caller.patient}"
@@ -242,15 +242,15 @@ def charts(store: Store, caller: Caller) -> tuple[str, ...] | None:
 
 
 def pay_for_a_look(store: Store, caller: Caller) -> None:
-    """Read what a look at a hidden resource may have to read: so that one that is not there takes as long."""
+    """Does the reads that the check of a hidden resource may need, so that an absent one takes as long."""
     if caller.patient:
         _replaced(store, f"Patient/{caller.patient}")
 
 
 def listed_under(store: Store, caller: Caller, resource_type: str | None) -> tuple[tuple[str, str], ...] | None:
-    """Listings that hold all that the caller may see of a type, as (`_account` or `_compartment`, its value); None where nobody knows.
+    """Listings of all that the caller may see of a type, as (`_account` or `_compartment`, its value); None if there are none.
 
-    Without a type: of all types that have such listings. They lead a search that would read what others have otherwise.
+    Without a type: for all types with such listings. They lead a search that would otherwise read other tenants' resources.
     """
     if resource_type in UNLISTED:
         return None
@@ -261,9 +261,9 @@ def listed_under(store: Store, caller: Caller, resource_type: str | None) -> tup
 
 
 def versions(store: Store, caller: Caller, right: str) -> Fence:
-    """Which versions, deletions among them, are shown of a resource that the caller may see now: see the setting HISTORY_ACCESS.
+    """The versions, including deletions, that are shown of a visible resource: see the setting HISTORY_ACCESS.
 
-    A deletion has nothing by which to know whether it was inside.
+    A deletion does not say whether it was inside.
     """
     if shows_every_version(store, caller):
         return lambda candidate: True
@@ -272,14 +272,14 @@ def versions(store: Store, caller: Caller, right: str) -> Fence:
 
 
 def shows_every_version(store: Store, caller: Caller) -> bool:
-    """Whether who may see a resource now may see all its versions."""
+    """Whether a caller who may see a resource now may see all its versions."""
     return store.settings.history_access == CURRENT or not caller.restricted
 
 
 def settable(store: Store, caller: Caller) -> Fence:
-    """On which resources a caller with the right to set accounts may do so: on those within its fence.
+    """Whether a caller with the right to set accounts may set those of a resource: only within its fence.
 
-    The right needs no other scope. But who may read some resources of a type only sets accounts on no others.
+    The right needs no other scope. But a caller who may read only some resources of a type may set only their accounts.
     """
     inside, readable = reach(store, caller), fence(store, caller, READ)
     return lambda candidate: inside(candidate) and (not may(caller, READ, candidate.head.type) or readable(candidate))
@@ -291,10 +291,10 @@ def settable(store: Store, caller: Caller) -> Fence:
 def own_accounts(
     caller: Caller, asked: Sequence[str], standing: Sequence[str], places: Mapping[str, str]
 ) -> tuple[str, ...]:
-    """The own accounts that a resource gets where a caller with the right asks for `asked`, and has `standing` now.
+    """The new own accounts of a resource where a caller with the right asks for `asked`, and `standing` are the current ones.
 
-    A fenced caller sets and removes those that it is fenced to; the others stay in their places. Forbidden where it asks for any
-    besides, whether they exist or not: `places` says where each of them stands in the request.
+    A fenced caller sets and removes its own accounts; the others stay in their places. Forbidden if it asks for another account,
+    whether that exists or not; `places` says where the request has each account.
     """
     if caller.accounts is None:
         return tuple(dict.fromkeys(asked))
@@ -306,18 +306,18 @@ def own_accounts(
 
 
 def accounts_of_new(caller: Caller) -> tuple[str, ...]:
-    """The own accounts of what the caller creates, and says nothing of accounts: those that it is fenced to."""
+    """The own accounts of a resource that the caller creates without `meta.accounts`: those that fence the caller."""
     return caller.accounts or ()
 
 
 def claim(caller: Caller, condition: str) -> str:
-    """Under which text the caller claims the condition of a conditional create: callers who see different resources never meet."""
+    """The text under which the caller claims a condition: claims of callers who see different resources never collide."""
     return f"{caller.bounds}#{condition}" if caller.bounds else condition
 
 
 def comes_unfenced(caller: Caller, write: Write) -> bool:
-    """Whether the content that a write leaves behind comes from a caller whom no claim fences.
+    """Whether the content that a write leaves comes from a caller without a fence.
 
-    A patch takes over the rest of what stands: it never puts in force what a fenced caller wrote. To write it anew does.
+    A patch keeps the rest of the current content, so it never puts a fenced caller's content in force. A complete update does.
     """
     return not caller.fenced and (not write.partial or (write.base is not None and write.base.unfenced))

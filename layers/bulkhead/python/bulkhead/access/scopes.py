@@ -1,8 +1,8 @@
 """SMART scopes: `system/*.cruds`, `user/Observation.rs?category=laboratory`, v1's `patient/*.read` (SMART App Launch 2, scopes).
 
-A scope with a query gives its rights on the resources that meet the query, and on no others. Only criteria that one resource
-answers by itself can bound a right: with a chain, a value set, a parameter that is not known or one that shapes the result, a scope
-gives nothing. So does one that cannot be read.
+A scope with a query gives its rights only on the resources that meet the query. Only criteria that one resource answers
+alone can bound a right. A scope gives nothing if its query has a chain, a value set, an unknown parameter or one that shapes
+the result, or if it cannot be read.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _SCOPE = re.compile(
     r"\.(?:(?P<v1>read|write|\*)|(?P<v2>(?=[cruds])c?r?u?d?s?)(?P<bounded>\?(?P<query>.*))?)"
 )
 _V1 = {"read": "rs", "write": "cud", "*": "cruds"}
-# What a resource cannot answer by itself, or not without reading others.
+# Parameters that need more than the resource itself.
 _ELSEWHERE = frozenset({"_compartment", "_list", "_has", "_text", "_content", "_filter", "_query", "near"})
 _MODIFIERS = frozenset({None, "missing", "not", "exact", "contains", "text", "of-type", "identifier"})
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What one scope gives: `rights` (of `cruds`) on a type (`*` for all); with a `query`, on what meets it."""
+    """The rights of one scope: `rights` (of `cruds`) on a type (`*` for all); with a `query`, on the resources that meet it."""
 
     context: str
     resource_type: str
@@ -42,18 +42,18 @@ class Scope:
     query: str = ""
 
     def gives(self, right: str, resource_type: str) -> bool:
-        """Whether it gives the right on resources of the type, or on some of them."""
+        """Whether it gives the right on all or some resources of the type."""
         return right in self.rights and self.resource_type in (ANY_TYPE, resource_type)
 
     def covers(self, candidate: Version) -> bool:
         """Whether a resource, of a type that the scope is for, meets its query."""
         if not self.query:
             return True
-        # Imported here: callers without such scopes do without the search engine.
+        # Imported here: callers without queries in their scopes need no search engine.
         from bulkhead.search import matching
 
         clauses = _clauses(self.resource_type, self.query)
-        # No definitions of compartments: what asks about these is no query of a scope.
+        # Without definitions of compartments: a scope's query cannot ask about them.
         return bool(clauses) and all(matching.matches(candidate, clause, {}) for clause in clauses)
 
     def __str__(self) -> str:
@@ -61,7 +61,7 @@ class Scope:
 
 
 def parse(words: Iterable[str]) -> tuple[Scope, ...]:
-    """The SMART scopes among the words of a `scope` claim, each once; what is none, or cannot be checked, is passed over."""
+    """The SMART scopes among the words of a `scope` claim, each once; other words, and scopes that cannot be checked, are ignored."""
     return tuple(dict.fromkeys(scope for word in words if (scope := _scope(word))))
 
 
@@ -75,7 +75,7 @@ def _scope(word: str) -> Scope | None:
 
 @lru_cache(maxsize=256)
 def _clauses(resource_type: str, query: str) -> tuple[Clause, ...]:
-    """The conditions of a scope's query, all of which must be met; () where it cannot be checked."""
+    """The conditions of a scope's query, all of which must hold; () if it cannot be checked."""
     from bulkhead.errors import BulkheadError
     from bulkhead.search.parse import parse as parsed
 
@@ -90,6 +90,6 @@ def _clauses(resource_type: str, query: str) -> tuple[Clause, ...]:
 
 
 def _is_its_own(clause: Clause) -> bool:
-    """Whether a resource answers the condition by itself."""
+    """Whether a resource alone decides the condition."""
     known = clause.modifier in _MODIFIERS or clause.modifier in definitions.RESOURCE_TYPES
     return known and clause.parameter.code not in _ELSEWHERE and bool(clause.values)

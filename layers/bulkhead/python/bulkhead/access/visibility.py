@@ -1,4 +1,4 @@
-"""What of a resource that is named by its id a caller gets to see, and what it may build on. What is hidden is as if it were not there."""
+"""Visibility of a resource that a request names by its id, and the version that an update builds on. A hidden resource seems absent."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from bulkhead.store.preconditions import Preconditions
 
 _LISTED = 100
 _MOST_LISTED = 1000
-"""The most members that are looked at to see whether an id is free; where there are more, it is not."""
-# The server's own: whoever asks for a resource that is not there may be the subject of one.
+"""How many members are read to see whether an id is free; if there are more, it is not."""
+# The server's own events: a caller who asks for an absent resource may be the subject of one.
 _AUDIT = "AuditEvent/"
 
 
 def not_known(store: Store, caller: Caller, key: str) -> NotFound:
-    """What a caller is told of a resource that is not there, and, word for word, of one that it may not see; as late, too."""
+    """The error for an absent resource and, word for word and as late, for one that the caller may not see."""
     policy.pay_for_a_look(store, caller)
     return NotFound(f"{key} is not known", "id")
 
 
 def require_visible(store: Store, caller: Caller, head: Head, right: str) -> Head:
-    """A live head on which the caller has `right`. NotFound where it may not see it, Forbidden where it may only see it."""
+    """A live head on which the caller has `right`. NotFound if it may not see the resource, Forbidden if it may only see it."""
     candidate = store.version(head)
     if not policy.fence(store, caller, right)(candidate):
         if right != policy.READ and policy.fence(store, caller, policy.READ)(candidate):
@@ -33,16 +33,16 @@ def require_visible(store: Store, caller: Caller, head: Head, right: str) -> Hea
 
 
 def base_of_update(store: Store, caller: Caller, base: Head | None) -> tuple[Head | None, bool]:
-    """What an update builds on, where `base` stands now; and whether it would take an id from what the caller may not see.
+    """The version that an update builds on, where `base` is the current one; and whether the id belongs to a resource that is hidden.
 
-    Such an id is treated as a free one up to the commit, which refuses it then (see `guard`): all other checks come first,
-    so that nobody learns by a request that fails anyway which ids there are. Forbidden as in `require_visible`.
+    Such an id counts as free up to the commit, which then refuses it (see `guard`). All other checks come first, so that a
+    request that fails anyway does not reveal which ids exist. Forbidden as in `require_visible`.
     """
     if base is None or not caller.restricted:
         return base, False
     if base.deleted:
-        # A deletion keeps its accounts, and is as hidden as what was deleted. What else bounds the caller is asked in the guard: it
-        # takes reads, by whose number one could tell a deleted resource from none.
+        # A deletion keeps its accounts, and is as hidden as the deleted resource. The guard checks the caller's other bounds: they
+        # cost reads, whose number would tell a deleted resource from an absent one.
         hidden = not policy.accounts_fence(caller)(store.version(base))
         return (None, True) if hidden else (base, False)
     try:
@@ -54,9 +54,9 @@ def base_of_update(store: Store, caller: Caller, base: Head | None) -> tuple[Hea
 def require_preconditions(
     store: Store, caller: Caller, right: str, key: str, base: Head | None, wanted: Preconditions
 ) -> None:
-    """PreconditionFailed where what stands is not as `wanted`.
+    """Raises PreconditionFailed where the current version is not as `wanted`.
 
-    NotFound under If-Match where there is nothing that the caller may see: whoever is fenced cannot tell one from the other.
+    NotFound under If-Match if the caller sees no resource: a fenced caller cannot tell an absent one from a hidden one.
     """
     gone = base is None or base.deleted
     if gone and wanted.if_match is not None and not policy.sees_all(caller, right, key.partition("/")[0]):
@@ -65,7 +65,7 @@ def require_preconditions(
 
 
 def last_living(store: Store, head: Head) -> Head | None:
-    """The version itself, or of a deletion the one before it: it has the accounts that the deletion keeps, and points at what it did."""
+    """The version itself; for a deletion, the one before it, which has the accounts that the deletion keeps, and the old targets."""
     if not head.deleted:
         return head
     last = store.read_version(head.key, head.version - 1)
@@ -73,7 +73,7 @@ def last_living(store: Store, head: Head) -> Head | None:
 
 
 def was_visible(store: Store, caller: Caller, deleted: Head) -> bool:
-    """Whether the caller might have deleted the resource itself: what was there before is what it may change."""
+    """Whether the caller could have deleted the resource itself: the version before the deletion is one that it may change."""
     if policy.sees_all(caller, policy.UPDATE, deleted.type):
         return True
     last = last_living(store, deleted)
@@ -81,15 +81,15 @@ def was_visible(store: Store, caller: Caller, deleted: Head) -> bool:
 
 
 def was_within(store: Store, caller: Caller, head: Head) -> bool:
-    """Whether a resource is, or was when it was deleted, within what the caller is fenced to."""
+    """Whether a resource is, or was when it was deleted, within the caller's fence."""
     last = last_living(store, head)
     return last is not None and policy.reach(store, caller)(store.version(last))
 
 
 def is_named_by_others(store: Store, caller: Caller, key: str) -> bool:
-    """Whether a free id is that of a compartment with members which the caller may not see.
+    """Whether a free id is that of a compartment with members that the caller may not see.
 
-    Who could make their Patient, say, would hand them its own accounts: at once by `$set-accounts`, or when they next change.
+    A caller who could create their Patient would pass its own accounts to them: at once by `$set-accounts`, or at their next change.
     """
     if not caller.fenced or membership.definition(store, key.partition("/")[0]) is None:
         return False

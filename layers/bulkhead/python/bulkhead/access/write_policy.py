@@ -1,10 +1,10 @@
-"""What the changes of a restricted caller must leave true, checked before anything of them is staged. Semantics, section 3.
+"""Restrictions on the changes of a restricted caller, checked before anything is staged. Semantics, section 3.
 
-A resource that it makes or changes stays within its own fence, is what its scopes are for, and names no Patient that it may not see:
-through the Patient compartment a resource gets that Patient's accounts and a place in that Patient's chart. Nor does it take a resource
-away from a Patient that it may not see: others may find it there only. A resource that is made anew after a deletion is a change of
-what was deleted, in all of this.
-Nothing is asked of the table for callers that see everything of their types, and of others only who the Patients are.
+A resource that it makes or changes stays within its fence and its scopes, and names no Patient that it may not see: through
+the Patient compartment, a resource gets that Patient's accounts and a place in that Patient's chart. Nor does the caller take a
+resource away from a Patient that it may not see, because others may find it only there. To make a resource anew after its deletion
+is a change of the deleted resource, in all of this.
+For callers that see everything of their types, the check reads nothing; for others, only the Patients.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bulkhead.store import Inherit, Store, Write
 from bulkhead.store.version import Version
 
 Place = Callable[[int, BulkheadError], BulkheadError]
-"""(position of a write, what is wrong with it) -> the error at its place in the request."""
+"""(position of a write, its fault) -> the error at its place in the request."""
 Faults = dict[int, BulkheadError]
 """By the position of the write."""
 
@@ -32,11 +32,11 @@ _PATIENT = "Patient/"
 def check(
     store: Store, caller: Caller, writes: Sequence[Write], taken: Collection[str], inherit: Inherit, place: Place
 ) -> None:
-    """A BulkheadError, with an issue for each write at fault, where `caller` may not make these changes.
+    """Raises a BulkheadError, with an issue per write at fault, where `caller` may not make these changes.
 
-    Forbidden for what would be outside its fence or its scopes; Unprocessable for a Patient that it may not see, whether
-    it exists or not; after all else NotFound for ids that are not the caller's to take: those that are `taken` (see
-    `visibility.standing`), those of deleted resources that it could not see, and those that hidden resources wait for.
+    Forbidden for a resource outside its fence or its scopes; Unprocessable for a Patient that it may not see, whether it
+    exists or not. Last, NotFound for ids that the caller may not take: those that are `taken` (see `visibility.standing`),
+    those of deleted resources that it could not see, and those of compartments with hidden members.
     """
     if not caller.restricted:
         return
@@ -68,7 +68,7 @@ def _is_taken(store: Store, caller: Caller, write: Write, taken: Collection[str]
 
 
 def _former(store: Store, caller: Caller, write: Write) -> Version | None:
-    """What the write changes, as the caller sees it; of a deletion what was deleted. None where there is none that it may see."""
+    """The version that the write changes, if the caller may see it; for a deletion, the version before it. None if there is none."""
     if write.base is None:
         return None
     if write.base.deleted and not was_visible(store, caller, write.base):
@@ -78,7 +78,7 @@ def _former(store: Store, caller: Caller, write: Write) -> Version | None:
 
 
 def _candidate(store: Store, write: Write) -> Version:
-    """What the write makes, before it is written."""
+    """The version that the write makes, before it is written."""
     return Version(write.head(dates.now()), store.decode)
 
 
@@ -100,7 +100,7 @@ def _outside_scopes(store: Store, caller: Caller, made: dict[int, Write]) -> Fau
         new = write.base is None or write.base.deleted
         right = policy.CREATE if new else policy.UPDATE
         if not scoped[right](_candidate(store, write)):
-            text = "the resource does not meet the query of any of the token's scopes that would allow this"
+            text = "the resource does not meet the query of any scope of the token that would allow this change"
             faults[n] = Forbidden(text, write.key.partition("/")[0])
     return faults
 
@@ -109,7 +109,7 @@ Formers = Mapping[int, Version | None]
 
 
 def _naming_others(store: Store, caller: Caller, made: dict[int, Write], former: Formers) -> Faults:
-    """Patients that a resource names and did not name before, unless the caller may see them, or makes them with it."""
+    """Faults for Patients that a resource names newly, unless the caller may see them, or makes them in the same commit."""
     if not caller.fenced:
         return {}
     named = {
@@ -124,24 +124,24 @@ def _naming_others(store: Store, caller: Caller, made: dict[int, Write], former:
 
 
 def _taking_away(store: Store, caller: Caller, made: dict[int, Write], former: Formers) -> Faults:
-    """Resources that leave a Patient, or another target that gave them accounts, which the caller may not see."""
+    """Faults for resources that leave a Patient, or another target that gave them accounts, which the caller may not see."""
     if not caller.fenced:
         return {}
     left = {n: _left(store, write, former[n]) for n, write in made.items()}
     here = {write.key for write in made.values()}
     heads = store.read_many({root for roots in left.values() for root in roots} - here)
     known = here | {key for key, head in heads.items() if was_within(store, caller, head)}
-    text = "the token does not reach all that the resource belongs to: it cannot be taken away from there"
+    text = "the resource belongs to a Patient or another target that the token does not reach: this change cannot remove it from there"
     return {n: Forbidden(text, made[n].key.partition("/")[0]) for n, roots in left.items() if roots - known}
 
 
 def _left(store: Store, write: Write, former: Version | None) -> set[str]:
-    """The Patients whose compartments the write takes a resource out of, and what else gave it accounts that it leaves."""
+    """The Patients from whose compartments the write removes a resource, and other targets that gave it accounts and that it leaves."""
     if former is None or write.new is None:
         return set()
     kept = set(membership.memberships(write.new.targets, write.key, membership.in_force(store)))
     left = (_former_patients(store, former) | set(former.head.inherited)) - kept
-    # Targets that it does not point at any more by a definition that was changed: no write of this caller takes it away.
+    # Not targets that it left because a definition changed: no write of this caller removes it from them.
     return {root for root in left if root != write.key and root in former.targets}
 
 
@@ -150,13 +150,13 @@ def _former_patients(store: Store, former: Version | None) -> set[str]:
 
 
 def _patients(store: Store, key: str, targets: Mapping[str, frozenset[str]]) -> set[str]:
-    """The Patients in whose compartments a resource is that points at `targets`."""
+    """The Patients whose compartments contain a resource with these targets."""
     found = membership.memberships(targets, key, membership.in_force(store))
     return {root for root in found if root.startswith(_PATIENT) and root != key}
 
 
 def _no_such_patient(resource: dict[str, Any], unseen: Collection[str]) -> Unprocessable:
-    """The fault of a resource that names Patients which are not there to see, with an issue at each place."""
+    """The fault of a resource that names Patients which the caller does not see, with an issue at each place."""
     found = ((path, references.local(each.get("reference", ""))) for path, each in references.walk(resource))
     places = [path for path, key in found if key in unseen] or [resource["resourceType"]]
     text = "there is no such Patient"
@@ -171,7 +171,7 @@ def _outside_accounts(
     allowed = frozenset(caller.accounts)
     if all(not allowed.isdisjoint(write.explicit) for write in made.values()):
         return {}
-    # What it inherits may keep a resource inside: as the commit will see it, unless somebody changes it in between.
+    # Inherited accounts may keep a resource inside. These are what the commit will see, unless another writer changes them in between.
     inherit(writes, store.read_many)
     text = "the resource would carry none of the accounts in the token's claim accounts"
     outside = (n for n, write in made.items() if allowed.isdisjoint(write.head("").accounts))
