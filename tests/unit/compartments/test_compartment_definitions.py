@@ -70,13 +70,13 @@ def test_what_is_no_type_is_named(code: str) -> None:
     [
         ("Patient", {"Company": ["x"]}, "resource[0].code", "Company is not a resource type of R4"),
         ("Patient", {"Observation": ["nope"]}, "resource[0].param[0]", "nope is not a search parameter of Observation in R4"),
-        ("Patient", {"Observation": ["subject", "code"]}, "resource[0].param[1]", "code of Observation is no reference"),
+        ("Patient", {"Observation": ["subject", "code"]}, "resource[0].param[1]", "code of Observation is not a reference"),
         ("Patient", {"Condition": [], "Observation": ["encounter"]}, "resource[1].param[0]", "encounter of Observation does not refer to resources of the type Patient"),
-        ("Patient", {"Observation": ["{def}"]}, "resource[0].param[0]", "{def} is the Patient itself, and goes with that type only"),
-        ("Patient", {"Observation": ["_id"]}, "resource[0].param[0]", "_id of Observation is no reference"),
-        ("Patient", {"Observation": ["a b"]}, "resource[0].param[0]", "what is here is not a search parameter of Observation in R4"),
+        ("Patient", {"Observation": ["{def}"]}, "resource[0].param[0]", "{def} means the Patient itself: it is valid only for that type"),
+        ("Patient", {"Observation": ["_id"]}, "resource[0].param[0]", "_id of Observation is not a reference"),
+        ("Patient", {"Observation": ["a b"]}, "resource[0].param[0]", "this text is not a search parameter of Observation in R4"),
         ("Group", {"Condition": ["patient"]}, "resource[0].param[0]", "patient of Condition does not refer to resources of the type Group"),
-        ("Questionnaire", {"QuestionnaireResponse": ["questionnaire"]}, "resource[0].param[0]", "questionnaire of QuestionnaireResponse holds canonical URLs, which are no references to resources here"),
+        ("Questionnaire", {"QuestionnaireResponse": ["questionnaire"]}, "resource[0].param[0]", "questionnaire of QuestionnaireResponse holds canonical URLs, not references to resources on this server"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_named_with_its_place(code: str, listed: Any, place: str, fault: str) -> None:

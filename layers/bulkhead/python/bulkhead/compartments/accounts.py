@@ -1,13 +1,13 @@
-"""Which accounts a resource has: its own (explicit), and those that the targets of its references hand to it (inherited).
+"""The accounts of a resource: its own (explicit), and those that the targets of its references pass on to it (inherited).
 
-What a target passes on is its own accounts only, never those that it inherits itself: two patients that link to each other
-would otherwise hand a removed account back and forth for ever. So the accounts of a resource follow from the own accounts of
-itself and of its targets, in whatever order they were set. A deleted target passes on what its tombstone has.
+A target passes on only its own accounts, never those that it inherits: two patients that link to each other would otherwise
+pass a removed account back and forth for ever. So the accounts of a resource follow from the own accounts of the resource and
+of its targets, in whatever order they were set. A deleted target passes on the accounts that its deletion keeps.
 
-A Patient hands its accounts to whatever names it. Any other target hands them on while it propagates, each account within the
-fence of those who asked for that: a caller who is fenced to A and D and sets A with `propagate` reaches only what carries A or D
-from elsewhere, which is of its own or through a Patient. `Head.within` keeps these fences, by account. One that is not listed
-reaches every member (an unfenced caller asked for it), one that is bound to () reaches none. Semantics, section 1.
+A Patient passes its accounts on to every resource that names it. Any other target passes them on while it propagates, each account
+within the fence of the callers who asked for that: if a caller who is fenced to A and D sets A with `propagate`, A reaches only
+members that carry A or D from elsewhere: as their own account or through a Patient. `Head.within` keeps these bounds, by account. An
+account that is not listed reaches every member (an unfenced caller asked for it); one bound to () reaches none. Semantics, section 1.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PATIENT = "Patient"
 
 
 Bounds = Mapping[str, tuple[str, ...]]
-"""By account: what a member has to carry one of, from elsewhere, to be handed it. See `Head.within`."""
+"""By account: the accounts of which a member must carry one, from elsewhere, to inherit it. See `Head.within`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +35,20 @@ class Flag:
 
 
 def is_patient(key: str) -> bool:
-    """Whether `key` is that of a Patient: the one kind of target that hands on its accounts always, and to every member."""
+    """Whether `key` is that of a Patient: the only kind of target that passes on its accounts always, and to every member."""
     return key.startswith(f"{PATIENT}/")
 
 
 def carried(explicit: Iterable[str], inherited: Mapping[str, Iterable[str]]) -> frozenset[str]:
-    """The accounts that a resource has of its own, or through a Patient: what other targets look for before they hand on theirs."""
+    """The accounts that a resource has as its own or through a Patient: other targets' bounds are checked against these."""
     through_patients = (account for root, given in inherited.items() if is_patient(root) for account in given)
     return frozenset((*explicit, *through_patients))
 
 
 def passed_on(target: Head | Write | None, carries: Collection[str]) -> tuple[str, ...]:
-    """What a member that `carries` some accounts from elsewhere (see `carried`) inherits from `target`.
+    """The accounts that a member inherits from `target`, if it `carries` some from elsewhere (see `carried`).
 
-    Of a Patient all of its own accounts, of others while they propagate, each within its bounds.
+    From a Patient, all its own accounts; from other targets while they propagate, each within its bounds.
     """
     if target is None:
         return ()
@@ -63,10 +63,10 @@ def passed_on(target: Head | Write | None, carries: Collection[str]) -> tuple[st
 
 
 def flagged(base: Head, explicit: Sequence[str], *, fence: Sequence[str] | None, propagate: bool | None) -> Flag:
-    """Whether, and within which bounds, `base` hands on its accounts once they are `explicit`.
+    """Whether, and within which bounds, `base` passes on its accounts once they are `explicit`.
 
-    `propagate` is what a caller asks for who is fenced to `fence` (None: it is not); None where it sets accounts and does not say. A
-    fenced caller decides for its own accounts: those of others are handed on as before. The same request again changes nothing.
+    `propagate` is the wish of a caller with this `fence` (None: no fence); None if it sets accounts without saying. A fenced
+    caller decides for its own accounts: those of others are passed on as before. The same request again changes nothing.
     """
     asked = base.propagate if propagate is None else propagate
     if is_patient(base.key):
@@ -80,7 +80,7 @@ def flagged(base: Head, explicit: Sequence[str], *, fence: Sequence[str] | None,
 
 
 def _bound(base: Head, account: str, fence: Sequence[str], propagate: bool | None) -> tuple[str, ...] | None:
-    """The bound of one account of `base`, as a caller who is fenced to `fence` leaves it; None: it reaches every member."""
+    """The bound of one account of `base` after a caller with this `fence` has set accounts; None: it reaches every member."""
     was_handed_on = base.propagate and account in base.explicit
     former = base.within.get(account) if was_handed_on else ()
     if account not in fence or (propagate is None and was_handed_on):
@@ -91,10 +91,10 @@ def _bound(base: Head, account: str, fence: Sequence[str], propagate: bool | Non
 
 
 def own(given: Iterable[str], base: Head, within: Sequence[str] | None) -> tuple[str, ...]:
-    """The explicit accounts that a client's `meta.accounts` asks for, each once.
+    """The explicit accounts in a client's `meta.accounts`, each once.
 
-    A client that reads a resource and sends it back echoes what the resource inherits: that does not become its own. Nor is it a
-    request if one who is fenced `within` some accounts sends back those of the others.
+    A client that reads a resource and sends it back repeats inherited accounts: they do not become explicit. Nor is it a
+    request if a caller who is fenced `within` some accounts sends back those of others.
     """
     echoed = set(base.accounts) - set(base.explicit)
     if within is not None:
@@ -103,10 +103,10 @@ def own(given: Iterable[str], base: Head, within: Sequence[str] | None) -> tuple
 
 
 def replaced(standing: Iterable[str], asked: Iterable[str], within: Sequence[str] | None) -> tuple[str, ...]:
-    """`standing` with those accounts that are `within` replaced by the `asked` ones; within None: all of them.
+    """`standing` with the accounts `within` replaced by the `asked` ones; within None: all of them.
 
-    The others stay in their places, the asked ones take the places that become free, and what is left of them comes last. Whoever
-    asks for what stands already, changes nothing.
+    The others stay in their places; the asked ones fill the free places, and the rest of them come last. A request for the
+    current accounts changes nothing.
     """
     fresh = iter(dict.fromkeys(asked))
     if within is None:

@@ -1,8 +1,8 @@
-"""CompartmentDefinitions (R4 compartmentdefinition.html): what they define, whether they can, and which of them decides.
+"""CompartmentDefinitions (R4 compartmentdefinition.html): their content, their faults, and which of them is in force.
 
-Of the definitions for one type of target decides the one whose id is that type (`CompartmentDefinition/Organization`);
-else one with this `code`, the first by id; else R4's own. R4 binds `code` to its five compartments. Here it may be any
-resource type, and so says nothing where the id does. What is retired is not in force.
+Among the definitions for one type of target, the one whose id is that type (`CompartmentDefinition/Organization`) wins;
+otherwise the first, by id, with this `code`; otherwise R4's own. R4 binds `code` to its five compartments. Here it may be any
+resource type, and does not count if the id is a type. A retired definition is not in force.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def built_in() -> Definitions:
 
 
 def deciding(stored: Iterable[Mapping[str, Any]]) -> Definitions:
-    """The definitions in force where `stored` are the CompartmentDefinitions that clients have written, each once."""
+    """The definitions in force if `stored` are the CompartmentDefinitions that clients have written, each once."""
     found = [
         resource
         for resource in stored
@@ -59,20 +59,20 @@ def deciding(stored: Iterable[Mapping[str, Any]]) -> Definitions:
         and resource.get("status") != RETIRED
         and not _is_built_in(resource)
     ]
-    # The one that decides comes last: ids that are types after all others, of these the first by id after the rest.
+    # The definition that wins comes last: ids that are types after all others, and among the others the first by id.
     found.sort(key=lambda resource: str(resource["id"]), reverse=True)
     found.sort(key=lambda resource: resource["id"] in definitions.RESOURCE_TYPES)
     return {**built_in(), **{target_type(resource): defined(resource) for resource in found}}
 
 
 def target_type(resource: Mapping[str, Any]) -> str:
-    """The type of the resources that a CompartmentDefinition is about: its id where that is a type, else its code."""
+    """The type of the resources that have the compartment: the definition's id if that is a type, otherwise its code."""
     identifier = resource.get("id", "")
     return str(identifier if identifier in definitions.RESOURCE_TYPES else resource.get("code", ""))
 
 
 def defined(resource: Mapping[str, Any]) -> Definition:
-    """What a CompartmentDefinition defines. Types without parameters are not in the compartment (R4)."""
+    """The content of a CompartmentDefinition. Types without parameters are not in the compartment (R4)."""
     parameters: dict[str, frozenset[str]] = {}
     for entry in resource.get("resource", ()):
         named = frozenset(parameter for parameter in entry.get("param", ()) if parameter is not None)
@@ -82,7 +82,7 @@ def defined(resource: Mapping[str, Any]) -> Definition:
 
 
 def _is_built_in(resource: Mapping[str, Any]) -> bool:
-    """Whether a stored definition is one of R4's as it was: deleting makes it so."""
+    """Whether a stored definition equals R4's own: a deletion restores it."""
     return any(_content(resource) == _content(own) for own in definitions.compartment_definitions().values())
 
 
@@ -91,9 +91,9 @@ def _content(resource: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check(resource: Mapping[str, Any], size: int) -> None:
-    """Unprocessable, with an issue at each type or parameter that a valid CompartmentDefinition names in vain.
+    """Raises Unprocessable, with an issue at each type or parameter in a valid CompartmentDefinition that does not fit.
 
-    Also where it has more than `size` bytes: every process keeps all definitions.
+    Also for more than `size` bytes, because every process keeps all definitions.
     """
     issues = list(faults(resource))
     if not issues and len(json.dumps(resource)) > size:
@@ -103,7 +103,7 @@ def check(resource: Mapping[str, Any], size: int) -> None:
 
 
 def faults(resource: Mapping[str, Any]) -> Iterator[Issue]:
-    """What a valid CompartmentDefinition names in vain."""
+    """Issues for the types and parameters in a valid CompartmentDefinition that do not fit."""
     target = target_type(resource)
     if resource.get("code") not in definitions.RESOURCE_TYPES:
         yield _fault(f"{_named(resource.get('code'))} is not a resource type of R4", "code")
@@ -121,21 +121,23 @@ def faults(resource: Mapping[str, Any]) -> Iterator[Issue]:
 
 
 def _parameter_fault(target: str, resource_type: str, code: str | None) -> str | None:
-    """Why resources of the type cannot be members of compartments of `target` through the parameter; None where they can."""
+    """The reason why resources of the type cannot be members of compartments of `target` through the parameter; None if they can."""
     from bulkhead.facts.expressions import types
     from bulkhead.facts.index_facts import only_patients
 
     if code is None:
         return None
     if code == ITSELF:
-        return None if resource_type == target else f"{ITSELF} is the {target} itself, and goes with that type only"
+        return (
+            None if resource_type == target else f"{ITSELF} means the {target} itself: it is valid only for that type"
+        )
     parameter = definitions.search_parameters(resource_type).get(code)
     if parameter is None:
         return f"{_named(code)} is not a search parameter of {resource_type} in R4"
     if parameter.type != "reference":
-        return f"{parameter.code} of {resource_type} is no reference"
+        return f"{parameter.code} of {resource_type} is not a reference"
     if not types(parameter.expression, resource_type) & {"Reference", "Resource"}:
-        return f"{parameter.code} of {resource_type} holds canonical URLs, which are no references to resources here"
+        return f"{parameter.code} of {resource_type} holds canonical URLs, not references to resources on this server"
     targets = ("Patient",) if only_patients(parameter) else parameter.targets
     if targets and not {target, definitions.ANY_RESOURCE} & set(targets):
         return f"{parameter.code} of {resource_type} does not refer to resources of the type {target}"
@@ -143,8 +145,8 @@ def _parameter_fault(target: str, resource_type: str, code: str | None) -> str |
 
 
 def _named(code: str | None) -> str:
-    """A code as a message may repeat it: only what looks like one."""
-    return code if code and _CODE.fullmatch(code) else "what is here"
+    """A code, if it looks like one, so that a message may repeat it."""
+    return code if code and _CODE.fullmatch(code) else "this text"
 
 
 def _fault(text: str, path: str) -> Issue:

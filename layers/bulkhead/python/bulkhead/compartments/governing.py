@@ -1,8 +1,8 @@
-"""What governs the server: which stored definitions are in force, and for whom. Semantics, section 3.
+"""Definitions that govern the server: which stored ones are in force, and for whom. Semantics, section 3.
 
-A SearchParameter, CompartmentDefinition, ValueSet or CodeSystem is in force for all if a caller whom no claim fences wrote it, and it
-carries no account. Whose it is stands on the head (`unfenced`), set at the commit boundary from the verified token: who gives up
-the accounts of a definition does not make it govern, and a head without the mark does not either.
+A SearchParameter, CompartmentDefinition, ValueSet or CodeSystem is in force for all if a caller without a fence wrote it, and it
+carries no account. The head says so (`unfenced`); the commit boundary sets that from the verified token. So a fenced caller's
+definition does not come into force when it loses its accounts, and neither does one whose head lacks the mark.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 TYPES = frozenset({"SearchParameter", "CompartmentDefinition", "ValueSet", "CodeSystem"})
-"""What can govern the server."""
+"""The types that can govern the server."""
 
 
 def governs(head: Head) -> bool:

@@ -1,10 +1,10 @@
-"""Compartments: which definition is in force, which compartments a resource is in, and who the members of one are.
+"""Compartments: the definition in force, the compartments of a resource, and the members of a compartment.
 
-R4 compartmentdefinition.html. What decides membership is the search parameters through which a resource points at the
-target; the by-target index keeps exactly these, so a definition can change without any reindexing.
+R4 compartmentdefinition.html. The search parameters through which a resource points at the target decide membership;
+the by-target index keeps exactly these, so a definition can change without reindexing.
 
-`Patient/1/*` lists what the definition says, to the letter: an Encounter, whose definition has `{def}`, is among its
-own members; a Patient, whose definition has `link` only, is not, though `meta.compartment` shows it in its own
+`Patient/1/*` follows the definition to the letter: an Encounter, whose definition has `{def}`, is among its
+own members; a Patient, whose definition has only `link`, is not, although `meta.compartment` shows it in its own
 compartment.
 """
 
@@ -53,14 +53,14 @@ _reading: WeakKeyDictionary[Store, threading.Lock] = WeakKeyDictionary()
 
 
 def in_force(store: Store, fresh: bool = False) -> Definitions:
-    """The definitions that decide now: those that clients have stored, and R4's own where there are none.
+    """The definitions in force now: those that clients have stored, and R4's own for the other types.
 
-    What was read is kept for DEFINITIONS_TTL seconds, or until this process writes a definition; `fresh` reads anew.
-    One strongly consistent Query, and a BatchGet where definitions were ever written.
+    They are kept for DEFINITIONS_TTL seconds, or until this process writes a definition; `fresh` reads anew.
+    One strongly consistent Query, and a BatchGet if definitions were ever written.
     """
     kept = _kept.get(store)
     if kept is None or fresh or not _is_current(kept, store):
-        # One request of each store reads, the others wait for what it finds.
+        # One request per store reads; the others wait for its result.
         with _reading.setdefault(store, threading.Lock()):
             if fresh or (kept := _kept.get(store)) is None or not _is_current(kept, store):
                 _kept[store] = kept = _read(store)
@@ -74,10 +74,10 @@ def _is_current(kept: _Kept, store: Store) -> bool:
 def _read(store: Store) -> _Kept:
     from bulkhead.store import one_request
 
-    # Marked and timed before reading: what is written meanwhile must be seen by the next who asks.
+    # Marked and timed before reading, so that the next caller sees what is written meanwhile.
     mark, until = store.definitions_mark, time.monotonic() + store.settings.definitions_ttl
     keys = store.written_definitions()
-    # Not with what this request has seen of large transactions: others will use what is read here.
+    # Without this request's view of large transactions: other requests will use the result.
     with one_request():
         heads = store.read_many(keys) if keys else {}
     stored = [{**store.decode(head), "id": head.id} for head in heads.values() if governs(head)]
@@ -85,15 +85,15 @@ def _read(store: Store) -> _Kept:
 
 
 def definition(store: Store, code: str) -> Definition | None:
-    """The definition for targets of type `code`; None where such resources have no compartment."""
+    """The definition for targets of type `code`; None if such resources have no compartment."""
     return in_force(store).get(code)
 
 
 def memberships(targets: Mapping[str, frozenset[str]], key: str, known: Definitions) -> list[str]:
-    """The compartments that the resource `key` is in, sorted, given what it points at (`Facts.targets`).
+    """The compartments of the resource `key`, sorted, given its targets (`Facts.targets`).
 
-    `known` are the definitions in force. A resource is in its own compartment where its definition lists its own type:
-    of R4's those of Patient, Encounter, Practitioner and RelatedPerson.
+    `known` are the definitions in force. A resource is in its own compartment if its definition lists its own type:
+    among R4's, those of Patient, Encounter, Practitioner and RelatedPerson do.
     """
     resource_type = key.partition("/")[0]
     own = known.get(resource_type)
@@ -106,7 +106,7 @@ def memberships(targets: Mapping[str, frozenset[str]], key: str, known: Definiti
 
 
 def is_member(its: Definition, target: str, key: str, targets: Mapping[str, frozenset[str]]) -> bool:
-    """Whether `key`, pointing at `targets`, is in the compartment of `target`: what `members` lists, checked."""
+    """Whether `key`, with these `targets`, is in the compartment of `target`: the check of a key that `members` lists."""
     if key == target and its.lists_itself:
         return True
     return not its.parameters.get(key.partition("/")[0], frozenset()).isdisjoint(targets.get(target, frozenset()))
@@ -114,11 +114,11 @@ def is_member(its: Definition, target: str, key: str, targets: Mapping[str, froz
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """A page of members. They are hints: take each to its head, and check it with `is_member`."""
+    """A page of members. They are hints: read the head of each, and check it with `is_member`."""
 
     members: list[Pointer]
     next: str | None
-    """What to give as `after` for the next page; None at the end. A page may be empty and not the last."""
+    """The value of `after` for the next page; None at the end. A page may be empty without being the last."""
 
 
 def members(
@@ -132,9 +132,9 @@ def members(
 ) -> Members:
     """Members of the compartment of `target` ("Patient/1") by type and id, through one listing of by-target.
 
-    Each once, with the search parameters through which it points at the target; the target itself with `{def}` where
-    the definition lists it, whether it exists or not. Events of the audit trail, which are about the compartment and are
-    not to be shared or paged through with it, only with `trail`. BadRequest where the target's type has no compartment.
+    Each once, with the search parameters through which it points at the target; the target itself with `{def}` if the
+    definition lists it, whether it exists or not. The server's AuditEvents about the compartment, which are not shared
+    or paged with it, only with `trail`. BadRequest if the target's type has no compartment.
     """
     from bulkhead.store import Pointer
 
@@ -159,12 +159,12 @@ def members(
 
 
 def checked(store: Store, code: str, resource_type: str | None) -> Definition:
-    """The definition for `GET {code}/{id}/{resource_type}`; BadRequest where there is none, or it lacks the type."""
+    """The definition for `GET {code}/{id}/{resource_type}`; BadRequest if there is none, or it lacks the type."""
     its = definition(store, code)
     if its is None:
         raise BadRequest(f"{code} has no compartment", expression=code)
     if not its.search:
-        raise BadRequest(f"the {code} compartment is defined as one that cannot be searched", expression=code)
+        raise BadRequest(f"the definition of the {code} compartment does not allow searches", expression=code)
     if resource_type is not None and not its.parameters.get(resource_type):
         raise BadRequest(f"{resource_type} is not in the {code} compartment", expression=resource_type)
     return its

@@ -1,8 +1,7 @@
-"""Patients that another one replaces: who asks for `Patient/1`, which `replaces` Patient/2, is answered for both.
+"""Patients that replace others: a request for `Patient/1`, which `replaces` Patient/2, is answered for both.
 
-R4 patient.html#links. What points at the replaced Patient stays as it is. From a Patient it goes on through chains, and
-ends where they come round. Who may follow which links is not the same for a search and for a fence: see `followed` and
-`agreed`.
+R4 patient.html#links. References to the replaced Patient stay unchanged. Links form chains, which end where they meet
+a Patient again. A search and a fence may follow different links: see `followed` and `agreed`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 REPLACES, REPLACED_BY = "replaces", "replaced-by"
 MOST = 40
-"""The most Patients that one may replace, through all chains together: with the Patient itself what one search merges."""
+"""The limit on Patients that one may replace, through all chains together; with the Patient itself, one search merges as many."""
 
 _PREFIX = "Patient/"
 
@@ -32,10 +31,10 @@ def linked(patient: Mapping[str, Any], kind: str) -> list[str]:
 
 
 def followed(store: Store, patients: Iterable[Version], fence: Fence) -> dict[str, tuple[str, ...]]:
-    """By the key of each of these Patients, whom the caller sees, those that it replaces; Patients that replace none are left out.
+    """The Patients that each of these visible Patients replaces, by its key; Patients that replace none are left out.
 
-    On from a replaced one it goes only where the caller sees that one, too. One BatchGet for each step of the chains,
-    none where nobody replaces anybody. TooCostly above 40 replaced ones.
+    A chain continues from a replaced Patient only if the caller sees that one too. One BatchGet per step of the chains,
+    none if no Patient replaces another. TooCostly above 40 replaced ones.
     """
 
     links = {patient.key: linked(patient.body, REPLACES) for patient in patients}
@@ -52,7 +51,7 @@ def followed(store: Store, patients: Iterable[Version], fence: Fence) -> dict[st
 
 
 def _reached(start: str, links: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """What can be reached by the links that are known, each once, the nearest first."""
+    """The Patients that the known links lead to, each once, the nearest first."""
     reached = {start: None}
     frontier = [start]
     while frontier:
@@ -66,8 +65,8 @@ def _reached(start: str, links: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
 def agreed(store: Store, patient: str) -> frozenset[str]:
     """The Patients that `patient` replaces, and that say so themselves: 1 `replaces` 2, and 2 is `replaced-by` 1.
 
-    For who is fenced to a Patient's compartment, and may have written the one side of the link. Chains are followed
-    until they come round, or lead to 40 Patients.
+    For a caller who is fenced to a Patient's compartment, and may have written one side of the link. Chains are followed
+    until they meet a Patient again, or lead to 40 Patients.
     """
     start = store.read(patient)
     found = {patient}

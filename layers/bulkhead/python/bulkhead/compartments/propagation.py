@@ -1,12 +1,12 @@
-"""Handing a target's accounts to the members of its compartment: desired state, not a diff. Semantics, section 1.
+"""Passes a target's accounts on to the members of its compartment: desired state, not a diff. Semantics, section 1.
 
-A member stands as asked when what it inherits from the target equals what the target passes on to it at that moment. `apply` reads
-the members first, then the target, and writes on condition that each member is unchanged. So it may be run twice, in any order,
-by several workers and for several requests at once: all of them work towards the state of the target that was committed last.
+A member is up to date if it inherits from the target exactly what the target passes on to it at that moment. `apply` reads
+the members first, then the target, and writes on condition that each member is unchanged. So it may run twice, in any order,
+in several workers and for several requests at once: all work towards the state of the target that was committed last.
 
-What a target other than a Patient passes on to a member may depend on what that one has from elsewhere (`accounts.passed_on`). All
-members are brought to it, also those that have something to lose; a fenced caller is told the number of those only that are
-within its `Reach`.
+What a target other than a Patient passes on to a member may depend on the member's accounts from elsewhere (`accounts.passed_on`).
+All members are updated, including those that lose an account; a fenced caller learns only the number of those within its
+`Reach`.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from bulkhead.store.throttling import pause
 Wait = Callable[[float], None]
 
 PAGE = 1000
-"""Members that are listed, and surveyed, at once."""
+"""How many members are listed, and surveyed, at once."""
 TURNS = 4
-"""Passes over the members: what does not stand as asked in the last one is given up, and named."""
+"""How many passes run over the members; the error names those that are not up to date after the last."""
 NAMED = 100
-"""Resources that an error names; of more it gives the number."""
+"""How many resources an error names; it counts the others."""
 
 _ATTEMPTS = 6
 _THREADS = 4
-# A writer that has staged its entry and not committed yet may have read the target too early: it is looked for again.
+# A writer that has staged its entry and not committed yet may have read the target too early: look for its resource again.
 _SECOND_LOOKS = (0.05, 0.2, 0.8)
 _TRANSACTION_LOOKS = 12
 
@@ -47,10 +47,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """How some keys stand: how many members stand as asked, and which do not (`wrong`).
+    """The state of some keys: how many members are up to date, and which are not (`wrong`).
 
-    `standing` counts those only that are within the caller's reach. `unsettled` are members by the index and not by their heads; of
-    `broken` ones the body cannot be read.
+    `standing` counts only members within the caller's reach. `unsettled` keys are members by the index but not by their heads; the
+    body of `broken` ones cannot be read.
     """
 
     standing: int = 0
@@ -73,7 +73,7 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What `apply` came to: members within reach that stand as asked now, how many were changed, and members that do not stand so."""
+    """The result of `apply`: members within reach that are now up to date, how many were changed, and members that are not up to date."""
 
     standing: int
     changed: int = 0
@@ -85,9 +85,9 @@ Reach = Callable[[Head], bool]
 
 
 def reach(target: str, fence: Sequence[str] | None) -> Reach:
-    """What a caller who is fenced to `fence` (None: it is not) reaches through `target`: of a Patient, all.
+    """The members that a caller with this `fence` (None: no fence) reaches through `target`: all members of a Patient.
 
-    Of others what carries one of its accounts from elsewhere.
+    For another target, those that carry one of the caller's accounts from elsewhere.
     """
     if fence is None or accounts.is_patient(target):
         return lambda head: True
@@ -95,7 +95,7 @@ def reach(target: str, fence: Sequence[str] | None) -> Reach:
 
 
 def sleep(seconds: float) -> None:
-    """How a run waits, unless it is told another way."""
+    """The default wait of a run."""
     time.sleep(seconds)
 
 
@@ -107,7 +107,7 @@ def members(store: Store, target: str, after: str | None = None) -> Iterator[lis
     while True:
         listed = membership.members(store, target, after=after, limit=PAGE)
         sources = [pointer.source for pointer in listed.members if pointer.source != target]
-        # What the trail tells of is fenced by the data that it speaks of: it takes no accounts.
+        # The data in an AuditEvent decides who sees it: it takes no accounts.
         yield [source for source in sources if not is_trail(source)]
         if listed.next is None:
             return
@@ -115,10 +115,10 @@ def members(store: Store, target: str, after: str | None = None) -> Iterator[lis
 
 
 def apply(store: Store, target: str, keys: Sequence[str], reaches: Reach) -> Applied:
-    """Make the members among `keys` (one batch) stand as asked. One that does already gets no new version.
+    """Updates the members among `keys` (one batch). A member that is up to date gets no new version.
 
-    Conflicts with other writers are tried again. A member that cannot be changed is `left`, and stops none of the others.
-    Unavailable where the table is.
+    Conflicts with other writers are retried. A member that cannot be changed is `left`, and does not stop the others.
+    Unavailable if the table is.
     """
     pending: Sequence[str] = tuple(dict.fromkeys(keys))
     standing = changed = 0
@@ -136,21 +136,21 @@ def apply(store: Store, target: str, keys: Sequence[str], reaches: Reach) -> App
         if not pending:
             break
         pause(attempt)
-        # What conflicts again and again may bear the mark of a transaction whose process died.
+        # A member with repeated conflicts may have the mark of a transaction whose process died.
         store.release(pending)
     return Applied(standing, changed, left + tuple(pending))
 
 
 def survey(store: Store, target: str, keys: Sequence[str], reaches: Reach) -> Findings:
-    """How `keys` (up to 1,000) stand. Changes nothing."""
+    """The state of `keys` (up to 1,000). Changes nothing."""
     heads = store.read_many(keys)
     return _judge(store, _passing(store, target), keys, heads, reaches)
 
 
 def second_look(store: Store, target: str, found: Findings, reaches: Reach, wait: Wait = sleep) -> Findings:
-    """`found`, once the writers of what is unsettled have had time to commit: those of large transactions 10 seconds, others one.
+    """`found`, after the writers of unsettled keys had time to commit: 10 seconds for large transactions, one for others.
 
-    What a transaction is still writing then is wrong. Of the rest nobody is writing, it was left by those who died.
+    A key that a transaction still writes is then wrong. Nobody writes the others: dead processes left them.
     """
     for seconds in _SECOND_LOOKS:
         if not found.unsettled:
@@ -175,14 +175,14 @@ def propagate(
     naming: bool,
     wait: Wait = sleep,
 ) -> int:
-    """Bring all members of `target` to its accounts, in this process. Returns how many stand as asked, within the caller's `fence`.
+    """Updates all members of `target`, in this process. Returns how many within the caller's `fence` are up to date.
 
-    `keys` are the members that were listed before the target was changed, at `changed_at` (seconds since 1970; None: it was not).
-    Members are listed again until nothing is amiss; not so where nothing was, and nobody has changed the target of late.
-    Unavailable where some resist, `naming` them and their number, or not.
+    `keys` are the members that were listed before the target changed, at `changed_at` (seconds since 1970; None: it did not).
+    Members are listed again until all are up to date, unless all were and nobody has changed the target recently.
+    Unavailable if some members resist: with their names if `naming`, and their number.
     """
     reaches = reach(target, fence)
-    # Threads of its own: the states of large transactions that the caller's request remembers must not be used here.
+    # Separate threads: they must not use the states of large transactions that the caller's request remembers.
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="propagation") as workers:
         applied = _apply_all(workers, store, target, keys, reaches)
         if changed_at is None:
@@ -203,7 +203,7 @@ def propagate(
 
 
 def _changed_lately(store: Store, target: str) -> float | None:
-    """When the target was changed, if that is so lately that the index may hide members, or writers have it to read yet."""
+    """The time when the target changed, if so recently that the index may hide members, or writers may not have read it yet."""
     head = store.read(target)
     if head is None:
         return None
@@ -218,14 +218,14 @@ def _apply_all(
         try:
             return apply(store, target, batch, reaches)
         except Unavailable:
-            # Too many writers on the same members. If it is the table, the survey that follows fails as well.
+            # Too many writers on the same members. If the table is down, the survey that follows fails as well.
             return Applied(0, 0, tuple(batch))
 
     return list(workers.map(apply_batch, chunks(keys, store.settings.propagation_batch)))
 
 
 def left_issues(names: Sequence[str], number: int | None) -> list[Issue]:
-    """Issues that say that `number` members were not changed (None: some, for whom may not know), and name them (the first hundred)."""
+    """Issues that say that `number` members were not changed (None: some, if the caller may not know), and name the first hundred."""
     left = "some" if number is None else number
     summary = Issue("incomplete", f"{left} members could not be changed; send the request again to repair them")
     named = [Issue("incomplete", f"{name} was not changed", expression=name) for name in names[:NAMED]]
@@ -234,7 +234,7 @@ def left_issues(names: Sequence[str], number: int | None) -> list[Issue]:
 
 @dataclass(frozen=True, slots=True)
 class _Passing:
-    """What a target passes on at one moment."""
+    """The accounts that a target passes on at one moment."""
 
     target: str
     head: Head | None
@@ -260,7 +260,7 @@ def _judge(store: Store, passing: _Passing, keys: Sequence[str], heads: Mapping[
             continue
         given = passing.to(head)
         as_asked = head.inherited.get(target, ()) == given
-        # Every write of a body sets `inherited` anew: who inherits from the target names it, and the body need not be read.
+        # Every write of a body sets `inherited` anew, so a resource that inherits from the target names it: the body need not be read.
         if as_asked and given:
             standing += reaches(head)
             continue
@@ -280,9 +280,9 @@ def _judge(store: Store, passing: _Passing, keys: Sequence[str], heads: Mapping[
 
 
 def _writes(store: Store, passing: _Passing, members: Sequence[Head]) -> list[Write]:
-    """What gives each of `members` (as they were read before the target) what the target passes on to it.
+    """Writes that give each of `members` (as read before the target) what the target passes on to it.
 
-    Where a member loses what it had through a Patient, other targets may have handed it something for the sake of just that.
+    If a member loses an account that it had through a Patient, other targets may have passed on accounts because of it.
     """
     roots = {root for head in members for root in head.inherited if not accounts.is_patient(root)}
     others = store.read_many(roots) if roots and accounts.is_patient(passing.target) else {}
@@ -305,7 +305,7 @@ def _commit(store: Store, writes: Sequence[Write]) -> tuple[set[str], tuple[str,
     except Unavailable:
         raise
     except Exception as error:
-        # Where a member cannot even be read, the fault lies with the table, and is raised here.
+        # If a member cannot even be read, the table is at fault, and this read raises.
         store.read(writes[0].key)
         if len(writes) == 1:
             logger.error("member cannot be written", extra={"resource": writes[0].key, "error": type(error).__name__})
