@@ -1,1 +1,1 @@
-"""The operations of this server: from a request to its response."""
+"""The operations of this server: each takes a Request and returns a Response."""

@@ -1,6 +1,6 @@
-"""What this server can do, as a CapabilityStatement (R4 capabilitystatement.html): made from the tables that serve.
+"""The CapabilityStatement of this server (R4 capabilitystatement.html), made from the tables that serve requests.
 
-Interactions and operations follow from the requests that are answered, search from the tables that parse it, so that
+Interactions and operations come from the routes, search parameters from the tables that parse searches, so that
 the statement is true by construction.
 """
 
@@ -18,7 +18,7 @@ from bulkhead.search import parse
 from bulkhead.version import RELEASED, VERSION
 
 _INSTANCE = "{type}/{id}"
-# By R4's code of the interaction: the request that it is.
+# The request for each interaction, by R4's code.
 _TYPE_INTERACTIONS: Mapping[str, tuple[str, str]] = {
     "read": ("GET", _INSTANCE),
     "vread": ("GET", f"{_INSTANCE}/_history/{{version}}"),
@@ -42,7 +42,7 @@ _SECURITY_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-serv
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What the edge knows of itself, and the statement cannot find out."""
+    """Facts about the server that only the edge knows."""
 
     base: str
     served: Served
@@ -53,7 +53,7 @@ class Server:
     conditional_delete: str
     """single or multiple, where conditional deletes are served."""
     authorization: Mapping[str, str] | None
-    """By `authorize` and `token` the URLs of the authorization server; None where no token is needed."""
+    """The URLs of the authorization server as `authorize` and `token`; None where no token is needed."""
 
 
 def statement(server: Server, compartments: Sequence[str]) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def statement(server: Server, compartments: Sequence[str]) -> dict[str, Any]:
 
 
 def terminology(base: str) -> dict[str, Any]:
-    """The TerminologyCapabilities (`mode=terminology`): no terminology service is offered."""
+    """The TerminologyCapabilities (`mode=terminology`): this server has no terminology service."""
     return {
         "resourceType": "TerminologyCapabilities",
         "id": "bulkhead",
@@ -111,11 +111,11 @@ def terminology(base: str) -> dict[str, Any]:
 
 def _security(authorization: Mapping[str, str] | None) -> dict[str, Any]:
     if authorization is None:
-        return {"cors": True, "description": "No token is needed."}
+        return {"cors": True, "description": "The server needs no token."}
     found: dict[str, Any] = {
         "cors": True,
         "service": [{"coding": [{"system": _SECURITY_SERVICE, "code": "SMART-on-FHIR"}], "text": "SMART App Launch 2"}],
-        "description": "A bearer token of the issuer that .well-known/smart-configuration names.",
+        "description": "Requests need a bearer token of the issuer in .well-known/smart-configuration.",
     }
     uris = [{"url": name, "valueUri": uri} for name, uri in authorization.items() if uri]
     return found | ({"extension": [{"url": _OAUTH_URIS, "extension": uris}]} if uris else {})
@@ -159,13 +159,13 @@ def _offered(base: str, operations: Sequence[Operation]) -> dict[str, Any]:
 
 
 def _answered(resource_type: str) -> list[SearchParameter]:
-    """The parameters of R4 that a search of the type takes."""
+    """The R4 parameters that a search of the type accepts."""
     own = definitions.search_parameters(resource_type)
     return [own[code] for code in sorted(own) if code not in parse.REFUSED]
 
 
 def _search_parameters(types: tuple[str, ...]) -> list[dict[str, str]]:
-    """What a search takes: of one type, or of the whole system."""
+    """The parameters that a search accepts: of one type, or of the whole system."""
     known = {**parse.common(types), "_account": parse.ACCOUNT, "_compartment": parse.COMPARTMENT}
     return [
         {"name": code, **({"definition": known[code].url} if known[code].url else {}), "type": known[code].type}

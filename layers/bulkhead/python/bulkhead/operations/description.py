@@ -36,13 +36,13 @@ def openapi_document(request: Request) -> Response:
 
 
 def docs(request: Request) -> Response:
-    """`GET /docs`: Swagger UI, all of it in one page: it loads nothing but /openapi.json."""
+    """`GET /docs`: Swagger UI in one page, which loads only /openapi.json."""
     return cached.document(request, page(), "text/html; charset=utf-8")
 
 
 @cache
 def page() -> bytes:
-    """The page, with the assets that Powertools brings along."""
+    """The page, with the assets that Powertools contains."""
     import aws_lambda_powertools
 
     assets = Path(aws_lambda_powertools.__file__).parent / "event_handler" / "openapi" / "swagger_ui"

@@ -25,6 +25,6 @@ def status(request: Request) -> Response:
 
 
 def cancel(request: Request) -> Response:
-    """202: the run stops. What is done stays done; the status says how much."""
+    """202: the run stops. Finished work stays; the status says how much that is."""
     lifecycle.cancel(request.store, request.caller.owner, request.parameters["id"], executions.stop)
     return Response(202, headers=status_headers(request, request.parameters["id"]))

@@ -1,4 +1,4 @@
-"""`$meta`, `$meta-add` and `$meta-delete` on a resource, `$meta` on one of its versions too."""
+"""`$meta`, `$meta-add` and `$meta-delete` on a resource; `$meta` also on one of its versions."""
 
 from __future__ import annotations
 

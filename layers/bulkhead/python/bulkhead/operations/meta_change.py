@@ -1,7 +1,7 @@
 """`$meta`, `$meta-add` and `$meta-delete` (R4 resource-operations.html): profiles, tags and security labels of one resource.
 
-R4 would have them changed without a new version. Here a change makes one: a history feed, an `If-None-Match` and an
-`If-Match` would all miss it otherwise, and security labels matter too much to change unseen.
+R4 asks for changes without a new version. Here each change makes one: a history feed, an `If-None-Match` and an
+`If-Match` would all miss it otherwise, and security labels are too important for unseen changes.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ def parse(body: dict[str, Any]) -> Meta:
     listed = body.get("parameter", [])
     for n, item in enumerate(listed):
         if item["name"] != "meta" or "valueMeta" not in item:
-            raise BadRequest("the operation takes one parameter: meta, with valueMeta", f"Parameters.parameter[{n}]")
+            raise BadRequest(
+                "the operation takes exactly one parameter: meta, with valueMeta", f"Parameters.parameter[{n}]"
+            )
     if len(listed) != 1:
-        raise BadRequest("the operation takes one parameter: meta, with valueMeta", "Parameters.parameter")
+        raise BadRequest("the operation takes exactly one parameter: meta, with valueMeta", "Parameters.parameter")
     found: Meta = listed[0]["valueMeta"]
     return found
 
@@ -62,12 +64,12 @@ def removed(meta: Meta, less: Meta) -> Meta:
 
 
 def _identity(item: Any) -> tuple[str | None, str | None] | str:
-    """Of a tag or label its system and code: version and display do not tell two apart. Of a profile its URL."""
+    """The identity of a tag or label: system and code, without version and display. For a profile, its URL."""
     return (item.get("system"), item.get("code")) if isinstance(item, Mapping) else str(item)
 
 
 def change(session: Session, key: str, given: Meta, how: Change, if_match: str | None) -> Head:
-    """The head of `key` after `how` (`added` or `removed`) has made its meta of the old one and `given`.
+    """Applies `how` (`added` or `removed`) to the meta of `key` and `given`, and commits the result. Returns the head.
 
     NotFound, Gone, Forbidden; PreconditionFailed where `if_match` is not the current version.
     """
@@ -76,7 +78,9 @@ def change(session: Session, key: str, given: Meta, how: Change, if_match: str |
         head = resources.read(session, key)
         expected = resources.version_of(if_match)
         if expected is not None and expected != head.version:
-            raise PreconditionFailed("the resource is not at this version", "If-Match")
+            raise PreconditionFailed(
+                "the current version of the resource is a different one: read it again", "If-Match"
+            )
         resource = session.store.decode(head)
         meta = how(resource.get("meta", {}), given)
         changed = {name: value for name, value in resource.items() if name != "meta"} | ({"meta": meta} if meta else {})
@@ -87,9 +91,9 @@ def change(session: Session, key: str, given: Meta, how: Change, if_match: str |
             return resources.update(session, whole, key, f'W/"{head.version}"', partial=True)[0]
         except PreconditionFailed:
             continue
-    raise Conflict("too many writers on this resource at once; try again")
+    raise Conflict("other requests keep changing this resource: send the request again")
 
 
 def answer(meta: Meta) -> dict[str, Any]:
-    """The Parameters that all three operations give back."""
+    """The Parameters that all three operations return."""
     return {"resourceType": "Parameters", "parameter": [{"name": "return", "valueMeta": meta}]}

@@ -25,7 +25,7 @@ PATCH_FORMATS = ("application/json-patch+json", "application/merge-patch+json", 
 
 
 def metadata(request: Request) -> Response:
-    """`GET [base]/metadata?mode=full|normative|terminology`. R4 leaves it open what normative leaves out: here nothing."""
+    """`GET [base]/metadata?mode=full|normative|terminology`. R4 does not say what normative leaves out: here nothing."""
     mode = dict(request.query).get("mode", "full")
     if mode == "terminology":
         return cached.answer(request, capabilities.terminology(request.base))
@@ -37,7 +37,7 @@ def metadata(request: Request) -> Response:
 
 @lru_cache(maxsize=8)
 def statement(base: str, compartments: tuple[str, ...]) -> dict[str, Any]:
-    """The CapabilityStatement below a base URL: a client that makes up hosts fills no memory."""
+    """The CapabilityStatement for a base URL. The cache is bounded, so that clients with invented hosts do not fill the memory."""
     server = capabilities.Server(
         base=base,
         served=SERVED,

@@ -1,8 +1,8 @@
-"""`POST {Type}/{id}/$set-accounts`: replace a resource's own accounts and, if asked, hand them to its compartment. Semantics, section 1.
+"""`POST {Type}/{id}/$set-accounts`: replaces a resource's own accounts and, on request, passes them on to its compartment. Semantics, section 1.
 
-Order of an asynchronous request: job, state machine, target. So nothing is changed where no run can be started; a request that
-dies in between leaves a run that goes on if the target was changed, and fails if it was not (`propagation_steps`). A request
-that dies elsewhere leaves members behind at worst, and sending it again repairs them.
+Order of an asynchronous request: job, state machine, target. So nothing is changed if no run can be started. A request that
+dies in between leaves a run that continues if the target was changed, and fails otherwise (`propagation_steps`). A request
+that dies elsewhere leaves some members unchanged at worst, and sending it again updates them.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ _REFERENCE = re.compile(r"([A-Za-z]+)/[A-Za-z0-9\-.]{1,64}")
 _PARTS = {"resourceType", "id", "meta", "implicitRules", "language", "parameter"}
 _PARAMETER_PARTS = {"id", "extension", "name", "_name"}
 _ATTEMPTS = 8
-# A compartment that is too large for a synchronous run is not counted beyond this.
+# The size of a compartment that is too large for a synchronous run is not counted beyond this.
 _COUNTED = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the Parameters ask for: accounts in their order, each once; and whether the compartment gets them too."""
+    """The content of the Parameters: accounts in their order, each once; and whether the compartment inherits them."""
 
     accounts: tuple[str, ...]
     propagate: bool = False
 
 
 def parse(parameters: dict[str, Any], account_limit: int) -> Request:
-    """The request that a Parameters resource makes; one without `accounts` clears them.
+    """The request in a Parameters resource; one without `accounts` clears them.
 
-    BadRequest with an issue for each fault, at the parameter that it is in.
+    BadRequest with an issue for each fault, at its parameter.
     """
     if parameters.get("resourceType") != "Parameters":
         raise BadRequest("the body must be a Parameters resource", "Parameters")
@@ -86,7 +86,7 @@ def parse(parameters: dict[str, Any], account_limit: int) -> Request:
         except BadRequest as error:
             faults += error.issues
     if len(named) > account_limit:
-        faults.append(_fault(f"at most {account_limit} accounts may be given", "Parameters.parameter"))
+        faults.append(_fault(f"a request may have at most {account_limit} accounts", "Parameters.parameter"))
     if faults:
         raise BadRequest(faults[0].diagnostics, issues=faults)
     return Request(tuple(dict.fromkeys(named)), any(flags))
@@ -97,7 +97,7 @@ def _fault(text: str, place: str) -> Issue:
 
 
 def _value(parameter: dict[str, Any], name: str, place: str) -> Any:
-    """The parameter's value, which must be called `name` and be all that there is."""
+    """The parameter's value, which must be in the member `name`, without other members."""
     others = sorted(parameter.keys() - _PARAMETER_PARTS - {name, f"_{name}"})
     if name not in parameter or others:
         raise BadRequest(f"{parameter['name']} must have a {name} and nothing else", f"{place}.{name}")
@@ -129,17 +129,17 @@ def run(
     if_match: str | None = None,
     background: Background | None = None,
 ) -> int | str:
-    """Do what `request` asks for the resource `key` (of a known type).
+    """Performs `request` for the resource `key` (of a known type).
 
-    Returns how many resources stand as asked; or, in the `background` and with propagate, the id of the job that is at it.
-    A fenced caller sets and removes the accounts that it is fenced to; the others on the target stay. Members of a Patient are done
-    whether the caller may see them or not, but it is not told their names; of other targets those that carry one of its accounts.
+    Returns how many resources have the requested accounts; or, in the `background` with propagate, the id of the job.
+    A fenced caller sets and removes the accounts that fence it; the target's other accounts stay. All members of a Patient are updated,
+    whether the caller may see them or not, but it does not learn their names; for other targets, those that carry one of its accounts.
 
     Raises Forbidden, NotFound, Gone, BadRequest (no compartment, If-Match), PreconditionFailed, Unprocessable (accounts), TooCostly,
-    Conflict (too many writers), Unavailable. Nothing is changed then, but where Unavailable names the members that resisted.
+    Conflict (too many writers), Unavailable. Then nothing is changed, unless Unavailable names members that resisted.
     """
     policy.require(session.caller, policy.SET_ACCOUNTS)
-    # Before anything is read: an account that is not the caller's is refused whether it exists or not.
+    # Before any read: an account that is not the caller's is refused whether it exists or not.
     _wanted(session.caller, request, ())
     resource_type = key.partition("/")[0]
     if request.propagate and resource_type not in membership.in_force(session.store, fresh=True):
@@ -159,7 +159,7 @@ def run(
 
 
 def _wanted(caller: Caller, request: Request, standing: Sequence[str]) -> tuple[str, ...]:
-    """The own accounts that a target with `standing` ones is to have. Forbidden where the caller asks for others than its own."""
+    """The new own accounts of a target with the current accounts `standing`. Forbidden if the caller asks for accounts of others."""
     return policy.own_accounts(caller, request.accounts, standing, dict.fromkeys(request.accounts, ACCOUNTS))
 
 
@@ -182,7 +182,7 @@ def _run_in_background(
     _require_same(job, earlier)
     if earlier and earlier.state != STARTING:
         return job.id
-    # Where an earlier try has changed the target already, there is nothing left to check: the caller may not even see it any more.
+    # If an earlier attempt has changed the target already, there is nothing to check: the caller may not even see it any more.
     begun = earlier is not None and lifecycle.has_begun(session.store, earlier)
     target = None if begun else _checked(session, key, request, expected)
     created = session.store.jobs.create(job)
@@ -194,7 +194,7 @@ def _run_in_background(
     except Exception as error:
         if created:
             session.store.jobs.remove(job.id)
-        raise Unavailable("the run could not be started, nothing was changed; send the request again") from error
+        raise Unavailable("the server could not start the run and changed nothing: send the request again") from error
     try:
         if target:
             _set(session, target, request, expected)
@@ -207,11 +207,13 @@ def _run_in_background(
 
 def _require_same(job: Job, earlier: Job | None) -> None:
     if earlier and (earlier.kind, earlier.target, earlier.accounts) != (job.kind, job.target, job.accounts):
-        raise Unprocessable("this Idempotency-Key was used for another request", "Idempotency-Key")
+        raise Unprocessable(
+            "another request used this Idempotency-Key: send each request with a key of its own", "Idempotency-Key"
+        )
 
 
 def _checked(session: Session, key: str, request: Request, expected: int | None) -> Head:
-    """The target's head, once it and all accounts are found to exist, and it has the expected version."""
+    """The target's head, after checks that it and all accounts exist, and that it has the expected version."""
     heads = session.store.read_many([key, *request.accounts])
     target = _settable(session, key, heads.get(key))
     if expected is not None and target.version != expected:
@@ -224,7 +226,7 @@ def _checked(session: Session, key: str, request: Request, expected: int | None)
 
 
 def _settable(session: Session, key: str, target: Head | None) -> Head:
-    """The target as it stands. NotFound where it is not there, or the caller may not see it; Gone."""
+    """The target's current head. NotFound if it does not exist or the caller may not see it; Gone."""
     if target is None or (session.caller.restricted and (target.deleted or not _reaches(session, target))):
         raise not_known(session.store, session.caller, key)
     if target.deleted:
@@ -237,9 +239,9 @@ def _reaches(session: Session, target: Head) -> bool:
 
 
 def _listed(session: Session, key: str) -> list[str]:
-    """The members, by the index, of a compartment that is small enough to be done at once; TooCostly else.
+    """The members, by the index, of a compartment that is small enough for a synchronous run; otherwise TooCostly.
 
-    With their number, unless the caller may not see all of them.
+    The error has their number, unless the caller may not see all of them.
     """
     limit = session.store.settings.sync_limit
     keys: list[str] = []
@@ -255,16 +257,16 @@ def _listed(session: Session, key: str) -> list[str]:
         if count > _COUNTED or session.caller.restricted:
             number = f"more than {limit if session.caller.restricted else _COUNTED}"
         raise TooCostly(
-            f"the compartment has {number} members, and at most {limit} are done synchronously: use Prefer: respond-async",
+            f"the compartment has {number} members; a synchronous request can change at most {limit}: send Prefer: respond-async",
             PROPAGATE,
         )
     return keys
 
 
 def _set(session: Session, target: Head, request: Request, expected: int | None) -> bool:
-    """Give the target its own accounts, in one commit; False where it had them. Tried again when someone else was faster.
+    """Sets the target's own accounts, in one commit; False if it had them. Retried where another writer was faster.
 
-    Under If-Match: PreconditionFailed then, as the version is another now.
+    Under If-Match: PreconditionFailed then, because the version has changed.
     """
     current: Head | None = target
     for attempt in range(_ATTEMPTS):
@@ -275,7 +277,7 @@ def _set(session: Session, target: Head, request: Request, expected: int | None)
                 raise PreconditionFailed(f"{target.key} is no longer at version {expected}", "If-Match") from None
         pause(attempt)
         current = session.store.read(target.key)
-    raise Conflict(f"{target.key} is being changed by too many others; try again", target.key)
+    raise Conflict(f"other requests keep changing {target.key}: send the request again", target.key)
 
 
 def _set_once(session: Session, target: Head, request: Request) -> bool:
@@ -283,7 +285,7 @@ def _set_once(session: Session, target: Head, request: Request) -> bool:
     events = recording.of_set_accounts(session, target, request.accounts, request.propagate)
     flag = accounts.flagged(target, explicit, fence=session.caller.accounts, propagate=request.propagate)
     if target.explicit == explicit:
-        # Before the flag is changed: nothing goes unrecorded.
+        # Before the flag is changed, so that no change goes unrecorded.
         recording.record(session.store, events)
         if flag == accounts.Flag(target.propagate, target.within):
             return False

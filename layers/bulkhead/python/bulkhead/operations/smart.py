@@ -1,4 +1,4 @@
-"""`.well-known/smart-configuration` (SMART App Launch 2.0, conformance): whose tokens this server takes, and for what."""
+"""`.well-known/smart-configuration` (SMART App Launch 2.0, conformance): the issuer of accepted tokens, and the supported scopes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bulkhead.api.response import Response
 from bulkhead.fhir import json
 from bulkhead.settings import Settings
 
-# What bulkhead.access.policy understands.
+# The scopes that bulkhead.access.policy supports.
 SCOPES = (
     *(f"{context}/*.{rights}" for context in ("patient", "user", "system") for rights in ("cruds", "rs")),
     "accounts.write",
@@ -27,7 +27,7 @@ def configuration(request: Request) -> Response:
 
 
 def document(known: Settings) -> dict[str, Any]:
-    """The configuration. A server without authentication has none of it, and says so by empty lists."""
+    """The configuration. For a server without authentication, its lists are empty."""
     if known.auth == "off":
         return {"grant_types_supported": [], "scopes_supported": [], "capabilities": []}
     endpoints = {
@@ -50,7 +50,7 @@ def document(known: Settings) -> dict[str, Any]:
 
 
 def authorization(known: Settings) -> Mapping[str, str] | None:
-    """What the CapabilityStatement repeats, by the names of its extension; None where no token is needed."""
+    """The endpoints for the CapabilityStatement, by the names of its extension; None where no token is needed."""
     if known.auth == "off":
         return None
     return {"authorize": known.authorization_endpoint, "token": known.token_endpoint}

@@ -10,7 +10,7 @@ from bulkhead.operations import validation_report
 
 
 def validate(request: Request) -> Response:
-    """200 with an OperationOutcome of every issue, whatever they are: it is the operation that succeeded."""
+    """200 with an OperationOutcome of every issue, even for an invalid resource: the operation itself succeeded."""
     resource_type = resources.known_type(request.parameters["type"])
     identifier = request.parameters.get("id")
     if identifier is not None:

@@ -1,6 +1,6 @@
-"""`$validate` (R4 resource-operation-validate.html): every fault of a resource, and whether the caller might store it.
+"""`$validate` (R4 resource-operation-validate.html): every fault of a resource, and whether the caller could store it.
 
-Nothing is read and nothing written: what is judged is the request itself.
+It reads and writes nothing: it judges only the request itself.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PARAMETERS = {"resource": "resource", "mode": "valueCode", "profile": "valueUri
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is to be validated, and as what."""
+    """The resource to validate, and the mode."""
 
     resource: Any = None
     mode: str | None = None
@@ -29,9 +29,9 @@ class Asked:
 
 
 def parse(body: dict[str, Any] | None, query: Sequence[tuple[str, str]], resource_type: str) -> Asked:
-    """The request: a resource by itself, or Parameters that hold it; `mode` and `profile` also come in the URL.
+    """The request: a resource alone, or Parameters that hold it; the URL may also have `mode` and `profile`.
 
-    BadRequest for a mode that R4 does not have, for other parameters, and where there is nothing to validate.
+    BadRequest for a mode that R4 does not have, for other parameters, and if there is nothing to validate.
     """
     given: dict[str, Any] = {name: text for name, text in query if name in ("mode", "profile") and text}
     if body is not None and _wraps(body, resource_type):
@@ -42,12 +42,12 @@ def parse(body: dict[str, Any] | None, query: Sequence[tuple[str, str]], resourc
     if asked.mode is not None and asked.mode not in MODES:
         raise BadRequest("mode must be create, update, delete or profile", "mode")
     if asked.resource is None and asked.mode != "delete":
-        raise BadRequest("there is no resource to validate", "resource")
+        raise BadRequest("the request must have a resource to validate", "resource")
     return asked
 
 
 def _wraps(body: dict[str, Any], resource_type: str) -> bool:
-    """Whether the body is the operation's Parameters, and not itself what is to be validated."""
+    """Whether the body is the operation's Parameters, and not itself the resource to validate."""
     if body.get("resourceType") != "Parameters":
         return False
     listed = body.get("parameter")
@@ -64,20 +64,20 @@ def _unwrapped(body: dict[str, Any]) -> dict[str, Any]:
         place = f"Parameters.parameter[{n}]"
         name = item.get("name")
         if not isinstance(name, str) or name not in _PARAMETERS:
-            raise BadRequest("$validate takes resource, mode and profile", f"{place}.name")
+            raise BadRequest("$validate takes only the parameters resource, mode and profile", f"{place}.name")
         value = item.get(_PARAMETERS[name]) or (item.get("valueCanonical") if name == "profile" else None)
         if value is None or (name != "resource" and not isinstance(value, str)):
             raise BadRequest(f"{name} must have its value in {_PARAMETERS[name]}", place)
         if name in found:
-            raise BadRequest(f"{name} is given twice", place)
+            raise BadRequest(f"{name} may occur only once", place)
         found[name] = value
     return found
 
 
 def issues(caller: Caller, resource_type: str, identifier: str | None, asked: Asked, base: str) -> list[Issue]:
-    """Everything that speaks against it, and what was not checked; [] where all is well.
+    """Every fault, and notes on what was not checked; [] if all is well.
 
-    `identifier` is that of the URL, where the operation is called on an instance; `base` the URL of this server.
+    `identifier` is that of the URL if the operation is called on an instance; `base` is the URL of this server.
     """
     found: list[Issue] = []
     right = MODES[asked.mode] if asked.mode else None
@@ -85,7 +85,7 @@ def issues(caller: Caller, resource_type: str, identifier: str | None, asked: As
         found.append(Issue("forbidden", f"the token's scopes do not let the caller {asked.mode} {resource_type}"))
     if asked.mode == "delete":
         if identifier is None:
-            found.append(Issue("required", "mode delete is for an instance: [type]/[id]/$validate", "mode"))
+            found.append(Issue("required", "mode delete needs an instance: call [type]/[id]/$validate", "mode"))
         return found
     invalid = validation.faults(asked.resource, resource_type, base=base)
     if not invalid and resource_type == compartment_definitions.TYPE:
@@ -99,7 +99,7 @@ def issues(caller: Caller, resource_type: str, identifier: str | None, asked: As
 def _identity(resource: Any, resource_type: str, identifier: str | None) -> list[Issue]:
     given = resource.get("id") if isinstance(resource, dict) else None
     if given is None:
-        return [Issue("required", "a resource that is updated must have an id", f"{resource_type}.id")]
+        return [Issue("required", "a resource in an update must have an id", f"{resource_type}.id")]
     if identifier is not None and given != identifier:
         return [Issue("value", "the resource's id must be the one of the URL", f"{resource_type}.id")]
     return []
@@ -108,14 +108,14 @@ def _identity(resource: Any, resource_type: str, identifier: str | None) -> list
 def _profiles(asked: Asked, resource_type: str) -> list[Issue]:
     own = f"http://hl7.org/fhir/StructureDefinition/{resource_type}"
     if asked.profile is not None and asked.profile.partition("|")[0] != own:
-        return [Issue("not-supported", f"of profiles only {own} is checked", "profile")]
+        return [Issue("not-supported", f"the only profile that this server checks is {own}", "profile")]
     meta = asked.resource.get("meta") if isinstance(asked.resource, dict) else None
     claimed = meta.get("profile") if isinstance(meta, dict) else None
     if isinstance(claimed, list) and any(profile != own for profile in claimed):
         return [
             Issue(
                 "not-supported",
-                "the profiles that the resource claims are not checked",
+                "the profiles in the resource's meta.profile are not checked",
                 f"{resource_type}.meta.profile",
                 severity="information",
             )
