@@ -1,4 +1,4 @@
-"""What surrounds the work of every function: the correlation id, the moment by which it has to be done, the units that it took."""
+"""The frame around the work of every function: the correlation id, the time by which it must finish, the units that it took."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from bulkhead.store.capacity import counted
 from bulkhead.store.throttling import waiting_until
 
 API_SECONDS = 29.0
-"""API Gateway gives up after 30."""
-# What is left to say that it failed, and for the request to DynamoDB that is under way.
+"""API Gateway gives up after 30 seconds."""
+# Seconds kept for reporting a failure, and for the request to DynamoDB that is under way.
 _API_RESERVE, _TASK_RESERVE = 3.0, 30.0
 
 if observability.is_on_lambda():
-    # While the function starts it has a whole processor, whatever its memory; and a snapshot then holds the client. Where there are no
+    # While a function starts it has a whole processor, whatever its memory, and a snapshot then contains the client. If there are no
     # credentials yet, the first request asks again.
     with suppress(BotoCoreError):
         connect()
@@ -28,14 +28,14 @@ if observability.is_on_lambda():
 
 @contextmanager
 def answering(operation: str, correlation: str, context: Any) -> Iterator[None]:
-    """Around the answer to a request: it is there before API Gateway gives up, however throttled the table is."""
+    """The context of a response to a request: it is ready before API Gateway gives up, however throttled the table is."""
     with _running(operation, correlation, min(API_SECONDS, _seconds_left(context, API_SECONDS)) - _API_RESERVE):
         yield
 
 
 @contextmanager
 def working(event: Mapping[str, Any], context: Any) -> Iterator[None]:
-    """Around a task of a state machine: it waits for a throttled table as long as its function may run."""
+    """The context of a task of a state machine: it waits for a throttled table as long as its function may run."""
     left = _seconds_left(context, API_SECONDS)
     with _running(event["step"], event["input"].get("correlation", ""), max(left - _TASK_RESERVE, left / 2)):
         yield
@@ -56,7 +56,7 @@ def _running(operation: str, correlation: str, seconds: float) -> Iterator[None]
 
 
 def _seconds_left(context: Any, otherwise: float) -> float:
-    """Before Lambda stops the function; `otherwise` where there is no Lambda."""
+    """Seconds before Lambda stops the function; `otherwise` outside of Lambda."""
     if not hasattr(context, "get_remaining_time_in_millis"):
         return otherwise
     return float(context.get_remaining_time_in_millis()) / 1000

@@ -45,7 +45,7 @@ def test_a_compartment_definition_in_yaml(client: httpx.Client, media_type: str)
     [
         ("a: &x [*x]", 400, "anchors"),
         ("a: !!python/name:os.system", 400, "tags"),
-        ("a: 1\na: 2", 400, "given twice"),
+        ("a: 1\na: 2", 400, "occurs twice"),
         ("a: " + "[" * 80 + "]" * 80, 400, "levels deep"),
         ("a: '" + "x" * 200_000 + "'", 413, "at most 200000 bytes"),
         ("resourceType: Patient\nsurprise: 1", 400, "surprise"),

@@ -98,4 +98,6 @@ def test_a_wrong_number_is_refused(number: str) -> None:
 
 
 def test_what_lags_is_for_one_worker(tmp_path: Path) -> None:
-    assert "--gsi-lag is for one worker" in refused("--workers", "2", "--gsi-lag", "100", "--data", str(tmp_path))
+    assert "--gsi-lag works with one worker only" in refused(
+        "--workers", "2", "--gsi-lag", "100", "--data", str(tmp_path)
+    )

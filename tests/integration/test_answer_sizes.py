@@ -120,7 +120,7 @@ def test_what_a_page_brings_along_fits_too(store: Store, door: Door) -> None:
     modes = [entry["search"]["mode"] for entry in page["entry"]]
     assert modes[0] == "match"
     assert 10 < modes.count("include") < 120
-    assert "of which the first are shown" in page["entry"][-1]["resource"]["issue"][0]["diagnostics"]
+    assert "resources and shows the first" in page["entry"][-1]["resource"]["issue"][0]["diagnostics"]
 
 
 def test_what_is_compressed_is_measured_so(store: Store, door: Door) -> None:
@@ -260,7 +260,7 @@ def test_a_write_whose_answer_is_too_large_is_done_and_says_so(refusing: Door) -
         several = client.post("", json=bundle, headers=plain)
         assert several.status_code == 200
         (issue,) = several.json()["issue"]
-        assert "the request was carried out" in issue["diagnostics"]
+        assert "the request was performed" in issue["diagnostics"]
         assert parsed(client.get("Basic/2?_elements=code"))["meta"]["versionId"] == "1"
     assert issue["severity"] == "warning"
 

@@ -63,9 +63,9 @@ def test_scalars_mean_what_they_mean_in_json() -> None:
         (b"&x a: 1", "line 1: anchors and aliases"),
         (b"a: !!python/object/apply:os.system [ls]", "line 1: tags"),
         (b"a: !!binary aGk=", "line 1: tags"),
-        (b"a: 1\n---\nb: 2", "line 2: a body is one document"),
+        (b"a: 1\n---\nb: 2", "line 2: a body must be one document"),
         (b"? {a: 1}\n: 2", "line 1: the name of a member must be text"),
-        (b"a: 1\nb:\n  c: 1\n  c: 2", "a member is given twice"),
+        (b"a: 1\nb:\n  c: 1\n  c: 2", "the body repeats a member"),
         (b"- a", "one YAML mapping"),
         (b"text", "one YAML mapping"),
         (b"", "one YAML mapping"),
@@ -83,7 +83,7 @@ def test_what_json_does_not_have_is_refused(body: bytes, reason: str) -> None:
 def test_the_place_of_a_member_that_is_given_twice() -> None:
     with pytest.raises(BadRequest) as caught:
         yaml.loads(b"a: 1\nb:\n  code: 1\n  code: 2")
-    assert caught.value.issues[0].diagnostics.startswith("line 4: the member code is given twice")
+    assert caught.value.issues[0].diagnostics.startswith("line 4: the member code occurs twice")
 
 
 def nested(depth: int) -> bytes:

@@ -1,8 +1,8 @@
-"""What operators see: the structured log, and metrics in CloudWatch's Embedded Metric Format. Both are Powertools', and both only here.
+"""The structured log, and metrics in CloudWatch's Embedded Metric Format. Both are Powertools', and only this module uses them.
 
-Ids, codes and counts only: nothing that a resource says, and no text of an exception, which may quote one.
+They have ids, codes and counts only, never the content of a resource, nor the text of an exception, which may quote one.
 
-One correlation id goes with all that a request sets off: its own lines of the log, the job that it starts, each worker of the job.
+One correlation id goes through everything that a request starts: its own lines of the log, its job, each worker of the job.
 Any module logs by `logging.getLogger(__name__)`: its lines reach the handler of `logger`, which adds the id.
 """
 
@@ -23,11 +23,11 @@ from bulkhead import settings
 NAMESPACE, SERVICE = "Bulkhead", "bulkhead"
 
 JOBS_FAILED = "JobsFailed"
-"""Metric, by `service` alone: jobs that ended without doing what was asked, for reasons that are not their request's."""
+"""Metric, by `service` alone: jobs that failed for reasons outside of their request."""
 READ_UNITS, WRITE_UNITS = "ReadUnits", "WriteUnits"
 """Metrics, by `service` and `operation` (of the route table, or a step of a job): capacity units, indexes included."""
 
-# R4's "client assigned GUID": no room for a name.
+# R4's "client assigned GUID": it cannot contain a name.
 _GUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 
 _correlation: ContextVar[str] = ContextVar("correlation", default="")
@@ -46,7 +46,7 @@ logger.registered_handler.addFilter(_Correlating())
 
 @contextmanager
 def correlated(identifier: str) -> Iterator[None]:
-    """Within this context all lines of the log bear `identifier`; "" for none."""
+    """Adds `identifier` to all lines of the log within this context; "" for none."""
     token = _correlation.set(identifier)
     try:
         yield
@@ -55,7 +55,7 @@ def correlated(identifier: str) -> Iterator[None]:
 
 
 def correlation() -> str:
-    """The correlation id of this request or task; "" where there is none."""
+    """The correlation id of this request or task; "" if there is none."""
     return _correlation.get()
 
 
@@ -66,12 +66,12 @@ def chosen(headers: Mapping[str, str], request_id: str) -> str:
 
 
 def job_failed() -> None:
-    """Count a job that failed for reasons that are not its request's."""
+    """Counts a job that failed for reasons outside of its request."""
     _emit({JOBS_FAILED: 1}, {})
 
 
 def units(operation: str, read: float, write: float) -> None:
-    """Report the capacity units that one piece of work took."""
+    """Reports the capacity units of one piece of work."""
     if read or write:
         _emit({READ_UNITS: read, WRITE_UNITS: write}, {"operation": operation})
 
@@ -83,7 +83,7 @@ def _emit(values: Mapping[str, float], dimensions: Mapping[str, str]) -> None:
     for name, text in dimensions.items():
         metrics.add_dimension(name=name, value=text)
     if text := correlation():
-        # Of the line alone, no dimension: to find what one request took.
+        # In this line only, not as a dimension: to find the units of one request.
         metrics.add_metadata(key="correlation_id", value=text)
     for name, value in values.items():
         metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
@@ -91,10 +91,10 @@ def _emit(values: Mapping[str, float], dimensions: Mapping[str, str]) -> None:
 
 
 def is_measuring() -> bool:
-    """Whether metrics go anywhere: a Lambda function's standard output is read by CloudWatch, a terminal is not."""
+    """Whether metrics are read: CloudWatch reads the standard output of a Lambda function, nothing reads a terminal's."""
     return is_on_lambda() and settings.current().metrics == "on"
 
 
 def is_on_lambda() -> bool:
-    """Whether this process is a Lambda function's."""
+    """Whether this process is a Lambda function."""
     return "AWS_LAMBDA_FUNCTION_NAME" in os.environ

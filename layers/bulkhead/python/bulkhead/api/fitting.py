@@ -1,7 +1,7 @@
-"""Answers that fit: what a Lambda function answers has at most 6,291,556 bytes, with what its JSON adds. Beyond that AWS says 500.
+"""Responses that fit: a Lambda function may return 6,291,556 bytes, including what its JSON adds. Above that AWS answers 500.
 
-A page ends earlier and gives a next link. Anything else is put into the bucket, and the client is sent there by a URL that is signed for
-a few minutes; or, under `LARGE_ANSWERS=refuse`, it is told what to ask for instead.
+A page ends earlier and has a next link. Any other response goes into the bucket, and the client is sent there by a URL that is signed
+for a few minutes; under `LARGE_ANSWERS=refuse`, the error says what to ask for instead.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from bulkhead.fhir import outcome
 from bulkhead.store import files
 
 URL_SECONDS = 300
-"""How long the URL of a large answer holds."""
+"""Seconds for which the URL of a large response is valid."""
 
-# Status and headers, and what API Gateway and Lambda write around them.
+# Status and headers, and the bytes that API Gateway and Lambda add.
 _HEADERS = 16_384
-# The entries of a page differ in size: somewhat fewer than would fit on the average.
+# The entries of a page differ in size: slightly fewer than fit on average.
 _MARGIN = 0.9
-# Below this a body fits, whatever is in it: nobody counts.
+# Any body below this size fits, whatever its content: no need to count.
 _SMALL = 1_000_000
-# A JSON string has a backslash before these, and these as up to six bytes.
+# A JSON string has a backslash before these, and writes these with up to six bytes.
 _ESCAPED = re.compile(rb'["\\]')
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 
 def fitted(request: Request, perform: Callable[[], Response]) -> Response:
-    """What `perform` answers, rendered, in a form that fits.
+    """The rendered response of `perform`, in a form that fits.
 
-    A page is asked for again, with fewer entries (`request.most_entries`, then `request.most_included`). AnswerTooLarge.
+    A page is made again with fewer entries (`request.most_entries`, then `request.most_included`). AnswerTooLarge.
     """
     answered = perform()
     if request.method == "HEAD":
@@ -56,7 +56,7 @@ def fitted(request: Request, perform: Callable[[], Response]) -> Response:
             request.most_included = int(answered.included * share)
         else:
             return _elsewhere(request, answered, size)
-        # What was not sent was not shown.
+        # The first attempt was not sent, so it showed nothing.
         request.session.shown.clear()
         answered = perform()
 
@@ -67,7 +67,7 @@ def weight(body: bytes) -> int:
 
 
 def is_text(body: bytes) -> bool:
-    """Whether a body is sent as text: it is UTF-8, and shorter so than in base64."""
+    """Whether a body is sent as text: it is UTF-8, and shorter as text than in base64."""
     try:
         body.decode()
     except UnicodeDecodeError:
@@ -76,7 +76,7 @@ def is_text(body: bytes) -> bool:
 
 
 def _as_text(body: bytes) -> int:
-    # Runtimes differ in whether they write other characters than ASCII's as they are or as \uXXXX: six bytes for two.
+    # Runtimes differ in whether they write characters outside ASCII directly or as \uXXXX: six bytes for two.
     others = len(body) - len(body.decode("ascii", "ignore"))
     return len(body) + len(_ESCAPED.findall(body)) + 5 * len(_CONTROL.findall(body)) + 2 * others
 
@@ -86,17 +86,17 @@ def _as_base64(body: bytes) -> int:
 
 
 def _elsewhere(request: Request, answered: Response, size: int) -> Response:
-    """Where the answer can be fetched; or, of what has been written, that it was."""
+    """The response that says where to fetch the large one; for a write, that it was done."""
     is_read = request.method == "GET" or request.route.operation in trail.READS
     if not is_read and "etag" in answered.headers:
-        # Of a write: as `Prefer: return=minimal` has it.
+        # For a write: as under `Prefer: return=minimal`.
         return Response(answered.status, headers=answered.headers)
     if request.session.settings.large_answers == "redirect":
         return _redirected(request, answered, size)
-    told = f"the answer has {size} bytes, and one may have {request.session.settings.response_limit}"
+    told = f"the response has {size} bytes; the limit is {request.session.settings.response_limit}"
     if is_read:
-        raise AnswerTooLarge(f"{told}: send Accept-Encoding: gzip, or ask for less by _elements, _summary or _count")
-    done = f"the request was carried out, but {told}: send Prefer: return=minimal, or Accept-Encoding: gzip"
+        raise AnswerTooLarge(f"{told}: send Accept-Encoding: gzip, or ask for less with _elements, _summary or _count")
+    done = f"the request was performed, but {told}: send Prefer: return=minimal, or Accept-Encoding: gzip"
     return Response(answered.status, outcome.outcome([Issue("too-costly", done, severity="warning")]))
 
 
@@ -106,8 +106,8 @@ def _redirected(request: Request, answered: Response, size: int) -> Response:
     store, name = request.store, f"{files.ANSWERS}{uuid4().hex}"
     content_type = headers.get("content-type", "application/octet-stream")
     files.put(store, name, body, content_type, headers.get("content-encoding"), headers.get("content-disposition"))
-    told = f"the answer has {size} bytes: GET it at the Location, without a token, within {URL_SECONDS} seconds"
-    # Of a POST the answer is fetched by GET; a GET is to be repeated as it is.
+    told = f"the response has {size} bytes: GET it at the Location, without a token, within {URL_SECONDS} seconds"
+    # After a POST the client fetches the response by GET; a GET is repeated as it is.
     status = HTTPStatus.TEMPORARY_REDIRECT if request.method == "GET" else HTTPStatus.SEE_OTHER
     headers = {"location": files.url_to_get(store, name, URL_SECONDS), "cache-control": "no-store"}
     return Response(status, outcome.outcome([Issue("informational", told, severity="information")]), headers)

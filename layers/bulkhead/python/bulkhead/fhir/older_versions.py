@@ -1,6 +1,6 @@
-"""Names of DSTU1, DSTU2 and STU3 that R4 has under others: only for messages that tell a client what R4 calls it.
+"""Names of DSTU1, DSTU2 and STU3 with their R4 names: only for messages that tell a client R4's name.
 
-From HL7's pages of resource and search parameter names of these versions; only what was renamed, not what is gone.
+Taken from HL7's lists of resource types and search parameters of these versions; only renamed ones, not removed ones.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ TYPES: Mapping[str, str] = {
     "SecurityEvent": "AuditEvent",
     "Sequence": "MolecularSequence",
 }
-"""By the name of a type that older versions had, what R4 has instead."""
+"""R4's replacement, by the name of a type in older versions."""
 
 _PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "created": ("date",),
@@ -54,16 +54,16 @@ _PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "user": ("agent",),
     "whengiven": ("effective-time", "effective"),
 }
-"""By a parameter in lower case, without hyphens, those of R4 that may mean it: the first that a type has."""
+"""R4's parameters that may have the same meaning, by a parameter in lower case without hyphens: the first that a type has counts."""
 
 
 def instead_of(resource_type: str) -> str:
-    """What to say of a type that R4 does not have: `; in R4 that is MedicationRequest`, "" where nothing is known."""
+    """A hint for a type that R4 does not have: `; in R4 that is MedicationRequest`, "" if there is none."""
     found = TYPES.get(resource_type)
     return f"; in R4 that is {found}" if found else ""
 
 
 def parameter(code: str, known: Collection[str]) -> str | None:
-    """The parameter among `known` that a code of an older version, or the name of an element, means now; None where there is none."""
+    """The parameter among `known` for a code of an older version, or for the name of an element; None if there is none."""
     named = _PARAMETERS.get(code.casefold().replace("-", "").replace("_", ""), ())
     return next((other for other in named if other in known), None)

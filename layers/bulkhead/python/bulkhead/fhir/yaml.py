@@ -1,6 +1,6 @@
-"""FHIR JSON written as YAML: what people type by hand, and Aidbox's console sends. Read only, by PyYAML's parser.
+"""Reads FHIR JSON written as YAML: people type it by hand, and Aidbox's console sends it. PyYAML's parser does the reading.
 
-Scalars mean what they mean in JSON (YAML 1.2, 10.2): `2013-01-01`, `no` and `0x10` are text. Anchors, aliases, tags and a second document
+Scalars have their JSON meaning (YAML 1.2, 10.2): `2013-01-01`, `no` and `0x10` are text. Anchors, aliases, tags and a second document
 are refused: JSON has none of them, and aliases make a small body large.
 """
 
@@ -17,7 +17,7 @@ from bulkhead.errors import BadRequest, Issue, PayloadTooLarge
 from bulkhead.fhir import json
 
 SIZE_LIMIT = 200_000
-"""Bytes. PyYAML takes some 0.8 s for this many; larger bodies are written by programs, and programs write JSON."""
+"""The limit in bytes. PyYAML takes some 0.8 s for this many; programs write larger bodies, and programs write JSON."""
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CONSTANTS = {"true": True, "false": False, "null": None, "~": None, "": None}
@@ -30,7 +30,7 @@ def loads(data: bytes) -> dict[str, Any]:
     """Reads one resource. Numbers with a point or exponent become Decimal, as in `json.loads`.
 
     PayloadTooLarge above SIZE_LIMIT bytes. BadRequest, with the line, for malformed YAML or UTF-8, anchors, aliases, tags, several
-    documents, another top level than a mapping, a member that is given twice, deeper nesting than the setting DEPTH_LIMIT.
+    documents, a top level that is not a mapping, a repeated member, nesting deeper than the setting DEPTH_LIMIT.
     """
     if len(data) > SIZE_LIMIT:
         raise PayloadTooLarge(f"a YAML body may have at most {SIZE_LIMIT} bytes: send JSON", json.BODY)
@@ -57,14 +57,14 @@ class _Reader:
         self._limit = settings.current().depth_limit
 
     def document(self) -> Any:
-        """The one document of the stream; None of an empty one."""
+        """The one document of the stream; None if it is empty."""
         documents = 0
         value: Any = None
         for event in self._events:
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    _refuse(event, "a body is one document")
+                    _refuse(event, "a body must be one document")
             elif isinstance(event, yaml.NodeEvent):
                 value = self._value(event)
         return value
@@ -72,7 +72,7 @@ class _Reader:
     def _value(self, first: yaml.NodeEvent) -> Any:
         """The node that `first` begins, read to its end."""
         root: list[Any] = []
-        # A container, and of a mapping the name that waits for its value; of a sequence None.
+        # A container; with it, for a mapping, the name that waits for its value; for a sequence None.
         stack: list[tuple[dict[str, Any] | list[Any], list[str] | None]] = [(root, None)]
         event: yaml.Event = first
         while True:
@@ -85,7 +85,7 @@ class _Reader:
             event = next(self._events)
 
     def _add(self, event: yaml.Event, stack: list[tuple[dict[str, Any] | list[Any], list[str] | None]]) -> None:
-        """Put a node into the innermost container; one that holds others becomes the innermost itself."""
+        """Puts a node into the innermost container; a container becomes the innermost itself."""
         _require_plain(event)
         container, name = stack[-1]
         if isinstance(container, dict) and name is not None and not name:
@@ -108,29 +108,29 @@ class _Reader:
 
 
 def _require_plain(event: yaml.Event) -> None:
-    """BadRequest for what JSON does not have."""
+    """Raises BadRequest for YAML that JSON does not have."""
     if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-        _refuse(event, "anchors and aliases are not taken: write the value out")
+        _refuse(event, "anchors and aliases are not supported: write the value out")
     if getattr(event, "tag", None) is not None:
-        _refuse(event, "tags are not taken")
+        _refuse(event, "tags are not supported")
 
 
 def _member(event: yaml.Event, container: dict[str, Any]) -> str:
-    """The name of a member, which is text whatever it looks like."""
+    """The name of a member, which is always text."""
     if not isinstance(event, yaml.ScalarEvent):
         _refuse(event, "the name of a member must be text")
     name: str = event.value
     if name in container:
         shown = f"the member {name}" if name.isascii() and name.isidentifier() else "a member"
-        text = f"line {event.start_mark.line + 1}: {shown} is given twice: names within an object are unique"
-        raise BadRequest("a member is given twice", issues=[Issue("structure", text, json.BODY)])
+        text = f"line {event.start_mark.line + 1}: {shown} occurs twice: names within an object must be unique"
+        raise BadRequest("the body repeats a member", issues=[Issue("structure", text, json.BODY)])
     return name
 
 
 def _scalar(event: yaml.Event) -> Any:
     assert isinstance(event, yaml.ScalarEvent)
     text: str = event.value
-    # The two say whether the style lets the scalar be more than text: of a quoted one only the second is true.
+    # The two flags say whether the style lets the scalar be more than text: for a quoted one only the second is true.
     if not event.implicit[0]:
         return text
     if text in _CONSTANTS:

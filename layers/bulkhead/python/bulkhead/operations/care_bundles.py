@@ -1,6 +1,6 @@
-"""Bundles of a known pattern, such as a new document: what the operations below `service/` have in common.
+"""Bundles of a known pattern, such as a new document: the common parts of the operations below `service/`.
 
-Each checks that a Bundle has its pattern, and hands the same transaction to `bundles.process` that a client could have sent itself.
+Each operation checks the pattern of its Bundle, and passes to `bundles.process` a transaction that a client could have sent itself.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from bulkhead.store import Head, one_request
 COLLECTION = "collection"
 _ATTEMPTS = 6
 _MADE_HERE = ("urn:", "cid:")
-"""How a fullUrl begins under which nothing is known yet."""
+"""The prefix of a fullUrl that is a placeholder."""
 
 Bundle = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Member:
-    """One entry that writes a resource, and the names by which the other entries may refer to it."""
+    """One entry that writes a resource, and the names by which other entries may refer to it."""
 
     entry: Entry
     base: str
@@ -54,14 +54,14 @@ class Member:
 
     @property
     def names(self) -> frozenset[str]:
-        """`Type/id`, or the fullUrl, or both: as `bundles.full_urls` knows the resource."""
+        """`Type/id`, the fullUrl, or both: the names that `bundles.full_urls` knows."""
         full_url = self.entry.full_url
         own = f"{self.type}/{self.resource['id']}" if "id" in self.resource and not full_url else None
         known = (self.entry.key, own, full_url, full_url.removeprefix(f"{self.base}/") if full_url else None)
         return frozenset(name for name in known if name)
 
     def refers_to(self, text: str | None, other: Member) -> bool:
-        """Whether `text`, which stands in this resource, names the other: with a version or a fragment, or relative to the own fullUrl."""
+        """Whether `text`, from this resource, names the other: with a version or a fragment, or relative to this fullUrl."""
         if text is None:
             return False
         plain = text.partition("#")[0].partition("/_history/")[0]
@@ -73,7 +73,7 @@ class Member:
 
 @dataclass
 class Departures:
-    """In what a Bundle departs from its pattern, each at its place."""
+    """The departures of a Bundle from its pattern, each with its place."""
 
     issues: list[Issue] = field(default_factory=list)
 
@@ -81,27 +81,27 @@ class Departures:
         self.issues.append(Issue(Unprocessable.code, text, place))
 
     def require(self, condition: bool, text: str, place: str) -> None:
-        """Notes a departure where the condition does not hold."""
+        """Notes a departure if the condition does not hold."""
         if not condition:
             self.add(text, place)
 
     def raise_any(self) -> None:
-        """Unprocessable with all of them, if there are any."""
+        """Raises Unprocessable with all departures, if there are any."""
         if self.issues:
             raise Unprocessable(self.issues[0].diagnostics, issues=self.issues)
 
 
 def transaction(body: dict[str, Any]) -> Bundle:
-    """The Bundle in a body as a transaction; entries of a collection get the requests that they stand for.
+    """The Bundle in a body as a transaction; entries of a collection get the requests that they imply.
 
-    BadRequest for what is no Bundle, Unprocessable for one of another type.
+    BadRequest for a body that is no Bundle, Unprocessable for a Bundle of another type.
     """
     if body.get("resourceType") != "Bundle":
         raise BadRequest("the body must be a Bundle of type transaction or collection", "resourceType")
     if body.get("type") == parse.TRANSACTION:
         return body
     if body.get("type") != COLLECTION:
-        text = "a Bundle that is done as a whole has the type transaction, or collection without requests"
+        text = "the Bundle must have the type transaction, or the type collection without requests"
         raise Unprocessable(text, "Bundle.type")
     entries = body.get("entry", [])
     if not isinstance(entries, list):
@@ -110,7 +110,7 @@ def transaction(body: dict[str, Any]) -> Bundle:
 
 
 def _with_request(entry: Any) -> Any:
-    """An entry of a collection with its request: an update where the resource has an id, unless its fullUrl is a placeholder."""
+    """An entry of a collection with its request: an update if the resource has an id, unless its fullUrl is a placeholder."""
     resource = entry.get("resource") if isinstance(entry, dict) else None
     if not isinstance(resource, dict) or "request" in entry:
         return entry
@@ -131,16 +131,16 @@ def members(bundle: Bundle, base: str, departures: Departures, types: Collection
     found = []
     for entry in entries:
         if entry.interaction not in (Interaction.CREATE, Interaction.UPDATE):
-            departures.add(f"{what} has entries that create or update", f"{entry.place}.request.method")
+            departures.add(f"{what} may have only entries that create or update", f"{entry.place}.request.method")
         elif entry.type not in types:
-            departures.add(f"{what} has {', '.join(types)}, and no {entry.type}", f"{entry.place}.resource")
+            departures.add(f"{what} may have only {', '.join(types)}, not {entry.type}", f"{entry.place}.resource")
         else:
             found.append(Member(entry, base))
     return found
 
 
 def the_only(listed: Sequence[Member], resource_type: str, departures: Departures, *, optional: bool) -> Member | None:
-    """The one member of a type. None where there is none, or several; that is a departure, unless none is `optional`."""
+    """The one member of a type. None if there is none, or several: a departure, unless none is `optional`."""
     found = [member for member in listed if member.type == resource_type]
     if len(found) == 1:
         return found[0]
@@ -151,7 +151,7 @@ def the_only(listed: Sequence[Member], resource_type: str, departures: Departure
 
 
 def require_provenance(listed: Sequence[Member], about: Sequence[Member], departures: Departures) -> None:
-    """A Provenance is optional. One that is there has all of `about` as targets."""
+    """Checks the Provenance, which is optional: it must have all of `about` as targets."""
     provenance = the_only(listed, "Provenance", departures, optional=True)
     if provenance is None:
         return
@@ -173,7 +173,7 @@ def linked(member: Member, kind: str, other: Member) -> bool:
 
 
 def guarded(bundle: Bundle, versions: dict[int, int]) -> Bundle:
-    """A copy of the transaction in which entries are done only at these versions, by their index; what the client asks stands.
+    """A copy of the transaction with preconditions on these versions, by index of the entry; the client's own preconditions stay.
 
     A copy, since resolving references changes the resources.
     """
@@ -184,23 +184,23 @@ def guarded(bundle: Bundle, versions: dict[int, int]) -> Bundle:
 
 
 def retried(attempt: Callable[[], Response]) -> Response:
-    """What `attempt` answers, looked at anew where somebody else changed what it had read. Conflict where that goes on."""
+    """The response of `attempt`, which runs again if another writer changed what it had read. Conflict if that continues."""
     for _ in range(_ATTEMPTS):
         try:
-            # What was decided since the last attempt is read anew.
+            # Reads anew what was decided since the last attempt.
             with one_request():
                 return attempt()
         except MovedOn:
             continue
-    raise Conflict("others keep changing these resources at the same time; try again")
+    raise Conflict("other requests keep changing these resources: send the request again")
 
 
 class MovedOn(Exception):
-    """What an attempt had read is not what stands any more."""
+    """The resources that an attempt had read have changed."""
 
 
 def process(request: Request, bundle: Bundle, checked: Callable[[Bundle], dict[int, int]]) -> Response:
-    """Run a transaction whose entries stand at the versions that `checked` has read. Nothing is written where that raises.
+    """Runs a transaction whose entries have the versions that `checked` reads. Nothing is written if that raises.
 
     A precondition of the client's own that fails is PreconditionFailed.
     """
@@ -220,7 +220,7 @@ def process(request: Request, bundle: Bundle, checked: Callable[[Bundle], dict[i
 
 
 def answered(request: Request, bundle: Bundle) -> Response:
-    """The transaction's response Bundle: what was made, as it is now, but for the bytes of a Binary; less as `Prefer: return=` asks."""
+    """The transaction's response Bundle, with the written resources except the bytes of a Binary; less if `Prefer: return=` asks."""
     made = context(request)
     if request.prefer.returns:
         return Response(200, bundles.process(bundle, made))
@@ -232,7 +232,7 @@ def answered(request: Request, bundle: Bundle) -> Response:
 
 
 def changeable(request: Request, key: str) -> Head | None:
-    """The head of a live resource that the caller may change; None where there is none that it may see. Forbidden where it may only see it."""
+    """The head of a live resource that the caller may change; None if it sees none. Forbidden if it may only see it."""
     head = request.store.read(key)
     if head is None or head.deleted:
         policy.pay_for_a_look(request.store, request.caller)

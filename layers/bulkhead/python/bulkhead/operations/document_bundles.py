@@ -1,6 +1,6 @@
 """`POST service/document/new` and `service/document/update`: a document with its bytes, as one transaction (docs/workflows.md).
 
-The same as `$document-new` and `$document-update`, by which name OperationDefinitions know them.
+OperationDefinitions call them `$document-new` and `$document-update`.
 """
 
 from __future__ import annotations
@@ -37,13 +37,15 @@ def new_document(request: Request) -> Response:
         _require_current(document, binary, departures)
         replaced = [relation for relation in document.resource.get("relatesTo", ()) if relation["code"] == _REPLACES]
         departures.require(
-            not replaced, "what replaces a document is sent to service/document/update", f"{document.place}.relatesTo"
+            not replaced,
+            "send a document that replaces another to service/document/update",
+            f"{document.place}.relatesTo",
         )
         care_bundles.require_provenance(listed, [document], departures)
     departures.raise_any()
     for member in listed:
         if member.entry.interaction is Interaction.UPDATE:
-            # Under the client's own id it is new, too: what stands there is replaced by service/document/update only.
+            # It must be new under the client's own id too: only service/document/update replaces a document.
             bundle["entry"][member.entry.index]["request"].setdefault("ifNoneMatch", "*")
     return care_bundles.answered(request, bundle)
 
@@ -65,15 +67,13 @@ def update_document(request: Request) -> Response:
 
 
 def _updated(bundle: Bundle, base: str) -> Member:
-    """The entry of the old document, of a Bundle that has the pattern of an update. Unprocessable."""
+    """The entry of the old document in a Bundle with the pattern of an update. Unprocessable."""
     departures = Departures()
     listed = care_bundles.members(bundle, base, departures, _TYPES, "an updated document")
     binary = care_bundles.the_only(listed, BINARY, departures, optional=False)
     documents = [member for member in listed if member.type == DOCUMENT]
     if len(documents) != 2:
-        text = (
-            "the bundle has exactly two DocumentReferences: the old one, superseded, and the new one, which replaces it"
-        )
+        text = "the bundle must have exactly two DocumentReferences: the old one, superseded, and the new one, which replaces it"
         departures.add(text, documents[2].place if len(documents) > 2 else "Bundle.entry")
         departures.raise_any()
     old, new = sorted(documents, key=lambda member: member.resource["status"] != _SUPERSEDED)
@@ -96,13 +96,13 @@ def _require_superseded(old: Member, departures: Departures) -> None:
     )
     departures.require(
         old.entry.key is not None,
-        "the old document is updated under its id: PUT DocumentReference/id",
+        "the entry of the old document must update it by its id: PUT DocumentReference/id",
         f"{old.entry.place}.request",
     )
 
 
 def _require_current(document: Member, binary: Member | None, departures: Departures) -> None:
-    """A document that is current, and one of whose attachments is the Binary of the bundle."""
+    """Checks that a document is current, and that one of its attachments is the Binary of the bundle."""
     departures.require(
         document.resource["status"] == _CURRENT,
         "the new document must have the status current",
@@ -118,9 +118,9 @@ def _require_current(document: Member, binary: Member | None, departures: Depart
 
 
 def _current_version(request: Request, old: Member) -> int:
-    """The version at which the old document stands. Unprocessable where the caller sees none, Conflict where it is not current.
+    """The version of the stored old document. Unprocessable if the caller sees none, Conflict if it is not current.
 
-    PreconditionFailed where the client asks for another version: it has seen an older document.
+    PreconditionFailed if the client asks for another version: it has seen an older document.
     """
     key = old.entry.key
     assert key is not None
@@ -130,10 +130,13 @@ def _current_version(request: Request, old: Member) -> int:
         raise Unprocessable(f"{key} is not known", f"{old.entry.place}.request.url")
     expected = version_of(old.entry.if_match)
     if expected not in (None, head.version):
-        raise PreconditionFailed("the resource is not at this version", f"{old.entry.place}.request.ifMatch")
+        raise PreconditionFailed(
+            "the current version of the resource is a different one: read it again",
+            f"{old.entry.place}.request.ifMatch",
+        )
     stored: dict[str, Any] = request.store.decode(head)
     if stored["status"] != _CURRENT:
         raise Conflict(
-            f"{key} is {stored['status']} already: replace the document that is current now", f"{old.place}.status"
+            f"{key} is {stored['status']} already: replace the current document instead", f"{old.place}.status"
         )
     return head.version

@@ -1,9 +1,8 @@
 """`Patient/{id}/$everything` and `Encounter/{id}/$everything` (R4 patient-operation-everything.html), page by page.
 
-First the target itself, then the members of its compartment (and of those of the Patients that it replaces), then, once
-those are through, what they refer to outside of it. Each resource comes once. What is referred to is collected anew for
-each of its pages, from up to WINDOW members at a time: only in a larger compartment may a resource that several windows
-refer to come once for each.
+First comes the target itself, then the members of its compartment (and of the compartments of Patients that it replaces), then the
+resources outside that these refer to. Each resource comes once. Each page collects the references anew, from up to WINDOW
+members at a time: only in a larger compartment may a resource that several windows refer to come once for each.
 """
 
 from __future__ import annotations
@@ -35,11 +34,11 @@ if TYPE_CHECKING:
 TYPES = ("Patient", "Encounter")
 """The types that have the operation in R4."""
 COUNT = 500
-"""Matches of a page where `_count` is not given: few compartments have more."""
+"""Matches per page without `_count`: few compartments have more."""
 WINDOW = 10_000
-"""The most members whose references are collected at once."""
+"""The limit on members whose references are collected at once."""
 READ = 5_000
-"""Members after which a page ends, with a next link, even if it is not full."""
+"""How many members a page reads; then it ends with a next link, even if it is not full."""
 _LISTED = 1000
 
 _VALUES = {
@@ -50,19 +49,19 @@ _VALUES = {
     "_count": "valueInteger",
 }
 _RESULT = ("_cursor", "_format", "_pretty", "_summary", "_elements")
-# The search parameter that tells when care took place, the first that a type has; a type with none has no such time.
+# The search parameter for the time of care: the first of these that a type has; a type with none has no such time.
 _CARE = (
     "date", "onset-date", "occurrence", "authoredon", "effective-time", "whenhandedover", "period", "issued", "created",
     "authored-on", "context-period", "authored", "sent",
 )  # fmt: skip
 
 Position = list[str]
-"""What came last: ["", "", key] a member, ["refers", window, key] what the members after `window` refer to."""
+"""The last resource of a page: ["", "", key] for a member, ["refers", window, key] for a target of the members after `window`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One call: which compartment, which part of it, and how it is paged."""
+    """One call: the compartment, the part of it, and the paging."""
 
     query: Query
     care: Clause | None
@@ -70,7 +69,7 @@ class Asked:
 
 
 def from_parameters(body: dict[str, Any]) -> list[tuple[str, str]]:
-    """The Parameters of a POST, as a query has them. BadRequest naming what is not one."""
+    """The Parameters of a POST in the form of a query. BadRequest, naming the parameter that the operation does not have."""
     if body.get("resourceType") != "Parameters":
         raise BadRequest("the body must be a Parameters resource", "resourceType")
     listed = body.get("parameter", [])
@@ -90,13 +89,13 @@ def from_parameters(body: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def asked(pairs: Sequence[tuple[str, str]], key: str, base: str, strict: bool) -> Asked:
-    """The call that a query makes. BadRequest; NotFound for a type that does not have the operation."""
+    """The call in a query. BadRequest; NotFound for a type without the operation."""
     resource_type = key.partition("/")[0]
     if resource_type not in TYPES:
-        raise NotFound(f"{resource_type} has no $everything; {' and '.join(TYPES)} have", "$everything")
+        raise NotFound(f"{resource_type} has no $everything; {' and '.join(TYPES)} have it", "$everything")
     ignored = tuple(dict.fromkeys(name for name, _ in pairs if name not in (*_VALUES, *_RESULT)))
     if strict and ignored:
-        raise BadRequest(f"the parameter {ignored[0]} is not known here", ignored[0])
+        raise BadRequest(f"$everything has no parameter {ignored[0]}", ignored[0])
     own = [pair for pair in pairs if pair[0] in (*_VALUES, *_RESULT) and pair[1]]
     kept = [pair for pair in own if pair[0] not in ("start", "end")]
     if not any(name == "_count" for name, _ in kept):
@@ -104,7 +103,7 @@ def asked(pairs: Sequence[tuple[str, str]], key: str, base: str, strict: bool) -
     query = parse.parse(kept, None, compartment=key, compartment_types=definitions.RESOURCE_TYPES, base=base)
     if query.results.count_only:
         name = "_summary" if query.results.summary == "count" else "_count"
-        raise BadRequest("$everything does not count: search the compartment with this parameter instead", name)
+        raise BadRequest("$everything cannot count: search the compartment with this parameter instead", name)
     period = tuple(pair for pair in own if pair[0] in ("start", "end"))
     query = msgspec.structs.replace(
         query, path=f"{key}/$everything", used=(*query.used, *period), ignored=ignored, known=tuple(_VALUES)
@@ -155,7 +154,7 @@ class _Walk:
         return self.members(at[2] if at else None)
 
     def members(self, after: str | None) -> Page:
-        """The page after a member; where members end, what they refer to fills it up."""
+        """The page after a member; after the last member, the resources that they refer to fill it."""
         count = self.count
         matches = [self.target] if after is None and self.wanted(self.target) else []
         last, weight = after or "", 0
@@ -169,7 +168,7 @@ class _Walk:
         return self.referred_to(matches, "", "")
 
     def referred_to(self, matches: list[Version], window: str, after: str) -> Page:
-        """`matches`, filled up with what the members after `window` refer to and is not in the compartment."""
+        """`matches`, filled up with resources outside the compartment that the members after `window` refer to."""
         room = max(self.count - len(matches), 0)
         keys, following = self.references(window)
         left = sorted(key for key in keys if key > after)
@@ -186,9 +185,9 @@ class _Walk:
         return Page(matches, position, len(matches) if only_page else None, included)
 
     def references(self, window: str) -> tuple[set[str], str | None]:
-        """What the members after `window` refer to, these members left out, and where the next window begins.
+        """The resources that the members after `window` refer to, without these members; and the place where the next window begins.
 
-        `_type` and `_since` are for what is shown: also what is not shown refers to something.
+        `_type` and `_since` limit only what is shown: hidden members count for references too.
         """
         members = {self.target.key}
         found = referred(self.target) if window == "" else set()
@@ -203,7 +202,7 @@ class _Walk:
         return found - members, None
 
     def all_members(self, after: str | None) -> Iterator[Version]:
-        """Members that the caller may see, by key, the target left out."""
+        """Members that the caller may see, by key, without the target."""
         its = self.known[self.target.head.type]
         merged = Merged(tuple(Compartment(key, its, ()) for key in self.targets))
         while True:
@@ -230,7 +229,7 @@ class _Walk:
         return any(membership.is_member(its, key, candidate.key, candidate.targets) for key in self.targets)
 
     def wanted(self, candidate: Version) -> bool:
-        """Whether `_type`, `_since`, `start` and `end` leave it in."""
+        """Whether `_type`, `_since`, `start` and `end` select it."""
         types = self.asked.query.types
         if types and candidate.head.type not in types:
             return False
@@ -247,7 +246,7 @@ def referred(candidate: Version) -> set[str]:
 
 
 def in_care(candidate: Version, care: Clause | None, known: membership.Definitions) -> bool:
-    """Whether the care that a resource tells of falls into the period asked for; what tells no time is always in it."""
+    """Whether the care in a resource falls into the requested period; a resource without a time always does."""
     parameter = care_parameter(candidate.head.type) if care else None
     if care is None or parameter is None:
         return True
@@ -260,6 +259,6 @@ def in_care(candidate: Version, care: Clause | None, known: membership.Definitio
 
 
 def care_parameter(resource_type: str) -> SearchParameter | None:
-    """The search parameter that tells when the care of such a resource took place; None for types without."""
+    """The search parameter for the time of care in resources of a type; None if it has none."""
     own = definitions.search_parameters(resource_type)
     return next((own[code] for code in _CARE if code in own and own[code].type == "date"), None)

@@ -32,16 +32,16 @@ def find_list(request: Request) -> Response:
     patient, name = _asked([pair for pair in given if pair[0] not in _ASIDE])
     functional_lists.named(name, "name")
     fence = policy.fence(request.store, request.caller, policy.SEARCH)
-    # A Patient that is hidden takes a look at the caller's own; so does one that is not there.
+    # The check of a hidden Patient costs a read of the caller's own; so must that of an absent one.
     policy.pay_for_a_look(request.store, request.caller)
     found = current_lists.current(request.store, fence, run.find, patient, name)
     if found is None:
-        raise NotFound("the patient has no such List", "name")
+        raise NotFound("the patient has no List of this name", "name")
     return Response(200, request.represent(found.head), {"etag": f'W/"{found.head.version}"'})
 
 
 def _asked(given: Pairs) -> tuple[str, str]:
-    """(`Patient/1`, the name of the list). BadRequest for any other parameter, and for one that is missing or given twice."""
+    """(`Patient/1`, the name of the list). BadRequest for any other parameter, and for one that is missing or repeated."""
     for name, _ in given:
         if name not in ("patient", "name"):
             raise BadRequest(f"$find takes patient and name, not {name[:64]}", name[:64])
@@ -51,5 +51,5 @@ def _asked(given: Pairs) -> tuple[str, str]:
             raise BadRequest(f"{name} must be given once", name)
     patient = references.local(f"Patient/{values['patient'][0].removeprefix('Patient/')}")
     if patient is None:
-        raise BadRequest("patient is the id of a Patient", "patient")
+        raise BadRequest("patient must be the id of a Patient", "patient")
     return patient, values["name"][0]

@@ -1,6 +1,6 @@
-"""`POST service/patient/merge`: an identity source tells of a merge that it has made, as a Bundle with both Patients (docs/workflows.md).
+"""`POST service/patient/merge`: takes a merge that an identity source has made, as a Bundle with both Patients (docs/workflows.md).
 
-The same as `$patient-merge`, by which name an OperationDefinition knows it.
+An OperationDefinition calls it `$patient-merge`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ PATIENT = "Patient"
 def merge_bundle(request: Request) -> Response:
     """`POST service/patient/merge`: 200 with the response Bundle of the transaction.
 
-    The Bundle has two Patients: the target `replaces` the source, the source is `replaced-by` the target and not active. Who sends it
-    again changes nothing. BadRequest for faults of its form; Unprocessable with every departure from the pattern, and for a merge that
-    would go round in a circle, into a Patient that is replaced itself, or of one that another replaces; else what a transaction raises.
+    The Bundle has two Patients: the target `replaces` the source; the source is `replaced-by` the target and not active. A repeated
+    request changes nothing. BadRequest for faults of its form; Unprocessable with every departure from the pattern, and for a merge in
+    a circle, into a Patient that is replaced itself, or of one that another replaces; otherwise the errors of a transaction.
     """
     bundle = care_bundles.transaction(request.resource())
     source, target = _pair(bundle, request.base)
@@ -43,11 +43,13 @@ def merge_bundle(request: Request) -> Response:
 
 
 def _pair(bundle: Bundle, base: str) -> tuple[Member, Member]:
-    """The source and the target of a Bundle that has the pattern. Unprocessable."""
+    """The source and the target in a Bundle with the pattern. Unprocessable."""
     departures = Departures()
     listed = care_bundles.members(bundle, base, departures, (PATIENT,), "a merge")
     if len(listed) != 2:
-        departures.add("the bundle has exactly two Patients", listed[2].place if len(listed) > 2 else "Bundle.entry")
+        departures.add(
+            "the bundle must have exactly two Patients", listed[2].place if len(listed) > 2 else "Bundle.entry"
+        )
         departures.raise_any()
     one, other = listed
     source, target = (one, other) if _has_link(one, REPLACED_BY) and not _has_link(other, REPLACED_BY) else (other, one)
@@ -63,7 +65,7 @@ def _pair(bundle: Bundle, base: str) -> tuple[Member, Member]:
     )
     departures.require(
         sum(link.get("type") == REPLACED_BY for link in source.resource.get("link", ())) <= 1,
-        "a Patient is replaced by one other",
+        "a Patient can be replaced by only one other",
         f"{source.place}.link",
     )
     departures.require(
@@ -82,7 +84,7 @@ def _has_link(member: Member, kind: str) -> bool:
 
 
 def _require_mergeable(request: Request, source: Member, target: Member) -> dict[int, int]:
-    """The versions at which both stand, by their entries; a Patient that is not here yet has none. Unprocessable."""
+    """The current versions of both, by entry; a Patient that does not exist yet has none. Unprocessable."""
     heads = {member.entry.index: _head(request, member) for member in (source, target)}
     departures = Departures()
     there = {index: request.store.decode(head) for index, head in heads.items() if head}
@@ -100,12 +102,12 @@ def _require_mergeable(request: Request, source: Member, target: Member) -> dict
 
 
 def _replaced(key: str, stored: dict[str, Any]) -> str | None:
-    """A target that was made inactive may be active again by this very bundle; one that is replaced stays so."""
+    """The Patient that replaces a stored one, if any. An inactive target may become active again by this very bundle."""
     return patient_merges.target_fault(key, {**stored, "active": True})
 
 
 def _require_no_circle(request: Request, source: Member, target: Member, heads: Mapping[int, Head | None]) -> None:
-    """Unprocessable where the Patients that the two would replace, through their chains, lead back to the target."""
+    """Raises Unprocessable if the Patients that the two would replace, through their chains, lead back to the target."""
     target_head, source_head = heads[target.entry.index], heads[source.entry.index]
     target_key = target_head.key if target_head else target.entry.key
     if target_key is None:
@@ -118,7 +120,7 @@ def _require_no_circle(request: Request, source: Member, target: Member, heads: 
 
 
 def _head(request: Request, member: Member) -> Head | None:
-    """What stands of a Patient that the caller may change: under its id, or as the one that meets the criteria."""
+    """The current head of a Patient that the caller may change: by its id, or as the match of the criteria."""
     key = member.entry.key
     if key is None and member.entry.criteria is not None:
         policy.require(request.caller, policy.SEARCH, PATIENT)
@@ -129,11 +131,11 @@ def _head(request: Request, member: Member) -> Head | None:
     return care_bundles.changeable(request, key) if key else None
 
 
-# A merge that is told again
+# A repeated merge
 
 
 def _stand_already(request: Request, pair: Sequence[Member]) -> bool:
-    """Whether both Patients stand just as the Bundle has them: then its `ifMatch`, which name the versions before, are met."""
+    """Whether both Patients already are as in the Bundle: then its `ifMatch`, which name the versions before, count as met."""
     heads = {member.entry.index: _head(request, member) for member in pair}
     names = {name: head.key for member in pair if (head := heads[member.entry.index]) for name in member.names}
     return all(

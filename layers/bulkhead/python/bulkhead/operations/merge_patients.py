@@ -1,7 +1,7 @@
-"""`Patient/$merge`, as HL7's operation of that name has it in R5 and R6, and HAPI serves it: one Patient takes over another.
+"""`Patient/$merge`, HL7's operation of R5 and R6, which HAPI serves too: one Patient takes over another.
 
-R4 has no such operation. The server builds the transaction that a client could have sent: both Patients in one commit. Nothing that
-points at the source is moved; the target answers for both.
+R4 does not have it. The server builds the transaction that a client could have sent: both Patients in one commit. References to
+the source stay unchanged; the target answers for both.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ TAKEN = {
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """How a call names one of the two: by `key`, by identifiers, or by both, which have to agree. `place` is where it does so."""
+    """How a call names one of the two Patients: by `key`, by identifiers, or by both, which must agree. `place` is the parameter."""
 
     key: str | None
     identifiers: tuple[dict[str, Any], ...]
@@ -67,10 +67,10 @@ class Asked:
 
 
 def merge_patients(request: Request) -> Response:
-    """`POST Patient/$merge`: 200 with a Parameters of `input`, `outcome` and `result`, the target as it is now, or would be for `preview`.
+    """`POST Patient/$merge`: 200 with a Parameters of `input`, `outcome` and `result`: the target as it is now, or would be for `preview`.
 
-    A merge that was made before is answered so, too, and changes nothing. BadRequest for the parameters; Unprocessable, at the parameter,
-    for a Patient that is not there for the caller to see, and for two that cannot be merged; Forbidden; Conflict for too many writers.
+    The repetition of an earlier merge gets the same response and changes nothing. BadRequest for the parameters; Unprocessable, at the
+    parameter, for a Patient that the caller does not see, and for two that cannot be merged; Forbidden; Conflict for too many writers.
     """
     if resources.known_type(request.parameters["type"]) != PATIENT:
         raise NotFound("$merge is an operation of Patient", "operation")
@@ -79,8 +79,8 @@ def merge_patients(request: Request) -> Response:
     body = request.resource()
     asked = read(body, request.base)
     if asked.deletes_source and not policy.sees_all(request.caller, policy.DELETE, PATIENT):
-        # Whether others' resources point at the source is nothing that a fenced caller may learn.
-        raise Forbidden("delete-source is for callers who may see and delete every Patient", "delete-source")
+        # A fenced caller must not learn whether other tenants' resources point at the source.
+        raise Forbidden("only a caller who may see and delete every Patient can use delete-source", "delete-source")
     return care_bundles.retried(lambda: _Merge(request, body, asked).answer())
 
 
@@ -88,7 +88,7 @@ def merge_patients(request: Request) -> Response:
 
 
 def read(body: dict[str, Any], base: str) -> Asked:
-    """The call that a Parameters resource makes. BadRequest, with an issue at each fault."""
+    """The call in a Parameters resource. BadRequest, with an issue for each fault."""
     given = parameters.read(body, "$merge", TAKEN)
     result = given["result-patient"]
     if result:
@@ -108,7 +108,7 @@ def _flag(given: Sequence[Given]) -> bool:
 
 
 def _require_patient(given: Given) -> None:
-    """InvalidResource where the result is no valid Patient, its faults at their places."""
+    """Raises InvalidResource if the result is not a valid Patient, with the faults at their places."""
     issues = validation.faults(given.value, PATIENT)
     if issues:
         moved = [
@@ -134,7 +134,7 @@ def _side(name: str, given: dict[str, list[Given]], base: str) -> Side:
         if key is None or not key.startswith(f"{PATIENT}/"):
             raise BadRequest(f"{name}-patient must be a reference Patient/id on this server", one.place)
     if not all(identifier.get("value") for identifier in identifiers):
-        raise BadRequest("an identifier to look for has a value", found[-1].place)
+        raise BadRequest("an identifier must have a value", found[-1].place)
     return Side(key, tuple(identifiers), found[0].place)
 
 
@@ -143,7 +143,7 @@ def _side(name: str, given: dict[str, list[Given]], base: str) -> Side:
 
 @dataclass
 class _Merge:
-    """One attempt: what it reads must still stand when it commits."""
+    """One attempt: the versions that it reads must still be current when it commits."""
 
     request: Request
     body: dict[str, Any]
@@ -170,10 +170,10 @@ class _Merge:
         return found
 
     def _found(self, side: Side, beside: str | None) -> Head | None:
-        """The Patient that a side names; None where there is none that the caller may see. Unprocessable for several, or two that differ.
+        """The Patient that a side names; None if the caller sees none. Unprocessable for several, or two that differ.
 
-        Forbidden where the caller may not change it. Of several the one that has the identifiers as its own, not as old ones: a merge
-        hands them on to the target, `beside`.
+        Forbidden if the caller may not change it. If there are several, the one whose identifiers are its own and not old: a merge
+        passes them on to the target, `beside`.
         """
         if not side.identifiers:
             return care_bundles.changeable(self.request, side.key or "")
@@ -188,7 +188,7 @@ class _Merge:
         return care_bundles.changeable(self.request, heads[0].key) if heads else None
 
     def _identified(self, side: Side) -> list[Head]:
-        """The Patients that have all identifiers of a side, and that the caller may see."""
+        """The Patients that have all identifiers of a side and that the caller may see."""
         policy.require(self.request.caller, policy.SEARCH, PATIENT)
         criteria = "&".join(f"identifier={quote(_token(identifier))}" for identifier in side.identifiers)
         wanted = conditions.condition(PATIENT, criteria, side.place, self.request.base)
@@ -220,7 +220,7 @@ class _Merge:
         departures.raise_any()
 
     def _is_pointed_at(self, source: Head, target: Head) -> bool:
-        """Whether anything refers to the source but itself, the target and the audit trail."""
+        """Whether anything refers to the source, other than itself, the target and the audit trail."""
         after: str | None = None
         while True:
             listed = self.request.store.pointing_at(source.key, after=after, limit=_LISTED)
@@ -233,7 +233,7 @@ class _Merge:
             after = listed[-1].source
 
     def _made_of(self, target: Head, source: Patient, source_key: str) -> Patient:
-        """The target after the merge: what the client gives for it, or what stands, with what comes from the source."""
+        """The target after the merge: the client's version or the current one, with what comes from the source."""
         keeps_source = not self.asked.deletes_source
         if self.asked.result is None:
             return patient_merges.merged_target(
@@ -285,7 +285,7 @@ class _Merge:
         return self._response(text, done["entry"][1]["resource"])
 
     def _answer_for_deleted(self, target: Head) -> Response:
-        """The answer where the source is not there: as before, if a merge deleted it, and the target took its identifiers over. Unprocessable."""
+        """The response for an absent source: as before, if a merge deleted it and the target has its identifiers. Otherwise Unprocessable."""
         side, store = self.asked.source, self.request.store
         head = store.read(side.key) if side.key and self.asked.deletes_source else None
         last = last_living(store, head) if head and head.deleted else None

@@ -1,6 +1,6 @@
-"""The operations of this server as OperationDefinitions (R4 operationdefinition.html): what each takes and gives back.
+"""The operations of this server as OperationDefinitions (R4 operationdefinition.html): their parameters in and out.
 
-HL7's own operations are derived by `base` from HL7's definitions, whose parameters this server takes in part.
+HL7's own operations refer by `base` to HL7's definitions; this server supports some of their parameters.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation. It is offered where the server answers its `path`, its `type_path` or its `system_path`."""
+    """One operation. The server offers it if it answers its `path`, its `type_path` or its `system_path`."""
 
     id: str
     code: str
@@ -42,7 +42,7 @@ class Operation:
     affects_state: bool = False
     base: str | None = None
     resource_types: tuple[str, ...] = ()
-    """Those that have it; none means every type, unless it is of the whole `system` and of no type."""
+    """The types that have it; empty means every type, unless it is an operation of the `system` only."""
     system: bool = False
 
     @property
@@ -67,11 +67,11 @@ class Operation:
 
 _META_OUT = Parameter("return", "out", 1, "1", "Meta", "The meta of the resource as it is now")
 _EVERYTHING = (
-    Parameter("start", "in", 0, "1", "date", "Nothing whose care ended before this day"),
-    Parameter("end", "in", 0, "1", "date", "Nothing whose care began after this day"),
-    Parameter("_since", "in", 0, "1", "instant", "Only what was updated at this moment or later"),
+    Parameter("start", "in", 0, "1", "date", "Leaves out care that ended before this day"),
+    Parameter("end", "in", 0, "1", "date", "Leaves out care that began after this day"),
+    Parameter("_since", "in", 0, "1", "instant", "Only resources that were updated at this time or later"),
     Parameter("_type", "in", 0, "*", "code", "Only resources of these types"),
-    Parameter("_count", "in", 0, "1", "integer", "Matches of one page"),
+    Parameter("_count", "in", 0, "1", "integer", "Matches per page"),
     Parameter("return", "out", 1, "1", "Bundle", "A searchset with links to the following pages"),
 )
 
@@ -80,13 +80,15 @@ OPERATIONS: tuple[Operation, ...] = (
         "bulkhead-set-accounts",
         "set-accounts",
         "Set the accounts of a resource",
-        "Replaces the resource's own accounts, and with `propagate` hands them to every member of its compartment.",
+        "Replaces the resource's own accounts, and with `propagate` passes them on to every member of its compartment.",
         (
-            Parameter("accounts", "in", 0, "50", "Reference", "An account; none at all clears them"),
+            Parameter("accounts", "in", 0, "50", "Reference", "An account; a request without accounts clears them"),
             Parameter(
                 "propagate", "in", 0, "1", "boolean", "Whether members of the compartment inherit; default false"
             ),
-            Parameter("resourcesUpdated", "out", 1, "1", "integer", "How many resources now stand as asked"),
+            Parameter(
+                "resourcesUpdated", "out", 1, "1", "integer", "How many resources now have the requested accounts"
+            ),
         ),
         affects_state=True,
     ),
@@ -94,11 +96,11 @@ OPERATIONS: tuple[Operation, ...] = (
         "bulkhead-validate",
         "validate",
         "Validate a resource",
-        "Checks a resource against R4, and the caller's right to what `mode` names. Profiles are not checked.",
+        "Checks a resource against R4, and the caller's right to the interaction in `mode`. It does not check profiles.",
         (
             Parameter("resource", "in", 0, "1", "Resource", "The resource; needed unless the mode is delete"),
             Parameter("mode", "in", 0, "1", "code", "create, update, delete or profile"),
-            Parameter("profile", "in", 0, "1", "uri", "Only the type's own definition is known"),
+            Parameter("profile", "in", 0, "1", "uri", "Only the type's own definition is supported"),
             Parameter("return", "out", 1, "1", "OperationOutcome", "Every fault"),
         ),
         base=f"{_HL7}Resource-validate",
@@ -107,7 +109,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "bulkhead-patient-everything",
         "everything",
         "Everything of a patient",
-        "The patient, all of the Patient compartment, and what these refer to.",
+        "The patient, its whole compartment, and the resources that these refer to.",
         _EVERYTHING,
         base=f"{_HL7}Patient-everything",
         resource_types=("Patient",),
@@ -116,7 +118,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "bulkhead-encounter-everything",
         "everything",
         "Everything of an encounter",
-        "The encounter, all of the Encounter compartment, and what these refer to.",
+        "The encounter, its whole compartment, and the resources that these refer to.",
         _EVERYTHING,
         base=f"{_HL7}Encounter-everything",
         resource_types=("Encounter",),
@@ -253,7 +255,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "bulkhead-meta-add",
         "meta-add",
         "Add profiles, tags and security labels",
-        "What is there already is not added again. A change makes a new version, which histories and caches see.",
+        "Elements that the resource has already are not added again. A change makes a new version, which histories and caches see.",
         (Parameter("meta", "in", 1, "1", "Meta", "Profiles, tags and security labels to add"), _META_OUT),
         affects_state=True,
         base=f"{_HL7}Resource-meta-add",
@@ -262,7 +264,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "bulkhead-meta-delete",
         "meta-delete",
         "Remove profiles, tags and security labels",
-        "What is not there is passed over. A change makes a new version, which histories and caches see.",
+        "Elements that the resource does not have are ignored. A change makes a new version, which histories and caches see.",
         (Parameter("meta", "in", 1, "1", "Meta", "Profiles, tags and security labels to remove"), _META_OUT),
         affects_state=True,
         base=f"{_HL7}Resource-meta-delete",
@@ -279,8 +281,10 @@ OPERATIONS: tuple[Operation, ...] = (
             ),
             Parameter("method", "out", 1, "1", "code", "PUT"),
             Parameter("url", "out", 1, "1", "url", "Where to PUT the Bundle, without a token"),
-            Parameter("expires", "out", 1, "1", "instant", "When the url ends"),
-            Parameter("next", "out", 1, "1", "Parameters", "What to POST to the base once the Bundle is uploaded"),
+            Parameter("expires", "out", 1, "1", "instant", "The time when the url expires"),
+            Parameter(
+                "next", "out", 1, "1", "Parameters", "The Parameters to POST to the base once the Bundle is uploaded"
+            ),
         ),
         system=True,
     ),

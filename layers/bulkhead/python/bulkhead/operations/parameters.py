@@ -1,4 +1,4 @@
-"""The Parameters that an operation is called with (R4 parameters.html): names, the member that has the value, and how often each may come."""
+"""The Parameters of an operation's call (R4 parameters.html): their names, the member with the value, and how often each may occur."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What an operation takes under one name: the `member` that holds the value, and whether it may be `repeated`."""
+    """A parameter that an operation accepts: the `member` that holds the value, and whether it may be `repeated`."""
 
     member: str
     repeated: bool = False
 
 
 def read(body: dict[str, Any], operation: str, taken: Mapping[str, Taken]) -> dict[str, list[Given]]:
-    """The parameters of a call of `operation` by their names; [] for one that is not given.
+    """The parameters of a call of `operation` by name; [] for an absent one.
 
-    BadRequest (InvalidResource for a body that is no valid Parameters), with an issue at each fault: a name that is not in `taken`, a
-    value of another type, a parameter that is given twice.
+    BadRequest (InvalidResource for a body that is not a valid Parameters), with an issue for each fault: a name that is not in `taken`,
+    a value of another type, a repeated parameter.
     """
     validation.check(body, "Parameters")
     found: dict[str, list[Given]] = {name: [] for name in taken}
@@ -42,7 +42,7 @@ def read(body: dict[str, Any], operation: str, taken: Mapping[str, Taken]) -> di
         elif taken[name].member not in item:
             faults.append(_fault(f"{name} must have its value in {taken[name].member}", place))
         elif found[name] and not taken[name].repeated:
-            faults.append(_fault(f"{name} may be given only once", place))
+            faults.append(_fault(f"{name} may occur only once", place))
         else:
             found[name].append(Given(item[taken[name].member], f"{place}.{taken[name].member}"))
     if faults:

@@ -1,6 +1,6 @@
-"""When one Patient may be merged into another, and what both are afterwards (R4 patient.html#merge).
+"""The conditions under which one Patient may be merged into another, and the result for both (R4 patient.html#merge).
 
-What points at the source stays as it is: the target answers for both, by its link (`compartments.patient_links`).
+References to the source stay unchanged: the target answers for both, by its link (`compartments.patient_links`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _OLD = "old"
 
 
 def target_fault(target: str, patient: Patient) -> str | None:
-    """Why `patient`, which stands as `target` (`Patient/1`), can take over no other; None where it can."""
+    """The reason why `patient`, the current version of `target` (`Patient/1`), cannot replace another; None if it can."""
     replaced_by = others(patient, REPLACED_BY)
     if replaced_by:
         return f"{target} is replaced itself, by {replaced_by[0]}: merge into that one"
@@ -28,19 +28,19 @@ def target_fault(target: str, patient: Patient) -> str | None:
 
 
 def source_fault(source: str, patient: Patient, target: str) -> str | None:
-    """Why `patient`, which stands as `source`, cannot be merged into `target`; None where it can, or is already."""
+    """The reason why `patient`, the current version of `source`, cannot be merged into `target`; None if it can, or already is."""
     elsewhere = [other for other in others(patient, REPLACED_BY) if other != target]
-    return f"{source} is replaced already, by {elsewhere[0]}" if elsewhere else None
+    return f"{source} is already replaced, by {elsewhere[0]}" if elsewhere else None
 
 
 def others(patient: Patient, kind: str) -> list[str]:
-    """What a Patient has links of a kind to: `Patient/1`, or whatever the reference says."""
+    """The targets of a Patient's links of a kind: `Patient/1`, or the text of any other reference."""
     links = (link.get("other", {}) for link in patient.get("link", ()) if link.get("type") == kind)
     return [other.get("reference", "another Patient").partition("/_history/")[0] for other in links]
 
 
 def leads_to(store: Store, fence: Fence, starts: Collection[str], target: str) -> bool:
-    """Whether `target` is among these Patients, or among those that they replace, as far as `fence` lets one see. TooCostly as `followed`."""
+    """Whether `target` is among these Patients, or those that they replace, as far as `fence` shows them. TooCostly as `followed`."""
     if target in starts:
         return True
     versions = [store.version(head) for head in store.read_many(starts).values() if not head.deleted]
@@ -48,7 +48,7 @@ def leads_to(store: Store, fence: Fence, starts: Collection[str], target: str) -
 
 
 def merged_target(target: Patient, source: Patient, *, keeps_source: bool) -> Patient:
-    """The target with the identifiers of the source, as old ones, and with a link to it, if that is kept."""
+    """The target with the identifiers of the source as old ones, and with a link to it if the source is kept."""
     made = copy.deepcopy(target)
     own = {_value(identifier) for identifier in made.get("identifier", ())}
     taken_over = [
@@ -62,7 +62,7 @@ def merged_target(target: Patient, source: Patient, *, keeps_source: bool) -> Pa
 
 
 def merged_source(source: Patient, target: str) -> Patient:
-    """The source as it stays: not active, with a link to `target`."""
+    """The source after the merge: not active, with a link to `target`."""
     return _with_link({**copy.deepcopy(source), "active": False}, REPLACED_BY, target, wanted=True)
 
 
@@ -73,7 +73,7 @@ def has_all(patient: Patient, identifiers: Iterable[dict[str, Any]]) -> bool:
 
 
 def _with_link(patient: Patient, kind: str, other: str, *, wanted: bool) -> Patient:
-    """The Patient, with one link of the kind to the other where it is `wanted`, and with none where it is not."""
+    """The Patient with one link of the kind to the other if it is `wanted`, and with none otherwise."""
     links = patient.get("link", [])
     there = [link for link in links if link.get("type") == kind and other in others({"link": [link]}, kind)]
     if wanted and not there:

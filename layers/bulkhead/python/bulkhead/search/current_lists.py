@@ -1,4 +1,4 @@
-"""Which stored List serves as a patient's `$current-medications`, `$current-problems` and so on: the rule of docs/workflows.md."""
+"""Finds the stored List that serves as a patient's `$current-medications`, `$current-problems` and so on: the rule of docs/workflows.md."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _LOOKED_AT = 1_000
 
 
 def current(store: Store, fence: Fence, find: Find, patient: str, name: str) -> Version | None:
-    """The List that is `name` (a key of CODES) of `patient`, such as `Patient/1`; None where there is none that `fence` lets through.
+    """The List that is `name` (a key of CODES) of `patient`, such as `Patient/1`; None if `fence` lets none through.
 
-    Its status is current, its code is one of the name's. Of several the one with the newest `date` wins, then the one that was updated
-    last; those that tell of changes only (`mode`) come after all others. The patient's own come before those of a patient that it
+    Its status is current, and its code is one of the name's. If there are several, the newest `date` wins, then the latest update;
+    Lists of changes only (`mode`) come after all others. The patient's own come before those of a patient that it
     replaces. TooCostly above 1,000 Lists.
     """
     for key in _answered_for(store, fence, patient):
@@ -46,6 +46,6 @@ def _answered_for(store: Store, fence: Fence, patient: str) -> tuple[str, ...]:
 
 
 def _newest(version: Version) -> tuple[bool, str, str, str]:
-    """What the best List has most of: whether it is whole, and then the latest date."""
+    """The sort key whose greatest value wins: whether the List is complete, then its date."""
     date = version.body.get("date")
     return version.body["mode"] != _CHANGES, dates.bounds(date)[0] if date else "", version.head.updated, version.key

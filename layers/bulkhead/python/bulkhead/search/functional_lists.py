@@ -1,4 +1,4 @@
-"""The lists that R4 names by what they are for: `$current-medications` and its kin (R4 lifecycle.html#lists)."""
+"""R4's functional lists: `$current-medications` and similar names (R4 lifecycle.html#lists)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ CODES: Mapping[str, tuple[str, ...]] = {
     "$current-allergies": (f"{_LOINC}|48765-2", f"{_USES}|allergies"),
     "$current-drug-allergies": (f"{_LOINC}|11382-9",),
 }
-"""By the name of a functional list, what `List.code` has to be, as token parameters."""
+"""The `List.code` of each functional list, as token parameters, by its name."""
 
 
 def named(text: str, place: str) -> UriValue:
-    """The name of a functional list as a value. BadRequest at `place` for a name that is none."""
+    """The name of a functional list as a value. BadRequest at `place` for another name."""
     if text not in CODES:
-        raise BadRequest(f"there is no such functional list; there are {', '.join(CODES)}", place)
+        raise BadRequest(f"this is not the name of a functional list: use one of {', '.join(CODES)}", place)
     return UriValue(text)

@@ -12,7 +12,7 @@ from bulkhead.store import keys
 from bulkhead.store.table import Table
 
 LONGEST = 350_000
-"""Compressed bytes of a query that is kept: an item of DynamoDB has 400 KB."""
+"""The limit on compressed bytes of a kept query: an item of DynamoDB has 400 KB."""
 
 _DAY = 86_400
 
@@ -20,9 +20,9 @@ Pairs = list[tuple[str, str]]
 
 
 def keep(table: Table, secret: bytes, pairs: Sequence[tuple[str, str]], days: int) -> str | None:
-    """Keep the parameters for so many days from now on, and return their id; None where they are too many.
+    """Keeps the parameters for `days` days, and returns their id; None if they are too long.
 
-    The same query has the same id: its second page costs no second item. Nobody can tell an id from a query.
+    The same query has the same id, so its second page costs no second item. A query does not reveal its id to anyone else.
     """
     content = json.dumps({"query": [list(pair) for pair in pairs]})
     body = zlib.compress(content)
@@ -42,7 +42,7 @@ def keep(table: Table, secret: bytes, pairs: Sequence[tuple[str, str]], days: in
 
 
 def kept(table: Table, identifier: str) -> Pairs | None:
-    """What was kept under this id; None where nothing was, or it has expired (DynamoDB takes its time to remove it)."""
+    """The parameters under this id; None if there are none, or they have expired (DynamoDB removes them later)."""
     item = table.get((keys.query_key(identifier), keys.HEAD))
     if item is None or int(item[keys.TTL]["N"]) <= time.time():
         return None

@@ -1,8 +1,8 @@
 """A short way for the DynamoDB operations of the hot path.
 
-Measured: of the CPU of a GetItem four fifths went into botocore's general machinery, of a TransactWriteItems of 100 nine tenths
-(walking the service model twice, and JMESPath over every action to find an endpoint). DynamoDB's own JSON is what the store speaks anyway,
-so these operations are written, signed and sent directly, with botocore's signer and connections; all others stay boto3's.
+Measured: botocore's general machinery took four fifths of the CPU of a GetItem, and nine tenths of that of a TransactWriteItems of 100
+(it walks the service model twice, and runs JMESPath over every action to find an endpoint). The store speaks DynamoDB's own JSON anyway,
+so it writes, signs and sends these operations directly, with botocore's signer and connections; boto3 handles all others.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _decoder = msgspec.json.Decoder()
 
 
 class ShortWay:
-    """Comes before boto3's client among the base classes of a client: see `client` and `direct`."""
+    """A mixin that comes before boto3's client among the base classes of a client: see `client` and `direct`."""
 
     meters: list[Meter]
     meta: Any
@@ -51,7 +51,7 @@ class ShortWay:
         if operation_name not in SHORT or self._request_signer._credentials is None:
             return super()._make_api_call(operation_name, api_params)  # type: ignore[misc]
         if operation_name == "TransactWriteItems":
-            # One token for all tries: DynamoDB does once what it is told twice.
+            # One token for all attempts: DynamoDB performs repeated requests with one token once.
             api_params = {"ClientRequestToken": str(uuid4()), **api_params}
         own = capacity.current()
         meters = (*self.meters, own) if own else tuple(self.meters)
@@ -99,7 +99,7 @@ class ShortWay:
         raise self._error(operation_name, response.status_code, content)
 
     def _mocked(self, operation_name: str, prepared: Any) -> Any:
-        """Where moto answers, as in every call of boto3."""
+        """The answer of moto, which takes part here as in every call of boto3."""
         if self.meta.events is None:
             return None
         return self.meta.events.emit_until_response(f"before-send.dynamodb.{operation_name}", request=prepared)[1]
@@ -109,7 +109,7 @@ class ShortWay:
             parsed = _decoder.decode(content)
         except msgspec.DecodeError:
             parsed = {}
-        # A checksum that does not fit, or no JSON at all: the network's or a proxy's doing, and worth another try.
+        # A wrong checksum, or no JSON at all: a fault of the network or a proxy, worth another attempt.
         code = str(parsed.get("__type", "ServiceUnavailable")).rpartition("#")[2]
         message = parsed.get("message", parsed.get("Message", ""))
         response = {
@@ -122,7 +122,7 @@ class ShortWay:
 
 
 def _with_bytes(answer: dict[str, Any]) -> dict[str, Any]:
-    """Binary attributes, of which bodies and the members of transactions are the only ones, as bytes."""
+    """The answer with its binary attributes as bytes: only bodies and the members of transactions are binary."""
     for item in _items(answer):
         for name in ("body", "keys"):
             if name in item and "B" in item[name]:
