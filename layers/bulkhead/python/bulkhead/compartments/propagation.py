@@ -161,6 +161,19 @@ def survey(store: Store, target: str, keys: Sequence[str], reaches: Reach) -> Fi
     return _judge(store, _passing(store, target), keys, heads, reaches)
 
 
+def foresee(store: Store, target: Head, keys: Sequence[str], reaches: Reach) -> tuple[int, list[tuple[Head, Head]]]:
+    """What `apply` would do to `keys` (up to 1,000) if the target stood as `target`. Changes nothing.
+
+    How many members within reach would stand as asked; and of each that would change, its head now and then.
+    """
+    heads = store.read_many(keys)
+    passing = _Passing(target.key, target)
+    found = _judge(store, passing, keys, heads, reaches).settled
+    writes = _writes(store, passing, [heads[key] for key in found.wrong])
+    changes = [(heads[write.key], write.head(heads[write.key].updated)) for write in writes]
+    return found.standing + sum(reaches(before) for before, _ in changes), changes
+
+
 def second_look(store: Store, target: str, found: Findings, reaches: Reach, wait: Wait = sleep) -> Findings:
     """`found`, once the writers of what is unsettled or closed have had time to commit: those of large transactions 10 seconds, others one.
 
