@@ -55,6 +55,7 @@ WORDS: Mapping[str, Words] = {
     "meta-add": Words("Operations", "Add profiles, tags and security labels", "Parameters", "Parameters"),
     "meta-delete": Words("Operations", "Remove profiles, tags and security labels", "Parameters", "Parameters"),
     "validate": Words("Operations", "Every fault of a resource", "Resource", "OperationOutcome", ("mode", "profile")),
+    "jobs": Words("Jobs", "Your own jobs, the newest first", None, "Bundle", _PAGING),
     "status": Words("Jobs", "How far a job is, and its result", None, "Bundle"),
     "cancel": Words("Jobs", "Stop a job", gives=""),
     "metadata": Words("Server", "The CapabilityStatement", query=("mode", "_format", "_pretty")),

@@ -50,6 +50,7 @@ _PLACES: Mapping[str, str] = {
     "everything": "operations.everything:everything",
     "set-accounts": "operations.set_accounts:set_accounts_of",
     "validate": "operations.validate:validate",
+    "jobs": "operations.jobs:listed",
     "status": "operations.jobs:status",
     "cancel": "operations.jobs:cancel",
     "metadata": "operations.metadata:metadata",

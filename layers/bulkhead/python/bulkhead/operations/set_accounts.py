@@ -32,4 +32,4 @@ def set_accounts_of(request: Request) -> Response:
     done = set_accounts_run.run(request.session, key, asked, if_match, background)
     if isinstance(done, int):
         return Response(200, lifecycle.resources_updated(done))
-    return accepted(request, done)
+    return accepted(request, done, lifecycle.NOT_BEGUN)
