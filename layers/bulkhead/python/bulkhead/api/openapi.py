@@ -111,7 +111,10 @@ def _operation(route: Route, secured: bool) -> dict[str, Any]:
     if words.later:
         found["parameters"].append({"name": "Prefer", "in": "header", "schema": {"type": "string"}})
         found["responses"]["202"] = _response("OperationOutcome", "Accepted; Content-Location is the job's status") | {
-            "headers": {"Content-Location": {"schema": {"type": "string", "format": "uri"}}}
+            "headers": {
+                "Content-Location": {"schema": {"type": "string", "format": "uri"}},
+                "X-Progress": {"schema": {"type": "string"}},
+            }
         }
     if secured and not route.public:
         found["security"] = [{"token": []}]
