@@ -23,7 +23,7 @@ from bulkhead.facts.audit_names import AUDIT_EVENT, is_trail
 from bulkhead.fhir import references
 
 if TYPE_CHECKING:
-    from bulkhead.store import Store, Write
+    from bulkhead.store import Head, Store, Write
     from bulkhead.store.version import Fence, Version
 
 CREATE, READ, UPDATE, DELETE, SEARCH = "c", "r", "u", "d", "s"
@@ -308,6 +308,26 @@ def own_accounts(
 def accounts_of_new(caller: Caller) -> tuple[str, ...]:
     """The own accounts of what the caller creates, and says nothing of accounts: those that it is fenced to."""
     return caller.accounts or ()
+
+
+def may_seal(caller: Caller, head: Head) -> bool:
+    """Whether the caller may decide whether a resource inherits: because that takes others' access away, or gives it.
+
+    One who is fenced, only for what was made within its own fence.
+    """
+    if not may_set_accounts(caller):
+        return False
+    return not caller.fenced or (bool(head.maker) and set(head.maker) <= set(caller.accounts or ()))
+
+
+def require_may_seal(caller: Caller, head: Head, place: str) -> None:
+    """Forbidden where the caller may not decide whether a resource inherits."""
+    if not may_seal(caller, head):
+        raise Forbidden(
+            "whether this resource inherits is decided by unfenced callers, and by those with accounts.write within whose own accounts "
+            "it was created",
+            place,
+        )
 
 
 def claim(caller: Caller, condition: str) -> str:

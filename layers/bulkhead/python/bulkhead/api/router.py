@@ -53,6 +53,7 @@ _PLACES: Mapping[str, str] = {
     "find-list": "operations.find_list:find_list",
     "set-accounts": "operations.set_accounts:set_accounts_of",
     "validate": "operations.validate:validate",
+    "jobs": "operations.jobs:listed",
     "status": "operations.jobs:status",
     "cancel": "operations.jobs:cancel",
     "metadata": "operations.metadata:metadata",

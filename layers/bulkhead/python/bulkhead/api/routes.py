@@ -90,6 +90,7 @@ _OPERATIONS: tuple[Route, ...] = (
     Route("POST", f"{BASE}/{{type}}/{{id}}/$validate", "operations", "validate"),
     Route("POST", f"{BASE}/{{type}}/$validate", "operations", "validate"),
     Route("POST", f"{BASE}/{{type}}/{{id}}/$set-accounts", "operations", "set-accounts"),
+    Route("GET", f"{BASE}/job", "jobs", "jobs"),
     Route("GET", f"{BASE}/job/{{id}}/status", "jobs", "status"),
     Route("DELETE", f"{BASE}/job/{{id}}/status", "jobs", "cancel"),
     Route("GET", f"{BASE}/metadata", "capabilities", "metadata", public=True),

@@ -51,6 +51,7 @@ DEEDS: Mapping[str, Deed] = {
     "meta-add": deed("operation", "$meta-add"),
     "meta-delete": deed("operation", "$meta-delete"),
     "validate": deed("operation", "$validate"),
+    "jobs": deed("operation", "jobs"),
     "status": deed("operation", "job status"),
     "cancel": deed("operation", "job cancel"),
 }

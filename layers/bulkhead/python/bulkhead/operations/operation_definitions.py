@@ -28,6 +28,7 @@ class Parameter:
     max: str
     type: str
     documentation: str
+    parts: tuple[Parameter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,11 @@ _EVERYTHING = (
     Parameter("return", "out", 1, "1", "Bundle", "A searchset with links to the following pages"),
 )
 
+_COUNT = (
+    Parameter("type", "out", 1, "1", "code", "Their type"),
+    Parameter("count", "out", 1, "1", "integer", "How many"),
+)
+
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "bulkhead-set-accounts",
@@ -82,11 +88,49 @@ OPERATIONS: tuple[Operation, ...] = (
         "Set the accounts of a resource",
         "Replaces the resource's own accounts, and with `propagate` hands them to every member of its compartment.",
         (
-            Parameter("accounts", "in", 0, "50", "Reference", "An account; none at all clears them"),
+            Parameter(
+                "accounts",
+                "in",
+                0,
+                "50",
+                "Reference",
+                "An account, as a value or in parts; none at all clears them",
+                (
+                    Parameter("account", "in", 1, "1", "Reference", "The account"),
+                    Parameter("until", "in", 0, "1", "instant", "When this account ends"),
+                ),
+            ),
+            Parameter(
+                "until",
+                "in",
+                0,
+                "1",
+                "instant",
+                "When those accounts end that have no end of their own; a dateTime with a zone is taken, too",
+            ),
             Parameter(
                 "propagate", "in", 0, "1", "boolean", "Whether members of the compartment inherit; default false"
             ),
+            Parameter(
+                "inherit", "in", 0, "1", "boolean", "false seals the resource: it inherits from nobody; true opens it"
+            ),
+            Parameter("preview", "in", 0, "1", "boolean", "Whether to change nothing, and to tell what would change"),
             Parameter("resourcesUpdated", "out", 1, "1", "integer", "How many resources now stand as asked"),
+            Parameter("complete", "out", 0, "1", "boolean", "Of a preview: whether it looked at all members"),
+            Parameter(
+                "account",
+                "out",
+                0,
+                "*",
+                "",
+                "Of a preview: what changes for an account",
+                (
+                    Parameter("account", "out", 1, "1", "Reference", "The account"),
+                    Parameter("gains", "out", 0, "*", "", "Resources that it comes to see", _COUNT),
+                    Parameter("loses", "out", 0, "*", "", "Resources that it sees no longer", _COUNT),
+                ),
+            ),
+            Parameter("changed", "out", 0, "100", "Reference", "Of a preview: a resource that would change"),
         ),
         affects_state=True,
     ),
@@ -327,11 +371,15 @@ def definition(operation: Operation, base: str, served: Served) -> dict[str, Any
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
-    return {
+    made: dict[str, Any] = {
         "name": parameter.name,
         "use": parameter.use,
         "min": parameter.min,
         "max": parameter.max,
         "documentation": parameter.documentation,
-        "type": parameter.type,
     }
+    if parameter.type:
+        made["type"] = parameter.type
+    if parameter.parts:
+        made["part"] = [_parameter(part) for part in parameter.parts]
+    return made

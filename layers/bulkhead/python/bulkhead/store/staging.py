@@ -139,7 +139,7 @@ def settle(table: Table, writes: Sequence[Write]) -> None:
                 values = version | {":gone": {"SS": sorted(gone)}}
                 actions.append(table.update_action(key, "DELETE #via :gone", values, NOT_LATER))
         kept = set(write.head("").accounts) if write.body is not None else set()
-        for account in write.base.accounts:
+        for account in (*write.base.accounts, *write.base.ended):
             if account not in kept:
                 actions.append(table.delete_action(keys.account_entry(write.key, account)[0], NOT_LATER, version))
     table.write_each(actions)
