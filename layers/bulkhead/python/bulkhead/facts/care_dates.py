@@ -71,8 +71,9 @@ def code_parameter(resource_type: str) -> SearchParameter | None:
 
 
 def texts(periods: Iterable[tuple[str, str]]) -> Texts | None:
-    """What values (first and last instant, inclusive) sort by; None where there are none."""
-    spans = list(periods)
+    """What values (first and last instant, inclusive) sort by, of whichever is the earlier; None where there are none."""
+    # A period may end on a day that begins before its first moment does.
+    spans = [(min(period), max(period)) for period in periods]
     if not spans:
         return None
     if len(spans) == 1 and (simple := _simple(*spans[0])):

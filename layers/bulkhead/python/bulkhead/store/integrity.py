@@ -54,6 +54,8 @@ class Report:
     orphans: int = 0
     missing: int = 0
     damaged: int = 0
+    held: int = 0
+    """Resources that a large transaction holds: their entries are compared another time."""
     names: tuple[str, ...] = ()
 
     def __add__(self, other: Report) -> Report:
@@ -93,10 +95,11 @@ class Check:
                 named = list(group)
                 identifiers += [item for item in named if keys.is_identifier(_key(item))]
                 self._mend(pk, [fault for item in named if (fault := self._outdated(item))], report)
-        report.resources, report.identifiers = len(resources), len(identifiers)
+        report.resources, report.identifiers, report.held = len(resources), len(identifiers), _held(resources)
         for pk, faults in self._faults(resources).items():
             if faults:
                 again = {pk: list(self._table.query(pk))}
+                report.held += _held(again)
                 self._mend(pk, self._faults(again)[pk], report)
         for pk, faults in self._faults_of_identifiers(identifiers).items():
             self._mend(pk, faults, report)
@@ -258,6 +261,12 @@ class Check:
                 fault = self._unexpected(_key(item), item, head.version if head else 0)
                 found.setdefault(pk, []).extend([fault] if fault else [])
         return found
+
+
+def _held(resources: dict[str, list[Item]]) -> int:
+    """How many of these resources have the mark of a large transaction."""
+    heads = (item for items in resources.values() for item in items if item["sk"]["S"] == keys.HEAD)
+    return sum(1 for head in heads if transaction_marks.marked(head))
 
 
 def _is_resource(pk: str) -> bool:
