@@ -13,7 +13,7 @@ CARE = {
     "Condition": ("onset-date", "code"),
     "DiagnosticReport": ("date", "code"),
     "DocumentReference": ("date", "type"),
-    "Encounter": ("date", "type"),
+    "Encounter": ("date", None),
     "Immunization": ("date", "vaccine-code"),
     "MedicationAdministration": ("effective-time", "code"),
     "MedicationDispense": ("whenhandedover", "code"),

@@ -51,6 +51,8 @@ WORDS: Mapping[str, Words] = {
                           later=True),
     "everything": Words("Operations", "A patient or encounter, its compartment, and what these refer to", None, "Bundle",
                         ("_since", "_type", "start", "end", *_PAGING)),
+    "lastn": Words("Operations", "The latest results of a patient, by what was observed", "Parameters", "Bundle",
+                   ("patient", "subject", "category", "code", "max", "_format", "_pretty")),
     "meta": Words("Operations", "Profiles, tags and security labels", None, "Parameters"),
     "meta-add": Words("Operations", "Add profiles, tags and security labels", "Parameters", "Parameters"),
     "meta-delete": Words("Operations", "Remove profiles, tags and security labels", "Parameters", "Parameters"),

@@ -48,6 +48,7 @@ _PLACES: Mapping[str, str] = {
     "meta-add": "operations.meta:meta_add",
     "meta-delete": "operations.meta:meta_delete",
     "everything": "operations.everything:everything",
+    "lastn": "operations.lastn:lastn",
     "set-accounts": "operations.set_accounts:set_accounts_of",
     "validate": "operations.validate:validate",
     "status": "operations.jobs:status",

@@ -26,6 +26,7 @@ READS: Mapping[str, Deed] = {
     "compartment": deed("search-type"),
     "system": deed("search-system"),
     "everything": deed("operation", "$everything"),
+    "lastn": deed("operation", "$lastn"),
     "meta": deed("operation", "$meta"),
 }
 """Operations of the route table that show resources and do nothing else; what others show is a read."""

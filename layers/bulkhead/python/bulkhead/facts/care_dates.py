@@ -41,8 +41,8 @@ CARE = (
 )  # fmt: skip
 # The first of these that a type has says what the care was.
 _CODES = ("code", "vaccine-code", "type")
-# Nearly every event of the trail has the same type.
-_WITHOUT_CODE = frozenset({"AuditEvent"})
+# Nearly every event of the trail has the same type; and of what takes a period each entry is two.
+_WITHOUT_CODE = frozenset({"Account", "AuditEvent", "Encounter", "EpisodeOfCare"})
 
 
 class Texts(NamedTuple):

@@ -100,16 +100,30 @@ def search(
     `explain` is told how the search is run. BadRequest for a cursor that is not this search's, NotSupported for what is not
     answered (see `plan.plan`), TooCostly where counting or sorting would read too much.
     """
+    query, page = _answered(store, query, fence, limits, explain, clock)
+    return bundle.searchset(query, page, base, represent)
+
+
+def first_page(store: Store, query: Query, fence: Fence, limits: Limits) -> Page:
+    """The first page of a query, for operations that make an answer of their own. Errors as of `search`."""
+    _, page = _answered(store, query, fence, limits, lambda chosen: None, monotonic)
+    return page
+
+
+def _answered(
+    store: Store, query: Query, fence: Fence, limits: Limits, explain: Callable[[Plan], None], clock: Clock
+) -> tuple[Query, Page]:
+    """The query as it was run, and the page that it asks for."""
     query = spelt_out(store, query, fence)
     known = membership.in_force(store)
     definition = known.get(query.compartment.partition("/")[0]) if query.compartment else None
 
-    def answered(query: Query, named: widening.Named) -> dict[str, Any]:
+    def answered(query: Query, named: widening.Named) -> tuple[Query, Page]:
         chosen, races = planned(store, query, definition), Races(store, fence)
         scanner = Scanner(store, query, chosen, known, fence, races, limits, named=named, clock=clock)
         scanner = by_names(led_by_fence(chained(scanner)))
         explain(scanner.plan)
-        return bundle.searchset(query, asked_page(scanner), base, represent)
+        return query, asked_page(scanner)
 
     if query.results.cursor is not None:
         return answered(widening.widened(query, cursor.replaced(query.results.cursor)), widening.Named())
