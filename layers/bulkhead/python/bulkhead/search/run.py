@@ -92,16 +92,17 @@ def search(
     limits: Limits = Limits(),
     explain: Callable[[Plan], None] = lambda chosen: None,
     clock: Clock = monotonic,
+    notes: Sequence[Issue] = (),
 ) -> dict[str, Any]:
     """The searchset Bundle of a query, as plain JSON data.
 
     `base` is the server's base URL for links and fullUrls. Nothing that `fence` refuses is shown, included or counted. Where it
     knows what it lets through (`ListedFence`), the cost follows that. `clock` tells seconds.
-    `explain` is told how the search is run. BadRequest for a cursor that is not this search's, NotSupported for what is not
+    `notes` are shown with those of the page. `explain` is told how the search is run. BadRequest for a cursor that is not this search's, NotSupported for what is not
     answered (see `plan.plan`), TooCostly where counting or sorting would read too much.
     """
     query, page = _answered(store, query, fence, limits, explain, clock)
-    return bundle.searchset(query, page, base, represent)
+    return bundle.searchset(query, replace(page, notes=(*notes, *page.notes)), base, represent)
 
 
 def first_page(store: Store, query: Query, fence: Fence, limits: Limits) -> Page:
