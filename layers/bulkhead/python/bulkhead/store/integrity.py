@@ -20,10 +20,11 @@ from dataclasses import dataclass, fields
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from bulkhead.parallel import chunks
 from bulkhead.store import builtin, definitions, heads, keys, reservations, staging, transaction_marks, transactions
 from bulkhead.store.heads import Head
 from bulkhead.store.keys import Entry, Key
-from bulkhead.store.table import ConditionFailed, Item, Table, key_of
+from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, key_of
 
 if TYPE_CHECKING:
     from bulkhead.facts.index_facts import Facts
@@ -55,7 +56,7 @@ class Report:
     missing: int = 0
     damaged: int = 0
     held: int = 0
-    """Resources that a large transaction holds: their entries are compared another time."""
+    """What a large transaction holds, or another writer was at work on: its entries are compared another time."""
     names: tuple[str, ...] = ()
 
     def __add__(self, other: Report) -> Report:
@@ -113,6 +114,8 @@ class Check:
             # A failed condition: somebody is at work on it.
             if n not in failed:
                 report.count(kind)
+            elif kind == MISSING:
+                report.held += 1
             if "Put" in action:
                 self._listed.add(_key(action["Put"]["Item"]))
         damaged = [kind for kind, action in faults if not action]
@@ -135,14 +138,21 @@ class Check:
             return set(bound) if head and (now is None or now["v"] != head["v"]) else set()
         rest = [n for n in range(len(actions)) if n not in bound]
         failed = {rest[n] for n in self._table.write_each([actions[n][1] for n in rest])}
-        for n in bound:
+        for batch in chunks(bound, TRANSACT_LIMIT - 1):
             assert head is not None
-            standing = self._table.check_action(_key(head), "#v = :v", {":v": head["v"]})
-            try:
-                self._table.write([standing, actions[n][1]])
-            except ConditionFailed:
-                failed.add(n)
+            failed |= self._written_while(head, {n: actions[n][1] for n in batch})
         return failed
+
+    def _written_while(self, head: Item, actions: dict[int, Item]) -> set[int]:
+        """Write while a head stands: all at once, or where that fails one by one. Returns which were not written."""
+        standing = self._table.check_action(_key(head), "#v = :v", {":v": head["v"]})
+        try:
+            self._table.write([standing, *actions.values()])
+        except ConditionFailed:
+            if len(actions) == 1:
+                return set(actions)
+            return {n for number, action in actions.items() for n in self._written_while(head, {number: action})}
+        return set()
 
     def _faults(self, resources: dict[str, list[Item]]) -> dict[str, list[_Fault]]:
         """What is amiss with each resource, of whose partition these are the items."""
