@@ -45,7 +45,8 @@ def doors(new_store: Any, keys_folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     """Of a short history and of a long one."""
     made = []
     for size in (SHORT, LONG):
-        store = new_store()
+        # The list of definitions is read once in this time, whoever happens to be the first.
+        store = new_store(definitions_ttl=3600)
         fill(store, size)
         made.append(Door(store, keys_folder, monkeypatch))
     return made

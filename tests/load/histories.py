@@ -80,6 +80,10 @@ def _search(store: Store, path: str, text: str) -> None:
     query = parse.parse(pairs, resource_type, **more)  # type: ignore[arg-type]
     known = membership.in_force(store)
     bundle = run.search(
-        store, query, base="http://load", represent=lambda head, body: resources.represent(head, body, known), fence=everything
+        store,
+        query,
+        base="http://load",
+        represent=lambda head, body: resources.represent(head, body, known),
+        fence=everything,
     )
     assert bundle["entry"]
