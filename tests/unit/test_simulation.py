@@ -31,6 +31,8 @@ def test_a_new_table_is_the_narrowest_place_at_first() -> None:
     assert simulation.seconds(100_000, Setting("", "", workers=1_000)) > 100_000 / (4_000 / 10.5) * 0.9
 
 
-@pytest.mark.parametrize(("name", "text"), [("scaling.md", simulation.table()), ("propagation.svg", simulation.picture())])
+@pytest.mark.parametrize(
+    ("name", "text"), [("scaling.md", simulation.table()), ("propagation.svg", simulation.picture())]
+)
 def test_the_page_shows_what_the_model_says(name: str, text: str) -> None:
     assert text in (ROOT / "docs" / "operations" / name).read_text(), "run python -m tests.load.simulation"

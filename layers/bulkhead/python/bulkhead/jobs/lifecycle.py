@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
+from bulkhead import observability
 from bulkhead.compartments import accounts
 from bulkhead.errors import BulkheadError, Issue, NotFound, Unavailable
 from bulkhead.fhir import json, outcome
@@ -80,7 +81,7 @@ def status(store: Store, owner: str, job_id: str, alive: Callable[[Job], bool]) 
     if job.state == DONE:
         return Status("", batch_response(HTTPStatus.OK, resources_updated(job.updated)))
     standing, total = _progress(store, job)
-    progress = f"{standing} of {total} resources"
+    progress = f"{standing} of {'at least ' if job.listing else ''}{total} resources"
     if job.state == CANCELLED:
         issue = Issue("incomplete", f"cancelled: {progress} stand as asked; send the request again to finish")
         return Status("", batch_response(HTTPStatus.CONFLICT, resources_updated(standing), outcome.outcome([issue])))
@@ -109,7 +110,11 @@ def has_begun(store: Store, job: Job) -> bool:
 def give_up(store: Store, job_id: str, error: BulkheadError, attempt: int | None = None) -> bool:
     """Mark a job as failed with `error`. False where it is over already, or (with `attempt`) has been taken up anew."""
     text = json.dumps(outcome.outcome(_fitting(error.issues))).decode()
-    return store.jobs.change(job_id, UNFINISHED, attempt, state=FAILED, status=error.status, error=text)
+    failed = store.jobs.change(job_id, UNFINISHED, attempt, state=FAILED, status=error.status, error=text)
+    if failed and error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        observability.job_failed()
+        observability.logger.error("job failed", job=job_id, error=type(error).__name__)
+    return failed
 
 
 def _fitting(issues: tuple[Issue, ...]) -> list[Issue]:
@@ -151,10 +156,10 @@ def _progress(store: Store, job: Job) -> tuple[int, int]:
     if job.total is None:
         # Only the target is known: that it is done is no news while the job goes on.
         return int(bool(job.begun) and job.state not in UNFINISHED), 1
-    turns: dict[int, int] = {}
-    for result in store.jobs.results(job.id):
+    turns = {job.turn: job.standing}
+    for result in store.jobs.results(job.id, job.turn, job.upto):
         turns[result.turn] = turns.get(result.turn, 0) + result.standing
-    return 1 + min(job.total, max(turns.values(), default=0)), 1 + job.total
+    return 1 + min(job.total, max(job.best, *turns.values())), 1 + job.total
 
 
 def batch_response(
