@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bulkhead.errors import BadRequest, TooCostly
 from bulkhead.facts import care_dates, extract
 from bulkhead.fhir import dates
 from bulkhead.fhir.definitions import search_parameters
@@ -136,6 +137,17 @@ def test_before_all_have_their_entries_the_answer_is_the_same(
     assert (again if sort else sorted(again)) == (found if sort else sorted(found))
 
 
+def test_before_all_have_their_entries_a_code_of_too_many_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    store.in_clinical_order = False
+    for number in range(4):
+        store.put(observation(str(number)))
+    assert len(pages(store, "Observation", "code=1234-5&_count=3")) == 4
+    monkeypatch.setattr(dated, "MOST", 3)
+    with pytest.raises(TooCostly, match="narrow the search"):
+        search(store, "Observation", "code=1234-5")
+
+
 def test_a_compartment_is_in_clinical_order_too() -> None:
     store = MemoryStore()
     store.put(patient("1"))
@@ -177,7 +189,7 @@ def test_many_of_one_day_are_paged_by_id_without_reading_them_all() -> None:
 
 
 def test_a_link_of_another_order_is_refused() -> None:
-    with pytest.raises(Exception, match="begin the search anew"):
+    with pytest.raises(BadRequest, match="begin the search anew"):
         search(MemoryStore(), "Observation", "patient=1&_sort=-date&_cursor=abc")
 
 

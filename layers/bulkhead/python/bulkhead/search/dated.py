@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from msgspec import Struct
 
+from bulkhead.errors import TooCostly
 from bulkhead.facts import care_dates
 from bulkhead.facts.care_dates import END, LONG, NONE
 from bulkhead.fhir.definitions import search_parameters
@@ -28,6 +29,10 @@ ABOVE = "~"
 """Behind all ids."""
 PAGE = 1000
 """Entries of one request, where all are needed."""
+
+
+MOST = 1_000_000
+"""The most keys that are gathered."""
 
 
 class Place(NamedTuple):
@@ -232,6 +237,10 @@ class Gathered(Struct, frozen=True):
                 listing = driver.list(store, position, PAGE)
                 keys.update(hint.key for hint in listing.hints)
                 position = listing.next
+                if len(keys) > MOST:
+                    raise TooCostly(
+                        "too many resources have this code to be listed at once: narrow the search by a patient"
+                    )
                 if position is None:
                     break
         return Listing([Hint(key, key) for key in sorted(keys) if after is None or key > after], None)
