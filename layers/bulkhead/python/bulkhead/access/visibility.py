@@ -18,7 +18,7 @@ _AUDIT = "AuditEvent/"
 
 def not_known(store: Store, caller: Caller, key: str) -> NotFound:
     """What a caller is told of a resource that is not there, and, word for word, of one that it may not see; as late, too."""
-    policy.pay_for_a_look(store, caller)
+    policy.pay_for_a_look(store, caller, key)
     return NotFound(f"{key} is not known", "id")
 
 

@@ -144,7 +144,7 @@ class Check:
         if head is None or head.deleted:
             return {}
         entries = keys.index_entries(head.key, self._facts_of(head))
-        return entries | dict(keys.account_entry(head.key, account) for account in head.accounts)
+        return entries | dict(keys.account_entry(head.key, account) for account in staging.listed_accounts(head))
 
     def _faults_of_one(
         self, pk: str, own: dict[Key, Item], expected: dict[Key, Entry], elsewhere: dict[Key, Item]
