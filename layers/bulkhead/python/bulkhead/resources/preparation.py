@@ -13,6 +13,7 @@ from bulkhead.compartments import accounts, compartment_definitions, governing, 
 from bulkhead.errors import BadRequest, InvalidResource, Issue, Unprocessable
 from bulkhead.facts import index_facts
 from bulkhead.facts.audit_names import AUDIT_EVENT, is_trail
+from bulkhead.facts.security_context import BINARY, context_of
 from bulkhead.fhir import json, references, validation
 from bulkhead.resources.representation import stored
 from bulkhead.session import Session
@@ -71,6 +72,7 @@ def prepare_create(session: Session, resource: dict[str, Any], key: str, fresh: 
     """The write that makes `resource` (checked) as `key`. `fresh`: the id was made by the server just now. Forbidden (accounts)."""
     resource = _signed({**resource, "id": key.partition("/")[2]}, session.caller)
     _require_served(session.store, resource)
+    _require_context(resource, None)
     given = _given_accounts(resource, session.caller)
     explicit = (
         policy.accounts_of_new(session.caller)
@@ -100,6 +102,7 @@ def prepare_update(session: Session, resource: dict[str, Any], base: Head, *, pa
         asked = accounts.own(given, base, session.caller.accounts)
         explicit = policy.own_accounts(session.caller, asked, base.explicit, given)
     former = None if base.deleted else session.store.decode(base)
+    _require_context(resource, former)
     adopted = base.type in governing.TYPES and not base.unfenced and not partial and not session.caller.fenced
     if former and explicit == base.explicit and not adopted and (body == base.body or _same(former, resource)):
         return None
@@ -141,6 +144,20 @@ def _require_served(store: Store, resource: dict[str, Any]) -> None:
             "clients learn of changes by _history?_since=",
             f"{_SUBSCRIPTION}.status",
         )
+
+
+def _require_context(resource: dict[str, Any], former: dict[str, Any] | None) -> None:
+    """Unprocessable for a Binary that newly names as its `securityContext` what is no resource of this server.
+
+    Whether the caller may read what it names is asked at the commit (`write_policy`).
+    """
+    context = resource.get("securityContext") if resource["resourceType"] == BINARY else None
+    if context is None or context_of(resource) or (former and former.get("securityContext") == context):
+        return
+    raise Unprocessable(
+        "securityContext must be a literal reference, Type/id, to a resource of this server, without a version",
+        f"{BINARY}.securityContext",
+    )
 
 
 def _echoes(session: Session, resource: dict[str, Any], base: Head, given: tuple[str, ...]) -> bool:
