@@ -28,6 +28,8 @@ class Rule(StrEnum):
     HIDDEN_ENTITIES = "hidden-audit-entities"
     SHARED_READ_ONLY = "shared-read-only"
     NEVER_CHANGED = "audit-never-changed"
+    # This says neither, to whoever may not know.
+    HIDDEN_FROM_ASKER = "hidden-from-you"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +55,5 @@ OUTSIDE_COMPARTMENT = Verdict(False, Rule.OUTSIDE_COMPARTMENT)
 HIDDEN_ENTITIES = Verdict(False, Rule.HIDDEN_ENTITIES)
 SHARED_READ_ONLY = Verdict(False, Rule.SHARED_READ_ONLY)
 NEVER_CHANGED = Verdict(False, Rule.NEVER_CHANGED)
+HIDDEN_FROM_ASKER = Verdict(False, Rule.HIDDEN_FROM_ASKER)
+"""Told in place of a verdict that depends on what the one who asks may not read. No fence comes to it."""

@@ -49,6 +49,7 @@ _PLACES: Mapping[str, str] = {
     "meta-delete": "operations.meta:meta_delete",
     "everything": "operations.everything:everything",
     "set-accounts": "operations.set_accounts:set_accounts_of",
+    "explain-access": "operations.explain_access:explain_access",
     "validate": "operations.validate:validate",
     "status": "operations.jobs:status",
     "cancel": "operations.jobs:cancel",

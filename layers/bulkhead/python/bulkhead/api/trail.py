@@ -45,6 +45,7 @@ DEEDS: Mapping[str, Deed] = {
     "set-accounts": deed("operation", recording.SET_ACCOUNTS),
     "meta-add": deed("operation", "$meta-add"),
     "meta-delete": deed("operation", "$meta-delete"),
+    "explain-access": deed("operation", "$explain-access"),
     "validate": deed("operation", "$validate"),
     "status": deed("operation", "job status"),
     "cancel": deed("operation", "job cancel"),

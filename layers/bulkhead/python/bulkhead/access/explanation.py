@@ -1,0 +1,138 @@
+"""Who can see a resource, and why: told from what decides (`decision`), and from what the resource itself says. Semantics, section 3.
+
+Whoever asks learns nothing that it may not read. The accounts of a resource are in its `meta`; which target gave one of them is told
+only where the target may be read. What a Binary follows decides for others only where the one who asks may read it, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bulkhead.access import decision, rules
+from bulkhead.access.caller import Caller
+from bulkhead.access.rules import DELETE, READ, SEARCH, UPDATE, Rule, Verdict
+from bulkhead.access.shared_types import is_shared, shared_types
+from bulkhead.compartments import membership
+from bulkhead.facts.security_context import BINARY, context_of
+
+if TYPE_CHECKING:
+    from bulkhead.store import Store
+    from bulkhead.store.version import Version
+
+RIGHTS: Mapping[str, str] = {"read": READ, "search": SEARCH, "update": UPDATE, "delete": DELETE}
+"""By interaction, the right that it needs."""
+
+REASONS: Mapping[Rule, str] = {
+    Rule.UNFENCED: "The token has no claim that fences it, and a scope allows this.",
+    Rule.ACCOUNT: "The resource carries one of the token's accounts.",
+    Rule.PATIENT_COMPARTMENT: "The resource is in the compartment of the token's patient.",
+    Rule.ACCOUNT_AND_COMPARTMENT: "The resource carries one of the token's accounts, and is in the compartment of the token's patient.",
+    Rule.AUDIT_ENTITIES: "The token may see everything that this AuditEvent speaks of.",
+    Rule.SHARED_TYPE: "The type is shared, and the resource carries no account: every token whose scopes allow the type reads it.",
+    Rule.SECURITY_CONTEXT: "The token may read what the Binary's securityContext names.",
+    Rule.NO_SCOPE: "No scope of the token allows this for the type.",
+    Rule.SCOPE_QUERY: "The resource does not meet the query of any scope that would allow this.",
+    Rule.GOVERNS_THE_SERVER: "Resources of this type govern the server: only a token without a fence writes them.",
+    Rule.NO_ACCOUNT: "The resource carries none of the token's accounts.",
+    Rule.OUTSIDE_COMPARTMENT: "The resource is not in the compartment of the token's patient.",
+    Rule.HIDDEN_ENTITIES: "The token may not see all that this AuditEvent speaks of.",
+    Rule.SHARED_READ_ONLY: "The resource is shared: only a token without a fence writes it.",
+    Rule.NEVER_CHANGED: "An AuditEvent is never changed or deleted.",
+    Rule.HIDDEN_FROM_ASKER: "This depends on a resource that you may not read.",
+}
+"""Each rule in a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """From where a resource has an account: its own (`root` None), or inherited from `root` through search parameters.
+
+    `hidden`: inherited from a target that the one who asks may not read. `until` is an instant, "" where it has no end.
+    """
+
+    root: str | None
+    through: tuple[str, ...] = ()
+    until: str = ""
+    hidden: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a resource is seen by those who see it."""
+
+    accounts: Mapping[str, tuple[Source, ...]]
+    compartments: Mapping[str, tuple[str, ...]]
+    """By target, the search parameters through which the resource is in its compartment; `{def}`: it is the target."""
+    shared: bool
+    context: str | None
+    """What a Binary follows, if it follows anything of this server."""
+
+
+def explain(store: Store, asker: Caller, version: Version) -> Explanation:
+    """What opens a resource that `asker` may read. Reads the targets that it inherits from, in one request."""
+    head, known = version.head, membership.in_force(store)
+    sees = decision.fence(store, asker, READ)
+    roots = store.read_many(sorted(head.inherited)) if asker.restricted and head.inherited else {}
+    visible = {key for key, root in roots.items() if not root.deleted and sees(store.version(root))}
+    sources: dict[str, list[Source]] = {account: [Source(None)] for account in head.explicit}
+    for root in sorted(head.inherited):
+        hidden = asker.restricted and root not in visible
+        through = () if hidden else _through(version, root, known)
+        for account in head.inherited[root]:
+            sources.setdefault(account, []).append(Source(None if hidden else root, through, hidden=hidden))
+    inside = membership.memberships(version.targets, head.key, known)
+    return Explanation(
+        accounts={account: tuple(found) for account, found in sources.items()},
+        compartments={target: _through(version, target, known) for target in inside},
+        shared=is_shared(head, shared_types(store.settings.shared_types)),
+        context=context_of(version.body) if head.type == BINARY else None,
+    )
+
+
+def _through(version: Version, target: str, known: membership.Definitions) -> tuple[str, ...]:
+    """The search parameters through which a resource is in the compartment of `target`."""
+    if version.key == target:
+        return (membership.ITSELF,)
+    its = known.get(target.partition("/")[0])
+    listed = its.parameters.get(version.head.type, frozenset()) if its else frozenset()
+    return tuple(sorted(listed & version.targets.get(target, frozenset())))
+
+
+def decide_for(store: Store, asker: Caller, caller: Caller, version: Version) -> dict[str, Verdict]:
+    """By interaction (RIGHTS), what `caller` may do with a resource that `asker` may read: the verdict that its requests would get."""
+    found = {name: decision.decide(store, caller, right).verdict(version) for name, right in RIGHTS.items()}
+    if _depends_on_hidden_context(store, asker, caller, version):
+        found |= {
+            name: _veiled(found[name], Rule.SECURITY_CONTEXT, Rule.NO_ACCOUNT, Rule.OUTSIDE_COMPARTMENT)
+            for name in ("read", "search")
+        }
+    if _depends_on_hidden_links(store, asker, caller, version):
+        chart = (Rule.PATIENT_COMPARTMENT, Rule.ACCOUNT_AND_COMPARTMENT, Rule.OUTSIDE_COMPARTMENT)
+        found = {name: _veiled(verdict, *chart) for name, verdict in found.items()}
+    return found
+
+
+def _veiled(verdict: Verdict, *telling: Rule) -> Verdict:
+    return rules.HIDDEN_FROM_ASKER if verdict.rule in telling else verdict
+
+
+def _depends_on_hidden_context(store: Store, asker: Caller, caller: Caller, version: Version) -> bool:
+    """Whether the caller sees a Binary or not by a resource that `asker` may not read."""
+    context = context_of(version.body) if version.head.type == BINARY else None
+    if context is None or not asker.restricted or decision.reach(store, caller)(version):
+        return False
+    head = store.read(context)
+    return head is not None and not head.deleted and not decision.fence(store, asker, READ)(store.version(head))
+
+
+def _depends_on_hidden_links(store: Store, asker: Caller, caller: Caller, version: Version) -> bool:
+    """Whether the resource may be the caller's by a Patient that its own replaces, and that `asker` may not read."""
+    if not asker.fenced or not caller.patient:
+        return False
+    charts = [value for _, value in decision.listed_under(store, caller, "Patient") or ()]
+    replaced = [chart for chart in charts if chart != f"Patient/{caller.patient}"]
+    sees = decision.fence(store, asker, READ)
+    heads = store.read_many(replaced) if replaced else {}
+    return any(not sees(store.version(head)) for head in heads.values())
