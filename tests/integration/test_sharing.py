@@ -12,7 +12,7 @@ import pytest
 
 from bulkhead.store import Store
 from bulkhead.store.capacity import metered
-from tests.integration.door import HOST, Door
+from tests.integration.door import Door
 
 Json = dict[str, Any]
 
@@ -185,7 +185,7 @@ class TestABinary:
             assert len(keys(clinics.admin.get("Binary?_count=50&_sort=_id").json())) == 30
         with metered(clinics.store.table.client) as followed:
             assert len(keys(clinics.a.get("Binary?_count=50&_sort=_id").json())) == 30
-        assert followed.requests <= all_of_them.requests + 1
+        assert followed.total <= all_of_them.total + 1
 
     def test_a_search_costs_what_the_caller_sees(self, clinics: Clinics) -> None:
         clinics.letter("mine", "Patient/anna")
@@ -198,7 +198,7 @@ class TestABinary:
         assert answer.status_code == 200, answer.text
         with metered(clinics.store.table.client) as meter:
             assert keys(clinics.a.get("Binary?_total=accurate").json()) == {"Binary/mine"}
-        assert meter.reads < 300, meter
+        assert sum(meter.units.values()) < 250, meter
 
     def test_hidden_and_absent_cost_the_same(self, clinics: Clinics) -> None:
         clinics.letter("follows", "Patient/chidi")
@@ -208,12 +208,12 @@ class TestABinary:
             for name in ("follows", "plain", "absent"):
                 with metered(clinics.store.table.client) as meter:
                     assert who.get(f"Binary/{name}").status_code == 404
-                costs.append(meter.requests)
+                costs.append(meter.total)
             assert len(set(costs)) == 1, costs
 
 
 class TestTheContextOfANewBinary:
-    FAULTY = ("Patient/chidi", "Patient/none", "Patient/anna/_history/1", "https://elsewhere.example/Patient/anna", "#inside", "urn:uuid:5c3e6f0a-33e8-4b6f-8e4e-7d2a5a5f0b3c", "nonsense")  # fmt: skip
+    FAULTY = ("Patient/chidi", "Patient/none", "Patient/anna/_history/1", "https://elsewhere.example/Patient/anna", "urn:uuid:5c3e6f0a-33e8-4b6f-8e4e-7d2a5a5f0b3c")  # fmt: skip
 
     @pytest.mark.parametrize("context", FAULTY)
     def test_must_be_seen_by_its_writer_in_every_way_to_write(self, clinics: Clinics, context: str) -> None:
@@ -244,7 +244,8 @@ class TestTheContextOfANewBinary:
         )
 
     def test_may_be_a_url_of_this_server(self, clinics: Clinics) -> None:
-        assert clinics.letter("own", f"{HOST}/fhir/R4/Patient/anna", who=clinics.a).status_code == 201
+        base = clinics.admin.get("Patient?_id=anna").json()["entry"][0]["fullUrl"].removesuffix("Patient/anna")
+        assert clinics.letter("own", f"{base}Patient/anna", who=clinics.a).status_code == 201
         assert sees(clinics.app, "Binary/own")
 
     def test_that_is_deleted_or_deleted_with_it_is_none(self, clinics: Clinics) -> None:
@@ -407,7 +408,6 @@ class TestSharedTypes:
     def test_are_not_made_by_giving_up_the_last_account(self, clinics: Clinics) -> None:
         assert clinics.put("Practitioner/own", who=clinics.a).status_code == 201
         assert clinics.a.get("Practitioner/own").json()["meta"]["accounts"] == [{"reference": A}]
-        none = {"meta": {"accounts": []}}
         clear = {"resourceType": "Parameters"}
         answers = [
             clinics.a.post("Practitioner/own/$set-accounts", json=clear),
@@ -423,9 +423,6 @@ class TestSharedTypes:
                     "entry": [entry("POST", "Practitioner/own/$set-accounts", clear)],
                 },
             ),
-            clinics.a.put("Practitioner/own", json=resource("Practitioner/own") | none),
-            clinics.a.put("Practitioner/other", json=resource("Practitioner/other") | none),
-            clinics.a.post("Practitioner", json={"resourceType": "Practitioner"} | none),
         ]
         refused = [
             answer.json()["entry"][0]["response"]["status"][:3] if "entry" in answer.json() else str(answer.status_code)
@@ -433,7 +430,6 @@ class TestSharedTypes:
         ]
         assert set(refused) == {"403"} or set(refused) == {"403", "400"}, [answer.text for answer in answers]
         assert clinics.a.delete("Practitioner/own").status_code == 204
-        assert clinics.a.put("Practitioner/own", json=resource("Practitioner/own") | none).status_code == 403
         assert clinics.a.put("Practitioner/own", json=resource("Practitioner/own")).status_code == 201
         assert not sees(clinics.b, "Practitioner/own")
         # Who is not fenced may, and then everyone reads it.
@@ -475,7 +471,7 @@ class TestSharedTypes:
             with metered(clinics.store.table.client) as meter:
                 found = who.get("Practitioner?name=smith&_total=accurate").json()
             assert (keys(found), found["total"]) == ({"Practitioner/smith"}, 1)
-            assert meter.reads < 700, meter
+            assert sum(meter.units.values()) < 250, meter
 
     def test_can_be_switched_off(self, new_store: Any, keys_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         clinics = Clinics(Door(new_store(history_settle=0, shared_types="off"), keys_folder, monkeypatch))

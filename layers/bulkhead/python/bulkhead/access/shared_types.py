@@ -40,5 +40,8 @@ def _is_of_patients(resource_type: str) -> bool:
 
 
 def is_shared(head: Head, types: frozenset[str]) -> bool:
-    """Whether a resource is read by all whose scopes allow its type: it is of a shared type, and carries no account."""
-    return head.type in types and not head.accounts and not head.deleted
+    """Whether a resource is read by all whose scopes allow its type: it is of a shared type, and carries no account.
+
+    One whose last account has ended by the clock stays closed until somebody decides anew who has it (`Head.open`).
+    """
+    return head.type in types and head.open and not head.deleted

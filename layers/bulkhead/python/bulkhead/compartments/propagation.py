@@ -24,7 +24,7 @@ from bulkhead.facts.audit_names import is_trail
 from bulkhead.facts.index_facts import targets
 from bulkhead.parallel import chunks
 from bulkhead.store import Head, Store, Write
-from bulkhead.store.heads import accounts_write
+from bulkhead.store.heads import OWN, Grants, accounts_write
 from bulkhead.store.throttling import pause
 
 Wait = Callable[[float], None]
@@ -91,7 +91,7 @@ def reach(target: str, fence: Sequence[str] | None) -> Reach:
     """
     if fence is None or accounts.is_patient(target):
         return lambda head: True
-    return lambda head: not accounts.carried(head.explicit, head.inherited).isdisjoint(fence)
+    return lambda head: not accounts.carried_by(head).keys().isdisjoint(fence)
 
 
 def sleep(seconds: float) -> None:
@@ -239,8 +239,8 @@ class _Passing:
     target: str
     head: Head | None
 
-    def to(self, member: Head) -> tuple[str, ...]:
-        return accounts.passed_on(self.head, accounts.carried(member.explicit, member.inherited))
+    def to(self, member: Head) -> Grants:
+        return accounts.passed_on(self.head, accounts.carried_by(member))
 
 
 def _passing(store: Store, target: str) -> _Passing:
@@ -259,7 +259,7 @@ def _judge(store: Store, passing: _Passing, keys: Sequence[str], heads: Mapping[
             unsettled.append(key)
             continue
         given = passing.to(head)
-        as_asked = head.inherited.get(target, ()) == given
+        as_asked = list(head.grants(target).items()) == list(given.items())
         # Every write of a body sets `inherited` anew: who inherits from the target names it, and the body need not be read.
         if as_asked and given:
             standing += reaches(head)
@@ -290,10 +290,10 @@ def _writes(store: Store, passing: _Passing, members: Sequence[Head]) -> list[Wr
 
 
 def _write(member: Head, passing: _Passing, others: Mapping[str, Head]) -> Write:
-    inherited = dict(member.inherited) | {passing.target: passing.to(member)}
-    carries = accounts.carried(member.explicit, inherited)
-    inherited |= {root: accounts.passed_on(others[root], carries) for root in inherited if root in others}
-    return accounts_write(member, inherited={root: given for root, given in inherited.items() if given})
+    given = member.given | {passing.target: passing.to(member)}
+    carries = accounts.carried(member.grants(OWN), given)
+    given |= {root: accounts.passed_on(others[root], carries) for root in given if root in others}
+    return accounts_write(member, given)
 
 
 def _commit(store: Store, writes: Sequence[Write]) -> tuple[set[str], tuple[str, ...]]:

@@ -15,9 +15,10 @@ from uuid import uuid4
 
 from bulkhead.compartments import accounts
 from bulkhead.errors import BulkheadError, Issue, NotFound, Unavailable
-from bulkhead.fhir import json, outcome
+from bulkhead.fhir import dates, json, outcome
 from bulkhead.settings import Settings
 from bulkhead.store import Store
+from bulkhead.store.heads import NEVER, OWN
 from bulkhead.store.jobs import BUNDLE, CANCELLED, COMMITTED, DONE, FAILED, STARTING, UNFINISHED, Job
 
 START_GRACE = 30.0
@@ -99,9 +100,18 @@ def has_begun(store: Store, job: Job) -> bool:
     target = store.read(job.target)
     if target is None or target.deleted:
         return False
-    explicit = accounts.replaced(target.explicit, job.accounts, job.within)
+    now = dates.now()
+    # Of what has ended since nothing is left on the target.
+    asked = [account for account in job.accounts if job.ends.get(account, NEVER) > now]
+    explicit = accounts.replaced(target.explicit, asked, job.within)
+    ends = accounts.ends_of_own(target, explicit, asked, job.ends)
     flag = accounts.flagged(target, explicit, fence=job.within, propagate=True)
-    return target.explicit == explicit and flag == accounts.Flag(target.propagate, target.within)
+    return (
+        target.explicit == explicit
+        and target.ends.get(OWN, {}) == ends
+        and flag == accounts.Flag(target.propagate, target.within)
+        and (job.inherit is None or target.sealed != job.inherit)
+    )
 
 
 def give_up(store: Store, job_id: str, error: BulkheadError, attempt: int | None = None) -> bool:

@@ -8,7 +8,7 @@ from bulkhead.api.request import Request
 from bulkhead.api.response import Response, accepted
 from bulkhead.jobs import executions, lifecycle
 from bulkhead.jobs.lifecycle import Background
-from bulkhead.operations import set_accounts_run
+from bulkhead.operations import set_accounts_request, set_accounts_run
 
 
 def set_accounts_of(request: Request) -> Response:
@@ -17,7 +17,7 @@ def set_accounts_of(request: Request) -> Response:
     policy.require(request.caller, policy.SET_ACCOUNTS)
     key = resources.key_of(request.parameters["type"], request.parameters["id"])
     store = request.store
-    asked = set_accounts_run.parse(request.resource(), store.settings.account_limit)
+    asked = set_accounts_request.parse(request.resource(), store.settings.account_limit)
     background = None
     if request.prefer.respond_async:
         background = Background(executions.start, request.headers.get("idempotency-key"))

@@ -7,11 +7,8 @@ that dies elsewhere leaves members behind at worst, and sending it again repairs
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from bulkhead import resources
 from bulkhead.access import policy
@@ -31,95 +28,19 @@ from bulkhead.errors import (
     Unprocessable,
     VersionConflict,
 )
-from bulkhead.fhir import definitions
 from bulkhead.jobs import lifecycle
 from bulkhead.jobs.lifecycle import Background
+from bulkhead.operations.set_accounts_request import ACCOUNTS, PROPAGATE
+from bulkhead.operations.set_accounts_request import Request as Request
 from bulkhead.session import Session
 from bulkhead.store import Head
-from bulkhead.store.heads import accounts_write
+from bulkhead.store.heads import OWN, accounts_write
 from bulkhead.store.jobs import RUNNING, STARTING, Job
 from bulkhead.store.throttling import pause
 
-ACCOUNTS, PROPAGATE = "accounts", "propagate"
-
-_REFERENCE = re.compile(r"([A-Za-z]+)/[A-Za-z0-9\-.]{1,64}")
-_PARTS = {"resourceType", "id", "meta", "implicitRules", "language", "parameter"}
-_PARAMETER_PARTS = {"id", "extension", "name", "_name"}
 _ATTEMPTS = 8
 # A compartment that is too large for a synchronous run is not counted beyond this.
 _COUNTED = 50_000
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the Parameters ask for: accounts in their order, each once; and whether the compartment gets them too."""
-
-    accounts: tuple[str, ...]
-    propagate: bool = False
-
-
-def parse(parameters: dict[str, Any], account_limit: int) -> Request:
-    """The request that a Parameters resource makes; one without `accounts` clears them.
-
-    BadRequest with an issue for each fault, at the parameter that it is in.
-    """
-    if parameters.get("resourceType") != "Parameters":
-        raise BadRequest("the body must be a Parameters resource", "Parameters")
-    given = parameters.get("parameter", [])
-    if not isinstance(given, list):
-        raise BadRequest("must be a list", "Parameters.parameter")
-    faults = [_fault(f"Parameters has no {name}", "Parameters") for name in sorted(parameters.keys() - _PARTS)]
-    named: list[str] = []
-    flags: list[bool] = []
-    for position, parameter in enumerate(given):
-        place = f"Parameters.parameter[{position}]"
-        try:
-            name = parameter.get("name") if isinstance(parameter, dict) else None
-            if name == ACCOUNTS:
-                named.append(_account(parameter, place))
-            elif name == PROPAGATE:
-                flags.append(_flag(parameter, place))
-                if len(flags) > 1:
-                    faults.append(_fault("propagate may be given only once", place))
-            else:
-                faults.append(_fault("$set-accounts has only the parameters accounts and propagate", f"{place}.name"))
-        except BadRequest as error:
-            faults += error.issues
-    if len(named) > account_limit:
-        faults.append(_fault(f"at most {account_limit} accounts may be given", "Parameters.parameter"))
-    if faults:
-        raise BadRequest(faults[0].diagnostics, issues=faults)
-    return Request(tuple(dict.fromkeys(named)), any(flags))
-
-
-def _fault(text: str, place: str) -> Issue:
-    return Issue(BadRequest.code, text, place)
-
-
-def _value(parameter: dict[str, Any], name: str, place: str) -> Any:
-    """The parameter's value, which must be called `name` and be all that there is."""
-    others = sorted(parameter.keys() - _PARAMETER_PARTS - {name, f"_{name}"})
-    if name not in parameter or others:
-        raise BadRequest(f"{parameter['name']} must have a {name} and nothing else", f"{place}.{name}")
-    return parameter[name]
-
-
-def _account(parameter: dict[str, Any], place: str) -> str:
-    value = _value(parameter, "valueReference", place)
-    reference = value.get("reference") if isinstance(value, dict) else None
-    match = _REFERENCE.fullmatch(reference) if isinstance(reference, str) else None
-    if reference is None or match is None or match[1] not in definitions.RESOURCE_TYPES:
-        raise BadRequest(
-            "accounts must be literal references, Type/id, on this server", f"{place}.valueReference.reference"
-        )
-    return str(reference)
-
-
-def _flag(parameter: dict[str, Any], place: str) -> bool:
-    value = _value(parameter, "valueBoolean", place)
-    if not isinstance(value, bool):
-        raise BadRequest("propagate must be true or false", f"{place}.valueBoolean")
-    return value
 
 
 def run(
@@ -177,6 +98,8 @@ def _run_in_background(
         expires,
         within=session.caller.accounts,
         naming=not session.caller.restricted,
+        ends=request.ends,
+        inherit=request.inherit,
     )
     earlier = session.store.jobs.read(job.id) if background.idempotency_key else None
     _require_same(job, earlier)
@@ -206,8 +129,13 @@ def _run_in_background(
 
 
 def _require_same(job: Job, earlier: Job | None) -> None:
-    if earlier and (earlier.kind, earlier.target, earlier.accounts) != (job.kind, job.target, job.accounts):
+    if earlier and _asked(earlier) != _asked(job):
         raise Unprocessable("this Idempotency-Key was used for another request", "Idempotency-Key")
+
+
+def _asked(job: Job) -> object:
+    """What two requests with one Idempotency-Key must have in common."""
+    return job.kind, job.target, job.accounts, dict(job.ends), job.inherit
 
 
 def _checked(session: Session, key: str, request: Request, expected: int | None) -> Head:
@@ -280,15 +208,20 @@ def _set(session: Session, target: Head, request: Request, expected: int | None)
 
 def _set_once(session: Session, target: Head, request: Request) -> bool:
     explicit = _wanted(session.caller, request, target.explicit)
+    ends = accounts.ends_of_own(target, explicit, request.accounts, request.ends)
+    # Whoever is fenced decides for its own accounts only: not whether a resource that nobody has is open to all.
+    lapsed = target.lapsed and session.caller.fenced
     events = recording.of_set_accounts(session, target, request.accounts, request.propagate)
     flag = accounts.flagged(target, explicit, fence=session.caller.accounts, propagate=request.propagate)
-    if target.explicit == explicit:
+    if (target.explicit, target.ends.get(OWN, {}), target.lapsed) == (explicit, ends, lapsed):
         # Before the flag is changed: nothing goes unrecorded.
         recording.record(session.store, events)
         if flag == accounts.Flag(target.propagate, target.within):
             return False
         session.store.set_propagate(target, flag.propagate, flag.within)
         return True
-    write = accounts_write(target, explicit=explicit, propagate=flag.propagate, within=flag.within)
+    write = accounts_write(
+        target, explicit=explicit, propagate=flag.propagate, within=flag.within, ends={OWN: ends}, lapsed=lapsed
+    )
     resources.commit(session, [write], events=events)
     return True

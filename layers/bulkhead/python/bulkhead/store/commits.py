@@ -72,7 +72,7 @@ def _is_large(writes: Sequence[Write], others: int) -> bool:
 def _inherit_again(table: Table, writes: Sequence[Write], new: list[Head], between: Between) -> None:
     """After a commit that came late: give the new heads what their targets have now, and put the changed ones into `new`."""
     changed = [
-        replace(heads.accounts_write(head, inherited=dict(writes[n].inherited)), method=head.method)
+        replace(heads.accounts_write(head, writes[n].given), method=head.method)
         for n in between.again(writes)
         if (head := new[n]).body is not None
     ]

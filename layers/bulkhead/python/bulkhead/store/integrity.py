@@ -2,7 +2,8 @@
 
 A reader checks every entry against its head, so what is found here was never wrong, only litter, or missing because of damage:
 
-stale     an entry for which its head has no use (of a settle that died, a writer that lost), a mark, a reservation: removed
+stale     an entry for which its head has no use (of a settle that died, a writer that lost, an account that has ended), a mark, a
+          reservation: removed
 wide      more search parameters in an entry's `via` than its head has: narrowed
 noted     an entry that was staged for a version that has not come yet: noted, and removed as an orphan where that stays so
 missing   an entry, an index key or a month that a head needs and that is not there: restored
@@ -17,9 +18,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from bulkhead.fhir import dates
 from bulkhead.store import builtin, definitions, heads, keys, staging, transaction_marks, transactions
 from bulkhead.store.heads import Head
 from bulkhead.store.keys import Entry, Key
@@ -79,6 +82,8 @@ class Check:
     def __init__(self, table: Table, facts_of: FactsOf, now: float, patience: float | None, repair: bool) -> None:
         self._table, self._facts_of, self._repair = table, facts_of, repair
         self._now, self._patience = now, patience
+        # Who read a head before an account ended may be about to write one on which it does not: its entry stays that long.
+        self._accounts_at = None if patience is None else dates.text(datetime.fromtimestamp(now - patience, UTC))
         self._listed = {_key(item) for partition in (keys.MONTHS, keys.DEFINITIONS) for item in table.query(partition)}
 
     def look(self, items: Iterable[Item]) -> Report:
@@ -128,7 +133,7 @@ class Check:
                 found[pk] = [self._forgotten(head, transaction)] if self._is_over(transaction) else []
                 continue
             try:
-                expected[pk] = self._expected(heads.from_item(head) if head else None)
+                expected[pk] = self._expected(heads.from_item(head, self._accounts_at) if head else None)
             except Exception as error:
                 logger.error("body cannot be read", extra={"resource": pk, "error": type(error).__name__})
                 found[pk] = [(DAMAGED, None)]
@@ -245,7 +250,7 @@ class Check:
         found: dict[str, list[_Fault]] = {}
         for item in items:
             pk = keys.identified(_key(item))
-            head = heads.from_item(there[pk]) if pk in there else None
+            head = heads.from_item(there[pk], self._accounts_at) if pk in there else None
             if pk in there and transaction_marks.marked(there[pk]):
                 continue
             if pk not in expected:

@@ -6,8 +6,8 @@ Workers never add to a counter: a batch that is delivered twice writes the same 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from bulkhead.store import keys
 from bulkhead.store.table import ConditionFailed, Item, Table
@@ -29,7 +29,8 @@ _LEFT_NAMED = 100
 class Job:
     """One request that is answered later: of `kind` SET_ACCOUNTS, for a `target` and its `accounts`, or BUNDLE.
 
-    `accounts` are those that the caller asked for, `within` those that it is fenced to (None: it is not), `naming` whether it may be
+    `accounts` are those that the caller asked for, `ends` the instants at which some of them end, `inherit` whether the target shall
+    inherit (None: as it was), `within` those that it is fenced to (None: it is not), `naming` whether it may be
     told the names of members.
     `created` and `expires` are seconds since 1970, `begun` is when the target stood as asked (0: not yet). `total` counts the
     members that the first pass listed (None: not yet), or the bundle's entries, of which `done` are dealt with.
@@ -59,6 +60,8 @@ class Job:
     size: int = 0
     within: tuple[str, ...] | None = None
     naming: bool = True
+    ends: Mapping[str, str] = field(default_factory=dict)
+    inherit: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,10 @@ class Jobs:
             item["total"] = {"N": str(job.total)}
         if job.within is not None:
             item["within"] = _strings(job.within)
+        if job.ends:
+            item["ends"] = {"M": {account: {"S": end} for account, end in job.ends.items()}}
+        if job.inherit is not None:
+            item["inherit"] = {"BOOL": job.inherit}
         try:
             self._table.put(item, "attribute_not_exists(#pk) OR #ttl <= :now", {":now": {"N": str(int(time.time()))}})
         except ConditionFailed:
@@ -145,6 +152,8 @@ class Jobs:
             size=int(number("size")),
             within=_texts(item["within"]) if "within" in item else None,
             naming=item["naming"]["BOOL"],
+            ends={account: end["S"] for account, end in item["ends"]["M"].items()} if "ends" in item else {},
+            inherit=item["inherit"]["BOOL"] if "inherit" in item else None,
         )
 
     def change(

@@ -40,10 +40,10 @@ class Between:
         """Set what `writes` inherit once more, where time has passed; returns the positions of those for which it is something else."""
         if not self._inherit or not self.late:
             return []
-        before = [dict(write.inherited) for write in writes]
+        before = [write.given for write in writes]
         self._asked = time.monotonic()
         self._inherit(writes, self._read)
-        return [n for n, write in enumerate(writes) if dict(write.inherited) != before[n]]
+        return [n for n, write in enumerate(writes) if write.given != before[n]]
 
     @property
     def late(self) -> bool:

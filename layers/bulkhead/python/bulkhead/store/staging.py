@@ -85,7 +85,7 @@ def listed_accounts(head: Head | None) -> tuple[str, ...]:
     """The accounts under which a version is listed; of a type that can be shared, NO_ACCOUNT where it carries none."""
     if head is None or head.deleted:
         return ()
-    if not head.accounts and head.type in SHARED_TYPES:
+    if head.open and head.type in SHARED_TYPES:
         return (keys.NO_ACCOUNT,)
     return head.accounts
 
@@ -151,7 +151,7 @@ def settle(table: Table, writes: Sequence[Write]) -> None:
                 values = version | {":gone": {"SS": sorted(gone)}}
                 actions.append(table.update_action(key, "DELETE #via :gone", values, NOT_LATER))
         kept = set(listed_accounts(write.head("")))
-        for account in listed_accounts(write.base):
+        for account in (*listed_accounts(write.base), *write.base.ended):
             if account not in kept:
                 actions.append(table.delete_action(keys.account_entry(write.key, account)[0], NOT_LATER, version))
     table.write_each(actions)
