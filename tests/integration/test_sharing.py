@@ -95,7 +95,7 @@ def keys(bundle: Json, mode: str | None = None) -> set[str]:
 
 @pytest.fixture
 def clinics(new_store: Any, keys_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Clinics:
-    store: Store = new_store(history_settle=0, audit="off")
+    store: Store = new_store(history_settle=0, audit="off", definitions_ttl=3600)
     return Clinics(Door(store, keys_folder, monkeypatch))
 
 

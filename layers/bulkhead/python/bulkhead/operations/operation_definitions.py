@@ -26,7 +26,9 @@ class Parameter:
     min: int
     max: str
     type: str
+    """"" where it has `parts`."""
     documentation: str
+    parts: tuple[Parameter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,31 @@ _EVERYTHING = (
     Parameter("return", "out", 1, "1", "Bundle", "A searchset with links to the following pages"),
 )
 
+_THROUGH = Parameter(
+    "through", "out", 0, "*", "string", "A search parameter; `{def}` where the resource is the target itself"
+)
+_OF_SOURCE = (
+    Parameter("kind", "out", 1, "1", "code", "own or inherited"),
+    Parameter("from", "out", 0, "1", "Reference", "The target that hands it on; left out where you may not read it"),
+    _THROUGH,
+    Parameter("until", "out", 0, "1", "instant", "When this source ends"),
+)
+_OF_ACCOUNT = (
+    Parameter("account", "out", 1, "1", "Reference", "The account"),
+    Parameter("source", "out", 1, "*", "", "From where the resource has it", _OF_SOURCE),
+)
+_OF_COMPARTMENT = (Parameter("compartment", "out", 1, "1", "Reference", "The target"), _THROUGH)
+_OF_PROXY = (
+    Parameter("rule", "out", 1, "1", "code", "shared-type or security-context"),
+    Parameter("resource", "out", 0, "1", "Reference", "What the Binary follows"),
+)
+_OF_DECISION = (
+    Parameter("interaction", "out", 1, "1", "code", "read, search, update or delete"),
+    Parameter("allowed", "out", 0, "1", "boolean", "Left out where it depends on what you may not read"),
+    Parameter("rule", "out", 1, "1", "code", "The rule that opens or closes it"),
+    Parameter("reason", "out", 1, "1", "string", "The rule in a sentence"),
+)
+
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "bulkhead-set-accounts",
@@ -114,24 +141,19 @@ OPERATIONS: tuple[Operation, ...] = (
             ),
             Parameter("patient", "in", 0, "1", "string", "The id of the token's launch patient"),
             Parameter("resource", "out", 1, "1", "Reference", "The resource"),
-            Parameter("account", "out", 0, "*", "", "An account of the resource, with its sources"),
+            Parameter("account", "out", 0, "*", "", "An account of the resource", _OF_ACCOUNT),
+            Parameter("sealed", "out", 1, "1", "boolean", "Whether the resource inherits nothing"),
+            Parameter("compartment", "out", 0, "*", "", "A compartment that the resource is in", _OF_COMPARTMENT),
             Parameter(
-                "compartment",
+                "proxy",
                 "out",
                 0,
                 "*",
                 "",
-                "A compartment that the resource is in, and through which search parameters",
+                "What else opens it: a shared type, or a Binary's securityContext",
+                _OF_PROXY,
             ),
-            Parameter("proxy", "out", 0, "*", "", "What else opens it: a shared type, or a Binary's securityContext"),
-            Parameter(
-                "decision",
-                "out",
-                0,
-                "4",
-                "",
-                "Whether the token may read, search, update or delete it, and the rule that says so",
-            ),
+            Parameter("decision", "out", 0, "4", "", "What the token may do, by interaction", _OF_DECISION),
         ),
     ),
     Operation(
@@ -251,11 +273,13 @@ def definition(operation: Operation, base: str, served: Served) -> dict[str, Any
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
-    return {
+    made: dict[str, Any] = {
         "name": parameter.name,
         "use": parameter.use,
         "min": parameter.min,
         "max": parameter.max,
         "documentation": parameter.documentation,
-        "type": parameter.type,
     }
+    if parameter.parts:
+        return made | {"part": [_parameter(part) for part in parameter.parts]}
+    return made | {"type": parameter.type}
