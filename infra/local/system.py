@@ -17,6 +17,7 @@ from typing import IO
 from bulkhead import settings
 from bulkhead.api import routes
 from bulkhead.audit import recording
+from bulkhead.compartments import private
 from infra.local import aws, dynamodb, lambdas, load, sample, server
 from infra.local.identity import FULL_RIGHTS, KEYS, Identity
 from infra.local.listener import Limits, Listener, bound
@@ -58,6 +59,7 @@ class Door:
         """`url` is the server's own, where tokens come from unless ISSUER names another place. ValueError for a wrong setting."""
         known = settings.from_environment(environment)
         recording.policy(known.audit)
+        private.criteria(known.private)
         audiences = [word.strip() for word in known.audience.split(",") if word.strip()]
         if not audiences:
             raise ValueError("AUDIENCE names no audience")

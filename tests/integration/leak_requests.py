@@ -293,6 +293,13 @@ ASKS: Mapping[str, list[Ask]] = {
         *(Ask(f"{BASE}/Patient/{{id}}/$set-accounts", _parameters(propagate=False), {"if-match": version}) for version in _IF_MATCH),
         Ask(f"{BASE}/Practitioner/{{neutral}}/$set-accounts", _parameters()),
     ],
+    f"GET {BASE}/{{type}}/{{id}}/$explain-access": [
+        *(Ask(f"{BASE}/{name}/{{id}}/$explain-access") for name in ("Patient", "Observation", "Binary")),
+        Ask(f"{BASE}/Patient/{{gone}}/$explain-access"),
+        *_search(f"{BASE}/Observation/{{id}}/$explain-access", "patient={id}", "scope=system/*.rs&accounts=Organization/{org}"),
+        *_search(f"{BASE}/Patient/{{own}}/$explain-access", "patient={id}", "patient={gone}", "patient={neutral}", "accounts=Organization/{org}"),
+        Ask(f"{BASE}/Binary/{{neutral}}-letter/$explain-access"),
+    ],
     f"GET {BASE}/job/{{id}}/status": [Ask(f"{BASE}/job/{{job}}/status"), Ask(f"{BASE}/job/{{bundle}}/status")],
     f"DELETE {BASE}/job/{{id}}/status": [Ask(f"{BASE}/job/{{job}}/status"), Ask(f"{BASE}/job/{{bundle}}/status")],
     DEFAULT: [Ask(f"{BASE}/Patient/{{id}}/$nonsense"), Ask(f"{BASE}/Patient/{{id}}/"), Ask("/{text}"), Ask(f"{BASE}/Patient/{{id}}/a/b/c/d")],

@@ -105,6 +105,8 @@ class Settings:
     """The most parameters that `_sort` names."""
     conditional_delete: Literal["single", "multiple"] = "single"
     """`multiple` lets a conditional delete take all matches; `single` refuses several with 412."""
+    private: str = ""
+    """Labels of resources that inherit no accounts: `system|code` (on every type) or `Type?_security=system|code`, separated by commas."""
     audit: str = "List.read,List.write,$set-accounts,refusals"
     """Which requests leave AuditEvents: `Type.read` and `Type.write` (`*` for every type), `$set-accounts`, `refusals`; `off` for none."""
     shared_types: str = ",".join(SHARED_TYPES)

@@ -15,6 +15,7 @@ from bulkhead.access.caller import Caller
 from bulkhead.access.rules import DELETE, READ, SEARCH, UPDATE, Rule, Verdict
 from bulkhead.access.shared_types import is_shared, shared_types
 from bulkhead.compartments import membership, patient_links
+from bulkhead.compartments.private import is_private
 from bulkhead.facts.security_context import BINARY, context_of
 from bulkhead.store.heads import OWN
 
@@ -65,7 +66,9 @@ class Explanation:
 
     accounts: Mapping[str, tuple[Source, ...]]
     sealed: bool
-    """Whether the resource inherits nothing."""
+    """Whether somebody sealed the resource, so that it inherits nothing."""
+    private: bool
+    """Whether a label makes it private, so that it inherits nothing: the setting PRIVATE."""
     compartments: Mapping[str, tuple[str, ...]]
     """By target, the search parameters through which the resource is in its compartment; `{def}`: it is the target."""
     shared: bool
@@ -90,6 +93,7 @@ def explain(store: Store, asker: Caller, version: Version) -> Explanation:
     return Explanation(
         accounts={account: tuple(found) for account, found in sources.items()},
         sealed=head.sealed,
+        private=is_private(store.settings.private, version.body),
         compartments={target: _through(version, target, known) for target in inside},
         shared=is_shared(head, shared_types(store.settings.shared_types)),
         context=context_of(version.body) if head.type == BINARY else None,

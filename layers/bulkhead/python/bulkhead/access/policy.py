@@ -39,7 +39,7 @@ from bulkhead.errors import Forbidden, Issue
 from bulkhead.store.version import Fence, ListedFence, Version
 
 if TYPE_CHECKING:
-    from bulkhead.store import Store, Write
+    from bulkhead.store import Head, Store, Write
 
 CURRENT = "current"
 """The setting HISTORY_ACCESS that shows who may see a resource all its versions; with any other, a version must be within the fence itself."""
@@ -160,6 +160,26 @@ def own_accounts(
 def accounts_of_new(caller: Caller) -> tuple[str, ...]:
     """The own accounts of what the caller creates, and says nothing of accounts: those that it is fenced to."""
     return caller.accounts or ()
+
+
+def may_seal(caller: Caller, head: Head) -> bool:
+    """Whether the caller may decide whether a resource inherits: because that takes others' access away, or gives it.
+
+    One who is fenced, only for what was made within its own fence.
+    """
+    if not may_set_accounts(caller):
+        return False
+    return not caller.fenced or (bool(head.maker) and set(head.maker) <= set(caller.accounts or ()))
+
+
+def require_may_seal(caller: Caller, head: Head, place: str) -> None:
+    """Forbidden where the caller may not decide whether a resource inherits."""
+    if not may_seal(caller, head):
+        raise Forbidden(
+            "whether this resource inherits is decided by unfenced callers, and by those with accounts.write within whose own accounts "
+            "it was created",
+            place,
+        )
 
 
 def claim(caller: Caller, condition: str) -> str:

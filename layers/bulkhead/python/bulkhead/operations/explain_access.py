@@ -119,6 +119,7 @@ def _explained(key: str, found: Explanation) -> Iterable[Part]:
         parts += [{"name": "source", "part": list(_source(source))} for source in sources]
         yield {"name": "account", "part": parts}
     yield {"name": "sealed", "valueBoolean": found.sealed}
+    yield {"name": "private", "valueBoolean": found.private}
     for target, through in found.compartments.items():
         parts = [{"name": "compartment", "valueReference": {"reference": target}}, *_through(through)]
         yield {"name": "compartment", "part": parts}

@@ -142,7 +142,8 @@ OPERATIONS: tuple[Operation, ...] = (
             Parameter("patient", "in", 0, "1", "string", "The id of the token's launch patient"),
             Parameter("resource", "out", 1, "1", "Reference", "The resource"),
             Parameter("account", "out", 0, "*", "", "An account of the resource", _OF_ACCOUNT),
-            Parameter("sealed", "out", 1, "1", "boolean", "Whether the resource inherits nothing"),
+            Parameter("sealed", "out", 1, "1", "boolean", "Whether somebody sealed the resource: it inherits nothing"),
+            Parameter("private", "out", 1, "1", "boolean", "Whether a label makes it private: it inherits nothing"),
             Parameter("compartment", "out", 0, "*", "", "A compartment that the resource is in", _OF_COMPARTMENT),
             Parameter(
                 "proxy",

@@ -30,7 +30,7 @@ from bulkhead.errors import (
 )
 from bulkhead.jobs import lifecycle
 from bulkhead.jobs.lifecycle import Background
-from bulkhead.operations.set_accounts_request import ACCOUNTS, PROPAGATE
+from bulkhead.operations.set_accounts_request import ACCOUNTS, INHERIT, PROPAGATE
 from bulkhead.operations.set_accounts_request import Request as Request
 from bulkhead.session import Session
 from bulkhead.store import Head
@@ -144,6 +144,8 @@ def _checked(session: Session, key: str, request: Request, expected: int | None)
     target = _settable(session, key, heads.get(key))
     if expected is not None and target.version != expected:
         raise PreconditionFailed(f"{key} has version {target.version}, not {expected}", "If-Match")
+    if request.inherit is not None:
+        policy.require_may_seal(session.caller, target, INHERIT)
     missing = [account for account in request.accounts if account not in heads or heads[account].deleted]
     if missing:
         issues = [Issue(Unprocessable.code, f"the account {account} does not exist", ACCOUNTS) for account in missing]
@@ -209,11 +211,20 @@ def _set(session: Session, target: Head, request: Request, expected: int | None)
 def _set_once(session: Session, target: Head, request: Request) -> bool:
     explicit = _wanted(session.caller, request, target.explicit)
     ends = accounts.ends_of_own(target, explicit, request.accounts, request.ends)
+    sealed = target.sealed if request.inherit is None else not request.inherit
     # Whoever is fenced decides for its own accounts only: not whether a resource that nobody has is open to all.
     lapsed = target.lapsed and session.caller.fenced
-    events = recording.of_set_accounts(session, target, request.accounts, request.propagate)
+    events = recording.of_set_accounts(
+        session, target, request.accounts, request.propagate, ends=request.ends, inherit=request.inherit
+    )
     flag = accounts.flagged(target, explicit, fence=session.caller.accounts, propagate=request.propagate)
-    if (target.explicit, target.ends.get(OWN, {}), target.lapsed) == (explicit, ends, lapsed):
+    stands = (target.explicit, target.ends.get(OWN, {}), target.lapsed, target.sealed) == (
+        explicit,
+        ends,
+        lapsed,
+        sealed,
+    )
+    if stands:
         # Before the flag is changed: nothing goes unrecorded.
         recording.record(session.store, events)
         if flag == accounts.Flag(target.propagate, target.within):
@@ -221,7 +232,13 @@ def _set_once(session: Session, target: Head, request: Request) -> bool:
         session.store.set_propagate(target, flag.propagate, flag.within)
         return True
     write = accounts_write(
-        target, explicit=explicit, propagate=flag.propagate, within=flag.within, ends={OWN: ends}, lapsed=lapsed
+        target,
+        explicit=explicit,
+        propagate=flag.propagate,
+        within=flag.within,
+        ends={OWN: ends},
+        lapsed=lapsed,
+        sealed=sealed,
     )
     resources.commit(session, [write], events=events)
     return True

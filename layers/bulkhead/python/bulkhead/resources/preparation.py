@@ -10,7 +10,7 @@ from bulkhead import settings
 from bulkhead.access import policy
 from bulkhead.access.policy import Caller
 from bulkhead.audit import events
-from bulkhead.compartments import accounts, compartment_definitions, governing, membership
+from bulkhead.compartments import accounts, compartment_definitions, governing, membership, private
 from bulkhead.errors import BadRequest, InvalidResource, Issue, Unprocessable
 from bulkhead.facts import index_facts
 from bulkhead.facts.audit_names import AUDIT_EVENT, is_trail
@@ -288,12 +288,16 @@ def inherit(session: Session) -> Inherit:
 
     def set_inherited(writes: Sequence[Write], read: Read) -> None:
         known = membership.in_force(session.store)
+        closed = {write.key for write in writes if is_closed(session.store, write)}
         here: dict[str, Head | Write] = {write.key: write for write in writes}
-        roots = {write.key: roots_of(write, known) for write in writes}
+        roots = {write.key: [] if write.key in closed else roots_of(session.store, write, known) for write in writes}
         elsewhere = {root for found in roots.values() for root in found if root not in here}
         targets = {**read(elsewhere), **here}
         for write in writes:
             found = roots[write.key]
+            if write.key in closed:
+                write.inherit({})
+                continue
             if write.new is None and not found:
                 continue
             kept = write.given if write.new is None else {}
@@ -310,8 +314,21 @@ def inherit(session: Session) -> Inherit:
     return set_inherited
 
 
-def roots_of(write: Write, known: membership.Definitions) -> list[str]:
-    """The targets from which a write may inherit: of one that changes accounts only, those that are no Patients.
+def is_closed(store: Store, write: Write) -> bool:
+    """Whether what a write leaves behind inherits nothing: it is sealed, or private by a label. A deletion keeps what it has."""
+    if write.body is None:
+        return False
+    return write.is_sealed or (write.new is not None and _is_private(store, write))
+
+
+def _is_private(store: Store, write: Write) -> bool:
+    setting, resource_type = store.settings.private, write.key.partition("/")[0]
+    return write.new is not None and private.is_private_by_facts(setting, resource_type, write.new)
+
+
+def roots_of(store: Store, write: Write, known: membership.Definitions) -> list[str]:
+    """The targets from which a write may inherit: of one that changes accounts only, those that are no Patients; all, if it opens
+    what was sealed.
 
     None for deletions, and for the trail: what it tells of is fenced by the data that it speaks of, as it is then.
     """
@@ -319,6 +336,12 @@ def roots_of(write: Write, known: membership.Definitions) -> list[str]:
         return []
     if write.new is not None:
         found = membership.memberships(write.new.targets, write.key, known)
+        return [root for root in found if root != write.key]
+    if write.base is not None and write.base.sealed:
+        resource = store.decode(write.base)
+        if private.is_private(store.settings.private, resource):
+            return []
+        found = membership.memberships(index_facts.targets(resource), write.key, known)
         return [root for root in found if root != write.key]
     # An account that the resource loses must not stay on it by a target that gave it for the sake of this very account.
     return [root for root in write.inherited if root != write.key and not accounts.is_patient(root)]
