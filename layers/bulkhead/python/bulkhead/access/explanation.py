@@ -146,7 +146,7 @@ def _depends_on_hidden_links(store: Store, asker: Caller, caller: Caller, versio
     The same whether that one is there, and whether it agrees.
     """
     own = f"Patient/{caller.patient}"
-    if not asker.fenced or not caller.patient:
+    if not asker.restricted or not caller.patient:
         return False
     if own in membership.memberships(version.targets, version.key, membership.in_force(store)):
         return False
