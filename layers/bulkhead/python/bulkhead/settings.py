@@ -83,6 +83,8 @@ class Settings:
     """The most entries of a batch or transaction."""
     depth_limit: Positive = 64
     """Nested objects and arrays that a document may have, in JSON or as JSON would have them; real resources stay below 30."""
+    unchecked_invariants: str = "ait-1"
+    """Keys of R4's constraints that resources may break here, separated by commas: `ait-1` for generators that write allergies without a clinical status."""
     count_default: int = 20
     """Entries of a search page when `_count` is not given."""
     count_limit: Positive = 1000

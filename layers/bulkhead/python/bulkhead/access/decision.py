@@ -278,9 +278,15 @@ def listed_under(store: Store, caller: Caller, resource_type: str | None) -> tup
 
 
 def _listed_for(store: Store, caller: Caller) -> tuple[tuple[str, str], ...]:
-    if caller.patient == NOBODY:
-        return ()
-    if caller.patient is not None:
-        patient = f"Patient/{caller.patient}"
-        return tuple(("_compartment", chart) for chart in (patient, *sorted(_replaced(store, patient))))
+    own = charts(store, caller)
+    if own is not None:
+        return tuple(("_compartment", chart) for chart in own)
     return tuple(("_account", account) for account in caller.accounts or ())
+
+
+def charts(store: Store, caller: Caller) -> tuple[str, ...] | None:
+    """The Patients whose compartments hold all that is in a patient's fence by itself; None for who is not fenced to a Patient."""
+    if caller.patient is None:
+        return None
+    patient = f"Patient/{caller.patient}"
+    return () if caller.patient == NOBODY else (patient, *sorted(_replaced(store, patient)))

@@ -21,6 +21,7 @@ from bulkhead.access.claims import SET_ACCOUNTS as SET_ACCOUNTS
 from bulkhead.access.claims import caller_of as caller_of
 from bulkhead.access.decision import accounts_fence as accounts_fence
 from bulkhead.access.decision import chart_fence as chart_fence
+from bulkhead.access.decision import charts as charts
 from bulkhead.access.decision import decide as decide
 from bulkhead.access.decision import fence as fence
 from bulkhead.access.decision import listed_under as listed_under

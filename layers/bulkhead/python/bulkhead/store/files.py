@@ -67,13 +67,13 @@ def _is_absence(error: ClientError) -> bool:
 
 
 def copy(store: Store, source: str, name: str, etag: str) -> bool:
-    """Copy an object within S3, if it is still what was found to have this `etag`."""
+    """Copy an object within S3. False where it is gone, or no longer what was found to have this `etag`."""
     bucket = store.settings.bucket
     place = {"Bucket": bucket, "Key": source}
     try:
         store.s3.copy_object(Bucket=bucket, Key=name, CopySource=place, CopySourceIfMatch=etag)
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") != "PreconditionFailed":
+        if error.response.get("Error", {}).get("Code") != "PreconditionFailed" and not _is_absence(error):
             raise
         return False
     return True
