@@ -284,6 +284,15 @@ def _listed_for(store: Store, caller: Caller) -> tuple[tuple[str, str], ...]:
     return tuple(("_account", account) for account in caller.accounts or ())
 
 
+def is_open_otherwise(store: Store, resource_type: str) -> bool:
+    """Whether resources of a type may be open to a fenced caller for other reasons than their own accounts and compartments."""
+    return (
+        resource_type in UNLISTED
+        or resource_type == BINARY
+        or resource_type in shared_types(store.settings.shared_types)
+    )
+
+
 def charts(store: Store, caller: Caller) -> tuple[str, ...] | None:
     """The Patients whose compartments hold all that is in a patient's fence by itself; None for who is not fenced to a Patient."""
     if caller.patient is None:

@@ -24,6 +24,7 @@ from bulkhead.access.decision import chart_fence as chart_fence
 from bulkhead.access.decision import charts as charts
 from bulkhead.access.decision import decide as decide
 from bulkhead.access.decision import fence as fence
+from bulkhead.access.decision import is_open_otherwise as is_open_otherwise
 from bulkhead.access.decision import listed_under as listed_under
 from bulkhead.access.decision import of_type
 from bulkhead.access.decision import pay_for_a_look as pay_for_a_look
