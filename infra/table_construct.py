@@ -97,7 +97,7 @@ class TableConstruct(Construct):
         condition = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [keys.job_key("*")]}}
         grantee.grant_principal.add_to_principal_policy(
             iam.PolicyStatement(
-                actions=["dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"],
+                actions=["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"],
                 resources=[self.table.table_arn],
                 conditions=condition,
             )

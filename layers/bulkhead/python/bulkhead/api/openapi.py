@@ -57,6 +57,7 @@ WORDS: Mapping[str, Words] = {
     "meta-add": Words("Operations", "Add profiles, tags and security labels", "Parameters", "Parameters"),
     "meta-delete": Words("Operations", "Remove profiles, tags and security labels", "Parameters", "Parameters"),
     "validate": Words("Operations", "Every fault of a resource", "Resource", "OperationOutcome", ("mode", "profile")),
+    "jobs": Words("Jobs", "Your own jobs, the newest first", None, "Bundle", _PAGING),
     "status": Words("Jobs", "How far a job is, and its result", None, "Bundle"),
     "cancel": Words("Jobs", "Stop a job", gives=""),
     "metadata": Words("Server", "The CapabilityStatement", query=("mode", "_format", "_pretty")),
@@ -112,7 +113,10 @@ def _operation(route: Route, secured: bool) -> dict[str, Any]:
     if words.later:
         found["parameters"].append({"name": "Prefer", "in": "header", "schema": {"type": "string"}})
         found["responses"]["202"] = _response("OperationOutcome", "Accepted; Content-Location is the job's status") | {
-            "headers": {"Content-Location": {"schema": {"type": "string", "format": "uri"}}}
+            "headers": {
+                "Content-Location": {"schema": {"type": "string", "format": "uri"}},
+                "X-Progress": {"schema": {"type": "string"}},
+            }
         }
     if secured and not route.public:
         found["security"] = [{"token": []}]

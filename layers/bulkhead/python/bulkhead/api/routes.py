@@ -72,6 +72,7 @@ _OPERATIONS: tuple[Route, ...] = (
     Route("POST", f"{BASE}/{{type}}/$validate", "capabilities", "validate"),
     Route("POST", f"{BASE}/{{type}}/{{id}}/$set-accounts", "accounts", "set-accounts"),
     Route("GET", f"{BASE}/{{type}}/{{id}}/$explain-access", "resources", "explain-access"),
+    Route("GET", f"{BASE}/job", "jobs", "jobs"),
     Route("GET", f"{BASE}/job/{{id}}/status", "jobs", "status"),
     Route("DELETE", f"{BASE}/job/{{id}}/status", "jobs", "cancel"),
     Route("GET", f"{BASE}/metadata", "capabilities", "metadata", public=True),

@@ -47,6 +47,7 @@ DEEDS: Mapping[str, Deed] = {
     "meta-delete": deed("operation", "$meta-delete"),
     "explain-access": deed("operation", "$explain-access"),
     "validate": deed("operation", "$validate"),
+    "jobs": deed("operation", "jobs"),
     "status": deed("operation", "job status"),
     "cancel": deed("operation", "job cancel"),
 }

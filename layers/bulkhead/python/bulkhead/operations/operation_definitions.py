@@ -100,6 +100,10 @@ _OF_DECISION = (
     Parameter("rule", "out", 1, "1", "code", "The rule that opens or closes it"),
     Parameter("reason", "out", 1, "1", "string", "The rule in a sentence"),
 )
+_COUNT = (
+    Parameter("type", "out", 1, "1", "code", "Their type"),
+    Parameter("count", "out", 1, "1", "integer", "How many"),
+)
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -108,11 +112,49 @@ OPERATIONS: tuple[Operation, ...] = (
         "Set the accounts of a resource",
         "Replaces the resource's own accounts, and with `propagate` hands them to every member of its compartment.",
         (
-            Parameter("accounts", "in", 0, "50", "Reference", "An account; none at all clears them"),
+            Parameter(
+                "accounts",
+                "in",
+                0,
+                "50",
+                "Reference",
+                "An account, as a value or in parts; none at all clears them",
+                (
+                    Parameter("account", "in", 1, "1", "Reference", "The account"),
+                    Parameter("until", "in", 0, "1", "instant", "When this account ends"),
+                ),
+            ),
+            Parameter(
+                "until",
+                "in",
+                0,
+                "1",
+                "instant",
+                "When those accounts end that have no end of their own; a dateTime with a zone is taken, too",
+            ),
             Parameter(
                 "propagate", "in", 0, "1", "boolean", "Whether members of the compartment inherit; default false"
             ),
+            Parameter(
+                "inherit", "in", 0, "1", "boolean", "false seals the resource: it inherits from nobody; true opens it"
+            ),
+            Parameter("preview", "in", 0, "1", "boolean", "Whether to change nothing, and to tell what would change"),
             Parameter("resourcesUpdated", "out", 1, "1", "integer", "How many resources now stand as asked"),
+            Parameter("complete", "out", 0, "1", "boolean", "Of a preview: whether it looked at all members"),
+            Parameter(
+                "account",
+                "out",
+                0,
+                "*",
+                "",
+                "Of a preview: what changes for an account",
+                (
+                    Parameter("account", "out", 1, "1", "Reference", "The account"),
+                    Parameter("gains", "out", 0, "*", "", "Resources that it comes to see", _COUNT),
+                    Parameter("loses", "out", 0, "*", "", "Resources that it sees no longer", _COUNT),
+                ),
+            ),
+            Parameter("changed", "out", 0, "100", "Reference", "Of a preview: a resource that would change"),
         ),
         affects_state=True,
     ),
@@ -281,6 +323,8 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
         "max": parameter.max,
         "documentation": parameter.documentation,
     }
+    if parameter.type:
+        made["type"] = parameter.type
     if parameter.parts:
-        return made | {"part": [_parameter(part) for part in parameter.parts]}
-    return made | {"type": parameter.type}
+        made["part"] = [_parameter(part) for part in parameter.parts]
+    return made
