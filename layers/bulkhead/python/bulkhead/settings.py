@@ -58,7 +58,7 @@ class Settings:
     issuer: HttpUrl = ""
     """Whose tokens are accepted: an OIDC issuer. On AWS the API's JWT authorizer checks; the local server, its own issuer when empty, itself."""
     jwks_uri: HttpUrl = ""
-    """The issuer's keys; when empty, `/.well-known/jwks.json` below it."""
+    """The issuer's keys. It, and the two endpoints below, come from the issuer's discovery document where they are not set."""
     audience: str = "bulkhead"
     """The audiences of accepted tokens, separated by commas. Of the local server only: on AWS see `audience` in infra/deployment.py."""
     authorization_endpoint: HttpUrl = ""

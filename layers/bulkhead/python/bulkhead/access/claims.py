@@ -16,7 +16,7 @@ from bulkhead.fhir import references
 SET_ACCOUNTS = "accounts.write"
 ANONYMOUS = "anonymous"
 
-# Cognito puts the name of its resource server before every scope (infra/identity_construct.py).
+# Cognito puts the name of its resource server before every scope (docs/operations/identity.md).
 _SETTING_ACCOUNTS = frozenset({SET_ACCOUNTS, f"bulkhead/{SET_ACCOUNTS}"})
 # How a claim that holds nothing may reach us as text: API Gateway renders null in the way of its language, authorizers in that of theirs.
 _NOTHING = frozenset({"", "null", "nil", "<nil>", "<null>", "none", "undefined", "nan", "true", "false"})

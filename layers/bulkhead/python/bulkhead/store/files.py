@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 UPLOADS, REQUESTS, RESULTS = "uploads/", "requests/", "results/"
 """Prefixes of their names: each has rights and a lifetime of its own."""
 
-# Who may not list the bucket, and no function may, is told 403 of an object that is not there.
-_ABSENT = ("404", "NoSuchKey", "NotFound", "403", "AccessDenied")
+# S3 says so to who may list the bucket. To others it says 403, of what is there and closed too: that is never taken for absence.
+_ABSENT = ("404", "NoSuchKey", "NotFound")
 
 
 def client(**options: Any) -> Any:
