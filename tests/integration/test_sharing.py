@@ -479,6 +479,23 @@ class TestSharedTypes:
         assert keys(clinics.a.get("Practitioner").json()) == set()
 
 
+class TestTheTrail:
+    def test_of_a_document_is_for_who_sees_it_and_of_the_directory_for_nobody_fenced(
+        self, new_store: Any, keys_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clinics = Clinics(Door(new_store(history_settle=0, audit="*.read"), keys_folder, monkeypatch))
+        clinics.letter("n", "Patient/anna")
+        for key in ("Binary/n", "Practitioner/gp"):
+            assert clinics.a.get(key).status_code == 200
+        for who, seen in ((clinics.admin, [1, 1]), (clinics.a, [1, 0]), (clinics.b, [0, 0])):
+            found = [
+                who.get(f"AuditEvent?entity={key}&_summary=count").json()["total"]
+                for key in ("Binary/n", "Practitioner/gp")
+            ]
+            assert found == seen
+        assert clinics.admin.get("AuditEvent?patient=anna&_summary=count").json()["total"] >= 1
+
+
 def bundle(*entries: Json) -> Json:
     return {"resourceType": "Bundle", "type": "transaction", "entry": list(entries)}
 
