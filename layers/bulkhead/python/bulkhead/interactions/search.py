@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bulkhead import resources
@@ -48,6 +48,7 @@ def _searched(
     named = parse.requested_types(request.query, False, ()) if resource_type is None and target is None else ()
     for name in named or (resource_type or "*",):
         policy.require(request.caller, policy.SEARCH, name)
+    notes: list[Issue] = []
     query = parse.parse(
         page_links.opened(request.store, request.caller, request.query),
         resource_type,
@@ -55,14 +56,16 @@ def _searched(
         compartment_types=types,
         base=request.base,
         strict=request.prefer.handling == "strict",
-        custom=custom.stored_in(request.store, policy.fence(request.store, request.caller, policy.SEARCH)),
+        custom=custom.stored_in(
+            request.store, policy.fence(request.store, request.caller, policy.SEARCH), notes.append
+        ),
     )
     if ("_explain", "true") in request.query:
-        return Response(200, _explained(request, query))
-    return Response(200, _run(request, query, lambda chosen: None))
+        return Response(200, _explained(request, query, notes))
+    return Response(200, _run(request, query, lambda chosen: None, notes))
 
 
-def _run(request: Request, query: Query, explain: Callable[[Plan], None]) -> dict[str, Any]:
+def _run(request: Request, query: Query, explain: Callable[[Plan], None], notes: Sequence[Issue]) -> dict[str, Any]:
     bundle = run.search(
         request.store,
         query,
@@ -73,11 +76,12 @@ def _run(request: Request, query: Query, explain: Callable[[Plan], None]) -> dic
             seconds=request.store.settings.search_seconds, included=request.store.settings.included_limit
         ),
         explain=explain,
+        notes=notes,
     )
     return page_links.sealed(request.store, request.caller, bundle)
 
 
-def _explained(request: Request, query: Query) -> dict[str, Any]:
+def _explained(request: Request, query: Query, notes: Sequence[Issue]) -> dict[str, Any]:
     """The Bundle, and in its first entry how it was found and what that took. For callers with every right only."""
 
     if not policy.sees_all(request.caller, policy.SEARCH, "*"):
@@ -85,7 +89,7 @@ def _explained(request: Request, query: Query) -> dict[str, Any]:
     policy.require(request.caller, policy.SET_ACCOUNTS)
     plans: list[Plan] = []
     with request.store.metered() as meter:
-        bundle = _run(request, query, plans.append)
+        bundle = _run(request, query, plans.append, notes)
     lines = [line for chosen in plans for line in describe(chosen)]
     lines += [f"{name}: {count} requests, {meter.units[name]:g} units" for name, count in meter.requests.items()]
     issues = [Issue("informational", line, severity="information") for line in lines]

@@ -92,12 +92,13 @@ def search(
     limits: Limits = Limits(),
     explain: Callable[[Plan], None] = lambda chosen: None,
     clock: Clock = monotonic,
+    notes: Sequence[Issue] = (),
 ) -> dict[str, Any]:
     """The searchset Bundle of a query, as plain JSON data.
 
     `base` is the server's base URL for links and fullUrls. Nothing that `fence` refuses is shown, included or counted. Where it
     knows what it lets through (`ListedFence`), the cost follows that. `clock` tells seconds.
-    `explain` is told how the search is run. BadRequest for a cursor that is not this search's, NotSupported for what is not
+    `notes` are shown with those of the page. `explain` is told how the search is run. BadRequest for a cursor that is not this search's, NotSupported for what is not
     answered (see `plan.plan`), TooCostly where counting or sorting would read too much.
     """
     query = spelt_out(store, query, fence)
@@ -109,7 +110,8 @@ def search(
         scanner = Scanner(store, query, chosen, known, fence, races, limits, named=named, clock=clock)
         scanner = by_names(led_by_fence(chained(scanner)))
         explain(scanner.plan)
-        return bundle.searchset(query, asked_page(scanner), base, represent)
+        page = asked_page(scanner)
+        return bundle.searchset(query, replace(page, notes=(*notes, *page.notes)), base, represent)
 
     if query.results.cursor is not None:
         return answered(widening.widened(query, cursor.replaced(query.results.cursor)), widening.Named())

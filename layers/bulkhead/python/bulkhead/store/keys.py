@@ -9,6 +9,7 @@
 | account entry | `Observation/9`      | `a#Organization/a`          | by-target, in the account's own partition               |
 | the same, of no account | `Organization/a` | `a#-`                   | by-target: of the types that can be shared              |
 | identifier    | `Patient|identifier|123` | `http://system#9`       | none: read where it is, strongly consistent             |
+| its reservations | `Patient|identifier|123` | `#`                       |                                                         |
 | claim         | `claim#<condition>`  | `#`                         |                                                         |
 | transaction   | `txn#<id>`           | `#`                         | by-time while it is open, so that a sweeper finds it    |
 | its members   | `txn#<id>`           | `k#0000`                    |                                                         |
@@ -259,6 +260,11 @@ def identifier_key(resource_type: str, value: str, sort: str, identifier: str) -
 def is_identifier(key: Key) -> bool:
     """Whether an item is one of those."""
     return f"|{IDENTIFIER}|" in key[0] and key[0].partition("|")[0].isalpha() and key[1] != HEAD
+
+
+def is_reservation(key: Key) -> bool:
+    """Whether an item is the one that holds the reservations of an identifier (`reservations`)."""
+    return f"|{IDENTIFIER}|" in key[0] and key[1] == HEAD
 
 
 def identified(key: Key) -> str:
