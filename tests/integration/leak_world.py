@@ -21,7 +21,7 @@ import jwt
 
 from bulkhead import resources
 from bulkhead.access.policy import EVERYBODY
-from bulkhead.api.routes import ROUTES
+from bulkhead.api.routes import GATEWAY
 from bulkhead.session import Session
 from bulkhead.store import Head, Store
 from infra.local import lambdas, server
@@ -167,7 +167,7 @@ class World:
     """Of each caller that may come in: the owner after whose data it is."""
 
     def __post_init__(self) -> None:
-        self.front = server.Front(ROUTES, lambdas.call, Verifier(ISSUER, [AUDIENCE], self.identity), self.identity)
+        self.front = server.Front(GATEWAY, lambdas.call, Verifier(ISSUER, [AUDIENCE], self.identity), self.identity)
 
     def put(self, resource: Json) -> Head:
         key = f"{resource['resourceType']}/{resource['id']}"

@@ -37,7 +37,7 @@ CURRENT = "current"
 UNLISTED = frozenset({AUDIT_EVENT})
 """Types of which no listing holds all that a fenced caller may see: AuditEvents of the server are visible where what they speak of is."""
 
-# Cognito puts the name of its resource server before every scope (infra/identity_construct.py).
+# Cognito puts the name of its resource server before every scope (docs/operations/identity.md).
 _SETTING_ACCOUNTS = frozenset({SET_ACCOUNTS, f"bulkhead/{SET_ACCOUNTS}"})
 # How a claim that holds nothing may reach us as text: API Gateway renders null in the way of its language, authorizers in that of theirs.
 _NOTHING = frozenset({"", "null", "nil", "<nil>", "<null>", "none", "undefined", "nan", "true", "false"})
@@ -233,6 +233,14 @@ def _replaced(store: Store, patient: str) -> frozenset[str]:
     return once_a_request(f"replaced by {patient}", lambda: patient_links.agreed(store, patient))
 
 
+def charts(store: Store, caller: Caller) -> tuple[str, ...] | None:
+    """The Patients whose compartments hold all that a caller fenced to a Patient sees; None where it is not fenced to one."""
+    if caller.patient is None:
+        return None
+    patient = f"Patient/{caller.patient}"
+    return () if caller.patient == NOBODY else (patient, *sorted(_replaced(store, patient)))
+
+
 def pay_for_a_look(store: Store, caller: Caller) -> None:
     """Read what a look at a hidden resource may have to read: so that one that is not there takes as long."""
     if caller.patient:
@@ -246,11 +254,9 @@ def listed_under(store: Store, caller: Caller, resource_type: str | None) -> tup
     """
     if resource_type in UNLISTED:
         return None
-    if caller.patient == NOBODY:
-        return ()
-    if caller.patient is not None:
-        patient = f"Patient/{caller.patient}"
-        return tuple(("_compartment", chart) for chart in (patient, *sorted(_replaced(store, patient))))
+    own = charts(store, caller)
+    if own is not None:
+        return tuple(("_compartment", chart) for chart in own)
     return None if caller.accounts is None else tuple(("_account", account) for account in caller.accounts)
 
 

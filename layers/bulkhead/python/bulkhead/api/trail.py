@@ -72,6 +72,12 @@ def record_reads(request: Request) -> None:
     recording.record(request.store, events)
 
 
+def record_shown(request: Request, heads: Sequence[Head]) -> None:
+    """Record that the request is about to show these versions, of which nothing is on the trail yet. They must not be shown where this raises."""
+    wanted = [head for head in heads if is_recorded(request.session, request.route.operation, head)]
+    recording.record(request.store, recording.of_reads(request.session, _READ, wanted))
+
+
 def record_refusal(request: Request, error: BulkheadError) -> None:
     """Record that the request was refused, if it was. Raises where it cannot be recorded."""
     if request.route.public:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -17,8 +17,12 @@ from bulkhead.compartments import accounts
 from bulkhead.errors import BulkheadError, Issue, NotFound, Unavailable
 from bulkhead.fhir import dates, json, outcome
 from bulkhead.settings import Settings
+<<<<<<< HEAD
 from bulkhead.store import Store
 from bulkhead.store.heads import NEVER, OWN
+=======
+from bulkhead.store import Head, Store
+>>>>>>> main
 from bulkhead.store.jobs import BUNDLE, CANCELLED, COMMITTED, DONE, FAILED, STARTING, UNFINISHED, Job
 
 START_GRACE = 30.0
@@ -65,6 +69,8 @@ class Status:
 
     progress: str
     bundle: dict[str, Any] | None
+    unrecorded: Sequence[Head] = ()
+    """What the bundle shows and nobody has put on the audit trail: it must not be told before that is done."""
 
 
 def status(store: Store, owner: str, job_id: str, alive: Callable[[Job], bool]) -> Status:
@@ -79,7 +85,7 @@ def status(store: Store, owner: str, job_id: str, alive: Callable[[Job], bool]) 
     if job.kind == BUNDLE:
         from bulkhead.jobs.bundles import answers
 
-        return Status(*answers.of(store, job, dead))
+        return Status(*answers.of(store, job, dead), answers.unrecorded(store, job, dead))
     if job.state == DONE:
         return Status("", batch_response(HTTPStatus.OK, resources_updated(job.updated)))
     standing, _ = _counted(store, job)

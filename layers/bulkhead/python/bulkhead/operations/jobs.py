@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bulkhead.api import trail
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response, status_headers
 from bulkhead.errors import Issue
@@ -19,6 +20,7 @@ def listed(request: Request) -> Response:
 def status(request: Request) -> Response:
     """202 with `X-Progress` while the job runs, 200 with its result as a batch-response Bundle when it is over."""
     found = lifecycle.status(request.store, request.caller.owner, request.parameters["id"], executions.is_running)
+    trail.record_shown(request, found.unrecorded)
     if found.bundle:
         return Response(200, found.bundle)
     running = Issue("informational", found.progress, severity="information")

@@ -10,8 +10,13 @@ from bulkhead import settings
 from bulkhead.access import policy
 from bulkhead.access.policy import Caller
 from bulkhead.audit import events
+<<<<<<< HEAD
 from bulkhead.compartments import accounts, compartment_definitions, governing, membership, private
 from bulkhead.errors import BadRequest, InvalidResource, Issue, Unprocessable
+=======
+from bulkhead.compartments import accounts, compartment_definitions, governing, membership
+from bulkhead.errors import BadRequest, Unprocessable
+>>>>>>> main
 from bulkhead.facts import index_facts
 from bulkhead.facts.audit_names import AUDIT_EVENT, is_trail
 from bulkhead.fhir import dates, json, references, validation
@@ -38,16 +43,13 @@ def checked(
     References by absolute URLs below `base`, this server's own, become relative: they are of the same compartments. References
     by criteria are refused, but where the caller resolves them (`conditional_references`).
     """
-    validation.check(resource, resource_type, conditional_references=conditional_references)
+    validation.check(resource, resource_type, conditional_references=conditional_references, base=base)
     if identifier is not None and resource.get("id") != identifier:
         raise BadRequest("the resource's id must be the one of the URL", f"{resource_type}.id")
     valid: dict[str, Any] = resource
-    for place, reference in references.walk(valid) if base else ():
+    for _, reference in references.walk(valid) if base else ():
         if "reference" in reference:
             reference["reference"] = references.relative(reference["reference"], f"{base}/")
-            if not conditional_references and references.is_conditional(reference["reference"], f"{base}/"):
-                message = validation.CONDITIONAL_MESSAGE
-                raise InvalidResource(message, issues=[Issue("value", message, f"{place}.reference")])
     return valid
 
 

@@ -255,7 +255,7 @@ def identifier_key(resource_type: str, value: str, sort: str, identifier: str) -
 
 def is_identifier(key: Key) -> bool:
     """Whether an item is one of those."""
-    return f"|{IDENTIFIER}|" in key[0] and key[1] != HEAD
+    return f"|{IDENTIFIER}|" in key[0] and key[0].partition("|")[0].isalpha() and key[1] != HEAD
 
 
 def identified(key: Key) -> str:
