@@ -158,7 +158,8 @@ class Check:
                 found[pk] = [self._forgotten(head, transaction)] if self._is_over(transaction) else []
                 continue
             try:
-                expected[pk], listed[pk] = self._needed(heads.from_item(head, self._accounts_at) if head else None)
+                at = self._accounts_at
+                expected[pk], listed[pk] = self._needed(heads.from_item(head, at) if head else None)
             except Exception as error:
                 logger.error("body cannot be read", extra={"resource": pk, "error": type(error).__name__})
                 found[pk] = [(DAMAGED, None)]
