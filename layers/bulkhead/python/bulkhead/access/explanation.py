@@ -91,7 +91,12 @@ def explain(store: Store, asker: Caller, version: Version) -> Explanation:
     head, known = version.head, membership.in_force(store)
     sees = knows(store, asker)
     roots = store.read_many(sorted(head.inherited)) if head.inherited else {}
-    visible = {key for key, root in roots.items() if not root.deleted and sees(store.version(root))}
+    visible = {
+        key
+        for key, root in roots.items()
+        # A deleted target still hands on what its tombstone has.
+        if (policy.sees_all(asker, READ, root.type) if root.deleted else sees(store.version(root)))
+    }
     sources = {account: [Source(None, until=_end(head, OWN, account))] for account in head.explicit}
     for root in sorted(head.inherited):
         hidden = root not in visible
