@@ -7,6 +7,7 @@ from typing import Any
 
 from bulkhead.jobs import propagation_steps
 from bulkhead.store import Store, connect
+from functions import running
 
 STEPS: Mapping[str, Callable[[Store, dict[str, Any]], dict[str, Any]]] = {
     "plan": propagation_steps.plan,
@@ -18,4 +19,5 @@ STEPS: Mapping[str, Callable[[Store, dict[str, Any]], dict[str, Any]]] = {
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """`event["step"]` names the step, `event["input"]` is what it works on: the state, or an item of the manifest."""
-    return STEPS[event["step"]](connect(), event["input"])
+    with running.working(event, context):
+        return STEPS[event["step"]](connect(), event["input"])

@@ -16,6 +16,7 @@ from bulkhead.fhir import dates
 from bulkhead.search import (
     bundle,
     chains,
+    current_lists,
     cursor,
     hierarchy,
     includes,
@@ -34,6 +35,7 @@ from bulkhead.search.plan import Plan, plan
 from bulkhead.search.query import Query
 from bulkhead.search.race import Races, fence_driver, has_followers
 from bulkhead.search.scan import LISTED, Progress, Scan
+from bulkhead.store.heads import PAGE_WEIGHT
 from bulkhead.store.version import Fence, Version, within
 
 if TYPE_CHECKING:
@@ -163,9 +165,13 @@ def spelt_out(store: Store, query: Query, fence: Fence) -> Query:
         wanted = parse([(parameter, literals.escape(value))], resource_type)
         return [found.body for found in find(store, wanted, LOOKED_AT, fence)]
 
-    for spell in (value_sets.resolved, subsumption.resolved, hierarchy.resolved, lists.resolved):
+    def current(patient: str, name: str) -> dict[str, Any] | None:
+        found = current_lists.current(store, fence, find, patient, name)
+        return found.body if found else None
+
+    for spell in (value_sets.resolved, subsumption.resolved, hierarchy.resolved):
         query = spell(query, look)
-    return query
+    return lists.resolved(query, look, current)
 
 
 def chained(scanner: Scanner) -> Scanner:
@@ -276,12 +282,14 @@ class Scanner(Scan):
         count = self.query.results.count
         matches: list[Version] = []
         following: Position | None = None
+        weight = 0
         for candidate, position, more in self.scan(progress.position, count, progress, in_order=True):
             if len(matches) == count:
                 return matches, following
             matches.append(candidate)
             following = position
-            if len(matches) == count and not (self.plan.filtered and more):
+            weight += candidate.head.weight
+            if weight > PAGE_WEIGHT or (len(matches) == count and not (self.plan.filtered and more)):
                 return matches, position if more else None
         return matches, None if progress.ended else progress.position
 

@@ -16,10 +16,12 @@
 | job           | `job#<id>`           | `#`; results `r#<pass>#<n>` |                                                         |
 | owner's list  | `job#of#<owner>`     | `<created>#<job id>`        |                                                         |
 | its receipts  | `job#<id>`           | `e#<entry of the bundle>`   |                                                         |
+| propagation at work | `jobs`         | `<id of the job>`           |                                                         |
 | month in use  | `months`             | `Observation#2026-11`       |                                                         |
 | definition    | `definitions`        | `CompartmentDefinition/x`   |                                                         |
 | place of the integrity check | `integrity` | `0001`, the segment    |                                                         |
 | secret        | `secret`             | `#`                         |                                                         |
+| query of a page link | `query#<hash>` | `#`                        |                                                         |
 
 by-target: `tpk` = what is pointed at (with a write shard where that may be hot), `tsk` = `Observation#9`, who points.
 by-value:  `vpk` = `Observation|code|1234`, `vsk` = `<sort>#9`; of `_tag`, `_security`, `_profile`, `_source` `vpk` = `*|_tag|x#<shard>`,
@@ -62,6 +64,7 @@ MONTHS = "months"
 DEFINITIONS = "definitions"
 INTEGRITY = "integrity"
 SECRET = "secret"
+OPEN_JOBS = "jobs"
 
 # Targets that a whole organisation's data may point at: one GSI partition takes 1,000 writes a second, and a hot one throttles the table.
 SHARDS = {
@@ -118,6 +121,10 @@ def entry_sort(target: str | None, value: Value | None) -> str:
 def governing_key(resource_type: str, name: str) -> str:
     """Where what may govern the server is listed: definitions of a type by their code or url, or all of the type ("")."""
     return limited(f"governing#{resource_type}#{name}", PARTITION_LIMIT)
+
+
+def query_key(identifier: str) -> str:
+    return f"query#{identifier}"
 
 
 def claim_key(condition: str) -> str:
