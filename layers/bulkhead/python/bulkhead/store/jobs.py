@@ -103,6 +103,8 @@ def _has_expired(item: Item) -> bool:
 
 
 def _job(name: str, item: Item) -> Job:
+    """The job that an item tells of."""
+
     def text(attribute: str) -> str:
         return str(item[attribute]["S"]) if attribute in item else ""
 
@@ -134,6 +136,12 @@ def _job(name: str, item: Item) -> Job:
         naming=item["naming"]["BOOL"],
         ends={account: end["S"] for account, end in item["ends"]["M"].items()} if "ends" in item else {},
         inherit=item["inherit"]["BOOL"] if "inherit" in item else None,
+        beat=number("beat"),
+        listing=bool(number("listing")),
+        turn=int(number("turn")),
+        upto=int(number("upto")),
+        standing=int(number("standing")),
+        best=int(number("best")),
     )
 
 
@@ -310,43 +318,3 @@ class Jobs:
             )
             for item in self._table.query(keys.job_key(job), low, high)
         ]
-
-
-def _job(identifier: str, item: Item) -> Job:
-    """The job that an item tells of."""
-
-    def text(name: str) -> str:
-        return str(item[name]["S"]) if name in item else ""
-
-    def number(name: str) -> float:
-        return float(item[name]["N"]) if name in item else 0
-
-    return Job(
-        id=identifier,
-        owner=text("owner"),
-        target=text("target"),
-        accounts=_texts(item["accounts"]),
-        created=number("created"),
-        expires=int(number(keys.TTL)),
-        state=text("state"),
-        begun=number("begun"),
-        total=int(number("total")) if "total" in item else None,
-        updated=int(number("updated")),
-        status=int(number("status")),
-        error=text("error"),
-        kind=text("kind"),
-        request=text("request"),
-        attempt=int(number("attempt")),
-        transaction=text("transaction"),
-        done=int(number("done")),
-        result=text("result"),
-        size=int(number("size")),
-        within=_texts(item["within"]) if "within" in item else None,
-        naming=item["naming"]["BOOL"],
-        beat=number("beat"),
-        listing=bool(number("listing")),
-        turn=int(number("turn")),
-        upto=int(number("upto")),
-        standing=int(number("standing")),
-        best=int(number("best")),
-    )
