@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from bulkhead.access.shared_types import shared_types
 from bulkhead.audit import recording
 from bulkhead.compartments import private
 from bulkhead.settings import Settings, from_environment
@@ -171,6 +172,7 @@ def from_context(node: Context) -> Deployment:
     settings = from_environment(chosen)
     recording.policy(settings.audit)
     private.criteria(settings.private)
+    shared_types(settings.shared_types)
     try:
         return Deployment(**{name: value for name, value in said.items() if name not in SETTINGS}, settings=chosen)
     except ValidationError as error:

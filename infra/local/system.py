@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from bulkhead import settings
+from bulkhead.access.shared_types import shared_types
 from bulkhead.api import routes
 from bulkhead.audit import recording
 from bulkhead.compartments import private
@@ -61,6 +62,7 @@ class Door:
         known = settings.from_environment(environment)
         recording.policy(known.audit)
         private.criteria(known.private)
+        shared_types(known.shared_types)
         audiences = [word.strip() for word in known.audience.split(",") if word.strip()]
         if not audiences:
             raise ValueError("AUDIENCE names no audience")

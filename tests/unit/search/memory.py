@@ -10,7 +10,7 @@ from typing import Any
 
 from bulkhead.facts.index_facts import Facts, facts
 from bulkhead.settings import Settings
-from bulkhead.store import Found, Head, Moment, Pointer
+from bulkhead.store import Found, Head, Moment, Pointer, staging
 from bulkhead.store.definitions import ALL, NAMED_BY
 from bulkhead.store.version import Version
 
@@ -134,7 +134,7 @@ class MemoryStore:
         found = [
             Pointer(key, frozenset({"_account"}))
             for key, head in sorted(self.current.items())
-            if account in head.accounts
+            if account in staging.listed_accounts(head)
         ]
         return self._paged(found, resource_type, after, limit)
 

@@ -49,6 +49,8 @@ WORDS: Mapping[str, Words] = {
     "system-history": Words("History", "Versions of all resources", None, "Bundle", _HISTORY),
     "set-accounts": Words("Accounts", "Set a resource's accounts, and propagate them to its compartment", "Parameters", "Parameters",
                           later=True),
+    "explain-access": Words("Accounts", "Who can see a resource, and why; with claims of a token, what it may do", None, "Parameters",
+                            ("scope", "accounts", "patient", "_format", "_pretty")),
     "everything": Words("Operations", "A patient or encounter, its compartment, and what these refer to", None, "Bundle",
                         ("_since", "_type", "start", "end", *_PAGING)),
     "lastn": Words("Operations", "The latest results of a patient, by what was observed", "Parameters", "Bundle",

@@ -53,6 +53,7 @@ _PLACES: Mapping[str, str] = {
     "merge": "operations.merge_patients:merge_patients",
     "find-list": "operations.find_list:find_list",
     "set-accounts": "operations.set_accounts:set_accounts_of",
+    "explain-access": "operations.explain_access:explain_access",
     "validate": "operations.validate:validate",
     "jobs": "operations.jobs:listed",
     "status": "operations.jobs:status",

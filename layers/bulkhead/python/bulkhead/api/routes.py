@@ -36,6 +36,7 @@ SERVICE = f"{BASE}/service/"
 # The OperationDefinitions that the server publishes itself: operation_definitions.BY_ID, which a test holds against these.
 OPERATION_DEFINITIONS = (
     "bulkhead-set-accounts",
+    "bulkhead-explain-access",
     "bulkhead-validate",
     "bulkhead-patient-everything",
     "bulkhead-encounter-everything",
@@ -93,6 +94,7 @@ _OPERATIONS: tuple[Route, ...] = (
     Route("POST", f"{BASE}/{{type}}/{{id}}/$validate", "operations", "validate"),
     Route("POST", f"{BASE}/{{type}}/$validate", "operations", "validate"),
     Route("POST", f"{BASE}/{{type}}/{{id}}/$set-accounts", "operations", "set-accounts"),
+    Route("GET", f"{BASE}/{{type}}/{{id}}/$explain-access", "search", "explain-access"),
     Route("GET", f"{BASE}/job", "jobs", "jobs"),
     Route("GET", f"{BASE}/job/{{id}}/status", "jobs", "status"),
     Route("DELETE", f"{BASE}/job/{{id}}/status", "jobs", "cancel"),

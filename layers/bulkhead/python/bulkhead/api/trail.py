@@ -51,6 +51,7 @@ DEEDS: Mapping[str, Deed] = {
     "set-accounts": deed("operation", recording.SET_ACCOUNTS),
     "meta-add": deed("operation", "$meta-add"),
     "meta-delete": deed("operation", "$meta-delete"),
+    "explain-access": deed("operation", "$explain-access"),
     "validate": deed("operation", "$validate"),
     "jobs": deed("operation", "jobs"),
     "status": deed("operation", "job status"),

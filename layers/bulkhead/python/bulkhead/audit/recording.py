@@ -75,8 +75,13 @@ def require_untouched(writes: Sequence[Write], auth: str) -> None:
         is_own = is_trail(write.key)
         if is_own and write.base is None:
             raise Forbidden(f"ids that begin with {PREFIX} are the server's own", f"{AUDIT_EVENT}.id")
-        if is_own or (write.base is not None and write.changes_content and auth != OFF):
+        if is_own or (write.base is not None and write.changes_content and is_untouchable(write.key, auth)):
             raise MethodNotAllowed("an AuditEvent is never changed or deleted", ["GET", "HEAD", "POST"])
+
+
+def is_untouchable(key: str, auth: str) -> bool:
+    """Whether `key` names an AuditEvent that nobody changes or deletes: with `auth` off clients may, those that they made."""
+    return key.startswith(f"{AUDIT_EVENT}/") and (is_trail(key) or auth != OFF)
 
 
 def of_changes(session: Session, writes: Sequence[Write]) -> list[Write]:

@@ -29,6 +29,8 @@ class Change:
     resource: dict[str, Any] | None = None
     """What will stand there: the entry's resource, or what the patch makes of the base."""
     fault: BulkheadError | None = None
+    follows: bool = False
+    """Whether the `securityContext` of its Binary was given by the server: another attempt may give another."""
 
     fresh_id: str = ""
     """The id that the resource gets where it is new and the client gives none."""

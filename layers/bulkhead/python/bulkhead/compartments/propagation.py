@@ -93,18 +93,25 @@ class Applied:
     left: tuple[str, ...] = ()
 
 
-Reach = Callable[[Head], bool]
-"""Whether a member counts for the caller of a run."""
-
-
-def reach(target: str, fence: Sequence[str] | None) -> Reach:
+@dataclass(frozen=True, slots=True)
+class Reach:
     """What a caller who is fenced to `fence` (None: it is not) reaches through `target`: of a Patient, all.
 
     Of others what carries one of its accounts from elsewhere.
     """
-    if fence is None or accounts.is_patient(target):
-        return lambda head: True
-    return lambda head: not accounts.carried_by(head).keys().isdisjoint(fence)
+
+    target: str
+    fence: Sequence[str] | None
+
+    def __call__(self, head: Head) -> bool:
+        if self.fence is None or accounts.is_patient(self.target):
+            return True
+        return not accounts.carried_by(head).keys().isdisjoint(self.fence)
+
+
+def reach(target: str, fence: Sequence[str] | None) -> Reach:
+    """What a caller who is fenced to `fence` (None: it is not) reaches through `target`."""
+    return Reach(target, fence)
 
 
 def sleep(seconds: float) -> None:
@@ -140,7 +147,7 @@ def apply(store: Store, target: str, keys: Sequence[str], reaches: Reach) -> App
         heads = store.read_many(pending)
         passing = _passing(store, target)
         findings = _judge(store, passing, pending, heads, reaches)
-        conflicts, failed = _commit(store, _writes(store, passing, [heads[key] for key in findings.wrong]))
+        conflicts, failed = _commit(store, _writes(store, passing, [heads[key] for key in findings.wrong], reaches))
         written = [key for key in findings.wrong if key not in conflicts and key not in failed]
         standing += findings.standing + sum(counts for _, counts in findings.closed)
         standing += sum(reaches(heads[key]) for key in written)
@@ -169,7 +176,7 @@ def foresee(store: Store, target: Head, keys: Sequence[str], reaches: Reach) -> 
     heads = store.read_many(keys)
     passing = _Passing(target.key, target)
     found = _judge(store, passing, keys, heads, reaches).settled
-    writes = _writes(store, passing, [heads[key] for key in found.wrong])
+    writes = _writes(store, passing, [heads[key] for key in found.wrong], reaches)
     changes = [(heads[write.key], write.head(heads[write.key].updated)) for write in writes]
     return found.standing + sum(reaches(before) for before, _ in changes), changes
 
@@ -323,14 +330,19 @@ def _judge(store: Store, passing: _Passing, keys: Sequence[str], heads: Mapping[
     return Findings(standing, tuple(wrong), tuple(unsettled), tuple(broken), tuple(closed))
 
 
-def _writes(store: Store, passing: _Passing, members: Sequence[Head]) -> list[Write]:
+def _writes(store: Store, passing: _Passing, members: Sequence[Head], reaches: Reach) -> list[Write]:
     """What gives each of `members` (as they were read before the target) what the target passes on to it.
 
-    Where a member loses what it had through a Patient, other targets may have handed it something for the sake of just that.
+    Where a member loses what it had through a Patient, other targets may have handed it something for the sake of just that. One that
+    loses its last account by a fenced caller's run opens to nobody by that: see `Head.open`.
     """
     roots = {root for head in members for root in head.inherited if not accounts.is_patient(root)}
     others = store.read_many(roots) if roots and accounts.is_patient(passing.target) else {}
-    return [accounts_write(head, {}) if _is_closed(store, head) else _write(head, passing, others) for head in members]
+    made = [accounts_write(head, {}) if _is_closed(store, head) else _write(head, passing, others) for head in members]
+    for member, write in zip(members, made, strict=True):
+        if reaches.fence is not None and member.accounts and not write.head(member.updated).accounts:
+            write.lapsed = True
+    return made
 
 
 def _is_closed(store: Store, head: Head) -> bool:

@@ -15,6 +15,7 @@ from bulkhead.facts import care_dates, extract
 from bulkhead.facts.expressions import Evaluate, Typed, begins_with, compiled, types
 from bulkhead.facts.normalise import spellings
 from bulkhead.facts.phonetic import is_phonetic, sounds
+from bulkhead.facts.security_context import BINARY, SECURITY_CONTEXT, context_of
 from bulkhead.fhir import references
 from bulkhead.fhir.definitions import SearchParameter, search_parameters
 
@@ -100,7 +101,7 @@ def facts(resource: dict[str, Any]) -> Facts:
 def targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:
     """Which resources of this server a resource points at, and through which search parameters.
 
-    References outside every search parameter, absolute URLs and logical references make no target; of canonicals do
+    Besides what a Binary follows, by the path of its element. References outside every search parameter, absolute URLs and logical references make no target; of canonicals do
     those that are `Type/id`.
     """
     found: dict[str, set[str]] = {}
@@ -115,6 +116,8 @@ def targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:
                 target = known[reference] = local(reference)
             if target is not None:
                 found.setdefault(target, set()).add(row.parameter.code)
+    if resource["resourceType"] == BINARY and (context := context_of(resource)):
+        found.setdefault(context, set()).add(SECURITY_CONTEXT)
     shared: dict[frozenset[str], frozenset[str]] = {}
     result: dict[str, frozenset[str]] = {}
     for target, codes in found.items():

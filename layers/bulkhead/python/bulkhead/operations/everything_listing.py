@@ -16,6 +16,7 @@ import msgspec
 
 from bulkhead import resources
 from bulkhead.access import policy
+from bulkhead.bundles import links
 from bulkhead.compartments import membership, patient_links
 from bulkhead.errors import BadRequest, NotFound
 from bulkhead.facts import care_dates, extract
@@ -25,7 +26,7 @@ from bulkhead.search.drivers import Compartment, Merged
 from bulkhead.search.query import Clause, Query
 from bulkhead.search.run import Page, Represent
 from bulkhead.store.heads import PAGE_WEIGHT
-from bulkhead.store.version import Fence, Version
+from bulkhead.store.version import Fence, Version, prepare
 
 if TYPE_CHECKING:
     from bulkhead.session import Session
@@ -169,6 +170,7 @@ class _Walk:
         chunk = left[:room]
         heads = self.store.read_many(chunk)
         found = [self.store.version(heads[key]) for key in chunk if key in heads and not heads[key].deleted]
+        prepare(self.fence, found)
         included = [one for one in found if self.fence(one) and self.wanted(one) and not self.is_member(one)]
         position: Position | None = None
         if len(left) > room:
@@ -204,6 +206,7 @@ class _Walk:
             for start in range(0, len(listed.hints), 100):
                 keys = [hint.key for hint in listed.hints[start : start + 100]]
                 heads = self.store.read_many(keys)
+                prepare(self.fence, [self.store.version(head) for head in heads.values()])
                 for key in keys:
                     candidate = self.admitted(heads.get(key))
                     if candidate is not None:
@@ -233,9 +236,9 @@ class _Walk:
 
 
 def referred(candidate: Version) -> set[str]:
-    """The resources of this server that a resource refers to, by any of its references."""
-    texts = (reference.get("reference") for _, reference in references.walk(candidate.body))
-    keys = (references.local(text) for text in texts if isinstance(text, str))
+    """The resources of this server that a resource refers to, by any of its references or by the url of an attachment."""
+    texts = (text for link in links.find_links(candidate.body) for text in link.urls())
+    keys = (references.local(text) for text in texts)
     return {key for key in keys if key and key.partition("/")[0] in definitions.RESOURCE_TYPES}
 
 

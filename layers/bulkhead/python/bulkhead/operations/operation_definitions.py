@@ -27,6 +27,7 @@ class Parameter:
     min: int
     max: str
     type: str
+    """"" where it has `parts`."""
     documentation: str
     parts: tuple[Parameter, ...] = ()
 
@@ -76,6 +77,30 @@ _EVERYTHING = (
     Parameter("return", "out", 1, "1", "Bundle", "A searchset with links to the following pages"),
 )
 
+_THROUGH = Parameter(
+    "through", "out", 0, "*", "string", "A search parameter; `{def}` where the resource is the target itself"
+)
+_OF_SOURCE = (
+    Parameter("kind", "out", 1, "1", "code", "own or inherited"),
+    Parameter("from", "out", 0, "1", "Reference", "The target that hands it on; left out where you may not read it"),
+    _THROUGH,
+    Parameter("until", "out", 0, "1", "instant", "When this source ends"),
+)
+_OF_ACCOUNT = (
+    Parameter("account", "out", 1, "1", "Reference", "The account"),
+    Parameter("source", "out", 1, "*", "", "From where the resource has it", _OF_SOURCE),
+)
+_OF_COMPARTMENT = (Parameter("compartment", "out", 1, "1", "Reference", "The target"), _THROUGH)
+_OF_PROXY = (
+    Parameter("rule", "out", 1, "1", "code", "shared-type or security-context"),
+    Parameter("resource", "out", 0, "1", "Reference", "What the Binary follows"),
+)
+_OF_DECISION = (
+    Parameter("interaction", "out", 1, "1", "code", "read, search, update or delete"),
+    Parameter("allowed", "out", 0, "1", "boolean", "Left out where it depends on what you may not read"),
+    Parameter("rule", "out", 1, "1", "code", "The rule that opens or closes it"),
+    Parameter("reason", "out", 1, "1", "string", "The rule in a sentence"),
+)
 _COUNT = (
     Parameter("type", "out", 1, "1", "code", "Their type"),
     Parameter("count", "out", 1, "1", "integer", "How many"),
@@ -133,6 +158,47 @@ OPERATIONS: tuple[Operation, ...] = (
             Parameter("changed", "out", 0, "100", "Reference", "Of a preview: a resource that would change"),
         ),
         affects_state=True,
+    ),
+    Operation(
+        "bulkhead-explain-access",
+        "explain-access",
+        "Explain who can see a resource, and why",
+        "From where the resource has its accounts, in which compartments it is and why, and what else opens it. With `scope`, `accounts` or "
+        "`patient` it decides for a token with these claims, and names the rule that opens or closes each interaction.",
+        (
+            Parameter(
+                "scope",
+                "in",
+                0,
+                "1",
+                "string",
+                "SMART scopes of the token, separated by blanks; every right where it is not given",
+            ),
+            Parameter(
+                "accounts",
+                "in",
+                0,
+                "*",
+                "string",
+                "The accounts to which the token is fenced, Type/id, separated by commas",
+            ),
+            Parameter("patient", "in", 0, "1", "string", "The id of the token's launch patient"),
+            Parameter("resource", "out", 1, "1", "Reference", "The resource"),
+            Parameter("account", "out", 0, "*", "", "An account of the resource", _OF_ACCOUNT),
+            Parameter("sealed", "out", 1, "1", "boolean", "Whether somebody sealed the resource: it inherits nothing"),
+            Parameter("private", "out", 1, "1", "boolean", "Whether a label makes it private: it inherits nothing"),
+            Parameter("compartment", "out", 0, "*", "", "A compartment that the resource is in", _OF_COMPARTMENT),
+            Parameter(
+                "proxy",
+                "out",
+                0,
+                "*",
+                "",
+                "What else opens it: a shared type, or a Binary's securityContext",
+                _OF_PROXY,
+            ),
+            Parameter("decision", "out", 0, "4", "", "What the token may do, by interaction", _OF_DECISION),
+        ),
     ),
     Operation(
         "bulkhead-validate",

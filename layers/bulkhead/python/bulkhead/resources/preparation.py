@@ -14,6 +14,7 @@ from bulkhead.compartments import accounts, compartment_definitions, governing, 
 from bulkhead.errors import BadRequest, Unprocessable
 from bulkhead.facts import index_facts
 from bulkhead.facts.audit_names import AUDIT_EVENT, is_trail
+from bulkhead.facts.security_context import BINARY, context_of
 from bulkhead.fhir import dates, json, references, validation
 from bulkhead.resources.representation import stored
 from bulkhead.session import Session
@@ -93,6 +94,7 @@ def prepare_create(session: Session, resource: dict[str, Any], key: str, fresh: 
     """
     resource = _signed({**resource, "id": key.partition("/")[2]}, session.caller)
     _require_served(session.store, resource)
+    _require_context(resource, None)
     given = _given_accounts(resource, session.caller)
     explicit, ends = policy.accounts_of_new(session.caller), {}
     if given is not None:
@@ -132,6 +134,7 @@ def prepare_update(session: Session, resource: dict[str, Any], base: Head, *, pa
         explicit = policy.own_accounts(session.caller, asked, base.explicit, given.places)
         ends = accounts.ends_of_own(base, explicit, asked, _meant(given, base))
     former = None if base.deleted else session.store.decode(base)
+    _require_context(resource, former)
     adopted = base.type in governing.TYPES and not base.unfenced and not partial and not session.caller.fenced
     same_accounts = explicit == base.explicit and ends == base.ends.get(OWN, {})
     if former and same_accounts and not adopted and (body == base.body or _same(former, resource)):
@@ -190,6 +193,20 @@ def _require_served(store: Store, resource: dict[str, Any]) -> None:
             "clients learn of changes by _history?_since=",
             f"{_SUBSCRIPTION}.status",
         )
+
+
+def _require_context(resource: dict[str, Any], former: dict[str, Any] | None) -> None:
+    """Unprocessable for a Binary that newly names as its `securityContext` what is no resource of this server.
+
+    Whether the caller may read what it names is asked at the commit (`write_policy`).
+    """
+    context = resource.get("securityContext") if resource["resourceType"] == BINARY else None
+    if context is None or context_of(resource) or (former and former.get("securityContext") == context):
+        return
+    raise Unprocessable(
+        "securityContext must be a literal reference, Type/id, to a resource of this server, without a version",
+        f"{BINARY}.securityContext",
+    )
 
 
 def _echoes(session: Session, resource: dict[str, Any], base: Head, given: _Given) -> bool:

@@ -33,7 +33,7 @@ from bulkhead.search.drivers import Among, Created, Driver, Each, Keys, Merged, 
 from bulkhead.search.parse import parse
 from bulkhead.search.plan import Plan, plan
 from bulkhead.search.query import Query
-from bulkhead.search.race import Races, fence_driver
+from bulkhead.search.race import Races, fence_driver, has_followers
 from bulkhead.search.scan import LISTED, Progress, Scan
 from bulkhead.store.heads import PAGE_WEIGHT
 from bulkhead.store.version import Fence, Version, within
@@ -231,7 +231,7 @@ def led_by_fence(scanner: Scanner) -> Scanner:
     query, chosen = scanner.query, scanner.plan
     # Of one type by time, the fence's listing races; of all types it leads.
     by_time = isinstance(chosen.driver, Created) or (isinstance(chosen.driver, Updated) and not query.types)
-    if not by_time or is_by_time(query):
+    if not by_time or is_by_time(query) or any(has_followers(within(scanner.fence), name) for name in query.types):
         return scanner
     driver = fence_driver(within(scanner.fence), query.types) if query.types else fence_driver_of_all(scanner)
     if driver is None:
@@ -245,7 +245,7 @@ def fence_driver_of_all(scanner: Scanner) -> Driver | None:
     driver, by_time = fence_driver(listed, (None,)), scanner.plan.driver
     if not isinstance(driver, Merged) or not isinstance(by_time, (Created, Updated)):
         return None
-    unlisted = tuple(name for name in by_time.types if listed(name) is None)
+    unlisted = tuple(name for name in by_time.types if listed(name) is None or has_followers(listed, name))
     return Each((Merged(driver.streams, unlisted), Created(unlisted, by_time.until)))
 
 
@@ -336,6 +336,7 @@ class Scanner(Scan):
         keys = [key for _, key in sorting.ordered(left, sorts)[: results.count]]
         missing = [key for key in keys if key not in kept]
         heads = self.store.read_many(missing) if missing else {}
+        self.prepare(heads.values())
         kept |= {key: one for key in missing if (one := self.admitted(heads.get(key)))}
         shown = [kept[key] for key in keys if key in kept]
         following = [shown[-1].key, shown[-1].head.version] if shown and len(left) > results.count else None

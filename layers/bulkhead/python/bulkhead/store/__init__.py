@@ -284,7 +284,7 @@ class Store:
     def in_account(
         self, account: str, resource_type: str | None = None, after: str | None = None, limit: int = 1000
     ) -> list[Pointer]:
-        """Resources that carry `account`, in the same order and paging."""
+        """Resources that carry `account`, in the same order and paging. NO_ACCOUNT: what of SHARED_TYPES carries none."""
         return index.pointing_at(self.table, keys.account_partitions(account), resource_type, after, limit)
 
     def by_value(

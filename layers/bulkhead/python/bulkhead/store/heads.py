@@ -77,7 +77,7 @@ class Head:
     ends: Ends = field(default_factory=dict)
     ended: tuple[str, ...] = ()
     lapsed: bool = False
-    """Whether the resource ever lost an account by the clock. See `open`."""
+    """Whether the resource ever lost an account by the clock, or its last one by the run of a fenced caller. See `open`."""
     sealed: bool = False
     """Whether the resource inherits nothing, whatever its targets pass on."""
     maker: tuple[str, ...] = ()

@@ -191,7 +191,9 @@ class Check:
         facts = self._facts_of(head)
         entries = keys.index_entries(head.key, facts)
         listed = definitions.listed_by_name(head.key, facts) if head.unfenced else set()
-        return entries | dict(keys.account_entry(head.key, account) for account in head.accounts), listed
+        return entries | dict(
+            keys.account_entry(head.key, account) for account in staging.listed_accounts(head)
+        ), listed
 
     def _faults_of_one(
         self, pk: str, own: dict[Key, Item], expected: dict[Key, Entry], elsewhere: dict[Key, Item]

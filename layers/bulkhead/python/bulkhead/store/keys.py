@@ -7,6 +7,7 @@
 | staged head   | `Observation/9`      | `s#<transaction id>`        |                                                         |
 | index entry   | `Observation/9`      | `i#<target>#<value>#<date>` | by-target (the target), by-value (the value), by-time (the care date) |
 | account entry | `Observation/9`      | `a#Organization/a`          | by-target, in the account's own partition               |
+| the same, of no account | `Organization/a` | `a#-`                   | by-target: of the types that can be shared              |
 | identifier    | `Patient|identifier|123` | `http://system#9`       | none: read where it is, strongly consistent             |
 | its reservations | `Patient|identifier|123` | `#`                       |                                                         |
 | claim         | `claim#<condition>`  | `#`                         |                                                         |
@@ -80,6 +81,8 @@ SHARDS = {
 EMBEDDED_SHARDS = 4
 """Of a mark such as `#Medication`, which stands for all resources that have such a resource within."""
 ACCOUNT_SHARDS = 4
+NO_ACCOUNT = "-"
+"""In place of an account: what of `SHARED_TYPES` carries none. So a fenced search finds what is shared without reading what is not."""
 META_SHARDS = 4
 """Partitions of one tag, label, profile or source: all that a whole organisation sends may carry it."""
 TIME_SHARDS = 4
