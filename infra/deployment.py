@@ -10,7 +10,9 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from bulkhead.access.shared_types import shared_types
 from bulkhead.audit import recording
+from bulkhead.compartments import private
 from bulkhead.settings import Settings, from_environment
 
 # What the stack itself makes: no deployment chooses it.
@@ -167,7 +169,10 @@ def from_context(node: Context) -> Deployment:
             raise ValueError(f"there is no context {key}" + (f"; {near[0]} may be meant" if near else ""))
     said = {name: value for name in known if (value := node.try_get_context(name)) is not None}
     chosen = {name: str(value) for name, value in said.items() if name in SETTINGS}
-    recording.policy(from_environment(chosen).audit)
+    settings = from_environment(chosen)
+    recording.policy(settings.audit)
+    private.criteria(settings.private)
+    shared_types(settings.shared_types)
     try:
         return Deployment(**{name: value for name, value in said.items() if name not in SETTINGS}, settings=chosen)
     except ValidationError as error:

@@ -101,7 +101,8 @@ class TableConstruct(Construct):
 
     def grant_jobs(self, grantee: iam.IPrincipal) -> None:
         """Read and update the items of asynchronous jobs, told by their partition key; never those of a patient."""
-        self._allow(grantee, ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"], leading=[keys.job_key("*")])
+        actions = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"]
+        self._allow(grantee, actions, leading=[keys.job_key("*")])
 
     def grant_definitions(self, grantee: iam.IPrincipal) -> None:
         """Read CompartmentDefinitions, and the transactions that may have them in progress; nothing of a patient."""

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import IO
 
 from bulkhead import settings
+from bulkhead.access.shared_types import shared_types
 from bulkhead.api import routes
 from bulkhead.audit import recording
+from bulkhead.compartments import private
 from infra import discovery
 from infra.local import aws, dynamodb, lambdas, load, sample, server
 from infra.local.identity import FULL_RIGHTS, KEYS, Identity
@@ -59,6 +61,8 @@ class Door:
         """`url` is the server's own; it issues the tokens unless ISSUER names another place. ValueError for an invalid setting."""
         known = settings.from_environment(environment)
         recording.policy(known.audit)
+        private.criteria(known.private)
+        shared_types(known.shared_types)
         audiences = [word.strip() for word in known.audience.split(",") if word.strip()]
         if not audiences:
             raise ValueError("AUDIENCE names no audience")

@@ -99,7 +99,7 @@ UPLOADS: dict[str, str] = {}
 
 
 def everything(owner: str) -> Iterator[Json]:
-    """All resources of an owner. Each has a text of its own, and accounts."""
+    """All resources of an owner. Each has a text of its own, and accounts, but for letters, which follow what has them."""
     organization = {"reference": ORGANIZATIONS[owner]}
     subject = {"reference": f"Patient/{owner}-id"}
     neutral = NEUTRAL[owner]
@@ -157,6 +157,11 @@ def everything(owner: str) -> Iterator[Json]:
     where = {"code": f"{owner}-code", "base": ["Observation"], "type": "token", "expression": "Observation.status"}
     yield made("SearchParameter", **definition, **where)
     yield made("Binary", contentType="text/plain", data=base64.b64encode(text.encode()).decode())
+    # A letter that carries no account, and follows what does; and one that carries the other's.
+    letter = {"contentType": "text/plain", "data": base64.b64encode(text.encode()).decode()}
+    followed = {"resourceType": "Binary", "id": f"{neutral}-letter", **letter, "securityContext": subject}
+    yield followed
+    yield followed | {"id": f"{neutral}-list", "securityContext": {"reference": f"List/{neutral}"}}
     yield made("Basic", code={"text": text}, subject=subject)
 
 
@@ -180,6 +185,10 @@ class World:
         return resources.update(Session.of(self.store, EVERYBODY), resource, key)[0]
 
     def fill(self) -> None:
+        for resource_type in ("Practitioner", "Location", "ValueSet"):
+            # What is shared: everyone may know of it.
+            status = {"status": "active"} if resource_type != "Practitioner" else {}
+            self.put({"resourceType": resource_type, "id": "shared", **status})
         for owner in (AONE, ATWO, BEE):
             for resource in everything(owner):
                 self.put(resource)

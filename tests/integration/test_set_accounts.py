@@ -11,7 +11,7 @@ from bulkhead import resources
 from bulkhead.access.policy import EVERYBODY
 from bulkhead.errors import Conflict, Gone, PreconditionFailed, VersionConflict
 from bulkhead.operations import set_accounts_run
-from bulkhead.operations.set_accounts_run import Request
+from bulkhead.operations.set_accounts_request import Request
 from bulkhead.session import Session
 from bulkhead.store import Store
 from functions import http

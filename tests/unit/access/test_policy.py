@@ -185,7 +185,7 @@ class TestFences:
         sees = policy.fence(STORE, caller("system/*.cruds", accounts="Practitioner/1"), policy.READ)
         body = OBSERVATION | {"performer": [{"reference": "Practitioner/1"}]}
         assert not sees(candidate("Observation/1", body))
-        assert not sees(candidate("Practitioner/1", {"resourceType": "Practitioner"}))
+        assert not sees(candidate("Practitioner/1", {"resourceType": "Practitioner"}, A))
 
     @pytest.mark.parametrize(
         "text",
@@ -426,7 +426,7 @@ def test_links_are_read_only_where_another_patient_is_met_and_once() -> None:
     store = patients(p1=[link("replaces", "p2")], p2=[link("replaced-by", "p1")])
     fence = policy.fence(store, caller("patient/*.rs", patient="p1"), policy.READ)
     assert fence(candidate("Observation/x", {"resourceType": "Observation", "subject": {"reference": "Patient/p1"}}))
-    assert not fence(candidate("Organization/x", {"resourceType": "Organization"}))
+    assert not fence(candidate("Organization/x", {"resourceType": "Organization"}, A))
     assert store.reads == []
     for _ in range(3):
         fence(candidate("Observation/x", {"resourceType": "Observation", "subject": {"reference": "Patient/p9"}}))

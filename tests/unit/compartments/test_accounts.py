@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bulkhead.compartments import accounts
 from bulkhead.store import Head
-from bulkhead.store.heads import shown
+from bulkhead.store.heads import NEVER, OWN, shown
 
 NAMES = st.sampled_from([f"Organization/{letter}" for letter in "abcde"])
 LISTS = st.lists(NAMES, max_size=5).map(lambda names: tuple(dict.fromkeys(names)))
@@ -34,18 +34,18 @@ def test_shown_is_the_union(explicit: tuple[str, ...], inherited: dict[str, tupl
 
 def test_a_patient_always_passes_on_its_own_accounts_only() -> None:
     patient = head(explicit=("Organization/a",), inherited={"Patient/2": ("Organization/b",)})
-    assert accounts.passed_on(patient, ()) == ("Organization/a",)
+    assert tuple(accounts.passed_on(patient, {})) == ("Organization/a",)
 
 
 @pytest.mark.parametrize("propagate", [True, False])
 def test_other_targets_pass_on_while_they_propagate(propagate: bool) -> None:
     encounter = head("Encounter/1", explicit=("Organization/a",), propagate=propagate)
-    assert accounts.passed_on(encounter, ()) == (("Organization/a",) if propagate else ())
+    assert tuple(accounts.passed_on(encounter, {})) == (("Organization/a",) if propagate else ())
 
 
 def test_what_is_absent_passes_on_nothing_and_what_is_deleted_what_its_tombstone_has() -> None:
-    assert accounts.passed_on(None, ()) == ()
-    assert accounts.passed_on(head(body=None, explicit=("Organization/a",)), ()) == ("Organization/a",)
+    assert accounts.passed_on(None, {}) == {}
+    assert tuple(accounts.passed_on(head(body=None, explicit=("Organization/a",)), {})) == ("Organization/a",)
 
 
 @given(LISTS, INHERITED)
@@ -89,3 +89,42 @@ def test_the_others_keep_their_places() -> None:
     assert accounts.replaced((a, b, c), (), (b, d)) == (a, c)
     assert accounts.replaced((a, b, c), (d, b, e), (b, d, e)) == (a, d, c, b, e)
     assert accounts.replaced((a, b), (c, c, d), None) == (c, d)
+
+
+SOON, LATER = "2026-12-01T00:00:00.000Z", "2027-01-01T00:00:00.000Z"
+
+
+def test_what_is_passed_on_ends_when_the_targets_own_does() -> None:
+    patient = head(explicit=("Organization/a", "Organization/b"), ends={OWN: {"Organization/a": SOON}})
+    assert accounts.passed_on(patient, {}) == {"Organization/a": SOON, "Organization/b": NEVER}
+
+
+@pytest.mark.parametrize(
+    ("carries", "passed"),
+    [
+        ({}, {}),
+        ({"Organization/c": SOON}, {"Organization/a": SOON}),
+        ({"Organization/c": SOON, "Organization/d": NEVER}, {"Organization/a": LATER}),
+    ],
+)
+def test_what_is_handed_on_for_the_sake_of_another_account_ends_with_it(
+    carries: dict[str, str], passed: dict[str, str]
+) -> None:
+    bound = {"Organization/a": ("Organization/c", "Organization/d")}
+    encounter = head(
+        "Encounter/1",
+        explicit=("Organization/a",),
+        ends={OWN: {"Organization/a": LATER}},
+        propagate=True,
+        within=bound,
+    )
+    assert accounts.passed_on(encounter, carries) == passed
+
+
+def test_a_resource_carries_an_account_as_long_as_one_of_its_patients_gives_it() -> None:
+    given = {
+        "Patient/1": {"Organization/a": SOON},
+        "Patient/2": {"Organization/a": LATER},
+        "Encounter/1": {"x/y": NEVER},
+    }
+    assert accounts.carried({"Organization/a": SOON}, given) == {"Organization/a": LATER}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,7 +37,14 @@ class Store(MemoryStore):
         self.before_commit: Callable[[], None] = nothing
         self.broken: set[str] = set()
         self.calls: list[str] = []
-        self.table = None
+        self.held = False
+        """Whether a large transaction holds everything. Real ones: tests/integration/test_propagation.py."""
+
+    def are_held(self, resources: Iterable[str]) -> bool:
+        return self.held
+
+    def release(self, resources: Iterable[str]) -> None:
+        pass
 
     def read(self, key: str) -> Head | None:
         self.calls.append("read")
@@ -65,7 +72,8 @@ class Store(MemoryStore):
         for write in writes:
             if write.key not in late:
                 self._next(write.key, write.body, write.explicit, None)
-                self.adjust(write.key, inherited=dict(write.inherited))
+                made = write.head("")
+                self.adjust(write.key, inherited=dict(write.inherited), ends=made.ends, lapsed=made.lapsed)
         return late
 
     def touch(self, key: str) -> Head:
@@ -88,13 +96,6 @@ def store() -> Store:
     made = Store()
     made.put({"resourceType": "Patient", "id": "1"}, accounts=(A,))
     return made
-
-
-@pytest.fixture(autouse=True)
-def no_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Large transactions are the real store's: tests/integration/test_propagation.py."""
-    monkeypatch.setattr(propagation.transaction_holds, "held", lambda table, keys: False)
-    monkeypatch.setattr(propagation.transaction_holds, "release", lambda table, keys: None)
 
 
 def accounts(store: Store, key: str) -> tuple[str, ...]:
@@ -261,7 +262,7 @@ class TestSurvey:
         assert found == Findings(5, ("Observation/late",), ("Observation/never",))
         assert len(waits) == 3
 
-    def test_a_transaction_in_progress_gets_more_time(self, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_transaction_in_progress_gets_more_time(self, store: Any) -> None:
         waits: list[float] = []
 
         def wait(seconds: float) -> None:
@@ -269,13 +270,13 @@ class TestSurvey:
             if len(waits) == 7:
                 store.observation("late")
 
-        monkeypatch.setattr(propagation.transaction_holds, "held", lambda table, keys: True)
+        store.held = True
         unsettled = Findings(unsettled=("Observation/late",))
         assert second_look(store, TARGET, unsettled, ALL, wait) == Findings(wrong=("Observation/late",))
         assert len(waits) == 7
 
-    def test_what_a_transaction_never_stops_writing_is_amiss(self, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(propagation.transaction_holds, "held", lambda table, keys: True)
+    def test_what_a_transaction_never_stops_writing_is_amiss(self, store: Any) -> None:
+        store.held = True
         found = second_look(store, TARGET, Findings(unsettled=("Observation/x",)), ALL, lambda seconds: None)
         assert found == Findings(wrong=("Observation/x",))
 
@@ -392,3 +393,17 @@ def test_whatever_happened_a_last_run_of_each_root_makes_it_true(changes: list[t
     ]
     assert {n: accounts(store, f"Observation/{n}") for n in subject} == {n: given[subject[n]] for n in subject}
     assert counted == [sum(1 for named in subject.values() if named == root) for root in ROOTS]
+
+
+@pytest.mark.parametrize("fence", [None, (A,)])
+def test_a_fenced_run_opens_nothing_by_taking_the_last_account(fence: tuple[str, ...] | None) -> None:
+    """What of a shared type carries no account is read by everyone: only who is not fenced may decide that."""
+    store = Store()
+    target = "Practitioner/1"
+    store.put({"resourceType": "Practitioner", "id": "1"})
+    store.put({"resourceType": "PractitionerRole", "id": "r", "practitioner": {"reference": target}})
+    store.current["PractitionerRole/r"] = replace(store.current["PractitionerRole/r"], inherited={target: (A,)})
+    assert apply(store, target, ["PractitionerRole/r"], reach(target, fence)).changed == 1  # type: ignore[arg-type]
+    head = store.current["PractitionerRole/r"]
+    assert head.accounts == ()
+    assert head.open is (fence is None)

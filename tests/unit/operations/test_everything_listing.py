@@ -139,9 +139,17 @@ def test_since(record: Store) -> None:
     assert found == {"Observation/2022", "Condition/c", "Practitioner/recorder"}
 
 
-def test_a_fenced_caller_sees_what_is_inside(record: Store) -> None:
+DIRECTORY = ["Practitioner/recorder", "Practitioner/seen", "Organization/general", "Location/ward"]
+"""What the members refer to, and is shared."""
+
+
+def test_a_fenced_caller_sees_what_is_inside_and_what_is_shared(record: Store) -> None:
     patient = Caller("app", (Scope("patient", "*", "rs"),), patient="1")
-    assert {key for bundle in pages(record, "", who=patient) for key in keys(bundle)} == {"Patient/1", *MEMBERS}
+    assert {key for bundle in pages(record, "", who=patient) for key in keys(bundle)} == {
+        "Patient/1",
+        *MEMBERS,
+        *DIRECTORY,
+    }
     some = Caller(
         "app", (Scope("system", "Patient", "r"), Scope("system", "Condition", "rs"), Scope("system", "Encounter", "r"))
     )
@@ -241,6 +249,13 @@ def share(store: Store, *given: str) -> None:
         store.commit([replace(write_of(head), explicit=("Organization/a",))])
 
 
+def keep(store: Store, key: str) -> None:
+    """Give a resource an account of somebody else, so that it is not shared."""
+    head = store.read(key)
+    if head is not None:
+        store.commit([replace(write_of(head), explicit=("Organization/else",))])
+
+
 def write_of(head: Head) -> Write:
     return Write(head.key, head, head.body, inherited=dict(head.inherited))
 
@@ -252,6 +267,8 @@ def test_a_tenant_gets_what_it_sees_of_members_and_of_what_they_refer_to(record:
     put(record, "Observation/2020", status="final", code={"text": "x"}, subject=reference("Patient/1"),
         encounter=reference("Encounter/e"), performer=[reference("Practitioner/unseen")])  # fmt: skip
     share(record, *inside)
+    for hidden in ("Practitioner/recorder", "Practitioner/unseen", "Organization/general"):
+        keep(record, hidden)
     found = pages(record, query, key=key, who=TENANT)
     everything_found = [name for bundle in found for name in keys(bundle)]
     assert len(everything_found) == len(set(everything_found))
@@ -267,9 +284,12 @@ def test_a_target_outside_is_not_there(record: Store, key: str) -> None:
         page(record, "", key=key, who=TENANT)
 
 
-def test_a_patient_gets_its_own_and_nothing_else_that_it_refers_to(record: Store) -> None:
-    """What members refer to outside of the compartment is outside of the fence."""
+def test_a_patient_gets_its_own_and_what_is_shared_and_nothing_else_that_it_refers_to(record: Store) -> None:
+    """What members refer to outside of the compartment is outside of the fence, unless everybody may read it."""
     own = Caller("p", ALL, patient="1")
+    found = [name for bundle in pages(record, "_count=2", who=own) for name in keys(bundle)]
+    assert sorted(found) == sorted(["Patient/1", *MEMBERS, *DIRECTORY])
+    share(record, *DIRECTORY)
     assert [name for bundle in pages(record, "_count=2", who=own) for name in keys(bundle)] == ["Patient/1", *MEMBERS]
     assert keys(page(record, "", key="Encounter/e", who=own)) == ["Encounter/e", *MEMBERS[2:], "Patient/1"]
     with pytest.raises(NotFound):
@@ -304,6 +324,8 @@ def test_everything_of_whom_it_replaces_too(record: Store, query: str) -> None:
 def test_who_is_replaced_is_behind_the_fence(record: Store) -> None:
     put(record, "Patient/1", link=linked("replaces", "Patient/2"))
     share(record, "Patient/1", "Observation/2018")
+    for hidden in DIRECTORY:
+        keep(record, hidden)
     assert keys(page(record, "", who=TENANT)) == ["Patient/1", "Observation/2018"]
     own = Caller("p", ALL, patient="1")
     assert "Observation/other" not in keys(page(record, "", who=own))

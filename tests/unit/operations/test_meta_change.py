@@ -107,9 +107,7 @@ def test_another_writer_in_between_loses_nothing(store: Store, monkeypatch: pyte
     key = put(store, gender="female")
     update = resources.update
     others = [
-        lambda: update(
-            Session.of(store, EVERYBODY), {"resourceType": "Patient", "id": "p", "gender": "male"}, key, None
-        )
+        lambda: update(Session.of(store, EVERYBODY), {"resourceType": "Patient", "id": "p", "gender": "male"}, key)
     ]
 
     def interrupted(*arguments: Any, **named: Any) -> Any:

@@ -19,6 +19,20 @@ class Url(NamedTuple):
     """A text that is empty or a URL of http or https."""
 
 
+CONFORMANCE_TYPES = (
+    "CapabilityStatement", "StructureDefinition", "ImplementationGuide", "SearchParameter", "MessageDefinition",
+    "OperationDefinition", "CompartmentDefinition", "StructureMap", "GraphDefinition", "ExampleScenario",
+    "CodeSystem", "ValueSet", "ConceptMap", "NamingSystem", "TerminologyCapabilities",
+)  # fmt: skip
+"""R4's conformance and terminology types."""
+DIRECTORY_TYPES = (
+    "Organization", "Practitioner", "PractitionerRole", "Location", "HealthcareService", "Endpoint", "Medication",
+    "MedicationKnowledge", "Substance",
+)  # fmt: skip
+"""Types of which one directory serves all organisations."""
+SHARED_TYPES = (*DIRECTORY_TYPES, *CONFORMANCE_TYPES)
+"""What is shared by default. The store lists what of these types carries no account (`store.keys.NO_ACCOUNT`)."""
+
 Positive = Annotated[int, AtLeast(1)]
 HttpUrl = Annotated[str, Url()]
 
@@ -99,8 +113,14 @@ class Settings:
     """The limit on parameters in `_sort`."""
     conditional_delete: Literal["single", "multiple"] = "single"
     """`multiple` lets a conditional delete remove all matches; `single` refuses several with 412."""
+    private: str = ""
+    """Labels of resources that inherit no accounts: `system|code` (on every type) or `Type?_security=system|code`, separated by commas."""
     audit: str = "List.read,List.write,$set-accounts,refusals"
     """The requests that leave AuditEvents: `Type.read` and `Type.write` (`*` for every type), `$set-accounts`, `refusals`; `off` for none."""
+    shared_types: str = ",".join(SHARED_TYPES)
+    """Types of which every caller reads what carries no account, if its scopes allow the type; separated by commas, `off` for none."""
+    binary_context: Literal["on", "off"] = "on"
+    """`on` gives a Binary that a transaction creates the one resource that links to it as its `securityContext`, where it has none."""
     history_access: Literal["current", "version"] = "current"
     """`version` shows a restricted caller only versions that were within its fence themselves; `current` shows all versions of what it may see now."""
     history_settle: int = 60

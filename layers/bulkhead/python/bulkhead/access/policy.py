@@ -3,90 +3,49 @@
 A caller comes from the claims of a verified token. `scope` holds SMART scopes (see `scopes`) and `accounts.write`, the right to set
 accounts. The claim `accounts` fences the caller to resources that carry one of these accounts; `patient` to that Patient's compartment;
 with both, a resource must be within both. A scope with a query bounds its rights to the resources that meet it. A resource outside
-seems absent. A claim that cannot be read fences the caller from everything.
+did not exist. A claim that cannot be read fences to nothing. Claims are read in `claims`; `decision` decides about one resource.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import TYPE_CHECKING
 
-from bulkhead.access import scopes
-from bulkhead.access.audit_fence import audit_fence
+from bulkhead.access import rules
 from bulkhead.access.caller import Caller as Caller
-from bulkhead.access.scopes import Scope
-from bulkhead.compartments import accounts, membership, patient_links
-from bulkhead.errors import Forbidden, Issue, Unauthorized
-from bulkhead.facts.audit_names import AUDIT_EVENT, is_trail
-from bulkhead.fhir import references
+from bulkhead.access.claims import ANONYMOUS as ANONYMOUS
+from bulkhead.access.claims import EVERYBODY as EVERYBODY
+from bulkhead.access.claims import NOBODY as NOBODY
+from bulkhead.access.claims import SET_ACCOUNTS as SET_ACCOUNTS
+from bulkhead.access.claims import caller_of as caller_of
+from bulkhead.access.decision import accounts_fence as accounts_fence
+from bulkhead.access.decision import chart_fence as chart_fence
+from bulkhead.access.decision import charts as charts
+from bulkhead.access.decision import decide as decide
+from bulkhead.access.decision import fence as fence
+from bulkhead.access.decision import is_open_otherwise as is_open_otherwise
+from bulkhead.access.decision import listed_under as listed_under
+from bulkhead.access.decision import of_type
+from bulkhead.access.decision import pay_for_a_look as pay_for_a_look
+from bulkhead.access.decision import reach as reach
+from bulkhead.access.decision import scoped as scoped
+from bulkhead.access.rules import CREATE as CREATE
+from bulkhead.access.rules import DELETE as DELETE
+from bulkhead.access.rules import READ as READ
+from bulkhead.access.rules import SEARCH as SEARCH
+from bulkhead.access.rules import UPDATE as UPDATE
+from bulkhead.access.rules import Rule
+from bulkhead.access.scopes import Scope as Scope
+from bulkhead.compartments import accounts
+from bulkhead.errors import Forbidden, Issue
+from bulkhead.store.version import Fence, ListedFence, Version
 
 if TYPE_CHECKING:
-    from bulkhead.store import Store, Write
-    from bulkhead.store.version import Fence, Version
+    from bulkhead.store import Head, Store, Write
 
-CREATE, READ, UPDATE, DELETE, SEARCH = "c", "r", "u", "d", "s"
-SET_ACCOUNTS = "accounts.write"
-ANONYMOUS = "anonymous"
-OF_THE_SERVER = frozenset({"CompartmentDefinition"})
-"""Types that control how the server works: only callers without a fence may write them."""
 CURRENT = "current"
 """The value of HISTORY_ACCESS that shows every version of a visible resource; otherwise a version must be within the fence itself."""
-
-UNLISTED = frozenset({AUDIT_EVENT})
-"""Types without a listing of all that a fenced caller may see: the server's AuditEvents are visible if all their entities are."""
-
-# Cognito puts the name of its resource server before every scope (docs/operations/identity.md).
-_SETTING_ACCOUNTS = frozenset({SET_ACCOUNTS, f"bulkhead/{SET_ACCOUNTS}"})
-# Texts of a claim without content: API Gateway renders null in the way of its language, authorizers in theirs.
-_NOTHING = frozenset({"", "null", "nil", "<nil>", "<null>", "none", "undefined", "nan", "true", "false"})
-NOBODY = ""
-"""The patient of a caller who is fenced from everything: no resource has this id."""
-
-
-EVERYBODY = Caller(ANONYMOUS, (Scope("system", "*", "cruds"),), sets_accounts=True)
-"""The caller under `AUTH=off`: every right."""
-
-
-def caller_of(claims: Mapping[str, str] | None, auth: str) -> Caller:
-    """The caller with the verified `claims`, as API Gateway renders them: text, lists as `[a b]`. Unauthorized without."""
-    if auth == "off":
-        return EVERYBODY
-    subject = _text(claims, "sub")
-    if claims is None or not subject:
-        raise Unauthorized("the request needs a bearer token", "Authorization")
-    words = _words(_text(claims, "scope") or _text(claims, "scp"))
-    given = scopes.parse(words)
-    patient = None
-    if "patient" in claims or any(word.startswith("patient/") for word in words):
-        # Without a launch patient, patient/ scopes open nothing.
-        patient = _patient(_text(claims, "patient"))
-    allowed = _accounts(_text(claims, "accounts")) if "accounts" in claims else None
-    return Caller(subject, given, not _SETTING_ACCOUNTS.isdisjoint(words), allowed, patient)
-
-
-def _text(claims: Mapping[str, str] | None, name: str) -> str:
-    """The text of a claim; "" if it has no content."""
-    value = (claims or {}).get(name)
-    return value if isinstance(value, str) and value.casefold() not in _NOTHING else ""
-
-
-def _words(text: str) -> list[str]:
-    """The words of a text, or of a list as API Gateway renders it."""
-    inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    return inner.split()
-
-
-def _accounts(text: str) -> tuple[str, ...]:
-    """One reference, or `[a b]`. () if any item is not a reference: its issuer did not mean such a token."""
-    is_list = text.startswith("[") and text.endswith("]")
-    words = _words(text) if is_list else [text]
-    return tuple(dict.fromkeys(words)) if all(references.local(word) == word for word in words) else ()
-
-
-def _patient(text: str) -> str:
-    return text if references.local(f"Patient/{text}") == f"Patient/{text}" else NOBODY
 
 
 # What a caller may do
@@ -117,21 +76,36 @@ _VERBS = {
 }
 
 
-def forbidden(right: str, what: str) -> Forbidden:
-    """The error that no scope gives a right on `what`: a type, `*` for resources of every type, or a resource."""
+def forbidden(right: str, what: str, rule: Rule = Rule.NO_SCOPE) -> Forbidden:
+    """That a `rule` closes what the caller may read: `what` is a type, `*` for resources of every type, or a resource."""
     named = "resources of every type" if what == "*" else what
-    return Forbidden(f"the token may not {_VERBS[right]} {named}: none of its scopes allows it", "Authorization")
+    reasons = {
+        Rule.SHARED_READ_ONLY: "it is shared, and only a token without a fence may",
+        Rule.NO_ACCOUNT: "it carries none of the token's accounts, and is only readable",
+        Rule.OUTSIDE_COMPARTMENT: "it is not in the compartment of the token's patient, and is only readable",
+        Rule.SCOPE_QUERY: "it does not meet the query of any scope that would allow it",
+    }
+    reason = reasons.get(rule, "none of its scopes allows it")
+    return Forbidden(f"the token may not {_VERBS[right]} {named}: {reason}", "Authorization")
 
 
 def require(caller: Caller, right: str, resource_type: str = "*") -> None:
     """Raises Forbidden if the caller has no scope for it; for SET_ACCOUNTS the type does not matter."""
-    allowed = may_set_accounts(caller) if right == SET_ACCOUNTS else may(caller, right, resource_type)
-    if resource_type in OF_THE_SERVER and right in (CREATE, UPDATE, DELETE) and caller.fenced:
+    if right == SET_ACCOUNTS:
+        if not may_set_accounts(caller):
+            raise forbidden(right, resource_type)
+        return
+    if resource_type == "*":
+        if not may(caller, right, resource_type):
+            raise forbidden(right, resource_type)
+        return
+    closed = of_type(caller, right, resource_type)
+    if closed == rules.GOVERNS_THE_SERVER:
         raise Forbidden(
             f"a token that is fenced to accounts or a patient cannot change a {resource_type}, which is in force for everybody",
             "Authorization",
         )
-    if not allowed:
+    if closed == rules.NO_SCOPE:
         raise forbidden(right, resource_type)
 
 
@@ -144,122 +118,6 @@ def require_writing(caller: Caller) -> None:
 # What a caller may see
 
 
-def fence(store: Store, caller: Caller, right: str) -> Fence:
-    """Whether the caller has `right` on a resource: called for every resource that a request reads."""
-    from bulkhead.store.version import ListedFence
-
-    inside = reach(store, caller)
-    known: dict[str, bool | list[Scope]] = {}
-
-    def sees(candidate: Version) -> bool:
-        resource_type = candidate.head.type
-        given = known.get(resource_type)
-        if given is None:
-            given = known[resource_type] = _given(caller, right, resource_type)
-        if given is False or not inside(candidate):
-            return False
-        return given is True or any(scope.covers(candidate) for scope in given)
-
-    return (
-        ListedFence(sees, lambda resource_type: listed_under(store, caller, resource_type)) if caller.fenced else sees
-    )
-
-
-def _given(caller: Caller, right: str, resource_type: str) -> bool | list[Scope]:
-    """True if the scopes give a right on all resources of a type, False if on none; otherwise the scopes that give it on some."""
-    found = [scope for scope in caller.scopes if scope.gives(right, resource_type)]
-    return found if found and all(scope.query for scope in found) else bool(found)
-
-
-def scoped(store: Store, caller: Caller, right: str) -> Fence:
-    """Whether the caller's scopes give `right` on a resource, inside or outside its fence."""
-    return fence(store, replace(caller, accounts=None, patient=None), right)
-
-
-def reach(store: Store, caller: Caller) -> Fence:
-    """Whether a resource is within the caller's fence, whatever its scopes give."""
-    if not caller.fenced:
-        return lambda candidate: True
-    in_accounts, in_chart = accounts_fence(caller), chart_fence(store, caller)
-
-    def inside(candidate: Version) -> bool:
-        return in_accounts(candidate) and in_chart(candidate)
-
-    spoken_of = audit_fence(store, inside)
-    return lambda candidate: spoken_of(candidate) if is_trail(candidate.key) else inside(candidate)
-
-
-def accounts_fence(caller: Caller) -> Fence:
-    """Whether a resource carries one of the accounts that fence the caller; True without such a fence."""
-    if caller.accounts is None:
-        return lambda candidate: True
-    allowed = frozenset(caller.accounts)
-    return lambda candidate: not allowed.isdisjoint(candidate.head.accounts)
-
-
-def chart_fence(store: Store, caller: Caller) -> Fence:
-    """Whether a resource is in the compartment of the Patient that fences the caller; True without such a fence.
-
-    The compartments of Patients that this one replaces count too, if they say so themselves.
-    """
-    if caller.patient is None:
-        return lambda candidate: True
-    if caller.patient == NOBODY:
-        return lambda candidate: False
-    patient, known = f"Patient/{caller.patient}", membership.in_force(store)
-
-    @cache
-    def others() -> frozenset[str]:
-        return _replaced(store, patient)
-
-    def is_inside(candidate: Version) -> bool:
-        if candidate.key == patient:
-            return True
-        if candidate.head.deleted:
-            # A deletion points at nothing: see `visibility.was_within`.
-            return False
-        found = membership.memberships(candidate.targets, candidate.key, known)
-        if patient in found:
-            return True
-        # Read only now: hardly any search meets another Patient's resources.
-        return any(key.startswith("Patient/") and key in others() for key in found)
-
-    return is_inside
-
-
-def _replaced(store: Store, patient: str) -> frozenset[str]:
-    from bulkhead.store import once_a_request
-
-    return once_a_request(f"replaced by {patient}", lambda: patient_links.agreed(store, patient))
-
-
-def charts(store: Store, caller: Caller) -> tuple[str, ...] | None:
-    """The Patients whose compartments hold all that a caller fenced to a Patient sees; None without such a fence."""
-    if caller.patient is None:
-        return None
-    patient = f"Patient/{caller.patient}"
-    return () if caller.patient == NOBODY else (patient, *sorted(_replaced(store, patient)))
-
-
-def pay_for_a_look(store: Store, caller: Caller) -> None:
-    """Does the reads that the check of a hidden resource may need, so that an absent one takes as long."""
-    if caller.patient:
-        _replaced(store, f"Patient/{caller.patient}")
-
-
-def listed_under(store: Store, caller: Caller, resource_type: str | None) -> tuple[tuple[str, str], ...] | None:
-    """Listings of all that the caller may see of a type, as (`_account` or `_compartment`, its value); None if there are none.
-
-    Without a type: for all types with such listings. They lead a search that would otherwise read other tenants' resources.
-    """
-    if resource_type in UNLISTED:
-        return None
-    own = charts(store, caller)
-    if own is not None:
-        return tuple(("_compartment", chart) for chart in own)
-    return None if caller.accounts is None else tuple(("_account", account) for account in caller.accounts)
-
-
 def versions(store: Store, caller: Caller, right: str) -> Fence:
     """The versions, including deletions, that are shown of a visible resource: see the setting HISTORY_ACCESS.
 
@@ -268,7 +126,11 @@ def versions(store: Store, caller: Caller, right: str) -> Fence:
     if shows_every_version(store, caller):
         return lambda candidate: True
     sees = fence(store, caller, right)
-    return lambda candidate: not candidate.head.deleted and sees(candidate)
+
+    def is_shown(candidate: Version) -> bool:
+        return not candidate.head.deleted and sees(candidate)
+
+    return replace(sees, sees=is_shown) if isinstance(sees, ListedFence) else is_shown
 
 
 def shows_every_version(store: Store, caller: Caller) -> bool:
@@ -308,6 +170,26 @@ def own_accounts(
 def accounts_of_new(caller: Caller) -> tuple[str, ...]:
     """The own accounts of a resource that the caller creates without `meta.accounts`: those that fence the caller."""
     return caller.accounts or ()
+
+
+def may_seal(caller: Caller, head: Head) -> bool:
+    """Whether the caller may decide whether a resource inherits: because that takes others' access away, or gives it.
+
+    One who is fenced, only for what was made within its own fence.
+    """
+    if not may_set_accounts(caller):
+        return False
+    return not caller.fenced or (bool(head.maker) and set(head.maker) <= set(caller.accounts or ()))
+
+
+def require_may_seal(caller: Caller, head: Head, place: str) -> None:
+    """Forbidden where the caller may not decide whether a resource inherits."""
+    if not may_seal(caller, head):
+        raise Forbidden(
+            "whether this resource inherits is decided by unfenced callers, and by those with accounts.write within whose own accounts "
+            "it was created",
+            place,
+        )
 
 
 def claim(caller: Caller, condition: str) -> str:

@@ -18,16 +18,17 @@ _AUDIT = "AuditEvent/"
 
 def not_known(store: Store, caller: Caller, key: str) -> NotFound:
     """The error for an absent resource and, word for word and as late, for one that the caller may not see."""
-    policy.pay_for_a_look(store, caller)
+    policy.pay_for_a_look(store, caller, key)
     return NotFound(f"{key} is not known", "id")
 
 
 def require_visible(store: Store, caller: Caller, head: Head, right: str) -> Head:
     """A live head on which the caller has `right`. NotFound if it may not see the resource, Forbidden if it may only see it."""
     candidate = store.version(head)
-    if not policy.fence(store, caller, right)(candidate):
+    found = policy.decide(store, caller, right).verdict(candidate)
+    if not found.opens:
         if right != policy.READ and policy.fence(store, caller, policy.READ)(candidate):
-            raise policy.forbidden(right, head.key)
+            raise policy.forbidden(right, head.key, found.rule)
         raise not_known(store, caller, head.key)
     return head
 

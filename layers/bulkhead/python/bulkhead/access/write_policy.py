@@ -14,12 +14,14 @@ from typing import Any
 
 from bulkhead.access import policy
 from bulkhead.access.policy import Caller
+from bulkhead.access.shared_types import is_shared, shared_types
 from bulkhead.access.visibility import is_named_by_others, last_living, not_known, was_visible, was_within
-from bulkhead.compartments import membership
+from bulkhead.compartments import membership, private
 from bulkhead.errors import BulkheadError, Forbidden, Issue, Unprocessable, raise_together
+from bulkhead.facts.security_context import BINARY, followed
 from bulkhead.fhir import dates, references
 from bulkhead.store import Inherit, Store, Write
-from bulkhead.store.version import Version
+from bulkhead.store.version import Fence, Version, prepare
 
 Place = Callable[[int, BulkheadError], BulkheadError]
 """(position of a write, its fault) -> the error at its place in the request."""
@@ -37,17 +39,21 @@ def check(
     Forbidden for a resource outside its fence or its scopes; Unprocessable for a Patient that it may not see, whether it
     exists or not. Last, NotFound for ids that the caller may not take: those that are `taken` (see `visibility.standing`),
     those of deleted resources that it could not see, and those of compartments with hidden members.
+    Every caller is held to one thing: the `securityContext` of a Binary names what it can see, else Unprocessable.
     """
+    made = {n: write for n, write in enumerate(writes) if write.body is not None and write.new is not None}
+    _raise(_unseen_contexts(store, caller, writes, made), place)
     if not caller.restricted:
         return
-    made = {n: write for n, write in enumerate(writes) if write.body is not None and write.new is not None}
     former = {n: _former(store, caller, write) for n, write in made.items()} if caller.fenced else {}
     checks: tuple[Callable[[], Faults], ...] = (
         lambda: _outside_charts(store, caller, made),
         lambda: _outside_scopes(store, caller, made),
         lambda: _naming_others(store, caller, made, former),
         lambda: _taking_away(store, caller, made, former),
+        lambda: _opening_or_closing(store, caller, made, former),
         lambda: _outside_accounts(store, caller, writes, made, inherit),
+        lambda: _newly_shared(store, caller, writes, inherit),
         lambda: {
             n: not_known(store, caller, write.key)
             for n, write in made.items()
@@ -55,8 +61,11 @@ def check(
         },
     )
     for each in checks:
-        if faults := each():
-            raise_together(place(n, faults[n]) for n in sorted(faults))
+        _raise(each(), place)
+
+
+def _raise(faults: Faults, place: Place) -> None:
+    raise_together(place(n, faults[n]) for n in sorted(faults))
 
 
 def _is_taken(store: Store, caller: Caller, write: Write, taken: Collection[str]) -> bool:
@@ -87,8 +96,47 @@ def _outside_charts(store: Store, caller: Caller, made: dict[int, Write]) -> Fau
     text = (
         "a token for one patient can create and change only resources that are, and stay, in that patient's compartment"
     )
-    outside = (n for n, write in made.items() if caller.patient is not None and not inside(_candidate(store, write)))
-    return {n: Forbidden(text, made[n].key.partition("/")[0]) for n in outside}
+    outside = {n for n, write in made.items() if caller.patient is not None and not inside(_candidate(store, write))}
+    outside -= _following_into(store, inside, made) if outside else set()
+    return {n: Forbidden(text, made[n].key.partition("/")[0]) for n in sorted(outside)}
+
+
+def _following_into(store: Store, inside: Fence, made: dict[int, Write]) -> set[int]:
+    """New Binaries that follow what is, or is made, in the patient's compartment: a patient's app may add a document so."""
+    new = {n: context for n, write in made.items() if write.base is None and (context := _context(write))}
+    here = {write.key: _candidate(store, write) for write in made.values()}
+    heads = store.read_many(sorted(set(new.values()) - here.keys())) if new else {}
+    there = {key: store.version(head) for key, head in heads.items() if not head.deleted} | here
+    return {n for n, context in new.items() if context in there and inside(there[context])}
+
+
+def _context(write: Write) -> str | None:
+    """What the Binary that a write makes follows, if it is one and follows anything of this server."""
+    return followed(write.key, write.new.targets) if write.new else None
+
+
+def _unseen_contexts(store: Store, caller: Caller, writes: Sequence[Write], made: dict[int, Write]) -> Faults:
+    """Binaries that newly follow what the caller cannot read: who sees a Binary would be decided by what its writer does not know."""
+    named = {
+        n: context
+        for n, write in made.items()
+        if (context := _context(write)) and (write.old is None or followed(write.key, write.old.targets) != context)
+    }
+    if not named:
+        return {}
+    ends = {write.key for write in writes if write.body is None}
+    here = {write.key for write in made.values()}
+    heads = store.read_many(sorted(set(named.values()) - here))
+    candidates = [store.version(head) for head in heads.values() if not head.deleted]
+    sees = policy.fence(store, caller, policy.READ)
+    prepare(sees, candidates)
+    known = (here | {one.key for one in candidates if sees(one)}) - ends
+    text = "securityContext must name a resource that exists and that the token may read"
+    return {
+        n: Unprocessable(text, f"{BINARY}.securityContext.reference")
+        for n, context in named.items()
+        if context not in known
+    }
 
 
 def _outside_scopes(store: Store, caller: Caller, made: dict[int, Write]) -> Faults:
@@ -135,6 +183,25 @@ def _taking_away(store: Store, caller: Caller, made: dict[int, Write], former: F
     return {n: Forbidden(text, made[n].key.partition("/")[0]) for n, roots in left.items() if roots - known}
 
 
+def _opening_or_closing(store: Store, caller: Caller, made: dict[int, Write], former: Formers) -> Faults:
+    """Resources that a label makes private, or its absence not private any more, though the caller may not seal them."""
+    setting = store.settings.private
+    if not caller.fenced or not setting:
+        return {}
+    faults: Faults = {}
+    for n, write in made.items():
+        before, resource_type = former[n], write.key.partition("/")[0]
+        if before is None or write.base is None or write.new is None or policy.may_seal(caller, write.base):
+            continue
+        if private.is_private(setting, before.body) != private.is_private_by_facts(setting, resource_type, write.new):
+            text = (
+                "a label that makes a resource private is added and taken away by unfenced callers, and by those with "
+                "accounts.write within whose own accounts the resource was created"
+            )
+            faults[n] = Forbidden(text, f"{resource_type}.meta.security")
+    return faults
+
+
 def _left(store: Store, write: Write, former: Version | None) -> set[str]:
     """The Patients from whose compartments the write removes a resource, and other targets that gave it accounts and that it leaves."""
     if former is None or write.new is None:
@@ -176,3 +243,20 @@ def _outside_accounts(
     text = "the resource would carry none of the accounts in the token's claim accounts"
     outside = (n for n, write in made.items() if allowed.isdisjoint(write.head("").accounts))
     return {n: Forbidden(text, made[n].key.partition("/")[0]) for n in outside}
+
+
+def _newly_shared(store: Store, caller: Caller, writes: Sequence[Write], inherit: Inherit) -> Faults:
+    """Resources of shared types that a fenced caller would leave without any account: every caller would read them from then on."""
+    shared = shared_types(store.settings.shared_types)
+    asked = {
+        n: write for n, write in enumerate(writes) if write.body is not None and write.key.partition("/")[0] in shared
+    }
+    if not caller.fenced or not asked or all(write.explicit for write in asked.values()):
+        return {}
+    inherit(writes, store.read_many)
+    text = "without an account the resource would be shared with every caller, which a token that is fenced cannot do"
+    return {
+        n: Forbidden(text, f"{write.key.partition('/')[0]}.meta.accounts")
+        for n, write in asked.items()
+        if is_shared(write.head(""), shared)
+    }

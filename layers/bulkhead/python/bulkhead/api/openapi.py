@@ -49,8 +49,12 @@ WORDS: Mapping[str, Words] = {
     "system-history": Words("History", "Versions of all resources", None, "Bundle", _HISTORY),
     "set-accounts": Words("Accounts", "Set a resource's accounts, and propagate them to its compartment", "Parameters", "Parameters",
                           later=True),
+    "explain-access": Words("Accounts", "Who can see a resource, and why; with claims of a token, what it may do", None, "Parameters",
+                            ("scope", "accounts", "patient", "_format", "_pretty")),
     "everything": Words("Operations", "A patient or encounter, its compartment, and what these refer to", None, "Bundle",
                         ("_since", "_type", "start", "end", *_PAGING)),
+    "lastn": Words("Operations", "The latest results of a patient, by what was observed", "Parameters", "Bundle",
+                   ("patient", "subject", "category", "code", "max", "_format", "_pretty")),
     "document-new": Words("Care", "A document: a Binary, a DocumentReference, perhaps a Provenance, all or nothing", "Bundle", "Bundle"),
     "document-update": Words("Care", "A document that replaces another: the old one superseded, the new one, all or nothing", "Bundle", "Bundle"),
     "merge-bundle": Words("Care", "A merge that an identity source has made: both Patients, all or nothing", "Bundle", "Bundle"),
@@ -61,6 +65,7 @@ WORDS: Mapping[str, Words] = {
     "meta-add": Words("Operations", "Add profiles, tags and security labels", "Parameters", "Parameters"),
     "meta-delete": Words("Operations", "Remove profiles, tags and security labels", "Parameters", "Parameters"),
     "validate": Words("Operations", "Validate a resource: the response lists every fault", "Resource", "OperationOutcome", ("mode", "profile")),
+    "jobs": Words("Jobs", "Your own jobs, the newest first", None, "Bundle", _PAGING),
     "status": Words("Jobs", "The progress of a job, and its result", None, "Bundle"),
     "cancel": Words("Jobs", "Stop a job", gives=""),
     "metadata": Words("Server", "The CapabilityStatement", query=("mode", "_format", "_pretty")),
@@ -116,7 +121,10 @@ def _operation(route: Route, secured: bool) -> dict[str, Any]:
     if words.later:
         found["parameters"].append({"name": "Prefer", "in": "header", "schema": {"type": "string"}})
         found["responses"]["202"] = _response("OperationOutcome", "Accepted; Content-Location is the job's status") | {
-            "headers": {"Content-Location": {"schema": {"type": "string", "format": "uri"}}}
+            "headers": {
+                "Content-Location": {"schema": {"type": "string", "format": "uri"}},
+                "X-Progress": {"schema": {"type": "string"}},
+            }
         }
     if secured and not route.public:
         found["security"] = [{"token": []}]

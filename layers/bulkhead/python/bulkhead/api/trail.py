@@ -26,6 +26,7 @@ READS: Mapping[str, Deed] = {
     "compartment": deed("search-type"),
     "system": deed("search-system"),
     "everything": deed("operation", "$everything"),
+    "lastn": deed("operation", "$lastn"),
     "meta": deed("operation", "$meta"),
     "find-list": deed("operation", "$find"),
 }
@@ -50,7 +51,9 @@ DEEDS: Mapping[str, Deed] = {
     "set-accounts": deed("operation", recording.SET_ACCOUNTS),
     "meta-add": deed("operation", "$meta-add"),
     "meta-delete": deed("operation", "$meta-delete"),
+    "explain-access": deed("operation", "$explain-access"),
     "validate": deed("operation", "$validate"),
+    "jobs": deed("operation", "jobs"),
     "status": deed("operation", "job status"),
     "cancel": deed("operation", "job cancel"),
 }

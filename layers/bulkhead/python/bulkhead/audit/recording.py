@@ -77,8 +77,13 @@ def require_untouched(writes: Sequence[Write], auth: str) -> None:
             raise Forbidden(
                 f"only the server makes AuditEvents whose ids begin with {PREFIX}: use another id", f"{AUDIT_EVENT}.id"
             )
-        if is_own or (write.base is not None and write.changes_content and auth != OFF):
+        if is_own or (write.base is not None and write.changes_content and is_untouchable(write.key, auth)):
             raise MethodNotAllowed("an AuditEvent cannot be changed or deleted", ["GET", "HEAD", "POST"])
+
+
+def is_untouchable(key: str, auth: str) -> bool:
+    """Whether `key` names an AuditEvent that nobody changes or deletes: with `auth` off clients may, those that they made."""
+    return key.startswith(f"{AUDIT_EVENT}/") and (is_trail(key) or auth != OFF)
 
 
 def of_changes(session: Session, writes: Sequence[Write]) -> list[Write]:
@@ -116,13 +121,25 @@ def of_patients(key: str, targets: Mapping[str, frozenset[str]]) -> tuple[str, .
     return tuple(sorted({*index_facts.patients(targets), *([key] if key.startswith("Patient/") else [])}))
 
 
-def of_set_accounts(session: Session, target: Head, accounts: Sequence[str], propagate: bool) -> list[Write]:
+def of_set_accounts(
+    session: Session,
+    target: Head,
+    accounts: Sequence[str],
+    propagate: bool,
+    *,
+    ends: Mapping[str, str],
+    inherit: bool | None,
+) -> list[Write]:
     """The event of a `$set-accounts` on `target`; empty if the policy does not record it."""
     if not policy(session.store.settings.audit).set_accounts:
         return []
     from bulkhead.facts import index_facts
 
     asked = {"accounts": " ".join(accounts) or "none", "propagate": str(propagate).lower()}
+    if ends:
+        asked["until"] = " ".join(f"{account}={end}" for account, end in ends.items())
+    if inherit is not None:
+        asked["inherit"] = str(inherit).lower()
     patients = of_patients(target.key, index_facts.targets(session.store.decode(target)))
     entity = Entity(target.key, target.version, asked)
     return _writes(session, deed("operation", SET_ACCOUNTS), [entity], patients)

@@ -29,6 +29,8 @@ class Change:
     resource: dict[str, Any] | None = None
     """The resource to write: the entry's, or the patched base."""
     fault: BulkheadError | None = None
+    follows: bool = False
+    """Whether the `securityContext` of its Binary was given by the server: another attempt may give another."""
 
     fresh_id: str = ""
     """The id of a new resource if the client gives none."""

@@ -10,6 +10,7 @@ from uuid import uuid4
 from bulkhead import resources
 from bulkhead.access import policy
 from bulkhead.access.visibility import base_of_update, not_known, require_preconditions, require_visible
+from bulkhead.bundles import security_contexts
 from bulkhead.bundles.changes import Change, faultless, for_each
 from bulkhead.bundles.conditional_references import resolve_conditional
 from bulkhead.bundles.context import Context
@@ -209,6 +210,12 @@ def _resolve_links(attempt: Attempt) -> None:
     )
 
 
+def _give_contexts(attempt: Attempt) -> None:
+    """What a transaction's new Binaries follow where they do not say: the one resource of the transaction that links to them."""
+    if attempt.together and attempt.context.store.settings.binary_context == "on":
+        security_contexts.give(attempt.changes, attempt.context.base)
+
+
 def _write_all(attempt: Attempt) -> None:
     for_each(attempt.changes, lambda change: _write(change, attempt.context))
 
@@ -256,6 +263,7 @@ _STEPS = (
     _read_bases,
     _patch_all,
     _resolve_links,
+    _give_contexts,
     _write_all,
     _name_versions_again,
     _refuse_overlaps,

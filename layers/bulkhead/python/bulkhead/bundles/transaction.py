@@ -94,8 +94,8 @@ def _check_reads(reads: Sequence[Entry], made: Sequence[Change], context: Contex
     }
     there |= {key for change in made if change.entry.interaction is Interaction.UPDATE and (key := _updated(change))}
     missing = [entry for url, entry in wanted.items() if url not in there]
-    if missing:
-        policy.pay_for_a_look(context.store, context.caller)
+    for entry in missing:
+        policy.pay_for_a_look(context.store, context.caller, entry.url)
     raise_together(
         NotFound("this resource does not exist", expression=f"{entry.place}.request.url") for entry in missing
     )

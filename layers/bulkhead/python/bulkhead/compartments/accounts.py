@@ -16,10 +16,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bulkhead.store.heads import NEVER, OWN, Grants
+
 if TYPE_CHECKING:
     from bulkhead.store.heads import Head, Write
 
 PATIENT = "Patient"
+UNTIL = "urn:bulkhead:until"
+"""URL of the extension on a reference of `meta.accounts` that says when the account ends: `valueInstant`."""
 
 
 Bounds = Mapping[str, tuple[str, ...]]
@@ -39,27 +43,44 @@ def is_patient(key: str) -> bool:
     return key.startswith(f"{PATIENT}/")
 
 
-def carried(explicit: Iterable[str], inherited: Mapping[str, Iterable[str]]) -> frozenset[str]:
-    """The accounts that a resource has as its own or through a Patient: other targets' bounds are checked against these."""
-    through_patients = (account for root, given in inherited.items() if is_patient(root) for account in given)
-    return frozenset((*explicit, *through_patients))
+def carried(own: Grants, given: Mapping[str, Grants]) -> Grants:
+    """The accounts that a resource has of its own, or through a Patient: what other targets look for before they hand on theirs.
+
+    With the latest end of each.
+    """
+    found = dict(own)
+    for root, grants in given.items():
+        for account, end in grants.items() if is_patient(root) else ():
+            found[account] = max(end, found.get(account, ""))
+    return found
 
 
-def passed_on(target: Head | Write | None, carries: Collection[str]) -> tuple[str, ...]:
+def carried_by(holder: Head | Write) -> Grants:
+    """What `carried` says of a resource as it stands, or as it is about to be written."""
+    return carried(holder.grants(OWN), holder.given)
+
+
+def passed_on(target: Head | Write | None, carries: Mapping[str, str]) -> Grants:
     """The accounts that a member inherits from `target`, if it `carries` some from elsewhere (see `carried`).
 
-    From a Patient, all its own accounts; from other targets while they propagate, each within its bounds.
+    Of a Patient all of its own accounts, of others while they propagate, each within its bounds. It ends when the target's does; what
+    is handed on for the sake of another account, no later than that.
     """
     if target is None:
-        return ()
+        return {}
+    own = target.grants(OWN)
     if is_patient(target.key):
-        return tuple(target.explicit)
+        return own
     if not target.propagate:
-        return ()
-    bounds = target.within
-    return tuple(
-        account for account in target.explicit if account not in bounds or not set(bounds[account]).isdisjoint(carries)
-    )
+        return {}
+    passed: Grants = {}
+    for account, end in own.items():
+        bound = target.within.get(account)
+        if bound is None:
+            passed[account] = end
+        elif reasons := [carries[reason] for reason in bound if reason in carries]:
+            passed[account] = min(end, max(reasons))
+    return passed
 
 
 def flagged(base: Head, explicit: Sequence[str], *, fence: Sequence[str] | None, propagate: bool | None) -> Flag:
@@ -88,6 +109,15 @@ def _bound(base: Head, account: str, fence: Sequence[str], propagate: bool | Non
     if propagate is None or propagate:
         return None if former is None else tuple(sorted({*former, *fence}))
     return ()
+
+
+def ends_of_own(
+    base: Head | None, explicit: Iterable[str], asked: Collection[str], ends: Mapping[str, str]
+) -> dict[str, str]:
+    """The ends of the own accounts `explicit`: of those that are `asked` for the given `ends`, of the others what they have on `base`."""
+    former = base.grants(OWN) if base else {}
+    found = {name: ends.get(name, NEVER) if name in asked else former.get(name, NEVER) for name in explicit}
+    return {account: end for account, end in found.items() if end != NEVER}
 
 
 def own(given: Iterable[str], base: Head, within: Sequence[str] | None) -> tuple[str, ...]:

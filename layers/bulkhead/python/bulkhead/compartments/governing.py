@@ -1,7 +1,7 @@
 """Definitions that govern the server: which stored ones are in force, and for whom. Semantics, section 3.
 
 A SearchParameter, CompartmentDefinition, ValueSet or CodeSystem is in force for all if a caller without a fence wrote it, and it
-carries no account. The head says so (`unfenced`); the commit boundary sets that from the verified token. So a fenced caller's
+carries no account, nor lost one by the clock. Whose it is stands on the head (`unfenced`), set at the commit boundary from the verified token: who gives up
 definition does not come into force when it loses its accounts, and neither does one whose head lacks the mark.
 """
 
@@ -19,4 +19,4 @@ TYPES = frozenset({"SearchParameter", "CompartmentDefinition", "ValueSet", "Code
 
 def governs(head: Head) -> bool:
     """Whether a definition is in force for all."""
-    return head.unfenced and not head.accounts and not head.deleted
+    return head.unfenced and head.open and not head.deleted

@@ -12,6 +12,7 @@ from bulkhead.history.query import Query
 from bulkhead.parallel import in_parallel
 from bulkhead.session import Session
 from bulkhead.store import Head, Store
+from bulkhead.store.version import Fence, prepare
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,9 @@ def resolve(session: Session, query: Query, listed: Sequence[Listed], known: Seq
     `known` are versions that the caller of this function has read already.
     """
     heads = session.store.read_many({one.key for one in listed})
-    visible = {key: head for key, head in heads.items() if _visible(session, query, head)}
+    sees = policy.fence(session.store, session.caller, _right(query))
+    prepare(sees, [session.store.version(head) for head in heads.values()])
+    visible = {key: head for key, head in heads.items() if _visible(session, query, head, sees)}
     real = [one for one in listed if one.key in visible and one.version <= visible[one.key].version]
     wanted = {(one.key, one.version) for one in real}
     if query.at:
@@ -103,6 +106,7 @@ def resolve(session: Session, query: Query, listed: Sequence[Listed], known: Seq
     versions = session.store.read_versions(past) | there
     found = {one: versions[one.key, one.version] for one in real if (one.key, one.version) in versions}
     shown = policy.versions(session.store, session.caller, _right(query))
+    prepare(shown, [session.store.version(head) for head in found.values()])
     return {
         one: head
         for one, head in found.items()
@@ -113,11 +117,11 @@ def resolve(session: Session, query: Query, listed: Sequence[Listed], known: Seq
     }
 
 
-def _visible(session: Session, query: Query, head: Head) -> bool:
+def _visible(session: Session, query: Query, head: Head, sees: Fence) -> bool:
     """Whether the caller may see the resource now. A deleted resource is visible only to a caller without a fence."""
     if head.deleted:
         return policy.sees_all(session.caller, _right(query), head.type)
-    return policy.fence(session.store, session.caller, _right(query))(session.store.version(head))
+    return sees(session.store.version(head))
 
 
 def _right(query: Query) -> str:

@@ -16,13 +16,18 @@ from uuid import uuid4
 from bulkhead import observability
 from bulkhead.compartments import accounts
 from bulkhead.errors import BulkheadError, Issue, NotFound, Unavailable
-from bulkhead.fhir import json, outcome
+from bulkhead.fhir import dates, json, outcome
 from bulkhead.settings import Settings
 from bulkhead.store import Head, Store
+from bulkhead.store.heads import NEVER, OWN
 from bulkhead.store.jobs import BUNDLE, CANCELLED, COMMITTED, DONE, FAILED, STARTING, UNFINISHED, Job
 
 START_GRACE = 30.0
 """Seconds that the request may need from starting the state machine to changing the target: more than API Gateway allows."""
+
+NOT_BEGUN = "0 resources so far"
+"""The progress of a `$set-accounts` that was accepted just now."""
+NOT_COUNTED = "the bundle is waiting to be read"
 
 _BROKEN_OFF = "the run broke off; send the request again to finish it"
 _DAY = 86_400
@@ -80,8 +85,8 @@ def status(store: Store, owner: str, job_id: str, alive: Callable[[Job], bool]) 
         return Status(*answers.of(store, job, dead), answers.unrecorded(store, job, dead))
     if job.state == DONE:
         return Status("", batch_response(HTTPStatus.OK, resources_updated(job.updated)))
-    standing, total = _progress(store, job)
-    progress = f"{standing} of {'at least ' if job.listing else ''}{total} resources"
+    standing, _ = _counted(store, job)
+    progress = progress_of(store, job)
     if job.state == CANCELLED:
         issue = Issue(
             "incomplete",
@@ -105,9 +110,18 @@ def has_begun(store: Store, job: Job) -> bool:
     target = store.read(job.target)
     if target is None or target.deleted:
         return False
-    explicit = accounts.replaced(target.explicit, job.accounts, job.within)
+    now = dates.now()
+    # Of what has ended since nothing is left on the target.
+    asked = [account for account in job.accounts if job.ends.get(account, NEVER) > now]
+    explicit = accounts.replaced(target.explicit, asked, job.within)
+    ends = accounts.ends_of_own(target, explicit, asked, job.ends)
     flag = accounts.flagged(target, explicit, fence=job.within, propagate=True)
-    return target.explicit == explicit and flag == accounts.Flag(target.propagate, target.within)
+    return (
+        target.explicit == explicit
+        and target.ends.get(OWN, {}) == ends
+        and flag == accounts.Flag(target.propagate, target.within)
+        and (job.inherit is None or target.sealed != job.inherit)
+    )
 
 
 def give_up(store: Store, job_id: str, error: BulkheadError, attempt: int | None = None) -> bool:
@@ -154,15 +168,30 @@ def _buried(store: Store, owner: str, job: Job) -> Job:
     return _own(store, owner, job.id)
 
 
-def _progress(store: Store, job: Job) -> tuple[int, int]:
-    """(resources with the requested accounts, all resources), target included. A later pass counts anew what an earlier one did."""
-    if job.total is None:
-        # Only the target is known, and its change is no progress worth showing while the job runs.
-        return int(bool(job.begun) and job.state not in UNFINISHED), 1
+def progress_of(store: Store, job: Job) -> str:
+    """How far a job is, in words. One Query for a `$set-accounts` that is not done."""
+    if job.kind == BUNDLE:
+        return NOT_COUNTED if job.total is None else f"{job.done} of {job.total} entries"
+    if job.state == DONE:
+        return f"{job.updated} of {job.updated} resources"
+    standing, total = _counted(store, job)
+    if total is None:
+        return "1 resource so far" if standing == 1 else f"{standing} resources so far"
+    return f"{standing} of {'at least ' if job.listing else ''}{total} resources"
+
+
+def _counted(store: Store, job: Job) -> tuple[int, int | None]:
+    """Resources that stand as asked, and all of them, with the target; a later pass counts anew what an earlier one did.
+
+    None where nobody has counted them yet, or the caller is not to know.
+    """
     turns = {job.turn: job.standing}
     for result in store.jobs.results(job.id, job.turn, job.upto):
         turns[result.turn] = turns.get(result.turn, 0) + result.standing
-    return 1 + min(job.total, max(job.best, *turns.values())), 1 + job.total
+    standing, target = max(job.best, *turns.values()), int(bool(job.begun))
+    if job.total is None:
+        return target + standing, None
+    return target + min(job.total, standing), 1 + job.total
 
 
 def batch_response(

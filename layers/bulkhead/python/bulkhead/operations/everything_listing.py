@@ -15,19 +15,19 @@ import msgspec
 
 from bulkhead import resources
 from bulkhead.access import policy
+from bulkhead.bundles import links
 from bulkhead.compartments import membership, patient_links
 from bulkhead.errors import BadRequest, NotFound
-from bulkhead.facts import extract
+from bulkhead.facts import care_dates, extract
 from bulkhead.fhir import definitions, references
 from bulkhead.search import bundle, cursor, literals, matching, parse
 from bulkhead.search.drivers import Compartment, Merged
 from bulkhead.search.query import Clause, Query
 from bulkhead.search.run import Page, Represent
 from bulkhead.store.heads import PAGE_WEIGHT
-from bulkhead.store.version import Fence, Version
+from bulkhead.store.version import Fence, Version, prepare
 
 if TYPE_CHECKING:
-    from bulkhead.fhir.definitions import SearchParameter
     from bulkhead.session import Session
     from bulkhead.store import Head, Store
 
@@ -49,12 +49,6 @@ _VALUES = {
     "_count": "valueInteger",
 }
 _RESULT = ("_cursor", "_format", "_pretty", "_summary", "_elements")
-# The search parameter for the time of care: the first of these that a type has; a type with none has no such time.
-_CARE = (
-    "date", "onset-date", "occurrence", "authoredon", "effective-time", "whenhandedover", "period", "issued", "created",
-    "authored-on", "context-period", "authored", "sent",
-)  # fmt: skip
-
 Position = list[str]
 """The last resource of a page: ["", "", key] for a member, ["refers", window, key] for a target of the members after `window`."""
 
@@ -175,6 +169,7 @@ class _Walk:
         chunk = left[:room]
         heads = self.store.read_many(chunk)
         found = [self.store.version(heads[key]) for key in chunk if key in heads and not heads[key].deleted]
+        prepare(self.fence, found)
         included = [one for one in found if self.fence(one) and self.wanted(one) and not self.is_member(one)]
         position: Position | None = None
         if len(left) > room:
@@ -210,6 +205,7 @@ class _Walk:
             for start in range(0, len(listed.hints), 100):
                 keys = [hint.key for hint in listed.hints[start : start + 100]]
                 heads = self.store.read_many(keys)
+                prepare(self.fence, [self.store.version(head) for head in heads.values()])
                 for key in keys:
                     candidate = self.admitted(heads.get(key))
                     if candidate is not None:
@@ -239,15 +235,15 @@ class _Walk:
 
 
 def referred(candidate: Version) -> set[str]:
-    """The resources of this server that a resource refers to, by any of its references."""
-    texts = (reference.get("reference") for _, reference in references.walk(candidate.body))
-    keys = (references.local(text) for text in texts if isinstance(text, str))
+    """The resources of this server that a resource refers to, by any of its references or by the url of an attachment."""
+    texts = (text for link in links.find_links(candidate.body) for text in link.urls())
+    keys = (references.local(text) for text in texts)
     return {key for key in keys if key and key.partition("/")[0] in definitions.RESOURCE_TYPES}
 
 
 def in_care(candidate: Version, care: Clause | None, known: membership.Definitions) -> bool:
     """Whether the care in a resource falls into the requested period; a resource without a time always does."""
-    parameter = care_parameter(candidate.head.type) if care else None
+    parameter = care_dates.care_parameter(candidate.head.type) if care else None
     if care is None or parameter is None:
         return True
     if not any(True for item in extract.values(candidate.body, parameter) for _ in extract.periods(*item)):
@@ -256,9 +252,3 @@ def in_care(candidate: Version, care: Clause | None, known: membership.Definitio
         matching.matches(candidate, msgspec.structs.replace(care, parameter=parameter, values=(value,)), known)
         for value in care.values
     )
-
-
-def care_parameter(resource_type: str) -> SearchParameter | None:
-    """The search parameter for the time of care in resources of a type; None if it has none."""
-    own = definitions.search_parameters(resource_type)
-    return next((own[code] for code in _CARE if code in own and own[code].type == "date"), None)

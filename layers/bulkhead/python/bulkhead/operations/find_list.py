@@ -33,7 +33,7 @@ def find_list(request: Request) -> Response:
     functional_lists.named(name, "name")
     fence = policy.fence(request.store, request.caller, policy.SEARCH)
     # The check of a hidden Patient costs a read of the caller's own; so must that of an absent one.
-    policy.pay_for_a_look(request.store, request.caller)
+    policy.pay_for_a_look(request.store, request.caller, patient)
     found = current_lists.current(request.store, fence, run.find, patient, name)
     if found is None:
         raise NotFound("the patient has no List of this name", "name")

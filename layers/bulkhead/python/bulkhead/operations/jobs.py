@@ -1,4 +1,4 @@
-"""Status and cancellation of asynchronous jobs (R5's asynchronous request pattern)."""
+"""Asynchronous jobs: the caller's own, and the status and cancellation of each (R5's asynchronous request pattern)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from bulkhead.api.request import Request
 from bulkhead.api.response import Response, status_headers
 from bulkhead.errors import Issue
 from bulkhead.fhir import outcome
-from bulkhead.jobs import executions, lifecycle
+from bulkhead.jobs import executions, lifecycle, listing
+
+
+def listed(request: Request) -> Response:
+    """200 with the caller's own jobs, the newest first, a page at a time."""
+    settings = request.session.settings
+    query = listing.parse(request.query, settings.count_default, settings.count_limit)
+    return Response(200, listing.page(request.store, request.caller.owner, query, request.base))
 
 
 def status(request: Request) -> Response:

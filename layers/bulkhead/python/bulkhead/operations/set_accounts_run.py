@@ -7,11 +7,8 @@ that dies elsewhere leaves some members unchanged at worst, and sending it again
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from bulkhead import resources
 from bulkhead.access import policy
@@ -31,95 +28,19 @@ from bulkhead.errors import (
     Unprocessable,
     VersionConflict,
 )
-from bulkhead.fhir import definitions
 from bulkhead.jobs import lifecycle
 from bulkhead.jobs.lifecycle import Background
+from bulkhead.operations.set_accounts_request import ACCOUNTS, INHERIT, PROPAGATE
+from bulkhead.operations.set_accounts_request import Request as Request
 from bulkhead.session import Session
-from bulkhead.store import Head
-from bulkhead.store.heads import accounts_write
+from bulkhead.store import Head, Write
+from bulkhead.store.heads import OWN, accounts_write
 from bulkhead.store.jobs import RUNNING, STARTING, Job
 from bulkhead.store.throttling import pause
 
-ACCOUNTS, PROPAGATE = "accounts", "propagate"
-
-_REFERENCE = re.compile(r"([A-Za-z]+)/[A-Za-z0-9\-.]{1,64}")
-_PARTS = {"resourceType", "id", "meta", "implicitRules", "language", "parameter"}
-_PARAMETER_PARTS = {"id", "extension", "name", "_name"}
 _ATTEMPTS = 8
 # The size of a compartment that is too large for a synchronous run is not counted beyond this.
 _COUNTED = 50_000
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """The content of the Parameters: accounts in their order, each once; and whether the compartment inherits them."""
-
-    accounts: tuple[str, ...]
-    propagate: bool = False
-
-
-def parse(parameters: dict[str, Any], account_limit: int) -> Request:
-    """The request in a Parameters resource; one without `accounts` clears them.
-
-    BadRequest with an issue for each fault, at its parameter.
-    """
-    if parameters.get("resourceType") != "Parameters":
-        raise BadRequest("the body must be a Parameters resource", "Parameters")
-    given = parameters.get("parameter", [])
-    if not isinstance(given, list):
-        raise BadRequest("must be a list", "Parameters.parameter")
-    faults = [_fault(f"Parameters has no {name}", "Parameters") for name in sorted(parameters.keys() - _PARTS)]
-    named: list[str] = []
-    flags: list[bool] = []
-    for position, parameter in enumerate(given):
-        place = f"Parameters.parameter[{position}]"
-        try:
-            name = parameter.get("name") if isinstance(parameter, dict) else None
-            if name == ACCOUNTS:
-                named.append(_account(parameter, place))
-            elif name == PROPAGATE:
-                flags.append(_flag(parameter, place))
-                if len(flags) > 1:
-                    faults.append(_fault("propagate may be given only once", place))
-            else:
-                faults.append(_fault("$set-accounts has only the parameters accounts and propagate", f"{place}.name"))
-        except BadRequest as error:
-            faults += error.issues
-    if len(named) > account_limit:
-        faults.append(_fault(f"a request may have at most {account_limit} accounts", "Parameters.parameter"))
-    if faults:
-        raise BadRequest(faults[0].diagnostics, issues=faults)
-    return Request(tuple(dict.fromkeys(named)), any(flags))
-
-
-def _fault(text: str, place: str) -> Issue:
-    return Issue(BadRequest.code, text, place)
-
-
-def _value(parameter: dict[str, Any], name: str, place: str) -> Any:
-    """The parameter's value, which must be in the member `name`, without other members."""
-    others = sorted(parameter.keys() - _PARAMETER_PARTS - {name, f"_{name}"})
-    if name not in parameter or others:
-        raise BadRequest(f"{parameter['name']} must have a {name} and nothing else", f"{place}.{name}")
-    return parameter[name]
-
-
-def _account(parameter: dict[str, Any], place: str) -> str:
-    value = _value(parameter, "valueReference", place)
-    reference = value.get("reference") if isinstance(value, dict) else None
-    match = _REFERENCE.fullmatch(reference) if isinstance(reference, str) else None
-    if reference is None or match is None or match[1] not in definitions.RESOURCE_TYPES:
-        raise BadRequest(
-            "accounts must be literal references, Type/id, on this server", f"{place}.valueReference.reference"
-        )
-    return str(reference)
-
-
-def _flag(parameter: dict[str, Any], place: str) -> bool:
-    value = _value(parameter, "valueBoolean", place)
-    if not isinstance(value, bool):
-        raise BadRequest("propagate must be true or false", f"{place}.valueBoolean")
-    return value
 
 
 def run(
@@ -138,12 +59,7 @@ def run(
     Raises Forbidden, NotFound, Gone, BadRequest (no compartment, If-Match), PreconditionFailed, Unprocessable (accounts), TooCostly,
     Conflict (too many writers), Unavailable. Then nothing is changed, unless Unavailable names members that resisted.
     """
-    policy.require(session.caller, policy.SET_ACCOUNTS)
-    # Before any read: an account that is not the caller's is refused whether it exists or not.
-    _wanted(session.caller, request, ())
-    resource_type = key.partition("/")[0]
-    if request.propagate and resource_type not in membership.in_force(session.store, fresh=True):
-        raise BadRequest(f"{resource_type} has no compartment to propagate to", PROPAGATE)
+    _require_right(session, key, request)
     expected = resources.version_of(if_match)
     if background and request.propagate:
         return _run_in_background(session, key, request, expected, background)
@@ -156,6 +72,29 @@ def run(
     return 1 + propagation.propagate(
         session.store, key, keys, changed_at, fence=session.caller.accounts, naming=not session.caller.restricted
     )
+
+
+def checked_target(session: Session, key: str, request: Request, if_match: str | None) -> Head:
+    """The target as it stands, once `request` is found to be one that `run` would carry out. Raises as `run` does then."""
+    _require_right(session, key, request)
+    return _checked(session, key, request, resources.version_of(if_match))
+
+
+def foreseen(session: Session, target: Head, request: Request) -> Head:
+    """The target as `request` would leave it. MethodNotAllowed for what nobody may change."""
+    write = _write(session, target, request)
+    recording.require_untouched([write], session.store.settings.auth)
+    resources.inherit(session)([write], session.store.read_many)
+    return write.head(target.updated)
+
+
+def _require_right(session: Session, key: str, request: Request) -> None:
+    policy.require(session.caller, policy.SET_ACCOUNTS)
+    # Before anything is read: an account that is not the caller's is refused whether it exists or not.
+    _wanted(session.caller, request, ())
+    resource_type = key.partition("/")[0]
+    if request.propagate and resource_type not in membership.in_force(session.store, fresh=True):
+        raise BadRequest(f"{resource_type} has no compartment to propagate to", PROPAGATE)
 
 
 def _wanted(caller: Caller, request: Request, standing: Sequence[str]) -> tuple[str, ...]:
@@ -177,6 +116,8 @@ def _run_in_background(
         expires,
         within=session.caller.accounts,
         naming=not session.caller.restricted,
+        ends=request.ends,
+        inherit=request.inherit,
     )
     earlier = session.store.jobs.read(job.id) if background.idempotency_key else None
     _require_same(job, earlier)
@@ -206,10 +147,15 @@ def _run_in_background(
 
 
 def _require_same(job: Job, earlier: Job | None) -> None:
-    if earlier and (earlier.kind, earlier.target, earlier.accounts) != (job.kind, job.target, job.accounts):
+    if earlier and _asked(earlier) != _asked(job):
         raise Unprocessable(
             "another request used this Idempotency-Key: send each request with a key of its own", "Idempotency-Key"
         )
+
+
+def _asked(job: Job) -> object:
+    """What two requests with one Idempotency-Key must have in common."""
+    return job.kind, job.target, job.accounts, dict(job.ends), job.inherit
 
 
 def _checked(session: Session, key: str, request: Request, expected: int | None) -> Head:
@@ -218,6 +164,8 @@ def _checked(session: Session, key: str, request: Request, expected: int | None)
     target = _settable(session, key, heads.get(key))
     if expected is not None and target.version != expected:
         raise PreconditionFailed(f"{key} has version {target.version}, not {expected}", "If-Match")
+    if request.inherit is not None:
+        policy.require_may_seal(session.caller, target, INHERIT)
     missing = [account for account in request.accounts if account not in heads or heads[account].deleted]
     if missing:
         issues = [Issue(Unprocessable.code, f"the account {account} does not exist", ACCOUNTS) for account in missing]
@@ -281,16 +229,42 @@ def _set(session: Session, target: Head, request: Request, expected: int | None)
 
 
 def _set_once(session: Session, target: Head, request: Request) -> bool:
-    explicit = _wanted(session.caller, request, target.explicit)
-    events = recording.of_set_accounts(session, target, request.accounts, request.propagate)
-    flag = accounts.flagged(target, explicit, fence=session.caller.accounts, propagate=request.propagate)
-    if target.explicit == explicit:
+    write = _write(session, target, request)
+    events = recording.of_set_accounts(
+        session, target, request.accounts, request.propagate, ends=request.ends, inherit=request.inherit
+    )
+    if _leaves(target, write):
         # Before the flag is changed, so that no change goes unrecorded.
         recording.record(session.store, events)
-        if flag == accounts.Flag(target.propagate, target.within):
+        if (write.propagate, write.within) == (target.propagate, target.within):
             return False
-        session.store.set_propagate(target, flag.propagate, flag.within)
+        session.store.set_propagate(target, write.propagate, write.within)
         return True
-    write = accounts_write(target, explicit=explicit, propagate=flag.propagate, within=flag.within)
     resources.commit(session, [write], events=events)
     return True
+
+
+def _write(session: Session, target: Head, request: Request) -> Write:
+    """What gives the target the accounts that are asked for."""
+    caller = session.caller
+    explicit = _wanted(caller, request, target.explicit)
+    flag = accounts.flagged(target, explicit, fence=caller.accounts, propagate=request.propagate)
+    return accounts_write(
+        target,
+        explicit=explicit,
+        propagate=flag.propagate,
+        within=flag.within,
+        ends={OWN: accounts.ends_of_own(target, explicit, request.accounts, request.ends)},
+        sealed=target.sealed if request.inherit is None else not request.inherit,
+        # Whoever is fenced decides for its own accounts only: not whether a resource that nobody has is open to all.
+        lapsed=target.lapsed and caller.fenced,
+    )
+
+
+def _leaves(target: Head, write: Write) -> bool:
+    """Whether the target has its own accounts, and is sealed or not, as the write would have it."""
+    made = write.head("")
+    names = ("explicit", "lapsed", "sealed")
+    return all(getattr(target, name) == getattr(made, name) for name in names) and target.grants(OWN) == made.grants(
+        OWN
+    )

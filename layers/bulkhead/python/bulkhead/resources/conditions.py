@@ -152,7 +152,9 @@ def _fenced(session: Session, one: Condition) -> Fenced | None:
     if not caller.fenced:
         return None
     # A resource that belongs to no chart may be visible for other reasons.
-    in_charts = one.type in session.definitions["Patient"].parameters and one.type not in policy.UNLISTED
+    in_charts = one.type in session.definitions["Patient"].parameters and not policy.is_open_otherwise(
+        session.store, one.type
+    )
     charts = policy.charts(session.store, caller) if in_charts else None
 
     def hides(head: Head) -> bool:

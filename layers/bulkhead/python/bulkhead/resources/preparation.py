@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bulkhead import settings
 from bulkhead.access import policy
 from bulkhead.access.policy import Caller
 from bulkhead.audit import events
-from bulkhead.compartments import accounts, compartment_definitions, governing, membership
+from bulkhead.compartments import accounts, compartment_definitions, governing, membership, private
 from bulkhead.errors import BadRequest, Unprocessable
 from bulkhead.facts import index_facts
 from bulkhead.facts.audit_names import AUDIT_EVENT, is_trail
-from bulkhead.fhir import json, references, validation
+from bulkhead.facts.security_context import BINARY, context_of
+from bulkhead.fhir import dates, json, references, validation
 from bulkhead.resources.representation import stored
 from bulkhead.session import Session
 from bulkhead.store import Head, Inherit, Store, Write
-from bulkhead.store.heads import Read
+from bulkhead.store.heads import NEVER, OWN, Read
 
 _SUBSCRIPTION = "Subscription"
 # The statuses of a Subscription that sends nothing.
@@ -47,36 +49,67 @@ def checked(
     return valid
 
 
-def _given_accounts(resource: dict[str, Any], caller: Caller) -> dict[str, str] | None:
-    """The accounts in the body, each with its place, if it has any and the caller may set accounts; None otherwise. BadRequest."""
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """The accounts that a body asks for: the place of each, and the ends of those that have one."""
+
+    places: dict[str, str]
+    ends: dict[str, str]
+
+
+def _given_accounts(resource: dict[str, Any], caller: Caller) -> _Given | None:
+    """The accounts that the body asks for, if it has any and the caller has the right; None otherwise. BadRequest."""
     listed = resource.get("meta", {}).get("accounts")
     if listed is None or not policy.may_set_accounts(caller):
         return None
     place, limit = f"{resource['resourceType']}.meta.accounts", settings.current().account_limit
     if len(listed) > limit:
         raise BadRequest(f"a resource may have at most {limit} accounts", place)
-    found: dict[str, str] = {}
-    for n, each in enumerate(listed):
-        account = references.local(each.get("reference", ""))
+    found = _Given({}, {})
+    for n, reference in enumerate(listed):
+        account = references.local(reference.get("reference", ""))
         if account is None:
             raise BadRequest("an account must be a reference Type/id", f"{place}[{n}].reference")
-        found.setdefault(account, f"{place}[{n}].reference")
+        if account not in found.places:
+            found.places[account] = f"{place}[{n}].reference"
+            if end := _end_of(reference, f"{place}[{n}]"):
+                found.ends[account] = end
     return found
 
 
+def _end_of(reference: dict[str, Any], place: str) -> str | None:
+    """The instant at which an account of `meta.accounts` ends, as its extension says; None without one. BadRequest."""
+    given = [extension for extension in reference.get("extension", ()) if extension.get("url") == accounts.UNTIL]
+    if not given:
+        return None
+    if len(given) > 1 or not isinstance(given[0].get("valueInstant"), str):
+        raise BadRequest(f"the extension {accounts.UNTIL} stands once, with a valueInstant", f"{place}.extension")
+    return dates.bounds(given[0]["valueInstant"])[0]
+
+
 def prepare_create(session: Session, resource: dict[str, Any], key: str, fresh: bool) -> Write:
-    """The write that creates `resource` (checked) as `key`. `fresh`: the server has just made the id. Forbidden (accounts)."""
+    """The write that makes `resource` (checked) as `key`. `fresh`: the id was made by the server just now. Forbidden (accounts).
+
+    Unprocessable where an account would have ended before.
+    """
     resource = _signed({**resource, "id": key.partition("/")[2]}, session.caller)
     _require_served(session.store, resource)
+    _require_context(resource, None)
     given = _given_accounts(resource, session.caller)
-    explicit = (
-        policy.accounts_of_new(session.caller)
-        if given is None
-        else policy.own_accounts(session.caller, list(given), (), given)
-    )
+    explicit, ends = policy.accounts_of_new(session.caller), {}
+    if given is not None:
+        explicit, ends = policy.own_accounts(session.caller, list(given.places), (), given.places), given.ends
+        for account in _ended(given):
+            raise Unprocessable("the account's end is in the past", given.places[account])
     body = session.store.encode(resource)
     method = "POST" if fresh else "PUT"
-    return Write(key, None, body, None, index_facts.facts(resource), explicit, method=method, fresh=fresh)
+    new = index_facts.facts(resource)
+    return Write(key, None, body, None, new, explicit, method=method, fresh=fresh, ends={OWN: ends})
+
+
+def _ended(given: _Given) -> list[str]:
+    now = dates.now()
+    return [account for account, end in given.ends.items() if end <= now]
 
 
 def prepare_update(session: Session, resource: dict[str, Any], base: Head, *, partial: bool) -> Write | None:
@@ -92,13 +125,19 @@ def prepare_update(session: Session, resource: dict[str, Any], base: Head, *, pa
     _require_served(session.store, resource)
     body = session.store.encode(resource)
     given = _given_accounts(resource, session.caller)
-    explicit = base.explicit
-    if given is not None and not _echoes(session, resource, base, tuple(given)):
-        asked = accounts.own(given, base, session.caller.accounts)
-        explicit = policy.own_accounts(session.caller, asked, base.explicit, given)
+    explicit, ends = base.explicit, dict(base.ends.get(OWN, {}))
+    if given is not None and not _echoes(session, resource, base, given):
+        # An account that has ended since the body was read is an echo, and would have no effect.
+        ended = _ended(given)
+        asked = [account for account in given.places if account not in ended]
+        asked = list(accounts.own(asked, base, session.caller.accounts))
+        explicit = policy.own_accounts(session.caller, asked, base.explicit, given.places)
+        ends = accounts.ends_of_own(base, explicit, asked, _meant(given, base))
     former = None if base.deleted else session.store.decode(base)
+    _require_context(resource, former)
     adopted = base.type in governing.TYPES and not base.unfenced and not partial and not session.caller.fenced
-    if former and explicit == base.explicit and not adopted and (body == base.body or _same(former, resource)):
+    same_accounts = explicit == base.explicit and ends == base.ends.get(OWN, {})
+    if former and same_accounts and not adopted and (body == base.body or _same(former, resource)):
         return None
     flag = accounts.flagged(base, explicit, fence=session.caller.accounts, propagate=None)
     return Write(
@@ -112,7 +151,23 @@ def prepare_update(session: Session, resource: dict[str, Any], base: Head, *, pa
         within=flag.within,
         method="PUT",
         partial=partial,
+        ends={OWN: ends},
     )
+
+
+def _meant(given: _Given, base: Head) -> dict[str, str]:
+    """The ends that a body means its accounts to have.
+
+    One that it does not give, or gives as `base` shows it, stays: a client that leaves out extensions makes nothing endless, and one
+    that sends back the end of an account that the resource inherits as well does not make its own last as long.
+    """
+    own = base.grants(OWN)
+    meant = {}
+    for account in given.places:
+        end = given.ends.get(account)
+        stays = account in own and end in (None, base.until(account))
+        meant[account] = own[account] if stays else end or NEVER
+    return meant
 
 
 def _signed(resource: dict[str, Any], caller: Caller) -> dict[str, Any]:
@@ -140,16 +195,37 @@ def _require_served(store: Store, resource: dict[str, Any]) -> None:
         )
 
 
-def _echoes(session: Session, resource: dict[str, Any], base: Head, given: tuple[str, ...]) -> bool:
+def _require_context(resource: dict[str, Any], former: dict[str, Any] | None) -> None:
+    """Unprocessable for a Binary that newly names as its `securityContext` what is no resource of this server.
+
+    Whether the caller may read what it names is asked at the commit (`write_policy`).
+    """
+    context = resource.get("securityContext") if resource["resourceType"] == BINARY else None
+    if context is None or context_of(resource) or (former and former.get("securityContext") == context):
+        return
+    raise Unprocessable(
+        "securityContext must be a literal reference, Type/id, to a resource of this server, without a version",
+        f"{BINARY}.securityContext",
+    )
+
+
+def _echoes(session: Session, resource: dict[str, Any], base: Head, given: _Given) -> bool:
     """Whether the body's accounts are those of the version that it is based on: the client sends them back and asks for no change."""
-    if given == base.accounts:
+    if _shows(base, given):
         return True
     version = resource["meta"].get("versionId", "")
     if not (version.isdigit() and int(version) < base.version):
         return False
     made_from = session.store.read_version(base.key, int(version))
     shown = policy.versions(session.store, session.caller, policy.READ)
-    return made_from is not None and given == made_from.accounts and shown(session.store.version(made_from))
+    return made_from is not None and _shows(made_from, given) and shown(session.store.version(made_from))
+
+
+def _shows(head: Head, given: _Given) -> bool:
+    """Whether `meta.accounts` of a version are those that are given, with their ends or without."""
+    if tuple(given.places) != head.accounts:
+        return False
+    return all(head.until(account) == end for account, end in given.ends.items())
 
 
 def _same(former: dict[str, Any], resource: dict[str, Any]) -> bool:
@@ -209,30 +285,47 @@ def inherit(session: Session) -> Inherit:
 
     def set_inherited(writes: Sequence[Write], read: Read) -> None:
         known = membership.in_force(session.store)
+        closed = {write.key for write in writes if is_closed(session.store, write)}
         here: dict[str, Head | Write] = {write.key: write for write in writes}
-        roots = {write.key: roots_of(write, known) for write in writes}
+        roots = {write.key: [] if write.key in closed else roots_of(session.store, write, known) for write in writes}
         elsewhere = {root for found in roots.values() for root in found if root not in here}
         targets = {**read(elsewhere), **here}
         for write in writes:
             found = roots[write.key]
+            if write.key in closed:
+                write.inherit({})
+                continue
             if write.new is None and not found:
                 continue
-            kept = write.inherited if write.new is None else {}
+            kept = write.given if write.new is None else {}
             given = {root: passed for root, passed in kept.items() if accounts.is_patient(root)}
             givers = [root for root in found if gives(write, root, targets.get(root))]
             for root in filter(accounts.is_patient, givers):
-                given[root] = accounts.passed_on(targets.get(root), ())
-            carries = accounts.carried(write.explicit, given)
+                given[root] = accounts.passed_on(targets.get(root), {})
+            carries = accounts.carried(write.grants(OWN), given)
             for root in givers:
                 if not accounts.is_patient(root):
                     given[root] = accounts.passed_on(targets.get(root), carries)
-            write.inherited = {root: passed for root, passed in given.items() if passed}
+            write.inherit(given)
 
     return set_inherited
 
 
-def roots_of(write: Write, known: membership.Definitions) -> list[str]:
-    """The targets from which a write may inherit; for a write that changes only accounts, those that are not Patients.
+def is_closed(store: Store, write: Write) -> bool:
+    """Whether what a write leaves behind inherits nothing: it is sealed, or private by a label. A deletion keeps what it has."""
+    if write.body is None:
+        return False
+    return write.is_sealed or (write.new is not None and _is_private(store, write))
+
+
+def _is_private(store: Store, write: Write) -> bool:
+    setting, resource_type = store.settings.private, write.key.partition("/")[0]
+    return write.new is not None and private.is_private_by_facts(setting, resource_type, write.new)
+
+
+def roots_of(store: Store, write: Write, known: membership.Definitions) -> list[str]:
+    """The targets from which a write may inherit: of one that changes accounts only, those that are no Patients; all, if it opens
+    what was sealed.
 
     None for deletions and for AuditEvents of the server: the data that an event tells of decides who sees it.
     """
@@ -240,6 +333,12 @@ def roots_of(write: Write, known: membership.Definitions) -> list[str]:
         return []
     if write.new is not None:
         found = membership.memberships(write.new.targets, write.key, known)
+        return [root for root in found if root != write.key]
+    if write.base is not None and write.base.sealed:
+        resource = store.decode(write.base)
+        if private.is_private(store.settings.private, resource):
+            return []
+        found = membership.memberships(index_facts.targets(resource), write.key, known)
         return [root for root in found if root != write.key]
     # If the resource loses an account, a target that passes on this very account must not keep it there.
     return [root for root in write.inherited if root != write.key and not accounts.is_patient(root)]

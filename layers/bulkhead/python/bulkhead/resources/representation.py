@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from bulkhead.compartments import membership
+from bulkhead.compartments import accounts, membership
 from bulkhead.compartments.membership import Definitions
 from bulkhead.facts import index_facts
 from bulkhead.store import Head
+from bulkhead.store.heads import NEVER
 
 
 def represent(head: Head, body: dict[str, Any], known: Definitions, extended: bool = True) -> dict[str, Any]:
@@ -19,7 +20,7 @@ def represent(head: Head, body: dict[str, Any], known: Definitions, extended: bo
     if extended:
         carried = head.accounts
         if carried:
-            meta["accounts"] = [{"reference": account} for account in carried]
+            meta["accounts"] = [_account(head, account) for account in carried]
         inside = dict.fromkeys(membership.memberships(index_facts.targets(body), head.key, known))
         inside.update(dict.fromkeys(carried))
         if inside:
@@ -27,6 +28,13 @@ def represent(head: Head, body: dict[str, Any], known: Definitions, extended: bo
     shown = {"resourceType": head.type, "id": head.id, "meta": meta}
     shown.update((name, value) for name, value in body.items() if name not in shown)
     return shown
+
+
+def _account(head: Head, account: str) -> dict[str, Any]:
+    """An account as `meta.accounts` shows it: with its end, where it has one."""
+    end = head.until(account)
+    extension = {} if end == NEVER else {"extension": [{"url": accounts.UNTIL, "valueInstant": end}]}
+    return {**extension, "reference": account}
 
 
 def stored(resource: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from bulkhead.search.canonicals import Canonicals, Find, names
 from bulkhead.search.drivers import Branch, Driver, Keys, Targets, Values
 from bulkhead.search.embedded import Embedded
 from bulkhead.search.query import Chain, Clause, Query, ReferenceValue
-from bulkhead.store.version import Fence, Version
+from bulkhead.store.version import Fence, Version, prepare
 
 if TYPE_CHECKING:
     from bulkhead.store import Store
@@ -95,10 +95,11 @@ class Chains:
             return
         self.seen.update({(name, key): False for key in unknown})
         by_type: dict[str, list[Version]] = {}
-        for head in self.store.read_many(unknown).values():
-            candidate = self.store.version(head)
-            if not head.deleted and self.fence(candidate):
-                by_type.setdefault(head.type, []).append(candidate)
+        heads = self.store.read_many(unknown).values()
+        candidates = [self.store.version(head) for head in heads if not head.deleted]
+        prepare(self.fence, candidates)
+        for candidate in filter(self.fence, candidates):
+            by_type.setdefault(candidate.head.type, []).append(candidate)
         for found in by_type.values():
             self.seen.update({(name, one.key): True for one in self._met(found, chain)})
 

@@ -14,7 +14,7 @@ from bulkhead.errors import BadRequest
 from bulkhead.search.drivers import Position
 from bulkhead.search.query import Query
 
-VERSION = 1
+VERSION = 2
 Replaced = tuple[tuple[str, tuple[str, ...]], ...]
 _PATIENT = re.compile(r"Patient/[A-Za-z0-9.\-]{1,64}")
 
@@ -89,6 +89,5 @@ def checksum(payload: bytes, query: Query) -> bytes:
 
 def refused() -> BadRequest:
     return BadRequest(
-        "this page link does not belong to this search: follow a link from one of its pages, or start anew without _cursor",
-        expression="_cursor",
+        "this page link is not one that this server gave for this search: begin the search anew", expression="_cursor"
     )

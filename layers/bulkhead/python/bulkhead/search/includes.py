@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from bulkhead.search.canonicals import Canonicals, own
 from bulkhead.search.query import ANYTHING, Include, Results
 from bulkhead.search.race import Races
-from bulkhead.store.version import Fence, Version
+from bulkhead.store.version import Fence, Version, prepare
 
 if TYPE_CHECKING:
     from bulkhead.store import Store
@@ -104,11 +104,9 @@ class Includes:
             chunk = [key for key in keys[start : start + BATCH] if key not in self._read]
             self._read.update(chunk)
             heads = self.store.read_many(chunk) if chunk else {}
-            for key in chunk:
-                head = heads.get(key)
-                if head is None or head.deleted:
-                    continue
-                candidate = self.store.version(head)
+            candidates = [self.store.version(heads[key]) for key in chunk if key in heads and not heads[key].deleted]
+            prepare(self.fence, candidates)
+            for candidate in candidates:
                 if self.fence(candidate):
                     yield candidate
                 else:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bulkhead.search.drivers import Account, Driver, Each, KeyStream, Merged, Position
+from bulkhead.search.drivers import Account, Driver, Each, Following, KeyStream, Merged, Position
 from bulkhead.search.plan import UNION, listings
-from bulkhead.store.version import Fence, ListedFence, Within, within
+from bulkhead.store.version import FOLLOWING, Fence, ListedFence, Within, within
 
 if TYPE_CHECKING:
     from bulkhead.store import Store
@@ -29,17 +29,43 @@ LISTED = 1000
 
 
 def fence_driver(listings_of: Within, types: Sequence[str | None]) -> Driver | None:
-    """A driver that lists all that the caller may see of some types, by type and id; None if that is unknown, or needs too many listings."""
-    merged: list[Merged] = []
+    """What lists all that the caller may see of some types; None where nobody knows, or in too many listings.
+
+    By type and id, and each resource once, unless `has_followers` says otherwise.
+    """
+    drivers: list[Driver] = []
     for resource_type in types:
         bounds = listings_of(resource_type)
         if bounds is None:
             return None
-        streams = tuple(stream for code, key in bounds for stream in fence_streams(code, key, resource_type))
-        if len(streams) > UNION:
+        streams = [
+            stream
+            for code, key in bounds
+            if not is_followed(code)
+            for stream in fence_streams(code, key, resource_type)
+        ]
+        followed = [
+            stream
+            for code, key in bounds
+            if is_followed(code)
+            for stream in fence_streams(code.removeprefix(FOLLOWING), key, None)
+        ]
+        if len(streams) > UNION or len(followed) > UNION:
             return None
-        merged.append(Merged(streams))
-    return merged[0] if len(merged) == 1 else Each(tuple(merged))
+        drivers.append(Merged(tuple(streams)))
+        if followed:
+            drivers.append(Following(tuple(followed)))
+    return drivers[0] if len(drivers) == 1 else Each(tuple(drivers))
+
+
+def is_followed(code: str) -> bool:
+    """Whether a listing is of what Binaries follow."""
+    return code.startswith(FOLLOWING)
+
+
+def has_followers(listings_of: Within, resource_type: str | None) -> bool:
+    """Whether what the caller may see of a type is listed by what it follows: in no order, and maybe twice."""
+    return any(is_followed(code) for code, _ in listings_of(resource_type) or ())
 
 
 def fence_streams(code: str, key: str, resource_type: str | None) -> list[KeyStream]:

@@ -33,7 +33,7 @@ from bulkhead.search.drivers import Among, Created, Driver, Each, Keys, Merged, 
 from bulkhead.search.parse import parse
 from bulkhead.search.plan import Plan, plan
 from bulkhead.search.query import Query
-from bulkhead.search.race import Races, fence_driver
+from bulkhead.search.race import Races, fence_driver, has_followers
 from bulkhead.search.scan import LISTED, Progress, Scan
 from bulkhead.store.heads import PAGE_WEIGHT
 from bulkhead.store.version import Fence, Version, within
@@ -103,17 +103,30 @@ def search(
     `notes` are added to those of the page. `explain` is called with the plan. BadRequest for a cursor of another search,
     NotSupported for a search that has no plan (see `plan.plan`), TooCostly where counting or sorting would read too much.
     """
+    query, page = _answered(store, query, fence, limits, explain, clock)
+    return bundle.searchset(query, replace(page, notes=(*notes, *page.notes)), base, represent)
+
+
+def first_page(store: Store, query: Query, fence: Fence, limits: Limits) -> Page:
+    """The first page of a query, for operations that make an answer of their own. Errors as of `search`."""
+    _, page = _answered(store, query, fence, limits, lambda chosen: None, monotonic)
+    return page
+
+
+def _answered(
+    store: Store, query: Query, fence: Fence, limits: Limits, explain: Callable[[Plan], None], clock: Clock
+) -> tuple[Query, Page]:
+    """The query as it was run, and the page that it asks for."""
     query = spelt_out(store, query, fence)
     known = membership.in_force(store)
     definition = known.get(query.compartment.partition("/")[0]) if query.compartment else None
 
-    def answered(query: Query, named: widening.Named) -> dict[str, Any]:
-        chosen, races = plan(query, definition), Races(store, fence)
+    def answered(query: Query, named: widening.Named) -> tuple[Query, Page]:
+        chosen, races = planned(store, query, definition), Races(store, fence)
         scanner = Scanner(store, query, chosen, known, fence, races, limits, named=named, clock=clock)
         scanner = by_names(led_by_fence(chained(scanner)))
         explain(scanner.plan)
-        page = asked_page(scanner)
-        return bundle.searchset(query, replace(page, notes=(*notes, *page.notes)), base, represent)
+        return query, asked_page(scanner)
 
     if query.results.cursor is not None:
         return answered(widening.widened(query, cursor.replaced(query.results.cursor)), widening.Named())
@@ -122,6 +135,11 @@ def search(
     except widening.Replacing as found:
         others = patient_links.followed(store, found.patients, fence)
     return answered(widening.widened(query, others), widening.Named())
+
+
+def planned(store: Store, query: Query, definition: membership.Definition | None) -> Plan:
+    """The plan of a query, as of now and as far as the entries of the table go."""
+    return plan(query, definition, dates.now(), store.is_in_clinical_order())
 
 
 def asked_page(scanner: Scanner) -> Page:
@@ -144,7 +162,8 @@ def find(store: Store, query: Query, limit: int, fence: Fence) -> list[Version]:
     """
     known = membership.in_force(store)
     query = spelt_out(store, query, fence)
-    scanner = led_by_fence(chained(Scanner(store, query, plan(query), known, fence, Races(store, fence), Limits())))
+    chosen, races = planned(store, query, None), Races(store, fence)
+    scanner = led_by_fence(chained(Scanner(store, query, chosen, known, fence, races, Limits())))
     progress = Progress(scanner.limits.counted)
     found: list[Version] = []
     for candidate, _, _ in scanner.scan(None, limit + 1, progress, in_order=False):
@@ -204,7 +223,7 @@ def narrowed(scanner: Scanner) -> Scanner:
     if not clauses:
         return scanner
     query = structs.replace(query, clauses=(*query.clauses, *clauses))
-    return replace(scanner, query=query, plan=plan(query, scanner.plan.membership))
+    return replace(scanner, query=query, plan=planned(scanner.store, query, scanner.plan.membership))
 
 
 def led_by_fence(scanner: Scanner) -> Scanner:
@@ -212,7 +231,7 @@ def led_by_fence(scanner: Scanner) -> Scanner:
     query, chosen = scanner.query, scanner.plan
     # In a search of one type by time, the fence's listing races; in one of all types it leads.
     by_time = isinstance(chosen.driver, Created) or (isinstance(chosen.driver, Updated) and not query.types)
-    if not by_time or is_by_time(query):
+    if not by_time or is_by_time(query) or any(has_followers(within(scanner.fence), name) for name in query.types):
         return scanner
     driver = fence_driver(within(scanner.fence), query.types) if query.types else fence_driver_of_all(scanner)
     if driver is None:
@@ -226,7 +245,7 @@ def fence_driver_of_all(scanner: Scanner) -> Driver | None:
     driver, by_time = fence_driver(listed, (None,)), scanner.plan.driver
     if not isinstance(driver, Merged) or not isinstance(by_time, (Created, Updated)):
         return None
-    unlisted = tuple(name for name in by_time.types if listed(name) is None)
+    unlisted = tuple(name for name in by_time.types if listed(name) is None or has_followers(listed, name))
     return Each((Merged(driver.streams, unlisted), Created(unlisted, by_time.until)))
 
 
@@ -317,6 +336,7 @@ class Scanner(Scan):
         keys = [key for _, key in sorting.ordered(left, sorts)[: results.count]]
         missing = [key for key in keys if key not in kept]
         heads = self.store.read_many(missing) if missing else {}
+        self.prepare(heads.values())
         kept |= {key: one for key in missing if (one := self.admitted(heads.get(key)))}
         shown = [kept[key] for key in keys if key in kept]
         following = [shown[-1].key, shown[-1].head.version] if shown and len(left) > results.count else None
@@ -341,12 +361,12 @@ class Scanner(Scan):
         """Matches of an inner search for the same caller, and whether they are all: see `chains.Find`."""
         progress = Progress(limit)
         query = spelt_out(self.store, query, self.fence)
-        scanner = chained(replace(self, query=query, plan=plan(query)))
+        scanner = chained(replace(self, query=query, plan=planned(self.store, query, None)))
         return [candidate for candidate, _, _ in scanner.scan(None, LISTED, progress, in_order=False)], progress.ended
 
     def indexed(self, query: Query, limit: int) -> tuple[list[Version], bool]:
         """Like `found`, but reads nothing if no index leads to the matches."""
-        if query.chains or isinstance(plan(query).driver, (Created, Updated)):
+        if query.chains or isinstance(planned(self.store, query, None).driver, (Created, Updated)):
             return [], False
         return self.found(query, limit)
 
@@ -354,7 +374,7 @@ class Scanner(Scan):
         """Whether an inner search has a match. TooCostly if too much had to be read."""
         progress = Progress(self.limits.gathered)
         query = spelt_out(self.store, query, self.fence)
-        scanner = chained(replace(self, query=query, plan=plan(query)))
+        scanner = chained(replace(self, query=query, plan=planned(self.store, query, None)))
         if next(scanner.scan(None, 1, progress, in_order=False), None) is not None:
             return True
         if not progress.ended:

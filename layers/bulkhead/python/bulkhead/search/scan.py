@@ -10,18 +10,20 @@ So an order and a position mean the same, whichever leads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cmp_to_key
 from typing import TYPE_CHECKING
 
 from bulkhead.compartments import membership, patient_links
+from bulkhead.facts.security_context import BINARY
 from bulkhead.search import chains, matching, places, widening
+from bulkhead.search.dated import Gathered
 from bulkhead.search.drivers import Driver, Hint, Keys, Merged, Position
 from bulkhead.search.plan import Plan
 from bulkhead.search.query import Query
 from bulkhead.search.race import ENTRIES_PER_HEAD, FenceListing, Races
-from bulkhead.store.version import Fence, Version
+from bulkhead.store.version import Fence, Version, prepare
 
 if TYPE_CHECKING:
     from bulkhead.store import Head, Store
@@ -32,6 +34,9 @@ LISTED = 1000
 """The limit on hints of one listing."""
 SEARCHED = 10
 """The cost of checking one resource for `_has`, in heads read."""
+
+BY_KEY = (Merged, Keys, Gathered)
+"""Drivers that give resources by type and id."""
 
 Found = tuple[Version, Position, bool]
 """A match, its position, and whether hints follow."""
@@ -84,7 +89,7 @@ class Scan:
             return
         if not in_order:
             yield from self._followed(Keys(tuple(race.keys - given)), None, LISTED, progress, in_order=False)
-        elif isinstance(self.plan.driver, (Merged, Keys)):
+        elif isinstance(self.plan.driver, BY_KEY):
             descending = isinstance(self.plan.driver, Keys) and self.plan.driver.descending
             listed = Keys(tuple(race.keys), descending)
             yield from self._followed(listed, progress.position, wanted, progress, in_order=True)
@@ -100,7 +105,7 @@ class Scan:
         race = self._race() if driver is self.plan.driver else None
         if race is None or not race.complete:
             return False
-        if not in_order or isinstance(driver, (Merged, Keys)):
+        if not in_order or isinstance(driver, BY_KEY):
             return True
         return places.has_places(driver) and progress.passed_over > ENTRIES_PER_HEAD * len(race.keys)
 
@@ -111,6 +116,7 @@ class Scan:
         keys = sorted(race.keys)
         for start in range(0, len(keys), LISTED):
             heads = self.store.read_many(keys[start : start + LISTED])
+            self.prepare(heads.values())
             admitted = self._checked([self.admitted(heads.get(key)) for key in keys[start : start + LISTED]], progress)
             progress.read += len(heads)
             for candidate in admitted:
@@ -151,6 +157,7 @@ class Scan:
                     progress.ended = True
                     return
                 unchecked, named = None, self.looked_at(named, heads)
+                self.prepare(heads[hint.key] for hint in chunk if hint.key in heads)
                 admitted = [self._accepted(driver, hint, heads.get(hint.key), progress) for hint in chunk]
                 admitted = self._checked(admitted, progress)
                 for number, (hint, candidate) in enumerate(zip(chunk, admitted, strict=True), at - len(chunk) + 1):
@@ -199,6 +206,10 @@ class Scan:
         if replacing:
             raise widening.Replacing(replacing)
         return ()
+
+    def prepare(self, heads: Iterable[Head]) -> None:
+        """Let the fence read at once what it takes to decide about these."""
+        prepare(self.fence, [self.store.version(head) for head in heads if head.type == BINARY and not head.deleted])
 
     def visible(self, head: Head | None) -> bool:
         """Whether a resource exists and the caller may see it."""

@@ -21,6 +21,7 @@ from bulkhead.store import (
     history,
     index,
     keys,
+    layout,
     queries,
     receipts,
     secret,
@@ -283,7 +284,7 @@ class Store:
     def in_account(
         self, account: str, resource_type: str | None = None, after: str | None = None, limit: int = 1000
     ) -> list[Pointer]:
-        """Resources that carry `account`, in the same order and paging."""
+        """Resources that carry `account`, in the same order and paging. NO_ACCOUNT: what of SHARED_TYPES carries none."""
         return index.pointing_at(self.table, keys.account_partitions(account), resource_type, after, limit)
 
     def by_value(
@@ -299,6 +300,27 @@ class Store:
     ) -> list[Found]:
         """Resources under a value, ordered by sort and id, after the position `after`: see `index.by_value`."""
         return index.by_value(self.table, resource_type, parameter, value, prefix, first, last, after, limit)
+
+    def by_date(
+        self,
+        resource_type: str,
+        parameter: str,
+        value: str,
+        *,
+        of_code: bool,
+        first: str,
+        last: str,
+        after: str | None,
+        limit: int,
+        newest_first: bool,
+    ) -> list[Found]:
+        """Resources of a patient or of a code (`of_code`) in clinical order, after a position: see `index.by_date`."""
+        partition = (keys.value_partition if of_code else keys.care_partition)(resource_type, parameter, value)
+        return index.by_date(self.table, of_code, partition, first, last, after, limit, newest_first)
+
+    def is_in_clinical_order(self) -> bool:
+        """Whether every resource of the table has its entries in clinical order: see `layout`."""
+        return layout.is_current(self.table)
 
     def types_in_use(self) -> list[str]:
         """Every type with a resource that was ever written, sorted."""

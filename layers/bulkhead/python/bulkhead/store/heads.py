@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bulkhead.fhir import json
+from bulkhead.fhir import dates, json
 from bulkhead.store import keys
 
 if TYPE_CHECKING:
@@ -28,7 +28,17 @@ _WEIGHT_IN_S3 = 1_000_000
 # Level 1 takes a third of level 6's time, for 10 % more bytes: both need the same two write units.
 LEVEL = 1
 
+OWN = "own"
+"""In `Head.ends`, the giver of a resource's own accounts: no key of a resource."""
+NEVER = dates.LAST
+"""When an account ends that has no end."""
+
 _DERIVED = ("versionId", "lastUpdated", "accounts", "compartment")
+
+Grants = dict[str, str]
+"""Accounts in their order, each with the instant from which on it counts no more (NEVER: it has no end)."""
+Ends = Mapping[str, Mapping[str, str]]
+"""By giver (OWN, or the key of a target): the ends of those accounts that have one."""
 
 
 def shown(explicit: Iterable[str], inherited: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
@@ -45,8 +55,11 @@ class Head:
 
     `body` is opaque: `Store.decode` reads it. None for a deletion. `explicit` are the resource's own accounts,
     `inherited` those that each target gives it; a deletion keeps both. `within` bounds, by account, what a target that `propagate`s passes on
-    (see `accounts.handed_on`). `updated` is `meta.lastUpdated`; `flagged` is the time of a later change of `propagate` or `within`,
+    account (see `accounts.passed_on`). `updated` is `meta.lastUpdated`; `flagged` is when `propagate` or `within` was changed since
     if there was one.
+
+    A head that was read holds the accounts that count at that moment: `from_item` leaves out those whose end has come, and nothing
+    else needs to know the clock. `ended` are those that it left out.
     """
 
     key: str
@@ -61,6 +74,14 @@ class Head:
     within: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unfenced: bool = False
     """Whether the content comes from a caller without a fence: only that content may govern the server (`governing`)."""
+    ends: Ends = field(default_factory=dict)
+    ended: tuple[str, ...] = ()
+    lapsed: bool = False
+    """Whether the resource ever lost an account by the clock, or its last one by the run of a fenced caller. See `open`."""
+    sealed: bool = False
+    """Whether the resource inherits nothing, whatever its targets pass on."""
+    maker: tuple[str, ...] = ()
+    """The accounts that the caller was fenced to who made version 1: () where it was not, or nobody knows."""
 
     @property
     def type(self) -> str:
@@ -86,6 +107,28 @@ class Head:
         """`meta.accounts`: explicit, then inherited, each once."""
         return shown(self.explicit, self.inherited)
 
+    @property
+    def open(self) -> bool:
+        """Whether the resource carries no account because nobody wants it to: the end of the last account opens nothing to others."""
+        return not self.lapsed and not self.accounts
+
+    def grants(self, giver: str) -> Grants:
+        """What a giver (OWN, or the key of a target) gives the resource."""
+        return _grants(self.explicit if giver == OWN else self.inherited.get(giver, ()), self.ends.get(giver, {}))
+
+    @property
+    def given(self) -> dict[str, Grants]:
+        """What the resource inherits, by target."""
+        return {root: self.grants(root) for root in self.inherited}
+
+    def until(self, account: str) -> str:
+        """When the resource carries an account no longer: NEVER where a giver gives it for good, "" where it does not now."""
+        return max(self.grants(giver).get(account, "") for giver in (OWN, *self.inherited))
+
+
+def _grants(accounts: Iterable[str], ends: Mapping[str, str]) -> Grants:
+    return {account: ends.get(account, NEVER) for account in accounts}
+
 
 @dataclass(slots=True)
 class Write:
@@ -93,6 +136,9 @@ class Write:
 
     `base` is the head that was read (None: there must be none yet), `body` the new one's (None: a deletion). `old` and `new` are
     the old and new facts in the index; if both are None, the index does not change. `fresh`: the server has just made the id.
+
+    `ends` are the ends of accounts by giver. Of a giver that it does not name, the accounts keep the ends that they have on `base`:
+    so no writer makes an account endless by forgetting that it has an end.
     """
 
     key: str
@@ -110,6 +156,13 @@ class Write:
     """Whether it changes a part of the resource and keeps the rest unread: a patch, `$meta-add`."""
     unfenced: bool = False
     """Set by the commit boundary (`resources.commit`) from the caller, and never by a request."""
+    maker: tuple[str, ...] = ()
+    """Set there too, for a resource that is made; another keeps its own."""
+    ends: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    sealed: bool | None = None
+    """None: as `base` is."""
+    lapsed: bool | None = None
+    """None: as `base` is. False where somebody who may decides anew who has the resource."""
 
     @property
     def version(self) -> int:
@@ -120,9 +173,33 @@ class Write:
         """Whether it makes, changes or deletes the resource itself, and not only its accounts."""
         return self.new is not None or self.body is None
 
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the resource is sealed once this is written."""
+        return (self.base is not None and self.base.sealed) if self.sealed is None else self.sealed
+
+    def grants(self, giver: str) -> Grants:
+        """What a giver gives the resource once this is written."""
+        given = self.explicit if giver == OWN else self.inherited.get(giver, ())
+        kept: Mapping[str, str] = self.base.ends.get(giver, {}) if self.base else {}
+        return _grants(given, self.ends.get(giver, kept))
+
+    @property
+    def given(self) -> dict[str, Grants]:
+        """What the resource inherits once this is written, by target."""
+        return {root: self.grants(root) for root in self.inherited}
+
+    def inherit(self, given: Mapping[str, Grants]) -> None:
+        """Make what each target gives the resource `given`, by target."""
+        self.inherited = {root: tuple(grants) for root, grants in given.items() if grants}
+        own = {OWN: self.ends[OWN]} if OWN in self.ends else {}
+        self.ends = {**own, **{root: _with_end(given[root]) for root in self.inherited}}
+
     def head(self, updated: str) -> Head:
         """The head that this write makes."""
-        kept = self.base is not None and self.base.unfenced
+        base = self.base
+        kept = base is not None and base.unfenced
+        ends = {giver: ending for giver in (OWN, *self.inherited) if (ending := _with_end(self.grants(giver)))}
         return Head(
             self.key,
             self.version,
@@ -135,14 +212,28 @@ class Write:
             within=self.within,
             # A change of accounts does not change who wrote the content.
             unfenced=self.unfenced if self.changes_content else kept,
+            ends=ends,
+            lapsed=(base is not None and base.lapsed) if self.lapsed is None else self.lapsed,
+            sealed=self.is_sealed,
+            maker=base.maker if base else self.maker,
         )
 
 
-def accounts_write(base: Head, **changed: Any) -> Write:
-    """The write that makes the next version of `base` with the same content; `changed` are attributes that say who has it."""
+def _with_end(grants: Grants) -> Grants:
+    return {account: end for account, end in grants.items() if end != NEVER}
+
+
+def accounts_write(base: Head, given: Mapping[str, Grants] | None = None, **changed: Any) -> Write:
+    """The write that makes the next version of `base`, with the same content.
+
+    `given` is what it inherits, by target (None: what it did); `changed` are other attributes that say who has it.
+    """
     kept: dict[str, Any] = {"explicit": base.explicit, "inherited": dict(base.inherited)}
     kept |= {"propagate": base.propagate, "within": base.within}
-    return Write(base.key, base, base.body, **{**kept, **changed}, method="PUT")
+    write = Write(base.key, base, base.body, **{**kept, **changed}, method="PUT")
+    if given is not None:
+        write.inherit(given)
+    return write
 
 
 Read = Callable[[Iterable[str]], Mapping[str, Head]]
@@ -240,6 +331,10 @@ def _lists(values: Mapping[str, tuple[str, ...]]) -> Item:
     return {"M": {name: _strings(listed) for name, listed in values.items()}}
 
 
+def _texts(values: Mapping[str, str]) -> Item:
+    return {name: {"S": text} for name, text in values.items()}
+
+
 def _mapping(item: Item, name: str) -> dict[str, tuple[str, ...]]:
     listed = item[name]["M"] if name in item else {}
     return {key: tuple(value["S"] for value in values["L"]) for key, values in listed.items()}
@@ -266,12 +361,27 @@ def attributes(head: Head) -> Item:
         item["propagate"] = {"BOOL": True}
     if head.within:
         item["within"] = _lists(head.within)
-    if head.unfenced:
-        item["unfenced"] = {"BOOL": True}
+    if head.ends:
+        item["ends"] = {"M": {giver: {"M": _texts(ending)} for giver, ending in head.ends.items()}}
+    if head.maker:
+        item["maker"] = _strings(head.maker)
+    item |= {name: {"BOOL": True} for name in ("unfenced", "lapsed", "sealed") if getattr(head, name)}
     return item
 
 
-ACCOUNT_ATTRIBUTES = ("explicit", "inherited", "carries", "propagate", "within", "flagged", "unfenced")
+ACCOUNT_ATTRIBUTES = (
+    "explicit",
+    "inherited",
+    "carries",
+    "propagate",
+    "within",
+    "flagged",
+    "unfenced",
+    "ends",
+    "lapsed",
+    "sealed",
+    "maker",
+)
 """Attributes that say who has a resource, and who wrote it: absent if empty."""
 
 
@@ -279,24 +389,54 @@ def to_item(head: Head, sort: str = keys.HEAD) -> Item:
     return {"pk": {"S": head.key}, "sk": {"S": sort}, **attributes(head)}
 
 
-def from_item(item: Item) -> Head:
-    return Head(
+def from_item(item: Item, at: str | None = None) -> Head:
+    """The head of an item, with the accounts that count at the instant `at` (None: now): the one place where accounts meet the clock."""
+    head = Head(
         key=item["pk"]["S"],
         version=int(item["v"]["N"]),
         updated=item["updated"]["S"],
         method=item["method"]["S"],
         body=item["body"]["B"] if "body" in item else None,
-        explicit=tuple(value["S"] for value in item["explicit"]["L"]) if "explicit" in item else (),
+        explicit=_listed(item, "explicit"),
         inherited=_mapping(item, "inherited"),
         propagate="propagate" in item,
         flagged=item["flagged"]["S"] if "flagged" in item else "",
         within=_mapping(item, "within"),
         unfenced="unfenced" in item,
+        lapsed="lapsed" in item,
+        sealed="sealed" in item,
+        maker=_listed(item, "maker"),
     )
+    return _at(head, item["ends"]["M"], at or dates.now()) if "ends" in item else head
+
+
+def _listed(item: Item, name: str) -> tuple[str, ...]:
+    return tuple(value["S"] for value in item[name]["L"]) if name in item else ()
+
+
+def _at(head: Head, stored: Item, now: str) -> Head:
+    """The head without the accounts whose end, of those that are `stored`, has come."""
+    ends: dict[str, dict[str, str]] = {
+        giver: {account: end["S"] for account, end in ending["M"].items()} for giver, ending in stored.items()
+    }
+
+    def counts(giver: str, account: str) -> bool:
+        return ends.get(giver, {}).get(account, NEVER) > now
+
+    explicit = tuple(account for account in head.explicit if counts(OWN, account))
+    inherited = {root: tuple(one for one in given if counts(root, one)) for root, given in head.inherited.items()}
+    inherited = {root: given for root, given in inherited.items() if given}
+    going_on = {giver: {one: end for one, end in ending.items() if end > now} for giver, ending in ends.items()}
+    going_on = {giver: ending for giver, ending in going_on.items() if ending}
+    left = set(shown(explicit, inherited))
+    ended = tuple(account for account in head.accounts if account not in left)
+    lapsed = head.lapsed or bool(ended)
+    return replace(head, explicit=explicit, inherited=inherited, ends=going_on, ended=ended, lapsed=lapsed)
 
 
 def size(head: Head) -> int:
     """Roughly the bytes of the head's item."""
-    listed = (*head.inherited.items(), *head.within.items())
+    listed = (*head.inherited.items(), *head.within.items(), *head.ends.items())
     given = sum(len(name) + sum(map(len, accounts)) for name, accounts in listed)
+    given += 24 * sum(map(len, head.ends.values()))
     return 300 + len(head.body or b"") + sum(map(len, head.explicit)) + given + sum(map(len, head.accounts))

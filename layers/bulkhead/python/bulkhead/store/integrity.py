@@ -2,7 +2,8 @@
 
 A reader checks every entry against its head, so the faults here never gave wrong results: they are litter, or damage:
 
-stale     an entry that its head does not need (of a settle that died, a writer that lost), a mark, a reservation: removed
+stale     an entry for which its head has no use (of a settle that died, a writer that lost, an account that has ended), a mark, a
+          reservation: removed
 wide      more search parameters in an entry's `via` than its head has: narrowed
 noted     an entry for a version that has not come yet: noted, and removed as an orphan if the version does not come
 missing   an entry, an index key, a month or a definition's name that a head needs: restored
@@ -17,13 +18,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from bulkhead.fhir import dates
+from bulkhead.parallel import chunks
 from bulkhead.store import builtin, definitions, heads, keys, reservations, staging, transaction_marks, transactions
 from bulkhead.store.heads import Head
 from bulkhead.store.keys import Entry, Key
-from bulkhead.store.table import ConditionFailed, Item, Table, key_of
+from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, key_of
 
 if TYPE_CHECKING:
     from bulkhead.facts.index_facts import Facts
@@ -54,6 +58,8 @@ class Report:
     orphans: int = 0
     missing: int = 0
     damaged: int = 0
+    held: int = 0
+    """What a large transaction holds, or another writer was at work on: its entries are compared another time."""
     names: tuple[str, ...] = ()
 
     def __add__(self, other: Report) -> Report:
@@ -79,6 +85,8 @@ class Check:
     def __init__(self, table: Table, facts_of: FactsOf, now: float, patience: float | None, repair: bool) -> None:
         self._table, self._facts_of, self._repair = table, facts_of, repair
         self._now, self._patience = now, patience
+        # Who read a head before an account ended may be about to write one on which it does not: its entry stays that long.
+        self._accounts_at = None if patience is None else dates.text(datetime.fromtimestamp(now - patience, UTC))
         self._listed = {_key(item) for partition in (keys.MONTHS, keys.DEFINITIONS) for item in table.query(partition)}
 
     def look(self, items: Iterable[Item]) -> Report:
@@ -93,10 +101,11 @@ class Check:
                 named = list(group)
                 identifiers += [item for item in named if keys.is_identifier(_key(item))]
                 self._mend(pk, [fault for item in named if (fault := self._outdated(item))], report)
-        report.resources, report.identifiers = len(resources), len(identifiers)
+        report.resources, report.identifiers, report.held = len(resources), len(identifiers), _held(resources)
         for pk, faults in self._faults(resources).items():
             if faults:
                 again = {pk: list(self._table.query(pk))}
+                report.held += _held(again)
                 head = next((item for item in again[pk] if item["sk"]["S"] == keys.HEAD), None)
                 self._mend(pk, self._faults(again)[pk], report, head)
         for pk, faults in self._faults_of_identifiers(identifiers).items():
@@ -110,6 +119,8 @@ class Check:
             # A failed condition: a writer is at work on it.
             if n not in failed:
                 report.count(kind)
+            elif kind == MISSING:
+                report.held += 1
             if "Put" in action:
                 self._listed.add(_key(action["Put"]["Item"]))
         damaged = [kind for kind, action in faults if not action]
@@ -132,14 +143,21 @@ class Check:
             return set(bound) if head and (now is None or now["v"] != head["v"]) else set()
         rest = [n for n in range(len(actions)) if n not in bound]
         failed = {rest[n] for n in self._table.write_each([actions[n][1] for n in rest])}
-        for n in bound:
+        for batch in chunks(bound, TRANSACT_LIMIT - 1):
             assert head is not None
-            standing = self._table.check_action(_key(head), "#v = :v", {":v": head["v"]})
-            try:
-                self._table.write([standing, actions[n][1]])
-            except ConditionFailed:
-                failed.add(n)
+            failed |= self._written_while(head, {n: actions[n][1] for n in batch})
         return failed
+
+    def _written_while(self, head: Item, actions: dict[int, Item]) -> set[int]:
+        """Write while a head stands: all at once, or where that fails one by one. Returns which were not written."""
+        standing = self._table.check_action(_key(head), "#v = :v", {":v": head["v"]})
+        try:
+            self._table.write([standing, *actions.values()])
+        except ConditionFailed:
+            if len(actions) == 1:
+                return set(actions)
+            return {n for number, action in actions.items() for n in self._written_while(head, {number: action})}
+        return set()
 
     def _faults(self, resources: dict[str, list[Item]]) -> dict[str, list[_Fault]]:
         """The faults of each resource; the items are those of its partition."""
@@ -153,7 +171,8 @@ class Check:
                 found[pk] = [self._forgotten(head, transaction)] if self._is_over(transaction) else []
                 continue
             try:
-                expected[pk], listed[pk] = self._needed(heads.from_item(head) if head else None)
+                at = self._accounts_at
+                expected[pk], listed[pk] = self._needed(heads.from_item(head, at) if head else None)
             except Exception as error:
                 logger.error("body cannot be read", extra={"resource": pk, "error": type(error).__name__})
                 found[pk] = [(DAMAGED, None)]
@@ -172,7 +191,9 @@ class Check:
         facts = self._facts_of(head)
         entries = keys.index_entries(head.key, facts)
         listed = definitions.listed_by_name(head.key, facts) if head.unfenced else set()
-        return entries | dict(keys.account_entry(head.key, account) for account in head.accounts), listed
+        return entries | dict(
+            keys.account_entry(head.key, account) for account in staging.listed_accounts(head)
+        ), listed
 
     def _faults_of_one(
         self, pk: str, own: dict[Key, Item], expected: dict[Key, Entry], elsewhere: dict[Key, Item]
@@ -274,7 +295,7 @@ class Check:
         found: dict[str, list[_Fault]] = {}
         for item in items:
             pk = keys.identified(_key(item))
-            head = heads.from_item(there[pk]) if pk in there else None
+            head = heads.from_item(there[pk], self._accounts_at) if pk in there else None
             if pk in there and transaction_marks.marked(there[pk]):
                 continue
             if pk not in expected:
@@ -287,6 +308,12 @@ class Check:
                 fault = self._unexpected(_key(item), item, head.version if head else 0)
                 found.setdefault(pk, []).extend([fault] if fault else [])
         return found
+
+
+def _held(resources: dict[str, list[Item]]) -> int:
+    """How many of these resources have the mark of a large transaction."""
+    heads = (item for items in resources.values() for item in items if item["sk"]["S"] == keys.HEAD)
+    return sum(1 for head in heads if transaction_marks.marked(head))
 
 
 def _is_resource(pk: str) -> bool:

@@ -6,8 +6,9 @@ Workers never add to a counter: a batch that is delivered twice writes the same 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from bulkhead.store import keys
 from bulkhead.store.table import ConditionFailed, Item, Table
@@ -17,6 +18,7 @@ STARTING, RUNNING = "starting", "running"
 COMMITTED = "committed"
 DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
 UNFINISHED = (STARTING, RUNNING)
+OVER = (DONE, FAILED, CANCELLED)
 
 SET_ACCOUNTS, BUNDLE = "set-accounts", "bundle"
 """The kind of work that a job does."""
@@ -33,11 +35,12 @@ _LEFT_NAMED = 100
 class Job:
     """One asynchronous request: of `kind` SET_ACCOUNTS, for a `target` and its `accounts`, or BUNDLE.
 
-    `accounts` are those that the caller asked for, `within` those that fence the caller (None: no fence), `naming` whether the caller may
+    `accounts` are those that the caller asked for, `ends` the instants at which some of them end, `inherit` whether the target shall
+    inherit (None: as it was), `within` those that it is fenced to (None: it is not), `naming` whether it may be
     learn the names of members.
-    `created` and `expires` are seconds since 1970, `begun` is when the target stood as asked (0: not yet), `beat` when somebody was
-    last seen at work on it. `total` counts the members that the first pass has listed (None: none yet; while `listing`, there may be
-    more), or the bundle's entries, of which `done` are dealt with.
+    `created`, `ended` (0: not yet) and `expires` are seconds since 1970, `begun` is when the target stood as asked (0: not yet), `beat`
+    when somebody was last seen at work on it. `total` counts the members that the first pass has listed (None: none yet; while
+    `listing`, there may be more), or the bundle's entries, of which `done` are dealt with.
     Of the pass `turn` all batches before number `upto` have been added up: `standing` members stood as asked then, and in the best
     of the passes before it `best` did. So nobody who asks how far it is reads them again.
     `error` is the OperationOutcome and `status` the HTTP status of a failed job.
@@ -66,6 +69,9 @@ class Job:
     size: int = 0
     within: tuple[str, ...] | None = None
     naming: bool = True
+    ends: Mapping[str, str] = field(default_factory=dict)
+    inherit: bool | None = None
+    ended: float = 0
     beat: float = 0
     listing: bool = False
     turn: int = 0
@@ -92,6 +98,10 @@ def _texts(attribute: Item) -> tuple[str, ...]:
     return tuple(text["S"] for text in attribute["L"])
 
 
+def _has_expired(item: Item) -> bool:
+    return int(item[keys.TTL]["N"]) <= time.time()
+
+
 class Jobs:
     """The jobs of one table, with the results of their workers."""
 
@@ -99,7 +109,18 @@ class Jobs:
         self._table = table
 
     def create(self, job: Job) -> bool:
-        """Puts a new job. False if there is an unexpired one with its id."""
+        """Put a new job, and list it for its owner. False where there is one with its id that has not expired.
+
+        It is listed first: a job that is not there is left out of the list, one that is not listed would never be in it.
+        """
+        self._table.put(
+            {
+                "pk": {"S": keys.jobs_of_key(job.owner)},
+                "sk": {"S": keys.job_sort(job.created, job.id)},
+                "job": {"S": job.id},
+                keys.TTL: {"N": str(job.expires)},
+            }
+        )
         item: Item = {
             "pk": {"S": keys.job_key(job.id)},
             "sk": {"S": keys.HEAD},
@@ -118,6 +139,10 @@ class Jobs:
             item["total"] = {"N": str(job.total)}
         if job.within is not None:
             item["within"] = _strings(job.within)
+        if job.ends:
+            item["ends"] = {"M": {account: {"S": end} for account, end in job.ends.items()}}
+        if job.inherit is not None:
+            item["inherit"] = {"BOOL": job.inherit}
         try:
             self._table.put(item, "attribute_not_exists(#pk) OR #ttl <= :now", {":now": {"N": str(int(time.time()))}})
         except ConditionFailed:
@@ -127,9 +152,30 @@ class Jobs:
     def read(self, job: str) -> Job | None:
         """The job; None if there is none, or it has expired (DynamoDB removes it later)."""
         item = self._table.get((keys.job_key(job), keys.HEAD))
-        if item is None or int(item[keys.TTL]["N"]) <= time.time():
-            return None
-        return _job(job, item)
+        return _job(job, item) if item and not _has_expired(item) else None
+
+    def of_owner(self, owner: str, count: int, after: str | None) -> tuple[list[Job], str | None]:
+        """Up to `count` jobs of an owner after a position (None: from the newest on), and the position for the next page, if there is one.
+
+        A Query and a BatchGet, both strongly consistent.
+        """
+        found: dict[str, Job] = {}
+        listed = self._table.query(keys.jobs_of_key(owner), after=after, limit=count, backwards=True)
+        while page := list(islice(listed, count - len(found) + 1)):
+            heads = self._table.get_many((keys.job_key(item["job"]["S"]), keys.HEAD) for item in page)
+            for item in page:
+                if len(found) == count:
+                    return list(found.values()), after
+                after, name = item["sk"]["S"], item["job"]["S"]
+                head = heads.get((keys.job_key(name), keys.HEAD))
+                # A job may be listed twice where its id was taken anew, or its creation was tried again.
+                if (
+                    head
+                    and not _has_expired(head)
+                    and item["sk"]["S"] == keys.job_sort(float(head["created"]["N"]), name)
+                ):
+                    found[name] = _job(name, head)
+        return list(found.values()), None
 
     def change(
         self, job: str, allowed: Iterable[str], taken: int | None = None, /, **values: str | int | float
@@ -148,6 +194,8 @@ class Jobs:
         self, job: str, allowed: Iterable[str], taken: int | None = None, /, **values: str | int | float
     ) -> Item:
         """The write of `change`, as an action for a commit."""
+        if values.get("state") in OVER:
+            values["ended"] = time.time()
         states = {f":state{n}": {"S": state} for n, state in enumerate(allowed)}
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in values)
         attributes: Item = {
@@ -244,6 +292,7 @@ def _job(identifier: str, item: Item) -> Job:
         target=text("target"),
         accounts=_texts(item["accounts"]),
         created=number("created"),
+        ended=number("ended"),
         expires=int(number(keys.TTL)),
         state=text("state"),
         begun=number("begun"),
@@ -266,4 +315,6 @@ def _job(identifier: str, item: Item) -> Job:
         upto=int(number("upto")),
         standing=int(number("standing")),
         best=int(number("best")),
+        ends={account: end["S"] for account, end in item["ends"]["M"].items()} if "ends" in item else {},
+        inherit=item["inherit"]["BOOL"] if "inherit" in item else None,
     )

@@ -5,28 +5,32 @@
 | head          | `Observation/9`      | `#`                         | by-time                                                 |
 | version       | `Observation/9`      | `v#0000000003`              | by-time                                                 |
 | staged head   | `Observation/9`      | `s#<transaction id>`        |                                                         |
-| index entry   | `Observation/9`      | `i#<target>#<value>`        | by-target (the target), by-value (the value)            |
+| index entry   | `Observation/9`      | `i#<target>#<value>#<date>` | by-target (the target), by-value (the value), by-time (the care date) |
 | account entry | `Observation/9`      | `a#Organization/a`          | by-target, in the account's own partition               |
+| the same, of no account | `Organization/a` | `a#-`                   | by-target: of the types that can be shared              |
 | identifier    | `Patient|identifier|123` | `http://system#9`       | none: read where it is, strongly consistent             |
 | its reservations | `Patient|identifier|123` | `#`                       |                                                         |
 | claim         | `claim#<condition>`  | `#`                         |                                                         |
 | transaction   | `txn#<id>`           | `#`                         | by-time while it is open, so that a sweeper finds it    |
 | its members   | `txn#<id>`           | `k#0000`                    |                                                         |
 | job           | `job#<id>`           | `#`; results `r#<pass>#<n>` |                                                         |
+| owner's list  | `job#of#<owner>`     | `<created>#<job id>`        |                                                         |
 | its receipts  | `job#<id>`           | `e#<entry of the bundle>`   |                                                         |
 | propagation at work | `jobs`         | `<id of the job>`           |                                                         |
 | month in use  | `months`             | `Observation#2026-11`       |                                                         |
 | definition    | `definitions`        | `CompartmentDefinition/x`   |                                                         |
 | place of the integrity check | `integrity` | `0001`, the segment    |                                                         |
+| layout        | `layout`             | `#`                         |                                                         |
 | secret        | `secret`             | `#`                         |                                                         |
 | query of a page link | `query#<hash>` | `#`                        |                                                         |
 
 by-target: `tpk` = the target (with a write shard if many may point at it), `tsk` = `Observation#9`, the source.
 by-value:  `vpk` = `Observation|code|1234`, `vsk` = `<sort>#9`; for `_tag`, `_security`, `_profile`, `_source` `vpk` = `*|_tag|x#<shard>`,
            `vsk` = `Observation#<system>#9`.
-by-time:   `mpk` = `Observation#2026-11#<shard>`, `msk` = `<lastUpdated>#9#0000000003`.
+by-time:   `mpk` = `Observation#2026-11#<shard>`, `msk` = `<lastUpdated>#9#0000000003`;
+           of care dates `mpk` = `Observation|date|Patient/1` or `Observation|date|Patient/1|code|1234`, `msk` = `<date>#9`.
 
-One index entry holds up to one target and one value: two facts for the price of one item. A target is staged before
+One index entry carries up to one target, one value and one care date: three facts for one item's price. A target is staged before
 the accounts of its head are read, so the head itself never carries facts.
 
 The value of an `identifier` has an item of its own instead of one in by-value, under the same keys. It costs no more, and a reader
@@ -61,6 +65,7 @@ OPEN_TRANSACTIONS = "txn"
 MONTHS = "months"
 DEFINITIONS = "definitions"
 INTEGRITY = "integrity"
+LAYOUT = "layout"
 SECRET = "secret"
 OPEN_JOBS = "jobs"
 
@@ -76,6 +81,8 @@ SHARDS = {
 EMBEDDED_SHARDS = 4
 """The number of partitions of a mark such as `#Medication`, the target of all resources that contain one."""
 ACCOUNT_SHARDS = 4
+NO_ACCOUNT = "-"
+"""In place of an account: what of `SHARED_TYPES` carries none. So a fenced search finds what is shared without reading what is not."""
 META_SHARDS = 4
 """The number of partitions of one tag, label, profile or source: all data of an organisation may carry it."""
 TIME_SHARDS = 4
@@ -109,9 +116,10 @@ def account_sort(account: str) -> str:
     return limited(f"{ACCOUNT}{account}", SORT_LIMIT)
 
 
-def entry_sort(target: str | None, value: Value | None) -> str:
-    text = f"{value.parameter}|{value.value}|{value.sort}" if value else ""
-    return limited(f"{ENTRY}{target or ''}#{text}", SORT_LIMIT)
+def entry_sort(target: str | None, value: Value | None, dated: Value | None = None) -> str:
+    texts = [f"{one.parameter}|{one.value}|{one.sort}" if one else "" for one in (value, dated)]
+    # Without a care date as it was before there were any: so entries that stand already stay.
+    return limited(f"{ENTRY}{target or ''}#{'#'.join(texts if dated else texts[:1])}", SORT_LIMIT)
 
 
 def governing_key(resource_type: str, name: str) -> str:
@@ -133,6 +141,16 @@ def transaction_key(transaction: str) -> str:
 
 def job_key(job: str) -> str:
     return f"job#{job}"
+
+
+def jobs_of_key(owner: str) -> str:
+    """Where the jobs of an owner are listed. It begins as the keys of jobs do: a function may be granted these and no others."""
+    return limited(f"job#of#{owner}", PARTITION_LIMIT)
+
+
+def job_sort(created: float, job: str) -> str:
+    """The sort key of a job in its owner's list, by the second since 1970 at which it was created."""
+    return f"{created:017.6f}#{job}"
 
 
 def result_sort(turn: int, batch: int) -> str:
@@ -185,6 +203,11 @@ def value_partition(resource_type: str, parameter: str, value: str) -> str:
     return limited(f"{resource_type}|{parameter}|{value}", PARTITION_LIMIT)
 
 
+def care_partition(resource_type: str, parameter: str, value: str) -> str:
+    """The by-time partition of a patient's resources of a type, or of those with a code, in the order of their care dates."""
+    return limited(f"{resource_type}|{parameter}|{value}", PARTITION_LIMIT)
+
+
 def meta_partition(parameter: str, value: str, identifier: str) -> str:
     """The by-value partition of a parameter about `meta`, such as `_tag`: for all types, sharded by resource."""
     return f"{value_partition('*', parameter, value)}#{shard(identifier, META_SHARDS)}"
@@ -216,7 +239,7 @@ def time_partitions(resource_type: str, month: str) -> list[str]:
 
 
 def index_entries(key: str, facts: Facts | None) -> dict[Key, Entry]:
-    """The index entries of a resource. Pairs targets with values, in sorted order; identifiers have their own items."""
+    """What the index holds of a resource. Joins targets, values and care dates, in sorted order; identifiers stand by themselves."""
     if facts is None:
         return {}
     resource_type, _, identifier = key.partition("/")
@@ -229,7 +252,7 @@ def index_entries(key: str, facts: Facts | None) -> dict[Key, Entry]:
             entries[identifier_key(resource_type, value.value, value.sort, identifier)] = ({}, frozenset())
         else:
             values.append(value)
-    for pair, value in zip_longest(targets, values):
+    for pair, value, dated in zip_longest(targets, values, sorted(facts.dated)):
         attributes: dict[str, str] = {}
         via: frozenset[str] = frozenset()
         if pair:
@@ -241,7 +264,10 @@ def index_entries(key: str, facts: Facts | None) -> dict[Key, Entry]:
             else:
                 attributes["vpk"] = value_partition(resource_type, value.parameter, value.value)
             attributes["vsk"] = value_sort(value.sort, identifier)
-        entries[key, entry_sort(pair[0] if pair else None, value)] = (attributes, via)
+        if dated:
+            attributes["mpk"] = care_partition(resource_type, dated.parameter, dated.value)
+            attributes["msk"] = value_sort(dated.sort, identifier)
+        entries[key, entry_sort(pair[0] if pair else None, value, dated)] = (attributes, via)
     return entries
 
 

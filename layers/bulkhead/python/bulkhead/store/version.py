@@ -54,6 +54,8 @@ Fence = Callable[[Version], bool]
 Within = Callable[[str | None], Sequence[tuple[str, str]] | None]
 """Resource type (None: all types with listings) -> (`_account` or `_compartment`, its value): listings that together hold all resources
 of the type that the caller may see. None if there are no such listings, or if the caller has no fence."""
+FOLLOWING = "following "
+"""Before the name of such a listing: the Binaries that follow what is in it by their `securityContext`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ class ListedFence:
 
     sees: Fence
     within: Within
+    prepare: Callable[[Iterable[Version]], None] = lambda candidates: None
+    """Told of resources that are asked about next, reads what deciding takes in one request."""
 
     def __call__(self, candidate: Version) -> bool:
         return self.sees(candidate)
@@ -70,6 +74,12 @@ class ListedFence:
 def within(fence: Fence) -> Within:
     """The listings of the resources that a fence lets through."""
     return fence.within if isinstance(fence, ListedFence) else lambda resource_type: None
+
+
+def prepare(fence: Fence, candidates: Iterable[Version]) -> None:
+    """Let a fence read at once what deciding about some resources takes. It decides the same without."""
+    if isinstance(fence, ListedFence):
+        fence.prepare(candidates)
 
 
 def everything(candidate: Version) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from bulkhead.errors import Issue
 from bulkhead.fhir import json, outcome
-from bulkhead.jobs.lifecycle import batch_response
+from bulkhead.jobs.lifecycle import batch_response, progress_of
 from bulkhead.parallel import in_parallel
 from bulkhead.store import Head, Store, files
 from bulkhead.store.jobs import CANCELLED, COMMITTED, DONE, FAILED, Job
@@ -46,9 +46,7 @@ def of(store: Store, job: Job, dead: bool) -> tuple[str, dict[str, Any] | None]:
         return "", _broken_off(store, job, HTTPStatus.CONFLICT, cancelled)
     if job.state == FAILED:
         return "", _broken_off(store, job, HTTPStatus(job.status), json.loads(job.error))
-    if job.total is None:
-        return "the bundle is waiting to be read", None
-    return f"{job.done} of {job.total} entries", None
+    return progress_of(store, job), None
 
 
 def unrecorded(store: Store, job: Job, dead: bool) -> list[Head]:

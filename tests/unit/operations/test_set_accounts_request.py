@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkhead.errors import BadRequest
-from bulkhead.operations.set_accounts_run import Request, parse
+from bulkhead.errors import BadRequest, Unprocessable
+from bulkhead.operations.set_accounts_request import Request, parse
 
 LIMIT = 50
 
@@ -23,6 +23,8 @@ def parameters(*given: Any, **more: Any) -> dict[str, Any]:
 
 
 PROPAGATE = {"name": "propagate", "valueBoolean": True}
+REFERENCE = {"name": "account", "valueReference": {"reference": "Organization/a"}}
+UNTIL = {"name": "until", "valueInstant": "2999-01-01T10:00:00+01:00"}
 
 
 def test_accounts_keep_their_order_and_come_once() -> None:
@@ -59,7 +61,20 @@ FIRST = "Parameters.parameter[0]"
         (None, f"{FIRST}.name"),
         ({"name": "accounts"}, f"{FIRST}.valueReference"),
         ({"name": "accounts", "valueString": "Organization/a"}, f"{FIRST}.valueReference"),
-        ({"name": "accounts", "part": []}, f"{FIRST}.valueReference"),
+        ({"name": "accounts", "part": []}, f"{FIRST}.part"),
+        ({"name": "accounts", "part": None}, f"{FIRST}.part[0].name"),
+        ({"name": "accounts", "part": [{"name": "end"}]}, f"{FIRST}.part[0].name"),
+        ({"name": "accounts", "part": [REFERENCE, REFERENCE]}, f"{FIRST}.part[1]"),
+        ({"name": "accounts", "part": [REFERENCE, {"name": "until"}]}, f"{FIRST}.part[1].valueInstant"),
+        ({"name": "accounts", "part": [REFERENCE], "valueString": "x"}, f"{FIRST}.part"),
+        ({"name": "until", "valueInstant": "2999-01-01"}, FIRST),
+        ({"name": "until", "valueDateTime": "2999-01-01"}, FIRST),
+        ({"name": "until", "valueDateTime": "2999-01-01T10:00:00"}, FIRST),
+        ({"name": "until", "valueInstant": "2999-02-30T10:00:00Z"}, FIRST),
+        ({"name": "until", "valueInstant": 7}, FIRST),
+        ({"name": "until", "valueString": "2999-01-01T10:00:00Z"}, f"{FIRST}.valueInstant"),
+        ({"name": "inherit", "valueBoolean": "false"}, f"{FIRST}.valueBoolean"),
+        ({"name": "preview"}, f"{FIRST}.valueBoolean"),
         (account("Organization/a") | {"valueString": "x"}, f"{FIRST}.valueReference"),
         (account("Organization/a") | {"resource": {}}, f"{FIRST}.valueReference"),
         ({"name": "accounts", "valueReference": "Organization/a"}, f"{FIRST}.valueReference.reference"),
@@ -107,9 +122,13 @@ def test_accounts_are_literal_references_on_this_server(reference: Any) -> None:
     assert caught.value.issues[0].expression == "Parameters.parameter[1].valueReference.reference"
 
 
-def test_propagate_may_be_given_once() -> None:
+@pytest.mark.parametrize(
+    "parameter",
+    [PROPAGATE, UNTIL, {"name": "inherit", "valueBoolean": False}, {"name": "preview", "valueBoolean": True}],
+)
+def test_what_is_of_the_whole_request_may_be_given_once(parameter: dict[str, Any]) -> None:
     with pytest.raises(BadRequest) as caught:
-        parse(parameters(PROPAGATE, PROPAGATE), LIMIT)
+        parse(parameters(parameter, parameter), LIMIT)
     assert [issue.expression for issue in caught.value.issues] == ["Parameters.parameter[1]"]
 
 
@@ -170,3 +189,35 @@ def test_nonsense_never_clears(more: dict[str, Any], given: Any) -> None:
     named = isinstance(given, list) and any(isinstance(item, dict) and item.get("name") == "accounts" for item in given)
     assert all(issue.expression for issue in refused)
     assert refused or (isinstance(given, list) and bool(accounts) == named)
+
+
+def test_an_account_ends_when_its_part_says_so_or_else_the_request() -> None:
+    own = {"name": "until", "valueDateTime": "2999-06-01T00:00:00Z"}
+    body = parameters(account("Practitioner/b"), UNTIL, {"name": "accounts", "part": [own, REFERENCE]})
+    assert parse(body, LIMIT) == Request(
+        ("Practitioner/b", "Organization/a"),
+        ends={"Practitioner/b": "2999-01-01T09:00:00.000Z", "Organization/a": "2999-06-01T00:00:00.000Z"},
+    )
+
+
+def test_an_account_with_two_ends_is_refused() -> None:
+    parts = {"name": "accounts", "part": [REFERENCE, UNTIL]}
+    assert parse(parameters(parts, parts), LIMIT).accounts == ("Organization/a",)
+    with pytest.raises(BadRequest) as caught:
+        parse(parameters(parts, account("Organization/a")), LIMIT)
+    assert caught.value.issues[0].expression == "Parameters.parameter[1]"
+
+
+def test_an_end_in_the_past_is_refused_at_each_account_that_has_it() -> None:
+    past = {"name": "until", "valueInstant": "2020-01-01T00:00:00Z"}
+    body = parameters(account("Practitioner/b"), past, {"name": "accounts", "part": [REFERENCE, UNTIL]})
+    with pytest.raises(Unprocessable) as caught:
+        parse(body, LIMIT)
+    assert [issue.expression for issue in caught.value.issues] == ["Parameters.parameter[0]"]
+
+
+@pytest.mark.parametrize(("value", "inherits"), [(True, True), (False, False)])
+def test_inherit_and_preview_are_as_they_are_given(value: bool, inherits: bool) -> None:
+    asked = parse(parameters({"name": "inherit", "valueBoolean": value}, {"name": "preview", "valueBoolean": value}), 1)
+    assert (asked.inherit, asked.preview) == (inherits, value)
+    assert parse(parameters(), 1) == Request((), inherit=None, preview=False)

@@ -1,0 +1,66 @@
+"""What a Binary follows: whoever sees the resource that its `securityContext` names may read the Binary. Semantics, section 3.
+
+The context counts as it is now. It is seen by its own accounts or compartment, or as shared: never by a `securityContext` of its own.
+So chains and circles of Binaries end closed. So does a context that is deleted, that is not there, or that is an event of the trail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from bulkhead.facts.audit_names import is_trail
+from bulkhead.facts.security_context import BINARY, context_of
+from bulkhead.store import once_a_request
+
+if TYPE_CHECKING:
+    from bulkhead.store import Head, Store
+    from bulkhead.store.version import Fence, Version
+
+
+class Contexts:
+    """The contexts of the Binaries that one fence is asked about. Each is read once; those of a batch in one read (`prepare`)."""
+
+    def __init__(self, store: Store, sees: Fence) -> None:
+        """`sees` tells whether the caller sees a context without following anything."""
+        self._store, self._sees = store, sees
+        self._known: dict[str, bool] = {}
+        self._named: dict[tuple[str, int], str | None] = {}
+
+    def is_open(self, binary: Version) -> bool:
+        """Whether the caller sees what a Binary follows. One read where `prepare` was not told of it, also where it follows nothing."""
+        context = self._context(binary)
+        if context is None or context not in self._known:
+            heads = _look(self._store, binary.key, context)
+            if context is not None:
+                self._known[context] = self._is_seen(heads.get(context))
+        return context is not None and self._known[context]
+
+    def prepare(self, binaries: Iterable[Version]) -> None:
+        """Read what Binaries follow, in one request for a hundred of them."""
+        wanted = {context for one in binaries if (context := self._context(one))}
+        unknown = sorted(wanted - self._known.keys())
+        if unknown:
+            heads = self._store.read_many(unknown)
+            self._known.update({context: self._is_seen(heads.get(context)) for context in unknown})
+
+    def _context(self, binary: Version) -> str | None:
+        version = binary.key, binary.head.version
+        if version not in self._named:
+            self._named[version] = None if binary.head.deleted else context_of(binary.body)
+        return self._named[version]
+
+    def _is_seen(self, head: Head | None) -> bool:
+        return (
+            head is not None and not head.deleted and not is_trail(head.key) and self._sees(self._store.version(head))
+        )
+
+
+def pay_for_a_context(store: Store, key: str) -> None:
+    """Read as much for a Binary that is not there as for one that is hidden, so that nobody can tell them apart by the time."""
+    if key.startswith(f"{BINARY}/"):
+        _look(store, key, None)
+
+
+def _look(store: Store, binary: str, context: str | None) -> dict[str, Head]:
+    return once_a_request(f"context of {binary}", lambda: store.read_many([context or binary]))
