@@ -72,7 +72,18 @@ class BucketConstruct(Construct):
         """Remove objects below `prefix`; what nobody removes, lifecycle rules do."""
         self._grant(grantee, prefix, "s3:DeleteObject")
 
-    def _grant(self, grantee: iam.IGrantable, prefix: str, action: str) -> None:
+    def grant_erase(self, grantee: iam.IGrantable, prefix: str) -> None:
+        """Remove objects below `prefix` with all versions that the bucket keeps of them, which have to be listed for that."""
+        self._grant(grantee, prefix, "s3:DeleteObject", "s3:DeleteObjectVersion")
+        grantee.grant_principal.add_to_principal_policy(
+            iam.PolicyStatement(
+                actions=["s3:ListBucketVersions"],
+                resources=[self.bucket.bucket_arn],
+                conditions={"StringLike": {"s3:prefix": f"{prefix}*"}},
+            )
+        )
+
+    def _grant(self, grantee: iam.IGrantable, prefix: str, *actions: str) -> None:
         iam.Grant.add_to_principal(
-            grantee=grantee, actions=[action], resource_arns=[self.bucket.arn_for_objects(f"{prefix}*")]
+            grantee=grantee, actions=list(actions), resource_arns=[self.bucket.arn_for_objects(f"{prefix}*")]
         )

@@ -41,7 +41,7 @@ class Function:
     trail: bool = False
     """Whether it writes AuditEvents, though nothing else."""
     objects: Mapping[str, str] = field(default_factory=dict)
-    """What it does below which prefix of the bucket: `r`, `w`, `d` for read, write, delete."""
+    """What it does below which prefix of the bucket: `r`, `w`, `d` for read, write, delete; `e` for erase, versions included."""
     snapstart: bool = True
 
 
@@ -63,7 +63,7 @@ FUNCTIONS: Mapping[str, Function] = {
         objects={BODIES: "rw", REQUESTS: "w", UPLOADS: "rwd"},
     ),
     "accounts": Function(
-        "Sets accounts; propagates small compartments itself", 1769, table="write", objects={BODIES: "r"}
+        "Sets accounts and purges; does small compartments itself", 1769, table="write", objects={BODIES: "re"}
     ),
     "jobs": Function(
         "Reports and cancels asynchronous jobs", 1024, table="jobs", objects={RESULTS: "rw"}, snapstart=False
@@ -81,11 +81,11 @@ FUNCTIONS: Mapping[str, Function] = {
         snapstart=False,
     ),
     "propagation": Function(
-        "Plans, works and verifies propagations for the state machine",
+        "Plans, works and verifies propagations for the state machine, and purges",
         1769,
         timeout=TASK_TIMEOUT,
         table="write",
-        objects={BODIES: "r", MANIFESTS: "w"},
+        objects={BODIES: "re", MANIFESTS: "w"},
         snapstart=False,
     ),
     "sweeper": Function(
@@ -94,7 +94,7 @@ FUNCTIONS: Mapping[str, Function] = {
         timeout=TASK_TIMEOUT,
         table="write",
         scan=True,
-        objects={BODIES: "r"},
+        objects={BODIES: "re"},
         snapstart=False,
     ),
 }
@@ -177,7 +177,8 @@ class FunctionsConstruct(Construct):
             self._table.grant_write(grantee)
         elif function.trail:
             self._table.grant_trail(grantee)
-        grants = {"r": self._bucket.grant_read, "w": self._bucket.grant_write, "d": self._bucket.grant_delete}
+        bucket = self._bucket
+        grants = {"r": bucket.grant_read, "w": bucket.grant_write, "d": bucket.grant_delete, "e": bucket.grant_erase}
         for prefix, letters in function.objects.items():
             for letter in letters:
                 grants[letter](grantee, prefix)

@@ -14,7 +14,7 @@ SCOPES = {
         "*.cruds": "Create, read, update, delete and search every resource",
         "*.rs": "Read and search every resource",
     },
-    "bulkhead": {"accounts.write": "Set the accounts of resources"},
+    "bulkhead": {"accounts.write": "Set the accounts of resources", "purge": "Erase resources for good"},
 }
 
 

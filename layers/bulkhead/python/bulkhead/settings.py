@@ -119,6 +119,8 @@ class Settings:
     """Seconds after which a large transaction that has not committed may be aborted by others."""
     job_days: Positive = 7
     """How long an asynchronous job's status is kept."""
+    purge_rest: Positive = 3600
+    """Seconds for which the id of a purged resource is not free: longer than any writer works on what it has read."""
     propagation_batch: Positive = 100
     """Members that one worker of a propagation handles."""
     propagation_settle: int = 0

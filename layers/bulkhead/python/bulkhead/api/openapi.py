@@ -49,6 +49,8 @@ WORDS: Mapping[str, Words] = {
     "system-history": Words("History", "Versions of all resources", None, "Bundle", _HISTORY),
     "set-accounts": Words("Accounts", "Set a resource's accounts, and propagate them to its compartment", "Parameters", "Parameters",
                           later=True),
+    "purge": Words("Operations", "Erase a resource for good, and with `compartment` what is its patient's alone", "Parameters",
+                   "Parameters", later=True),
     "everything": Words("Operations", "A patient or encounter, its compartment, and what these refer to", None, "Bundle",
                         ("_since", "_type", "start", "end", *_PAGING)),
     "meta": Words("Operations", "Profiles, tags and security labels", None, "Parameters"),

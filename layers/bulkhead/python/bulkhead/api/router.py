@@ -48,6 +48,7 @@ _PLACES: Mapping[str, str] = {
     "meta-add": "operations.meta:meta_add",
     "meta-delete": "operations.meta:meta_delete",
     "everything": "operations.everything:everything",
+    "purge": "operations.purge:purge",
     "set-accounts": "operations.set_accounts:set_accounts_of",
     "explain-access": "operations.explain_access:explain_access",
     "validate": "operations.validate:validate",

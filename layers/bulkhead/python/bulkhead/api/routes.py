@@ -31,6 +31,7 @@ DEFAULT = "$default"
 # The OperationDefinitions that the server publishes itself: operation_definitions.BY_ID, which a test holds against these.
 OPERATION_DEFINITIONS = (
     "bulkhead-set-accounts",
+    "bulkhead-purge",
     "bulkhead-explain-access",
     "bulkhead-validate",
     "bulkhead-patient-everything",
@@ -72,6 +73,7 @@ _OPERATIONS: tuple[Route, ...] = (
     Route("POST", f"{BASE}/{{type}}/$validate", "capabilities", "validate"),
     Route("POST", f"{BASE}/{{type}}/{{id}}/$set-accounts", "accounts", "set-accounts"),
     Route("GET", f"{BASE}/{{type}}/{{id}}/$explain-access", "resources", "explain-access"),
+    Route("POST", f"{BASE}/{{type}}/{{id}}/$purge", "accounts", "purge"),
     Route("GET", f"{BASE}/job/{{id}}/status", "jobs", "status"),
     Route("DELETE", f"{BASE}/job/{{id}}/status", "jobs", "cancel"),
     Route("GET", f"{BASE}/metadata", "capabilities", "metadata", public=True),

@@ -42,6 +42,7 @@ DEEDS: Mapping[str, Deed] = {
     "conditional-delete": deed("delete"),
     "bundle": deed("batch"),
     "upload": deed("operation", "$upload"),
+    "purge": deed("operation", recording.PURGE),
     "set-accounts": deed("operation", recording.SET_ACCOUNTS),
     "meta-add": deed("operation", "$meta-add"),
     "meta-delete": deed("operation", "$meta-delete"),

@@ -20,7 +20,7 @@ from bulkhead.store import one_request
 
 _NEVER = frozenset({"bundle", "upload", "status", "cancel", "unmatched"})
 """Operations that no entry can ask for."""
-_NOT_ATOMIC = frozenset({"set-accounts", "meta-add", "meta-delete"})
+_NOT_ATOMIC = frozenset({"set-accounts", "purge", "meta-add", "meta-delete"})
 """Operations that write in commits of their own."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from bulkhead import settings
 from bulkhead.fhir import json
-from bulkhead.store.jobs import BUNDLE, SET_ACCOUNTS, Job
+from bulkhead.store.jobs import BUNDLE, PURGE, SET_ACCOUNTS, Job
 
 # Seconds that a running execution is taken to run on: a client that polls often does not make as many requests of Step Functions.
 _TRUSTED = 3.0
@@ -31,6 +31,11 @@ def _machine(kind: str) -> str:
 def start(job: str) -> None:
     """Start the execution of a `$set-accounts` that propagates. No effect where it was started before."""
     _start(SET_ACCOUNTS, job)
+
+
+def start_purge(job: str) -> None:
+    """Start the execution of a purge, by the state machine of propagations. No effect where it was started before."""
+    _start(PURGE, job)
 
 
 def start_bundle(job: str) -> None:

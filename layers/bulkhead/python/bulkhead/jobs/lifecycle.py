@@ -19,7 +19,7 @@ from bulkhead.fhir import dates, json, outcome
 from bulkhead.settings import Settings
 from bulkhead.store import Store
 from bulkhead.store.heads import NEVER, OWN
-from bulkhead.store.jobs import BUNDLE, CANCELLED, COMMITTED, DONE, FAILED, STARTING, UNFINISHED, Job
+from bulkhead.store.jobs import BUNDLE, CANCELLED, COMMITTED, DONE, FAILED, PURGE, STARTING, UNFINISHED, Job
 
 START_GRACE = 30.0
 """Seconds that the request may take from starting the state machine to changing the target: longer than API Gateway lets it run."""
@@ -76,6 +76,10 @@ def status(store: Store, owner: str, job_id: str, alive: Callable[[Job], bool]) 
         from bulkhead.jobs.bundles import answers
 
         return Status(*answers.of(store, job, dead))
+    if job.kind == PURGE:
+        from bulkhead.jobs import purge_steps
+
+        return Status(*purge_steps.told(store, job))
     if job.state == DONE:
         return Status("", batch_response(HTTPStatus.OK, resources_updated(job.updated)))
     standing, total = _progress(store, job)

@@ -239,6 +239,10 @@ def _seen(table: Table, staged: dict[str, int], within: frozenset[str] | None) -
         again = []
         for key in left:
             item = items.get((key, keys.HEAD))
+            if item and heads.GRAVESTONE in item:
+                still_gone = f"attribute_exists(#{heads.GRAVESTONE})"
+                others[key] = _Other(None, table.check_action((key, keys.HEAD), still_gone), False)
+                continue
             transaction = transaction_marks.marked(item) if item else None
             if transaction is None:
                 others[key] = _settled(table, key, item, staged[key], within)

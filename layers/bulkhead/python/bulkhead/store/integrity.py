@@ -128,6 +128,9 @@ class Check:
         expected: dict[str, dict[Key, Entry]] = {}
         for pk, items in resources.items():
             head = next((item for item in items if item["sk"]["S"] == keys.HEAD), None)
+            if head and heads.GRAVESTONE in head:
+                # Whoever purged it, or the sweeper, takes away what there is.
+                continue
             if head and (transaction := transaction_marks.marked(head)):
                 # Of a large transaction: it is finished by others, unless it is forgotten.
                 found[pk] = [self._forgotten(head, transaction)] if self._is_over(transaction) else []
@@ -250,7 +253,8 @@ class Check:
         found: dict[str, list[_Fault]] = {}
         for item in items:
             pk = keys.identified(_key(item))
-            head = heads.from_item(there[pk], self._accounts_at) if pk in there else None
+            is_there = pk in there and heads.GRAVESTONE not in there[pk]
+            head = heads.from_item(there[pk], self._accounts_at) if is_there else None
             if pk in there and transaction_marks.marked(there[pk]):
                 continue
             if pk not in expected:

@@ -18,7 +18,7 @@ COMMITTED = "committed"
 DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
 UNFINISHED = (STARTING, RUNNING)
 
-SET_ACCOUNTS, BUNDLE = "set-accounts", "bundle"
+SET_ACCOUNTS, BUNDLE, PURGE = "set-accounts", "bundle", "purge"
 """What a job does."""
 
 _RESULT = "r#"
@@ -27,7 +27,7 @@ _LEFT_NAMED = 100
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One request that is answered later: of `kind` SET_ACCOUNTS, for a `target` and its `accounts`, or BUNDLE.
+    """One request that is answered later: of `kind` SET_ACCOUNTS, for a `target` and its `accounts`, BUNDLE, or PURGE of a `target`.
 
     `accounts` are those that the caller asked for, `ends` the instants at which some of them end, `inherit` whether the target shall
     inherit (None: as it was), `within` those that it is fenced to (None: it is not), `naming` whether it may be
@@ -35,7 +35,8 @@ class Job:
     `created` and `expires` are seconds since 1970, `begun` is when the target stood as asked (0: not yet). `total` counts the
     members that the first pass listed (None: not yet), or the bundle's entries, of which `done` are dealt with.
     `error` is an OperationOutcome and `status` its HTTP status, of a failed job.
-    A bundle's `request` is JSON that says how to process it; `attempt` counts the deliveries that took it up, `transaction` is the
+    A purge's `request` is JSON that says for whom and what; of one that is done, `updated` counts what it erased, `total` what it left,
+    and `result` names that. A bundle's `request` is JSON that says how to process it; `attempt` counts the deliveries that took it up, `transaction` is the
     large transaction that the last of them began; the answer lies in S3 as `result`, of `size` bytes.
     """
 
