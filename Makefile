@@ -10,7 +10,7 @@ PYTEST = $(BIN)/python -m pytest -n $(TESTERS) --dist=loadgroup $(ARGS)
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup server serve load integrity token test unit integration e2e check format figures synth layer definitions clean
+.PHONY: help setup server serve load integrity token test unit integration e2e check format figures synth template layer definitions lock licences audit clean
 
 help: ## What can be made
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -23,12 +23,12 @@ server: $(VENV)/.serves
 	@sh infra/dynoxide.sh "$(VENV)"
 
 # Written last: an interrupted set-up starts again where pip and npm left off.
-$(VENV)/.ready: requirements.txt requirements-serve.txt layers/dependencies/requirements.txt package.json package-lock.json infra/setup.sh
+$(VENV)/.ready: requirements.txt requirements-serve.txt layers/dependencies/requirements.txt layers/sealing/requirements.txt package.json package-lock.json infra/setup.sh
 	@sh infra/setup.sh "$(PYTHON)" "$(VENV)" all
 	@touch $(VENV)/.serves $@
 
 # Once everything is installed, it is everything that is renewed: npm would take away what only the tests need.
-$(VENV)/.serves: requirements-serve.txt layers/dependencies/requirements.txt package.json package-lock.json infra/setup.sh
+$(VENV)/.serves: requirements-serve.txt layers/dependencies/requirements.txt layers/sealing/requirements.txt package.json package-lock.json infra/setup.sh
 	@if [ -e $(VENV)/.ready ]; then part=all; else part=serve; fi; sh infra/setup.sh "$(PYTHON)" "$(VENV)" $$part
 	@touch $@
 
@@ -68,15 +68,32 @@ format: setup ## Put the code into form
 figures: setup ## Speed and cost; at 100,000 resources with ARGS=--large
 	$(BIN)/python -m tests.load $(ARGS)
 
-synth: setup ## The CloudFormation template, in cdk.out: ARGS="-c key=value"
+synth: setup ## The CloudFormation templates, in cdk.out: ARGS="-c issuer=https://... -c audience=..."
 	node_modules/.bin/cdk synth --quiet $(ARGS)
 
-layer: setup ## The Lambda layer of dependencies, in build/layer
+template: setup ## One template with its zip files, for who has no CDK, in build/template: ARGS as for synth
+	$(BIN)/python -m infra.template $(ARGS)
+
+layer: setup ## The Lambda layers of third-party packages, in build/layer
 	rm -rf build/layer
-	$(BIN)/python layers/dependencies/build.py build/layer
+	$(BIN)/python layers/dependencies/build.py layers/dependencies/requirements.txt build/layer/dependencies
+	$(BIN)/python layers/dependencies/build.py layers/sealing/requirements.txt build/layer/sealing
 
 definitions: setup ## Compile HL7's definitions
 	$(BIN)/python -m infra.compile_definitions $(ARGS)
+
+# uv and pip-audit bring packages of their own, so they live apart from what they look at.
+build/audit/bin/%:
+	@$(PYTHON) -m venv build/audit && build/audit/bin/python -m pip install --quiet uv==0.13.9 pip-audit==2.10.1
+
+lock: build/audit/bin/uv ## Write the hashes into the lists of packages
+	PATH="$(CURDIR)/build/audit/bin:$$PATH" $(BIN)/python -m infra.lock
+
+licences: setup ## Write docs/operations/licences.md
+	$(BIN)/python -m infra.licences
+
+audit: build/audit/bin/pip-audit ## Look for known vulnerabilities in all packages (it asks pypi.org)
+	build/audit/bin/pip-audit --disable-pip --require-hashes --requirement requirements.txt
 
 clean: ## Remove what was installed and made
 	rm -rf $(VENV) node_modules cdk.out build .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,9 +1,9 @@
-"""The HTTP API: one route for each row of `bulkhead.api.routes.ROUTES`, one integration for each function."""
+"""The HTTP API: one route for each of `bulkhead.api.routes.GATEWAY`, one integration for each function."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import jsii
 from aws_cdk import Duration
@@ -15,10 +15,10 @@ from aws_cdk.aws_apigatewayv2_authorizers import HttpJwtAuthorizer
 from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from constructs import Construct
 
-from bulkhead.api.routes import DEFAULT, ROUTES, Route
+from bulkhead.api.routes import DEFAULT, GATEWAY, Route
 from infra import cors
 from infra.deployment import Deployment
-from infra.log_groups import log_group
+from infra.log_groups import delivered_log_group
 
 # The route key stands for the path, and the query string is left out: both may hold identifiers of patients.
 ACCESS_LOG = {
@@ -58,8 +58,6 @@ class ApiConstruct(Construct):
         construct_id: str,
         *,
         targets: Mapping[str, lambda_.IFunction],
-        issuer: str,
-        audience: Sequence[str],
         deployment: Deployment,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -76,21 +74,26 @@ class ApiConstruct(Construct):
                 max_age=Duration.seconds(cors.MAX_AGE),
             ),
         )
-        self._add_routes(targets, HttpJwtAuthorizer("Issuer", issuer, jwt_audience=list(audience)))
+        routes = self._add_routes(
+            targets, HttpJwtAuthorizer("Issuer", deployment.issuer, jwt_audience=deployment.audiences)
+        )
         self.stage = apigatewayv2.HttpStage(
             self,
             "Stage",
             http_api=self.api,
             stage_name="$default",
             auto_deploy=True,
-            detailed_metrics_enabled=True,
             throttle=apigatewayv2.ThrottleSettings(
                 rate_limit=deployment.request_rate, burst_limit=2 * deployment.request_rate
             ),
-            access_log_settings=AccessLog(log_group(self, "AccessLog", deployment)),
+            access_log_settings=AccessLog(delivered_log_group(self, "AccessLog", deployment, "api")),
         )
+        self._throttle_public_routes(deployment.public_rate)
+        # Its settings name routes, which must be there.
+        self.stage.node.add_dependency(routes[-1])
 
-    def _add_routes(self, targets: Mapping[str, lambda_.IFunction], authorizer: HttpJwtAuthorizer) -> None:
+    def _add_routes(self, targets: Mapping[str, lambda_.IFunction], authorizer: HttpJwtAuthorizer) -> list[Construct]:
+        """One after the other: API Gateway takes so few changes a second that all at once would be throttled."""
         integrations = {
             name: HttpLambdaIntegration(
                 name.title(),
@@ -99,10 +102,11 @@ class ApiConstruct(Construct):
                 # One permission a function: the 20 KB of its policy leave no room for one a route.
                 scope_permission_to_route=False,
             )
-            for name in dict.fromkeys(route.function for route in ROUTES)
+            for name in dict.fromkeys(route.function for route in GATEWAY)
         }
-        for route in ROUTES:
-            apigatewayv2.HttpRoute(
+        made: list[Construct] = []
+        for route in GATEWAY:
+            added = apigatewayv2.HttpRoute(
                 self,
                 f"{route.method} {route.path}",
                 http_api=self.api,
@@ -110,6 +114,20 @@ class ApiConstruct(Construct):
                 integration=integrations[route.function],
                 authorizer=None if route.public else authorizer,
             )
+            if made:
+                added.node.add_dependency(made[-1])
+            made.append(added)
+        return made
+
+    def _throttle_public_routes(self, rate: int) -> None:
+        """What anybody may call has a bucket of its own, and leaves the rest to those with a token."""
+        stage = self.stage.node.default_child
+        assert isinstance(stage, apigatewayv2.CfnStage)
+        stage.route_settings = {
+            route.key: {"ThrottlingRateLimit": rate, "ThrottlingBurstLimit": 2 * rate}
+            for route in GATEWAY
+            if route.public
+        }
 
 
 def _route_key(route: Route) -> apigatewayv2.HttpRouteKey:

@@ -12,6 +12,7 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from bulkhead.audit import recording
+from bulkhead.settings import Settings
 from bulkhead.store import BODIES
 from bulkhead.store.files import REQUESTS, RESULTS, UPLOADS
 from infra.bucket_construct import MANIFESTS, BucketConstruct
@@ -42,46 +43,79 @@ class Function:
     """Whether it writes AuditEvents, though nothing else."""
     objects: Mapping[str, str] = field(default_factory=dict)
     """What it does below which prefix of the bucket: `r`, `w`, `d` for read, write, delete; `e` for erase, versions included."""
+    absence: bool = False
+    """Whether it has to know that an object is not there."""
+    seals: bool = False
+    """Whether it gives page links, which cryptography seals."""
     snapstart: bool = True
 
+    @property
+    def request_limit(self) -> int:
+        """Bytes of a decompressed request that its memory holds as Python objects, but no more than the server's own limit."""
+        room = (self.memory - STARTED) * 1_000_000 // BYTES_A_BYTE
+        return min(room - room % 1_000_000, Settings().request_limit)
 
+
+# Megabytes of a function that has imported everything; and what a byte of JSON takes as Python objects (measured: 17 to 21).
+STARTED = 150
+BYTES_A_BYTE = 21
 # A request of 100 MB (6 MB gzipped, or uploaded) takes some 2 GB as Python objects.
 _LARGE = 3008
 
 FUNCTIONS: Mapping[str, Function] = {
     "resources": Function(
-        "Reads and writes single resources, and their history", 1024, table="write", objects={BODIES: "rw"}
-    ),
-    "search": Function(
-        "Searches and pages through types and compartments", 1769, table="read", trail=True, objects={BODIES: "r"}
-    ),
-    "bundles": Function(
-        "Batches and transactions of any size, uploads",
-        _LARGE,
+        "Reads and writes single resources, and their history; offers uploads",
+        1024,
         table="write",
         # What it signs URLs for, it must be allowed itself.
-        objects={BODIES: "rw", REQUESTS: "w", UPLOADS: "rwd"},
+        objects={BODIES: "rw", UPLOADS: "w"},
+        seals=True,
     ),
-    "accounts": Function(
-        "Sets accounts and purges; does small compartments itself", 1769, table="write", objects={BODIES: "re"}
+    "search": Function(
+        "Searches and pages through types and compartments",
+        1769,
+        table="read",
+        trail=True,
+        objects={BODIES: "r"},
+        seals=True,
+    ),
+    "bundles": Function(
+        "Batches and transactions of any size",
+        _LARGE,
+        table="write",
+        objects={BODIES: "rw", REQUESTS: "w", UPLOADS: "rd"},
+        absence=True,
+        seals=True,
+    ),
+    "operations": Function(
+        "Operations on types and instances; propagates the accounts of small compartments, and purges these, itself",
+        1769,
+        table="write",
+        objects={BODIES: "rwe"},
+        seals=True,
     ),
     "jobs": Function(
-        "Reports and cancels asynchronous jobs", 1024, table="jobs", objects={RESULTS: "rw"}, snapstart=False
+        "Reports and cancels asynchronous jobs",
+        1024,
+        table="jobs",
+        objects={RESULTS: "rw"},
+        absence=True,
+        snapstart=False,
     ),
-    # No right to patients' data. Memory for $validate, whose request may have 100 MB once it is inflated.
-    "capabilities": Function(
-        "Says what the server can do; validates resources", _LARGE, table="definitions", snapstart=False
-    ),
+    # Anybody reaches it, without a token: it is small, and has no right to patients' data.
+    "capabilities": Function("Says what the server can do", 512, timeout=10, table="definitions", snapstart=False),
     "processing": Function(
         "Processes bundles in the background for the state machine",
         _LARGE,
         timeout=TASK_TIMEOUT,
         table="write",
         objects={BODIES: "rw", REQUESTS: "rd", RESULTS: "rw"},
+        absence=True,
+        seals=True,
         snapstart=False,
     ),
     "propagation": Function(
-        "Plans, works and verifies propagations for the state machine, and purges",
+        "Plans, works and verifies propagations for the state machine",
         1769,
         timeout=TASK_TIMEOUT,
         table="write",
@@ -98,6 +132,8 @@ FUNCTIONS: Mapping[str, Function] = {
         snapstart=False,
     ),
 }
+# Of all jobs together: each is held down to `worker_concurrency`, where a deployment says so, and leaves the rest to the API.
+WORKERS = ("propagation", "processing")
 
 
 class FunctionsConstruct(Construct):
@@ -140,7 +176,7 @@ class FunctionsConstruct(Construct):
             architecture=ARCHITECTURE,
             handler=f"functions.{name}.handler.handler",
             code=self._layers.handlers,
-            layers=self._layers.versions,
+            layers=self._layers.versions(seals=function.seals),
             memory_size=function.memory,
             timeout=Duration.seconds(function.timeout),
             role=role,
@@ -148,14 +184,19 @@ class FunctionsConstruct(Construct):
             logging_format=lambda_.LoggingFormat.JSON,
             environment=self._environment(function),
             snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if self._snapstart(function) else None,
+            reserved_concurrent_executions=(self._deployment.worker_concurrency or None) if name in WORKERS else None,
+            tracing=lambda_.Tracing.ACTIVE if self._deployment.tracing == "on" else None,
         )
 
     def _environment(self, function: Function) -> dict[str, str]:
         """Variables of `bulkhead.settings`: only what differs from its defaults."""
-        variables: dict[str, str] = {}
+        # Said though it is the default: nothing else may come to say otherwise.
+        variables = {"AUTH": "on"}
         if function.table:
             variables |= {"TABLE": self._table.table.table_name, "PROPAGATION_SETTLE": str(INDEX_LAG)}
-        variables |= self._deployment.settings
+        variables |= {"ISSUER": self._deployment.issuer, **self._deployment.settings}
+        limit = int(variables.get("REQUEST_LIMIT", Settings().request_limit))
+        variables["REQUEST_LIMIT"] = str(min(limit, function.request_limit))
         if not (function.trail or function.table == "write"):
             variables["AUDIT"] = recording.OFF
         if function.objects:
@@ -165,6 +206,18 @@ class FunctionsConstruct(Construct):
         return variables
 
     def _grant(self, grantee: iam.IPrincipal, function: Function) -> None:
+        self._grant_table(grantee, function)
+        bucket = self._bucket
+        grants = {"r": bucket.grant_read, "w": bucket.grant_write, "d": bucket.grant_delete, "e": bucket.grant_erase}
+        for prefix, letters in function.objects.items():
+            for letter in letters:
+                grants[letter](grantee, prefix)
+        if function.absence:
+            self._bucket.grant_absence(grantee)
+        if function.objects:
+            self._bucket.grant_key(grantee, write="w" in "".join(function.objects.values()))
+
+    def _grant_table(self, grantee: iam.IPrincipal, function: Function) -> None:
         if function.table == "jobs":
             self._table.grant_jobs(grantee)
         elif function.table == "definitions":
@@ -177,13 +230,10 @@ class FunctionsConstruct(Construct):
             self._table.grant_write(grantee)
         elif function.trail:
             self._table.grant_trail(grantee)
-        bucket = self._bucket
-        grants = {"r": bucket.grant_read, "w": bucket.grant_write, "d": bucket.grant_delete, "e": bucket.grant_erase}
-        for prefix, letters in function.objects.items():
-            for letter in letters:
-                grants[letter](grantee, prefix)
         if function.scan:
             self._table.grant_scan(grantee)
+        if function.table:
+            self._table.grant_key(grantee, write=function.trail or function.table in ("write", "jobs"))
 
     def _snapstart(self, function: Function) -> bool:
         return function.snapstart and self._deployment.snapstart == "on"

@@ -1,4 +1,4 @@
-"""The code that runs: two layers (third-party packages, the domain) and the handlers' own zip file."""
+"""The code that runs: layers (third-party packages, what seals page links, the domain) and the handlers' own zip file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jsii
-from aws_cdk import Annotations, AssetHashType, BundlingOptions, DockerImage, ILocalBundling
+from aws_cdk import AssetHashType, BundlingOptions, DockerImage, ILocalBundling
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
@@ -42,19 +42,16 @@ class LayersConstruct(Construct):
     def __init__(self, scope: Construct, construct_id: str, *, host: bool) -> None:
         """`host`: third-party packages for this machine, for an emulator that runs the functions on it."""
         super().__init__(scope, construct_id)
-        build = partial(bundling.build_dependencies, host=host)
-        self.dependencies = self._layer("Dependencies", code(bundling.DEPENDENCIES, build))
-        self.domain = self._layer("Domain", code(bundling.DOMAIN, bundling.build_domain))
-        self.handlers = code(bundling.FUNCTIONS, bundling.build_functions)
-        if bundling.lambda_python() is None:
-            Annotations.of(self).add_warning_v2(
-                "bulkhead:byte-code",
-                "no python3.13 (PATH, LAMBDA_PYTHON): zip files hold no byte code, cold starts take seconds longer",
-            )
+        self.dependencies, self.sealing = (
+            self._layer(source.name.title(), code(source, partial(bundling.build_dependencies, source, host=host)))
+            for source in (bundling.DEPENDENCIES, bundling.SEALING)
+        )
+        self.domain = self._layer("Domain", code(bundling.DOMAIN, partial(bundling.build_domain, host=host)))
+        self.handlers = code(bundling.FUNCTIONS, partial(bundling.build_functions, host=host))
 
-    @property
-    def versions(self) -> list[lambda_.LayerVersion]:
-        return [self.dependencies, self.domain]
+    def versions(self, *, seals: bool) -> list[lambda_.ILayerVersion]:
+        """The layers of a function. What seals page links is half as large again as all other packages: not everybody loads it."""
+        return [self.dependencies, *([self.sealing] if seals else []), self.domain]
 
     def _layer(self, construct_id: str, contents: lambda_.Code) -> lambda_.LayerVersion:
         return lambda_.LayerVersion(

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from aws_cdk import RemovalPolicy
+from aws_cdk import Aws, Fn
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from infra.deployment import Deployment
+from infra.removal import removal_policy
 
-RETENTION = {
-    1: logs.RetentionDays.ONE_DAY,
-    7: logs.RetentionDays.ONE_WEEK,
-    30: logs.RetentionDays.ONE_MONTH,
-    90: logs.RetentionDays.THREE_MONTHS,
-    365: logs.RetentionDays.ONE_YEAR,
-    2557: logs.RetentionDays.SEVEN_YEARS,
-}
+# Services that deliver logs themselves are let in by one resource policy of the account, of 5,120 characters. AWS writes each group
+# into it, but those below this prefix.
+DELIVERED = "/aws/vendedlogs/"
 
 
 def log_group(scope: Construct, construct_id: str, deployment: Deployment) -> logs.LogGroup:
-    """A log group that is kept as `deployment` says. ValueError where CloudWatch has no such retention period."""
-    if deployment.log_days not in RETENTION:
-        raise ValueError(f"context log_days must be one of {', '.join(map(str, RETENTION))}")
-    return logs.LogGroup(
-        scope,
-        construct_id,
-        retention=RETENTION[deployment.log_days],
-        removal_policy=RemovalPolicy.RETAIN if deployment.retained else RemovalPolicy.DESTROY,
-    )
+    """A log group that is kept as `deployment` says, for what functions write."""
+    return _log_group(scope, construct_id, deployment, None)
+
+
+def delivered_log_group(scope: Construct, construct_id: str, deployment: Deployment, kind: str) -> logs.LogGroup:
+    """A log group that API Gateway or Step Functions delivers to. `kind` tells it from the stack's others.
+
+    The stack's own id is in the name: one that a former stack left behind is not in the way.
+    """
+    incarnation = Fn.select(2, Fn.split("/", Aws.STACK_ID))
+    return _log_group(scope, construct_id, deployment, f"{DELIVERED}{deployment.name}/{kind}-{incarnation}")
+
+
+def _log_group(scope: Construct, construct_id: str, deployment: Deployment, name: str | None) -> logs.LogGroup:
+    made = logs.LogGroup(scope, construct_id, log_group_name=name, removal_policy=removal_policy(deployment))
+    resource = made.node.default_child
+    assert isinstance(resource, logs.CfnLogGroup)
+    resource.retention_in_days = deployment.log_days
+    return made

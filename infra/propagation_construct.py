@@ -38,6 +38,7 @@ class PropagationConstruct(JobStateMachine):
             deployment=deployment,
         )
         bucket.grant_read(self.role, MANIFESTS)
+        bucket.grant_key(self.role, write=False)
         self._allow_distributed_map()
 
     def _allow_distributed_map(self) -> None:

@@ -12,7 +12,7 @@ from aws_cdk import aws_stepfunctions as stepfunctions
 from constructs import Construct
 
 from infra.deployment import Deployment
-from infra.log_groups import log_group
+from infra.log_groups import delivered_log_group
 
 
 class JobStateMachine(Construct):
@@ -32,9 +32,7 @@ class JobStateMachine(Construct):
         super().__init__(scope, construct_id)
         self._setting = setting
         self.role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
-        iam.Grant.add_to_principal(
-            grantee=self.role, actions=["lambda:InvokeFunction"], resource_arns=[worker.function_arn]
-        )
+        self.role.add_to_policy(iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=[worker.function_arn]))
         self.state_machine = stepfunctions.StateMachine(
             self,
             "StateMachine",
@@ -44,10 +42,11 @@ class JobStateMachine(Construct):
             definition_substitutions=dict(substitutions),
             # No execution data in the log: what went wrong stands in the job's own item.
             logs=stepfunctions.LogOptions(
-                destination=log_group(self, "Logs", deployment),
+                destination=delivered_log_group(self, "Logs", deployment, construct_id.lower()),
                 level=stepfunctions.LogLevel.ALL,
                 include_execution_data=False,
             ),
+            tracing_enabled=deployment.tracing == "on",
         )
 
     def allow_start(self, function: lambda_.Function) -> None:

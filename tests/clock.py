@@ -12,7 +12,7 @@ from bulkhead.compartments import propagation
 from bulkhead.fhir import dates
 from bulkhead.jobs import lifecycle, propagation_steps
 from bulkhead.operations import set_accounts_run
-from bulkhead.store import identifiers, pre_commit, throttling, transactions
+from bulkhead.store import identifiers, pre_commit, reservations, throttling, transactions
 from bulkhead.store import jobs as items
 
 _MODULES = (
@@ -23,6 +23,7 @@ _MODULES = (
     lifecycle,
     propagation,
     propagation_steps,
+    reservations,
     set_accounts_run,
     throttling,
     transactions,

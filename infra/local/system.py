@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import IO
 
 from bulkhead import settings
+from bulkhead.access.shared_types import shared_types
 from bulkhead.api import routes
 from bulkhead.audit import recording
+from bulkhead.compartments import private
+from infra import discovery
 from infra.local import aws, dynamodb, lambdas, load, sample, server
 from infra.local.identity import FULL_RIGHTS, KEYS, Identity
 from infra.local.listener import Limits, Listener, bound
@@ -58,6 +61,8 @@ class Door:
         """`url` is the server's own, where tokens come from unless ISSUER names another place. ValueError for a wrong setting."""
         known = settings.from_environment(environment)
         recording.policy(known.audit)
+        private.criteria(known.private)
+        shared_types(known.shared_types)
         audiences = [word.strip() for word in known.audience.split(",") if word.strip()]
         if not audiences:
             raise ValueError("AUDIENCE names no audience")
@@ -66,7 +71,7 @@ class Door:
         self.verifier: Verifier | None = None
         self.identity: Identity | None = None
         if auth and foreign:
-            self.verifier = Verifier(foreign, audiences, RemoteKeys(known.jwks_uri or foreign.rstrip("/") + KEYS))
+            self.verifier = Verifier(foreign, audiences, RemoteKeys(known.jwks_uri))
         elif auth:
             self.identity = Identity(own, key_file, audiences[0])
             self.verifier = Verifier(own, audiences, self.identity)
@@ -74,7 +79,7 @@ class Door:
 
     def listener(self, listening: socket.socket) -> Listener:
         """A listener on a socket that listens already."""
-        front = server.Front(routes.ROUTES, lambdas.call, self.verifier, self.identity)
+        front = server.Front(routes.GATEWAY, lambdas.call, self.verifier, self.identity)
         return Listener("", 0, front, admit=front.admit, limits=self._limits, listening=listening)
 
 
@@ -88,6 +93,8 @@ class System:
         self._lock = lock(options.data) if options.data else None
         listening = bound(options.host, options.port)
         self.url = f"http://{_reachable(options.host)}:{listening.getsockname()[1]}"
+        if options.auth:
+            discover()
         self._door = Door(os.environ, auth=options.auth, key_file=options.key_file, url=self.url)
         self._front: Listener | Workers
         if options.workers > 1:
@@ -98,6 +105,7 @@ class System:
         self.identity, self.verifier = self._door.identity, self._door.verifier
         if self.identity:
             os.environ["ISSUER"] = self.url
+            os.environ["JWKS_URI"] = self.url + KEYS
             # For workers: the issuer is this server, though it has a name.
             os.environ[OWN_ISSUER] = self.url
         self._aws = aws.Aws(options.data, options.auth, options.gsi_lag)
@@ -174,6 +182,14 @@ def lock(data: Path) -> IO[str]:
         file.close()
         raise DataInUse(f"another server uses {data}") from None
     return file
+
+
+def discover() -> None:
+    """Set the endpoints of an issuer from elsewhere, as its discovery document has them, where no variable names its keys. ValueError."""
+    known = settings.from_environment(os.environ)
+    if known.issuer and not known.jwks_uri:
+        for name, url in discovery.endpoints(known.issuer).items():
+            os.environ.setdefault(name, url)
 
 
 def import_handlers() -> None:

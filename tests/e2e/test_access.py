@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from infra.local.identity import KEYS, Identity
+from infra.local.identity import Identity
 from tests.e2e.running import ROOT, Server
 
 
@@ -72,25 +73,24 @@ def test_the_issuer_publishes_its_keys(guarded: Server) -> None:
 
 
 def test_tokens_may_come_from_elsewhere(tmp_path: Path) -> None:
-    """Any OIDC issuer by setting: its keys are fetched, its tokens taken, and nobody else's."""
-    foreign = Identity("https://issuer.example", tmp_path / "foreign.pem", "clinic")
-    keys = foreign.document(KEYS)
+    """Any OIDC issuer by setting: its discovery document and keys are fetched, its tokens taken, and nobody else's."""
 
     class Published(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            assert keys
+            found = foreign.document(self.path)
+            assert found
             self.send_response(200)
-            self.send_header("Content-Length", str(len(keys)))
+            self.send_header("Content-Length", str(len(found)))
             self.end_headers()
-            self.wfile.write(keys)
+            self.wfile.write(found)
 
         def log_message(self, format: str, *args: object) -> None:
             pass
 
     elsewhere = HTTPServer(("127.0.0.1", 0), Published)
+    foreign = Identity(f"http://127.0.0.1:{elsewhere.server_port}", tmp_path / "foreign.pem", "clinic")
     threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
     settings = {"ISSUER": foreign.issuer, "AUDIENCE": "clinic, ward"}
-    settings["JWKS_URI"] = f"http://127.0.0.1:{elsewhere.server_port}/keys"
     with Server(**settings) as server:
         assert not any(line.startswith("TOKEN") for line in server.banner)
         with server.client(foreign.token("me", "patient/*.rs", patient="anna")) as client:
@@ -108,6 +108,17 @@ def test_tokens_may_come_from_elsewhere(tmp_path: Path) -> None:
         assert httpx.get(well_known).status_code == 404
     elsewhere.shutdown()
     elsewhere.server_close()
+
+
+def test_an_issuer_without_a_discovery_document_stops_the_start() -> None:
+    """Its keys are nowhere that anybody could guess."""
+    environment = {**os.environ, "ISSUER": "http://127.0.0.1:9/realm"}
+    command = [sys.executable, "-m", "infra.local", "--empty", "--port", "0"]
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert finished.returncode == 1
+    assert "issuer 'http://127.0.0.1:9/realm'" in finished.stdout + finished.stderr
+    assert "JWKS_URI" in finished.stdout + finished.stderr
+    assert "Traceback" not in finished.stderr
 
 
 def test_keys_that_cannot_be_fetched_are_a_503(tmp_path: Path) -> None:

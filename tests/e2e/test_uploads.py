@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,32 @@ def test_an_upload_is_processed(client: httpx.Client, base: str, encode: Any) ->
     assert accepted.status_code == 202
     answer = finished(client, accepted.headers["content-location"])
     assert [each["response"]["status"] for each in answer["resource"]["entry"]] == ["201 Created"] * 3
+
+
+@pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "once"}], ids=["its own name", "a key"])
+def test_submissions_that_race_are_one_job(
+    client: httpx.Client, server: Server, base: str, key: dict[str, str]
+) -> None:
+    """Eight clients at once submit one upload, five times each: one job, whose bundle is processed once."""
+    marker = f"race-{len(key)}"
+    offer = offered(client)
+    body = transaction(20, identifier=[{"system": "urn:race", "value": marker}])
+    assert httpx.put(offer["url"]["valueUrl"], content=json.dumps(body).encode()).status_code == 200
+    barrier = threading.Barrier(8)
+
+    def submit(_: int) -> list[httpx.Response]:
+        with server.client() as own:
+            barrier.wait()
+            return [own.post(base, json=offer["next"]["resource"], headers=ASYNC | key) for _ in range(5)]
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = [answer for each in pool.map(submit, range(8)) for answer in each]
+    assert {answer.status_code for answer in answers} == {202}, [answer.text for answer in answers]
+    (location,) = {answer.headers["content-location"] for answer in answers}
+    assert [each["response"]["status"] for each in finished(client, location)["resource"]["entry"]] == [
+        "201 Created"
+    ] * 20
+    assert len(list(pages(client, f"/Patient?identifier=urn:race|{marker}"))) == 1
 
 
 def test_an_upload_in_xml_and_its_answer(client: httpx.Client, base: str) -> None:

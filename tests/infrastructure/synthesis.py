@@ -13,20 +13,24 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 CDK_JSON = json.loads((ROOT / "cdk.json").read_text())
-TEMPLATE = "Bulkhead.template.json"
-WITHOUT_LAYERS = {"layers": "skip"}
+SERVICE, DATA = "Bulkhead.template.json", "BulkheadData.template.json"
+ISSUER = "https://issuer.example"
+NEEDED = {"layers": "skip", "issuer": ISSUER, "audience": "one, two"}
+"""The context without which there is no deployment, and by which its synthesis needs no network."""
 
 
 def synthesise(output: Path, context: Mapping[str, str]) -> None:
-    """Run the app of cdk.json with the environment that the cdk command gives it; TEMPLATE is then in `output`.
+    """Run the app of cdk.json with the environment that the cdk command gives it; SERVICE and DATA are then in `output`.
 
     PATH is empty, as on a machine that has neither node nor Docker beside this Python's packages.
     """
     environment = {
         "CDK_OUTDIR": str(output),
-        "CDK_CONTEXT_JSON": json.dumps({**CDK_JSON["context"], **WITHOUT_LAYERS, **context}),
+        "CDK_CONTEXT_JSON": json.dumps({**CDK_JSON["context"], **NEEDED, **context}),
         "HOME": os.environ.get("HOME", str(output)),
         "PATH": "",
+        # This checkout, whatever another one has installed.
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "layers" / "bulkhead" / "python")]),
     }
     module = CDK_JSON["app"].split()[1:]
     finished = subprocess.run([sys.executable, *module], cwd=ROOT, env=environment, capture_output=True, check=False)
@@ -35,13 +39,24 @@ def synthesise(output: Path, context: Mapping[str, str]) -> None:
 
 @dataclass(frozen=True)
 class Template:
-    """A synthesised CloudFormation template."""
+    """The synthesised CloudFormation templates of a deployment, as one: what a stack imports of the other is what that exports."""
 
     resources: dict[str, dict[str, Any]]
 
     @classmethod
-    def read(cls, path: Path) -> Template:
-        return cls(json.loads(path.read_text())["Resources"])
+    def read(cls, folder: Path) -> Template:
+        templates = [json.loads(path.read_text()) for path in sorted(folder.glob("*.template.json"))]
+        exports = {
+            output["Export"]["Name"]: output["Value"]
+            for template in templates
+            for output in template.get("Outputs", {}).values()
+            if "Export" in output
+        }
+        resources: dict[str, dict[str, Any]] = {}
+        for template in templates:
+            assert not resources.keys() & template["Resources"].keys() - {"CDKMetadata"}
+            resources |= _imported(template["Resources"], exports)
+        return cls(resources)
 
     def of_type(self, resource_type: str) -> dict[str, dict[str, Any]]:
         """Properties by logical id."""
@@ -78,6 +93,15 @@ class Template:
             if {"Ref": referred(role)} in policy["Roles"]
             for statement in policy["PolicyDocument"]["Statement"]
         ]
+
+
+def _imported(value: Any, exports: Mapping[str, Any]) -> Any:
+    """A part of a template with what it imports from another stack in its place."""
+    if isinstance(value, dict):
+        if value.keys() == {"Fn::ImportValue"}:
+            return exports[value["Fn::ImportValue"]]
+        return {name: _imported(each, exports) for name, each in value.items()}
+    return [_imported(each, exports) for each in value] if isinstance(value, list) else value
 
 
 def referred(reference: Any) -> str:

@@ -1,4 +1,4 @@
-"""The HTTP API is the route table."""
+"""The HTTP API is the route table, as API Gateway gets it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bulkhead.api.routes import ROUTES, Route
-from tests.infrastructure.synthesis import Template, referred
+from bulkhead.api.routes import GATEWAY, Route
+from tests.infrastructure.synthesis import ISSUER, Template, referred
 
 HEADER = "$request.header.Authorization"
 
@@ -18,10 +18,10 @@ def routes_of(template: Template) -> dict[str, dict[str, Any]]:
 
 
 def test_no_route_beside_the_table(template: Template) -> None:
-    assert set(routes_of(template)) == {route.key for route in ROUTES}
+    assert set(routes_of(template)) == {route.key for route in GATEWAY}
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.key)
+@pytest.mark.parametrize("route", GATEWAY, ids=lambda route: route.key)
 def test_a_route_leads_to_its_function(template: Template, route: Route) -> None:
     target = routes_of(template)[route.key]["Target"]["Fn::Join"][1]
     assert target[0] == "integrations/"
@@ -30,7 +30,7 @@ def test_a_route_leads_to_its_function(template: Template, route: Route) -> None
     assert template.function_named(integration["IntegrationUri"]) == route.function
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.key)
+@pytest.mark.parametrize("route", GATEWAY, ids=lambda route: route.key)
 def test_a_route_asks_for_a_token_unless_it_is_public(template: Template, route: Route) -> None:
     properties = routes_of(template)[route.key]
     if route.public:
@@ -48,25 +48,42 @@ def test_one_integration_and_one_permission_a_function(template: Template) -> No
         for permission in template.of_type("AWS::Lambda::Permission").values()
         if permission["Principal"] == "apigateway.amazonaws.com"
     ]
-    expected = sorted({route.function for route in ROUTES})
+    expected = sorted({route.function for route in GATEWAY})
     assert sorted(template.function_named(integration["IntegrationUri"]) for integration in integrations) == expected
     assert sorted(template.function_named(permission["FunctionName"]) for permission in permissions) == expected
 
 
-def test_tokens_of_the_own_user_pool(template: Template) -> None:
+def test_tokens_of_the_issuer(template: Template) -> None:
     authorizer = template.only("AWS::ApiGatewayV2::Authorizer")
     assert (authorizer["AuthorizerType"], authorizer["IdentitySource"]) == ("JWT", [HEADER])
-    configuration = authorizer["JwtConfiguration"]
-    assert referred(configuration["Issuer"]) in template.of_type("AWS::Cognito::UserPool")
-    assert {referred(audience) for audience in configuration["Audience"]} == set(
-        template.of_type("AWS::Cognito::UserPoolClient")
-    )
+    assert authorizer["JwtConfiguration"] == {"Issuer": ISSUER, "Audience": ["one", "two"]}
 
 
-def test_tokens_of_an_issuer_from_elsewhere(trial: Template) -> None:
-    configuration = trial.only("AWS::ApiGatewayV2::Authorizer")["JwtConfiguration"]
-    assert configuration == {"Issuer": "https://issuer.example", "Audience": ["one", "two"]}
-    assert not trial.of_type("AWS::Cognito::UserPool")
+def test_routes_are_made_one_after_the_other(template: Template) -> None:
+    """API Gateway's control plane takes few changes a second: all at once would be throttled, and the deployment fail."""
+    routes = {i: r for i, r in template.resources.items() if r["Type"] == "AWS::ApiGatewayV2::Route"}
+    before = {i: {each for each in r.get("DependsOn", []) if each in routes} for i, r in routes.items()}
+    done: list[str] = []
+    while len(done) < len(routes):
+        ready = [route for route in routes if route not in done and before[route] <= set(done)]
+        assert len(ready) == 1
+        done += ready
+
+
+def test_routes_without_a_token_have_throttles_of_their_own(template: Template) -> None:
+    ((stage, resource),) = [(i, r) for i, r in template.resources.items() if r["Type"] == "AWS::ApiGatewayV2::Stage"]
+    limits = {"ThrottlingRateLimit": 20, "ThrottlingBurstLimit": 40}
+    assert resource["Properties"]["RouteSettings"] == {route.key: limits for route in GATEWAY if route.public}
+    # API Gateway refuses settings of a route that it does not have yet.
+    assert any(template.resources[each]["Type"] == "AWS::ApiGatewayV2::Route" for each in resource["DependsOn"]), stage
+
+
+def test_what_anybody_reaches_is_small_and_reads_definitions_only(template: Template) -> None:
+    public = {route.function for route in GATEWAY if route.public}
+    assert public == {"capabilities"}
+    assert not {route.operation for route in GATEWAY if route.function in public and not route.public}
+    sizes = {name: function["MemorySize"] for name, function in template.functions().items()}
+    assert all(sizes["capabilities"] < size for name, size in sizes.items() if name != "capabilities")
 
 
 def test_access_log_holds_no_path_and_no_query(template: Template) -> None:
@@ -79,8 +96,25 @@ def test_access_log_holds_no_path_and_no_query(template: Template) -> None:
     }
 
 
+def test_logs_that_services_deliver_leave_the_resource_policy_of_the_account_alone(template: Template) -> None:
+    delivered = [template.only("AWS::ApiGatewayV2::Stage")["AccessLogSettings"]["DestinationArn"]]
+    delivered += [
+        machine["LoggingConfiguration"]["Destinations"][0]["CloudWatchLogsLogGroup"]["LogGroupArn"]
+        for machine in template.of_type("AWS::StepFunctions::StateMachine").values()
+    ]
+    names = [template.resources[referred(arn)]["Properties"]["LogGroupName"]["Fn::Join"][1] for arn in delivered]
+    assert len({name[0] for name in names}) == 3
+    for prefix, incarnation in names:
+        assert prefix.startswith("/aws/vendedlogs/Bulkhead/")
+        # One that an earlier stack of this name left behind has another name.
+        assert incarnation == {"Fn::Select": [2, {"Fn::Split": ["/", {"Ref": "AWS::StackId"}]}]}
+
+
 def test_requests_are_throttled(template: Template) -> None:
-    settings = template.only("AWS::ApiGatewayV2::Stage")["DefaultRouteSettings"]
+    stage = template.only("AWS::ApiGatewayV2::Stage")
+    settings = stage["DefaultRouteSettings"]
+    # Metrics of each route cost money, and nothing reads them.
+    assert not settings.get("DetailedMetricsEnabled")
     assert (settings["ThrottlingRateLimit"], settings["ThrottlingBurstLimit"]) == (500, 1000)
 
 

@@ -6,7 +6,7 @@ from bulkhead.jobs.bundles import uploads
 from bulkhead.settings import Settings
 from bulkhead.store import files
 from infra.bucket_construct import MANIFESTS
-from tests.infrastructure.synthesis import Template
+from tests.infrastructure.synthesis import Template, referred
 
 BUCKET = "AWS::S3::Bucket"
 
@@ -22,6 +22,13 @@ def test_encrypted_and_versioned(template: Template) -> None:
     (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+
+
+def test_a_customer_key(full: Template) -> None:
+    bucket = full.only(BUCKET)
+    (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert referred(rule["ServerSideEncryptionByDefault"]["KMSMasterKeyID"]) in full.of_type("AWS::KMS::Key")
+    assert rule["BucketKeyEnabled"] is True
 
 
 def test_plain_http_is_denied(template: Template) -> None:

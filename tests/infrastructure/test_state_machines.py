@@ -61,8 +61,26 @@ def test_a_task_is_tried_again_and_its_end_is_always_told(worker: str) -> None:
     for name, state in json.loads(DEFINITIONS[worker].read_text())["States"].items():
         if state["Type"] == "Task":
             assert state["TimeoutSeconds"] > 900
-            assert state["Retry"][0]["ErrorEquals"] == ["States.ALL"]
+            assert state["Retry"][-1]["ErrorEquals"] == ["States.ALL"]
             assert name == "Fail" or state["Catch"][0]["Next"] == "Fail"
+
+
+def tasks(machine: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those of its maps too."""
+    states = list(machine["States"].values())
+    inner = [task for state in states if state["Type"] == "Map" for task in tasks(state["ItemProcessor"])]
+    return [state for state in states if state["Type"] == "Task"] + inner
+
+
+@pytest.mark.parametrize("worker", DEFINITIONS)
+def test_a_task_that_lambda_has_no_room_for_waits_its_turn(worker: str) -> None:
+    """Reserved concurrency turns workers away for as long as others work: an hour, not seconds; and not all come back at once."""
+    for task in tasks(json.loads(DEFINITIONS[worker].read_text())):
+        busy = task["Retry"][0]
+        assert busy["ErrorEquals"] == ["Lambda.TooManyRequestsException"]
+        # With full jitter a pause is half as long on average.
+        assert busy["MaxAttempts"] * busy["MaxDelaySeconds"] / 2 > 3600
+        assert {each["JitterStrategy"] for each in task["Retry"]} == {"FULL"}
 
 
 @pytest.mark.parametrize("worker", DEFINITIONS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bulkhead.store import keys
-from tests.infrastructure.synthesis import Template
+from tests.infrastructure.synthesis import Template, referred
 
 TABLE = "AWS::DynamoDB::Table"
 
@@ -23,10 +23,19 @@ def test_data_is_encrypted_recoverable_and_expires(template: Template) -> None:
     assert table["TimeToLiveSpecification"] == {"AttributeName": keys.TTL, "Enabled": True}
 
 
-def test_table_outlives_the_stack(template: Template) -> None:
-    assert template.only(TABLE)["DeletionProtectionEnabled"] is True
-    (resource,) = (resource for resource in template.resources.values() if resource["Type"] == TABLE)
-    assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
+def test_a_customer_key(full: Template) -> None:
+    encryption = full.only(TABLE)["SSESpecification"]
+    assert encryption["SSEType"] == "KMS"
+    assert referred(encryption["KMSMasterKeyId"]) in full.of_type("AWS::KMS::Key")
+    assert full.only("AWS::KMS::Key")["EnableKeyRotation"] is True
+
+
+def test_throughput_is_warmed_on_the_table_and_each_index(template: Template, full: Template) -> None:
+    warm = {"ReadUnitsPerSecond": 24_000, "WriteUnitsPerSecond": 16_000}
+    table = full.only(TABLE)
+    assert [each.get("WarmThroughput") for each in (table, *table["GlobalSecondaryIndexes"])] == [warm] * 4
+    table = template.only(TABLE)
+    assert not any("WarmThroughput" in each for each in (table, *table["GlobalSecondaryIndexes"]))
 
 
 def test_table_of_a_trial_goes_with_the_stack(trial: Template) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from bulkhead.api.routes import BASE, ROUTES
+from bulkhead.api.routes import BASE, GATEWAY
 from bulkhead.store import Store
 from functions import http
 from infra.local import lambdas
@@ -54,7 +54,7 @@ class Door:
         self.store = store
         self.identity = Identity(HOST, keys / "identity.pem")
         self._transport = Transport(
-            Front(ROUTES, lambdas.call, Verifier(HOST, [AUDIENCE], self.identity), self.identity)
+            Front(GATEWAY, lambdas.call, Verifier(HOST, [AUDIENCE], self.identity), self.identity)
         )
 
     def client(self, scope: str = FULL_RIGHTS, subject: str = "somebody", **fence: Any) -> httpx.Client:

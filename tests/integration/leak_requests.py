@@ -77,6 +77,9 @@ _OTHERS = [
     *_search("Practitioner", "_revinclude=Observation:performer", "_id={neutral}", "_has:Observation:performer:code={code}"),
     *_search("Encounter", "_revinclude=Observation:encounter", "_id={id}"),
     *_search("ValueSet", "url={url}"),
+    *_search("Binary", "_id={neutral}-letter", "_include=*", "_revinclude=*&_total=accurate", "_sort=-_lastUpdated", "_compartment=Patient/{id}"),
+    *_search("Patient", "_id={id}&_revinclude=*", "_id={own}&_revinclude=*"),
+    *_search("Practitioner", "_total=accurate&_count=2", "_has:Observation:performer:_id={neutral}", "_sort=_id"),
 ]  # fmt: skip
 
 
@@ -217,6 +220,8 @@ ASKS: Mapping[str, list[Ask]] = {
         Ask(f"{BASE}/Patient", _NAMED, {"if-none-exist": "name={text}", "prefer": "return=OperationOutcome"}),
         Ask(f"{BASE}/Observation", _observation(None), {"if-none-exist": "patient.name={text}"}),
         Ask(f"{BASE}/Binary", "text", {"content-type": "text/plain", "x-security-context": "Patient/{id}"}),
+        Ask(f"{BASE}/Binary", "text", {"content-type": "text/plain", "x-security-context": "List/{neutral}"}),
+        Ask(f"{BASE}/Binary", {"resourceType": "Binary", "contentType": "text/plain", "securityContext": {"reference": "Binary/{neutral}-letter"}}),
     ],
     f"GET {BASE}/{{type}}/{{id}}": [
         *(Ask(f"{BASE}/{name}/{{id}}") for name in TYPES),
@@ -226,6 +231,8 @@ ASKS: Mapping[str, list[Ask]] = {
         *(Ask(f"{BASE}/Patient/{{id}}", headers={"if-none-match": version}) for version in _IF_MATCH),
         Ask(f"{BASE}/Patient/{{id}}", headers={"if-modified-since": "Sun, 01 Jan 2090 00:00:00 GMT"}),
         Ask(f"{BASE}/Binary/{{id}}", headers={"accept": "*/*"}),
+        Ask(f"{BASE}/Binary/{{neutral}}-letter", headers={"accept": "*/*"}),
+        Ask(f"{BASE}/Binary/{{neutral}}-list"),
         Ask(f"{BASE}/Patient/{{id}}?_summary=count"),
     ],
     f"PUT {BASE}/{{type}}/{{id}}": [
@@ -244,6 +251,7 @@ ASKS: Mapping[str, list[Ask]] = {
         Ask(f"{BASE}/Patient/{{id}}"),
         Ask(f"{BASE}/Patient/{{gone}}"),
         Ask(f"{BASE}/Observation/{{neutral}}"),
+        Ask(f"{BASE}/Binary/{{neutral}}-letter"),
         *(Ask(f"{BASE}/Patient/{{id}}", headers={"if-match": version}) for version in _IF_MATCH),
     ],
     f"PATCH {BASE}/{{type}}/{{id}}": [
@@ -269,12 +277,14 @@ ASKS: Mapping[str, list[Ask]] = {
     f"GET {BASE}/{{type}}/{{id}}/_history": [
         *_search(f"{BASE}/Patient/{{id}}/_history", "", "_count=1", "_sort=_lastUpdated"),
         *_search(f"{BASE}/Patient/{{gone}}/_history", ""),
+        *_search(f"{BASE}/Binary/{{neutral}}-letter/_history", ""),
         *_search(f"{BASE}/Observation/{{moved}}/_history", ""),
     ],
     f"GET {BASE}/{{type}}/{{id}}/_history/{{version}}": [
         *(Ask(f"{BASE}/Patient/{{{name}}}/_history/{version}") for name in ("id", "gone") for version in (1, 2, 99)),
         *(Ask(f"{BASE}/Observation/{{moved}}/_history/{version}") for version in (1, 2)),
         Ask(f"{BASE}/Binary/{{id}}/_history/1", headers={"accept": "*/*"}),
+        Ask(f"{BASE}/Binary/{{neutral}}-letter/_history/1"),
     ],
     f"GET {BASE}/{{type}}/{{id}}/$everything": _search(f"{BASE}/Patient/{{own}}/$everything", "") + _search(f"{BASE}/Patient/{{id}}/$everything", "", "_count=1", "start=1990") + _search(f"{BASE}/Encounter/{{id}}/$everything", "") + _search(f"{BASE}/Patient/{{gone}}/$everything", ""),
     f"POST {BASE}/{{type}}/{{id}}/$everything": [Ask(f"{BASE}/Patient/{{id}}/$everything", {"resourceType": "Parameters", "parameter": [{"name": "_count", "valueInteger": 5}]})],
@@ -292,6 +302,13 @@ ASKS: Mapping[str, list[Ask]] = {
         Ask(f"{BASE}/Patient/{{id}}/$set-accounts", _parameters(), {"prefer": "respond-async", "idempotency-key": "tempting"}),
         *(Ask(f"{BASE}/Patient/{{id}}/$set-accounts", _parameters(propagate=False), {"if-match": version}) for version in _IF_MATCH),
         Ask(f"{BASE}/Practitioner/{{neutral}}/$set-accounts", _parameters()),
+    ],
+    f"GET {BASE}/{{type}}/{{id}}/$explain-access": [
+        *(Ask(f"{BASE}/{name}/{{id}}/$explain-access") for name in ("Patient", "Observation", "Binary")),
+        Ask(f"{BASE}/Patient/{{gone}}/$explain-access"),
+        *_search(f"{BASE}/Observation/{{id}}/$explain-access", "patient={id}", "scope=system/*.rs&accounts=Organization/{org}"),
+        *_search(f"{BASE}/Patient/{{own}}/$explain-access", "patient={id}", "patient={gone}", "patient={neutral}", "accounts=Organization/{org}"),
+        Ask(f"{BASE}/Binary/{{neutral}}-letter/$explain-access"),
     ],
     f"GET {BASE}/job/{{id}}/status": [Ask(f"{BASE}/job/{{job}}/status"), Ask(f"{BASE}/job/{{bundle}}/status")],
     f"DELETE {BASE}/job/{{id}}/status": [Ask(f"{BASE}/job/{{job}}/status"), Ask(f"{BASE}/job/{{bundle}}/status")],

@@ -21,7 +21,7 @@ import jwt
 
 from bulkhead import resources
 from bulkhead.access.policy import EVERYBODY
-from bulkhead.api.routes import ROUTES
+from bulkhead.api.routes import GATEWAY
 from bulkhead.session import Session
 from bulkhead.store import Head, Store
 from infra.local import lambdas, server
@@ -99,7 +99,7 @@ UPLOADS: dict[str, str] = {}
 
 
 def everything(owner: str) -> Iterator[Json]:
-    """All resources of an owner. Each has a text of its own, and accounts."""
+    """All resources of an owner. Each has a text of its own, and accounts, but for letters, which follow what has them."""
     organization = {"reference": ORGANIZATIONS[owner]}
     subject = {"reference": f"Patient/{owner}-id"}
     neutral = NEUTRAL[owner]
@@ -151,6 +151,11 @@ def everything(owner: str) -> Iterator[Json]:
     where = {"code": f"{owner}-code", "base": ["Observation"], "type": "token", "expression": "Observation.status"}
     yield made("SearchParameter", **definition, **where)
     yield made("Binary", contentType="text/plain", data=base64.b64encode(text.encode()).decode())
+    # A letter that carries no account, and follows what does; and one that carries the other's.
+    letter = {"contentType": "text/plain", "data": base64.b64encode(text.encode()).decode()}
+    followed = {"resourceType": "Binary", "id": f"{neutral}-letter", **letter, "securityContext": subject}
+    yield followed
+    yield followed | {"id": f"{neutral}-list", "securityContext": {"reference": f"List/{neutral}"}}
     yield made("Basic", code={"text": text}, subject=subject)
 
 
@@ -167,13 +172,17 @@ class World:
     """Of each caller that may come in: the owner after whose data it is."""
 
     def __post_init__(self) -> None:
-        self.front = server.Front(ROUTES, lambdas.call, Verifier(ISSUER, [AUDIENCE], self.identity), self.identity)
+        self.front = server.Front(GATEWAY, lambdas.call, Verifier(ISSUER, [AUDIENCE], self.identity), self.identity)
 
     def put(self, resource: Json) -> Head:
         key = f"{resource['resourceType']}/{resource['id']}"
         return resources.update(Session.of(self.store, EVERYBODY), resource, key)[0]
 
     def fill(self) -> None:
+        for resource_type in ("Practitioner", "Location", "ValueSet"):
+            # What is shared: everyone may know of it.
+            status = {"status": "active"} if resource_type != "Practitioner" else {}
+            self.put({"resourceType": resource_type, "id": "shared", **status})
         for owner in (AONE, ATWO, BEE):
             for resource in everything(owner):
                 self.put(resource)

@@ -8,9 +8,13 @@ from typing import Any
 import httpx
 import pytest
 
+from bulkhead.api import trail
+from bulkhead.audit import recording
 from bulkhead.facts.audit_names import PREFIX
 from bulkhead.fhir import validation
+from bulkhead.jobs import executions
 from bulkhead.store import Store
+from functions.processing import handler as processing_steps
 from tests.integration.door import ADDRESS, Door
 from tests.unit.store.faults import Failing, unreachable
 
@@ -309,3 +313,40 @@ class TestFence:
         with door.client(accounts=[A]) as own:
             (refused,) = events(own, outcome="4")
             assert refused["agent"][0]["who"]["identifier"]["value"] == "intruder"
+
+
+def test_what_a_dead_worker_left_unrecorded_is_recorded_before_it_is_told(
+    door: Door, admin: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It died between its commit and the trail: a List that a conditional create found is in the answer that it kept."""
+    identifier = [{"system": "urn:s", "value": "l"}]
+    put(admin, {**LIST, "identifier": identifier})
+    found = {name: value for name, value in LIST.items() if name != "id"} | {"identifier": identifier}
+    request = {"method": "POST", "url": "List", "ifNoneExist": "identifier=urn:s|l"}
+    made = {"request": {"method": "POST", "url": "Patient"}, "resource": {"resourceType": "Patient"}}
+    entries = [{"request": request, "resource": found}, made, {"request": {"method": "GET", "url": "Patient/p1"}}]
+    monkeypatch.setattr(executions, "start_bundle", lambda job: None)
+    monkeypatch.setattr(executions, "is_running", lambda job: False)
+    headers = {"prefer": "respond-async, return=representation"}
+    taken = admin.post("", json={"resourceType": "Bundle", "type": "transaction", "entry": entries}, headers=headers)
+    assert taken.status_code == 202, taken.text
+    status = taken.headers["content-location"]
+
+    def die(*arguments: Any) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as dying:
+        dying.setattr(trail, "record_refused_entries", die)
+        with pytest.raises(RuntimeError):
+            processing_steps.process(door.store, {"job": status.split("/")[-2]})
+    before = len(events(admin, entity="List/l1"))
+    with monkeypatch.context() as broken:
+        broken.setattr(recording, "record", die)
+        refused = admin.get(status)
+        assert refused.status_code == 500
+        assert "l1" not in refused.text
+    answer = admin.get(status).raise_for_status().json()["entry"][0]["resource"]
+    assert answer["entry"][0]["resource"]["id"] == "l1"
+    after = events(admin, entity="List/l1")
+    assert len(after) == before + 1
+    assert ("read", "R", ["List/l1", "Patient/p1"]) in [told(event) for event in after]

@@ -373,6 +373,26 @@ class TestUploads:
         assert desk.submit_upload(upload) == first
         assert count(desk.store, "Patient") == 1
 
+    @pytest.mark.parametrize("moment", ["find", "copy", "remove"])
+    @pytest.mark.parametrize("key", [None, "k"])
+    def test_another_submission_in_between_is_the_same_job(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch, moment: str, key: str | None
+    ) -> None:
+        """The whole of another submission just before a call of S3 that this one makes."""
+        upload = desk.upload(json.dumps(bundle(create(patient("1")))).encode())
+        call, others = getattr(files, moment), []
+
+        def after_another(*arguments: Any) -> Any:
+            monkeypatch.setattr(files, moment, call)
+            others.append(desk.submit_upload(upload, key))
+            return call(*arguments)
+
+        monkeypatch.setattr(files, moment, after_another)
+        job = desk.submit_upload(upload, key)
+        assert others == [job]
+        (answered,) = desk.entry(job)["resource"]["entry"]
+        assert (answered["response"]["status"], desk.item(job).attempt) == ("201 Created", 1)
+
     def test_what_is_put_later_is_not_seen(self, desk: Desk) -> None:
         upload = desk.upload(json.dumps(bundle(create(patient("1")))).encode())
         job = submission.submit_upload(desk.store, desk.order(), upload, Background(str))

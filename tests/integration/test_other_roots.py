@@ -16,6 +16,7 @@ from bulkhead.errors import TooCostly, Unavailable
 from bulkhead.jobs import lifecycle
 from bulkhead.session import Session
 from bulkhead.store import Head, Store
+from bulkhead.store.heads import NEVER
 from tests.integration.scene import PATIENT, A, B, C, Machine, Scene
 
 D = "Organization/d"
@@ -198,10 +199,10 @@ def test_nobody_is_handed_what_nobody_who_reaches_it_asked_for(steps: list[Any],
     for fence, asked, propagate in steps:
         wanted = [account for account in asked if fence is None or account in fence]
         explicit = accounts.replaced(base.explicit, wanted, fence)
-        before = accounts.passed_on(base, carries)
+        before = tuple(accounts.passed_on(base, dict.fromkeys(carries, NEVER)))
         flag = accounts.flagged(base, explicit, fence=fence, propagate=propagate)
         base = replace(base, explicit=explicit, propagate=flag.propagate, within=flag.within)
-        after = accounts.passed_on(base, carries)
+        after = tuple(accounts.passed_on(base, dict.fromkeys(carries, NEVER)))
         again = accounts.flagged(base, explicit, fence=fence, propagate=propagate)
         assert again == flag
         if fence is not None:

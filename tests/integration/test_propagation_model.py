@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -28,11 +29,14 @@ from bulkhead.access.policy import EVERYBODY
 from bulkhead.compartments import propagation
 from bulkhead.errors import BulkheadError
 from bulkhead.facts import index_facts
+from bulkhead.fhir import dates
 from bulkhead.jobs import lifecycle, propagation_steps
 from bulkhead.operations import set_accounts_run
-from bulkhead.operations.set_accounts_run import Background, Request
+from bulkhead.operations.set_accounts_request import Request
+from bulkhead.operations.set_accounts_run import Background
 from bulkhead.session import Session
 from bulkhead.store import Head, Store, commits, keys, rounds
+from bulkhead.store.heads import NEVER, OWN, Grants
 from bulkhead.store.jobs import DONE
 from infra.local.lag import LaggingIndexes
 from tests.clock import Clock, stopped
@@ -53,6 +57,12 @@ IN_TIME = 0.7
 OF_A = replace(EVERYBODY, accounts=(A,))
 WRITER_OF_A = replace(OF_A, sets_accounts=False)
 
+SECRET = {"system": "urn:labels", "code": "secret"}
+PRIVATE = "urn:labels|secret"
+
+LASTS = st.sampled_from((None, None, 4.0, 40.0))
+"""For how many seconds the first account of a request lasts."""
+INHERIT = st.sampled_from((None, None, True, False))
 ACCOUNTS = st.lists(st.sampled_from((A, B, C)), unique=True, max_size=2).map(tuple)
 NAMED = st.lists(st.sampled_from((*ROOTS, NEWCOMER)), unique=True, max_size=3).map(tuple)
 # How far a request comes before others have their turn; None: to its end.
@@ -60,7 +70,11 @@ STEPS = st.sampled_from((None, 1, 2, 3, 4, 5, 6, 7, 9, 12, 16, 25))
 State = dict[str, Any]
 
 
-def observation(key: str, named: tuple[str, ...], serial: int) -> dict[str, Any]:
+Own = tuple[tuple[str, str | None], ...]
+"""Own accounts, each with its end; None where it may be any."""
+
+
+def observation(key: str, named: tuple[str, ...], serial: int, private: bool = False) -> dict[str, Any]:
     people = [{"reference": one} for one in named if not one.startswith("Encounter/")]
     encounters = [{"reference": one} for one in named if one.startswith("Encounter/")]
     content: dict[str, Any] = {
@@ -71,6 +85,7 @@ def observation(key: str, named: tuple[str, ...], serial: int) -> dict[str, Any]
         "code": {"text": "x"},
         "valueInteger": serial,
     }
+    content |= {"meta": {"security": [SECRET]}} if private else {}
     return content | ({"performer": people} if people else {}) | ({"encounter": encounters[0]} if encounters else {})
 
 
@@ -84,8 +99,10 @@ class Flight:
     """The clinical writes: key -> what tells them."""
     root: str = ""
     """The target of a run."""
-    own: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    own: dict[str, Own] = field(default_factory=dict)
     """What it makes of the own accounts of resources."""
+    sealed: dict[str, bool] = field(default_factory=dict)
+    """Which of these it seals, or opens."""
     alone: bool = True
     """Whether nobody else was at work on these."""
     landed: Callable[[Any], None] = lambda result: None
@@ -123,8 +140,10 @@ class Accounts(RuleBasedStateMachine):
         self.serial = 0
         self.told: dict[str, list[int]] = {}
         """Clinical writes that somebody was told are done."""
-        self.own: dict[str, set[tuple[str, ...]]] = {key: {()} for key in (*NAMES, *ROOTS)}
+        self.own: dict[str, set[Own]] = {key: {()} for key in (*NAMES, *ROOTS)}
         """What the own accounts of a resource may be: one possibility, but where requests lay across each other, or died."""
+        self.sealed: dict[str, set[bool]] = {key: {False} for key in NAMES}
+        """Whether a resource may be sealed, likewise."""
         self.finished: dict[str, Any] = {root: standing(self.store.read(root)) for root in ROOTS}
         """How a target stood when the last run that finished on it has looked at its members."""
 
@@ -136,26 +155,53 @@ class Accounts(RuleBasedStateMachine):
     def named(self, head: Head) -> list[str]:
         return sorted(index_facts.targets(self.store.decode(head)))
 
-    def expected(self, head: Head, heads: dict[str, Head]) -> tuple[str, ...]:
+    def inherits_nothing(self, head: Head) -> bool:
+        return head.sealed or self.private(head)
+
+    def private(self, head: Head) -> bool:
+        """Whether a resource, or what was deleted, has the label."""
+        last = self.store.read_version(head.key, head.version - 1) if head.deleted else head
+        assert last is not None
+        return SECRET in self.store.decode(last).get("meta", {}).get("security", ())
+
+    def expected(self, head: Head, heads: dict[str, Head]) -> Grants:
         """The model: its own, then what the targets that it names have of their own, of Patients always, of others while they propagate.
 
-        Of others within bounds, by what it has from elsewhere. Deleted targets give as others do.
+        Of others within bounds, by what it has from elsewhere. Deleted targets give as others do. What is sealed or private has its own only.
+        An account has the latest of its ends; what is handed on for the sake of another account ends with that.
         """
-        named = {root: heads[root] for root in self.named(head) if root in heads}
-        carries = {
-            *head.explicit,
-            *(one for root in named if root.startswith("Patient/") for one in named[root].explicit),
-        }
-        given = list(head.explicit)
-        for root, target in named.items():
-            if root.startswith("Patient/"):
-                given += target.explicit
-            elif target.propagate:
-                bounds = {
-                    one: set(target.within[one]) & carries if one in target.within else {one} for one in target.explicit
+        given = [head.grants(OWN)]
+        named = [] if self.inherits_nothing(head) else [heads[root] for root in self.named(head) if root in heads]
+        carries = merged([*given, *(root.grants(OWN) for root in named if root.type == "Patient")])
+        for root in named:
+            own = root.grants(OWN)
+            if root.type == "Patient":
+                given.append(own)
+            elif root.propagate:
+                reasons = {
+                    one: [carries[other] for other in root.within[one] if other in carries]
+                    for one in own
+                    if one in root.within
                 }
-                given += [one for one in target.explicit if bounds[one]]
-        return tuple(dict.fromkeys(given))
+                given.append(
+                    {
+                        one: min(end, max(reasons[one])) if one in reasons else end
+                        for one, end in own.items()
+                        if reasons.get(one, True)
+                    }
+                )
+        return merged(given)
+
+    def is_possible(self, head: Head, possible: Own) -> bool:
+        """Whether a resource has these own accounts, up to those that have ended."""
+        now, own = self.clock.stamp(), head.grants(OWN)
+        left = [(account, end) for account, end in possible if (account in own if end is None else end > now)]
+        return [account for account, _ in left] == list(own) and all(end in (None, own[one]) for one, end in left)
+
+    def ends(self, accounts: tuple[str, ...], lasts: float | None) -> dict[str, str]:
+        """The ends of a request whose first account lasts so many seconds."""
+        end = dates.text(datetime.fromtimestamp(self.clock.now + (lasts or 0), UTC))
+        return dict.fromkeys(accounts[:1], end) if lasts else {}
 
     # Requests
 
@@ -166,6 +212,8 @@ class Accounts(RuleBasedStateMachine):
                 flight.alone = other.alone = False
         for key, accounts in flight.own.items():
             self.own[key].add(accounts)
+        for key, sealed in flight.sealed.items():
+            self.sealed[key].add(sealed)
         self.flights.append(flight)
         self.go_on(flight, steps)
         return flight
@@ -186,6 +234,9 @@ class Accounts(RuleBasedStateMachine):
             for key, accounts in flight.own.items():
                 if flight.alone:
                     self.own[key] = {accounts}
+            for key, sealed in flight.sealed.items():
+                if flight.alone:
+                    self.sealed[key] = {sealed}
             flight.landed(flight.writer.result)
         elif not isinstance(error, BulkheadError | Killed):
             raise error
@@ -194,10 +245,10 @@ class Accounts(RuleBasedStateMachine):
         self.serial += 1
         return self.serial
 
-    @rule(key=st.sampled_from(NAMES), named=NAMED, steps=STEPS)
-    def write(self, key: str, named: tuple[str, ...], steps: int | None) -> None:
+    @rule(key=st.sampled_from(NAMES), named=NAMED, steps=STEPS, private=st.booleans())
+    def write(self, key: str, named: tuple[str, ...], steps: int | None, private: bool = False) -> None:
         serial = self.next_serial()
-        resource = observation(key, named, serial)
+        resource = observation(key, named, serial, private)
         self.start(
             lambda store: resources.update(Session.of(store, EVERYBODY), resource, key), steps, serials={key: serial}
         )
@@ -227,11 +278,11 @@ class Accounts(RuleBasedStateMachine):
             return
         if propagates:
             self.finished[root] = surveyed[id(self.store)] or standing(self.store.read(root))
-        self.own[root] = {self.scene.head(root).explicit}
-        after = self.heads()
+        self.own[root] = {owned(self.scene.head(root))}
+        after, now = self.heads(), self.clock.stamp()
         for key, head in after.items():
             if key in before and self.settled_before(key, before):
-                kept = {one for one in before[key].accounts if one != A}
+                kept = {one for one in before[key].accounts if one != A and before[key].until(one) > now}
                 assert kept <= set(head.accounts), key
                 assert set(head.accounts) - set(before[key].accounts) <= {A}, key
 
@@ -242,13 +293,20 @@ class Accounts(RuleBasedStateMachine):
         return set(before[key].accounts) == set(self.expected(before[key], before))
 
     @precondition(lambda self: not self.flights)
-    @rule(key=st.sampled_from((*NAMES, *PATIENTS)), named=st.sampled_from(PATIENTS), removes=st.booleans())
-    def a_fenced_caller_deletes_and_writes(self, key: str, named: str, removes: bool) -> None:
-        """Whatever comes of it: nobody else loses an account that is the resource's own."""
+    @rule(
+        key=st.sampled_from((*NAMES, *PATIENTS)),
+        named=st.sampled_from(PATIENTS),
+        removes=st.booleans(),
+        private=st.booleans(),
+    )
+    def a_fenced_caller_deletes_and_writes(self, key: str, named: str, removes: bool, private: bool) -> None:
+        """Whatever comes of it: nobody else loses an account that is the resource's own, and nothing is closed or opened by it."""
         before = self.store.read(key)
         serial = self.next_serial()
         patient = key.startswith("Patient/")
-        resource = {"resourceType": "Patient", "id": key[8:]} if patient else observation(key, (named,), serial)
+        resource = (
+            {"resourceType": "Patient", "id": key[8:]} if patient else observation(key, (named,), serial, private)
+        )
         try:
             if removes:
                 resources.delete(Session.of(self.store, WRITER_OF_A), key)
@@ -259,8 +317,11 @@ class Accounts(RuleBasedStateMachine):
             pass
         if after := self.store.read(key):
             if before:
-                assert after.explicit == before.explicit
-            self.own[key] = {after.explicit}
+                now = self.clock.stamp()
+                assert after.explicit == tuple(one for one, end in before.grants(OWN).items() if end > now)
+                assert after.sealed == before.sealed
+                assert patient or self.private(after) == self.private(before)
+            self.own[key] = {owned(after)}
 
     @rule(key=st.sampled_from(PATIENTS), accounts=ACCOUNTS, steps=STEPS)
     def write_a_patient(self, key: str, accounts: tuple[str, ...], steps: int | None) -> None:
@@ -268,7 +329,9 @@ class Accounts(RuleBasedStateMachine):
         given = [{"reference": account} for account in accounts]
         resource = {"resourceType": "Patient", "id": key.partition("/")[2], "meta": {"accounts": given}}
         self.start(
-            lambda store: resources.update(Session.of(store, EVERYBODY), resource, key), steps, own={key: accounts}
+            lambda store: resources.update(Session.of(store, EVERYBODY), resource, key),
+            steps,
+            own={key: tuple((account, None) for account in accounts)},
         )
 
     @rule(
@@ -289,35 +352,55 @@ class Accounts(RuleBasedStateMachine):
         entries = [update(patient), *(update(one) for one in written)]
         self.start(lambda store: bundles.process(bundle(*entries), context(store)), steps, large, serials=serials)
 
-    @rule(key=st.sampled_from((*NAMES, *ROOTS)), accounts=ACCOUNTS, steps=STEPS)
-    def own_accounts(self, key: str, accounts: tuple[str, ...], steps: int | None) -> None:
+    @rule(key=st.sampled_from((*NAMES, *ROOTS)), accounts=ACCOUNTS, steps=STEPS, lasts=LASTS, inherit=INHERIT)
+    def own_accounts(
+        self,
+        key: str,
+        accounts: tuple[str, ...],
+        steps: int | None,
+        lasts: float | None = None,
+        inherit: bool | None = None,
+    ) -> None:
+        ends = self.ends(accounts, lasts)
+        inherit = inherit if key in NAMES else None
+        request = Request(accounts, ends=ends, inherit=inherit)
         self.start(
-            lambda store: set_accounts_run.run(Session.of(store, EVERYBODY), key, Request(accounts)),
+            lambda store: set_accounts_run.run(Session.of(store, EVERYBODY), key, request),
             steps,
-            own={key: accounts},
+            own={key: asked_own(request)},
+            sealed={} if inherit is None else {key: not inherit},
         )
 
-    @rule(root=st.sampled_from(ROOTS), accounts=ACCOUNTS, steps=STEPS)
-    def propagate(self, root: str, accounts: tuple[str, ...], steps: int | None) -> None:
+    @rule(root=st.sampled_from(ROOTS), accounts=ACCOUNTS, steps=STEPS, lasts=LASTS)
+    def propagate(self, root: str, accounts: tuple[str, ...], steps: int | None, lasts: float | None = None) -> None:
+        request = Request(accounts, True, self.ends(accounts, lasts))
+
         def work(store: Store) -> Any:
-            set_accounts_run.run(Session.of(store, EVERYBODY), root, Request(accounts, True))
+            set_accounts_run.run(Session.of(store, EVERYBODY), root, request)
             return surveyed[id(store)]
 
-        self.start(work, steps, root=root, own={root: accounts}, landed=lambda seen: self.finished.update({root: seen}))
+        self.start(
+            work,
+            steps,
+            root=root,
+            own={root: asked_own(request)},
+            landed=lambda seen: self.finished.update({root: seen}),
+        )
 
-    @rule(root=st.sampled_from(ROOTS), accounts=ACCOUNTS, steps=STEPS)
-    def propagate_in_the_background(self, root: str, accounts: tuple[str, ...], steps: int | None) -> None:
+    @rule(root=st.sampled_from(ROOTS), accounts=ACCOUNTS, steps=STEPS, lasts=LASTS)
+    def propagate_in_the_background(
+        self, root: str, accounts: tuple[str, ...], steps: int | None, lasts: float | None = None
+    ) -> None:
+        request = Request(accounts, True, self.ends(accounts, lasts))
         flights: list[Flight] = []
 
         def start(job: str) -> None:
             self.jobs.append(Job(job, root, flights[0], {"job": job, "next": "plan"}))
 
         def work(store: Store) -> Any:
-            return set_accounts_run.run(
-                Session.of(store, EVERYBODY), root, Request(accounts, True), None, Background(start)
-            )
+            return set_accounts_run.run(Session.of(store, EVERYBODY), root, request, None, Background(start))
 
-        flights.append(self.start(work, 0, own={root: accounts}))
+        flights.append(self.start(work, 0, own={root: asked_own(request)}))
         self.go_on(flights[0], steps)
 
     @rule(
@@ -334,8 +417,8 @@ class Accounts(RuleBasedStateMachine):
         self.across(writer, run, root, key, accounts, steps)
 
     @rule(
-        first=st.sampled_from(("run", "job", "worker", "own", "move")),
-        second=st.sampled_from(("move", "leave", "arrive", LARGE, "run", "own")),
+        first=st.sampled_from(("run", "job", "worker", "own", "move", "open", "unlabel")),
+        second=st.sampled_from(("move", "leave", "arrive", LARGE, "run", "own", "seal", "open", "label", "unlabel")),
         root=st.sampled_from(ROOTS),
         key=st.sampled_from(NAMES),
         accounts=st.permutations(((A,), (B,), (A, C), ())),
@@ -358,8 +441,12 @@ class Accounts(RuleBasedStateMachine):
         return not standing_still
 
     def about(self, kind: str, root: str, key: str, accounts: tuple[str, ...], steps: int | None) -> None:
-        if kind == "move":
+        if kind in ("move", "unlabel"):
             self.write(key, (root,), steps)
+        elif kind == "label":
+            self.write(key, (root,), steps, private=True)
+        elif kind in ("seal", "open"):
+            self.own_accounts(key, accounts, steps, inherit=kind == "open")
         elif kind == "leave":
             self.write(key, (next(one for one in ROOTS if one != root),), steps)
         elif kind == "run":
@@ -449,6 +536,7 @@ class Accounts(RuleBasedStateMachine):
             key in heads and not heads[key].deleted and self.store.decode(heads[key])["valueInteger"] == serial
             for key, serial in flight.serials.items()
         )
+        committed |= any(key in heads and not heads[key].sealed for key in flight.sealed)
         if not (committed and self.clock.now - flight.begun > IN_TIME):
             flight.writer.kill(killed())
         else:
@@ -484,11 +572,16 @@ class Accounts(RuleBasedStateMachine):
                 if any(heads[root].within for root in self.named(head) if root in heads):
                     # What it gained from elsewhere since may open more to it, with its next write or run.
                     assert set(head.accounts) <= set(expected), key
+                    assert all(head.until(one) <= expected[one] for one in head.accounts), key
                 else:
-                    assert head.accounts == expected, key
+                    assert {one: head.until(one) for one in head.accounts} == expected, key
+                    assert head.accounts == tuple(expected), key
         for key, possible in self.own.items():
             if key in heads:
-                assert heads[key].explicit in possible, key
+                assert any(self.is_possible(heads[key], own) for own in possible), key
+        for key, sealed in self.sealed.items():
+            if key in heads:
+                assert heads[key].sealed in sealed, key
         living = {key: head for key, head in heads.items() if not head.deleted}
         entries = [keys.account_entry(key, account)[0] for key, head in living.items() for account in head.accounts]
         assert len(self.store.table.get_many(entries)) == len(entries), "a resource is not found by its account"
@@ -514,7 +607,7 @@ class Accounts(RuleBasedStateMachine):
         heads = self.heads()
         for key in NAMES:
             if key in heads and not heads[key].deleted:
-                assert heads[key].accounts == self.expected(heads[key], heads), key
+                assert heads[key].accounts == tuple(self.expected(heads[key], heads)), key
         self.the_index_is_right()
 
     def members(self, root: str) -> int:
@@ -539,6 +632,23 @@ class Accounts(RuleBasedStateMachine):
         for account in (A, B, C):
             carriers = sorted(key for key, head in heads.items() if account in head.accounts)
             assert [pointer.source for pointer in self.store.in_account(account)] == carriers
+
+
+def merged(given: list[Grants]) -> Grants:
+    """What several givers give together: each account once, with the latest of its ends."""
+    found: Grants = {}
+    for grants in given:
+        for account, end in grants.items():
+            found[account] = max(end, found.get(account, ""))
+    return found
+
+
+def owned(head: Head) -> Own:
+    return tuple(head.grants(OWN).items())
+
+
+def asked_own(request: Request) -> Own:
+    return tuple((account, request.ends.get(account, NEVER)) for account in request.accounts)
 
 
 @pytest.fixture
@@ -581,7 +691,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def accounts(make_store: Any, clock: Clock, watched: None) -> type[Accounts]:
-    Accounts.make = staticmethod(lambda: make_store(propagation_settle=SETTLE))
+    Accounts.make = staticmethod(lambda: make_store(propagation_settle=SETTLE, private=PRIVATE))
     Accounts.clock = clock
     return Accounts
 
@@ -594,7 +704,7 @@ class AtOnce(Accounts):
 
 @pytest.fixture
 def at_once(accounts: type[Accounts], make_store: Any) -> type[Accounts]:
-    AtOnce.make = staticmethod(make_store)
+    AtOnce.make = staticmethod(lambda: make_store(private=PRIVATE))
     return AtOnce
 
 
@@ -609,8 +719,13 @@ PASSING = [
     ("run", "run"),
     ("run", "large"),
     ("own", "run"),
+    ("open", "run"),
+    ("unlabel", "run"),
+    ("run", "open"),
+    ("run", "label"),
+    ("worker", "seal"),
 ]
-AT_ONCE = [("move", "run"), ("arrive", "run")]
+AT_ONCE = [("move", "run"), ("arrive", "run"), ("open", "run"), ("unlabel", "run")]
 
 
 @pytest.mark.parametrize(("first", "second"), PASSING)
@@ -634,6 +749,12 @@ def pass_at_each_call(machine: Accounts, first: str, second: str) -> None:
         # The resource comes to the patient, or is a member already: only then a late worker can do harm.
         if first in ("worker", "own"):
             machine.write(key, (root,), None)
+        elif "unlabel" in (first, second):
+            machine.write(key, (root,), None, private=True)
+        elif "open" in (first, second) or second == "label":
+            machine.write(key, (root,), None)
+            if second != "label":
+                machine.own_accounts(key, (), None, inherit=False)
         else:
             machine.delete(key, None)
         machine.propagate(root, wanted[0], None)

@@ -274,14 +274,7 @@ def _dying(scene: Scene, change: Callable[[], object]) -> str:
 
     with pytest.raises(KeyboardInterrupt):
         scene.set(PATIENT, D, propagate=True, caller=FENCED, background=Background(start, "key"))
-    (item,) = [
-        item
-        for item in scene.store.table.client.scan(TableName=scene.store.table.name)["Items"]
-        if item["pk"]["S"].startswith("job#")
-    ]
-    job: str = item["pk"]["S"].removeprefix("job#")
-    known = scene.store.jobs.read(job)
-    assert known is not None
+    (known,), _ = scene.store.jobs.of_owner(FENCED.owner, 10, None)
     assert (known.accounts, known.within) == ((D,), (A, D))
     change()
-    return job
+    return known.id

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from bulkhead import settings
 from bulkhead.store import Store
 from bulkhead.store.capacity import metered
 from tests.integration.door import Door
@@ -95,7 +96,7 @@ def keys(bundle: Json, mode: str | None = None) -> set[str]:
 
 @pytest.fixture
 def clinics(new_store: Any, keys_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Clinics:
-    store: Store = new_store(history_settle=0, audit="off")
+    store: Store = new_store(history_settle=0, audit="off", definitions_ttl=3600)
     return Clinics(Door(store, keys_folder, monkeypatch))
 
 
@@ -477,6 +478,25 @@ class TestSharedTypes:
         clinics = Clinics(Door(new_store(history_settle=0, shared_types="off"), keys_folder, monkeypatch))
         assert not sees(clinics.a, "Practitioner/gp")
         assert keys(clinics.a.get("Practitioner").json()) == set()
+
+
+class TestTheTrail:
+    def test_of_a_document_is_for_who_sees_it_and_of_the_directory_for_nobody_fenced(
+        self, new_store: Any, keys_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store: Store = new_store(history_settle=0, audit="*.read")
+        clinics = Clinics(Door(store, keys_folder, monkeypatch))
+        monkeypatch.setattr(settings, "current", lambda: store.settings)
+        clinics.letter("n", "Patient/anna")
+        for key in ("Binary/n", "Practitioner/gp"):
+            assert clinics.a.get(key).status_code == 200
+        for who, seen in ((clinics.admin, [True, True]), (clinics.a, [True, False]), (clinics.b, [False, False])):
+            found = [
+                who.get(f"AuditEvent?entity={key}&_summary=count").json()["total"]
+                for key in ("Binary/n", "Practitioner/gp")
+            ]
+            assert [number > 0 for number in found] == seen
+        assert clinics.admin.get("AuditEvent?patient=anna&_summary=count").json()["total"] >= 1
 
 
 def bundle(*entries: Json) -> Json:

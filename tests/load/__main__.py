@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import httpx
 
-from tests.load import clinic, costs, members, searches, tables
+from tests.load import clinic, costs, fuzz, members, searches, tables
 from tests.load.server import milliseconds, post, running, set_accounts
 
 MEMBERS = 1000
@@ -101,13 +101,20 @@ FIGURES: dict[str, Callable[[], None]] = {
 SIZED: dict[str, Callable[[tables.Filled, searches.Say], None]] = {"costs": costs.report, "searches": searches.report}
 SIZES = (1000, 100_000)
 MEMBER_SIZES = (30_000, 100_000)
-NAMES = [*FIGURES, *SIZED, "members"]
+NAMES = [*FIGURES, *SIZED, "members", "fuzz"]
+REQUESTS = 10_000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all without")
     parser.add_argument("--large", action="store_true", help="also at 30,000 and 100,000 resources (many minutes)")
+    parser.add_argument(
+        "--requests", type=int, help="how many requests the fuzz sends (100000: four minutes)", default=REQUESTS
+    )
+    parser.add_argument(
+        "--first", type=int, help="number of the fuzz's first sequence; another sends others", default=1
+    )
     given = parser.parse_args()
     if unknown := set(given.names) - set(NAMES):
         parser.error(f"unknown: {', '.join(unknown)}")
@@ -123,6 +130,8 @@ def main() -> None:
                     report(table, say)
     for size in MEMBER_SIZES if given.large and "members" in wanted else ():
         members.report(size, say)
+    if "fuzz" in wanted:
+        fuzz.report(given.requests, given.first, say)
 
 
 if __name__ == "__main__":

@@ -84,12 +84,22 @@ def test_the_page_loads_nothing_from_elsewhere() -> None:
 
 
 def test_smart_configuration() -> None:
-    known = Settings(issuer=ISSUER, authorization_endpoint=f"{ISSUER}/authorize", token_endpoint=f"{ISSUER}/token")
+    known = Settings(
+        issuer=ISSUER,
+        jwks_uri=f"{ISSUER}/certs",
+        authorization_endpoint=f"{ISSUER}/authorize",
+        token_endpoint=f"{ISSUER}/token",
+    )
     found = smart.document(known)
-    assert (found["issuer"], found["jwks_uri"]) == (ISSUER, f"{ISSUER}/.well-known/jwks.json")
+    assert (found["issuer"], found["jwks_uri"]) == (ISSUER, f"{ISSUER}/certs")
     assert found["grant_types_supported"] == ["authorization_code", "client_credentials"]
     assert found["code_challenge_methods_supported"] == ["S256"]
     assert smart.authorization(known) == {"authorize": f"{ISSUER}/authorize", "token": f"{ISSUER}/token"}
+
+
+def test_no_endpoint_is_guessed() -> None:
+    """Keycloak, Okta and Entra have their keys elsewhere than any rule says."""
+    assert not {name for name in smart.document(Settings(issuer=ISSUER)) if name.endswith(("_uri", "_endpoint"))}
 
 
 def test_smart_scopes_are_understood() -> None:

@@ -1,81 +1,88 @@
-"""fullUrls of every form lead to what the server calls the resource (R4 bundle.html#references)."""
+"""What fullUrls name: one resource each, and none that another entry is about."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from bulkhead.bundles.changes import Change
-from bulkhead.bundles.entries import Entry, Interaction
-from bulkhead.bundles.full_urls import FullUrls
-from bulkhead.store import Head
-from tests.unit.bundles.samples import BASE, patient
-
-
-def change(full_url: str, key: str, base: Head | None = None) -> Change:
-    made = Change(Entry(0, Interaction.CREATE, "POST", "Patient", "Patient", resource=patient(), full_url=full_url))
-    made.key, made.base = key, base
-    return made
-
-
-@pytest.mark.parametrize(
-    ("full_url", "link", "expected"),
-    [
-        ("urn:uuid:1", "urn:uuid:1", "Patient/n"),
-        ("urn:oid:1.2", "urn:oid:1.2", "Patient/n"),
-        ("cid:a@b", "cid:a@b", "Patient/n"),
-        ("http://x.org/fhir/Patient/1", "http://x.org/fhir/Patient/1", "Patient/n"),
-        ("http://x.org/fhir/Patient/1", "http://x.org/fhir/Patient/1/_history/7", "Patient/n/_history/1"),
-        ("http://x.org/fhir/Patient/1", "http://x.org/fhir/Patient/1#frag", "Patient/n#frag"),
-        ("http://x.org/fhir/Patient/1", "http://x.org/fhir/Patient/1/_history/7#frag", "Patient/n/_history/1#frag"),
-        ("http://x.org/fhir/Patient/1", "http://other.org/fhir/Patient/1", None),
-        ("urn:uuid:1", "urn:uuid:1#frag", "Patient/n#frag"),
-        ("Patient/1", "Patient/1", "Patient/n"),
-        (f"{BASE}/Patient/1", "Patient/1", "Patient/n"),
-        (f"{BASE}/Patient/1", "Patient/2", None),
-        ("urn:uuid:1", "urn:uuid:2", None),
-        ("urn:uuid:1", "urn:uuid:", None),
-    ],
+from bulkhead.errors import BadRequest
+from bulkhead.store import Store
+from tests.unit.bundles.samples import (
+    BASE,
+    Json,
+    create,
+    delete,
+    get,
+    key_of,
+    observation,
+    patient,
+    post,
+    statuses,
+    stored,
+    update,
 )
-def test_links_from_an_entry_with_a_urn(full_url: str, link: str, expected: str | None) -> None:
-    source = change("urn:uuid:source", "Observation/n")
-    assert FullUrls([change(full_url, "Patient/n"), source], BASE).resolver(source)(link) == expected
+
+SERVER = f"{BASE}/Patient"
 
 
-@pytest.mark.parametrize(
-    ("link", "expected"),
-    [
-        ("Patient/1", "Patient/n"),
-        ("Patient/1/_history/3", "Patient/n/_history/1"),
-        ("Patient/2", None),
-        ("http://x.org/fhir/Patient/1", "Patient/n"),
-    ],
-)
-def test_relative_links_are_relative_to_the_full_url_of_their_entry(link: str, expected: str | None) -> None:
-    source = change("http://x.org/fhir/Observation/1", "Observation/n")
-    target = change("http://x.org/fhir/Patient/1", "Patient/n")
-    assert FullUrls([target, source], BASE).resolver(source)(link) == expected
+def removing(full_url: str) -> Json:
+    return {**delete("Patient/old"), "fullUrl": full_url}
 
 
-def test_a_relative_link_does_not_lead_to_another_server() -> None:
-    source = change("http://y.org/fhir/Observation/1", "Observation/n")
-    target = change("http://x.org/fhir/Patient/1", "Patient/n")
-    assert FullUrls([target, source], BASE).resolver(source)("Patient/1") is None
+COLLISIONS: dict[str, tuple[list[Json], int]] = {
+    "absolute and relative": ([create(patient(), f"{SERVER}/1"), create(patient(), "Patient/1")], 1),
+    "of a create and a deletion": ([create(patient(), "urn:uuid:1"), removing("urn:uuid:1")], 1),
+    "of a create and a read": ([create(patient(), "urn:uuid:1"), {**get("Patient/old"), "fullUrl": "urn:uuid:1"}], 1),
+    "of another resource than is updated": ([update(patient(id="2"), full_url=f"{SERVER}/1")], 0),
+    "of another resource than is deleted": ([removing("Patient/1")], 0),
+    "of a create that another updates": ([create(patient(), f"{SERVER}/old"), update(patient(id="old"))], 0),
+    "of a create that another deletes": ([delete("Patient/old"), create(patient(), "Patient/old")], 1),
+}
 
 
-def test_a_link_to_a_version_names_the_one_that_is_made() -> None:
-    base = Head("Patient/1", 4, "2026-01-01T00:00:00.000Z", "PUT", b"")
-    target, source = change("http://x.org/Patient/1", "Patient/1", base), change("urn:uuid:s", "Observation/n")
-    full_urls = FullUrls([target, source], BASE)
-    assert full_urls.resolver(source)("http://x.org/Patient/1/_history/2") == "Patient/1/_history/5"
-    assert full_urls.versioned == {"Patient/1"}
+@pytest.mark.parametrize("case", COLLISIONS)
+@pytest.mark.parametrize("kind", ["transaction", "batch"])
+def test_a_full_url_names_one_resource(store: Store, case: str, kind: str) -> None:
+    entries, faulty = COLLISIONS[case]
+    post(store, update(patient(id="old")))
+    place = f"Bundle.entry[{faulty}].fullUrl"
+    if kind == "batch":
+        answers = post(store, *entries, kind=kind)
+        assert statuses(answers)[faulty] == "400"
+        assert answers[faulty]["response"]["outcome"]["issue"][0]["expression"] == [place]
+        return
+    with pytest.raises(BadRequest) as caught:
+        post(store, *entries)
+    assert [issue.expression for issue in caught.value.issues] == [place]
+    old = store.read("Patient/old")
+    assert old
+    assert old.version == 1
 
 
-def test_a_post_without_a_full_url_is_known_by_the_id_that_it_had() -> None:
-    posted = Change(Entry(0, Interaction.CREATE, "POST", "Patient", "Patient", resource=patient(id="foo")))
-    posted.key = "Patient/n"
-    source = change("urn:uuid:source", "Observation/n")
-    assert FullUrls([posted, source], BASE).resolver(source)("Patient/foo") == "Patient/n"
-    assert FullUrls([posted, source], BASE).resolver(source)("Patient/n") is None
-    put = Change(Entry(1, Interaction.UPDATE, "PUT", "Patient/foo", "Patient", "foo", resource=patient(id="foo")))
-    put.key = "Patient/foo"
-    assert FullUrls([posted, put, source], BASE).resolver(source)("Patient/foo") is None
+@pytest.mark.parametrize("reference", ["Patient/k", "Patient/k/_history/1", "Patient?_id=Patient/k"])
+def test_an_id_that_two_creates_have_is_not_guessed(store: Store, reference: str) -> None:
+    entries: list[Any] = [create(patient("1", id="k")), create(patient("2", id="k"))]
+    assert statuses(post(store, *entries)) == ["201", "201"]
+    with pytest.raises(BadRequest) as caught:
+        post(store, *entries, create(observation(reference)))
+    assert str(caught.value).startswith("this could refer to Bundle.entry[0] and Bundle.entry[1]")
+    named = create(patient("3", id="k"), f"{SERVER}/k")
+    answers = post(store, named, *entries, create(observation("Patient/k")))
+    assert stored(store, key_of(answers[3]))["subject"]["reference"] == key_of(answers[0])
+
+
+def test_the_full_url_of_what_is_deleted_leads_to_it(store: Store) -> None:
+    """As a Provenance of the deletion names it."""
+    post(store, update(patient(id="old")))
+    _, seen = post(store, removing("urn:uuid:gone"), create(observation("urn:uuid:gone")))
+    assert stored(store, key_of(seen))["subject"] == {"reference": "Patient/old"}
+
+
+def test_a_create_under_the_url_of_what_is_here_is_another_resource(store: Store) -> None:
+    """Copies of what a server answered are made anew, and refer to each other; what was here stays."""
+    post(store, update(patient("1", id="old")))
+    made, seen = post(store, create(patient("2", id="old"), f"{SERVER}/old"), create(observation("Patient/old")))
+    assert key_of(made) != "Patient/old"
+    assert stored(store, key_of(seen))["subject"]["reference"] == key_of(made)
+    assert stored(store, "Patient/old")["identifier"][0]["value"] == "1"

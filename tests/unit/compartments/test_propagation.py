@@ -392,3 +392,17 @@ def test_whatever_happened_a_last_run_of_each_root_makes_it_true(changes: list[t
     ]
     assert {n: accounts(store, f"Observation/{n}") for n in subject} == {n: given[subject[n]] for n in subject}
     assert counted == [sum(1 for named in subject.values() if named == root) for root in ROOTS]
+
+
+@pytest.mark.parametrize("fence", [None, (A,)])
+def test_a_fenced_run_opens_nothing_by_taking_the_last_account(fence: tuple[str, ...] | None) -> None:
+    """What of a shared type carries no account is read by everyone: only who is not fenced may decide that."""
+    store = Store()
+    target = "Practitioner/1"
+    store.put({"resourceType": "Practitioner", "id": "1"})
+    store.put({"resourceType": "PractitionerRole", "id": "r", "practitioner": {"reference": target}})
+    store.current["PractitionerRole/r"] = replace(store.current["PractitionerRole/r"], inherited={target: (A,)})
+    assert apply(store, target, ["PractitionerRole/r"], reach(target, fence)).changed == 1  # type: ignore[arg-type]
+    head = store.current["PractitionerRole/r"]
+    assert head.accounts == ()
+    assert head.open is (fence is None)

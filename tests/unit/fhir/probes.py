@@ -118,7 +118,7 @@ VALID = [
             DIV + '<p class="a" xml:lang="de"><b>x</b> &lt; <a href="http://x">y</a><img src="#a" alt="z"/></p></div>'
         ),
     ),
-    Probe("empty narrative, as official examples have it", text(DIV + "\n </div>")),
+    Probe("narrative that is an image", text(DIV + '\n<img src="#x"/> </div>')),
     Probe(
         "bundle",
         {
@@ -163,6 +163,11 @@ VALID = [
         {
             "resourceType": "AllergyIntolerance",
             "patient": {"reference": "Patient/1"},
+            "clinicalStatus": {
+                "coding": [
+                    {"system": "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical", "code": "active"}
+                ]
+            },
             "reaction": [{"manifestation": [{"concept": {"text": "x"}}, {"text": "y"}]}],
         },
     ),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bulkhead.errors import Gone, InvalidResource, Issue
-from bulkhead.fhir import outcome, validation
+from bulkhead.fhir import json, outcome, validation, xml
 
 
 def test_issues_keep_their_order_and_parts() -> None:
@@ -31,3 +33,15 @@ def test_from_error_carries_code_and_all_issues() -> None:
 def test_an_outcome_is_itself_a_valid_resource() -> None:
     validation.check(outcome.outcome([]))
     validation.check(outcome.outcome([Issue("structure", "x", "Patient.name[0]")]))
+
+
+@pytest.mark.parametrize("character", ["\x00", "\x0b", "\x1b", "\ud800", "\uffff"])
+def test_what_it_repeats_of_a_request_can_be_sent(character: str) -> None:
+    found = outcome.outcome([Issue("not-found", f"{character} is not known", f"a{character}")])
+    validation.check(found)
+    assert xml.loads(xml.dumps(found)) == json.loads(json.dumps(found)) == found
+    assert found["issue"][0]["expression"] == ["a\ufffd"]
+
+
+def test_a_blank_expression_is_left_out() -> None:
+    assert "expression" not in outcome.outcome([Issue("invalid", "x", " ")])["issue"][0]

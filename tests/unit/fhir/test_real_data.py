@@ -14,14 +14,19 @@ EXAMPLES = "hl7-r4-examples-clinical.zip"
 FOLDERS = ("blaze-v2.7.0-2021", "datapipes-hiv-2021", "preston-2022-put", "smart-v2.4.0-2019")
 
 KNOWN_INVALID = {
+    # An empty div (txt-2).
+    "ActivityDefinition-blood-tubes-supply.json": ("value", "ActivityDefinition.text.div"),
+    "ActivityDefinition-heart-valve-replacement.json": ("value", "ActivityDefinition.text.div"),
     "DeviceMetric-example.json": ("structure", "DeviceMetric.parent.reference"),  # parent may be a Device only
     "DeviceUseStatement-example.json": ("structure", "DeviceUseStatement.reasonReference[0].reference"),  # a Procedure
+    "EventDefinition-example.json": ("value", "EventDefinition.text.div"),
     "MedicationRequest-medrx0301.json": (
         "structure",
         "MedicationRequest.dispenseRequest.performer.reference",
     ),  # a person
     "Observation-clinical-gender.json": ("structure", "Observation.performer[0].reference"),  # an Encounter performs
     "Questionnaire-qs1.json": ("required", "Questionnaire.item[0].item[0].linkId"),  # 32 items without linkId
+    "Questionnaire-zika-virus-exposure-assessment.json": ("value", "Questionnaire.text.div"),
 }
 
 

@@ -89,12 +89,15 @@ class TestItems:
 
 
 class TestStatus:
-    @pytest.mark.parametrize("changes", [{}, {"state": RUNNING, "begun": 1}])
+    @pytest.mark.parametrize(
+        ("changes", "progress"),
+        [({}, "0 resources so far"), ({"state": RUNNING, "begun": 1}, "1 resource so far")],
+    )
     def test_before_the_members_are_known(
-        self, store: Store, made: Callable[..., Job], changes: dict[str, Any]
+        self, store: Store, made: Callable[..., Job], changes: dict[str, Any], progress: str
     ) -> None:
         made(**changes)
-        assert lifecycle.status(store, "me", "j", alive) == lifecycle.Status("0 of 1 resources", None)
+        assert lifecycle.status(store, "me", "j", alive) == lifecycle.Status(progress, None)
 
     def test_members_and_the_target_are_counted(self, store: Store, made: Callable[..., Job]) -> None:
         job = made(state=RUNNING, begun=1, total=5000)

@@ -17,10 +17,11 @@ from bulkhead.search import parse
 from bulkhead.version import RELEASED, VERSION
 
 HERE = "https://server.example/fhir/R4"
+SHARED = frozenset({"Practitioner", "ValueSet"})
 
 
 def made(served: operation_definitions.Served = metadata.SERVED, authorization: Any = None) -> dict[str, Any]:
-    server = capabilities.Server(HERE, served, ("json",), (), "not-match", "single", authorization)
+    server = capabilities.Server(HERE, served, ("json",), (), "not-match", "single", authorization, SHARED)
     return capabilities.statement(server, [its.url for its in membership.built_in().values()])
 
 
@@ -48,6 +49,11 @@ def test_fhir_resources_reads_it(statement: dict[str, Any]) -> None:
 
     read = CapabilityStatement.model_validate_json(json.dumps(statement))
     assert (read.fhirVersion, len(read.rest[0].resource)) == ("4.0.1", 146)
+
+
+def test_it_names_the_shared_types(statement: dict[str, Any]) -> None:
+    assert "Practitioner, ValueSet" in rest(statement)["documentation"]
+    assert {each["type"] for each in rest(statement)["resource"] if "shared" in each.get("documentation", "")} == SHARED
 
 
 def test_every_type_once(statement: dict[str, Any]) -> None:

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkhead.compartments.membership import built_in
+from bulkhead.access.policy import EVERYBODY
 from bulkhead.errors import BadRequest
 from bulkhead.resources import conditions
-from bulkhead.resources.conditions import Written, condition, conditional_reference
+from bulkhead.resources.conditions import condition, conditional_reference
+from bulkhead.resources.written import Written
 from bulkhead.search.parse import parse
+from bulkhead.session import Session
 from bulkhead.store import Store
 from bulkhead.store.version import everything
 from tests.unit.bundles.samples import BASE, SYSTEM, create, key_of, observation, patient, post
@@ -63,15 +65,17 @@ def test_criteria_that_select_nothing_in_particular_are_refused(criteria: str) -
 @pytest.mark.parametrize(
     "text", ["Patient/1", "urn:uuid:1", "http://x.org/Patient?identifier=1", "Nonsense?identifier=1"]
 )
-def test_other_references_are_not_conditional(text: str) -> None:
-    assert conditional_reference(text, BASE, "x") is None
+def test_other_references_are_not_conditional(store: Store, text: str) -> None:
+    assert conditional_reference(Session.of(store, EVERYBODY), text, BASE, "x") is None
 
 
 @pytest.mark.parametrize(
     "text", ["Patient?identifier=s|v", "Patient/?identifier=s%7Cv", f"{BASE}/Patient?identifier=s|v"]
 )
-def test_forms_of_conditional_references(text: str) -> None:
-    assert conditional_reference(text, BASE, "x") == condition("Patient", "identifier=s|v", "x", "")
+def test_forms_of_conditional_references(store: Store, text: str) -> None:
+    assert conditional_reference(Session.of(store, EVERYBODY), text, BASE, "x") == condition(
+        "Patient", "identifier=s|v", "x", ""
+    )
 
 
 def test_what_conditions_find(store: Store) -> None:
@@ -103,23 +107,25 @@ def test_what_a_caller_may_not_see_is_not_found(store: Store) -> None:
     assert conditions.find(store, wanted, lambda _: False) == {wanted[0]: [], wanted[1]: []}
 
 
-def test_resources_about_to_be_written_are_met() -> None:
+def test_resources_about_to_be_written_are_met(store: Store) -> None:
     written = Written(
+        store,
+        everything,
         {
             "Patient/a": patient("1"),
             "Patient/b": patient("1", gender="female"),
             "Observation/a": observation("Patient/a"),
         },
-        built_in(),
+        (),
     )
-    assert sorted(written.meeting(condition("Patient", f"identifier={SYSTEM}|1", "x", ""))) == [
+    assert sorted(written.meeting(condition("Patient", f"identifier={SYSTEM}|1", "x", "").query)) == [
         "Patient/a",
         "Patient/b",
     ]
-    assert written.meeting(condition("Patient", "gender=female", "x", "")) == ["Patient/b"]
-    assert written.meeting(condition("Patient", "_id=a", "x", "")) == ["Patient/a"]
-    assert written.meeting(condition("Observation", "patient=Patient/a", "x", "")) == ["Observation/a"]
-    assert written.meeting(condition("Encounter", "patient=Patient/a", "x", "")) == []
+    assert written.meeting(condition("Patient", "gender=female", "x", "").query) == ["Patient/b"]
+    assert written.meeting(condition("Patient", "_id=a", "x", "").query) == ["Patient/a"]
+    assert written.meeting(condition("Observation", "patient=Patient/a", "x", "").query) == ["Observation/a"]
+    assert written.meeting(condition("Encounter", "patient=Patient/a", "x", "").query) == []
 
 
 @pytest.mark.parametrize(
@@ -138,9 +144,9 @@ def test_resources_about_to_be_written_are_met() -> None:
     ],
 )
 def test_criteria_and_searches_agree_on_what_is_below_the_base(
-    resource_type: str, element: str, parameter: str, stored: Any, asked: str
+    store: Store, resource_type: str, element: str, parameter: str, stored: Any, asked: str
 ) -> None:
     resource = {"resourceType": resource_type, "id": "1", element: stored}
     one = condition(resource_type, urlencode({parameter: asked}), "x", BASE)
     assert one.query.clauses == parse([(parameter, asked)], resource_type, base=BASE).clauses
-    assert Written({f"{resource_type}/1": resource}, {}).meeting(one) == [f"{resource_type}/1"]
+    assert Written(store, everything, {f"{resource_type}/1": resource}, ()).meeting(one.query) == [f"{resource_type}/1"]

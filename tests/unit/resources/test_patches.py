@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulkhead import resources
@@ -220,6 +220,7 @@ operations = st.dictionaries(st.sampled_from(["op", "path", "from", "value"]), v
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(operations, max_size=4))
 def test_no_json_patch_breaks_the_server(listed: list[Json]) -> None:
     with suppress(BadRequest, Unprocessable):

@@ -59,6 +59,9 @@ def wards(draw: st.DrawFn) -> list[Row]:
         made.append(({"resourceType": "Organization", "id": identity, "name": draw(st.sampled_from(NAMES))}, accounts()))  # fmt: skip
         items = [{"item": of("Observation")} for _ in range(2)]
         made.append(({"resourceType": "List", "id": identity, "status": "current", "mode": "working", "entry": items}, accounts()))  # fmt: skip
+        follows = of(draw(st.sampled_from(["Patient", "Observation", "Organization", "Binary", "List"])))
+        letter = {"resourceType": "Binary", "id": identity, "contentType": "text/plain"}
+        made.append((letter | ({"securityContext": follows} if draw(st.booleans()) else {}), accounts()))
         concept = {"include": [{"system": "http://loinc.org", "concept": [{"code": draw(st.sampled_from(CODES))}]}]}
         made.append(({"resourceType": "ValueSet", "id": identity, "url": "http://v", "status": "active", "compose": concept}, accounts()))  # fmt: skip
     for number in range(draw(st.integers(0, 16))):
@@ -93,19 +96,23 @@ PARAMETERS = {
         st.sampled_from(["status=final", "date=ge2020-02&date=le2020-03", "_compartment=Patient/1", "_has:List:item:_id=1", "patient.active=true", "patient.birthdate=ge1941", "code:in=http://v", "_account=Organization/b", "_lastUpdated=gt2020", "subject:missing=false"]),
     ),
     "List": st.one_of(ids.map("item=Observation/{}".format), st.sampled_from(CODES).map("item:Observation.code={}".format)),
+    "Binary": st.sampled_from(["_id=1,3", "_account=Organization/a", "_lastUpdated=gt2020", "_account=Organization/b"]),
+    "Organization": st.one_of(st.sampled_from(NAMES).map("name={}".format), st.sampled_from(NAMES).map("_has:Patient:organization:name={}".format)),
 }  # fmt: skip
 INCLUDES = {
     "Patient": ["_include=Patient:organization", "_revinclude=Observation:patient&_revinclude:iterate=List:item", "_revinclude=*"],
     "Observation": ["_include=Observation:patient&_include:iterate=Patient:organization", "_revinclude=List:item", "_include=*"],
     "List": ["_include=List:item&_include:iterate=Observation:subject"],
+    "Binary": ["_include=*", "_revinclude=*"],
+    "Organization": ["_revinclude=Patient:organization", "_revinclude=*"],
 }  # fmt: skip
-SORTS = {"Patient": ["birthdate,_id", "-family,_id", "_lastUpdated"], "Observation": ["-date,_id", "-_lastUpdated", "code,-_id"], "List": ["_id"]}  # fmt: skip
+SORTS = {"Patient": ["birthdate,_id", "-family,_id", "_lastUpdated"], "Observation": ["-date,_id", "-_lastUpdated", "code,-_id"], "List": ["_id"], "Binary": ["-_id", "-_lastUpdated"], "Organization": ["name,_id"]}  # fmt: skip
 
 
 @st.composite
 def searches(draw: st.DrawFn) -> tuple[str, str, bool]:
     """(path, query, whether its order is asked for)."""
-    resource_type = draw(st.sampled_from(["Patient", "Observation", "Observation", "List"]))
+    resource_type = draw(st.sampled_from(["Patient", "Observation", "Observation", "List", "Binary", "Organization"]))
     path = draw(st.sampled_from([resource_type, resource_type, "Patient/1/Observation", "Patient/1/*"]))
     if path.endswith("*"):
         return path, f"_count={draw(st.integers(1, 4))}", False
@@ -242,6 +249,26 @@ class TestWhatLeads:
 
 
 CODE = "code=1234-5"
+
+
+@pytest.mark.parametrize("query", ["", "_sort=-_lastUpdated", "_sort=_id", "_lastUpdated=gt2020"])
+@pytest.mark.parametrize("who", [CALLERS[0], Caller("p", ALL, patient="v")])
+def test_of_many_letters_those_that_follow_what_is_visible_are_found(query: str, who: Caller) -> None:
+    """Another tenant's thousand letters cost a small one little, and are no error."""
+    store = MemoryStore()
+    store.put(patient("v"), accounts=(A,))
+    store.put(patient("h"), accounts=(B,))
+    for number in range(1_000):
+        mine = number % 100 == 50
+        letter = {"resourceType": "Binary", "id": f"b{number:04}", "contentType": "text/plain"}
+        store.put(letter | {"securityContext": {"reference": f"Patient/{'v' if mine else 'h'}"}})
+    fence = policy.fence(store, who, policy.SEARCH)  # type: ignore[arg-type]
+    limits = Limits(page=300, gathered=300, counted=300)
+    store.reads.clear()
+    found = pages(store, "Binary", f"{query}&_count=20".lstrip("&"), fence=fence, limits=limits)
+    assert sorted(found) == [f"Binary/b{number:04}" for number in range(50, 1_000, 100)]
+    assert store.reads.count("BatchGetItem") <= 20
+    assert search(store, "Binary", f"{query}&_summary=count".lstrip("&"), fence=fence, limits=limits)["total"] == 10
 
 
 class TestTheRace:

@@ -147,3 +147,12 @@ def test_any_name_has_a_form_or_is_a_bad_request(name: str) -> None:
     with suppress(BadRequest):
         names.require_form(name, frozenset({"_sort"}))
         assert "_has:" in name or all(step.count(":") <= 1 for step in name.split("."))
+
+
+@pytest.mark.parametrize("text", ['{"resourceType": "Patient"}', "<Patient/>", "a b", "a\nb"])
+def test_what_is_no_name_is_refused_and_not_repeated(text: str) -> None:
+    """A form may be a resource that was sent as one."""
+    with pytest.raises(BadRequest) as refused:
+        names.require_form(text, ())
+    assert text not in str(refused.value)
+    assert text != refused.value.issues[0].expression

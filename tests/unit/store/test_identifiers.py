@@ -19,15 +19,16 @@ import pytest
 
 from bulkhead import bundles, resources
 from bulkhead.access.policy import EVERYBODY, Caller
-from bulkhead.errors import MultipleMatches
+from bulkhead.errors import Conflict, MultipleMatches
 from bulkhead.resources import conditional
 from bulkhead.resources.conditions import condition
 from bulkhead.session import Session
 from bulkhead.store import Store, commits, identifiers
 from bulkhead.store.capacity import metered
+from bulkhead.store.heads import accounts_write
 from tests.clock import stopped
 from tests.conftest import lagging
-from tests.unit.bundles.samples import SYSTEM, bundle, context, create, key_of, observation, patient
+from tests.unit.bundles.samples import SYSTEM, bundle, context, create, key_of, observation, patient, post, update
 from tests.unit.store.faults import killed
 from tests.unit.store.stepping import Writer, run
 
@@ -358,3 +359,86 @@ def test_whom_it_sees_it_minds(lagging_store: Store) -> None:
         assert all(writer.error is None for writer in writers)
         made = writers[0].result
         assert not made or order[0] == made, "made although something that it sees was there"
+
+
+MANY = tuple(f"Organization/a{n}" for n in range(40))
+FENCES = {
+    "one account": OF_A,
+    "forty accounts": replace(OF_A, accounts=MANY),
+    "a patient": replace(EVERYBODY, patient="mine", sets_accounts=False),
+    "a patient and accounts": replace(OF_A, patient="mine"),
+}
+
+
+def seen_as(caller: Caller, subject: str, value: str, criteria: str = "") -> Work:
+    """Observations about a patient: with criteria under a condition, else a plain create."""
+
+    def work(store: Store) -> str | None:
+        resource = observation(subject, identifier=[{"system": SYSTEM, "value": value}])
+        wanted = condition("Observation", criteria.format(f"{SYSTEM}|{value}"), "x", "") if criteria else None
+        head, made = resources.create(Session.of(store, caller), resource, wanted)
+        return head.key if made else None
+
+    return work
+
+
+@pytest.mark.parametrize("fence", FENCES)
+@pytest.mark.parametrize("criteria", ["", "identifier={}&status=preliminary"], ids=["plain", "conditional"])
+@pytest.mark.parametrize("size", ["small", LARGE])
+def test_neither_plain_nor_conditional_writers_that_it_does_not_see_hold_it_up(
+    store: Store, fence: str, criteria: str, size: str
+) -> None:
+    """Each call of one writer comes among several of two of another tenant, which begin anew without end. Their criteria meet nothing."""
+    caller = FENCES[fence]
+    post(store, update(patient(id="mine")), update(patient(id="theirs")))
+    for key, accounts in (("Patient/mine", caller.accounts or ()), ("Patient/theirs", OF_B.accounts or ())):
+        head = store.read(key)
+        assert head
+        store.commit([accounts_write(head, explicit=tuple(accounts))])
+    for turn in range(4):
+        value = f"v{next(_values)}"
+        rival = seen_as(OF_B, "Patient/theirs", value, criteria)
+        crowd = [Writer(store, rival, size) for _ in range(2)]
+        writer = Writer(store, seen_as(caller, "Patient/mine", value, "identifier={}"))
+        steps = 0
+        while writer.step():
+            for n, other in enumerate(crowd):
+                for _ in range(1 + (turn + n) % 4):
+                    if not other.step():
+                        # Of their own two, one may come too often.
+                        assert other.error is None or isinstance(other.error, Conflict)
+                        crowd[n] = other = Writer(store, rival, size)
+            steps += 1
+            assert steps < 80, "others hold it up"
+        assert writer.error is None
+        assert writer.result
+        for other in crowd:
+            other.finish()
+        again = Writer(store, seen_as(caller, "Patient/mine", value, "identifier={}"))
+        again.finish()
+        assert (again.result, again.error) == (None, None), "it finds what it has made"
+        assert store.table.get((f"Observation|identifier|{value}", "#")) is None
+
+
+def test_callers_of_one_fence_make_one(store: Store) -> None:
+    post(store, update(patient(id="mine")))
+    caller = FENCES["a patient"]
+    for schedule in interleavings(10, 10)[::3]:
+        value = f"v{next(_values)}"
+        writers = [Writer(store, seen_as(caller, "Patient/mine", value, "identifier={}")) for _ in range(2)]
+        run(writers, schedule, lambda: None)
+        assert [writer.error for writer in writers] == [None, None]
+        assert len([writer for writer in writers if writer.result]) == 1
+
+
+def test_who_sees_all_and_who_is_fenced_make_one(store: Store) -> None:
+    """Their slots keep each other out: what either makes, the other finds, where it sees it."""
+    post(store, update(patient(id="mine")))
+    fenced = FENCES["a patient"]
+    for schedule in interleavings(10, 10)[::3]:
+        value = f"v{next(_values)}"
+        callers = (fenced, EVERYBODY)
+        writers = [Writer(store, seen_as(caller, "Patient/mine", value, "identifier={}")) for caller in callers]
+        run(writers, schedule, lambda: None)
+        assert [writer.error for writer in writers] == [None, None]
+        assert len([writer for writer in writers if writer.result]) == 1

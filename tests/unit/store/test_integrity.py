@@ -8,12 +8,14 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 from unittest.mock import ANY
+from urllib.parse import parse_qsl
 
 import pytest
 
 from bulkhead import resources
-from bulkhead.access.policy import EVERYBODY
+from bulkhead.access.policy import EVERYBODY, Caller, Scope
 from bulkhead.facts import index_facts
+from bulkhead.search import parse, run
 from bulkhead.session import Session
 from bulkhead.store import Head, Store, active_months, keys, rounds, transactions
 from bulkhead.store.integrity import Report
@@ -129,7 +131,15 @@ PLANTED: dict[str, tuple[Callable[[Store], None], dict[str, int]]] = {
     "an entry of what is deleted": (add(("Observation/gone", "i#Patient/p#")), {"stale": 1}),
     "a staged head": (add((SEEN, "s#long-gone")), {"stale": 1}),
     "a reservation": (
-        add((IDENTIFIER[0].format("o"), keys.HEAD), reserved_by={"S": "x"}, until={"N": "1"}),
+        add(
+            (IDENTIFIER[0].format("o"), keys.HEAD),
+            holders={"SS": ["slot_open"]},
+            slot_open={"M": {"by": {"S": "x"}, "until": {"N": "1"}}},
+        ),
+        {"stale": 1},
+    ),
+    "an item of reservations that have ended": (
+        lambda store: store.table.put(key_of((IDENTIFIER[0].format("o"), keys.HEAD))),
         {"stale": 1},
     ),
     "a forgotten mark": (lambda store: change(store, (SEEN, keys.HEAD), txn={"S": "long-gone"}), {"stale": 1}),
@@ -171,6 +181,75 @@ def test_a_planted_fault_is_found_and_mended(filled: Store, fault: str) -> None:
         assert set(item.get("via", {}).get("SS", ())) <= set(after[at].get("via", {}).get("SS", ()))
     assert counts(check(filled)) == ({"wide": 1} if fault == "no via" else {})
     assert check(filled).clean
+
+
+# Resources whose entries an earlier version did not write: what it is, and a search that finds it by such an entry only.
+LATER: dict[str, tuple[dict[str, Any], str, str]] = {
+    "punctuation": (patient(id="l", name=[{"family": "O\u2019Brien-Smith"}]), "Patient", "name=o'brien smith"),
+    "phonetic": (patient(id="l", name=[{"family": "Meyer"}]), "Patient", "phonetic=Maier"),
+    "canonical": ({"resourceType": "Measure", "id": "l", "status": "draft", "library": ["http://e/L|1#part"]}, "Measure", "depends-on=http://e/L"),
+    "contained": ({"resourceType": "MedicationRequest", "id": "l", "status": "active", "intent": "order", "subject": {"reference": "Patient/p"}, "medicationReference": {"reference": "#m"}, "contained": [{"resourceType": "Medication", "id": "m", "code": {"coding": [{"code": "c"}]}}]}, "MedicationRequest", "medication.code=c"),
+    "_tag": (patient(id="l", meta={"tag": [{"system": "urn:t", "code": "T"}]}), "Patient", "_tag=urn:t|T"),
+    "_security": (patient(id="l", meta={"security": [{"system": "urn:t", "code": "S"}]}), "Patient", "_security=urn:t|S"),
+    "_profile": (patient(id="l", meta={"profile": ["http://e/p|1"]}), "Patient", "_profile=http://e/p"),
+    "_source": (patient(id="l", meta={"source": "http://e/s#x"}), "Patient", "_source=http://e/s%23x"),
+}  # fmt: skip
+
+
+def found(store: Store, resource_type: str, query: str) -> list[str]:
+    """Keys of what a search finds."""
+    asked = parse.parse(parse_qsl(query), resource_type)
+    return [version.head.key for version in run.find(store, asked, 10, lambda _: True)]
+
+
+@pytest.mark.parametrize("kind", LATER)
+def test_what_newer_versions_index_is_added_to_data_written_before(filled: Store, kind: str) -> None:
+    resource, resource_type, query = LATER[kind]
+    put(filled, resource)
+    before = snapshot(filled)
+    lost = [at for at in before if at[0] == f"{resource_type}/l" and at[1].startswith(keys.ENTRY)]
+    filled.table.put_many([], lost)
+    assert found(filled, resource_type, query) == []
+    assert counts(check(filled, repair=False)) == {"missing": len(lost)}
+    assert counts(check(filled)) == {"missing": len(lost)}
+    assert found(filled, resource_type, query) == [f"{resource_type}/l"]
+    assert snapshot(filled).keys() == before.keys()
+    assert check(filled).clean
+
+
+DEFINED: dict[str, tuple[dict[str, Any], str]] = {
+    "SearchParameter": ({"url": "http://e/s", "name": "S", "description": "s", "code": "nick", "base": ["Patient"], "type": "string", "expression": "Patient.name.text"}, "nick"),
+    "ValueSet": ({"url": "http://e/v"}, "http://e/v"),
+    "ValueSet with an odd url": ({"url": "http://e/v|identifier|x"}, "http://e/v|identifier|x"),
+    "CodeSystem": ({"url": "http://e/c", "content": "complete"}, "http://e/c"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DEFINED)
+def test_the_names_of_what_governs_the_server_are_restored(filled: Store, kind: str) -> None:
+    content, name = DEFINED[kind]
+    resource_type = kind.partition(" ")[0]
+    key = f"{resource_type}/g"
+    put(filled, {"resourceType": resource_type, "id": "g", "status": "active", **content})
+    before = snapshot(filled)
+    names = [name, ""] if resource_type == "CodeSystem" else [name]
+    assert check(filled).clean
+    filled.table.put_many([], [(keys.governing_key(resource_type, each), key) for each in names])
+    assert all(list(filled.governing(resource_type, each)) == [] for each in names)
+    assert counts(check(filled, repair=False)) == {"missing": len(names)}
+    assert counts(check(filled)) == {"missing": len(names)}
+    assert all(list(filled.governing(resource_type, each)) == [key] for each in names)
+    assert snapshot(filled) == before
+    assert check(filled).clean
+
+
+def test_what_a_fenced_caller_defined_is_listed_nowhere(filled: Store) -> None:
+    tenant = Caller("a", (Scope("system", "*", "cruds"),), accounts=("Organization/a",))
+    body = {"resourceType": "ValueSet", "id": "g", "status": "active", "url": "http://e/v"}
+    resources.update(Session.of(filled, tenant), body, "ValueSet/g")
+    before = snapshot(filled)
+    assert check(filled).clean
+    assert snapshot(filled) == before
 
 
 ORPHANS: dict[str, keys.Key] = {

@@ -58,7 +58,7 @@ class Settings:
     issuer: HttpUrl = ""
     """Whose tokens are accepted: an OIDC issuer. On AWS the API's JWT authorizer checks; the local server, its own issuer when empty, itself."""
     jwks_uri: HttpUrl = ""
-    """The issuer's keys; when empty, `/.well-known/jwks.json` below it."""
+    """The issuer's keys. It, and the two endpoints below, come from the issuer's discovery document where they are not set."""
     audience: str = "bulkhead"
     """The audiences of accepted tokens, separated by commas. Of the local server only: on AWS see `audience` in infra/deployment.py."""
     authorization_endpoint: HttpUrl = ""
@@ -83,6 +83,8 @@ class Settings:
     """The most entries of a batch or transaction."""
     depth_limit: Positive = 64
     """Nested objects and arrays that a document may have, in JSON or as JSON would have them; real resources stay below 30."""
+    unchecked_invariants: str = "ait-1"
+    """Keys of R4's constraints that resources may break here, separated by commas: `ait-1` for generators that write allergies without a clinical status."""
     count_default: int = 20
     """Entries of a search page when `_count` is not given."""
     count_limit: Positive = 1000
@@ -105,6 +107,8 @@ class Settings:
     """The most parameters that `_sort` names."""
     conditional_delete: Literal["single", "multiple"] = "single"
     """`multiple` lets a conditional delete take all matches; `single` refuses several with 412."""
+    private: str = ""
+    """Labels of resources that inherit no accounts: `system|code` (on every type) or `Type?_security=system|code`, separated by commas."""
     audit: str = "List.read,List.write,$set-accounts,refusals"
     """Which requests leave AuditEvents: `Type.read` and `Type.write` (`*` for every type), `$set-accounts`, `refusals`; `off` for none."""
     shared_types: str = ",".join(SHARED_TYPES)

@@ -16,7 +16,7 @@ from bulkhead.fhir import references
 SET_ACCOUNTS = "accounts.write"
 ANONYMOUS = "anonymous"
 
-# Cognito puts the name of its resource server before every scope (infra/identity_construct.py).
+# Cognito puts the name of its resource server before every scope (docs/operations/identity.md).
 PURGE = "purge"
 _PURGING = frozenset({PURGE, f"bulkhead/{PURGE}"})
 _SETTING_ACCOUNTS = frozenset({SET_ACCOUNTS, f"bulkhead/{SET_ACCOUNTS}"})

@@ -31,11 +31,11 @@ from bulkhead.facts.audit_names import AUDIT_EVENT, is_trail
 from bulkhead.facts.security_context import BINARY
 from bulkhead.settings import SHARED_TYPES
 from bulkhead.store.keys import NO_ACCOUNT
-from bulkhead.store.version import FOLLOWING
+from bulkhead.store.version import FOLLOWING, ListedFence
 
 if TYPE_CHECKING:
     from bulkhead.store import Store
-    from bulkhead.store.version import Fence, ListedFence, Version
+    from bulkhead.store.version import Fence, Version
 
 OF_THE_SERVER = frozenset({"CompartmentDefinition"})
 """Types that say how the server works: written by callers who are not fenced."""
@@ -223,17 +223,7 @@ def fence(store: Store, caller: Caller, right: str) -> Fence:
 
     if not caller.fenced:
         return sees
-    return _listed(sees, lambda resource_type: listed_under(store, caller, resource_type), decision.prepare)
-
-
-def _listed(
-    sees: Fence,
-    within: Callable[[str | None], tuple[tuple[str, str], ...] | None],
-    prepare: Callable[[Iterable[Version]], None],
-) -> ListedFence:
-    from bulkhead.store.version import ListedFence
-
-    return ListedFence(sees, within, prepare)
+    return ListedFence(sees, lambda resource_type: listed_under(store, caller, resource_type), decision.prepare)
 
 
 def scoped(store: Store, caller: Caller, right: str) -> Fence:
@@ -264,11 +254,9 @@ def listed_under(store: Store, caller: Caller, resource_type: str | None) -> tup
     They lead a search that would read what others have otherwise.
     """
     shared = shared_types(store.settings.shared_types)
-    if (
-        not caller.fenced
-        or resource_type in UNLISTED
-        or (resource_type in shared and resource_type not in SHARED_TYPES)
-    ):
+    # Types that are shared by choice are in no listing; nor is what follows them.
+    unlisted = shared.difference(SHARED_TYPES)
+    if not caller.fenced or resource_type in UNLISTED | unlisted or (resource_type == BINARY and unlisted):
         return None
     own = _listed_for(store, caller)
     common = (("_account", NO_ACCOUNT),) if shared else ()
@@ -278,9 +266,24 @@ def listed_under(store: Store, caller: Caller, resource_type: str | None) -> tup
 
 
 def _listed_for(store: Store, caller: Caller) -> tuple[tuple[str, str], ...]:
-    if caller.patient == NOBODY:
-        return ()
-    if caller.patient is not None:
-        patient = f"Patient/{caller.patient}"
-        return tuple(("_compartment", chart) for chart in (patient, *sorted(_replaced(store, patient))))
+    own = charts(store, caller)
+    if own is not None:
+        return tuple(("_compartment", chart) for chart in own)
     return tuple(("_account", account) for account in caller.accounts or ())
+
+
+def is_open_otherwise(store: Store, resource_type: str) -> bool:
+    """Whether resources of a type may be open to a fenced caller for other reasons than their own accounts and compartments."""
+    return (
+        resource_type in UNLISTED
+        or resource_type == BINARY
+        or resource_type in shared_types(store.settings.shared_types)
+    )
+
+
+def charts(store: Store, caller: Caller) -> tuple[str, ...] | None:
+    """The Patients whose compartments hold all that is in a patient's fence by itself; None for who is not fenced to a Patient."""
+    if caller.patient is None:
+        return None
+    patient = f"Patient/{caller.patient}"
+    return () if caller.patient == NOBODY else (patient, *sorted(_replaced(store, patient)))

@@ -14,11 +14,13 @@ from bulkhead.access import decision, rules
 from bulkhead.access.caller import Caller
 from bulkhead.access.rules import DELETE, READ, SEARCH, UPDATE, Rule, Verdict
 from bulkhead.access.shared_types import is_shared, shared_types
-from bulkhead.compartments import membership
+from bulkhead.compartments import membership, patient_links
+from bulkhead.compartments.private import is_private
 from bulkhead.facts.security_context import BINARY, context_of
+from bulkhead.store.heads import OWN
 
 if TYPE_CHECKING:
-    from bulkhead.store import Store
+    from bulkhead.store import Head, Store
     from bulkhead.store.version import Version
 
 RIGHTS: Mapping[str, str] = {"read": READ, "search": SEARCH, "update": UPDATE, "delete": DELETE}
@@ -63,6 +65,10 @@ class Explanation:
     """Why a resource is seen by those who see it."""
 
     accounts: Mapping[str, tuple[Source, ...]]
+    sealed: bool
+    """Whether somebody sealed the resource, so that it inherits nothing."""
+    private: bool
+    """Whether a label makes it private, so that it inherits nothing: the setting PRIVATE."""
     compartments: Mapping[str, tuple[str, ...]]
     """By target, the search parameters through which the resource is in its compartment; `{def}`: it is the target."""
     shared: bool
@@ -76,19 +82,26 @@ def explain(store: Store, asker: Caller, version: Version) -> Explanation:
     sees = decision.fence(store, asker, READ)
     roots = store.read_many(sorted(head.inherited)) if asker.restricted and head.inherited else {}
     visible = {key for key, root in roots.items() if not root.deleted and sees(store.version(root))}
-    sources: dict[str, list[Source]] = {account: [Source(None)] for account in head.explicit}
+    sources = {account: [Source(None, until=_end(head, OWN, account))] for account in head.explicit}
     for root in sorted(head.inherited):
         hidden = asker.restricted and root not in visible
         through = () if hidden else _through(version, root, known)
         for account in head.inherited[root]:
-            sources.setdefault(account, []).append(Source(None if hidden else root, through, hidden=hidden))
+            source = Source(None if hidden else root, through, _end(head, root, account), hidden)
+            sources.setdefault(account, []).append(source)
     inside = membership.memberships(version.targets, head.key, known)
     return Explanation(
         accounts={account: tuple(found) for account, found in sources.items()},
+        sealed=head.sealed,
+        private=is_private(store.settings.private, version.body),
         compartments={target: _through(version, target, known) for target in inside},
         shared=is_shared(head, shared_types(store.settings.shared_types)),
         context=context_of(version.body) if head.type == BINARY else None,
     )
+
+
+def _end(head: Head, giver: str, account: str) -> str:
+    return head.ends.get(giver, {}).get(account, "")
 
 
 def _through(version: Version, target: str, known: membership.Definitions) -> tuple[str, ...]:
@@ -128,11 +141,18 @@ def _depends_on_hidden_context(store: Store, asker: Caller, caller: Caller, vers
 
 
 def _depends_on_hidden_links(store: Store, asker: Caller, caller: Caller, version: Version) -> bool:
-    """Whether the resource may be the caller's by a Patient that its own replaces, and that `asker` may not read."""
-    if not asker.fenced or not caller.patient:
+    """Whether the resource may be the caller's by a Patient that its own says to replace, and that `asker` may not read.
+
+    The same whether that one is there, and whether it agrees.
+    """
+    own = f"Patient/{caller.patient}"
+    if not asker.restricted or not caller.patient:
         return False
-    charts = [value for _, value in decision.listed_under(store, caller, "Patient") or ()]
-    replaced = [chart for chart in charts if chart != f"Patient/{caller.patient}"]
+    if own in membership.memberships(version.targets, version.key, membership.in_force(store)):
+        return False
     sees = decision.fence(store, asker, READ)
+    patient = store.read(own)
+    replaced = patient_links.followed(store, [store.version(patient)] if patient else [], sees).get(own, ())
     heads = store.read_many(replaced) if replaced else {}
-    return any(not sees(store.version(head)) for head in heads.values())
+    seen = {key for key, head in heads.items() if not head.deleted and sees(store.version(head))}
+    return not seen.issuperset(replaced)

@@ -21,8 +21,10 @@ from bulkhead.access.claims import SET_ACCOUNTS as SET_ACCOUNTS
 from bulkhead.access.claims import caller_of as caller_of
 from bulkhead.access.decision import accounts_fence as accounts_fence
 from bulkhead.access.decision import chart_fence as chart_fence
+from bulkhead.access.decision import charts as charts
 from bulkhead.access.decision import decide as decide
 from bulkhead.access.decision import fence as fence
+from bulkhead.access.decision import is_open_otherwise as is_open_otherwise
 from bulkhead.access.decision import listed_under as listed_under
 from bulkhead.access.decision import of_type
 from bulkhead.access.decision import pay_for_a_look as pay_for_a_look
@@ -39,7 +41,7 @@ from bulkhead.errors import Forbidden, Issue
 from bulkhead.store.version import Fence, ListedFence, Version
 
 if TYPE_CHECKING:
-    from bulkhead.store import Store, Write
+    from bulkhead.store import Head, Store, Write
 
 CURRENT = "current"
 """The setting HISTORY_ACCESS that shows who may see a resource all its versions; with any other, a version must be within the fence itself."""
@@ -168,6 +170,26 @@ def own_accounts(
 def accounts_of_new(caller: Caller) -> tuple[str, ...]:
     """The own accounts of what the caller creates, and says nothing of accounts: those that it is fenced to."""
     return caller.accounts or ()
+
+
+def may_seal(caller: Caller, head: Head) -> bool:
+    """Whether the caller may decide whether a resource inherits: because that takes others' access away, or gives it.
+
+    One who is fenced, only for what was made within its own fence.
+    """
+    if not may_set_accounts(caller):
+        return False
+    return not caller.fenced or (bool(head.maker) and set(head.maker) <= set(caller.accounts or ()))
+
+
+def require_may_seal(caller: Caller, head: Head, place: str) -> None:
+    """Forbidden where the caller may not decide whether a resource inherits."""
+    if not may_seal(caller, head):
+        raise Forbidden(
+            "whether this resource inherits is decided by unfenced callers, and by those with accounts.write within whose own accounts "
+            "it was created",
+            place,
+        )
 
 
 def claim(caller: Caller, condition: str) -> str:

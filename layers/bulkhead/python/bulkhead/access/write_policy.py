@@ -16,7 +16,7 @@ from bulkhead.access import policy
 from bulkhead.access.policy import Caller
 from bulkhead.access.shared_types import is_shared, shared_types
 from bulkhead.access.visibility import is_named_by_others, last_living, not_known, was_visible, was_within
-from bulkhead.compartments import membership
+from bulkhead.compartments import membership, private
 from bulkhead.errors import BulkheadError, Forbidden, Issue, Unprocessable, raise_together
 from bulkhead.facts.security_context import BINARY, followed
 from bulkhead.fhir import dates, references
@@ -51,6 +51,7 @@ def check(
         lambda: _outside_scopes(store, caller, made),
         lambda: _naming_others(store, caller, made, former),
         lambda: _taking_away(store, caller, made, former),
+        lambda: _opening_or_closing(store, caller, made, former),
         lambda: _outside_accounts(store, caller, writes, made, inherit),
         lambda: _newly_shared(store, caller, writes, inherit),
         lambda: {
@@ -180,6 +181,25 @@ def _taking_away(store: Store, caller: Caller, made: dict[int, Write], former: F
     known = here | {key for key, head in heads.items() if was_within(store, caller, head)}
     text = "the token does not reach all that the resource belongs to: it cannot be taken away from there"
     return {n: Forbidden(text, made[n].key.partition("/")[0]) for n, roots in left.items() if roots - known}
+
+
+def _opening_or_closing(store: Store, caller: Caller, made: dict[int, Write], former: Formers) -> Faults:
+    """Resources that a label makes private, or its absence not private any more, though the caller may not seal them."""
+    setting = store.settings.private
+    if not caller.fenced or not setting:
+        return {}
+    faults: Faults = {}
+    for n, write in made.items():
+        before, resource_type = former[n], write.key.partition("/")[0]
+        if before is None or write.base is None or write.new is None or policy.may_seal(caller, write.base):
+            continue
+        if private.is_private(setting, before.body) != private.is_private_by_facts(setting, resource_type, write.new):
+            text = (
+                "a label that makes a resource private is added and taken away by unfenced callers, and by those with "
+                "accounts.write within whose own accounts the resource was created"
+            )
+            faults[n] = Forbidden(text, f"{resource_type}.meta.security")
+    return faults
 
 
 def _left(store: Store, write: Write, former: Version | None) -> set[str]:

@@ -49,6 +49,8 @@ WORDS: Mapping[str, Words] = {
     "system-history": Words("History", "Versions of all resources", None, "Bundle", _HISTORY),
     "set-accounts": Words("Accounts", "Set a resource's accounts, and propagate them to its compartment", "Parameters", "Parameters",
                           later=True),
+    "explain-access": Words("Accounts", "Who can see a resource, and why; with claims of a token, what it may do", None, "Parameters",
+                            ("scope", "accounts", "patient", "_format", "_pretty")),
     "purge": Words("Operations", "Erase a resource for good, and with `compartment` what is its patient's alone", "Parameters",
                    "Parameters", later=True),
     "everything": Words("Operations", "A patient or encounter, its compartment, and what these refer to", None, "Bundle",
@@ -57,6 +59,7 @@ WORDS: Mapping[str, Words] = {
     "meta-add": Words("Operations", "Add profiles, tags and security labels", "Parameters", "Parameters"),
     "meta-delete": Words("Operations", "Remove profiles, tags and security labels", "Parameters", "Parameters"),
     "validate": Words("Operations", "Every fault of a resource", "Resource", "OperationOutcome", ("mode", "profile")),
+    "jobs": Words("Jobs", "Your own jobs, the newest first", None, "Bundle", _PAGING),
     "status": Words("Jobs", "How far a job is, and its result", None, "Bundle"),
     "cancel": Words("Jobs", "Stop a job", gives=""),
     "metadata": Words("Server", "The CapabilityStatement", query=("mode", "_format", "_pretty")),
@@ -112,7 +115,10 @@ def _operation(route: Route, secured: bool) -> dict[str, Any]:
     if words.later:
         found["parameters"].append({"name": "Prefer", "in": "header", "schema": {"type": "string"}})
         found["responses"]["202"] = _response("OperationOutcome", "Accepted; Content-Location is the job's status") | {
-            "headers": {"Content-Location": {"schema": {"type": "string", "format": "uri"}}}
+            "headers": {
+                "Content-Location": {"schema": {"type": "string", "format": "uri"}},
+                "X-Progress": {"schema": {"type": "string"}},
+            }
         }
     if secured and not route.public:
         found["security"] = [{"token": []}]

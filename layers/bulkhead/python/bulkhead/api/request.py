@@ -65,9 +65,13 @@ class Request:
 
     @cached_property
     def query(self) -> list[tuple[str, str]]:
-        """Query parameters in order, then those of a form in the body of a `_search`."""
+        """Query parameters in order, then those of a form in the body of a `_search` or an `$everything`.
+
+        Elsewhere a body is never taken for parameters: these are repeated in messages, and a resource sent as a form is none.
+        """
         pairs = parse_qsl(self.query_string, keep_blank_values=True)
-        if self.content_type == FORM:
+        takes_form = self.method == "POST" and self.route.path.endswith(("/_search", "/$everything"))
+        if takes_form and self.content_type == FORM:
             try:
                 pairs += parse_qsl(self.body.decode(), keep_blank_values=True)
             except UnicodeDecodeError:

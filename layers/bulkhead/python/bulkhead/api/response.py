@@ -28,10 +28,11 @@ class Response:
     body: bytes | None = None
 
 
-def accepted(request: Request, job: str) -> Response:
-    """202: the answer comes later, at `Content-Location` (R5's asynchronous request pattern)."""
-    issue = Issue("informational", f"accepted as job {job}; Content-Location tells of it", severity="information")
-    return Response(202, outcome.outcome([issue]), status_headers(request, job))
+def accepted(request: Request, job: str, progress: str) -> Response:
+    """202: the answer comes later, at `Content-Location` (R5's asynchronous request pattern). `progress`: how far the job is."""
+    told = (f"accepted as job {job}; Content-Location tells of it", progress)
+    issues = [Issue("informational", text, severity="information") for text in told]
+    return Response(202, outcome.outcome(issues), {"x-progress": progress, **status_headers(request, job)})
 
 
 def status_headers(request: Request, job: str) -> dict[str, str]:

@@ -52,6 +52,7 @@ _PLACES: Mapping[str, str] = {
     "set-accounts": "operations.set_accounts:set_accounts_of",
     "explain-access": "operations.explain_access:explain_access",
     "validate": "operations.validate:validate",
+    "jobs": "operations.jobs:listed",
     "status": "operations.jobs:status",
     "cancel": "operations.jobs:cancel",
     "metadata": "operations.metadata:metadata",

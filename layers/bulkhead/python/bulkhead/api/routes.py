@@ -1,7 +1,10 @@
 """The route table: every path of the API, and who answers it. CDK, the local server and the handlers all read it here.
 
-`function` is a folder below functions/; `operation` is the name under which its handler knows the route.
+`function` is a folder below functions/; `operation` is the name under which the Router knows the route.
 Paths are API Gateway's (HTTP API): a literal segment wins over a variable one.
+
+API Gateway itself gets `GATEWAY`, which is coarser: it takes no `$` in a route key, and `%24` would be another literal to it. So the operations
+of one place share a route and a function, and the Router, which reads `ROUTES`, tells them apart.
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ OPERATION_DEFINITIONS = (
 
 _OPERATIONS: tuple[Route, ...] = (
     Route("POST", BASE, "bundles", "bundle"),
-    Route("POST", f"{BASE}/$upload", "bundles", "upload"),
+    Route("POST", f"{BASE}/$upload", "resources", "upload"),
     Route("GET", BASE, "search", "system"),
     Route("POST", f"{BASE}/_search", "search", "system"),
     Route("GET", f"{BASE}/{{type}}", "search", "search"),
@@ -64,16 +67,17 @@ _OPERATIONS: tuple[Route, ...] = (
     Route("GET", f"{BASE}/{{type}}/{{id}}/_history", "resources", "history"),
     Route("GET", f"{BASE}/{{type}}/{{id}}/_history/{{version}}", "resources", "vread"),
     Route("GET", f"{BASE}/{{type}}/{{id}}/$everything", "search", "everything"),
-    Route("POST", f"{BASE}/{{type}}/{{id}}/$everything", "search", "everything"),
-    Route("GET", f"{BASE}/{{type}}/{{id}}/$meta", "resources", "meta"),
+    Route("POST", f"{BASE}/{{type}}/{{id}}/$everything", "operations", "everything"),
+    Route("GET", f"{BASE}/{{type}}/{{id}}/$meta", "search", "meta"),
     Route("GET", f"{BASE}/{{type}}/{{id}}/_history/{{version}}/$meta", "resources", "meta"),
-    Route("POST", f"{BASE}/{{type}}/{{id}}/$meta-add", "resources", "meta-add"),
-    Route("POST", f"{BASE}/{{type}}/{{id}}/$meta-delete", "resources", "meta-delete"),
-    Route("POST", f"{BASE}/{{type}}/{{id}}/$validate", "capabilities", "validate"),
-    Route("POST", f"{BASE}/{{type}}/$validate", "capabilities", "validate"),
-    Route("POST", f"{BASE}/{{type}}/{{id}}/$set-accounts", "accounts", "set-accounts"),
-    Route("GET", f"{BASE}/{{type}}/{{id}}/$explain-access", "resources", "explain-access"),
-    Route("POST", f"{BASE}/{{type}}/{{id}}/$purge", "accounts", "purge"),
+    Route("POST", f"{BASE}/{{type}}/{{id}}/$meta-add", "operations", "meta-add"),
+    Route("POST", f"{BASE}/{{type}}/{{id}}/$meta-delete", "operations", "meta-delete"),
+    Route("POST", f"{BASE}/{{type}}/{{id}}/$validate", "operations", "validate"),
+    Route("POST", f"{BASE}/{{type}}/$validate", "operations", "validate"),
+    Route("POST", f"{BASE}/{{type}}/{{id}}/$set-accounts", "operations", "set-accounts"),
+    Route("GET", f"{BASE}/{{type}}/{{id}}/$explain-access", "search", "explain-access"),
+    Route("POST", f"{BASE}/{{type}}/{{id}}/$purge", "operations", "purge"),
+    Route("GET", f"{BASE}/job", "jobs", "jobs"),
     Route("GET", f"{BASE}/job/{{id}}/status", "jobs", "status"),
     Route("DELETE", f"{BASE}/job/{{id}}/status", "jobs", "cancel"),
     Route("GET", f"{BASE}/metadata", "capabilities", "metadata", public=True),
@@ -92,6 +96,33 @@ _OPERATIONS: tuple[Route, ...] = (
 ROUTES = _OPERATIONS + tuple(route._replace(method="HEAD") for route in _OPERATIONS if route.method == "GET")
 
 BY_KEY: dict[str, Route] = {route.key: route for route in ROUTES}
+
+_PLACES = ("{type}", "{id}", "{member}")
+
+
+def _gateway_path(path: str) -> str:
+    """The path by which API Gateway knows a route: where the name of an operation stands, whatever else stands there is taken too."""
+    below = path.removeprefix(f"{BASE}/").split("/")
+    if path == DEFAULT or not any(part.startswith("$") for part in below):
+        return path
+    if "_history" in below:
+        return "/".join([BASE, *("{member}" if part.startswith("$") else part for part in below)])
+    return "/".join([BASE, *_PLACES[: len(below)]])
+
+
+def _gateway_routes() -> tuple[Route, ...]:
+    """ValueError where operations that share a route of API Gateway have several functions, or are public and not."""
+    made: dict[str, Route] = {}
+    for route in ROUTES:
+        coarse = route._replace(path=_gateway_path(route.path))
+        first = made.setdefault(coarse.key, coarse)
+        if (first.function, first.public) != (coarse.function, coarse.public):
+            raise ValueError(f"{route.key} shares a route of API Gateway with {first.operation}: it needs its function")
+    return tuple(made.values())
+
+
+GATEWAY = _gateway_routes()
+"""What API Gateway gets, here and on AWS. `operation` is that of the first route; the Router decides anew."""
 
 
 def fits(template: str, path: str) -> bool:

@@ -48,6 +48,7 @@ DEEDS: Mapping[str, Deed] = {
     "meta-delete": deed("operation", "$meta-delete"),
     "explain-access": deed("operation", "$explain-access"),
     "validate": deed("operation", "$validate"),
+    "jobs": deed("operation", "jobs"),
     "status": deed("operation", "job status"),
     "cancel": deed("operation", "job cancel"),
 }
@@ -71,6 +72,12 @@ def record_reads(request: Request) -> None:
         heads = [shown.head for shown in request.session.shown if shown.operation == operation]
         events += recording.of_reads(request.session, READS.get(operation, _READ), heads)
     recording.record(request.store, events)
+
+
+def record_shown(request: Request, heads: Sequence[Head]) -> None:
+    """Record that the request is about to show these versions, of which nothing is on the trail yet. They must not be shown where this raises."""
+    wanted = [head for head in heads if is_recorded(request.session, request.route.operation, head)]
+    recording.record(request.store, recording.of_reads(request.session, _READ, wanted))
 
 
 def record_refusal(request: Request, error: BulkheadError) -> None:

@@ -120,13 +120,25 @@ def of_patients(key: str, targets: Mapping[str, frozenset[str]]) -> tuple[str, .
     return tuple(sorted({*index_facts.patients(targets), *([key] if key.startswith("Patient/") else [])}))
 
 
-def of_set_accounts(session: Session, target: Head, accounts: Sequence[str], propagate: bool) -> list[Write]:
+def of_set_accounts(
+    session: Session,
+    target: Head,
+    accounts: Sequence[str],
+    propagate: bool,
+    *,
+    ends: Mapping[str, str],
+    inherit: bool | None,
+) -> list[Write]:
     """The event of a `$set-accounts` on `target`, if it is to be recorded."""
     if not policy(session.store.settings.audit).set_accounts:
         return []
     from bulkhead.facts import index_facts
 
     asked = {"accounts": " ".join(accounts) or "none", "propagate": str(propagate).lower()}
+    if ends:
+        asked["until"] = " ".join(f"{account}={end}" for account, end in ends.items())
+    if inherit is not None:
+        asked["inherit"] = str(inherit).lower()
     patients = of_patients(target.key, index_facts.targets(session.store.decode(target)))
     entity = Entity(target.key, target.version, asked)
     return _writes(session, deed("operation", SET_ACCOUNTS), [entity], patients)

@@ -40,7 +40,7 @@ def run(entries: Sequence[Entry], faults: Faults, context: Context) -> list[Cont
     left = [entry for entry in entries if entry.index not in contents]
     made = {
         change.entry.index: change
-        for change in start((entry for entry in left if entry.interaction in WRITES), context.base)
+        for change in start((entry for entry in left if entry.interaction in WRITES), context)
     }
     size = GROUP_WITH_RECEIPTS if journal else GROUP
     with ThreadPoolExecutor(GROUPS_AT_ONCE) as pool:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from bulkhead.bundles.entries import Entry, Interaction, at_entry
 from bulkhead.bundles.links import Link, find_links
 from bulkhead.errors import BulkheadError
-from bulkhead.resources.conditions import Condition, condition
+from bulkhead.resources.conditions import Condition
 
 if TYPE_CHECKING:
+    from bulkhead.bundles.context import Context
     from bulkhead.resources.patches import Patch
     from bulkhead.store import Claim, Head, Write
 
@@ -62,21 +63,21 @@ class Change:
         return before if self.exists or self.unchanged else before + 1
 
 
-def start(entries: Iterable[Entry], base: str) -> list[Change]:
+def start(entries: Iterable[Entry], context: Context) -> list[Change]:
     """A Change for each of these writing entries, in their order; those that cannot be made have a `fault`.
 
-    Criteria may name resources by urls below `base`, the base URL of this server.
+    Criteria may name resources by urls below the base URL of this server.
     """
     made = [Change(entry) for entry in entries]
-    for_each(made, partial(_start, base=base))
+    for_each(made, partial(_start, context=context))
     return made
 
 
-def _start(change: Change, base: str) -> None:
+def _start(change: Change, context: Context) -> None:
     entry = change.entry
     criteria = entry.if_none_exist if entry.interaction is Interaction.CREATE else entry.criteria
     if criteria is not None:
-        change.condition = condition(entry.type, criteria, entry.condition_place, base)
+        change.condition = context.condition(entry.type, criteria, entry.condition_place)
     if entry.interaction is Interaction.PATCH:
         from bulkhead.resources.patches import from_resource
 

@@ -11,10 +11,10 @@ from bulkhead.bundles.entries import Interaction
 from bulkhead.bundles.links import Kind, Link
 from bulkhead.bundles.placeholders import KeyOf
 from bulkhead.bundles.placeholders import resolve as resolve_criteria
-from bulkhead.compartments import membership
-from bulkhead.errors import BadRequest, BulkheadError, MultipleMatches, NotFound
+from bulkhead.errors import BulkheadError, MultipleMatches, NotFound
 from bulkhead.fhir import references
-from bulkhead.resources.conditions import Condition, Written, claimant, conditional_reference, meets
+from bulkhead.resources.conditions import Condition, claimant, conditional_reference, meets
+from bulkhead.resources.written import Written
 
 if TYPE_CHECKING:
     from bulkhead.store import Head
@@ -36,7 +36,7 @@ def resolve_conditional(changes: Sequence[Change], context: Context, find: Find,
         for link in change.links:
             if link.kind is Kind.REFERENCE and "?" in link.text and link.container[link.name] == link.text:
                 if link.text not in known:
-                    known[link.text] = _condition(change, link, context.base, key_of)
+                    known[link.text] = _condition(change, link, context, key_of)
                 if condition := known[link.text]:
                     uses.setdefault(change.entry.index, []).append((link, condition))
 
@@ -69,10 +69,10 @@ def _targets(
         for change in writing
         if change.resource and change.entry.interaction is not Interaction.DELETE
     }
-    written = Written(bodies, membership.in_force(context.store))
+    written = Written(context.store, context.found_by, bodies, moved - bodies.keys())
     targets: dict[Condition, list[str]] = {}
     for condition, heads in found.items():
-        keys = [head.key for head in heads if head.key not in moved] + written.meeting(condition)
+        keys = [head.key for head in heads if head.key not in moved] + written.meeting(condition.query)
         targets[condition] = keys or _owner(condition, context, moved)
     return targets
 
@@ -84,14 +84,11 @@ def _owner(condition: Condition, context: Context, moved: set[str]) -> list[str]
     return [head.key] if head and meets(context.store, head, condition, context.found_by) else []
 
 
-def _condition(change: Change, link: Link, base: str, key_of: KeyOf | None) -> Condition | None:
+def _condition(change: Change, link: Link, context: Context, key_of: KeyOf | None) -> Condition | None:
     target, _, criteria = link.text.partition("?")
     if key_of:
         criteria = resolve_criteria(criteria, target.rstrip("/").rpartition("/")[2], key_of)
-    try:
-        return conditional_reference(f"{target}?{criteria}", base, "")
-    except BadRequest as error:
-        raise BadRequest(str(error), _place(change, link)) from None
+    return conditional_reference(context.session, f"{target}?{criteria}", context.base, _place(change, link))
 
 
 def _failure(matches: int, expression: str) -> BulkheadError:

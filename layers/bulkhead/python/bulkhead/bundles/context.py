@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from bulkhead.access import policy
 from bulkhead.access.policy import Caller
 from bulkhead.bundles.entries import Entry
+from bulkhead.resources.conditions import Condition, condition_for
 from bulkhead.store.version import Fence
 
 if TYPE_CHECKING:
@@ -77,6 +78,10 @@ class Context:
     @property
     def caller(self) -> Caller:
         return self.session.caller
+
+    def condition(self, resource_type: str, criteria: str, place: str) -> Condition:
+        """What criteria ask for, as this caller means it; BadRequest at `place`."""
+        return condition_for(self.session, resource_type, criteria, place, self.base)
 
     @property
     def found_by(self) -> Fence:

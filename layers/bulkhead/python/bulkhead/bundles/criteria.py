@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from bulkhead.bundles import placeholders
 from bulkhead.bundles.changes import Change, faultless, for_each
+from bulkhead.bundles.context import Context
 from bulkhead.bundles.entries import Interaction
 from bulkhead.bundles.full_urls import FullUrls
 from bulkhead.errors import BadRequest
-from bulkhead.resources.conditions import Condition, condition
+from bulkhead.resources.conditions import Condition
 
 if TYPE_CHECKING:
     from bulkhead.store import Head
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
 Find = Callable[[Iterable[Condition]], dict[Condition, list["Head"]]]
 
 
-def settle_criteria(changes: Sequence[Change], find: Find, base: str) -> None:
+def settle_criteria(changes: Sequence[Change], find: Find, context: Context) -> None:
     """Put `Type/id` for each fullUrl in the changes' criteria, and make their conditions anew; a fault stays with its change.
 
     Criteria may name an entry that has criteria itself: as many rounds as such a chain is long, each with one search of
     all conditions that it needs. BadRequest for the changes of a circle. Without a fullUrl in any criteria nothing is searched.
     """
     by_full_url = {change.entry.full_url: change for change in changes if change.entry.full_url}
-    by_full_url |= {url.removeprefix(f"{base}/"): change for url, change in by_full_url.items()}
+    by_full_url |= {url.removeprefix(f"{context.base}/"): change for url, change in by_full_url.items()}
     waiting: dict[int, list[Change]] = {}
     for change in changes:
         text = criteria_of(change)
@@ -35,8 +36,8 @@ def settle_criteria(changes: Sequence[Change], find: Find, base: str) -> None:
             waiting[change.entry.index] = targets
     if not waiting:
         return
-    settled = _settle_in_rounds(changes, waiting, find, base)
-    _resolve_creates(changes, settled, base)
+    settled = _settle_in_rounds(changes, waiting, find, context)
+    _resolve_creates(changes, settled, context.base)
 
 
 def criteria_of(change: Change) -> str:
@@ -49,7 +50,7 @@ def criteria_of(change: Change) -> str:
 
 
 def _settle_in_rounds(
-    changes: Sequence[Change], waiting: dict[int, list[Change]], find: Find, base: str
+    changes: Sequence[Change], waiting: dict[int, list[Change]], find: Find, context: Context
 ) -> dict[int, str]:
     """The keys of the entries that are named, by number."""
     left = [change for change in changes if change.entry.index in waiting]
@@ -71,12 +72,12 @@ def _settle_in_rounds(
             name: settled[target.entry.index]
             for target in targets.values()
             if target.entry.full_url
-            for name in (target.entry.full_url, target.entry.full_url.removeprefix(f"{base}/"))
+            for name in (target.entry.full_url, target.entry.full_url.removeprefix(f"{context.base}/"))
         }
 
         def settle(change: Change, keys: dict[str, str] = keys) -> None:
             text = placeholders.resolve(criteria_of(change), change.entry.type, keys.get)
-            change.condition = condition(change.entry.type, text, change.entry.condition_place, base)
+            change.condition = context.condition(change.entry.type, text, change.entry.condition_place)
 
         for_each(ready, settle)
         done = _numbers(ready)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from bulkhead.bundles.changes import Change, faultless, for_each
-from bulkhead.bundles.entries import Interaction, place
-from bulkhead.compartments.membership import Definitions
+from bulkhead.bundles.entries import Interaction, at_entry, place
 from bulkhead.errors import BadRequest, MultipleMatches, NotFound
-from bulkhead.resources.conditions import Condition, Matches, Written
+from bulkhead.resources.conditions import Condition, Matches
+from bulkhead.resources.written import Written
+
+Sees = Callable[[Mapping[str, dict[str, Any]], Collection[str]], Written]
+"""(resources by key as they will be, keys of what is deleted) -> what criteria see of them."""
 
 
 class SameResource(BadRequest):
     """Two entries are about one resource."""
 
 
-def identify(changes: Sequence[Change], found: Matches, together: bool, known: Definitions) -> None:
+def identify(changes: Sequence[Change], found: Matches, together: bool, sees: Sees) -> None:
     """Set `key`, `base` where a condition led to it, `exists` and `new` of each change; errors stay with their change.
 
-    `found` are the matches of all conditions before the commit, `known` the compartment definitions in force. `together`: the entries are one transaction, so that
+    `found` are the matches of all conditions before the commit, `sees` what conditions are to see of it. `together`: the entries are one transaction, so that
     conditions see what comes before them in its order (DELETE, then POST, then PUT and PATCH). SameResource for all but the first
     of several changes to one resource: they cannot be part of one commit.
     """
@@ -27,7 +30,7 @@ def identify(changes: Sequence[Change], found: Matches, together: bool, known: D
     for_each(of[Interaction.DELETE], lambda change: _identify_delete(change, found))
     deleted = {change.key for change in of[Interaction.DELETE]} if together else set()
     created = _created(of[Interaction.CREATE], found, deleted) if together and found else {}
-    seen = _Seen(found, deleted, Written(created, known))
+    seen = _Seen(found, deleted, sees(created, deleted))
     for_each(of[Interaction.CREATE], lambda change: _identify_create(change, seen))
     for_each(of[Interaction.UPDATE], lambda change: _identify_update(change, seen))
     for_each(of[Interaction.PATCH], lambda change: _identify_patch(change, seen))
@@ -54,7 +57,7 @@ class _Seen:
     def by(self, change: Change, condition: Condition) -> str | None:
         """The key of the one resource that meets the condition of `change`, if there is one; sets its base."""
         heads = [head for head in self.found[condition] if head.key not in self.deleted]
-        others = [key for key in self.created.meeting(condition) if key != _fresh_key(change)]
+        others = [key for key in self.created.meeting(condition.query) if key != _fresh_key(change)]
         if len(heads) + len(others) > 1:
             raise _several(change)
         if others:
@@ -111,6 +114,40 @@ def _identify_patch(change: Change, seen: _Seen) -> None:
     if key is None:
         raise NotFound("no resource meets the criteria", change.entry.condition_place)
     change.key = key
+
+
+def refuse_overlaps(changes: Sequence[Change], together: bool, sees: Sees) -> None:
+    """Refuse what would be made under a condition, where another entry writes a resource that meets this condition.
+
+    It would not be the only one. Called once the resources are as they will be, patches and links included. SameResource stays
+    with the conditional entry; where the entries stand for themselves, with the later of the two, so that they can be made in
+    their order.
+    """
+    written: Written | None = None
+    by_key = {change.key: change for change in faultless(changes) if change.writes}
+    bodies = _bodies(by_key)
+    for change in faultless(changes):
+        if not (change.condition and change.new):
+            continue
+        written = written or sees(bodies, by_key.keys() - bodies.keys())
+        for key in written.meeting(change.condition.query):
+            other = by_key[key]
+            if other is change:
+                continue
+            later = change if together or other.entry.index < change.entry.index else other
+            message = f"{place(other.entry.index)} writes a resource that meets these criteria"
+            if later is other:
+                message = f"this meets the criteria of {place(change.entry.index)}"
+            later.fault = later.fault or at_entry(SameResource(message, later.entry.condition_place), later.entry)
+
+
+def _bodies(by_key: Mapping[str, Change]) -> dict[str, dict[str, Any]]:
+    """What the changes leave behind, by key."""
+    return {
+        key: change.resource
+        for key, change in by_key.items()
+        if change.resource is not None and change.entry.interaction is not Interaction.DELETE
+    }
 
 
 def _refuse_twice(changes: Sequence[Change]) -> None:

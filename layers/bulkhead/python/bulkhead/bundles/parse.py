@@ -19,6 +19,7 @@ from bulkhead.fhir.definitions import RESOURCE_TYPES
 TRANSACTION, BATCH = "transaction", "batch"
 
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_LOCAL = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
 _WRITES = {"PUT": Interaction.UPDATE, "PATCH": Interaction.PATCH, "DELETE": Interaction.DELETE}
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
@@ -56,14 +57,21 @@ def entries(bundle: dict[str, Any], base: str) -> tuple[list[Entry], Faults]:
             valid.append(_entry(index, content, base))
         except BadRequest as error:
             found[index] = error
-    _check_full_urls(valid, found)
+    _check_full_urls(valid, found, base)
     if bundle["type"] == BATCH:
         _check_independence(valid, found, base)
     return [entry for entry in valid if entry.index not in found], found
 
 
 def check_bundle(bundle: dict[str, Any]) -> None:
-    """Everything of the Bundle but its entries. BadRequest."""
+    """Everything of the Bundle but its entries. BadRequest; of what DSTU1 had, saying how R4 has it."""
+    for name, instead in _OLDER_BUNDLE.items():
+        if name in bundle:
+            raise BadRequest(f"R4 bundles have no {name}: {instead}", f"Bundle.{name}")
+    links = bundle.get("link")
+    for number, link in enumerate(links if isinstance(links, list) else ()):
+        if isinstance(link, dict) and link.keys() & {"rel", "href"}:
+            raise BadRequest("in R4 a link has `relation` and `url`, not `rel` and `href`", f"Bundle.link[{number}]")
     issues = validation.faults({name: value for name, value in bundle.items() if name != "entry"}, "Bundle")
     if issues:
         raise BadRequest("the Bundle is not valid", issues=issues)
@@ -83,6 +91,16 @@ def _check_shell(index: int, content: Any) -> None:
         )
 
 
+_OLDER_BUNDLE = {
+    "title": "they have no title",
+    "updated": "the time stands in `timestamp`, or in `meta.lastUpdated`",
+    "published": "the time stands in `timestamp`, or in `meta.lastUpdated`",
+    "totalResults": "the number of matches stands in `total`",
+    "base": "the URL of each resource stands in its entry, in `fullUrl`",
+    "author": "who wrote a resource is told by a Provenance",
+    "category": "tags stand in `meta.tag`, and what is to be done in `type`",
+    "generator": "where it comes from stands in `meta.source`",
+}
 _OLDER = {
     "deleted": "a deletion is an entry whose `request` has the method DELETE",
     "deletedItem": "a deletion is an entry whose `request` has the method DELETE",
@@ -201,14 +219,25 @@ def _check_resource(entry: Entry) -> None:
         raise _fault(entry.index, "resource.id", "the id of the resource is the one in request.url")
 
 
-def _check_full_urls(valid: list[Entry], found: Faults) -> None:
-    """Two resources under one fullUrl: a reference to it could mean either (R4 Bundle invariant bdl-7)."""
+def _check_full_urls(valid: list[Entry], found: Faults, base: str) -> None:
+    """A fullUrl names one resource of the bundle, and no other than its entry is about: a reference to it could mean either (R4 bdl-7)."""
     first: dict[str, int] = {}
+    written = {entry.key: entry for entry in valid if entry.key}
     for entry in valid:
-        if entry.full_url and entry.interaction in (Interaction.CREATE, Interaction.UPDATE):
-            other = first.setdefault(entry.full_url, entry.index)
-            if other != entry.index:
-                found[entry.index] = _fault(entry.index, "fullUrl", f"the fullUrl is that of {place(other)} too")
+        if not entry.full_url:
+            continue
+        # Below the base, absolute and relative URLs are the same.
+        name = entry.full_url.removeprefix(f"{base}/")
+        other = first.setdefault(name, entry.index)
+        if other != entry.index:
+            found[entry.index] = _fault(entry.index, "fullUrl", f"the fullUrl is that of {place(other)} too")
+        elif entry.key and _LOCAL.fullmatch(name) and name != entry.key:
+            found[entry.index] = _fault(
+                entry.index, "fullUrl", f"the fullUrl names {name}, and request.url {entry.key}"
+            )
+        elif name in written and written[name] is not entry:
+            message = f"the fullUrl names {name}, which {place(written[name].index)} is about"
+            found[entry.index] = _fault(entry.index, "fullUrl", message)
 
 
 def _check_independence(valid: list[Entry], found: Faults, base: str) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from bulkhead import resources
@@ -17,14 +17,14 @@ from bulkhead.bundles.context import Context
 from bulkhead.bundles.criteria import settle_criteria
 from bulkhead.bundles.entries import Interaction
 from bulkhead.bundles.full_urls import FullUrls
-from bulkhead.bundles.identities import identify
+from bulkhead.bundles.identities import identify, refuse_overlaps
 from bulkhead.bundles.links import Kind, find_links
-from bulkhead.compartments import membership
 from bulkhead.errors import Conflict, Gone, raise_together
 from bulkhead.fhir import references
 from bulkhead.resources import conditions
 from bulkhead.resources.conditions import Condition
 from bulkhead.resources.patches import patched
+from bulkhead.resources.written import Written
 from bulkhead.store.preconditions import Preconditions
 
 if TYPE_CHECKING:
@@ -69,6 +69,10 @@ class Attempt:
         )
         return conditions.find(self.context.store, wanted, self.context.found_by, limit=2 + moved)
 
+    def written(self, resources: Mapping[str, dict[str, Any]], gone: Collection[str]) -> Written:
+        """What criteria see of `resources`, by key as they will be, and of the deletion of those that are `gone`."""
+        return Written(self.context.store, self.context.found_by, resources, gone)
+
     def find_owned(self, wanted: Iterable[Condition]) -> dict[Condition, list[Head]]:
         """The same with the owners of claims that the index does not show yet."""
         found = self.find(wanted)
@@ -85,17 +89,7 @@ def prepare(changes: Sequence[Change], context: Context, owners: Owners, togethe
     stays with its change.
     """
     attempt = Attempt(changes, context, together, owners)
-    for step in (
-        _reset,
-        _identify,
-        _read_bases,
-        _patch_all,
-        _resolve_links,
-        _give_contexts,
-        _write_all,
-        _name_versions_again,
-        _claim,
-    ):
+    for step in _STEPS:
         step(attempt)
         if together:
             raise_together(change.fault for change in changes)
@@ -112,9 +106,9 @@ def _reset(attempt: Attempt) -> None:
 def _identify(attempt: Attempt) -> None:
     for_each(attempt.changes, lambda change: _may_search(change, attempt.context))
     if attempt.together:
-        settle_criteria(attempt.faultless, attempt.find_owned, attempt.context.base)
+        settle_criteria(attempt.faultless, attempt.find_owned, attempt.context)
     found = attempt.find_owned(change.condition for change in attempt.faultless if change.condition)
-    identify(attempt.changes, found, attempt.together, membership.in_force(attempt.context.store))
+    identify(attempt.changes, found, attempt.together, attempt.written)
 
 
 def _may_search(change: Change, context: Context) -> None:
@@ -252,8 +246,26 @@ def _name_versions_again(attempt: Attempt) -> None:
         _write_all(attempt)
 
 
+def _refuse_overlaps(attempt: Attempt) -> None:
+    refuse_overlaps(attempt.changes, attempt.together, attempt.written)
+
+
 def _claim(attempt: Attempt) -> None:
     for change in attempt.faultless:
         if change.condition and change.new:
             stale = attempt.owners.stale.get(change.condition)
             change.claim = conditions.claim(attempt.context.session, change.condition, change.key, stale)
+
+
+_STEPS = (
+    _reset,
+    _identify,
+    _read_bases,
+    _patch_all,
+    _resolve_links,
+    _give_contexts,
+    _write_all,
+    _name_versions_again,
+    _refuse_overlaps,
+    _claim,
+)

@@ -32,7 +32,7 @@ def run(entries: Sequence[Entry], faults: Faults, context: Context) -> list[Cont
     Reads are checked before the commit, so that one that cannot succeed fails the whole, and answered after it.
     """
     raise_together(faults[index] for index in sorted(faults))
-    made = start((entry for entry in entries if entry.interaction in WRITES), context.base)
+    made = start((entry for entry in entries if entry.interaction in WRITES), context)
     reads = [entry for entry in entries if entry.interaction not in WRITES]
     raise_together(change.fault for change in made)
     raise_together(_check(entry, context) for entry in reads)

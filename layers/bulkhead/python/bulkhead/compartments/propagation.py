@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from bulkhead.compartments import accounts, membership
+from bulkhead.compartments import accounts, membership, private
 from bulkhead.errors import Issue, Unavailable
 from bulkhead.facts.audit_names import is_trail
 from bulkhead.facts.index_facts import targets
@@ -50,13 +50,25 @@ class Findings:
     """How some keys stand: how many members stand as asked, and which do not (`wrong`).
 
     `standing` counts those only that are within the caller's reach. `unsettled` are members by the index and not by their heads; of
-    `broken` ones the body cannot be read.
+    `broken` ones the body cannot be read. `closed` ones are sealed or private and stand as asked, each with whether it is within
+    reach: a writer who opens one may have read the target too early.
     """
 
     standing: int = 0
     wrong: tuple[str, ...] = ()
     unsettled: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
+    closed: tuple[tuple[str, bool], ...] = ()
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """Those that a writer may be at work on."""
+        return self.unsettled + tuple(key for key, _ in self.closed)
+
+    @property
+    def settled(self) -> Findings:
+        """The same, where nobody opens anything: what is closed stands as asked."""
+        return replace(self, standing=self.standing + sum(counts for _, counts in self.closed), closed=())
 
     @property
     def amiss(self) -> tuple[str, ...]:
@@ -68,6 +80,7 @@ class Findings:
             self.wrong + other.wrong,
             self.unsettled + other.unsettled,
             self.broken + other.broken,
+            self.closed + other.closed,
         )
 
 
@@ -80,18 +93,25 @@ class Applied:
     left: tuple[str, ...] = ()
 
 
-Reach = Callable[[Head], bool]
-"""Whether a member counts for the caller of a run."""
-
-
-def reach(target: str, fence: Sequence[str] | None) -> Reach:
+@dataclass(frozen=True, slots=True)
+class Reach:
     """What a caller who is fenced to `fence` (None: it is not) reaches through `target`: of a Patient, all.
 
     Of others what carries one of its accounts from elsewhere.
     """
-    if fence is None or accounts.is_patient(target):
-        return lambda head: True
-    return lambda head: not accounts.carried_by(head).keys().isdisjoint(fence)
+
+    target: str
+    fence: Sequence[str] | None
+
+    def __call__(self, head: Head) -> bool:
+        if self.fence is None or accounts.is_patient(self.target):
+            return True
+        return not accounts.carried_by(head).keys().isdisjoint(self.fence)
+
+
+def reach(target: str, fence: Sequence[str] | None) -> Reach:
+    """What a caller who is fenced to `fence` (None: it is not) reaches through `target`."""
+    return Reach(target, fence)
 
 
 def sleep(seconds: float) -> None:
@@ -127,9 +147,10 @@ def apply(store: Store, target: str, keys: Sequence[str], reaches: Reach) -> App
         heads = store.read_many(pending)
         passing = _passing(store, target)
         findings = _judge(store, passing, pending, heads, reaches)
-        conflicts, failed = _commit(store, _writes(store, passing, [heads[key] for key in findings.wrong]))
+        conflicts, failed = _commit(store, _writes(store, passing, [heads[key] for key in findings.wrong], reaches))
         written = [key for key in findings.wrong if key not in conflicts and key not in failed]
-        standing += findings.standing + sum(reaches(heads[key]) for key in written)
+        standing += findings.standing + sum(counts for _, counts in findings.closed)
+        standing += sum(reaches(heads[key]) for key in written)
         changed += len(written)
         left += findings.broken + failed
         pending = sorted(conflicts)
@@ -147,22 +168,47 @@ def survey(store: Store, target: str, keys: Sequence[str], reaches: Reach) -> Fi
     return _judge(store, _passing(store, target), keys, heads, reaches)
 
 
+def foresee(store: Store, target: Head, keys: Sequence[str], reaches: Reach) -> tuple[int, list[tuple[Head, Head]]]:
+    """What `apply` would do to `keys` (up to 1,000) if the target stood as `target`. Changes nothing.
+
+    How many members within reach would stand as asked; and of each that would change, its head now and then.
+    """
+    heads = store.read_many(keys)
+    passing = _Passing(target.key, target)
+    found = _judge(store, passing, keys, heads, reaches).settled
+    writes = _writes(store, passing, [heads[key] for key in found.wrong], reaches)
+    changes = [(heads[write.key], write.head(heads[write.key].updated)) for write in writes]
+    return found.standing + sum(reaches(before) for before, _ in changes), changes
+
+
 def second_look(store: Store, target: str, found: Findings, reaches: Reach, wait: Wait = sleep) -> Findings:
-    """`found`, once the writers of what is unsettled have had time to commit: those of large transactions 10 seconds, others one.
+    """`found`, once the writers of what is unsettled or closed have had time to commit: those of large transactions 10 seconds, others one.
 
     What a transaction is still writing then is wrong. Of the rest nobody is writing, it was left by those who died.
     """
+    waited = 0.0
     for seconds in _SECOND_LOOKS:
         if not found.unsettled:
-            return found
+            break
         wait(seconds)
-        found = replace(found, unsettled=()) + survey(store, target, found.unsettled, reaches)
+        waited += seconds
+        found = replace(found, unsettled=()) + _survey_each(store, target, found.unsettled, reaches)
+    if found.closed:
+        # One look is enough: nobody waits for them to come.
+        wait(sum(_SECOND_LOOKS) - waited)
+        found = replace(found, unsettled=(), closed=()) + _survey_each(store, target, found.waiting, reaches)
     for _ in range(_TRANSACTION_LOOKS):
-        if not found.unsettled or not store.are_held(found.unsettled):
+        if not found.waiting:
             return found
+        if not store.are_held(found.waiting):
+            return found.settled
         wait(_SECOND_LOOKS[-1])
-        found = replace(found, unsettled=()) + survey(store, target, found.unsettled, reaches)
-    return replace(found, unsettled=(), wrong=found.wrong + found.unsettled)
+        found = replace(found, unsettled=(), closed=()) + _survey_each(store, target, found.waiting, reaches)
+    return replace(found.settled, unsettled=(), wrong=found.wrong + found.unsettled)
+
+
+def _survey_each(store: Store, target: str, keys: Sequence[str], reaches: Reach) -> Findings:
+    return sum((survey(store, target, page, reaches) for page in chunks(keys, PAGE)), Findings())
 
 
 def propagate(
@@ -240,6 +286,7 @@ class _Passing:
     head: Head | None
 
     def to(self, member: Head) -> Grants:
+        """What a member that is neither sealed nor private inherits."""
         return accounts.passed_on(self.head, accounts.carried_by(member))
 
 
@@ -252,41 +299,55 @@ def _judge(store: Store, passing: _Passing, keys: Sequence[str], heads: Mapping[
     its = membership.definition(store, target.partition("/")[0])
     assert its is not None
     standing = 0
-    wrong, unsettled, broken = [], [], []
+    wrong, unsettled, broken, closed = [], [], [], []
     for key in keys:
         head = heads.get(key)
         if head is None or head.deleted:
             unsettled.append(key)
             continue
-        given = passing.to(head)
+        given = {} if head.sealed else passing.to(head)
         as_asked = list(head.grants(target).items()) == list(given.items())
         # Every write of a body sets `inherited` anew: who inherits from the target names it, and the body need not be read.
-        if as_asked and given:
+        if as_asked and given and not store.settings.private:
             standing += reaches(head)
             continue
         try:
-            is_member = membership.is_member(its, target, key, targets(store.decode(head)))
+            body = store.decode(head)
+            is_member = membership.is_member(its, target, key, targets(body))
+            is_closed = head.sealed or private.is_private(store.settings.private, body)
         except Exception as error:
             logger.error("member cannot be read", extra={"resource": key, "error": type(error).__name__})
             broken.append(key)
             continue
         if not is_member:
             unsettled.append(key)
-        elif as_asked:
+        elif is_closed and not head.inherited:
+            closed.append((key, reaches(head)))
+        elif as_asked and not is_closed:
             standing += reaches(head)
         else:
             wrong.append(key)
-    return Findings(standing, tuple(wrong), tuple(unsettled), tuple(broken))
+    return Findings(standing, tuple(wrong), tuple(unsettled), tuple(broken), tuple(closed))
 
 
-def _writes(store: Store, passing: _Passing, members: Sequence[Head]) -> list[Write]:
+def _writes(store: Store, passing: _Passing, members: Sequence[Head], reaches: Reach) -> list[Write]:
     """What gives each of `members` (as they were read before the target) what the target passes on to it.
 
-    Where a member loses what it had through a Patient, other targets may have handed it something for the sake of just that.
+    Where a member loses what it had through a Patient, other targets may have handed it something for the sake of just that. One that
+    loses its last account by a fenced caller's run opens to nobody by that: see `Head.open`.
     """
     roots = {root for head in members for root in head.inherited if not accounts.is_patient(root)}
     others = store.read_many(roots) if roots and accounts.is_patient(passing.target) else {}
-    return [_write(head, passing, others) for head in members]
+    made = [accounts_write(head, {}) if _is_closed(store, head) else _write(head, passing, others) for head in members]
+    for member, write in zip(members, made, strict=True):
+        if reaches.fence is not None and member.accounts and not write.head(member.updated).accounts:
+            write.lapsed = True
+    return made
+
+
+def _is_closed(store: Store, head: Head) -> bool:
+    setting = store.settings.private
+    return head.sealed or (bool(setting) and private.is_private(setting, store.decode(head)))
 
 
 def _write(member: Head, passing: _Passing, others: Mapping[str, Head]) -> Write:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from bulkhead.facts import extract
@@ -29,6 +29,8 @@ ANY_TYPE = "*"
 """The type under which parameters that all resources have are indexed."""
 OF_META = frozenset({"_tag", "_security", "_profile", "_source"})
 """Parameters about `meta`: indexed for all types together, so that a search of the whole system is one range."""
+KNOWN = 8192
+"""The most parameters of types of which it is kept how they are indexed. R4 has 3,154 of them; clients define more."""
 LONG = "long"
 """The partition of date values that cover more than three months."""
 
@@ -224,7 +226,7 @@ def index_values(
     return {owned for entry in entries for owned in _owned(entry, owners)}
 
 
-@cache
+@lru_cache(KNOWN)
 def is_indexed(resource_type: str, parameter: SearchParameter) -> bool:
     """Whether values of this parameter have by-value entries."""
     code = parameter.code
@@ -252,13 +254,13 @@ def is_indexed(resource_type: str, parameter: SearchParameter) -> bool:
     return False
 
 
-@cache
+@lru_cache(KNOWN)
 def is_canonical(resource_type: str, parameter: SearchParameter) -> bool:
     """Whether a reference parameter is about canonicals, which have no target, and no References."""
     return types(parameter.expression, resource_type) <= {"canonical", "uri"}
 
 
-@cache
+@lru_cache(KNOWN)
 def is_owned(resource_type: str, parameter: SearchParameter) -> bool:
     """Whether the entries of a code are sorted by the patients of their resources: `Patient/1#http://loinc.org`.
 

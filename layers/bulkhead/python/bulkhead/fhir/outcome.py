@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from bulkhead.errors import BulkheadError, Issue
+
+# What a string of FHIR and XML cannot hold (R4 datatypes.html#string, XML 1.0 2.2): it comes from what a message repeats of a request.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 _ALL_OK = Issue(code="informational", diagnostics="All OK", severity="information")
 
@@ -21,7 +25,16 @@ def from_error(error: BulkheadError) -> dict[str, Any]:
 
 
 def _issue(issue: Issue) -> dict[str, Any]:
-    content: dict[str, Any] = {"severity": issue.severity, "code": issue.code, "diagnostics": issue.diagnostics}
-    if issue.expression:
-        content["expression"] = [issue.expression]
+    content: dict[str, Any] = {
+        "severity": issue.severity,
+        "code": issue.code,
+        "diagnostics": _printable(issue.diagnostics),
+    }
+    if issue.expression and not issue.expression.isspace():
+        content["expression"] = [_printable(issue.expression)]
     return content
+
+
+def _printable(text: str) -> str:
+    """The text with U+FFFD for each character that cannot be sent."""
+    return _UNPRINTABLE.sub("\ufffd", text)

@@ -42,12 +42,6 @@ def relative(reference: str, base: str) -> str:
     return below if local(below) else reference
 
 
-def is_conditional(reference: str, base: str) -> bool:
-    """Whether it is criteria on a resource of this server: `Patient?identifier=s|v`, by itself or below `base` (which ends in a slash)."""
-    head, mark, _ = reference.removeprefix(base).partition("?")
-    return bool(mark) and head in definitions.RESOURCE_TYPES
-
-
 def walk(resource: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every Reference in a resource with its FHIRPath ("Observation.performer[0]"), in document order.
 

@@ -22,24 +22,30 @@ from bulkhead.fhir.rules.resources import root_faults
 __all__ = ["CONDITIONAL_MESSAGE", "check", "faults"]
 
 
-def check(resource: Any, resource_type: str | None = None, *, conditional_references: bool = False) -> None:
+def check(
+    resource: Any, resource_type: str | None = None, *, conditional_references: bool = False, base: str | None = None
+) -> None:
     """Raises InvalidResource with every fault as an Issue.
 
     `resource` is a dict as model.json.loads gives it; `resource_type` is the type that it must have, if that matters.
+    `base` is the URL of this server, if its own references may be absolute.
     """
-    found = faults(resource, resource_type, conditional_references=conditional_references)
+    found = faults(resource, resource_type, conditional_references=conditional_references, base=base)
     if found:
         raise InvalidResource("the resource is not valid R4", issues=found)
 
 
-def faults(resource: Any, resource_type: str | None = None, *, conditional_references: bool = False) -> list[Issue]:
+def faults(
+    resource: Any, resource_type: str | None = None, *, conditional_references: bool = False, base: str | None = None
+) -> list[Issue]:
     """Every fault of a resource, in document order, up to MAXIMUM_FAULTS; [] if it is valid.
 
     Resources inside it (contained ones, entries of a Bundle, parameters) are checked alike. A reference by criteria
     (`Patient?identifier=...`) is a fault outside of entries and parameters, but where the caller resolves them
-    (`conditional_references`).
+    (`conditional_references`). An absolute reference below `base`, this server's URL, is judged as the relative one.
     """
-    found = root_faults(resource, Scope(conditional=conditional_references)) or []
+    scope = Scope(conditional=conditional_references, base=f"{base}/" if base else "")
+    found = root_faults(resource, scope) or []
     root = _type_of(resource) or definitions.ANY_RESOURCE
     if resource_type is not None and root != resource_type and not found:
         found = [Fault(VALUE, f"must be {resource_type}", ".resourceType")]

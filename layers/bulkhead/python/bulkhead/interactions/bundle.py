@@ -13,7 +13,7 @@ from bulkhead.interactions.contexts import context
 from bulkhead.jobs import executions
 from bulkhead.jobs.bundles import submission, uploads
 from bulkhead.jobs.bundles.orders import Order
-from bulkhead.jobs.lifecycle import Background
+from bulkhead.jobs.lifecycle import NOT_COUNTED, Background
 
 
 def bundle(request: Request) -> Response:
@@ -32,8 +32,9 @@ def bundle(request: Request) -> Response:
     order = Order(request.caller, request.base, request.prefer.returns, request.session.extended)
     background = Background(executions.start_bundle, request.headers.get("idempotency-key"))
     if is_upload:
-        return accepted(request, submission.submit_upload(request.store, order, uploads.referred(body), background))
-    return accepted(request, submission.submit(request.store, order, body, background))
+        job = submission.submit_upload(request.store, order, uploads.referred(body), background)
+        return accepted(request, job, NOT_COUNTED)
+    return accepted(request, submission.submit(request.store, order, body, background), NOT_COUNTED)
 
 
 def upload(request: Request) -> Response:

@@ -18,8 +18,8 @@ from bulkhead.fhir import json
 from bulkhead.search import custom, parse
 from bulkhead.store import one_request
 
-_NEVER = frozenset({"bundle", "upload", "status", "cancel", "unmatched"})
-"""Operations that no entry can ask for."""
+_NEVER = frozenset({"bundle", "upload", "status", "cancel", "unmatched", "smart-configuration", "openapi", "docs"})
+"""Operations that no entry can ask for; the last three answer with what is no resource."""
 _NOT_ATOMIC = frozenset({"set-accounts", "purge", "meta-add", "meta-delete"})
 """Operations that write in commits of their own."""
 

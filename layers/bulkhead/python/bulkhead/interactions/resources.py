@@ -28,11 +28,11 @@ def _key(request: Request) -> str:
 def _condition(request: Request) -> Condition:
     """The criteria in the query of a conditional update, patch or delete."""
     # Imported here, as are conditional interactions: most requests name an id, and do without the search engine.
-    from bulkhead.resources.conditions import condition
+    from bulkhead.resources.conditions import condition_for
 
     resource_type = resources.known_type(request.parameters["type"])
     criteria = urlencode([pair for pair in request.query if pair[0] not in _FORMS])
-    return condition(resource_type, criteria, "request.url", request.base)
+    return condition_for(request.session, resource_type, criteria, "request.url", request.base)
 
 
 def read(request: Request) -> Response:
@@ -60,10 +60,10 @@ def create(request: Request) -> Response:
     criteria = own if header is None else header
     condition = None
     if criteria or header is not None:
-        from bulkhead.resources.conditions import condition as parsed
+        from bulkhead.resources.conditions import condition_for
 
         place = "request.url" if header is None else "If-None-Exist"
-        condition = parsed(resource_type, criteria, place, request.base)
+        condition = condition_for(request.session, resource_type, criteria, place, request.base)
     head, made = resources.create(request.session, resource, condition)
     return written(request, head, CREATED if made else OK)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -17,12 +17,16 @@ from bulkhead.compartments import accounts
 from bulkhead.errors import BulkheadError, Issue, NotFound, Unavailable
 from bulkhead.fhir import dates, json, outcome
 from bulkhead.settings import Settings
-from bulkhead.store import Store
+from bulkhead.store import Head, Store
 from bulkhead.store.heads import NEVER, OWN
 from bulkhead.store.jobs import BUNDLE, CANCELLED, COMMITTED, DONE, FAILED, PURGE, STARTING, UNFINISHED, Job
 
 START_GRACE = 30.0
 """Seconds that the request may take from starting the state machine to changing the target: longer than API Gateway lets it run."""
+
+NOT_BEGUN = "0 resources so far"
+"""The progress of a `$set-accounts` that was accepted just now."""
+NOT_COUNTED = "the bundle is waiting to be read"
 
 _BROKEN_OFF = "the run broke off; send the request again to finish it"
 _DAY = 86_400
@@ -61,6 +65,8 @@ class Status:
 
     progress: str
     bundle: dict[str, Any] | None
+    unrecorded: Sequence[Head] = ()
+    """What the bundle shows and nobody has put on the audit trail: it must not be told before that is done."""
 
 
 def status(store: Store, owner: str, job_id: str, alive: Callable[[Job], bool]) -> Status:
@@ -75,15 +81,15 @@ def status(store: Store, owner: str, job_id: str, alive: Callable[[Job], bool]) 
     if job.kind == BUNDLE:
         from bulkhead.jobs.bundles import answers
 
-        return Status(*answers.of(store, job, dead))
+        return Status(*answers.of(store, job, dead), answers.unrecorded(store, job, dead))
     if job.kind == PURGE:
         from bulkhead.jobs import purge_steps
 
         return Status(*purge_steps.told(store, job))
     if job.state == DONE:
         return Status("", batch_response(HTTPStatus.OK, resources_updated(job.updated)))
-    standing, total = _progress(store, job)
-    progress = f"{standing} of {total} resources"
+    standing, _ = _counted(store, job)
+    progress = progress_of(store, job)
     if job.state == CANCELLED:
         issue = Issue("incomplete", f"cancelled: {progress} stand as asked; send the request again to finish")
         return Status("", batch_response(HTTPStatus.CONFLICT, resources_updated(standing), outcome.outcome([issue])))
@@ -158,15 +164,34 @@ def _buried(store: Store, owner: str, job: Job) -> Job:
     return _own(store, owner, job.id)
 
 
-def _progress(store: Store, job: Job) -> tuple[int, int]:
-    """Resources that stand as asked, and all of them, with the target. A later pass counts anew what an earlier one did."""
-    if job.total is None:
-        # Only the target is known: that it is done is no news while the job goes on.
-        return int(bool(job.begun) and job.state not in UNFINISHED), 1
+def progress_of(store: Store, job: Job) -> str:
+    """How far a job is, in words. One Query for a `$set-accounts` that is not done."""
+    if job.kind == BUNDLE:
+        return NOT_COUNTED if job.total is None else f"{job.done} of {job.total} entries"
+    if job.kind == PURGE:
+        from bulkhead.jobs import purge_steps
+
+        return purge_steps.progress(store, job)
+    if job.state == DONE:
+        return f"{job.updated} of {job.updated} resources"
+    standing, total = _counted(store, job)
+    if total is None:
+        return "1 resource so far" if standing == 1 else f"{standing} resources so far"
+    return f"{standing} of {total} resources"
+
+
+def _counted(store: Store, job: Job) -> tuple[int, int | None]:
+    """Resources that stand as asked, and all of them, with the target; a later pass counts anew what an earlier one did.
+
+    None where nobody has counted them yet, or the caller is not to know.
+    """
     turns: dict[int, int] = {}
     for result in store.jobs.results(job.id):
         turns[result.turn] = turns.get(result.turn, 0) + result.standing
-    return 1 + min(job.total, max(turns.values(), default=0)), 1 + job.total
+    standing, target = max(turns.values(), default=0), int(bool(job.begun))
+    if job.total is None:
+        return target + standing, None
+    return target + min(job.total, standing), 1 + job.total
 
 
 def batch_response(

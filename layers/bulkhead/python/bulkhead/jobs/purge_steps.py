@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from bulkhead.access.policy import Caller
-from bulkhead.errors import Conflict, Issue, Unavailable, Unprocessable
+from bulkhead.errors import Issue, Unavailable, Unprocessable
 from bulkhead.fhir import json, outcome
 from bulkhead.jobs import lifecycle, purging
 from bulkhead.jobs.lifecycle import Background
@@ -29,6 +29,10 @@ State = dict[str, Any]
 
 # Seconds that one call of the planner goes on: far less than the 15 minutes of a Lambda function, more than a page takes.
 _AT_ONCE = 240.0
+
+
+NOTHING_YET = "0 resources erased"
+"""The progress of a job that begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +126,18 @@ def told(store: Store, job: Job) -> tuple[str, State | None]:
         return "", lifecycle.batch_response(HTTPStatus.OK, answer)
     if job.state == FAILED:
         return "", lifecycle.batch_response(HTTPStatus(job.status), None, json.loads(job.error))
-    erased, shared = _counted(store, job)
-    progress = f"{erased} resources erased"
     if job.state == CANCELLED:
-        issue = Issue(Conflict.code, f"cancelled: {progress}; send the request again to finish")
+        erased, shared = _counted(store, job)
+        issue = Issue("incomplete", f"cancelled: {_erased(erased)}; send the request again to finish")
         answer = purging.answer(erased, len(shared), shared)
         return "", lifecycle.batch_response(HTTPStatus.CONFLICT, answer, outcome.outcome([issue]))
-    return progress, None
+    return progress(store, job), None
+
+
+def progress(store: Store, job: Job) -> str:
+    """How far a purge is, in words. One Query for one that is not done."""
+    return _erased(job.updated if job.state == DONE else _counted(store, job)[0])
+
+
+def _erased(number: int) -> str:
+    return f"{number} resources erased"

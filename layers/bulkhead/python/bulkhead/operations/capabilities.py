@@ -6,7 +6,7 @@ the statement is true by construction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,7 @@ _SYSTEM_INTERACTIONS: Mapping[str, tuple[str, str]] = {
     "history-system": ("GET", "_history"),
 }
 _OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+_SHARED = "A shared type: every token whose scopes allow it reads what carries no account."
 _SECURITY_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 
 
@@ -54,6 +55,8 @@ class Server:
     """single or multiple, where conditional deletes are served."""
     authorization: Mapping[str, str] | None
     """By `authorize` and `token` the URLs of the authorization server; None where no token is needed."""
+    shared_types: frozenset[str]
+    """Types of which every caller reads what carries no account, if its scopes allow the type."""
 
 
 def statement(server: Server, compartments: Sequence[str]) -> dict[str, Any]:
@@ -80,6 +83,7 @@ def statement(server: Server, compartments: Sequence[str]) -> dict[str, Any]:
             {
                 "mode": "server",
                 "security": _security(server.authorization),
+                **_shared(server.shared_types),
                 "resource": [
                     _resource(resource_type, server, operations, pointing.get(resource_type, ()))
                     for resource_type in sorted(definitions.RESOURCE_TYPES)
@@ -121,6 +125,15 @@ def _security(authorization: Mapping[str, str] | None) -> dict[str, Any]:
     return found | ({"extension": [{"url": _OAUTH_URIS, "extension": uris}]} if uris else {})
 
 
+def _shared(types: Collection[str]) -> dict[str, str]:
+    """What a reader of the statement is told of shared types; each of them says so itself, too."""
+    if not types:
+        return {}
+    return {
+        "documentation": f"Every token whose scopes allow the type reads what carries no account of: {', '.join(sorted(types))}."
+    }
+
+
 def _interactions(kinds: Mapping[str, tuple[str, str]], served: Served) -> list[dict[str, str]]:
     return [{"code": code} for code, request in kinds.items() if request in served]
 
@@ -136,6 +149,7 @@ def _resource(
     found: dict[str, Any] = {
         "type": resource_type,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{resource_type}",
+        **({"documentation": _SHARED} if resource_type in server.shared_types else {}),
         "interaction": _interactions(_TYPE_INTERACTIONS, served),
         "versioning": "versioned",
         "readHistory": _TYPE_INTERACTIONS["vread"] in served,

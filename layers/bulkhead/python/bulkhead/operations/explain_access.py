@@ -101,10 +101,15 @@ def _claims(query: Sequence[tuple[str, str]]) -> _Asked | None:
 
 def _require_known_patient(session: Session, asked: Caller) -> None:
     """Unprocessable for a Patient that the caller may not read: what is in that compartment is not for the caller to know."""
-    if not session.caller.fenced or not asked.patient:
+    if not session.caller.restricted or not asked.patient:
         return
     head = session.store.read(f"Patient/{asked.patient}")
-    sees = policy.reach(session.store, session.caller)
+    may_read = policy.may(session.caller, policy.READ, "Patient")
+    sees = (
+        policy.fence(session.store, session.caller, policy.READ)
+        if may_read
+        else policy.reach(session.store, session.caller)
+    )
     if head is None or head.deleted or not sees(session.store.version(head)):
         raise Unprocessable("there is no such Patient", "patient")
 
@@ -118,6 +123,8 @@ def _explained(key: str, found: Explanation) -> Iterable[Part]:
         parts: list[Part] = [{"name": "account", "valueReference": {"reference": account}}]
         parts += [{"name": "source", "part": list(_source(source))} for source in sources]
         yield {"name": "account", "part": parts}
+    yield {"name": "sealed", "valueBoolean": found.sealed}
+    yield {"name": "private", "valueBoolean": found.private}
     for target, through in found.compartments.items():
         parts = [{"name": "compartment", "valueReference": {"reference": target}}, *_through(through)]
         yield {"name": "compartment", "part": parts}

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from bulkhead import settings
+from bulkhead.access.shared_types import shared_types
 from bulkhead.api import cached, formats
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response
@@ -46,6 +47,7 @@ def statement(base: str, compartments: tuple[str, ...]) -> dict[str, Any]:
         conditional_read="full-support",
         conditional_delete=settings.current().conditional_delete,
         authorization=smart.authorization(settings.current()),
+        shared_types=shared_types(settings.current().shared_types),
     )
     return capabilities.statement(server, compartments)
 

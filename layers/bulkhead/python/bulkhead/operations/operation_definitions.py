@@ -26,7 +26,9 @@ class Parameter:
     min: int
     max: str
     type: str
+    """"" where it has `parts`."""
     documentation: str
+    parts: tuple[Parameter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,35 @@ _EVERYTHING = (
     Parameter("return", "out", 1, "1", "Bundle", "A searchset with links to the following pages"),
 )
 
+_THROUGH = Parameter(
+    "through", "out", 0, "*", "string", "A search parameter; `{def}` where the resource is the target itself"
+)
+_OF_SOURCE = (
+    Parameter("kind", "out", 1, "1", "code", "own or inherited"),
+    Parameter("from", "out", 0, "1", "Reference", "The target that hands it on; left out where you may not read it"),
+    _THROUGH,
+    Parameter("until", "out", 0, "1", "instant", "When this source ends"),
+)
+_OF_ACCOUNT = (
+    Parameter("account", "out", 1, "1", "Reference", "The account"),
+    Parameter("source", "out", 1, "*", "", "From where the resource has it", _OF_SOURCE),
+)
+_OF_COMPARTMENT = (Parameter("compartment", "out", 1, "1", "Reference", "The target"), _THROUGH)
+_OF_PROXY = (
+    Parameter("rule", "out", 1, "1", "code", "shared-type or security-context"),
+    Parameter("resource", "out", 0, "1", "Reference", "What the Binary follows"),
+)
+_OF_DECISION = (
+    Parameter("interaction", "out", 1, "1", "code", "read, search, update or delete"),
+    Parameter("allowed", "out", 0, "1", "boolean", "Left out where it depends on what you may not read"),
+    Parameter("rule", "out", 1, "1", "code", "The rule that opens or closes it"),
+    Parameter("reason", "out", 1, "1", "string", "The rule in a sentence"),
+)
+_COUNT = (
+    Parameter("type", "out", 1, "1", "code", "Their type"),
+    Parameter("count", "out", 1, "1", "integer", "How many"),
+)
+
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "bulkhead-set-accounts",
@@ -81,11 +112,49 @@ OPERATIONS: tuple[Operation, ...] = (
         "Set the accounts of a resource",
         "Replaces the resource's own accounts, and with `propagate` hands them to every member of its compartment.",
         (
-            Parameter("accounts", "in", 0, "50", "Reference", "An account; none at all clears them"),
+            Parameter(
+                "accounts",
+                "in",
+                0,
+                "50",
+                "Reference",
+                "An account, as a value or in parts; none at all clears them",
+                (
+                    Parameter("account", "in", 1, "1", "Reference", "The account"),
+                    Parameter("until", "in", 0, "1", "instant", "When this account ends"),
+                ),
+            ),
+            Parameter(
+                "until",
+                "in",
+                0,
+                "1",
+                "instant",
+                "When those accounts end that have no end of their own; a dateTime with a zone is taken, too",
+            ),
             Parameter(
                 "propagate", "in", 0, "1", "boolean", "Whether members of the compartment inherit; default false"
             ),
+            Parameter(
+                "inherit", "in", 0, "1", "boolean", "false seals the resource: it inherits from nobody; true opens it"
+            ),
+            Parameter("preview", "in", 0, "1", "boolean", "Whether to change nothing, and to tell what would change"),
             Parameter("resourcesUpdated", "out", 1, "1", "integer", "How many resources now stand as asked"),
+            Parameter("complete", "out", 0, "1", "boolean", "Of a preview: whether it looked at all members"),
+            Parameter(
+                "account",
+                "out",
+                0,
+                "*",
+                "",
+                "Of a preview: what changes for an account",
+                (
+                    Parameter("account", "out", 1, "1", "Reference", "The account"),
+                    Parameter("gains", "out", 0, "*", "", "Resources that it comes to see", _COUNT),
+                    Parameter("loses", "out", 0, "*", "", "Resources that it sees no longer", _COUNT),
+                ),
+            ),
+            Parameter("changed", "out", 0, "100", "Reference", "Of a preview: a resource that would change"),
         ),
         affects_state=True,
     ),
@@ -114,24 +183,20 @@ OPERATIONS: tuple[Operation, ...] = (
             ),
             Parameter("patient", "in", 0, "1", "string", "The id of the token's launch patient"),
             Parameter("resource", "out", 1, "1", "Reference", "The resource"),
-            Parameter("account", "out", 0, "*", "", "An account of the resource, with its sources"),
+            Parameter("account", "out", 0, "*", "", "An account of the resource", _OF_ACCOUNT),
+            Parameter("sealed", "out", 1, "1", "boolean", "Whether somebody sealed the resource: it inherits nothing"),
+            Parameter("private", "out", 1, "1", "boolean", "Whether a label makes it private: it inherits nothing"),
+            Parameter("compartment", "out", 0, "*", "", "A compartment that the resource is in", _OF_COMPARTMENT),
             Parameter(
-                "compartment",
+                "proxy",
                 "out",
                 0,
                 "*",
                 "",
-                "A compartment that the resource is in, and through which search parameters",
+                "What else opens it: a shared type, or a Binary's securityContext",
+                _OF_PROXY,
             ),
-            Parameter("proxy", "out", 0, "*", "", "What else opens it: a shared type, or a Binary's securityContext"),
-            Parameter(
-                "decision",
-                "out",
-                0,
-                "4",
-                "",
-                "Whether the token may read, search, update or delete it, and the rule that says so",
-            ),
+            Parameter("decision", "out", 0, "4", "", "What the token may do, by interaction", _OF_DECISION),
         ),
     ),
     Operation(
@@ -275,11 +340,15 @@ def definition(operation: Operation, base: str, served: Served) -> dict[str, Any
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
-    return {
+    made: dict[str, Any] = {
         "name": parameter.name,
         "use": parameter.use,
         "min": parameter.min,
         "max": parameter.max,
         "documentation": parameter.documentation,
-        "type": parameter.type,
     }
+    if parameter.type:
+        made["type"] = parameter.type
+    if parameter.parts:
+        made["part"] = [_parameter(part) for part in parameter.parts]
+    return made

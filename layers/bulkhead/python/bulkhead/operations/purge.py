@@ -32,7 +32,7 @@ def purge(request: Request) -> Response:
     purging.require(session, order)
     if request.prefer.respond_async:
         background = Background(executions.start_purge, request.headers.get("idempotency-key"))
-        return accepted(request, purge_steps.submit(session, order, background))
+        return accepted(request, purge_steps.submit(session, order, background), purge_steps.NOTHING_YET)
     limit = session.store.settings.sync_limit
     if purging.count(session.store, order, limit) > limit:
         raise TooCostly(

@@ -30,10 +30,10 @@ from bulkhead.errors import (
 )
 from bulkhead.jobs import lifecycle
 from bulkhead.jobs.lifecycle import Background
-from bulkhead.operations.set_accounts_request import ACCOUNTS, PROPAGATE
+from bulkhead.operations.set_accounts_request import ACCOUNTS, INHERIT, PROPAGATE
 from bulkhead.operations.set_accounts_request import Request as Request
 from bulkhead.session import Session
-from bulkhead.store import Head
+from bulkhead.store import Head, Write
 from bulkhead.store.heads import OWN, accounts_write
 from bulkhead.store.jobs import RUNNING, STARTING, Job
 from bulkhead.store.throttling import pause
@@ -59,12 +59,7 @@ def run(
     Raises Forbidden, NotFound, Gone, BadRequest (no compartment, If-Match), PreconditionFailed, Unprocessable (accounts), TooCostly,
     Conflict (too many writers), Unavailable. Nothing is changed then, but where Unavailable names the members that resisted.
     """
-    policy.require(session.caller, policy.SET_ACCOUNTS)
-    # Before anything is read: an account that is not the caller's is refused whether it exists or not.
-    _wanted(session.caller, request, ())
-    resource_type = key.partition("/")[0]
-    if request.propagate and resource_type not in membership.in_force(session.store, fresh=True):
-        raise BadRequest(f"{resource_type} has no compartment to propagate to", PROPAGATE)
+    _require_right(session, key, request)
     expected = resources.version_of(if_match)
     if background and request.propagate:
         return _run_in_background(session, key, request, expected, background)
@@ -77,6 +72,29 @@ def run(
     return 1 + propagation.propagate(
         session.store, key, keys, changed_at, fence=session.caller.accounts, naming=not session.caller.restricted
     )
+
+
+def checked_target(session: Session, key: str, request: Request, if_match: str | None) -> Head:
+    """The target as it stands, once `request` is found to be one that `run` would carry out. Raises as `run` does then."""
+    _require_right(session, key, request)
+    return _checked(session, key, request, resources.version_of(if_match))
+
+
+def foreseen(session: Session, target: Head, request: Request) -> Head:
+    """The target as `request` would leave it. MethodNotAllowed for what nobody may change."""
+    write = _write(session, target, request)
+    recording.require_untouched([write], session.store.settings.auth)
+    resources.inherit(session)([write], session.store.read_many)
+    return write.head(target.updated)
+
+
+def _require_right(session: Session, key: str, request: Request) -> None:
+    policy.require(session.caller, policy.SET_ACCOUNTS)
+    # Before anything is read: an account that is not the caller's is refused whether it exists or not.
+    _wanted(session.caller, request, ())
+    resource_type = key.partition("/")[0]
+    if request.propagate and resource_type not in membership.in_force(session.store, fresh=True):
+        raise BadRequest(f"{resource_type} has no compartment to propagate to", PROPAGATE)
 
 
 def _wanted(caller: Caller, request: Request, standing: Sequence[str]) -> tuple[str, ...]:
@@ -144,6 +162,8 @@ def _checked(session: Session, key: str, request: Request, expected: int | None)
     target = _settable(session, key, heads.get(key))
     if expected is not None and target.version != expected:
         raise PreconditionFailed(f"{key} has version {target.version}, not {expected}", "If-Match")
+    if request.inherit is not None:
+        policy.require_may_seal(session.caller, target, INHERIT)
     missing = [account for account in request.accounts if account not in heads or heads[account].deleted]
     if missing:
         issues = [Issue(Unprocessable.code, f"the account {account} does not exist", ACCOUNTS) for account in missing]
@@ -207,21 +227,42 @@ def _set(session: Session, target: Head, request: Request, expected: int | None)
 
 
 def _set_once(session: Session, target: Head, request: Request) -> bool:
-    explicit = _wanted(session.caller, request, target.explicit)
-    ends = accounts.ends_of_own(target, explicit, request.accounts, request.ends)
-    # Whoever is fenced decides for its own accounts only: not whether a resource that nobody has is open to all.
-    lapsed = target.lapsed and session.caller.fenced
-    events = recording.of_set_accounts(session, target, request.accounts, request.propagate)
-    flag = accounts.flagged(target, explicit, fence=session.caller.accounts, propagate=request.propagate)
-    if (target.explicit, target.ends.get(OWN, {}), target.lapsed) == (explicit, ends, lapsed):
+    write = _write(session, target, request)
+    events = recording.of_set_accounts(
+        session, target, request.accounts, request.propagate, ends=request.ends, inherit=request.inherit
+    )
+    if _leaves(target, write):
         # Before the flag is changed: nothing goes unrecorded.
         recording.record(session.store, events)
-        if flag == accounts.Flag(target.propagate, target.within):
+        if (write.propagate, write.within) == (target.propagate, target.within):
             return False
-        session.store.set_propagate(target, flag.propagate, flag.within)
+        session.store.set_propagate(target, write.propagate, write.within)
         return True
-    write = accounts_write(
-        target, explicit=explicit, propagate=flag.propagate, within=flag.within, ends={OWN: ends}, lapsed=lapsed
-    )
     resources.commit(session, [write], events=events)
     return True
+
+
+def _write(session: Session, target: Head, request: Request) -> Write:
+    """What gives the target the accounts that are asked for."""
+    caller = session.caller
+    explicit = _wanted(caller, request, target.explicit)
+    flag = accounts.flagged(target, explicit, fence=caller.accounts, propagate=request.propagate)
+    return accounts_write(
+        target,
+        explicit=explicit,
+        propagate=flag.propagate,
+        within=flag.within,
+        ends={OWN: accounts.ends_of_own(target, explicit, request.accounts, request.ends)},
+        sealed=target.sealed if request.inherit is None else not request.inherit,
+        # Whoever is fenced decides for its own accounts only: not whether a resource that nobody has is open to all.
+        lapsed=target.lapsed and caller.fenced,
+    )
+
+
+def _leaves(target: Head, write: Write) -> bool:
+    """Whether the target has its own accounts, and is sealed or not, as the write would have it."""
+    made = write.head("")
+    names = ("explicit", "lapsed", "sealed")
+    return all(getattr(target, name) == getattr(made, name) for name in names) and target.grants(OWN) == made.grants(
+        OWN
+    )

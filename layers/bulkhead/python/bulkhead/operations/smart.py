@@ -33,7 +33,7 @@ def document(known: Settings) -> dict[str, Any]:
         return {"grant_types_supported": [], "scopes_supported": [], "capabilities": []}
     endpoints = {
         "issuer": known.issuer,
-        "jwks_uri": known.jwks_uri or (f"{known.issuer}/.well-known/jwks.json" if known.issuer else ""),
+        "jwks_uri": known.jwks_uri,
         "authorization_endpoint": known.authorization_endpoint,
         "token_endpoint": known.token_endpoint,
     }

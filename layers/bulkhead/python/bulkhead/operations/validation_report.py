@@ -74,10 +74,10 @@ def _unwrapped(body: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def issues(caller: Caller, resource_type: str, identifier: str | None, asked: Asked) -> list[Issue]:
+def issues(caller: Caller, resource_type: str, identifier: str | None, asked: Asked, base: str) -> list[Issue]:
     """Everything that speaks against it, and what was not checked; [] where all is well.
 
-    `identifier` is that of the URL, where the operation is called on an instance.
+    `identifier` is that of the URL, where the operation is called on an instance; `base` the URL of this server.
     """
     found: list[Issue] = []
     right = MODES[asked.mode] if asked.mode else None
@@ -87,7 +87,7 @@ def issues(caller: Caller, resource_type: str, identifier: str | None, asked: As
         if identifier is None:
             found.append(Issue("required", "mode delete is for an instance: [type]/[id]/$validate", "mode"))
         return found
-    invalid = validation.faults(asked.resource, resource_type)
+    invalid = validation.faults(asked.resource, resource_type, base=base)
     if not invalid and resource_type == compartment_definitions.TYPE:
         invalid = list(compartment_definitions.faults(asked.resource))
     found += invalid

@@ -39,6 +39,7 @@ def commit(
     """
     for write in writes:
         write.unfenced = comes_unfenced(session.caller, write)
+        write.maker = session.caller.accounts or ()
     recording.require_untouched(writes, session.store.settings.auth)
     inherited = inherit(session)
     write_policy.check(session.store, session.caller, writes, taken, inherited, place)

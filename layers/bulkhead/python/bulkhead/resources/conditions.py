@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote
 
 from bulkhead.access import policy
-from bulkhead.compartments import membership
-from bulkhead.errors import BadRequest
-from bulkhead.facts.index_facts import index_values, is_indexed
-from bulkhead.fhir import dates
-from bulkhead.fhir.definitions import RESOURCE_TYPES, search_parameters
+from bulkhead.errors import BadRequest, BulkheadError
+from bulkhead.facts.index_facts import is_indexed
+from bulkhead.fhir.definitions import RESOURCE_TYPES
 from bulkhead.parallel import in_parallel
-from bulkhead.search import matching, run
+from bulkhead.resources.written import Matcher
+from bulkhead.search import custom, run
 from bulkhead.search.parse import parse
 from bulkhead.search.query import Query, TokenValue
-from bulkhead.store.heads import Claim, Head, Identifier, Unique
+from bulkhead.store.heads import Claim, Fenced, Head, Identifier, Unique
 from bulkhead.store.keys import IDENTIFIER
 from bulkhead.store.version import Fence, Version
 
@@ -52,10 +50,29 @@ Matches = Mapping[Condition, Sequence[Head]]
 """Live heads that meet each condition: none, one, or two that stand for several."""
 
 
-def condition(resource_type: str, criteria: str, expression: str, base: str) -> Condition:
+def condition_for(session: Session, resource_type: str, criteria: str, expression: str, base: str) -> Condition:
+    """A condition from a query string as the caller of `session` means it: see `condition`.
+
+    It has the search parameters that clients have defined, and what value sets, hierarchies and lists stand for. BadRequest,
+    NotSupported, TooCostly at `expression`.
+    """
+    store, fence = session.store, policy.fence(session.store, session.caller, policy.SEARCH)
+    own = custom.stored_in(store, fence)
+    try:
+        one = condition(resource_type, criteria, expression, base, own)
+        return replace(one, query=run.spelt_out(store, one.query, fence))
+    except BulkheadError as error:
+        error.issues = tuple(replace(issue, expression=expression) for issue in error.issues)
+        raise
+
+
+def condition(
+    resource_type: str, criteria: str, expression: str, base: str, defined: custom.Custom = custom.none
+) -> Condition:
     """A condition from a query string, percent-encoded or not: `identifier=s|v`, `?identifier=s|v`, `Patient?identifier=s|v`.
 
-    A url below `base`, the base URL of this server, is a reference to this server, as it is in a search.
+    A url below `base`, the base URL of this server, is a reference to this server, as it is in a search. `defined` are
+    the parameters that clients have defined.
 
     BadRequest at `expression` where it selects nothing in particular: an unknown parameter, an empty value, another
     type, a parameter that shapes results instead of selecting.
@@ -67,7 +84,7 @@ def condition(resource_type: str, criteria: str, expression: str, base: str) -> 
     if not pairs or any(not value for _, value in pairs):
         raise BadRequest("criteria are search parameters with values", expression)
     try:
-        query = parse(pairs, resource_type, base=base, strict=True)
+        query = parse(pairs, resource_type, base=base, strict=True, custom=defined)
     except BadRequest as error:
         raise BadRequest(str(error), expression) from None
     if len(query.clauses) + len(query.chains) != len(pairs):
@@ -76,12 +93,14 @@ def condition(resource_type: str, criteria: str, expression: str, base: str) -> 
     return Condition(f"{resource_type}?{text}", query)
 
 
-def conditional_reference(text: str, base: str, expression: str) -> Condition | None:
+def conditional_reference(session: Session, text: str, base: str, expression: str) -> Condition | None:
     """The condition of a reference such as `Practitioner?identifier=s|v`; None where the reference is of another form."""
     if "?" not in text:
         return None
     match = _CONDITIONAL.fullmatch(text.removeprefix(f"{base}/"))
-    return condition(match[1], match[2], expression, base) if match and match[1] in RESOURCE_TYPES else None
+    if not match or match[1] not in RESOURCE_TYPES:
+        return None
+    return condition_for(session, match[1], match[2], expression, base)
 
 
 def find(store: Store, conditions: Iterable[Condition], fence: Fence, limit: int = 2) -> dict[Condition, list[Head]]:
@@ -108,10 +127,8 @@ def meets(store: Store, head: Head, one: Condition, fence: Fence) -> bool:
     """Whether a resource is there, is visible to the caller and meets the condition."""
     if head.deleted:
         return False
-    if one.query.chains:
-        return head.key in [candidate.key for candidate in run.find(store, one.query, _PAGE, fence)]
     candidate = store.version(head)
-    return fence(candidate) and _matches(candidate, one, membership.in_force(store))
+    return fence(candidate) and bool(Matcher(store, fence).kept(one.query, [candidate]))
 
 
 def claim(session: Session, one: Condition, owner: str, stale: str | None) -> Claim:
@@ -122,9 +139,30 @@ def claim(session: Session, one: Condition, owner: str, stale: str | None) -> Cl
     """
     named, fence = identifiers(one), policy.fence(session.store, session.caller, policy.SEARCH)
     unique = (
-        Unique(named, lambda head: meets(session.store, head, one, fence), session.caller.accounts) if named else None
+        Unique(named, lambda head: meets(session.store, head, one, fence), _fenced(session, one)) if named else None
     )
     return Claim(policy.claim(session.caller, one.text), owner, stale, unique)
+
+
+def _fenced(session: Session, one: Condition) -> Fenced | None:
+    """What the caller is fenced to, as far as it tells which resources of the condition's type it certainly does not see."""
+    caller = session.caller
+    if not caller.fenced:
+        return None
+    # What is in no chart may be visible for other reasons.
+    in_charts = one.type in session.definitions["Patient"].parameters and not policy.is_open_otherwise(
+        session.store, one.type
+    )
+    charts = policy.charts(session.store, caller) if in_charts else None
+
+    def hides(head: Head) -> bool:
+        if caller.accounts is not None and head.accounts and set(caller.accounts).isdisjoint(head.accounts):
+            return True
+        if charts is None or head.deleted:
+            return False
+        return set(charts).isdisjoint({head.key, *session.store.version(head).targets})
+
+    return Fenced(caller.bounds, caller.accounts, charts, hides)
 
 
 def claimant(session: Session, one: Condition) -> str | None:
@@ -144,21 +182,6 @@ def identifiers(one: Condition) -> tuple[Identifier, ...]:
     return ()
 
 
-def _matches(candidate: Version, one: Condition, known: membership.Definitions) -> bool:
-    return all(matching.matches(candidate, clause, known) for clause in one.query.clauses)
-
-
-def exact_identifier(one: Condition) -> tuple[str, str] | None:
-    """(system, value as indexed) of a condition that is one `identifier=system|value`: nearly all are."""
-    clauses = one.query.clauses
-    if one.query.chains or len(clauses) != 1 or len(clauses[0].values) != 1:
-        return None
-    value = clauses[0].values[0]
-    if clauses[0].name != IDENTIFIER or not isinstance(value, TokenValue) or not value.system or not value.code:
-        return None
-    return value.system, value.code.casefold()
-
-
 def _under_identifier(store: Store, one: Condition, limit: int) -> list[str] | None:
     """Keys under the identifiers of a condition, as they are at this moment; None where the whole search has to be run."""
     named = identifiers(one)
@@ -170,41 +193,3 @@ def _under_identifier(store: Store, one: Condition, limit: int) -> list[str] | N
             return None
         keys += [hint.key for hint in found]
     return list(dict.fromkeys(keys)) if named else None
-
-
-def _body(resource: dict[str, Any], head: Head) -> dict[str, Any]:
-    return resource
-
-
-class Written:
-    """The resources that a transaction is about to write, for conditions that are to see them."""
-
-    def __init__(self, resources: Mapping[str, dict[str, Any]], known: membership.Definitions) -> None:
-        """`resources` by key, as they will be; `known` are the compartment definitions in force."""
-        self._known = known
-        self._by_type: dict[str, dict[str, Version]] = {}
-        updated = dates.now()
-        for key, resource in resources.items():
-            head = Head(key, version=1, updated=updated, method="POST", body=None)
-            self._by_type.setdefault(head.type, {})[key] = Version(head, partial(_body, resource))
-        self._identifiers: dict[str, dict[tuple[str, str], list[str]]] = {}
-
-    def meeting(self, one: Condition) -> list[str]:
-        """Keys of those that meet the condition. Chains lead through the index, so they do not see what is not there yet."""
-        candidates = self._by_type.get(one.type)
-        if not candidates or one.query.chains:
-            return []
-        identifier = exact_identifier(one)
-        keys = self._under(one.type, candidates).get(identifier, ()) if identifier else candidates
-        return [key for key in keys if _matches(candidates[key], one, self._known)]
-
-    def _under(self, resource_type: str, candidates: Mapping[str, Version]) -> Mapping[tuple[str, str], Sequence[str]]:
-        """Keys by (system, value) of each identifier: made once per type, so that thousands of conditions cost no scan each."""
-        if resource_type not in self._identifiers:
-            parameter = search_parameters(resource_type)[IDENTIFIER]
-            under: dict[tuple[str, str], list[str]] = {}
-            for key, candidate in candidates.items():
-                for value in index_values(candidate.body, parameter):
-                    under.setdefault((value.sort, value.value), []).append(key)
-            self._identifiers[resource_type] = under
-        return self._identifiers[resource_type]

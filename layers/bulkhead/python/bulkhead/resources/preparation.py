@@ -10,8 +10,8 @@ from bulkhead import settings
 from bulkhead.access import policy
 from bulkhead.access.policy import Caller
 from bulkhead.audit import events
-from bulkhead.compartments import accounts, compartment_definitions, governing, membership
-from bulkhead.errors import BadRequest, InvalidResource, Issue, Unprocessable
+from bulkhead.compartments import accounts, compartment_definitions, governing, membership, private
+from bulkhead.errors import BadRequest, Unprocessable
 from bulkhead.facts import index_facts
 from bulkhead.facts.audit_names import AUDIT_EVENT, is_trail
 from bulkhead.facts.security_context import BINARY, context_of
@@ -39,16 +39,13 @@ def checked(
     References by absolute URLs below `base`, this server's own, become relative: they are of the same compartments. References
     by criteria are refused, but where the caller resolves them (`conditional_references`).
     """
-    validation.check(resource, resource_type, conditional_references=conditional_references)
+    validation.check(resource, resource_type, conditional_references=conditional_references, base=base)
     if identifier is not None and resource.get("id") != identifier:
         raise BadRequest("the resource's id must be the one of the URL", f"{resource_type}.id")
     valid: dict[str, Any] = resource
-    for place, reference in references.walk(valid) if base else ():
+    for _, reference in references.walk(valid) if base else ():
         if "reference" in reference:
             reference["reference"] = references.relative(reference["reference"], f"{base}/")
-            if not conditional_references and references.is_conditional(reference["reference"], f"{base}/"):
-                message = validation.CONDITIONAL_MESSAGE
-                raise InvalidResource(message, issues=[Issue("value", message, f"{place}.reference")])
     return valid
 
 
@@ -288,12 +285,16 @@ def inherit(session: Session) -> Inherit:
 
     def set_inherited(writes: Sequence[Write], read: Read) -> None:
         known = membership.in_force(session.store)
+        closed = {write.key for write in writes if is_closed(session.store, write)}
         here: dict[str, Head | Write] = {write.key: write for write in writes}
-        roots = {write.key: roots_of(write, known) for write in writes}
+        roots = {write.key: [] if write.key in closed else roots_of(session.store, write, known) for write in writes}
         elsewhere = {root for found in roots.values() for root in found if root not in here}
         targets = {**read(elsewhere), **here}
         for write in writes:
             found = roots[write.key]
+            if write.key in closed:
+                write.inherit({})
+                continue
             if write.new is None and not found:
                 continue
             kept = write.given if write.new is None else {}
@@ -310,8 +311,21 @@ def inherit(session: Session) -> Inherit:
     return set_inherited
 
 
-def roots_of(write: Write, known: membership.Definitions) -> list[str]:
-    """The targets from which a write may inherit: of one that changes accounts only, those that are no Patients.
+def is_closed(store: Store, write: Write) -> bool:
+    """Whether what a write leaves behind inherits nothing: it is sealed, or private by a label. A deletion keeps what it has."""
+    if write.body is None:
+        return False
+    return write.is_sealed or (write.new is not None and _is_private(store, write))
+
+
+def _is_private(store: Store, write: Write) -> bool:
+    setting, resource_type = store.settings.private, write.key.partition("/")[0]
+    return write.new is not None and private.is_private_by_facts(setting, resource_type, write.new)
+
+
+def roots_of(store: Store, write: Write, known: membership.Definitions) -> list[str]:
+    """The targets from which a write may inherit: of one that changes accounts only, those that are no Patients; all, if it opens
+    what was sealed.
 
     None for deletions, and for the trail: what it tells of is fenced by the data that it speaks of, as it is then.
     """
@@ -319,6 +333,12 @@ def roots_of(write: Write, known: membership.Definitions) -> list[str]:
         return []
     if write.new is not None:
         found = membership.memberships(write.new.targets, write.key, known)
+        return [root for root in found if root != write.key]
+    if write.base is not None and write.base.sealed:
+        resource = store.decode(write.base)
+        if private.is_private(store.settings.private, resource):
+            return []
+        found = membership.memberships(index_facts.targets(resource), write.key, known)
         return [root for root in found if root != write.key]
     # An account that the resource loses must not stay on it by a target that gave it for the sake of this very account.
     return [root for root in write.inherited if root != write.key and not accounts.is_patient(root)]

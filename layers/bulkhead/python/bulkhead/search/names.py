@@ -20,10 +20,12 @@ _OPERATOR = re.compile(
 )
 _COMPARED = re.compile(rf"\s*(?:\$?\b({_WORDS})\b\s+|\$({_WORDS})|(>=|<=|<>|!=|==|=|>|<)).*", re.DOTALL)
 _EXAMPLE = "2020-01-31"
+# No name of a parameter has one of these; JSON, XML and prose do.
+_NO_NAME = re.compile(r"[\s{}\"<>]")
 
 
 def require_form(name: str, plain: Iterable[str]) -> None:
-    """BadRequest for a name that has an operator, lacks its own name, or has not just one modifier where it has a `:`.
+    """BadRequest for what is no name, or has an operator, lacks its own name, or has not just one modifier where it has a `:`.
 
     `plain` are the parameters that take no modifier at all.
     """
@@ -34,6 +36,9 @@ def require_form(name: str, plain: Iterable[str]) -> None:
             f"{code} is compared by a prefix of its value in R4: {code}={_PREFIXES[operator]}{_EXAMPLE}",
             expression=code,
         )
+    if _NO_NAME.search(name):
+        # Not repeated: where a form was meant, it may be a whole resource.
+        raise BadRequest("what stands here in place of a parameter's name is none", expression="query")
     if name == "_has":
         raise BadRequest("_has must be _has:Type:reference:parameter", expression=name)
     # What stands behind `_has:` has colons of its own, and is looked at where chains are taken apart.

@@ -57,6 +57,8 @@ LIST = SearchParameter(code="_list", url="", type="reference", expression="")
 
 # Modifiers of references whose values are no references.
 _NOT_URLS = frozenset({"missing", "identifier", "above", "below"})
+# What a message may repeat of a value that should be the code of a parameter.
+_CODE = re.compile(r"[a-z_][A-Za-z0-9_.-]{0,63}")
 _NAME = re.compile(r"(?P<code>[^:.]+)(?::(?P<modifier>[^:.]+))?")
 
 
@@ -120,7 +122,7 @@ def requested_types(
     of_compartment = frozenset(of_compartment)
     for name in names:
         if name not in definitions.RESOURCE_TYPES:
-            raise BadRequest(f"there is no resource type {name}", expression="_type")
+            raise BadRequest(f"{name[:64]} is not a resource type of R4", expression="_type")
         if in_compartment and name not in of_compartment:
             raise BadRequest(f"{name} is not in this compartment's definition", expression="_type")
     return tuple(names)
@@ -335,7 +337,8 @@ class _Reader:
         for code, _ in keys:
             parameter = self.parameter(code)
             if parameter is None or parameter.type not in SORTABLE or code in REFUSED | {"_list"}:
-                raise BadRequest(f"this search cannot be sorted by {code}", expression="_sort")
+                shown = f" by {code}" if _CODE.fullmatch(code) else " by what is not the code of a parameter"
+                raise BadRequest(f"this search cannot be sorted{shown}", expression="_sort")
         self.sort += tuple(Sort(code, descending, self.known[code]) for code, descending in keys)
 
     def read_choice(self, name: str, text: str, choices: frozenset[str]) -> None:

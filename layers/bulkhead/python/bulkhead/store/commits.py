@@ -112,6 +112,8 @@ def _commit_at_once(
         else:
             table.write_each(accounts)
         _write(table, actions, writes, claims, guard, receipt)
+        if guard.shared:
+            staging.afterwards(guard.tidy)
     except Conflict:
         # Nothing was written, and an id of our own is used for one attempt only: what was staged for it is nobody's.
         staging.afterwards(guard.release)
@@ -129,6 +131,8 @@ def _write(
     receipt: Receipt | None,
 ) -> None:
     """The commit of up to 100 items. A mark that a large transaction left on one of them is cleared away, and the commit tried again."""
+    first_end = len(writes) + len(claims) + (receipt.size if receipt else 0)
+    ends = range(first_end, first_end + len(guard.partitions))
     for attempt in range(_ATTEMPTS):
         try:
             table.write(actions)
@@ -138,6 +142,10 @@ def _write(
                 return
             failed = error.failed[0]
             if failed >= len(writes) + len(claims):
+                # Others, from whom the caller is fenced off, may have reservations too: these stay.
+                if set(ends).issuperset(error.failed) and (shared := guard.shared_actions()):
+                    actions = [*actions[: ends.start], *shared, *actions[ends.stop :]]
+                    continue
                 raise _overtaken(failed - len(writes) - len(claims), writes, guard, receipt) from None
             conflict = explain(failed, writes, claims)
             if not transaction_marks.clear(table, staging.blocked(conflict)):

@@ -8,12 +8,16 @@ it is: nobody else's search reads it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from bulkhead.store import keys
 from bulkhead.store.heads import Write
 from bulkhead.store.keys import Key
 from bulkhead.store.table import Table, key_of
+
+if TYPE_CHECKING:
+    from bulkhead.facts.index_facts import Facts
 
 TYPE = "CompartmentDefinition"
 
@@ -33,10 +37,18 @@ def listed_as(writes: Iterable[Write]) -> set[Key]:
         if resource_type == TYPE:
             found.add((keys.DEFINITIONS, write.key))
         elif resource_type in NAMED_BY and write.unfenced and write.new is not None:
-            values = {value.value for value in write.new.values if value.parameter == NAMED_BY[resource_type]}
-            names = values | ({ALL} if resource_type == "CodeSystem" else set())
-            found |= {(keys.governing_key(resource_type, name), write.key) for name in names}
+            found |= listed_by_name(write.key, write.new)
     return found
+
+
+def listed_by_name(key: str, facts: Facts) -> set[Key]:
+    """Where a definition that an unfenced caller wrote is to be listed; nowhere for other resources."""
+    resource_type = key.partition("/")[0]
+    if resource_type not in NAMED_BY:
+        return set()
+    values = {value.value for value in facts.values if value.parameter == NAMED_BY[resource_type]}
+    names = values | ({ALL} if resource_type == "CodeSystem" else set())
+    return {(keys.governing_key(resource_type, name), key) for name in names}
 
 
 def note(table: Table, listed: set[Key]) -> None:

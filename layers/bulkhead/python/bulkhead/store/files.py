@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 UPLOADS, REQUESTS, RESULTS = "uploads/", "requests/", "results/"
 """Prefixes of their names: each has rights and a lifetime of its own."""
 
-# Who may not list the bucket, and no function may, is told 403 of an object that is not there.
-_ABSENT = ("404", "NoSuchKey", "NotFound", "403", "AccessDenied")
+# S3 says so to who may list the bucket. To others it says 403, of what is there and closed too: that is never taken for absence.
+_ABSENT = ("404", "NoSuchKey", "NotFound")
 
 
 def client(**options: Any) -> Any:
@@ -67,13 +67,13 @@ def _is_absence(error: ClientError) -> bool:
 
 
 def copy(store: Store, source: str, name: str, etag: str) -> bool:
-    """Copy an object within S3, if it is still what was found to have this `etag`."""
+    """Copy an object within S3. False where it is gone, or no longer what was found to have this `etag`."""
     bucket = store.settings.bucket
     place = {"Bucket": bucket, "Key": source}
     try:
         store.s3.copy_object(Bucket=bucket, Key=name, CopySource=place, CopySourceIfMatch=etag)
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") != "PreconditionFailed":
+        if error.response.get("Error", {}).get("Code") != "PreconditionFailed" and not _is_absence(error):
             raise
         return False
     return True

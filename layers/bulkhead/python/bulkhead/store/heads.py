@@ -74,7 +74,7 @@ class Head:
     ends: Ends = field(default_factory=dict)
     ended: tuple[str, ...] = ()
     lapsed: bool = False
-    """Whether the resource ever lost an account by the clock. See `open`."""
+    """Whether the resource ever lost an account by the clock, or its last one by the run of a fenced caller. See `open`."""
     sealed: bool = False
     """Whether the resource inherits nothing, whatever its targets pass on."""
     maker: tuple[str, ...] = ()
@@ -242,13 +242,27 @@ class Identifier:
 
 
 @dataclass(frozen=True, slots=True)
+class Fenced:
+    """What a caller is fenced to: a resource that is certainly outside is no match of its."""
+
+    name: str
+    """The same for callers who see the same."""
+    accounts: tuple[str, ...] | None
+    """None where no claim names accounts: a resource is outside if it carries accounts, and none of these."""
+    charts: tuple[str, ...] | None
+    """Patients (`Patient/1`), None where no claim names one: a resource is outside if it points at none of these, and is none."""
+    hides: Callable[[Head], bool]
+    """Whether a resource is certainly outside."""
+
+
+@dataclass(frozen=True, slots=True)
 class Unique:
     """That no resource which has one of `identifiers` may meet a condition (`meets`) when the commit is made."""
 
     identifiers: tuple[Identifier, ...]
     meets: Callable[[Head], bool]
-    within: tuple[str, ...] | None
-    """The accounts that the caller is fenced to, None where it is not: a resource that carries others only does not meet it."""
+    fence: Fenced | None
+    """The caller's, None where it has none: a resource outside of it does not meet the condition."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ stale     an entry for which its head has no use (of a settle that died, a write
           reservation: removed
 wide      more search parameters in an entry's `via` than its head has: narrowed
 noted     an entry that was staged for a version that has not come yet: noted, and removed as an orphan where that stays so
-missing   an entry, an index key or a month that a head needs and that is not there: restored
+missing   an entry, an index key, a month or a definition's name that a head needs and that is not there: restored
 damaged   a body that cannot be read, a version that is gone: told, as nothing here can mend it
 
 Writers may be at work meanwhile. What a scan finds is read again, strongly consistent, before anything is done about it; and what
@@ -23,7 +23,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from bulkhead.fhir import dates
-from bulkhead.store import builtin, definitions, heads, keys, staging, transaction_marks, transactions
+from bulkhead.store import builtin, definitions, heads, keys, reservations, staging, transaction_marks, transactions
 from bulkhead.store.heads import Head
 from bulkhead.store.keys import Entry, Key
 from bulkhead.store.table import Item, Table, key_of
@@ -126,6 +126,7 @@ class Check:
         """What is amiss with each resource, of whose partition these are the items."""
         found: dict[str, list[_Fault]] = {pk: [] for pk in resources}
         expected: dict[str, dict[Key, Entry]] = {}
+        listed: dict[str, set[Key]] = {}
         for pk, items in resources.items():
             head = next((item for item in items if item["sk"]["S"] == keys.HEAD), None)
             if head and heads.GRAVESTONE in head:
@@ -136,23 +137,28 @@ class Check:
                 found[pk] = [self._forgotten(head, transaction)] if self._is_over(transaction) else []
                 continue
             try:
-                expected[pk] = self._expected(heads.from_item(head, self._accounts_at) if head else None)
+                expected[pk], listed[pk] = self._needed(heads.from_item(head, self._accounts_at) if head else None)
             except Exception as error:
                 logger.error("body cannot be read", extra={"resource": pk, "error": type(error).__name__})
                 found[pk] = [(DAMAGED, None)]
         elsewhere = [key for entries in expected.values() for key in entries if keys.is_identifier(key)]
-        there = self._table.get_many(elsewhere)
+        there = self._table.get_many([*elsewhere, *(key for names in listed.values() for key in names)])
         for pk, entries in expected.items():
             own = {_key(item): item for item in resources[pk]}
-            found[pk] = [*self._faults_of_one(pk, own, entries, there), *self._faults_of_time(pk, own)]
+            unlisted = [(MISSING, self._table.put_action(key_of(key))) for key in listed[pk] if key not in there]
+            found[pk] = [*self._faults_of_one(pk, own, entries, there), *unlisted, *self._faults_of_time(pk, own)]
         return found
 
-    def _expected(self, head: Head | None) -> dict[Key, Entry]:
-        """All entries that a head needs."""
+    def _needed(self, head: Head | None) -> tuple[dict[Key, Entry], set[Key]]:
+        """All entries that a head needs, and where it is to be listed by name because it may govern the server."""
         if head is None or head.deleted:
-            return {}
-        entries = keys.index_entries(head.key, self._facts_of(head))
-        return entries | dict(keys.account_entry(head.key, account) for account in staging.listed_accounts(head))
+            return {}, set()
+        facts = self._facts_of(head)
+        entries = keys.index_entries(head.key, facts)
+        listed = definitions.listed_by_name(head.key, facts) if head.unfenced else set()
+        return entries | dict(
+            keys.account_entry(head.key, account) for account in staging.listed_accounts(head)
+        ), listed
 
     def _faults_of_one(
         self, pk: str, own: dict[Key, Item], expected: dict[Key, Entry], elsewhere: dict[Key, Item]
@@ -197,12 +203,13 @@ class Check:
 
     def _outdated(self, item: Item) -> _Fault | None:
         """Of a reservation whose owner died long ago."""
-        if transaction_marks.RESERVED_BY not in item or transaction_marks.marked(item):
+        if reservations.HOLDERS not in item and item.keys() != {"pk", "sk"}:
             return None
-        if float(item["until"]["N"]) > self._now - (self._patience or 0):
+        found = reservations.slots(item)
+        if any(slot.transaction or slot.until > self._now - (self._patience or 0) for slot in found):
             return None
-        condition = f"#{transaction_marks.RESERVED_BY} = :by"
-        return STALE, self._table.delete_action(_key(item), condition, {":by": item[transaction_marks.RESERVED_BY]})
+        condition, values = reservations.held_as(item)
+        return STALE, self._table.delete_action(_key(item), condition, values)
 
     def _forgotten(self, head: Item, transaction: str) -> _Fault:
         """Of a mark that was set when its transaction was over already."""
@@ -259,7 +266,7 @@ class Check:
                 continue
             if pk not in expected:
                 try:
-                    expected[pk] = self._expected(head)
+                    expected[pk], _ = self._needed(head)
                 except Exception:
                     # Told where the resource itself is looked at.
                     expected[pk] = {_key(item): ({}, frozenset())}

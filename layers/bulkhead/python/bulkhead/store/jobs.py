@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from bulkhead.store import keys
 from bulkhead.store.table import ConditionFailed, Item, Table
@@ -17,6 +18,7 @@ STARTING, RUNNING = "starting", "running"
 COMMITTED = "committed"
 DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
 UNFINISHED = (STARTING, RUNNING)
+OVER = (DONE, FAILED, CANCELLED)
 
 SET_ACCOUNTS, BUNDLE, PURGE = "set-accounts", "bundle", "purge"
 """What a job does."""
@@ -32,7 +34,7 @@ class Job:
     `accounts` are those that the caller asked for, `ends` the instants at which some of them end, `inherit` whether the target shall
     inherit (None: as it was), `within` those that it is fenced to (None: it is not), `naming` whether it may be
     told the names of members.
-    `created` and `expires` are seconds since 1970, `begun` is when the target stood as asked (0: not yet). `total` counts the
+    `created`, `ended` (0: not yet) and `expires` are seconds since 1970, `begun` is when the target stood as asked (0: not yet). `total` counts the
     members that the first pass listed (None: not yet), or the bundle's entries, of which `done` are dealt with.
     `error` is an OperationOutcome and `status` its HTTP status, of a failed job.
     A purge's `request` is JSON that says for whom and what; of one that is done, `updated` counts what it erased, `total` what it left,
@@ -63,6 +65,7 @@ class Job:
     naming: bool = True
     ends: Mapping[str, str] = field(default_factory=dict)
     inherit: bool | None = None
+    ended: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,45 @@ def _texts(attribute: Item) -> tuple[str, ...]:
     return tuple(text["S"] for text in attribute["L"])
 
 
+def _has_expired(item: Item) -> bool:
+    return int(item[keys.TTL]["N"]) <= time.time()
+
+
+def _job(name: str, item: Item) -> Job:
+    def text(attribute: str) -> str:
+        return str(item[attribute]["S"]) if attribute in item else ""
+
+    def number(attribute: str) -> float:
+        return float(item[attribute]["N"]) if attribute in item else 0
+
+    return Job(
+        id=name,
+        owner=text("owner"),
+        target=text("target"),
+        accounts=_texts(item["accounts"]),
+        created=number("created"),
+        ended=number("ended"),
+        expires=int(number(keys.TTL)),
+        state=text("state"),
+        begun=number("begun"),
+        total=int(number("total")) if "total" in item else None,
+        updated=int(number("updated")),
+        status=int(number("status")),
+        error=text("error"),
+        kind=text("kind"),
+        request=text("request"),
+        attempt=int(number("attempt")),
+        transaction=text("transaction"),
+        done=int(number("done")),
+        result=text("result"),
+        size=int(number("size")),
+        within=_texts(item["within"]) if "within" in item else None,
+        naming=item["naming"]["BOOL"],
+        ends={account: end["S"] for account, end in item["ends"]["M"].items()} if "ends" in item else {},
+        inherit=item["inherit"]["BOOL"] if "inherit" in item else None,
+    )
+
+
 class Jobs:
     """The jobs of one table, and what their workers have recorded."""
 
@@ -90,7 +132,18 @@ class Jobs:
         self._table = table
 
     def create(self, job: Job) -> bool:
-        """Put a new job. False where there is one with its id that has not expired."""
+        """Put a new job, and list it for its owner. False where there is one with its id that has not expired.
+
+        It is listed first: a job that is not there is left out of the list, one that is not listed would never be in it.
+        """
+        self._table.put(
+            {
+                "pk": {"S": keys.jobs_of_key(job.owner)},
+                "sk": {"S": keys.job_sort(job.created, job.id)},
+                "job": {"S": job.id},
+                keys.TTL: {"N": str(job.expires)},
+            }
+        )
         item: Item = {
             "pk": {"S": keys.job_key(job.id)},
             "sk": {"S": keys.HEAD},
@@ -122,40 +175,30 @@ class Jobs:
     def read(self, job: str) -> Job | None:
         """None where there is no such job, or it has expired (DynamoDB takes its time to remove it)."""
         item = self._table.get((keys.job_key(job), keys.HEAD))
-        if item is None or int(item[keys.TTL]["N"]) <= time.time():
-            return None
+        return _job(job, item) if item and not _has_expired(item) else None
 
-        def text(name: str) -> str:
-            return str(item[name]["S"]) if name in item else ""
+    def of_owner(self, owner: str, count: int, after: str | None) -> tuple[list[Job], str | None]:
+        """Up to `count` jobs of an owner after a position (None: from the newest on), and the position for the next page, if there is one.
 
-        def number(name: str) -> float:
-            return float(item[name]["N"]) if name in item else 0
-
-        return Job(
-            id=job,
-            owner=text("owner"),
-            target=text("target"),
-            accounts=_texts(item["accounts"]),
-            created=number("created"),
-            expires=int(number(keys.TTL)),
-            state=text("state"),
-            begun=number("begun"),
-            total=int(number("total")) if "total" in item else None,
-            updated=int(number("updated")),
-            status=int(number("status")),
-            error=text("error"),
-            kind=text("kind"),
-            request=text("request"),
-            attempt=int(number("attempt")),
-            transaction=text("transaction"),
-            done=int(number("done")),
-            result=text("result"),
-            size=int(number("size")),
-            within=_texts(item["within"]) if "within" in item else None,
-            naming=item["naming"]["BOOL"],
-            ends={account: end["S"] for account, end in item["ends"]["M"].items()} if "ends" in item else {},
-            inherit=item["inherit"]["BOOL"] if "inherit" in item else None,
-        )
+        A Query and a BatchGet, both strongly consistent.
+        """
+        found: dict[str, Job] = {}
+        listed = self._table.query(keys.jobs_of_key(owner), after=after, limit=count, backwards=True)
+        while page := list(islice(listed, count - len(found) + 1)):
+            heads = self._table.get_many((keys.job_key(item["job"]["S"]), keys.HEAD) for item in page)
+            for item in page:
+                if len(found) == count:
+                    return list(found.values()), after
+                after, name = item["sk"]["S"], item["job"]["S"]
+                head = heads.get((keys.job_key(name), keys.HEAD))
+                # A job may be listed twice where its id was taken anew, or its creation was tried again.
+                if (
+                    head
+                    and not _has_expired(head)
+                    and item["sk"]["S"] == keys.job_sort(float(head["created"]["N"]), name)
+                ):
+                    found[name] = _job(name, head)
+        return list(found.values()), None
 
     def change(
         self, job: str, allowed: Iterable[str], taken: int | None = None, /, **values: str | int | float
@@ -174,6 +217,8 @@ class Jobs:
         self, job: str, allowed: Iterable[str], taken: int | None = None, /, **values: str | int | float
     ) -> Item:
         """What `change` writes, as an action for a commit."""
+        if values.get("state") in OVER:
+            values["ended"] = time.time()
         states = {f":state{n}": {"S": state} for n, state in enumerate(allowed)}
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in values)
         attributes: Item = {

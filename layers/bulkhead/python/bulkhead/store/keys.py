@@ -16,6 +16,7 @@
 | transaction   | `txn#<id>`           | `#`                         | by-time while it is open, so that a sweeper finds it    |
 | its members   | `txn#<id>`           | `k#0000`                    |                                                         |
 | job           | `job#<id>`           | `#`; results `r#<pass>#<n>` |                                                         |
+| owner's list  | `job#of#<owner>`     | `<created>#<job id>`        |                                                         |
 | its receipts  | `job#<id>`           | `e#<entry of the bundle>`   |                                                         |
 | month in use  | `months`             | `Observation#2026-11`       |                                                         |
 | definition    | `definitions`        | `CompartmentDefinition/x`   |                                                         |
@@ -154,6 +155,16 @@ def job_key(job: str) -> str:
     return f"job#{job}"
 
 
+def jobs_of_key(owner: str) -> str:
+    """Where the jobs of an owner are listed. It begins as the keys of jobs do: a function may be granted these and no others."""
+    return limited(f"job#of#{owner}", PARTITION_LIMIT)
+
+
+def job_sort(created: float, job: str) -> str:
+    """The sort key of a job in its owner's list, by the second since 1970 at which it was created."""
+    return f"{created:017.6f}#{job}"
+
+
 def result_sort(turn: int, batch: int) -> str:
     """The sort key of one worker's result: the pass of the job, and its batch within that pass."""
     return f"r#{turn:04d}#{batch:08d}"
@@ -271,7 +282,7 @@ def identifier_key(resource_type: str, value: str, sort: str, identifier: str) -
 
 def is_identifier(key: Key) -> bool:
     """Whether an item is one of those."""
-    return f"|{IDENTIFIER}|" in key[0] and key[1] != HEAD
+    return f"|{IDENTIFIER}|" in key[0] and key[0].partition("|")[0].isalpha() and key[1] != HEAD
 
 
 def identified(key: Key) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
 from bulkhead.parallel import chunks
-from bulkhead.store import builtin, heads, keys, staging, transaction_marks, transactions
+from bulkhead.store import builtin, heads, keys, reservations, staging, transaction_marks, transactions
 from bulkhead.store.heads import Claim, Head, Receipt, Write
 from bulkhead.store.identifiers import Guard
 from bulkhead.store.keys import Key
@@ -135,6 +135,7 @@ def finish(table: Table, transaction: str) -> None:
         fresh = [member.removeprefix(_FRESH) for member in members if member.startswith(_FRESH)]
         table.put_many([], [*entries, *_staged(table, fresh)])
     transaction_marks.settle(table, transaction, state, held)
+    reservations.end_of_transaction(table, transaction, items.values())
     staged = [(member, keys.staged_sort(transaction)) for member in members if not member.startswith(_FRESH)]
     table.put_many([], staged)
     transactions.close(table, transaction)

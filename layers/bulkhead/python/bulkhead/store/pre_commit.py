@@ -27,14 +27,15 @@ class Between:
     def __call__(self, writes: Sequence[Write]) -> None:
         """Set what `writes` inherit, and take away the reservations of others on the identifiers that they add."""
         self._asked = time.monotonic()
-        own = set(self._guard.partitions)
+        # The slot of callers without a fence keeps all others out.
+        own = set(self._guard.partitions) if self._guard.fence is None else set()
         self._unread = [partition for partition in identifiers.reservable(writes) if partition not in own]
         self._reservations = []
         if self._inherit:
             self._inherit(writes, self._read)
         if self._unread:
             self._read(())
-        identifiers.take_away(self._table, writes, self._reservations)
+        identifiers.take_away(self._table, writes, self._reservations, self._guard.slot)
 
     def again(self, writes: Sequence[Write]) -> list[int]:
         """Set what `writes` inherit once more, where time has passed; returns the positions of those for which it is something else."""

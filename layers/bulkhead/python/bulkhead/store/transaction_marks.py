@@ -2,7 +2,7 @@
 
 A marked head is of one of two kinds. `made`: the item is the new resource itself, there only if the transaction is committed.
 Otherwise the item is the old version, and the new one lies beside it (`s#<transaction>`), to be read instead once committed.
-A marked claim is as good as its transaction; a marked reservation ends with it, whatever was decided.
+A marked claim is as good as its transaction.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from bulkhead.store.throttling import pause
 from bulkhead.store.transactions import ABORTED, COMMITTED, PENDING, decide, state_now, states
 
 MARKED = "#txn = :txn"
-RESERVED_BY = "reserved_by"
 # A transaction in progress takes seconds; a caller who waits longer is told to try again.
 _WAITS = 12
 
@@ -92,9 +91,7 @@ def settle(table: Table, transaction: str, state: str, items: Mapping[Key, Item]
     for key, item in items.items():
         if marked(item) != transaction:
             continue
-        if RESERVED_BY in item:
-            actions.append(table.delete_action(key, MARKED, values))
-        elif state == COMMITTED and not _replaces(item):
+        if state == COMMITTED and not _replaces(item):
             actions.append(table.update_action(key, "REMOVE #txn, #made", values, MARKED))
         elif state == COMMITTED:
             new = staged.get((key[0], keys.staged_sort(transaction)))

@@ -24,6 +24,7 @@ from bulkhead.fhir.invariants.values import (
     descendants,
     distinct,
     equal,
+    resolved,
     same,
     truth,
 )
@@ -163,6 +164,10 @@ def _call(base: Node | None, function: str, arguments: tuple[Node, ...], focus: 
         condition, *branches = (_compile(argument, focus).run for argument in arguments)
         return _choice(condition, branches)
     before = step.run
+    if function == "resolve":
+        return _Step(
+            lambda this, environment: resolved(before(this, environment), environment.resource), frozenset({"Resource"})
+        )
     if function in _PER_ITEM:
         inner = _compile(arguments[0], step.types).run if arguments else None
         if inner is not None:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from bulkhead.errors import BadRequest
-from bulkhead.fhir import dates
+from bulkhead.fhir import dates, definitions
 
 Values = list[Any]
 
@@ -104,6 +104,31 @@ def _bound(value: Any, end: int) -> Any:
         except BadRequest:
             return None
     return value if isinstance(value, int | Decimal) else None
+
+
+def resolved(values: Values, resource: Any) -> Values:
+    """Of what references lead to, all that is known here: `{"resourceType": ...}`, by what they say, or what `resource` contains.
+
+    Nothing for a reference that does not tell the type, such as an absolute URL of another kind or a `urn:uuid:`.
+    """
+    found = []
+    for value in values:
+        name = _target_type(value, resource) if type(value) is dict else None
+        if name is not None:
+            found.append({"resourceType": name})
+    return found
+
+
+def _target_type(reference: dict[str, Any], resource: Any) -> str | None:
+    text, declared = reference.get("reference", ""), reference.get("type")
+    if type(declared) is str:
+        return declared.rpartition("/")[2]
+    if text.startswith("#") and type(resource) is dict:
+        contained = (item for item in resource.get("contained", ()) if type(item) is dict)
+        return next((item.get("resourceType") for item in contained if item.get("id") == text[1:]), None)
+    parts = text.partition("?")[0].partition("/_history/")[0].split("/")
+    name = parts[0] if "?" in text and len(parts) == 1 else parts[-2] if len(parts) > 1 else ""
+    return name if name in definitions.RESOURCE_TYPES else None
 
 
 def descendants(value: Any) -> Iterator[Any]:

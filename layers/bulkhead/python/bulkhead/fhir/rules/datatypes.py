@@ -22,7 +22,7 @@ def reference_rule(elements: Rule, targets: tuple[str, ...]) -> Rule:
     """For a Reference to `targets`; () means any resource type.
 
     Judged by what the reference itself says: the type in `Type/id` or `Type?criteria`, and Reference.type. Absolute
-    URLs, `urn:` and `#contained` say nothing of their type.
+    URLs elsewhere, `urn:` and `#contained` say nothing of their type.
     """
     allowed = frozenset(targets) or definitions.RESOURCE_TYPES
 
@@ -45,7 +45,7 @@ def _reference_faults(reference: Any, declared: Any, allowed: frozenset[str], sc
     found: Faults = []
     named = None
     if isinstance(reference, str) and reference:
-        literal = _LITERAL.fullmatch(reference)
+        literal = _LITERAL.fullmatch(reference.removeprefix(scope.base))
         if literal:
             named = literal[1]
             found += _target_faults(named, allowed, ".reference")

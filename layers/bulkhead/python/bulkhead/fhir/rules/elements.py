@@ -13,7 +13,7 @@ from bulkhead.fhir.rules.datatypes import bound_concept_rule, extension_rule, re
 from bulkhead.fhir.rules.faults import INVARIANT, MAXIMUM_FAULTS, REQUIRED, STRUCTURE, Fault, Faults, Rule, Scope
 from bulkhead.fhir.rules.guests import EXTRA_ELEMENTS, OPEN_CODES, R5_CONCEPTS, r5_concept_rule
 from bulkhead.fhir.rules.invariants import Invariant, broken, invariant_rule, invariants_of
-from bulkhead.fhir.rules.primitives import NULL_MESSAGE, bound_code_rule, primitive_rule
+from bulkhead.fhir.rules.primitives import NULL_MESSAGE, bound_code_rule, element_id, primitive_rule
 
 _PROPERTY_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
@@ -123,6 +123,8 @@ def _element_rule(type_name: str, element: Element, code: str) -> Rule:
 
 
 def _value_rule(element: Element, code: str) -> Rule:
+    if element.attribute and element.name == "id":
+        return element_id
     if code in definitions.PRIMITIVES:
         bound = code == "code" and definitions.value_set_codes(element.binding)
         return bound_code_rule(element.binding) if bound else primitive_rule(code)
@@ -188,7 +190,7 @@ def _unknown(key: str) -> Fault:
 def _companion_faults(companion: Any, has_value: bool, scope: Scope) -> Faults:
     """`_birthDate` beside `birthDate`: an object with id and extensions; an id alone only beside a value (ele-1)."""
     if has_value and isinstance(companion, dict) and companion.keys() == {"id"}:
-        return primitive_rule("string")(companion["id"], scope) or []
+        return [fault.under(".id") for fault in element_id(companion["id"], scope) or ()]
     return object_rule("Element")(companion, scope) or []
 
 

@@ -26,13 +26,17 @@ class Fault(NamedTuple):
 class Scope:
     """What the parts of one resource tell of it as a whole: ids of contained resources that they refer to.
 
-    `conditional`: whether its references may have criteria (`Patient?identifier=...`), as those within a bundle may.
+    `conditional`: whether its references may have criteria (`Patient?identifier=...`), as those within a bundle may. `base`: the URL
+    of this server with a slash at its end, below which an absolute reference is judged as the relative one that it stands for.
     """
 
-    __slots__ = ("conditional", "context", "fragments", "resource")
+    __slots__ = ("base", "conditional", "context", "fragments", "ids", "resource")
 
-    def __init__(self, *, conditional: bool) -> None:
+    def __init__(self, *, conditional: bool, base: str) -> None:
+        self.base = base
         self.fragments: set[str] = set()
+        self.ids: set[str] = set()
+        """Ids of the elements of the resource that is being checked."""
         self.conditional = conditional
         self.resource: Any = None
         """The resource that is being checked: a contained one while its elements are."""

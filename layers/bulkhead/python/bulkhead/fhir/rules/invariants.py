@@ -1,4 +1,6 @@
-"""R4's constraints of severity error as rules. `LEFT_OUT` and `CORRECTED` say where they are not what HL7 wrote, and why."""
+"""R4's constraints of severity error as rules. `CORRECTED` says where they are not what HL7 wrote, and why.
+
+The setting UNCHECKED_INVARIANTS names those that a site does without."""
 
 from __future__ import annotations
 
@@ -6,16 +8,10 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
+from bulkhead import settings
 from bulkhead.fhir import definitions
 from bulkhead.fhir.invariants.compiling import Environment, compile_constraint
 from bulkhead.fhir.rules.faults import INVARIANT, Fault, Faults, Rule, Scope
-
-LEFT_OUT: Mapping[str, str] = {
-    "ait-1": "a generator whose bundles users load (see guests.py) writes allergies that have no clinical status",
-    "ctm-1": "asks for the resource that a reference leads to, which may be elsewhere",
-}
-"""Keys of constraints that are not checked, and why. (txt-2: see rules/narrative.py.)"""
-
 
 CORRECTED: Mapping[str, str] = {
     # R4's expression gives no answer where there is no fullUrl, and so refuses every such entry; R5 corrects it like this.
@@ -29,10 +25,12 @@ CORRECTED: Mapping[str, str] = {
 QUICKER: Mapping[str, str] = {
     # As HL7 has them, every entry asks for the type of the bundle again.
     "bdl-3": "iif(type = 'batch' or type = 'transaction' or type = 'history', entry.all(request.exists()), entry.request.empty())",
+    # Of where a reference leads only the type is known: see `values.resolved`.
+    "ctm-1": "onBehalfOf.exists() implies (member.resolve().empty() or member.resolve().ofType(Practitioner).exists())",
     "bdl-4": "iif(type = 'batch-response' or type = 'transaction-response' or type = 'history', entry.all(response.exists()), "
     "entry.response.empty())",
 }
-"""The same constraints, said in a way that costs less."""
+"""The same constraints, said in a way that costs less, or in less of FHIRPath."""
 
 _INSTEAD = {**CORRECTED, **QUICKER}
 
@@ -44,15 +42,21 @@ class Invariant(NamedTuple):
 
 @cache
 def invariants_of(path: str, type_name: str) -> tuple[Invariant, ...]:
-    """The constraints of a type or an element, whose values are of the type `type_name`."""
+    """The constraints of a type or an element, whose values are of the type `type_name`; without those that the site does without."""
+    unchecked = unchecked_invariants()
     return tuple(
         Invariant(
             compile_constraint(_INSTEAD.get(one.key, one.expression), type_name),
             [Fault(INVARIANT, f"{one.human.rstrip(' .')} ({one.key})")],
         )
         for one in definitions.constraints(path)
-        if one.key not in LEFT_OUT
+        if one.key not in unchecked
     )
+
+
+def unchecked_invariants() -> frozenset[str]:
+    """The keys in the setting UNCHECKED_INVARIANTS."""
+    return frozenset(key.strip() for key in settings.current().unchecked_invariants.split(","))
 
 
 def broken(invariants: tuple[Invariant, ...], value: Any, scope: Scope) -> Faults | None:

@@ -1,7 +1,4 @@
-"""The XHTML of a Narrative (R4 narrative.html, invariant txt-1): one well-formed div, formatting only.
-
-txt-2, some content other than whitespace, is not asked for: official examples break it, and an empty div does no harm.
-"""
+"""The XHTML of a Narrative (R4 narrative.html, invariants txt-1 and txt-2): one well-formed div, formatting only, that is not empty."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ from collections.abc import Callable
 from xml.parsers import expat
 
 from bulkhead import settings
+from bulkhead.fhir.rules.invariants import unchecked_invariants
 
 XHTML = "http://www.w3.org/1999/xhtml"
 
@@ -27,6 +25,7 @@ _ATTRIBUTES = frozenset(_ATTRIBUTE_NAMES.split())
 _PREFIXED_ATTRIBUTES = frozenset(
     {"http://www.w3.org/XML/1998/namespace lang", "http://www.w3.org/XML/1998/namespace space"}
 )
+_IMAGE = f"{XHTML} img"
 _LINKS = ("href", "src")
 # Browsers pass over control characters and spaces in the scheme of a link.
 _SCRIPT = re.compile(r"[\s\x00-\x20]*" + r"[\s\x00-\x20]*".join("javascript") + r"[\s\x00-\x20]*:", re.IGNORECASE)
@@ -39,7 +38,21 @@ class _Refused(Exception):
 def narrative_fault(xhtml: str) -> str | None:
     """What is wrong with the text of Narrative.div; None if nothing. Repeats no part of it."""
     parser = expat.ParserCreate(namespace_separator=" ")
-    parser.StartElementHandler, parser.EndElementHandler = _handlers(settings.current().depth_limit)
+    parser.buffer_text = True
+    content: list[bool] = []
+    start, parser.EndElementHandler = _handlers(settings.current().depth_limit)
+
+    def text(characters: str) -> None:
+        if not content and not characters.isspace():
+            content.append(True)
+
+    def begin(name: str, attributes: dict[str, str]) -> None:
+        start(name, attributes)
+        # A reader sees an image, too.
+        if name == _IMAGE:
+            content.append(True)
+
+    parser.StartElementHandler, parser.CharacterDataHandler = begin, text
     parser.StartDoctypeDeclHandler = _refuse_doctype
     try:
         parser.Parse(xhtml, True)
@@ -49,6 +62,8 @@ def narrative_fault(xhtml: str) -> str | None:
         return "is not well-formed XHTML"
     except _Refused as refused:
         return str(refused)
+    if not content and "txt-2" not in unchecked_invariants():
+        return "must have some content other than whitespace (txt-2)"
     return None
 
 

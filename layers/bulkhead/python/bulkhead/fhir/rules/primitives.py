@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from bulkhead.fhir import definitions
-from bulkhead.fhir.rules.faults import CODE_INVALID, STRUCTURE, VALUE, Fault, Faults, Rule, Scope
+from bulkhead.fhir.rules.faults import CODE_INVALID, INVARIANT, STRUCTURE, VALUE, Fault, Faults, Rule, Scope
 from bulkhead.fhir.rules.narrative import narrative_fault
 
 MAXIMUM_STRING_LENGTH = 1024 * 1024
@@ -65,6 +65,19 @@ def primitive_rule(type_code: str) -> Rule:
     if type_code == "xhtml":
         return _xhtml
     return _pattern_rule(type_code)
+
+
+def element_id(value: Any, scope: Scope) -> Faults | None:
+    """The rule for the id of an element (R4 element.html): a string without spaces, once within a resource."""
+    found = _string(value, scope)
+    if found:
+        return found
+    if any(character.isspace() for character in value):
+        return [Fault(VALUE, "must not hold spaces")]
+    if value in scope.ids:
+        return [Fault(INVARIANT, "another element of the resource has this id")]
+    scope.ids.add(value)
+    return None
 
 
 def bound_code_rule(value_set: str) -> Rule:

@@ -10,9 +10,9 @@ from bulkhead.fhir.rules.elements import object_rule
 from bulkhead.fhir.rules.faults import INVARIANT, REQUIRED, STRUCTURE, VALUE, Fault, Faults, Scope
 
 
-def resource_rule(value: Any, _: Scope) -> Faults | None:
+def resource_rule(value: Any, outer: Scope) -> Faults | None:
     """A resource within another, that stands on its own: Bundle.entry.resource, Parameters.parameter.resource."""
-    return root_faults(value, Scope(conditional=True))
+    return root_faults(value, Scope(conditional=True, base=outer.base))
 
 
 def root_faults(value: Any, scope: Scope) -> Faults | None:
@@ -48,9 +48,10 @@ def _typed_resource_faults(value: Any, scope: Scope) -> Faults:
     type_name = value["resourceType"]
     if not isinstance(type_name, str) or type_name not in definitions.RESOURCE_TYPES:
         return [Fault(VALUE, "must name a resource type of R4", ".resourceType")]
-    outer, scope.resource = scope.resource, value
+    outer, ids = scope.resource, scope.ids
+    scope.resource, scope.ids = value, set()
     found = object_rule(type_name)(value, scope) or []
-    scope.resource = outer
+    scope.resource, scope.ids = outer, ids
     return found
 
 

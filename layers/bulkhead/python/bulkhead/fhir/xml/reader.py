@@ -15,6 +15,7 @@ from bulkhead.fhir.xml.narrative import NarrativeReader
 from bulkhead.fhir.xml.tables import FHIR, Property, resource_types, table
 
 _SCHEMA_INSTANCE = "http://www.w3.org/2001/XMLSchema-instance "
+_ATOM_FEED = "http://www.w3.org/2005/Atom feed"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -211,6 +212,10 @@ class _Reader:
     def _refuse_element(self, tag: str) -> NoReturn:
         namespace, _, name = tag.rpartition(" ")
         shown = name if _NAME.fullmatch(name) else "element"
+        if len(self._stack) == 1 and tag == _ATOM_FEED:
+            self._fail(
+                f"this is an Atom feed, as DSTU1 had it: R4 has a Bundle in the namespace {FHIR}, with entries of request and resource"
+            )
         if len(self._stack) == 1:
             self._fail(f"the root must be a resource of R4 in the namespace {FHIR}")
         if namespace != FHIR and not (name == "div" and namespace == ""):

@@ -7,8 +7,9 @@ from typing import Any
 
 from bulkhead.errors import Issue
 from bulkhead.fhir import json, outcome
-from bulkhead.jobs.lifecycle import batch_response
-from bulkhead.store import Store, files
+from bulkhead.jobs.lifecycle import batch_response, progress_of
+from bulkhead.parallel import in_parallel
+from bulkhead.store import Head, Store, files
 from bulkhead.store.jobs import CANCELLED, COMMITTED, DONE, FAILED, Job
 
 URL_SECONDS = 3600
@@ -45,9 +46,21 @@ def of(store: Store, job: Job, dead: bool) -> tuple[str, dict[str, Any] | None]:
         return "", _broken_off(store, job, HTTPStatus.CONFLICT, cancelled)
     if job.state == FAILED:
         return "", _broken_off(store, job, HTTPStatus(job.status), json.loads(job.error))
-    if job.total is None:
-        return "the bundle is waiting to be read", None
-    return f"{job.done} of {job.total} entries", None
+    return progress_of(store, job), None
+
+
+def unrecorded(store: Store, job: Job, dead: bool) -> list[Head]:
+    """The versions that `of` shows and that nobody has recorded: those of a worker that died after its commit."""
+    if job.state != COMMITTED or not dead:
+        return []
+    locations = [
+        content["response"].get("location", "").partition("/_history/")
+        for content in kept(store, job).get("entry", ())
+        if "resource" in content
+    ]
+    wanted = [(key, int(version)) for key, _, version in locations if version]
+    found = in_parallel(lambda one: store.read_version(*one), wanted, store.settings.threads)
+    return [head for head in found if head]
 
 
 def _answer(

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from bulkhead import bundles
-from bulkhead.errors import Unavailable, Unprocessable
+from bulkhead.errors import Conflict, NotFound, Unavailable, Unprocessable
 from bulkhead.fhir import json
 from bulkhead.jobs import lifecycle
 from bulkhead.jobs.bundles import orders, uploads
@@ -47,7 +47,12 @@ def submit_upload(store: Store, order: Order, upload: str, background: Backgroun
     job = _job(store, order, named.identifier(owner), upload)
     if _is_known(store, job):
         return _start(store, job, background)
-    uploads.take(store, owner, upload, orders.order(job.request).body)
+    try:
+        uploads.take(store, owner, upload, orders.order(job.request).body)
+    except (NotFound, Conflict):
+        # Another submission of this upload was faster: its job has the content, and the upload is removed.
+        if not _is_known(store, job):
+            raise
     started = _start(store, job, background)
     uploads.remove(store, owner, upload)
     return started

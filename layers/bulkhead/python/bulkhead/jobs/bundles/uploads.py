@@ -76,7 +76,7 @@ def referred(parameters: dict[str, Any]) -> str:
 def take(store: Store, owner: str, identifier: str, name: str) -> None:
     """Copy what was uploaded to the object `name`, where no later PUT to the same URL reaches it.
 
-    NotFound, PayloadTooLarge; Conflict where another PUT came just now.
+    NotFound, PayloadTooLarge; Conflict where another PUT came just now, or the upload was taken meanwhile.
     """
     found = files.find(store, _name(owner, identifier)) if _ID.fullmatch(identifier) else None
     if found is None or datetime.now(UTC) - found.modified > LIFETIME:
@@ -85,7 +85,7 @@ def take(store: Store, owner: str, identifier: str, name: str) -> None:
     if found.size > limit:
         raise PayloadTooLarge(f"an upload may have at most {limit} bytes", _PLACE)
     if not files.copy(store, _name(owner, identifier), name, found.etag):
-        raise Conflict("the upload is being replaced; send the request again", _PLACE)
+        raise Conflict("the upload is being replaced or taken; send the request again", _PLACE)
 
 
 def remove(store: Store, owner: str, identifier: str) -> None:

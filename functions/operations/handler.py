@@ -1,4 +1,4 @@
-"""API Gateway events of the routes of the function `accounts` (bulkhead.api.routes)."""
+"""API Gateway events of the routes of the function `operations` (bulkhead.api.routes)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,58 @@
+"""The metrics that alarms and the dashboard read, under the dimensions by which AWS and the functions report them."""
+
+from __future__ import annotations
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_dynamodb as dynamodb
+
+PERIOD = Duration.minutes(5)
+# What the functions themselves report, as JSON lines that CloudWatch reads (Embedded Metric Format).
+NAMESPACE, SERVICE, JOBS_FAILED, WRITE_UNITS, READ_UNITS = (
+    "Bulkhead",
+    "bulkhead",
+    "JobsFailed",
+    "WriteUnits",
+    "ReadUnits",
+)
+
+
+def of_table(
+    table: dynamodb.ITable, name: str, index: str | None = None, *, label: str | None = None, **dimensions: str
+) -> cloudwatch.Metric:
+    """A sum of DynamoDB's, of the table or of one of its indexes."""
+    place = {"GlobalSecondaryIndexName": index} if index else {}
+    return cloudwatch.Metric(
+        namespace="AWS/DynamoDB",
+        metric_name=name,
+        dimensions_map={"TableName": table.table_name, **place, **dimensions},
+        statistic="sum",
+        period=PERIOD,
+        label=label,
+    )
+
+
+def claimed_concurrency() -> cloudwatch.Metric:
+    """Concurrent executions of the whole account in this region, reserved ones included."""
+    return cloudwatch.Metric(
+        namespace="AWS/Lambda", metric_name="ClaimedAccountConcurrency", statistic="max", period=PERIOD
+    )
+
+
+def jobs_failed() -> cloudwatch.Metric:
+    """Jobs that ended without doing what was asked, for reasons that are not their request's."""
+    return cloudwatch.Metric(
+        namespace=NAMESPACE,
+        metric_name=JOBS_FAILED,
+        dimensions_map={"service": SERVICE},
+        statistic="sum",
+        period=PERIOD,
+    )
+
+
+def units_by_operation(name: str) -> cloudwatch.IMetric:
+    """Capacity units by operation of the route table, as many lines as there are operations."""
+    schema = f"{{{NAMESPACE},operation,service}}"
+    return cloudwatch.MathExpression(
+        expression=f"SEARCH('{schema} MetricName=\"{name}\"', 'Sum')", using_metrics={}, label="", period=PERIOD
+    )
