@@ -224,6 +224,17 @@ def test_what_was_deleted_before_is_purged_too(scene: Scene) -> None:
     assert traces(scene.store, MARK) == []
 
 
+def test_what_was_deleted_before_purges_were_known_is_found_after_an_integrity_check(scene: Scene) -> None:
+    scene.put(PATIENT)
+    key = scene.observation("old", PATIENT, code={"text": MARK})
+    resources.delete(Session.of(scene.store, EVERYBODY), key)
+    scene.store.table.put_many([], [(key, f"f#{PATIENT}")])
+    assert scene.store.check_integrity(repair=True, patience=None).missing == 1
+    assert scene.store.check_integrity(repair=True, patience=None).clean
+    assert answered(purge()) == (2, [])
+    assert traces(scene.store, MARK) == []
+
+
 @pytest.mark.parametrize(
     ("scope", "claims"),
     [

@@ -13,7 +13,6 @@ A gravestone names an id and says nothing else. That of a purge's target is open
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,7 +23,7 @@ from botocore.exceptions import ClientError
 from bulkhead.errors import Conflict, VersionConflict
 from bulkhead.fhir import dates
 from bulkhead.parallel import chunks
-from bulkhead.store import commits, heads, keys, staging, transaction_marks
+from bulkhead.store import commits, heads, keys, reservations, staging, transaction_marks
 from bulkhead.store.heads import GRAVESTONE, Head, Write
 from bulkhead.store.keys import Key
 from bulkhead.store.table import Item, Table, key_of
@@ -177,10 +176,10 @@ class Eraser:
         """Remove entries, and the reservations that dead writers left on the identifiers among them: they spell these, too."""
         removed = list(entries)
         self._table.put_many([], removed)
-        now = {":now": {"N": str(time.time())}}
         reserved = dict.fromkeys(pk for pk, sort in removed if keys.is_identifier((pk, sort)))
-        ended = "#until <= :now AND attribute_not_exists(#txn)"
-        self._table.write_each([self._table.delete_action((pk, keys.HEAD), ended, now) for pk in reserved])
+        for partition in reserved:
+            reservations.in_the_way(self._table, partition, None)
+        reservations.tidy(self._table, reserved)
 
     def erase_late(self, write: Write) -> None:
         """Take away what a writer staged for a resource that was buried meanwhile: its commit has failed, or will."""

@@ -139,10 +139,11 @@ def claim_action(table: Table, claim: Claim, mark: Item | None = None) -> Item:
 
 def claim_pointers(claims: Sequence[Claim]) -> list[Item]:
     """Items beside the owners of `claims` that name these: who purges a resource finds the claims that it made."""
-    return [
-        key_of((claim.owner, keys.claim_sort(claim.condition))) | {"claim": {"S": keys.claim_key(claim.condition)}}
-        for claim in claims
-    ]
+    return [claim_pointer(claim.owner, claim.condition) for claim in claims]
+
+
+def claim_pointer(owner: str, condition: str) -> Item:
+    return key_of((owner, keys.claim_sort(condition))) | {"claim": {"S": keys.claim_key(condition)}}
 
 
 def blocked(conflict: VersionConflict | ClaimTaken) -> str:
