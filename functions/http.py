@@ -8,42 +8,45 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from bulkhead import settings
-from bulkhead.api import rendering, router
+from bulkhead import observability, settings
+from bulkhead.api import fitting, rendering, router
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response
 from bulkhead.api.routes import BASE, DEFAULT
+from bulkhead.observability import logger
 from bulkhead.session import Session, of_claims, unauthorized
 from bulkhead.store import connect
-
-logger = router.logger
+from functions import running
 
 Event = dict[str, Any]
 
 
 def handler(event: Event, context: Any = None) -> Event:
     """The Lambda handler of every function that a route leads to: the Router finds the operation by method and path."""
-    return serve(event)
+    return serve(event, context=context)
 
 
-def serve(event: Event, answer: Callable[[Request], Response] = router.answer) -> Event:
+def serve(event: Event, answer: Callable[[Request], Response] = router.answer, context: Any = None) -> Event:
     """The answer to one event; `answer` is what the Router does."""
     begun = time.perf_counter()
     asked = request(event)
-    try:
-        answered = _moved(event) or answer(asked)
-        made = _event(asked, answered)
-    except Exception as error:
-        router.log_failure(error)
-        made = _event(asked, router.internal_error())
-    logger.info(
-        "request",
-        operation=asked.route.operation,
-        method=asked.method,
-        status=made["statusCode"],
-        milliseconds=round((time.perf_counter() - begun) * 1000, 1),
-        request_id=event["requestContext"].get("requestId"),
-    )
+    request_id = event["requestContext"].get("requestId", "")
+    correlation = observability.chosen(asked.headers, request_id)
+    with running.answering(asked.route.operation, correlation, context):
+        try:
+            answered = _moved(event) or answer(asked)
+            made = _event(asked, answered)
+        except Exception as error:
+            router.log_failure(error)
+            made = _event(asked, router.internal_error())
+        logger.info(
+            "request",
+            operation=asked.route.operation,
+            method=asked.method,
+            status=made["statusCode"],
+            milliseconds=round((time.perf_counter() - begun) * 1000, 1),
+            request_id=request_id,
+        )
     return made
 
 
@@ -90,9 +93,9 @@ def _event(asked: Request, answered: Response) -> Event:
     if asked.method == "HEAD":
         headers["Content-Length"] = str(len(body))
         return made
-    try:
+    if fitting.is_text(body):
         made["body"] = body.decode()
-    except UnicodeDecodeError:
+    else:
         made["body"] = base64.b64encode(body).decode()
         made["isBase64Encoded"] = True
     return made

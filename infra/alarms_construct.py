@@ -19,6 +19,7 @@ from constructs import Construct
 from bulkhead.store import keys
 from infra import metrics
 from infra.deployment import Deployment
+from infra.functions_construct import WORKERS
 from infra.key_construct import KeyConstruct
 
 RUNBOOK = "docs/operations/runbook.md"
@@ -53,9 +54,10 @@ class AlarmsConstruct(Construct):
         self._api(stage)
         for name, function in functions.items():
             self._alarm(f"{name.title()}Errors", "function-errors", function.metric_errors(period=metrics.PERIOD))
-            self._alarm(
-                f"{name.title()}Throttles", "function-throttles", function.metric_throttles(period=metrics.PERIOD)
-            )
+            # Workers that have a share of their own wait for their turn: that is what the share is for.
+            if not (name in WORKERS and deployment.worker_concurrency):
+                throttled = function.metric_throttles(period=metrics.PERIOD)
+                self._alarm(f"{name.title()}Throttles", "function-throttles", throttled)
         used = metrics.claimed_concurrency()
         self._alarm("Concurrency", "concurrency", used, threshold=deployment.concurrency_quota * 4 // 5)
         # An execution that a client cancels counts as aborted: no failure.

@@ -17,7 +17,7 @@ MANIFESTS = manifests.PREFIX
 # As long as a job lives, and as long as DynamoDB's point-in-time recovery reaches back.
 JOB_DAYS = 7
 RECOVERY_DAYS = 35
-EXPIRING = {MANIFESTS: JOB_DAYS, files.REQUESTS: JOB_DAYS, files.RESULTS: JOB_DAYS, files.UPLOADS: 1}
+EXPIRING = {MANIFESTS: JOB_DAYS, files.REQUESTS: JOB_DAYS, files.RESULTS: JOB_DAYS, files.UPLOADS: 1, files.ANSWERS: 1}
 """By prefix, the days after which objects go. Of patient data among them nothing is left a day after that."""
 
 

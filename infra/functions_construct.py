@@ -14,7 +14,7 @@ from constructs import Construct
 from bulkhead.audit import recording
 from bulkhead.settings import Settings
 from bulkhead.store import BODIES
-from bulkhead.store.files import REQUESTS, RESULTS, UPLOADS
+from bulkhead.store.files import ANSWERS, REQUESTS, RESULTS, UPLOADS
 from infra.bucket_construct import MANIFESTS, BucketConstruct
 from infra.deployment import Deployment
 from infra.layers_construct import ARCHITECTURE, RUNTIME, LayersConstruct
@@ -68,7 +68,7 @@ FUNCTIONS: Mapping[str, Function] = {
         1024,
         table="write",
         # What it signs URLs for, it must be allowed itself.
-        objects={BODIES: "rw", UPLOADS: "w"},
+        objects={BODIES: "rw", UPLOADS: "w", ANSWERS: "rw"},
         seals=True,
     ),
     "search": Function(
@@ -76,14 +76,14 @@ FUNCTIONS: Mapping[str, Function] = {
         1769,
         table="read",
         trail=True,
-        objects={BODIES: "r"},
+        objects={BODIES: "r", ANSWERS: "rw"},
         seals=True,
     ),
     "bundles": Function(
         "Batches and transactions of any size",
         _LARGE,
         table="write",
-        objects={BODIES: "rw", REQUESTS: "w", UPLOADS: "rd"},
+        objects={BODIES: "rw", REQUESTS: "w", UPLOADS: "rd", ANSWERS: "rw"},
         absence=True,
         seals=True,
     ),
@@ -91,14 +91,14 @@ FUNCTIONS: Mapping[str, Function] = {
         "Operations on types and instances; propagates the accounts of small compartments, and purges these, itself",
         1769,
         table="write",
-        objects={BODIES: "rwe"},
+        objects={BODIES: "rwe", ANSWERS: "rw"},
         seals=True,
     ),
     "jobs": Function(
         "Reports and cancels asynchronous jobs",
         1024,
         table="jobs",
-        objects={RESULTS: "rw"},
+        objects={RESULTS: "rw", ANSWERS: "rw"},
         absence=True,
         snapstart=False,
     ),
@@ -225,7 +225,7 @@ class FunctionsConstruct(Construct):
         elif function.table:
             self._table.grant_read(grantee)
         if function.table == "read":
-            self._table.grant_secret(grantee)
+            self._table.grant_page_links(grantee)
         if function.table == "write":
             self._table.grant_write(grantee)
         elif function.trail:

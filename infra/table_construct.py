@@ -90,9 +90,9 @@ class TableConstruct(Construct):
         """Go through the whole table: for the integrity check."""
         self._allow(grantee, ["dynamodb:Scan"])
 
-    def grant_secret(self, grantee: iam.IPrincipal) -> None:
-        """Make the table's secret, where there is none yet, and nothing else."""
-        self._allow(grantee, ["dynamodb:PutItem"], leading=[keys.SECRET])
+    def grant_page_links(self, grantee: iam.IPrincipal) -> None:
+        """Make the table's secret, where there is none yet, and keep queries that are too long for a link; nothing else."""
+        self._allow(grantee, ["dynamodb:PutItem"], leading=[keys.SECRET, keys.query_key("*")])
 
     def grant_trail(self, grantee: iam.IPrincipal) -> None:
         """Add AuditEvents of the server's own, told by their partition key, and note the month in which they were written."""

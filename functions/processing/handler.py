@@ -17,6 +17,7 @@ from bulkhead.jobs.bundles import processing
 from bulkhead.jobs.bundles.orders import Order
 from bulkhead.session import Session
 from bulkhead.store import Head, Store, connect, one_request
+from functions import running
 
 
 class Edge:
@@ -66,4 +67,5 @@ STEPS: Mapping[str, Callable[[Store, dict[str, Any]], dict[str, Any]]] = {"proce
 
 def handler(event: dict[str, Any], lambda_context: object) -> dict[str, Any]:
     """`event["step"]` names the step, `event["input"]` is what it works on."""
-    return STEPS[event["step"]](connect(), event["input"])
+    with running.working(event, lambda_context):
+        return STEPS[event["step"]](connect(), event["input"])

@@ -8,6 +8,7 @@ from typing import Any
 from bulkhead.jobs import propagation_steps, purge_steps
 from bulkhead.store import Store, connect
 from bulkhead.store.jobs import PURGE
+from functions import running
 
 
 def plan(store: Store, state: dict[str, Any]) -> dict[str, Any]:
@@ -35,4 +36,5 @@ STEPS: Mapping[str, Callable[[Store, dict[str, Any]], dict[str, Any]]] = {
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """`event["step"]` names the step, `event["input"]` is what it works on: the state, or an item of the manifest."""
-    return STEPS[event["step"]](connect(), event["input"])
+    with running.working(event, context):
+        return STEPS[event["step"]](connect(), event["input"])

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bulkhead.store import Store, connect
+from functions import running
 
 CHECK = {"check": True}
 """The event that asks for a round of the integrity check."""
@@ -19,10 +20,12 @@ logger = logging.getLogger("bulkhead.sweeper")
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """How many large transactions were finished, or what the integrity check came to (`integrity.Report`)."""
-    store = connect()
-    if "check" not in event:
-        return {"finished": store.sweep()}
-    return check(store, lambda: context.get_remaining_time_in_millis() > _RESERVE)
+    step = "check" if "check" in event else "sweep"
+    with running.working({"step": step, "input": {}}, context):
+        store = connect()
+        if step == "sweep":
+            return {"finished": store.sweep()}
+        return check(store, lambda: context.get_remaining_time_in_millis() > _RESERVE)
 
 
 def check(store: Store, time_left: Any) -> dict[str, Any]:

@@ -37,7 +37,7 @@ FIELDS: Mapping[str, set[str]] = {
     "Map": COMMON
     | FLOW
     | RETRYING
-    | {"ItemProcessor", "ItemReader", "ItemsPath", "ItemSelector", "MaxConcurrency", "Label"}
+    | {"ItemProcessor", "ItemReader", "ItemsPath", "ItemSelector", "MaxConcurrency", "MaxConcurrencyPath", "Label"}
     | {"ToleratedFailureCount", "ToleratedFailurePercentage"},
 }
 READER_FIELDS = {"Resource", "ReaderConfig", "Parameters"}
@@ -227,7 +227,10 @@ def _map(state: Mapping[str, Any], value: Any, runtime: Runtime) -> list[Any]:
             failures.append(failure)
             return {"Error": failure.error, "Cause": failure.cause}
 
-    threads = min(state.get("MaxConcurrency") or MOST_THREADS, MOST_THREADS, len(items) or 1)
+    most = state.get("MaxConcurrency")
+    if "MaxConcurrencyPath" in state:
+        most = paths.read(state["MaxConcurrencyPath"], value, runtime.context)
+    threads = min(most or MOST_THREADS, MOST_THREADS, len(items) or 1)
     with ThreadPoolExecutor(threads, thread_name_prefix="map") as pool:
         futures = [pool.submit(child, position) for position in range(len(items))]
     if runtime.stop.is_set():

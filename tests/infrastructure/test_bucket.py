@@ -44,6 +44,7 @@ def test_what_jobs_need_lives_as_long_as_they_do_and_goes_for_good(template: Tem
     assert {prefix: rule["ExpirationInDays"] for prefix, rule in expiring.items()} == {
         **dict.fromkeys((MANIFESTS, files.REQUESTS, files.RESULTS), Settings().job_days),
         files.UPLOADS: uploads.LIFETIME.days,
+        files.ANSWERS: 1,
     }
     assert all(rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1} for rule in expiring.values())
 

@@ -16,11 +16,11 @@ from tests.infrastructure.synthesis import Template, actions, as_list, referred
 
 # What each may do to which objects: read, write, delete.
 OBJECTS = {
-    "resources": {"bodies": "rw", "uploads": "w"},
-    "search": {"bodies": "r"},
-    "bundles": {"bodies": "rw", "requests": "w", "uploads": "rd"},
-    "operations": {"bodies": "rw"},
-    "jobs": {"results": "rw"},
+    "resources": {"bodies": "rw", "uploads": "w", "answers": "rw"},
+    "search": {"bodies": "r", "answers": "rw"},
+    "bundles": {"bodies": "rw", "requests": "w", "uploads": "rd", "answers": "rw"},
+    "operations": {"bodies": "rw", "answers": "rw"},
+    "jobs": {"results": "rw", "answers": "rw"},
     "propagation": {"bodies": "r", "manifests": "w"},
     "processing": {"bodies": "rw", "requests": "rd", "results": "rw"},
     "sweeper": {"bodies": "r"},
@@ -39,14 +39,17 @@ QUEUE = {"sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage"}
 # What each function may do, in full.
 ALLOWED = {
     "resources": LOGS | READ | WRITE | {"s3:GetObject", "s3:PutObject"},
-    "search": LOGS | READ | {"dynamodb:BatchWriteItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "s3:GetObject"},
+    "search": LOGS
+    | READ
+    | {"dynamodb:BatchWriteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
+    | {"s3:GetObject", "s3:PutObject"},
     "bundles": LOGS
     | READ
     | WRITE
     | {"s3:GetObject", "s3:ListBucket", "s3:PutObject", "s3:DeleteObject", "states:StartExecution"},
     "operations": LOGS | READ | WRITE | {"s3:GetObject", "s3:PutObject", "states:StartExecution"},
     "jobs": LOGS
-    | {"dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"}
+    | {"dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"}
     | {"s3:GetObject", "s3:ListBucket", "s3:PutObject"}
     | {"states:DescribeExecution", "states:StopExecution"},
     "capabilities": LOGS | READ,
@@ -205,10 +208,10 @@ def test_some_functions_touch_no_item_of_a_patient(template: Template, name: str
     assert [s["Condition"] for s in on_table] == [{"ForAllValues:StringLike": {"dynamodb:LeadingKeys": leading}}]
 
 
-def test_search_writes_nothing_but_the_audit_trail_and_the_tables_secret(template: Template) -> None:
+def test_search_writes_nothing_but_the_audit_trail_the_tables_secret_and_long_queries(template: Template) -> None:
     writing = [s for s in statements_of(template, "search") if actions([s]) & WRITE]
     assert [s["Condition"] for s in writing] == [
-        {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["secret"]}},
+        {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["secret", "query#*"]}},
         {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["AuditEvent/audit-*", "months"]}},
     ]
 

@@ -62,7 +62,7 @@ _OBSERVATIONS = (
     "performer=Practitioner/{neutral}", "performer:Practitioner.name={text}", "_include=Observation:performer&_include:iterate=*",
     "_include=Observation:encounter", "_revinclude=Provenance:target", "_revinclude=List:item&_revinclude=DiagnosticReport:result",
     "_has:Provenance:target:_id={id}", "_has:DiagnosticReport:result:code={text}", "_has:DiagnosticReport:result:patient={id}",
-    "_has:List:item:title={text}", "_list={neutral}", "_list={id}", "code:in={url}", "code:not-in={url}", "code:in=ValueSet/{id}", "{code}=final",
+    "_has:List:item:title={text}", "_list={neutral}", "_list={id}", "patient={id}&_list=$current-medications", "code:in={url}", "code:not-in={url}", "code:in=ValueSet/{id}", "{code}=final",
     "_compartment=Encounter/{id}", "_account=Organization/{org}", "category=laboratory&_summary=count", "subject:missing=false&_count=1",
     "patient={own}&_total=accurate", "subject=Patient/{own}&_summary=count", "date=2020-02-02", "date=ge2020-01&date=le2020-03&_total=accurate",
 )  # fmt: skip
@@ -159,6 +159,61 @@ _TAKEN = [
     _entry("PUT", "Patient?identifier=urn:all|nobody", _patient()),
 ]
 
+
+def _merge(source: Json, target: Json, **more: bool) -> Ask:
+    """A `$merge`: each side a Reference, or an Identifier."""
+    listed: list[Json] = []
+    for name, side in (("source", source), ("target", target)):
+        if "reference" in side:
+            listed.append({"name": f"{name}-patient", "valueReference": side})
+        else:
+            listed.append({"name": f"{name}-patient-identifier", "valueIdentifier": side})
+    listed += [{"name": name.replace("_", "-"), "valueBoolean": value} for name, value in more.items()]
+    return Ask(f"{BASE}/Patient/$merge", {"resourceType": "Parameters", "parameter": listed})
+
+
+def _pushed(path: str, source: str, target: str, *, same: bool = True, **asked: str) -> Ask:
+    """A merge that an identity source pushes; `asked` are members of both requests."""
+    links = {source: ("replaced-by", target), target: ("replaces", source)}
+    entries = [
+        _entry(
+            "PUT",
+            f"Patient/{name}",
+            _patient(
+                name, active=kind == "replaces", link=[{"type": kind, "other": {"reference": f"Patient/{other}"}}]
+            ),
+            **asked,
+        )
+        for name, (kind, other) in links.items()
+    ]
+    return Ask(path, _bundle("transaction", *entries).body, same=same)
+
+
+def _documents(path: str, *, replaces: str | None) -> list[Ask]:
+    """Documents of a Patient, or about an Encounter, that is hidden; or that replace one that is."""
+    content = [{"attachment": {"url": "urn:uuid:1"}}]
+    asked = []
+    for more in (
+        {"subject": {"reference": "Patient/{id}"}},
+        {"context": {"encounter": [{"reference": "Encounter/{id}"}]}},
+        {},
+    ):
+        document: Json = {"resourceType": "DocumentReference", "status": "current", "content": content, **more}
+        entries = [
+            _entry("POST", "Binary", {"resourceType": "Binary", "contentType": "text/plain"}, fullUrl="urn:uuid:1")
+        ]
+        if replaces:
+            old = document | {"status": "superseded", "id": replaces.partition("/")[2]}
+            document = document | {"relatesTo": [{"code": "replaces", "target": {"reference": replaces}}]}
+            entries.append(_entry("PUT", replaces, old))
+        entries.append(_entry("POST", "DocumentReference", document))
+        asked.append(Ask(path, _bundle("transaction", *entries).body))
+    return asked if replaces else asked[:2]
+
+
+_HIDDEN, _GONE, _OWN = ({"reference": f"Patient/{{{name}}}"} for name in ("id", "gone", "own"))
+_IDENTIFIER = {"system": "urn:all", "value": "{text}"}
+
 IN_THE_BACKGROUND = [
     _bundle("batch", *(entry for entry in _ENTRIES if entry["request"]["method"] in ("GET", "HEAD"))),
     _bundle("batch", *(entry for entry in _ENTRIES if entry["request"]["method"] not in ("GET", "HEAD"))),
@@ -179,6 +234,29 @@ ASKS: Mapping[str, list[Ask]] = {
         _bundle("transaction", _entry("POST", "Patient", _NAMED, ifNoneExist="identifier={identifier}")),
     ],
     f"POST {BASE}/$upload": [Ask(f"{BASE}/$upload", same=False, status=200), Ask(f"{BASE}/$upload", _parameters("Organization/{org}"))],
+    **{f"POST {BASE}/{name}": _documents(f"{BASE}/{name}", replaces=None) for name in ("service/document/new", "$document-new")},
+    f"POST {BASE}/service/document/update": _documents(f"{BASE}/service/document/update", replaces="DocumentReference/{id}"),
+    f"POST {BASE}/$document-update": _documents(f"{BASE}/$document-update", replaces="DocumentReference/{neutral}"),
+    **{
+        f"POST {BASE}/{name}": [
+            *(_pushed(f"{BASE}/{name}", "{gone}", "{id}", ifMatch=version) for version in _IF_MATCH),
+            _pushed(f"{BASE}/{name}", "{id}", "{gone}", same=False),
+        ]
+        for name in ("service/patient/merge", "$patient-merge")
+    },
+    f"POST {BASE}/{{type}}/$merge": [
+        *(_merge(one, other) for one, other in ((_HIDDEN, _OWN), (_OWN, _HIDDEN), (_GONE, _OWN), (_OWN, _GONE), (_HIDDEN, _GONE))),
+        _merge(_HIDDEN, _OWN, preview=True),
+        _merge(_HIDDEN, _OWN, delete_source=True),
+        _merge(_GONE, _OWN, delete_source=True),
+        _merge(_IDENTIFIER, _OWN),
+        _merge(_OWN, _IDENTIFIER, preview=True),
+    ],
+    f"GET {BASE}/{{type}}/$find": _search(f"{BASE}/List/$find", *(f"patient={{{name}}}&name=$current-medications" for name in ("id", "gone", "own"))),
+    f"POST {BASE}/{{type}}/$find": [
+        Ask(f"{BASE}/List/$find", {"resourceType": "Parameters", "parameter": [{"name": "patient", "valueId": f"{{{name}}}"}, {"name": "name", "valueCode": "$current-medications"}]})
+        for name in ("id", "gone")
+    ],
     f"GET {BASE}": _search(
         BASE,
         "_type=Patient,Observation&_total=accurate",

@@ -144,7 +144,13 @@ def everything(owner: str) -> Iterator[Json]:
     yield made("DiagnosticReport", status="final", code={"coding": [{"code": "common"}], "text": text}, subject=subject, result=across)  # fmt: skip
     entries = [{"item": item} for item in (*across, {"reference": f"Observation/{neutral}"})]
     yield made("List", neutral, status="current", mode="working", title=text, entry=entries)
-    yield made("List", status="current", mode="working", title=text, subject=subject, entry=entries)
+    medications = {"coding": [{"system": "http://loinc.org", "code": "10160-0"}]}
+    yield made("List", status="current", mode="working", title=text, code=medications, subject=subject, entry=entries)
+    for identifier in (f"{owner}-id", neutral):
+        content = [{"attachment": {"title": text}}]
+        yield made(
+            "DocumentReference", identifier, status="current", description=text, subject=subject, content=content
+        )
     compose = {"include": [{"system": "http://loinc.org", "concept": [{"code": "8302-1"}]}]}
     yield made("ValueSet", status="active", url=f"http://{owner}.example/set", title=text, compose=compose)
     definition = {"status": "active", "name": "x", "description": text, "url": f"http://{owner}.example/parameter"}

@@ -220,7 +220,7 @@ class TestRights:
     ) -> None:
         door = Door(store, keys_folder, monkeypatch)
         started: list[str] = []
-        monkeypatch.setattr(executions, "start_bundle", started.append)
+        monkeypatch.setattr(executions, "start", lambda store, job: started.append(job))
         for scope, status in (("system/*.rs", 403), ("system/Patient.cruds", 202)):
             with door.client(scope) as client:
                 answer = client.post("", json=bundle(create(patient())), headers={"prefer": "respond-async"})

@@ -269,6 +269,17 @@ class TestWhoAsks:
         assert decisions(explained(clinics.a, "Binary/between", accounts=A))["read"] == (True, "account")
         assert decisions(explained(clinics.admin, "Binary/between", accounts=B))["read"] == (True, "security-context")
 
+    def test_is_held_to_its_scopes_where_no_claim_fences_it(self, clinics: Clinics, door: Door) -> None:
+        clinics.letter("scoped", "Patient/anna")
+        binaries = door.client("system/Binary.rs")
+        assert decisions(explained(binaries, "Binary/scoped", accounts=A))["read"] == (None, "hidden-from-you")
+        assert binaries.get("Binary/scoped/$explain-access?patient=anna").status_code == 422
+        clinics.put(
+            "Observation/scoped", None, status="final", code={"text": "x"}, subject={"reference": "Patient/anna"}
+        )
+        (found,) = parts(explained(door.client("system/Observation.rs"), "Observation/scoped"), "account")
+        assert found["source"] == [{"kind": "inherited"}]
+
     def test_asks_of_no_patient_unseen(self, clinics: Clinics) -> None:
         hidden, absent = (clinics.a.get(f"Patient/anna/$explain-access?patient={name}") for name in ("chidi", "absent"))
         assert (hidden.status_code, hidden.json()) == (absent.status_code, absent.json())

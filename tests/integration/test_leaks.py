@@ -75,8 +75,7 @@ def world(make_store: Any, keys_folder: Path) -> Iterator[World]:
         patch.setattr(http, "connect", lambda: store)
         for logger in (http.logger, server.log):
             patch.setattr(logger, "info", lambda *arguments, **named: None)
-        patch.setattr(executions, "start", machines[SET_ACCOUNTS].start)
-        patch.setattr(executions, "start_bundle", machines[BUNDLE].start)
+        patch.setattr(executions, "start", lambda store, job: machines[store.jobs.read(job).kind].start(job))
         patch.setattr(executions, "stop", lambda job: machines[job.kind].stop(job))
         patch.setattr(executions, "is_running", lambda job: machines[job.kind].is_running(job))
         made = leak_world.world(store, keys_folder)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -18,11 +20,12 @@ from bulkhead.errors import BulkheadError, Unavailable
 from bulkhead.facts import index_facts
 from bulkhead.fhir import json
 from bulkhead.jobs import lifecycle, propagation_steps
+from bulkhead.jobs.lifecycle import Background
 from bulkhead.session import Session
 from bulkhead.store import Store, rounds
 from bulkhead.store import jobs as items
-from bulkhead.store.jobs import CANCELLED, DONE, FAILED
-from tests.integration.scene import PATIENT, A, B, C, Machine, Scene
+from bulkhead.store.jobs import CANCELLED, DONE, FAILED, RUNNING
+from tests.integration.scene import PATIENT, A, B, C, Machine, Scene, manifest
 
 OWNER = EVERYBODY.owner
 
@@ -410,6 +413,158 @@ class TestProgressAndCancel:
         machine.join("j")
         assert machine.state("j") == "SUCCEEDED"
         assert found(scene, "j").state == CANCELLED
+
+
+class TestLargeCompartments:
+    """More members than one call of the planner lists: here 100 a call, on AWS 200,000."""
+
+    @pytest.fixture(autouse=True)
+    def _small_calls(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(propagation_steps, "MANIFEST_MEMBERS", 100)
+        monkeypatch.setattr(propagation, "PAGE", 50)
+
+    @pytest.fixture
+    def small(self, new_store: Any) -> Scene:
+        return Scene(new_store(propagation_batch=10))
+
+    def watched(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], list[int]]:
+        """What a client that asks after each batch sees, and how many results were read for it."""
+        progress: list[str] = []
+        read: list[int] = []
+        results, plan, work = items.Jobs.results, machine.steps["plan"], machine.steps["work"]
+        lock = threading.Lock()
+
+        def counted(jobs: items.Jobs, *arguments: Any, **bounds: Any) -> Any:
+            found = results(jobs, *arguments, **bounds)
+            read.append(len(found))
+            return found
+
+        def asking(step: Any) -> Any:
+            def run(store: Store, given: dict[str, Any]) -> dict[str, Any]:
+                done: dict[str, Any] = step(store, given)
+                with lock:
+                    status = lifecycle.status(store, OWNER, given["job"], lambda job: True)
+                    progress.append(status.progress)
+                return done
+
+            return run
+
+        monkeypatch.setattr(items.Jobs, "results", counted)
+        machine.steps |= {"plan": asking(plan), "work": asking(work)}
+        return progress, read
+
+    def test_members_are_counted_while_they_are_listed(self, small: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+        machine = Machine(small.store)
+        progress, read = self.watched(machine, monkeypatch)
+        keys = small.observations(330)
+        job = run(small, machine, A)
+        assert found(small, job).updated == 331
+        assert small.accounts_of(keys) == {(A,)}
+        told = [re.fullmatch(r"(\d+) of (at least )?(\d+) resources", text) for text in progress if text]
+        assert all(told)
+        totals = [int(match[3]) for match in told if match]
+        assert totals == sorted(totals)
+        assert len(set(totals)) >= 3
+        assert totals[-1] == 331
+        assert {bool(match[2]) for match in told if match and match[3] != "331"} == {True}
+        assert not any(match[2] for match in told if match and match[3] == "331")
+        standing = [int(match[1]) for match in told if match]
+        assert standing == sorted(standing)
+        assert max(standing) == 331
+        # However many there are, nobody reads more than those of one call of the planner, and its own.
+        assert max(read) <= 150 // 10 + 2
+
+    def test_a_call_that_is_delivered_twice_counts_once(self, small: Scene) -> None:
+        small.observations(330)
+        job = small.set(PATIENT, A, propagate=True, background=Background(lambda job: None))
+        state: dict[str, Any] = {"job": job}
+        while state.get("next", "plan") == "plan" and state.get("turn", 1) == 1:
+            propagation_steps.plan(small.store, state)
+            state = propagation_steps.plan(small.store, state)
+            for item in manifest(small.store, state):
+                propagation_steps.work(small.store, item)
+        known = found(small, job)
+        assert (known.total, known.listing) == (330, False)
+        assert lifecycle.status(small.store, OWNER, job, lambda job: True).progress == "331 of 331 resources"
+
+    def test_the_second_pass_begins_with_the_best_of_the_first(self, small: Scene) -> None:
+        small.observations(330)
+        job = small.set(PATIENT, A, propagate=True, background=Background(lambda job: None))
+        state: dict[str, Any] = {"job": job}
+        while state.get("turn", 1) == 1:
+            state = propagation_steps.plan(small.store, state)
+            for item in manifest(small.store, state):
+                propagation_steps.work(small.store, item)
+        state = propagation_steps.plan(small.store, state)
+        known = found(small, job)
+        assert (known.turn, known.best, known.standing) == (2, 330, 0)
+        assert lifecycle.status(small.store, OWNER, job, lambda job: True).progress == "331 of 331 resources"
+
+    def test_who_is_at_work_says_so(self, small: Scene) -> None:
+        small.observations(30)
+        job = small.set(PATIENT, A, propagate=True, background=Background(lambda job: None))
+        assert found(small, job).beat == 0
+        before = time.time()
+        state = propagation_steps.plan(small.store, {"job": job})
+        beat = found(small, job).beat
+        assert beat >= before
+        for item in manifest(small.store, state):
+            propagation_steps.work(small.store, item)
+        # It was just said.
+        assert found(small, job).beat == beat
+
+
+class TestFairShares:
+    """Ten workers for all jobs together."""
+
+    @pytest.fixture
+    def plan(self, scene: Scene) -> Callable[..., int]:
+        """The workers that the planner gives to a job of somebody, fenced to these accounts or not."""
+        numbers = iter(range(100))
+        scene.observations(2)
+        scene.set(PATIENT, A, propagate=True)
+
+        def made(owner: str, *within: str, job: str = "") -> int:
+            if not job:
+                job = f"job-{next(numbers)}"
+                fence = within or None
+                scene.store.jobs.create(items.Job(job, owner, PATIENT, (B,), 0, 2**33, state=RUNNING, within=fence))
+            given: int = propagation_steps.plan(scene.store, {"job": job})["concurrency"]
+            return given
+
+        return made
+
+    def test_who_is_alone_has_all(self, plan: Callable[..., int]) -> None:
+        assert plan("a") == 10
+
+    def test_a_tenant_with_many_jobs_leaves_half_to_another(self, plan: Callable[..., int]) -> None:
+        for _ in range(4):
+            plan("a", A)
+        assert plan("b", B) == 5
+        # The same tenant, though another of its clients.
+        assert plan("another", A) == 1
+
+    def test_what_is_asked_again_is_decided_anew(self, plan: Callable[..., int], scene: Scene) -> None:
+        assert plan("a") == 10
+        assert plan("b") == 5
+        assert plan("a", job="job-0") == 5
+        propagation_steps.finish(scene.store, {"job": "job-1", "turn": 1, "amiss": 0, "standing": 1})
+        assert plan("a", job="job-0") == 10
+
+    @pytest.mark.parametrize("state", [CANCELLED, FAILED, DONE])
+    def test_what_is_over_has_no_share(self, plan: Callable[..., int], scene: Scene, state: str) -> None:
+        plan("a")
+        scene.store.jobs.change("job-0", [RUNNING], state=state)
+        assert plan("b") == 10
+
+    def test_what_died_has_no_share_for_long(self, plan: Callable[..., int], scene: Scene) -> None:
+        plan("a")
+        scene.store.jobs.change("job-0", [RUNNING], beat=time.time() - 3600)
+        assert plan("b") == 10
+
+    def test_everybody_has_one_worker_at_least(self, plan: Callable[..., int]) -> None:
+        shares = [plan(f"owner-{n}") for n in range(12)]
+        assert shares == [10, 5, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1]
 
 
 class TestAtOnce:

@@ -389,7 +389,9 @@ class TestSharedTypes:
 
     def test_are_written_by_whom_no_claim_fences(self, clinics: Clinics) -> None:
         for who in (clinics.a, clinics.writing_app):
-            assert clinics.put("Practitioner/gp", who=who, gender="female").status_code == 403
+            refused = clinics.put("Practitioner/gp", who=who, gender="female")
+            assert refused.status_code == 403
+            assert "shared" in refused.json()["issue"][0]["diagnostics"]
             assert who.delete("Practitioner/gp").status_code == 403
             patch = [{"op": "add", "path": "/gender", "value": "female"}]
             assert (

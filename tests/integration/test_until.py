@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -20,8 +21,9 @@ from bulkhead.resources.representation import represent
 from bulkhead.session import Session
 from bulkhead.store import Store, keys, rounds
 from bulkhead.store.heads import NEVER, OWN
+from functions import http
 from tests.clock import Clock, stopped
-from tests.integration.scene import PATIENT, A, B, C, Machine, Scene
+from tests.integration.scene import PATIENT, SCOPE, SUBJECT, A, B, C, Machine, Scene, request
 
 HOUR = 3600.0
 OF_A = replace(EVERYBODY, accounts=(A,))
@@ -321,3 +323,83 @@ def test_an_idempotency_key_is_of_one_end(scene: Scene, clock: Clock) -> None:
     assert send(end) == job
     with pytest.raises(Unprocessable):
         send(at(clock, 2 * HOUR))
+
+
+def test_ends_cost_no_request_and_no_unit(make_store: Any, clock: Clock) -> None:
+    """A run over a hundred members, a write that inherits, a read: with an end and without."""
+    counted = []
+    for ends in ({}, {A: at(clock, 1000 * HOUR)}):
+        scene = Scene(make_store())
+        scene.observations(100)
+        with scene.store.metered() as meter:
+            share(scene, PATIENT, ends, *(() if ends else (A,)), propagate=True)
+            member = scene.observation("new")
+            assert reads(scene, member)
+        counted.append((meter.requests, meter.units))
+    assert counted[0] == counted[1]
+
+
+class TestOverHttp:
+    """The clock passes between two requests of a caller who is fenced to A."""
+
+    FENCED: ClassVar[dict[str, str]] = {"accounts": A}
+
+    @pytest.fixture(autouse=True)
+    def here(self, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(http, "connect", lambda: scene.store)
+
+    def names(self, answer: Any) -> list[str]:
+        assert answer["statusCode"] == 200
+        return [entry["resource"]["id"] for entry in answer["resource"].get("entry", ())]
+
+    def test_meta_accounts_with_an_end_is_valid_and_comes_back(self, clock: Clock) -> None:
+        account = {"extension": [{"url": UNTIL, "valueInstant": at(clock, HOUR)}], "reference": A}
+        patient = {"resourceType": "Patient", "id": "1", "meta": {"accounts": [account]}}
+        for status in (201, 200):
+            answer = request("PUT", "Patient/1", patient)
+            assert answer["statusCode"] == status, answer["body"]
+            assert answer["resource"]["meta"]["accounts"] == [account]
+            patient = answer["resource"]
+        assert patient["meta"]["versionId"] == "1"
+
+    @pytest.mark.parametrize("path", ["Observation?_account=Organization/a", "Observation", f"{PATIENT}/Observation"])
+    def test_searches_and_their_page_links_show_nothing_from_the_end_on(
+        self, scene: Scene, clock: Clock, path: str
+    ) -> None:
+        scene.observations(5)
+        share(scene, PATIENT, {A: at(clock, HOUR)}, propagate=True)
+        counted = f"{path}{'&' if '?' in path else '?'}_count=2"
+        first = search(counted, self.FENCED)
+        assert len(self.names(first)) == 2
+        link = next(each["url"] for each in first["resource"]["link"] if each["relation"] == "next")
+        clock.sleep(HOUR)
+        assert self.names(search(link.partition("/fhir/R4/")[2], self.FENCED)) == []
+        assert self.names(search(counted, self.FENCED)) == []
+
+    def test_so_does_history(self, scene: Scene, clock: Clock) -> None:
+        key = scene.put("Basic/1", code={"text": "x"}).key
+        share(scene, key, {A: at(clock, HOUR)})
+        assert request("GET", f"{key}/_history", claims=self.FENCED)["statusCode"] == 200
+        clock.sleep(HOUR)
+        for path in (f"{key}/_history", f"{key}/_history/2", key):
+            assert request("GET", path, claims=self.FENCED)["statusCode"] == 404
+
+
+def search(path: str, claims: dict[str, str]) -> Any:
+    """A GET with a query."""
+    path, _, query = path.partition("?")
+    event = {
+        "rawPath": f"/fhir/R4/{path}",
+        "rawQueryString": query,
+        "headers": {},
+        "requestContext": {
+            "http": {"method": "GET"},
+            "domainName": "server.example",
+            "requestId": "1",
+            "authorizer": {"jwt": {"claims": {"sub": SUBJECT, "scope": SCOPE, **claims}}},
+        },
+        "body": "",
+    }
+    answer = http.serve(event)
+    answer["resource"] = json.loads(answer["body"])
+    return answer

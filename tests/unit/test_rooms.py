@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LAYER = ROOT / "layers/bulkhead/python"
 ORDER = [
-    "errors settings version parallel",
+    "errors settings version parallel observability",
     "fhir",
     "facts",
     "store",
@@ -24,8 +24,8 @@ ORDER = [
     "bundles history",
     "jobs",
     "api",
-    "operations",
     "interactions",
+    "operations",
 ]
 """From the ground up: a room imports from itself and from those before it."""
 FLOOR = {name: floor for floor, names in enumerate(ORDER) for name in names.split()}

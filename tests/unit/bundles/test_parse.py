@@ -142,3 +142,24 @@ def test_a_form_of_an_older_version_is_refused_with_that_of_r4(kind: str, member
 def test_other_links_and_ids_of_an_entry_are_taken() -> None:
     entry = create(patient()) | {"id": "e1", "link": [{"relation": "self", "url": "http://x/Patient/1"}]}
     assert faults_of(entry) == {}
+
+
+@pytest.mark.parametrize(
+    ("bundle", "form"),
+    [
+        ({"title": "feed", "entry": []}, "an Atom feed"),
+        ({"resourceType": "Bundle", "title": "feed", "entry": []}, "title"),
+        ({"resourceType": "Bundle", "type": "transaction", "base": "http://x", "entry": []}, "base"),
+    ],
+)
+def test_a_bundle_of_an_older_version_is_refused_with_the_form_of_r4(bundle: dict[str, Any], form: str) -> None:
+    with pytest.raises(BadRequest, match=form) as caught:
+        parse.bundle_type(bundle)
+    assert "R4" in str(caught.value)
+
+
+@pytest.mark.parametrize("older", ["MedicationPrescription", "MedicationOrder"])
+def test_a_type_of_an_older_version_is_refused_with_that_of_r4(older: str) -> None:
+    entry = {"resource": {"resourceType": older}, "request": {"method": "POST", "url": older}}
+    _, faults = parse.entries({"resourceType": "Bundle", "type": "transaction", "entry": [entry]}, BASE)
+    assert "in R4 that is MedicationRequest" in str(faults[0])

@@ -561,3 +561,9 @@ def test_reads_name_what_was_written_also_when_they_are_answered_anew(store: Sto
     answer = bundles.process(sent, told)
     bundles.read_again(sent, answer, told)
     assert asked == [f"Observation?code=1&patient={key_of(answer['entry'][0])}"] * 2
+
+
+def test_what_a_conditional_update_makes_under_its_id_may_be_read_with_it(store: Store) -> None:
+    made, read = post(store, update(patient("5", id="five"), f"Patient?identifier={SYSTEM}|5"), get("Patient/five"))
+    assert statuses([made, read]) == ["201", "200"]
+    assert read["resource"]["id"] == "five"

@@ -303,6 +303,15 @@ def test_a_caller_without_a_scope_for_the_type_writes_none(store: Store) -> None
         put(store, definition("x", "Organization"), who=Caller("x", (policy.Scope("system", "Patient", "cruds"),)))
 
 
-def test_a_fence_hides_definitions_like_all_else(store: Store) -> None:
+def test_a_fenced_caller_reads_definitions_as_all_that_is_shared_and_writes_none(store: Store) -> None:
+    assert resources.read(Session.of(store, FENCED), PATIENT).key == PATIENT
+    with pytest.raises(Forbidden):
+        resources.delete(Session.of(store, FENCED), PATIENT)
+
+
+def test_a_fence_hides_definitions_that_carry_an_account_like_all_else(store: Store) -> None:
+    account = {"meta": {"accounts": [{"reference": "Organization/else"}]}}
+    body = store.decode(resources.read(Session.of(store, EVERYBODY), PATIENT))
+    resources.update(Session.of(store, EVERYBODY), body | account, PATIENT)
     with pytest.raises(NotFound):
         resources.read(Session.of(store, FENCED), PATIENT)

@@ -72,7 +72,8 @@ class Store(MemoryStore):
         for write in writes:
             if write.key not in late:
                 self._next(write.key, write.body, write.explicit, None)
-                self.adjust(write.key, inherited=dict(write.inherited), ends=write.head("").ends)
+                made = write.head("")
+                self.adjust(write.key, inherited=dict(write.inherited), ends=made.ends, lapsed=made.lapsed)
         return late
 
     def touch(self, key: str) -> Head:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkhead.api import formats
-from bulkhead.api.formats import JSON, XML
+from bulkhead.api.formats import JSON, XML, YAML
 from bulkhead.errors import BadRequest, NotAcceptable, UnsupportedMediaType
 
 FHIR_JSON, FHIR_XML = formats.FHIR_TYPES[JSON], formats.FHIR_TYPES[XML]
@@ -22,6 +22,8 @@ FHIR_JSON, FHIR_XML = formats.FHIR_TYPES[JSON], formats.FHIR_TYPES[XML]
         ("*/*", FHIR_JSON, False),
         ("application/*", FHIR_JSON, False),
         ("text/html", FHIR_JSON, False),
+        ("text/yaml", FHIR_JSON, False),
+        (f"text/yaml, {FHIR_XML};q=0.5", FHIR_JSON, False),
         ("APPLICATION/FHIR+XML", FHIR_XML, True),
         ("application/xml+fhir", FHIR_XML, True),
         ("application/xml", "application/xml", True),
@@ -91,6 +93,8 @@ def test_any_header_is_understood_or_refused(parameter: str, accept: str) -> Non
         ("text/json", b"", JSON),
         ("application/xml; charset=UTF-8", b"", XML),
         (f"{FHIR_XML}; fhirVersion=4.0", b"", XML),
+        ("text/yaml", b"", YAML),
+        ("Application/YAML; charset=utf-8", b"", YAML),
         ("", b' {"a": 1}', JSON),
         ("", b"\xef\xbb\xbf <a/>", XML),
     ],
@@ -107,7 +111,15 @@ def test_unsupported(content_type: str) -> None:
         formats.received(content_type, b"{}")
 
 
-@pytest.mark.parametrize("name", [JSON, XML])
+def test_an_atom_feed_is_refused_with_the_form_of_r4() -> None:
+    """By its media type, and by its root."""
+    with pytest.raises(UnsupportedMediaType, match="Bundle of type transaction"):
+        formats.received("application/atom+xml", b"<feed/>")
+    with pytest.raises(BadRequest, match="Atom feed"):
+        formats.parsed(XML, b'<feed xmlns="http://www.w3.org/2005/Atom"><title>x</title></feed>')
+
+
+@pytest.mark.parametrize("name", [JSON, XML, YAML])
 def test_no_body(name: str) -> None:
     with pytest.raises(BadRequest, match="no body"):
         formats.parsed(name, b" \n")

@@ -393,6 +393,47 @@ def test_an_open_transaction_holds_the_horizon_back(new_store: Any) -> None:
     assert stored_history.horizon(store.table, 0) >= after
 
 
+def test_a_transaction_whose_process_died_holds_the_horizon_back_no_longer_than_its_lease(
+    new_store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bulkhead.store import transactions
+    from tests import clock
+
+    store = new_store(history_settle=0)
+    now = clock.stopped(monkeypatch)
+    dead = transactions.begin(store.table, ["Basic/1"], 60)
+    now.now += 5
+    alive = transactions.begin(store.table, ["Basic/2"], 600)
+    begun = now.stamp()
+    now.now += 50
+    put(store, "Basic/3", "a")
+    first = get(store, "Basic", since="2020-01-01T00:00:00Z", sort="_lastUpdated")
+    assert first.settled
+    assert first.settled < begun
+    now.now += 10
+    page = get(store, "Basic", since="2020-01-01T00:00:00Z", sort="_lastUpdated")
+    # The next one in line, whose lease goes on.
+    assert page.settled == begun
+    assert transactions.state_now(store.table, dead)[0] == transactions.ABORTED
+    assert not transactions.decide(store.table, dead, transactions.COMMITTED)
+    assert transactions.state_now(store.table, alive)[0] == transactions.PENDING
+
+
+def test_a_committed_transaction_is_waited_for_until_it_is_finished(new_store: Any) -> None:
+    from bulkhead.store import transactions
+
+    store = new_store(history_settle=0)
+    transaction = transactions.begin(store.table, ["Basic/1"], -1)
+    assert transactions.decide(store.table, transaction, transactions.COMMITTED)
+    put(store, "Basic/3", "a")
+    parameters = {"since": "2020-01-01T00:00:00Z", "sort": "_lastUpdated"}
+    held = get(store, "Basic", **parameters).settled
+    assert held
+    assert get(store, "Basic", **parameters).settled == held
+    assert store.sweep() == 1
+    assert (get(store, "Basic", **parameters).settled or "") > held
+
+
 def test_months_are_crossed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     stored_months._noted.clear()
     for month in ("2030-01", "2030-02", "2031-01"):

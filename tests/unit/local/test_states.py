@@ -64,6 +64,26 @@ def test_result_selector_and_result_path_shape_the_output() -> None:
     assert run(machine(("Only", only)), {"n": 7}) == {"n": 7, "result": {"answer": 7}}
 
 
+@pytest.mark.parametrize("most", [1, 3])
+def test_the_input_may_say_how_many_children_run_at_once(most: int) -> None:
+    lock, running, seen = threading.Lock(), [0], []
+    met = threading.Barrier(most)
+
+    def invoke(function: str, payload: Any) -> Any:
+        with lock:
+            running[0] += 1
+            seen.append(running[0])
+        met.wait(20)
+        with lock:
+            running[0] -= 1
+        return payload
+
+    state = mapping(MaxConcurrencyPath="$.most", ItemsPath="$.items")
+    del state["MaxConcurrency"]
+    run(machine(("All", state)), {"most": most, "items": list(range(most * 3))}, invoke)
+    assert max(seen) == most
+
+
 @pytest.mark.parametrize(("failures", "succeeds"), [(2, True), (3, False)])
 def test_a_task_is_retried_as_often_as_it_says(failures: int, succeeds: bool) -> None:
     failing = Failing(failures)

@@ -106,7 +106,9 @@ def test_what_is_gone_or_moved_on(
 def test_another_writer_in_between_loses_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     key = put(store, gender="female")
     update = resources.update
-    others = [lambda: update(store, EVERYBODY, {"resourceType": "Patient", "id": "p", "gender": "male"}, key, None)]
+    others = [
+        lambda: update(Session.of(store, EVERYBODY), {"resourceType": "Patient", "id": "p", "gender": "male"}, key)
+    ]
 
     def interrupted(*arguments: Any, **named: Any) -> Any:
         if others:

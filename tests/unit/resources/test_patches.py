@@ -26,7 +26,7 @@ from bulkhead.errors import (
 )
 from bulkhead.fhir import json
 from bulkhead.resources import patches
-from bulkhead.resources.patches import fhirpath_patch, json_patch
+from bulkhead.resources.patches import fhirpath_patch, json_patch, limits
 from bulkhead.session import Session
 from bulkhead.store import Store
 from tests.unit.bundles.samples import bundle, context, create, key_of, observation, patient, post, statuses, stored
@@ -400,3 +400,20 @@ def test_a_member_given_twice_in_a_json_patch_is_named() -> None:
     with pytest.raises(BadRequest, match="given twice") as refused:
         json_patch.parse(b'[{"op":"add","path":"/language","value":"en","value":"de"}]')
     assert refused.value.issues[0].expression == "patch[0].value"
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60, deadline=None)
+@given(st.lists(st.fixed_dictionaries({"op": st.sampled_from(["copy", "move", "add", "replace"]), "path": pointers, "from": pointers, "value": values}), max_size=30))  # fmt: skip
+def test_a_patch_never_makes_more_than_it_brings_and_may_copy(listed: list[Json]) -> None:
+    """After every operation, whatever the kinds: the document, what the patch brings, and a bounded number of copied bytes."""
+    most = 2_000
+    before = json.dumps(ANNA)
+    with pytest.MonkeyPatch.context() as patching:
+        patching.setattr(json_patch, "MOST_COPIED", most)
+        for number in range(1, len(listed) + 1):
+            data = json.dumps(listed[:number])
+            try:
+                after = json_patch.parse(data)(json.loads(before))
+            except BulkheadError:
+                return
+            assert limits.size(after, 10**6) <= limits.size(json.loads(before), 10**6) + 5 * len(data) + most

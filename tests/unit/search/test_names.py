@@ -98,13 +98,13 @@ def test_what_no_type_knows_is_still_passed_over() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "form"),
     [
-        ("period > 2013-01-01", "", "period=gt2020-01-31"),
-        ("period>", "2013-01-01", "period=gt2020-01-31"),
-        ("period <", " 2013-01-01", "period=lt2020-01-31"),
-        ("period[$gt]", "2013-01-01", "period=gt2020-01-31"),
-        ("period[gte]", "2013-01-01", "period=ge2020-01-31"),
-        ("period:$lte", "2013-01-01", "period=le2020-01-31"),
-        ("period$gt", "2013-01-01", "period=gt2020-01-31"),
+        ("period > 2013-01-01", "", "date=gt2020-01-31"),
+        ("period>", "2013-01-01", "date=gt2020-01-31"),
+        ("period <", " 2013-01-01", "date=lt2020-01-31"),
+        ("period[$gt]", "2013-01-01", "date=gt2020-01-31"),
+        ("period[gte]", "2013-01-01", "date=ge2020-01-31"),
+        ("period:$lte", "2013-01-01", "date=le2020-01-31"),
+        ("period$gt", "2013-01-01", "date=gt2020-01-31"),
     ],
 )
 def test_an_operator_in_a_name_is_refused_with_the_form_of_r4(name: str, text: str, form: str) -> None:
@@ -114,11 +114,40 @@ def test_an_operator_in_a_name_is_refused_with_the_form_of_r4(name: str, text: s
     assert "2013" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["> 2013-01-01", ">2013-01-01", "gt 2013-01-01", " gt 2013-01-01", "$gt2013-01-01"])
+@pytest.mark.parametrize(
+    "text", ["> 2013-01-01", ">2013-01-01", "gt 2013-01-01", " gt 2013-01-01", "$gt2013-01-01", '{"$gt": 2013}']
+)
 @pytest.mark.parametrize(("resource_type", "name"), [("Encounter", "date"), ("RiskAssessment", "probability")])
 def test_so_is_one_in_a_value(resource_type: str, name: str, text: str) -> None:
     with pytest.raises(BadRequest, match="R4 writes the prefix right before the value: gt2020-01-31"):
         parse([(name, text)], resource_type)
+
+
+@pytest.mark.parametrize(
+    ("resource_type", "name", "form"),
+    [
+        ("AuditEvent", "period", "date"),
+        ("AuditEvent", "object", "entity"),
+        ("AuditEvent", "user", "agent"),
+        ("MedicationRequest", "dateWritten", "authoredon"),
+        ("MedicationAdministration", "whenGiven", "effective-time"),
+        ("DocumentReference", "created", "date"),
+        ("Procedure", "performed", "date"),
+        ("Condition", "onset", "onset-date"),
+        ("Condition", "dateAsserted", "recorded-date"),
+    ],
+)
+def test_a_name_of_an_older_version_is_refused_with_that_of_r4(resource_type: str, name: str, form: str) -> None:
+    for given_name, text in ((name, "2020"), (f"{name} > 2013-01-01", "")):
+        with pytest.raises(BadRequest, match=rf"R4.*\b{form}\b") as caught:
+            parse([(given_name, text)], resource_type)
+        assert caught.value.issues[0].expression == name
+
+
+def test_a_name_that_r4_still_has_is_taken() -> None:
+    """DocumentReference has a `period` of its own, and MedicationDispense no parameter that it could mean."""
+    assert parse([("period", "gt2013")], "DocumentReference").ignored == ()
+    assert parse([("period", "gt2013")], "MedicationDispense").ignored == ("period",)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +174,7 @@ def test_any_other_result_parameter_is_given_once(name: str) -> None:
 @given(st.text())
 def test_any_name_has_a_form_or_is_a_bad_request(name: str) -> None:
     with suppress(BadRequest):
-        names.require_form(name, frozenset({"_sort"}))
+        names.require_form(name, frozenset({"_sort"}), str)
         assert "_has:" in name or all(step.count(":") <= 1 for step in name.split("."))
 
 
@@ -153,6 +182,6 @@ def test_any_name_has_a_form_or_is_a_bad_request(name: str) -> None:
 def test_what_is_no_name_is_refused_and_not_repeated(text: str) -> None:
     """A form may be a resource that was sent as one."""
     with pytest.raises(BadRequest) as refused:
-        names.require_form(text, ())
+        names.require_form(text, (), str)
     assert text not in str(refused.value)
     assert text != refused.value.issues[0].expression

@@ -9,7 +9,8 @@ import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from bulkhead.store import Store, capacity
+from bulkhead.store import Store, capacity, direct
+from bulkhead.store.direct import DirectClient
 from bulkhead.store.table import key_of
 from tests.conftest import dynamodb_client
 
@@ -21,6 +22,19 @@ ITEM = {
     "via": {"SS": ["a", "b"]},
     "explicit": {"L": [{"S": "é"}]},
 }
+
+
+@pytest.fixture(params=["direct", "boto3"], autouse=True)
+def client_of_a_kind(
+    request: pytest.FixtureRequest, store: Store, dynoxide: str, monkeypatch: pytest.MonkeyPatch
+) -> Any:
+    """The client of the store is of either kind."""
+    if request.param == "boto3":
+        monkeypatch.setattr(direct, "client", lambda *_, **__: None)
+    made = dynamodb_client(dynoxide)
+    assert isinstance(made, DirectClient) is (request.param == "direct")
+    store.table.client = made
+    return made
 
 
 @pytest.fixture
@@ -94,7 +108,7 @@ class Faulty:
 @pytest.fixture
 def faulty(store: Store, dynoxide: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     store.table.client = dynamodb_client(dynoxide)
-    monkeypatch.setattr("bulkhead.store.client.time.sleep", lambda _: None)
+    monkeypatch.setattr("bulkhead.store.short_way.time.sleep", lambda _: None)
 
     def make(*faults: Any) -> Any:
         client: Any = store.table.client

@@ -405,3 +405,23 @@ def test_groups_that_pages_divide_are_compared_as_one(filled: Store) -> None:
     assert check(filled).clean
     add((SEEN, "i#Patient/x#"))(filled)
     assert counts(check(filled)) == {"stale": 1}
+
+
+@pytest.mark.parametrize("repair", [True, False])
+def test_what_a_later_version_took_away_is_not_missing(
+    filled: Store, monkeypatch: pytest.MonkeyPatch, repair: bool
+) -> None:
+    """The check reads an identifier after the head that needs it: an update in between takes both away."""
+    monkeypatch.setattr(rounds, "_SEGMENTS", 1)
+    for at in range(1, 14):
+        put(filled, observation("Patient/p", id="seen", identifier=[{"system": SYSTEM, "value": f"given-{at}"}]))
+        add((SEEN, "i#Patient/x#"))(filled)
+        checking = Writer(filled, lambda store: check(store, repair=repair))
+        for _ in range(at):
+            checking.step()
+        put(filled, observation("Patient/p", id="seen"))
+        checking.finish()
+        assert checking.error is None
+        assert checking.result.missing == 0
+        assert check(filled, repair=False).missing == 0
+        check(filled)

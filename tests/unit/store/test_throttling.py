@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
 from bulkhead.errors import Unavailable
-from bulkhead.store import Store, Write
-from bulkhead.store.table import Table
-from bulkhead.store.throttling import Patience
+from bulkhead.store import Store, Write, keys, transactions
+from bulkhead.store.table import ConditionFailed, Table
+from bulkhead.store.throttling import Patience, waiting_until
 
 
 class Clock:
@@ -135,6 +136,54 @@ def test_reading_waits_too(store: Store, until: float) -> None:
     throttled(store, until, 1000)
     assert store.read("Basic/0")
     assert list(store.table.query("Basic/0"))
+
+
+@pytest.mark.parametrize("number", [1, 60, 300])
+def test_a_task_outlasts_what_a_request_would_not(store: Store, number: int) -> None:
+    """Whoever gives a moment is waited for until then, in all threads, whatever the patience is otherwise."""
+    throttled(store, 60, 20)
+    with waiting_until(1000):
+        store.commit(writes(store, number))
+    assert len(store.read_many(f"Basic/{n}" for n in range(number))) == number
+
+
+@pytest.mark.parametrize("number", [1, 60, 300])
+def test_a_request_fails_before_its_function_is_stopped(store: Store, number: int) -> None:
+    """However late in the request the first refusal comes."""
+    plain, client = store.table, throttled(store, 1000, 1000)
+    client._clock.now = 25.0
+    with waiting_until(26), pytest.raises(Unavailable):
+        store.commit(writes(store, number))
+    assert client._clock.now <= 26
+    store.table = plain
+    store.abort_open()
+    assert not store.read_many(f"Basic/{n}" for n in range(number))
+
+
+def test_a_lease_is_renewed_while_its_process_lives(store: Store) -> None:
+    """However long staging takes: see `transactions.renewed`."""
+
+    def expires() -> float:
+        item = store.table.get((keys.transaction_key(transaction), keys.HEAD))
+        assert item
+        return float(item["expires"]["N"])
+
+    transaction = transactions.begin(store.table, ["Basic/1"], 0)
+    before, until = expires(), time.monotonic() + 20
+    with transactions.renewed(store.table, transaction, 0.03):
+        while expires() == before:
+            assert time.monotonic() < until
+    assert expires() > before
+    transactions.decide(store.table, transaction, transactions.ABORTED)
+
+
+def test_a_lease_is_not_renewed_once_the_transaction_is_decided(store: Store) -> None:
+    transaction = transactions.begin(store.table, ["Basic/1"], 0)
+    transactions.decide(store.table, transaction, transactions.ABORTED)
+    item = store.table.get((keys.transaction_key(transaction), keys.HEAD))
+    with pytest.raises(ConditionFailed):
+        transactions.renew(store.table, transaction, 1000)
+    assert store.table.get((keys.transaction_key(transaction), keys.HEAD)) == item
 
 
 def test_another_error_is_raised_at_once(store: Store) -> None:

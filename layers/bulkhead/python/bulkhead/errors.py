@@ -19,6 +19,7 @@ BulkheadError
 ├── PreconditionFailed         412  conflict
 │   └── MultipleMatches        412  multiple-matches
 ├── PayloadTooLarge            413  too-long
+├── AnswerTooLarge             413  too-costly
 ├── UnsupportedMediaType       415  not-supported
 ├── Unprocessable              422  processing
 └── Unavailable                503  transient
@@ -145,6 +146,12 @@ class MultipleMatches(PreconditionFailed):
 
 class PayloadTooLarge(BulkheadError):
     status, code = 413, "too-long"
+
+
+class AnswerTooLarge(BulkheadError):
+    """What was asked for does not fit into one answer."""
+
+    status, code = 413, "too-costly"
 
 
 class UnsupportedMediaType(BulkheadError):

@@ -79,6 +79,12 @@ class Settings:
     """How long the URL of an upload takes it."""
     answer_limit: Positive = 4_000_000
     """Bytes of a bundle's answer above which a job's status gives a URL to fetch it (a Lambda function answers at most 6 MB, escapes included)."""
+    response_limit: Positive = 6_291_556
+    """Bytes of any answer as a Lambda function gives it, JSON's escapes or base64 included. Pages end before it; see LARGE_ANSWERS."""
+    large_answers: Literal["redirect", "refuse"] = "redirect"
+    """What becomes of another answer above RESPONSE_LIMIT: `redirect` sends the client to the bucket by a URL signed for minutes."""
+    page_link_days: Positive = 1
+    """How long the query of a page link is kept that is too long for a URL."""
     entry_limit: Positive = 100_000
     """The most entries of a batch or transaction."""
     depth_limit: Positive = 64
@@ -127,6 +133,8 @@ class Settings:
     """Seconds for which the id of a purged resource is not free: longer than any writer works on what it has read."""
     propagation_batch: Positive = 100
     """Members that one worker of a propagation handles."""
+    propagation_workers: Positive = 10
+    """Workers of all propagations together, shared fairly between tenants; each propagation has one at least."""
     propagation_settle: int = 0
     """Seconds between the map and the verify pass: longer than the GSIs lag."""
     integrity_pages: int = 1000
@@ -141,6 +149,8 @@ class Settings:
     """Seconds for which a piece of work asks a throttled table again. API Gateway ends a request after 30; tasks of jobs have more time."""
     read_timeout: Positive = 5
     """Seconds after which an unanswered request to DynamoDB is sent again."""
+    metrics: Literal["on", "off"] = "on"
+    """`off` reports no metrics of its own: CloudWatch takes some $18 a month for those of all operations in constant use."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     """Level of the structured log."""
 

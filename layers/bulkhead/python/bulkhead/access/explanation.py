@@ -1,6 +1,6 @@
 """Who can see a resource, and why: told from what decides (`decision`), and from what the resource itself says. Semantics, section 3.
 
-Whoever asks learns nothing that it may not read. The accounts of a resource are in its `meta`; which target gave one of them is told
+Whoever asks learns nothing that it may not know: what it may read, and what it may set accounts on (`knows`). The accounts of a resource are in its `meta`; which target gave one of them is told
 only where the target may be read. What a Binary follows decides for others only where the one who asks may read it, too.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bulkhead.access import decision, rules
+from bulkhead.access import policy, rules
 from bulkhead.access.caller import Caller
 from bulkhead.access.rules import DELETE, READ, SEARCH, UPDATE, Rule, Verdict
 from bulkhead.access.shared_types import is_shared, shared_types
@@ -21,7 +21,7 @@ from bulkhead.store.heads import OWN
 
 if TYPE_CHECKING:
     from bulkhead.store import Head, Store
-    from bulkhead.store.version import Version
+    from bulkhead.store.version import Fence, Version
 
 RIGHTS: Mapping[str, str] = {"read": READ, "search": SEARCH, "update": UPDATE, "delete": DELETE}
 """By interaction, the right that it needs."""
@@ -76,15 +76,30 @@ class Explanation:
     """What a Binary follows, if it follows anything of this server."""
 
 
+def knows(store: Store, asker: Caller) -> Fence:
+    """Whether `asker` may be told of a resource: where it may read it, or set its accounts."""
+    reads, settable, may_set = (
+        policy.fence(store, asker, READ),
+        policy.settable(store, asker),
+        policy.may_set_accounts(asker),
+    )
+    return lambda version: reads(version) or (may_set and settable(version))
+
+
 def explain(store: Store, asker: Caller, version: Version) -> Explanation:
-    """What opens a resource that `asker` may read. Reads the targets that it inherits from, in one request."""
+    """What opens a resource that `asker` knows. Reads the targets that it inherits from, in one request."""
     head, known = version.head, membership.in_force(store)
-    sees = decision.fence(store, asker, READ)
-    roots = store.read_many(sorted(head.inherited)) if asker.restricted and head.inherited else {}
-    visible = {key for key, root in roots.items() if not root.deleted and sees(store.version(root))}
+    sees = knows(store, asker)
+    roots = store.read_many(sorted(head.inherited)) if head.inherited else {}
+    visible = {
+        key
+        for key, root in roots.items()
+        # A deleted target still hands on what its tombstone has.
+        if (policy.sees_all(asker, READ, root.type) if root.deleted else sees(store.version(root)))
+    }
     sources = {account: [Source(None, until=_end(head, OWN, account))] for account in head.explicit}
     for root in sorted(head.inherited):
-        hidden = asker.restricted and root not in visible
+        hidden = root not in visible
         through = () if hidden else _through(version, root, known)
         for account in head.inherited[root]:
             source = Source(None if hidden else root, through, _end(head, root, account), hidden)
@@ -114,8 +129,8 @@ def _through(version: Version, target: str, known: membership.Definitions) -> tu
 
 
 def decide_for(store: Store, asker: Caller, caller: Caller, version: Version) -> dict[str, Verdict]:
-    """By interaction (RIGHTS), what `caller` may do with a resource that `asker` may read: the verdict that its requests would get."""
-    found = {name: decision.decide(store, caller, right).verdict(version) for name, right in RIGHTS.items()}
+    """By interaction (RIGHTS), what `caller` may do with a resource that `asker` knows: the verdict that its requests would get."""
+    found = {name: policy.decide(store, caller, right).verdict(version) for name, right in RIGHTS.items()}
     if _depends_on_hidden_context(store, asker, caller, version):
         found |= {
             name: _veiled(found[name], Rule.SECURITY_CONTEXT, Rule.NO_ACCOUNT, Rule.OUTSIDE_COMPARTMENT)
@@ -134,10 +149,10 @@ def _veiled(verdict: Verdict, *telling: Rule) -> Verdict:
 def _depends_on_hidden_context(store: Store, asker: Caller, caller: Caller, version: Version) -> bool:
     """Whether the caller sees a Binary or not by a resource that `asker` may not read."""
     context = context_of(version.body) if version.head.type == BINARY else None
-    if context is None or not asker.restricted or decision.reach(store, caller)(version):
+    if context is None or not caller.fenced or policy.reach(store, caller)(version):
         return False
     head = store.read(context)
-    return head is not None and not head.deleted and not decision.fence(store, asker, READ)(store.version(head))
+    return head is not None and not head.deleted and not knows(store, asker)(store.version(head))
 
 
 def _depends_on_hidden_links(store: Store, asker: Caller, caller: Caller, version: Version) -> bool:
@@ -146,11 +161,11 @@ def _depends_on_hidden_links(store: Store, asker: Caller, caller: Caller, versio
     The same whether that one is there, and whether it agrees.
     """
     own = f"Patient/{caller.patient}"
-    if not asker.restricted or not caller.patient:
+    if not caller.patient or policy.sees_all(asker, READ, "Patient"):
         return False
     if own in membership.memberships(version.targets, version.key, membership.in_force(store)):
         return False
-    sees = decision.fence(store, asker, READ)
+    sees = knows(store, asker)
     patient = store.read(own)
     replaced = patient_links.followed(store, [store.version(patient)] if patient else [], sees).get(own, ())
     heads = store.read_many(replaced) if replaced else {}

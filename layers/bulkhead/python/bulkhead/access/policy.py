@@ -35,6 +35,7 @@ from bulkhead.access.rules import DELETE as DELETE
 from bulkhead.access.rules import READ as READ
 from bulkhead.access.rules import SEARCH as SEARCH
 from bulkhead.access.rules import UPDATE as UPDATE
+from bulkhead.access.rules import Rule
 from bulkhead.access.scopes import Scope as Scope
 from bulkhead.compartments import accounts
 from bulkhead.errors import Forbidden, Issue
@@ -75,10 +76,17 @@ _VERBS = {
 }
 
 
-def forbidden(right: str, what: str) -> Forbidden:
-    """That no scope of the token gives a right on `what`: a type, `*` for resources of every type, or a resource."""
+def forbidden(right: str, what: str, rule: Rule = Rule.NO_SCOPE) -> Forbidden:
+    """That a `rule` closes what the caller may read: `what` is a type, `*` for resources of every type, or a resource."""
     named = "resources of every type" if what == "*" else what
-    return Forbidden(f"the token may not {_VERBS[right]} {named}: none of its scopes allows it", "Authorization")
+    reasons = {
+        Rule.SHARED_READ_ONLY: "it is shared, and only a token without a fence may",
+        Rule.NO_ACCOUNT: "it carries none of the token's accounts, and is only readable",
+        Rule.OUTSIDE_COMPARTMENT: "it is not in the compartment of the token's patient, and is only readable",
+        Rule.SCOPE_QUERY: "it does not meet the query of any scope that would allow it",
+    }
+    reason = reasons.get(rule, "none of its scopes allows it")
+    return Forbidden(f"the token may not {_VERBS[right]} {named}: {reason}", "Authorization")
 
 
 def require(caller: Caller, right: str, resource_type: str = "*") -> None:

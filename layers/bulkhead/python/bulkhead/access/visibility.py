@@ -25,9 +25,10 @@ def not_known(store: Store, caller: Caller, key: str) -> NotFound:
 def require_visible(store: Store, caller: Caller, head: Head, right: str) -> Head:
     """A live head on which the caller has `right`. NotFound where it may not see it, Forbidden where it may only see it."""
     candidate = store.version(head)
-    if not policy.fence(store, caller, right)(candidate):
+    found = policy.decide(store, caller, right).verdict(candidate)
+    if not found.opens:
         if right != policy.READ and policy.fence(store, caller, policy.READ)(candidate):
-            raise policy.forbidden(right, head.key)
+            raise policy.forbidden(right, head.key, found.rule)
         raise not_known(store, caller, head.key)
     return head
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from bulkhead.errors import BadRequest, NotAcceptable, UnsupportedMediaType
-from bulkhead.fhir import json
+from bulkhead.fhir import json, older_versions
 
-JSON, XML = "json", "xml"
+JSON, XML, YAML = "json", "xml", "yaml"
 FHIR_TYPES = {JSON: "application/fhir+json", XML: "application/fhir+xml"}
 GENERIC_TYPES = {"application/json": JSON, "text/json": JSON, "application/xml": XML, "text/xml": XML}
 
@@ -22,8 +22,11 @@ _NAMED: Mapping[str, str] = {
     "application/json+fhir": JSON,
     "application/xml+fhir": XML,
 }
+# Read, and never written: a client that asks for YAML is shown JSON, which is YAML too (YAML 1.2, section 1.3).
+_YAML_TYPES = frozenset({"text/yaml", "text/x-yaml", "application/yaml", "application/x-yaml", "application/fhir+yaml"})
 # Browsers come with text/html first: they are shown JSON.
-_ANY = ("*/*", "application/*", "text/*", "text/html")
+_ANY = frozenset({"*/*", "application/*", "text/*", "text/html"}) | _YAML_TYPES
+_OLDER_TYPES = {"application/atom+xml": older_versions.ATOM_MESSAGE}
 _FHIR_VERSIONS = ("4.0", "4.0.1")
 _CHARSETS = ("utf-8", "utf8", "us-ascii")
 
@@ -97,7 +100,7 @@ def media_range(text: str) -> MediaRange:
 
 
 def received(content_type: str, body: bytes) -> str:
-    """The format of a body: JSON or XML; by its first character where no type is given.
+    """The format of a body: JSON, XML or YAML; by its first character where no type is given.
 
     UnsupportedMediaType for another type, another encoding than UTF-8, or another FHIR version.
     """
@@ -108,8 +111,11 @@ def received(content_type: str, body: bytes) -> str:
         raise UnsupportedMediaType("the body must be encoded in UTF-8", "Content-Type")
     if given.media_type in ("", "*/*"):
         return XML if body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") else JSON
+    if given.media_type in _YAML_TYPES:
+        return YAML
     if given.media_type not in _NAMED:
-        raise UnsupportedMediaType(f"the server reads {' and '.join(FHIR_TYPES.values())}", "Content-Type")
+        reads = f"the server reads {', '.join(FHIR_TYPES.values())} and application/yaml"
+        raise UnsupportedMediaType(_OLDER_TYPES.get(given.media_type, reads), "Content-Type")
     return _NAMED[given.media_type]
 
 
@@ -120,6 +126,10 @@ def parsed(name: str, body: bytes) -> dict[str, Any]:
     if name == JSON:
         # RFC 8259 8.1: a byte order mark may be ignored.
         return json.loads(body.removeprefix(b"\xef\xbb\xbf"))
+    if name == YAML:
+        from bulkhead.fhir import yaml
+
+        return yaml.loads(body)
     from bulkhead.fhir import xml
 
     return xml.loads(body)

@@ -17,6 +17,8 @@ _GZIP_FROM = 1400
 
 def render(request: Request, response: Response) -> tuple[bytes, dict[str, str]]:
     """Body and headers as they are sent; the body is there for HEAD, too, whose length it is."""
+    if response.rendered is not None:
+        return response.rendered
     body, headers = _content(request, response)
     headers |= response.headers
     if body and len(body) >= _GZIP_FROM and _takes_gzip(request.headers.get("accept-encoding", "")):

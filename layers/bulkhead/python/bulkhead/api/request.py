@@ -44,10 +44,15 @@ class Request:
         query: str = "",
         body: bytes = b"",
     ) -> None:
-        """`path` as it was sent, from `/fhir/R4` on, percent-encoded; names of `headers` in lower case; `body` as it was sent."""
+        """`path` as it was sent, from `/fhir/R4` on, percent-encoded; names of `headers` in lower case; `body` as it was sent.
+
+        `most_entries` and `most_included` bound a page, once a larger one has been found not to fit: see `fitting`.
+        """
         self.method, self.path, self.session, self.headers = method, path, session, headers
         self.query_string, self.sent = query, body
         self.route, self.parameters = matching.match(method, path)
+        self.most_entries: int | None = None
+        self.most_included: int | None = None
 
     @property
     def caller(self) -> Caller:

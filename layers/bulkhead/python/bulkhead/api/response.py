@@ -26,6 +26,12 @@ class Response:
     resource: dict[str, Any] | None = None
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    entries: int = 0
+    """Of a page: the entries that a smaller one would have fewer of."""
+    included: int = 0
+    """Of a page: what its entries bring along."""
+    rendered: tuple[bytes, dict[str, str]] | None = None
+    """Body and headers as they are sent, once they are known: see `fitting`."""
 
 
 def accepted(request: Request, job: str, progress: str) -> Response:

@@ -10,21 +10,19 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
 
-from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
-from bulkhead import settings
-from bulkhead.api import matching, trail
+from bulkhead.api import fitting, matching, trail
 from bulkhead.api.request import Request
 from bulkhead.api.response import RETRY_AFTER, Response
+from bulkhead.api.routes import SERVICE
 from bulkhead.audit import recording
 from bulkhead.errors import BulkheadError, MethodNotAllowed, NotFound, Unauthorized, Unavailable
 from bulkhead.fhir import outcome
+from bulkhead.observability import logger
 from bulkhead.store import one_request
 
 Operation = Callable[[Request], Response]
-
-logger = Logger(service="bulkhead", level=settings.current().log_level, log_uncaught_exceptions=False)
 
 _PLACES: Mapping[str, str] = {
     "read": "interactions.resources:read",
@@ -49,6 +47,11 @@ _PLACES: Mapping[str, str] = {
     "meta-delete": "operations.meta:meta_delete",
     "everything": "operations.everything:everything",
     "purge": "operations.purge:purge",
+    "document-new": "operations.document_bundles:new_document",
+    "document-update": "operations.document_bundles:update_document",
+    "merge-bundle": "operations.merge_bundle:merge_bundle",
+    "merge": "operations.merge_patients:merge_patients",
+    "find-list": "operations.find_list:find_list",
     "set-accounts": "operations.set_accounts:set_accounts_of",
     "explain-access": "operations.explain_access:explain_access",
     "validate": "operations.validate:validate",
@@ -82,7 +85,7 @@ def answer(request: Request) -> Response:
         if not request.route.public:
             _ = request.caller
         with one_request(), recording.noting_changes():
-            answered = perform(request)
+            answered = fitting.fitted(request, lambda: perform(request))
             trail.record_reads(request)
             return answered
     except BulkheadError as error:
@@ -104,7 +107,10 @@ def perform(request: Request) -> Response:
 
 
 def require_operation(request: Request) -> None:
-    """NotFound for a `$name` that is no operation here, MethodNotAllowed where it is one of another method."""
+    """NotFound for a `$name` that is no operation here, MethodNotAllowed where it, or a path below `service/`, is one of another method."""
+    services = sorted({route.method for route in matching.fitting(request.path) if route.path.startswith(SERVICE)})
+    if services and not request.route.path.startswith(SERVICE):
+        raise MethodNotAllowed(f"this path is called by {' or '.join(services)}", services)
     parts = matching.segments(request.path)
     name = next((part for part in parts if part.startswith("$")), None)
     if name is None or name in request.route.path.split("/"):

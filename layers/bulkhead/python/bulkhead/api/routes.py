@@ -30,6 +30,8 @@ class Route(NamedTuple):
 
 
 DEFAULT = "$default"
+SERVICE = f"{BASE}/service/"
+"""Below this, paths are no resources."""
 
 # The OperationDefinitions that the server publishes itself: operation_definitions.BY_ID, which a test holds against these.
 OPERATION_DEFINITIONS = (
@@ -43,11 +45,24 @@ OPERATION_DEFINITIONS = (
     "bulkhead-meta-add",
     "bulkhead-meta-delete",
     "bulkhead-upload",
+    "bulkhead-list-find",
+    "bulkhead-patient-merge",
+    "bulkhead-patient-merge-bundle",
+    "bulkhead-document-new",
+    "bulkhead-document-update",
 )
 
 _OPERATIONS: tuple[Route, ...] = (
     Route("POST", BASE, "bundles", "bundle"),
     Route("POST", f"{BASE}/$upload", "resources", "upload"),
+    # The paths below service/ and the system operations are the same: OperationDefinitions can name the second only.
+    Route("POST", f"{SERVICE}document/new", "bundles", "document-new"),
+    Route("POST", f"{SERVICE}document/update", "bundles", "document-update"),
+    Route("POST", f"{SERVICE}patient/merge", "bundles", "merge-bundle"),
+    Route("POST", f"{BASE}/$document-new", "resources", "document-new"),
+    Route("POST", f"{BASE}/$document-update", "resources", "document-update"),
+    Route("POST", f"{BASE}/$patient-merge", "resources", "merge-bundle"),
+    Route("POST", f"{BASE}/{{type}}/$merge", "operations", "merge"),
     Route("GET", BASE, "search", "system"),
     Route("POST", f"{BASE}/_search", "search", "system"),
     Route("GET", f"{BASE}/{{type}}", "search", "search"),
@@ -68,6 +83,8 @@ _OPERATIONS: tuple[Route, ...] = (
     Route("GET", f"{BASE}/{{type}}/{{id}}/_history/{{version}}", "resources", "vread"),
     Route("GET", f"{BASE}/{{type}}/{{id}}/$everything", "search", "everything"),
     Route("POST", f"{BASE}/{{type}}/{{id}}/$everything", "operations", "everything"),
+    Route("GET", f"{BASE}/{{type}}/$find", "resources", "find-list"),
+    Route("POST", f"{BASE}/{{type}}/$find", "operations", "find-list"),
     Route("GET", f"{BASE}/{{type}}/{{id}}/$meta", "search", "meta"),
     Route("GET", f"{BASE}/{{type}}/{{id}}/_history/{{version}}/$meta", "resources", "meta"),
     Route("POST", f"{BASE}/{{type}}/{{id}}/$meta-add", "operations", "meta-add"),

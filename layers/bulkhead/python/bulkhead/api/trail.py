@@ -27,6 +27,7 @@ READS: Mapping[str, Deed] = {
     "system": deed("search-system"),
     "everything": deed("operation", "$everything"),
     "meta": deed("operation", "$meta"),
+    "find-list": deed("operation", "$find"),
 }
 """Operations of the route table that show resources and do nothing else; what others show is a read."""
 _READ = deed("read")
@@ -43,6 +44,10 @@ DEEDS: Mapping[str, Deed] = {
     "bundle": deed("batch"),
     "upload": deed("operation", "$upload"),
     "purge": deed("operation", recording.PURGE),
+    "document-new": deed("operation", "$document-new"),
+    "document-update": deed("operation", "$document-update"),
+    "merge-bundle": deed("operation", "$patient-merge"),
+    "merge": deed("operation", "$merge"),
     "set-accounts": deed("operation", recording.SET_ACCOUNTS),
     "meta-add": deed("operation", "$meta-add"),
     "meta-delete": deed("operation", "$meta-delete"),

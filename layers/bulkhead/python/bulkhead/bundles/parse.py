@@ -13,7 +13,7 @@ from bulkhead.bundles.full_urls import root_of
 from bulkhead.bundles.links import Kind, Link, find_links
 from bulkhead.bundles.placeholders import named_in
 from bulkhead.errors import BadRequest, Issue, PayloadTooLarge
-from bulkhead.fhir import references, validation
+from bulkhead.fhir import older_versions, references, validation
 from bulkhead.fhir.definitions import RESOURCE_TYPES
 
 TRANSACTION, BATCH = "transaction", "batch"
@@ -29,8 +29,11 @@ Faults = dict[int, BadRequest]
 
 def bundle_type(bundle: dict[str, Any]) -> str:
     """`transaction` or `batch`. BadRequest for any other resource or Bundle, PayloadTooLarge for too many entries."""
+    if "resourceType" not in bundle and "entry" in bundle:
+        raise BadRequest(older_versions.ATOM_MESSAGE, expression="resourceType")
     if bundle.get("resourceType") != "Bundle":
         raise BadRequest("the base takes a Bundle of type batch or transaction", expression="resourceType")
+    _refuse_older_bundle(bundle)
     if bundle.get("type") not in (TRANSACTION, BATCH):
         raise BadRequest("a Bundle that is processed has the type batch or transaction", expression="Bundle.type")
     if not isinstance(bundle.get("entry", []), list):
@@ -64,14 +67,7 @@ def entries(bundle: dict[str, Any], base: str) -> tuple[list[Entry], Faults]:
 
 
 def check_bundle(bundle: dict[str, Any]) -> None:
-    """Everything of the Bundle but its entries. BadRequest; of what DSTU1 had, saying how R4 has it."""
-    for name, instead in _OLDER_BUNDLE.items():
-        if name in bundle:
-            raise BadRequest(f"R4 bundles have no {name}: {instead}", f"Bundle.{name}")
-    links = bundle.get("link")
-    for number, link in enumerate(links if isinstance(links, list) else ()):
-        if isinstance(link, dict) and link.keys() & {"rel", "href"}:
-            raise BadRequest("in R4 a link has `relation` and `url`, not `rel` and `href`", f"Bundle.link[{number}]")
+    """Everything of the Bundle but its entries. BadRequest."""
     issues = validation.faults({name: value for name, value in bundle.items() if name != "entry"}, "Bundle")
     if issues:
         raise BadRequest("the Bundle is not valid", issues=issues)
@@ -89,6 +85,17 @@ def _check_shell(index: int, content: Any) -> None:
         raise BadRequest(
             "the entry is not valid", issues=[_renamed(i, "Bundle.entry[0]", place(index)) for i in issues]
         )
+
+
+def _refuse_older_bundle(bundle: dict[str, Any]) -> None:
+    """BadRequest for what a bundle had in DSTU1 or DSTU2, saying how R4 has it."""
+    for name, instead in _OLDER_BUNDLE.items():
+        if name in bundle:
+            raise BadRequest(f"R4 bundles have no {name}: {instead}", f"Bundle.{name}")
+    links = bundle.get("link")
+    for number, link in enumerate(links if isinstance(links, list) else ()):
+        if isinstance(link, dict) and link.keys() & {"rel", "href"}:
+            raise BadRequest("in R4 a link has `relation` and `url`, not `rel` and `href`", f"Bundle.link[{number}]")
 
 
 _OLDER_BUNDLE = {
@@ -195,7 +202,11 @@ def _relative(url: str, base: str) -> str:
 def _check_target(entry: Entry, segments: list[str]) -> None:
     """The url of a write names a type, and an id or criteria as the interaction wants it."""
     if entry.type not in RESOURCE_TYPES:
-        raise _fault(entry.index, "request.url", "the url begins with a resource type of R4")
+        raise _fault(
+            entry.index,
+            "request.url",
+            f"the url begins with a resource type of R4{older_versions.instead_of(entry.type)}",
+        )
     if entry.interaction is Interaction.CREATE:
         if len(segments) != 1 or entry.criteria:
             raise _fault(entry.index, "request.url", "a create has the resource type alone as its url")

@@ -92,13 +92,17 @@ def _check_reads(reads: Sequence[Entry], made: Sequence[Change], context: Contex
     there -= {
         change.entry.key for change in made if change.entry.interaction is Interaction.DELETE and change.entry.key
     }
-    there |= {
-        change.entry.key for change in made if change.entry.interaction is Interaction.UPDATE and change.entry.key
-    }
+    there |= {key for change in made if change.entry.interaction is Interaction.UPDATE and (key := _updated(change))}
     missing = [entry for url, entry in wanted.items() if url not in there]
     for entry in missing:
         policy.pay_for_a_look(context.store, context.caller, entry.url)
     raise_together(NotFound("there is no such resource", expression=f"{entry.place}.request.url") for entry in missing)
+
+
+def _updated(change: Change) -> str | None:
+    """What an update makes or changes, as far as its entry says: under criteria, what has the id of its resource."""
+    given = (change.entry.resource or {}).get("id")
+    return change.entry.key or (f"{change.entry.type}/{given}" if given else None)
 
 
 def _may_read(entry: Entry, context: Context) -> BulkheadError | None:

@@ -13,6 +13,7 @@ from bulkhead.resources.interactions import require_visible_history
 from bulkhead.search.run import too_costly
 from bulkhead.session import Session
 from bulkhead.store import Head
+from bulkhead.store.heads import PAGE_WEIGHT
 
 DELIVERED = 300
 """Versions above the horizon that a cursor remembers: what fits in a URL. When there are more, a poller comes back for them."""
@@ -85,17 +86,19 @@ class _Scan:
     def take(self, after: Place | None, count: int, newest_first: bool, known: frozenset[bytes]) -> list[Listed]:
         """The next `count` visible versions after a place that are not `known`; sets `examined` up to the last, and `ended`."""
         found: list[Listed] = []
+        weight = 0
         while len(found) < count and not self.ended and len(self.examined) < EXAMINED:
             batch = self.lister(after, max(_BATCH, count), newest_first)
             new = [one for one in batch.listed if not known or cursor.digest(one.place) not in known]
             heads = listing.resolve(self.session, self.query, new, batch.heads)
             self.heads |= heads
             for one in batch.listed:
-                if len(found) == count:
+                if len(found) == count or weight > PAGE_WEIGHT:
                     return found
                 self.examined.append(one)
                 if one in heads:
                     found.append(one)
+                    weight += heads[one].weight
             self.ended = batch.ended
             after = batch.listed[-1].place if batch.listed else after
         return found
@@ -149,7 +152,7 @@ def _backward(scan: _Scan, at: Cursor) -> Page:
     query = scan.query
     found = scan.take(at.place, query.count + 1, not query.newest_first, frozenset())
     shown = found[: query.count][::-1]
-    first = shown[0].place if len(found) > query.count else None
+    first = shown[0].place if shown and (len(found) > query.count or not scan.ended) else None
     last = shown[-1].place if shown else None
     return Page(
         [scan.heads[one] for one in shown],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from bulkhead import bundles
 from bulkhead.access import policy
 from bulkhead.api import trail
@@ -30,7 +32,7 @@ def bundle(request: Request) -> Response:
         trail.record_refused_entries(request, body.get("entry", ()), answered.get("entry", ()))
         return Response(200, answered)
     order = Order(request.caller, request.base, request.prefer.returns, request.session.extended)
-    background = Background(executions.start_bundle, request.headers.get("idempotency-key"))
+    background = Background(partial(executions.start, request.store), request.headers.get("idempotency-key"))
     if is_upload:
         job = submission.submit_upload(request.store, order, uploads.referred(body), background)
         return accepted(request, job, NOT_COUNTED)

@@ -20,7 +20,9 @@ from bulkhead.store import one_request
 
 _NEVER = frozenset({"bundle", "upload", "status", "cancel", "unmatched", "smart-configuration", "openapi", "docs"})
 """Operations that no entry can ask for; the last three answer with what is no resource."""
-_NOT_ATOMIC = frozenset({"set-accounts", "purge", "meta-add", "meta-delete"})
+_NOT_ATOMIC = frozenset(
+    {"set-accounts", "purge", "meta-add", "meta-delete", "document-new", "document-update", "merge-bundle", "merge"}
+)
 """Operations that write in commits of their own."""
 
 

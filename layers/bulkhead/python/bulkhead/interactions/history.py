@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -32,6 +33,8 @@ def _history(request: Request, path: str) -> Response:
     known = settings.current()
     pairs = page_links.opened(request.store, request.caller, request.query)
     query = history.parse(path, pairs, known.count_default, known.count_limit)
+    if request.most_entries:
+        query = replace(query, count=min(query.count, request.most_entries))
     page = history.page(request.session, query)
     bundle: dict[str, Any] = {"resourceType": "Bundle"}
     if page.settled:
@@ -44,7 +47,7 @@ def _history(request: Request, path: str) -> Response:
     if not page.heads:
         # FHIR has no empty arrays.
         del bundle["entry"]
-    return Response(200, page_links.sealed(request.store, request.caller, bundle))
+    return Response(200, page_links.sealed(request.store, request.caller, bundle), entries=len(page.heads))
 
 
 def _links(request: Request, query: Query, page: Page) -> list[dict[str, str]]:

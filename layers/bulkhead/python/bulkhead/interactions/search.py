@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bulkhead import resources
@@ -11,7 +12,7 @@ from bulkhead.api.request import FORM, Request
 from bulkhead.api.response import Response
 from bulkhead.compartments import membership
 from bulkhead.errors import Forbidden, Issue, NotFound, UnsupportedMediaType
-from bulkhead.fhir import outcome
+from bulkhead.fhir import older_versions, outcome
 from bulkhead.fhir.definitions import RESOURCE_TYPES
 from bulkhead.search import custom, parse, run
 from bulkhead.search.plan import Plan, describe
@@ -35,7 +36,7 @@ def compartment(request: Request) -> Response:
     target = resources.key_of(request.parameters["type"], request.parameters["id"])
     resource_type = None if member == "*" else member
     if resource_type is not None and resource_type not in RESOURCE_TYPES:
-        raise NotFound(f"{member[:64]} is not a resource type of R4", "path")
+        raise NotFound(f"{member[:64]} is not a resource type of R4{older_versions.instead_of(member)}", "path")
     definition = membership.checked(request.store, request.parameters["type"], resource_type)
     return _searched(request, resource_type, target, tuple(definition.parameters))
 
@@ -45,39 +46,46 @@ def _searched(
 ) -> Response:
     if request.method == "POST" and request.body and request.content_type != FORM:
         raise UnsupportedMediaType(f"the parameters of a search are sent as {FORM}", "Content-Type")
-    named = parse.requested_types(request.query, False, ()) if resource_type is None and target is None else ()
+    pairs = page_links.opened(request.store, request.caller, request.query)
+    named = parse.requested_types(pairs, False, ()) if resource_type is None and target is None else ()
     for name in named or (resource_type or "*",):
         policy.require(request.caller, policy.SEARCH, name)
+    notes: list[Issue] = []
     query = parse.parse(
-        page_links.opened(request.store, request.caller, request.query),
+        pairs,
         resource_type,
         compartment=target,
         compartment_types=types,
         base=request.base,
         strict=request.prefer.handling == "strict",
-        custom=custom.stored_in(request.store, policy.fence(request.store, request.caller, policy.SEARCH)),
+        custom=custom.stored_in(
+            request.store, policy.fence(request.store, request.caller, policy.SEARCH), notes.append
+        ),
     )
+    query = query.of_at_most(request.most_entries)
     if ("_explain", "true") in request.query:
-        return Response(200, _explained(request, query))
-    return Response(200, _run(request, query, lambda chosen: None))
+        return Response(200, _explained(request, query, notes))
+    bundle = _run(request, query, lambda chosen: None, notes)
+    modes = Counter(entry["search"]["mode"] for entry in bundle.get("entry", ()))
+    return Response(200, bundle, entries=modes["match"], included=modes["include"])
 
 
-def _run(request: Request, query: Query, explain: Callable[[Plan], None]) -> dict[str, Any]:
+def _run(request: Request, query: Query, explain: Callable[[Plan], None], notes: Sequence[Issue]) -> dict[str, Any]:
+    known, most = request.store.settings, request.most_included
     bundle = run.search(
         request.store,
         query,
         base=request.base,
         represent=request.represent,
         fence=policy.fence(request.store, request.caller, policy.SEARCH),
-        limits=run.Limits(
-            seconds=request.store.settings.search_seconds, included=request.store.settings.included_limit
-        ),
+        limits=run.Limits(seconds=known.search_seconds, included=known.included_limit if most is None else most),
         explain=explain,
+        notes=notes,
     )
     return page_links.sealed(request.store, request.caller, bundle)
 
 
-def _explained(request: Request, query: Query) -> dict[str, Any]:
+def _explained(request: Request, query: Query, notes: Sequence[Issue]) -> dict[str, Any]:
     """The Bundle, and in its first entry how it was found and what that took. For callers with every right only."""
 
     if not policy.sees_all(request.caller, policy.SEARCH, "*"):
@@ -85,7 +93,7 @@ def _explained(request: Request, query: Query) -> dict[str, Any]:
     policy.require(request.caller, policy.SET_ACCOUNTS)
     plans: list[Plan] = []
     with request.store.metered() as meter:
-        bundle = _run(request, query, plans.append)
+        bundle = _run(request, query, plans.append, notes)
     lines = [line for chosen in plans for line in describe(chosen)]
     lines += [f"{name}: {count} requests, {meter.units[name]:g} units" for name, count in meter.requests.items()]
     issues = [Issue("informational", line, severity="information") for line in lines]

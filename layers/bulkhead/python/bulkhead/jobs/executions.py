@@ -1,25 +1,38 @@
-"""Executions of the state machines: one for each job, under the job's id."""
+"""Executions of the state machines: one for each job, under the job's id and when it was created.
+
+Step Functions remembers the name of an execution for 90 days. A job expires earlier, and an `Idempotency-Key` that is used again then
+is a new job under the old id: by the id alone its execution would be taken for the one that is over.
+"""
 
 from __future__ import annotations
 
 import time
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bulkhead import settings
+from bulkhead import observability, settings
+from bulkhead.errors import Unavailable
 from bulkhead.fhir import json
-from bulkhead.store.jobs import BUNDLE, PURGE, SET_ACCOUNTS, Job
+from bulkhead.store import timeouts
+from bulkhead.store.jobs import BUNDLE, Job
 
-# Seconds that a running execution is taken to run on: a client that polls often does not make as many requests of Step Functions.
+if TYPE_CHECKING:
+    from bulkhead.store import Store
+
+# Seconds that an execution is taken to run on that was seen running: a client that polls often does not make as many requests of Step
+# Functions, of which an account has a few dozen a second.
 _TRUSTED = 3.0
+# The same of a job on which somebody was seen at work: between two notes of that there are ten seconds, and a request to the table.
+_BEATING = 20.0
 _seen_running: dict[str, float] = {}
 
 
 @cache
 def _client() -> Any:
     import boto3
+    from botocore.config import Config
 
-    return boto3.client("stepfunctions")
+    return boto3.client("stepfunctions", config=Config(**timeouts.options()))
 
 
 def _machine(kind: str) -> str:
@@ -28,31 +41,24 @@ def _machine(kind: str) -> str:
     return known.bundle_state_machine if kind == BUNDLE else known.state_machine
 
 
-def start(job: str) -> None:
-    """Start the execution of a `$set-accounts` that propagates. No effect where it was started before."""
-    _start(SET_ACCOUNTS, job)
-
-
-def start_purge(job: str) -> None:
-    """Start the execution of a purge, by the state machine of propagations. No effect where it was started before."""
-    _start(PURGE, job)
-
-
-def start_bundle(job: str) -> None:
-    """Start the execution of a bundle's job. No effect where it was started before."""
-    _start(BUNDLE, job)
-
-
-def _start(kind: str, job: str) -> None:
+def start(store: Store, job: str) -> None:
+    """Start the execution of a job that was just created, of whatever kind. No effect where it was started before."""
+    made = store.jobs.read(job)
+    if made is None:
+        raise Unavailable("the job is not there")
     client = _client()
+    # What the execution begins with, and each of its tasks is given: see functions/running.py.
+    given = json.dumps({"job": job, "correlation": observability.correlation()})
     try:
-        client.start_execution(stateMachineArn=_machine(kind), name=job, input=json.dumps({"job": job}).decode())
+        client.start_execution(stateMachineArn=_machine(made.kind), name=_name(made), input=given.decode())
     except client.exceptions.ExecutionAlreadyExists:
         return
 
 
 def is_running(job: Job) -> bool:
-    """Whether the job's execution is at work."""
+    """Whether the job's execution is at work: by the job's own word, if it is fresh, or Step Functions'."""
+    if time.time() - job.beat < _BEATING:
+        return True
     if time.monotonic() - _seen_running.get(job.id, -_TRUSTED) < _TRUSTED:
         return True
     client = _client()
@@ -76,5 +82,9 @@ def stop(job: Job) -> None:
         return
 
 
+def _name(job: Job) -> str:
+    return f"{job.id}-{job.created:.0f}"
+
+
 def _execution(job: Job) -> str:
-    return f"{_machine(job.kind).replace(':stateMachine:', ':execution:')}:{job.id}"
+    return f"{_machine(job.kind).replace(':stateMachine:', ':execution:')}:{_name(job)}"

@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
+from bulkhead import observability
 from bulkhead.compartments import accounts
 from bulkhead.errors import BulkheadError, Issue, NotFound, Unavailable
 from bulkhead.fhir import dates, json, outcome
@@ -127,7 +128,11 @@ def has_begun(store: Store, job: Job) -> bool:
 def give_up(store: Store, job_id: str, error: BulkheadError, attempt: int | None = None) -> bool:
     """Mark a job as failed with `error`. False where it is over already, or (with `attempt`) has been taken up anew."""
     text = json.dumps(outcome.outcome(_fitting(error.issues))).decode()
-    return store.jobs.change(job_id, UNFINISHED, attempt, state=FAILED, status=error.status, error=text)
+    failed = store.jobs.change(job_id, UNFINISHED, attempt, state=FAILED, status=error.status, error=text)
+    if failed and error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        observability.job_failed()
+        observability.logger.error("job failed", job=job_id, error=type(error).__name__)
+    return failed
 
 
 def _fitting(issues: tuple[Issue, ...]) -> list[Issue]:
@@ -177,7 +182,7 @@ def progress_of(store: Store, job: Job) -> str:
     standing, total = _counted(store, job)
     if total is None:
         return "1 resource so far" if standing == 1 else f"{standing} resources so far"
-    return f"{standing} of {total} resources"
+    return f"{standing} of {'at least ' if job.listing else ''}{total} resources"
 
 
 def _counted(store: Store, job: Job) -> tuple[int, int | None]:
@@ -185,10 +190,10 @@ def _counted(store: Store, job: Job) -> tuple[int, int | None]:
 
     None where nobody has counted them yet, or the caller is not to know.
     """
-    turns: dict[int, int] = {}
-    for result in store.jobs.results(job.id):
+    turns = {job.turn: job.standing}
+    for result in store.jobs.results(job.id, job.turn, job.upto):
         turns[result.turn] = turns.get(result.turn, 0) + result.standing
-    standing, target = max(turns.values(), default=0), int(bool(job.begun))
+    standing, target = max(job.best, *turns.values()), int(bool(job.begun))
     if job.total is None:
         return target + standing, None
     return target + min(job.total, standing), 1 + job.total

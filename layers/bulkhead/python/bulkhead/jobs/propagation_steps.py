@@ -35,8 +35,11 @@ from bulkhead.parallel import chunks
 from bulkhead.store import Store, manifests
 from bulkhead.store.jobs import DONE, RUNNING, STARTING, Job
 
-MANIFEST_MEMBERS = 100_000
-"""Members that one call of the planner lists, so that its memory and its manifest have a bound: 5 MB of keys."""
+MANIFEST_MEMBERS = 200_000
+"""Members that one call of the planner lists, so that its memory and its manifest have a bound: 10 MB of keys.
+
+An execution has 25,000 events, and a call with its Map makes 13: so it comes through a hundred million members with room for two passes.
+"""
 
 _SAMPLE = 100
 _START_POLL = 0.05
@@ -47,7 +50,8 @@ _ITEMS_IN_PARALLEL = 20
 
 State = dict[str, Any]
 _PASS: State = {"after": None, "batch": 0, "standing": 0, "amiss": 0}
-_FIRST: State = _PASS | {"turn": 1, "manifest": "", "settle": 0}
+_COUNT: State = {"listed": 0, "summed": 0, "best": 0, "last": None}
+_FIRST: State = _PASS | _COUNT | {"turn": 1, "manifest": "", "settle": 0}
 
 
 def plan(store: Store, state: State, wait: Wait = sleep) -> State:
@@ -62,7 +66,11 @@ def plan(store: Store, state: State, wait: Wait = sleep) -> State:
     job = _begun(store, state["job"], wait)
     if job is None:
         return state | {"batches": 0, "next": "finish"}
+    store.jobs.enter(job)
+    store.jobs.beat(job)
+    state |= _summed(store, job, state) | {"concurrency": _share(store, job)}
     keys, more = _list(store, job, state)
+    state |= {"listed": state["listed"] + len(keys), "last": [state["turn"], state["batch"]]}
     found = _examine(store, job, state, keys, wait)
     if found is None:
         return state | {"batches": 0, "next": "finish"}
@@ -73,7 +81,8 @@ def plan(store: Store, state: State, wait: Wait = sleep) -> State:
     state |= {"batches": len(handed_on), "manifest": manifest}
     state |= {"standing": state["standing"] + found.standing, "amiss": state["amiss"] + len(found.amiss)}
     if more:
-        return state | {"next": "plan", "after": keys[-1], "batch": state["batch"] + 1 + len(found.amiss)}
+        batches = -(-len(found.amiss) // store.settings.propagation_batch)
+        return state | {"next": "plan", "after": keys[-1], "batch": state["batch"] + 1 + batches}
     return state | _afterwards(store, state)
 
 
@@ -85,6 +94,7 @@ def work(store: Store, item: Mapping[str, Any]) -> State:
         job = store.jobs.read(item["job"])
         if job is None or job.state != RUNNING:
             break
+        store.jobs.beat(job)
         applied = apply(store, job.target, batch, reach(job.target, job.within))
         store.jobs.record(job, item["turn"], item["batch"] + n, applied.standing, applied.left)
         standing += applied.standing
@@ -94,13 +104,14 @@ def work(store: Store, item: Mapping[str, Any]) -> State:
 def finish(store: Store, state: State) -> State:
     """Close the job, of which `state` is what the last pass found: done, with its count; or failed, naming what was not done."""
     if state["amiss"]:
-        last = [result for result in store.jobs.results(state["job"]) if result.turn == state["turn"]]
+        last = store.jobs.results(state["job"], state["turn"])
         job = store.jobs.read(state["job"])
         names = [name for result in last for name in result.names]
         issues = left_issues(names, state["amiss"]) if job and job.naming else left_issues((), None)
         lifecycle.give_up(store, state["job"], Unavailable("", issues=issues))
     else:
         store.jobs.change(state["job"], [RUNNING], state=DONE, updated=1 + state["standing"])
+    store.jobs.leave(state["job"])
     return {}
 
 
@@ -110,6 +121,7 @@ def fail(store: Store, state: State) -> State:
     lifecycle.give_up(
         store, state["job"], Unavailable(f"the run broke off ({error}); send the request again to finish it")
     )
+    store.jobs.leave(state["job"])
     return {}
 
 
@@ -132,8 +144,39 @@ def _begun(store: Store, job_id: str, wait: Wait) -> Job | None:
     return job if job and job.state == RUNNING else None
 
 
+def _share(store: Store, job: Job) -> int:
+    """The workers of a job: a fair share of all, tenant by tenant, so that nobody's many jobs, or large one, hold up another's.
+
+    Decided anew by each call of the planner: what ends leaves its share to the others. At least one, however many there are.
+    """
+    tenants = [_tenant(other) for other in store.jobs.at_work() if other.id != job.id]
+    own = tenants.count(_tenant(job)) + 1
+    return max(1, store.settings.propagation_workers // len({*tenants, _tenant(job)}) // own)
+
+
+def _tenant(job: Job) -> str:
+    """Whose a job is: of those who are fenced to the same accounts, or of one caller who is not fenced."""
+    return job.owner if job.within is None else " ".join(sorted(job.within))
+
+
+def _summed(store: Store, job: Job, state: State) -> State:
+    """Add up what the batches of the last call of the planner came to, once they are through: what is summed of this pass, and of the best."""
+    if state["last"] is None:
+        return {}
+    turn, first = state["last"]
+    # What an earlier try of this call has recorded is this call's own.
+    own = {"last": state["batch"] - 1} if turn == state["turn"] else {}
+    summed = state["summed"] + sum(result.standing for result in store.jobs.results(job.id, turn, first, **own))
+    best = state["best"]
+    if turn != state["turn"]:
+        summed, best = 0, max(best, summed)
+    values = {"turn": state["turn"], "upto": state["batch"], "standing": summed, "best": best}
+    store.jobs.change(job.id, [RUNNING], **values)
+    return {"summed": summed, "best": best}
+
+
 def _list(store: Store, job: Job, state: State) -> tuple[list[str], bool]:
-    """The next members by the index, and whether there may be more. The first call sets the job's total, where its caller may know it."""
+    """The next members by the index, and whether there may be more. The first pass counts them, where the job's caller may know it."""
     pages = members(store, job.target, state["after"])
     keys: list[str] = []
     more = False
@@ -143,8 +186,8 @@ def _list(store: Store, job: Job, state: State) -> tuple[list[str], bool]:
             break
     # Of a target other than a Patient, a fenced caller reaches some members only: it is not told how many there are.
     is_told = job.within is None or accounts.is_patient(job.target)
-    if is_told and state["turn"] == 1 and state["after"] is None:
-        store.jobs.change(job.id, [RUNNING], total=len(keys) + sum(map(len, pages)))
+    if is_told and state["turn"] == 1:
+        store.jobs.change(job.id, [RUNNING], total=state["listed"] + len(keys), listing=int(more))
     return keys, more
 
 
@@ -155,6 +198,7 @@ def _examine(store: Store, job: Job, state: State, keys: Sequence[str], wait: Wa
         now = store.jobs.read(job.id)
         if now is None or now.state != RUNNING:
             return None
+        store.jobs.beat(now)
         found += _look(store, job, page, sample=state["turn"] == 1)
         store.jobs.record(job, state["turn"], state["batch"], found.standing)
     return second_look(store, job.target, found, reach(job.target, job.within), wait)
@@ -173,8 +217,9 @@ def _items(store: Store, job: Job, state: State, amiss: Sequence[str]) -> list[S
     size = store.settings.propagation_batch
     batches = -(-len(amiss) // size)
     each = min(_BATCHES_AN_ITEM, max(1, batches // _ITEMS_IN_PARALLEL))
+    common = {"job": job.id, "turn": state["turn"], "correlation": state.get("correlation", "")}
     return [
-        {"job": job.id, "turn": state["turn"], "batch": state["batch"] + 1 + n * each, "members": list(part)}
+        common | {"batch": state["batch"] + 1 + n * each, "members": list(part)}
         for n, part in enumerate(chunks(amiss, size * each))
     ]
 

@@ -90,12 +90,13 @@ def plan(store: Store, state: State) -> State:
     for step in purging.steps(session, asked.order, place):
         store.jobs.record(job, step.turn, number, step.erased, step.shared)
         number += 1
+        store.jobs.beat(job)
         now = store.jobs.read(job.id)
         if step.next is None or now is None or now.state != RUNNING:
             break
         if time.monotonic() > ends:
             return state | {"batches": 0, "next": "plan", "place": asdict(step.next)}
-    return {"job": job.id, "batches": 0, "next": "finish"}
+    return state | {"batches": 0, "next": "finish"}
 
 
 def finish(store: Store, state: State) -> State:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bulkhead import resources
 from bulkhead.access import page_links
 from bulkhead.api.request import Request
@@ -18,5 +20,7 @@ def everything(request: Request) -> Response:
     if request.method == "POST" and request.content_type != _FORM and request.body.strip():
         pairs += operation.from_parameters(request.resource())
     asked = operation.asked(pairs, key, request.base, request.prefer.handling == "strict")
+    asked = replace(asked, query=asked.query.of_at_most(request.most_entries))
     bundle = operation.everything(request.session, key, asked, request.base, request.represent)
-    return Response(200, page_links.sealed(request.store, request.caller, bundle))
+    sealed = page_links.sealed(request.store, request.caller, bundle)
+    return Response(200, sealed, entries=len(bundle.get("entry", ())))

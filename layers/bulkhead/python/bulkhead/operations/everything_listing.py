@@ -25,6 +25,7 @@ from bulkhead.search import bundle, cursor, literals, matching, parse
 from bulkhead.search.drivers import Compartment, Merged
 from bulkhead.search.query import Clause, Query
 from bulkhead.search.run import Page, Represent
+from bulkhead.store.heads import PAGE_WEIGHT
 from bulkhead.store.version import Fence, Version, prepare
 
 if TYPE_CHECKING:
@@ -158,13 +159,14 @@ class _Walk:
         """The page after a member; where members end, what they refer to fills it up."""
         count = self.count
         matches = [self.target] if after is None and self.wanted(self.target) else []
-        last = after or ""
+        last, weight = after or "", 0
         for read, candidate in enumerate(self.all_members(after or None)):
-            if len(matches) >= count or read >= READ:
+            if len(matches) >= count or read >= READ or weight > PAGE_WEIGHT:
                 return Page(matches, ["", "", last])
             last = candidate.key
             if self.wanted(candidate):
                 matches.append(candidate)
+                weight += candidate.head.weight
         return self.referred_to(matches, "", "")
 
     def referred_to(self, matches: list[Version], window: str, after: str) -> Page:

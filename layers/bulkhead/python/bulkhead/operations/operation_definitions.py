@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bulkhead.search import functional_lists
 from bulkhead.version import RELEASED, VERSION
 
 Served = Collection[tuple[str, str]]
@@ -253,6 +254,126 @@ OPERATIONS: tuple[Operation, ...] = (
         _EVERYTHING,
         base=f"{_HL7}Encounter-everything",
         resource_types=("Encounter",),
+    ),
+    Operation(
+        "bulkhead-list-find",
+        "find",
+        "Find the current list of a patient",
+        "The List of the patient that is current and has a code of the name, the newest by its date. 404 where there is none.",
+        (
+            Parameter("patient", "in", 1, "1", "id", "The id of the Patient"),
+            Parameter("name", "in", 1, "1", "code", f"One of {', '.join(functional_lists.CODES)}"),
+            Parameter("return", "out", 1, "1", "List", "The List, as the body of the answer"),
+        ),
+        base=f"{_HL7}List-find",
+        resource_types=("List",),
+    ),
+    Operation(
+        "bulkhead-patient-merge",
+        "merge",
+        "Merge one Patient into another",
+        "The target replaces the source, and has its identifiers as old ones; the source is not active, and replaced by the target. "
+        "What refers to the source stays as it is, and the target answers for both. To send it again changes nothing.",
+        (
+            Parameter(
+                "source-patient", "in", 0, "1", "Reference", "The Patient that is replaced: this, or identifiers"
+            ),
+            Parameter(
+                "source-patient-identifier",
+                "in",
+                0,
+                "*",
+                "Identifier",
+                "Identifiers of the source: one Patient has them all",
+            ),
+            Parameter("target-patient", "in", 0, "1", "Reference", "The Patient that stays: this, or identifiers"),
+            Parameter(
+                "target-patient-identifier",
+                "in",
+                0,
+                "*",
+                "Identifier",
+                "Identifiers of the target: one Patient has them all",
+            ),
+            Parameter(
+                "result-patient", "in", 0, "1", "Patient", "The target as it is to be, with its link to the source"
+            ),
+            Parameter(
+                "preview", "in", 0, "1", "boolean", "Whether only to tell what the result would be; default false"
+            ),
+            Parameter(
+                "delete-source",
+                "in",
+                0,
+                "1",
+                "boolean",
+                "Whether the source is deleted, where nothing refers to it; default false",
+            ),
+            Parameter("batch-size", "in", 0, "1", "integer", "Without effect, since no resource is moved"),
+            Parameter(
+                "return", "out", 1, "1", "Parameters", "input, outcome (OperationOutcome) and result (the target)"
+            ),
+        ),
+        affects_state=True,
+        base=f"{_HL7}Patient-merge",
+        resource_types=("Patient",),
+    ),
+    Operation(
+        "bulkhead-patient-merge-bundle",
+        "patient-merge",
+        "Take over a merge of an identity source",
+        "Takes a Bundle with both Patients, as they are after the merge, and does it as one transaction; as POST service/patient/merge.",
+        (
+            Parameter(
+                "resource",
+                "in",
+                1,
+                "1",
+                "Bundle",
+                "Two Patients: one replaces the other, which is not active and replaced-by it",
+            ),
+            Parameter("return", "out", 1, "1", "Bundle", "The response of the transaction"),
+        ),
+        affects_state=True,
+        system=True,
+    ),
+    Operation(
+        "bulkhead-document-new",
+        "document-new",
+        "Add a document",
+        "Takes a Bundle with a document and its bytes, and does it as one transaction; as POST service/document/new.",
+        (
+            Parameter(
+                "resource",
+                "in",
+                1,
+                "1",
+                "Bundle",
+                "A Binary, a current DocumentReference that points at it, perhaps a Provenance of that",
+            ),
+            Parameter("return", "out", 1, "1", "Bundle", "The response of the transaction"),
+        ),
+        affects_state=True,
+        system=True,
+    ),
+    Operation(
+        "bulkhead-document-update",
+        "document-update",
+        "Replace a document",
+        "Takes a Bundle with both versions of a document, and does it as one transaction; as POST service/document/update.",
+        (
+            Parameter(
+                "resource",
+                "in",
+                1,
+                "1",
+                "Bundle",
+                "A Binary, the old DocumentReference, superseded, the new one, which replaces it, perhaps a Provenance of both",
+            ),
+            Parameter("return", "out", 1, "1", "Bundle", "The response of the transaction"),
+        ),
+        affects_state=True,
+        system=True,
     ),
     Operation(
         "bulkhead-meta",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from bulkhead import resources
@@ -31,7 +32,7 @@ def purge(request: Request) -> Response:
     session = request.session
     purging.require(session, order)
     if request.prefer.respond_async:
-        background = Background(executions.start_purge, request.headers.get("idempotency-key"))
+        background = Background(partial(executions.start, session.store), request.headers.get("idempotency-key"))
         return accepted(request, purge_steps.submit(session, order, background), purge_steps.NOTHING_YET)
     limit = session.store.settings.sync_limit
     if purging.count(session.store, order, limit) > limit:

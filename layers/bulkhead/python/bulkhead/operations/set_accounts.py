@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from bulkhead import resources
 from bulkhead.access import policy
 from bulkhead.api.request import Request
@@ -28,7 +30,7 @@ def set_accounts_of(request: Request) -> Response:
         )
     background = None
     if request.prefer.respond_async:
-        background = Background(executions.start, request.headers.get("idempotency-key"))
+        background = Background(partial(executions.start, store), request.headers.get("idempotency-key"))
     done = set_accounts_run.run(request.session, key, asked, if_match, background)
     if isinstance(done, int):
         return Response(200, lifecycle.resources_updated(done))

@@ -6,7 +6,7 @@ import re
 from uuid import uuid4
 
 from bulkhead.errors import NotFound
-from bulkhead.fhir import definitions
+from bulkhead.fhir import definitions, older_versions
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
@@ -18,7 +18,9 @@ def new_id() -> str:
 def known_type(resource_type: str) -> str:
     """`resource_type`, if it is one of R4's; NotFound otherwise."""
     if resource_type not in definitions.RESOURCE_TYPES:
-        raise NotFound(f"{resource_type[:64]} is not a resource type of R4", "type")
+        raise NotFound(
+            f"{resource_type[:64]} is not a resource type of R4{older_versions.instead_of(resource_type)}", "type"
+        )
     return resource_type
 
 

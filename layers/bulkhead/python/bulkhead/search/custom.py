@@ -34,11 +34,11 @@ def none(resource_type: str, code: str) -> SearchParameter | None:
     return None
 
 
-def stored_in(store: Store, fence: Fence) -> Custom:
+def stored_in(store: Store, fence: Fence, tell: Callable[[Issue], None] | None = None) -> Custom:
     """Those that serve the searches of a caller with this `fence`. Asked only for codes that R4 does not have.
 
     What is in force for all wins over what a fenced caller's own tenant has defined; of several in force the first by id, and the log
-    names the others. What one tenant defines is nothing to the others.
+    names the others and `tell` is told. What one tenant defines is nothing to the others.
     """
     from bulkhead.search import run
     from bulkhead.search.serving import serving
@@ -50,6 +50,11 @@ def stored_in(store: Store, fence: Fence) -> Custom:
         defining = [one for one in candidates if defines(one.body, resource_type, code)]
         if len(in_force := [one.key for one in defining if governs(one.head)]) > 1:
             logger.warning("several SearchParameters are in force for one code", extra={"resources": in_force})
+            if tell:
+                text = (
+                    f"{len(in_force)} SearchParameters in force define {code} of {resource_type}: {in_force[0]} decides"
+                )
+                tell(Issue("informational", text, code, severity="warning"))
         return usable(defining[0].body, resource_type, code) if defining else None
 
     return look

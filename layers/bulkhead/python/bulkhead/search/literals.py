@@ -10,7 +10,7 @@ from decimal import Decimal
 from bulkhead.errors import BadRequest
 from bulkhead.fhir import dates, definitions, references
 from bulkhead.fhir.definitions import SearchParameter
-from bulkhead.search import names, units
+from bulkhead.search import functional_lists, names, units
 from bulkhead.search.hierarchy import hierarchical
 from bulkhead.search.query import (
     CompositeValue,
@@ -101,6 +101,8 @@ def value(
             return quantity(text, name)
         case "uri":
             return UriValue(unescape(text))
+        case "reference" if parameter.code == "_list" and text.startswith("$"):
+            return functional_lists.named(unescape(text), name)
         case "reference":
             return reference(unescape(text), modifier, name, base)
         case "composite":

@@ -6,7 +6,7 @@ A name that is written wrongly is refused, never passed over: a condition that n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from bulkhead.errors import BadRequest
 
@@ -18,22 +18,24 @@ _WORDS = "gte|lte|gt|lt|ge|le|ne|eq"
 _OPERATOR = re.compile(
     rf"\s*([\w-]+)\s*(?:\[\s*\$?({_WORDS})\s*\]|[:.]?\$({_WORDS})\b|(>=|<=|<>|!=|==|>|<)|\s(=)).*", re.DOTALL
 )
-_COMPARED = re.compile(rf"\s*(?:\$?\b({_WORDS})\b\s+|\$({_WORDS})|(>=|<=|<>|!=|==|=|>|<)).*", re.DOTALL)
+_COMPARED = re.compile(
+    rf"\s*(?:\{{\s*[\"']?)?(?:\$?\b({_WORDS})\b\s+|\$({_WORDS})|(>=|<=|<>|!=|==|=|>|<)).*", re.DOTALL
+)
 _EXAMPLE = "2020-01-31"
 # No name of a parameter has one of these; JSON, XML and prose do.
 _NO_NAME = re.compile(r"[\s{}\"<>]")
 
 
-def require_form(name: str, plain: Iterable[str]) -> None:
+def require_form(name: str, plain: Iterable[str], named_in_r4: Callable[[str], str]) -> None:
     """BadRequest for what is no name, or has an operator, lacks its own name, or has not just one modifier where it has a `:`.
 
-    `plain` are the parameters that take no modifier at all.
+    `plain` are the parameters that take no modifier at all; `named_in_r4` gives the parameter that a code of older versions is meant for.
     """
     compared = _OPERATOR.fullmatch(name)
     if compared:
         code, operator = compared[1], next(part for part in compared.groups()[1:] if part)
         raise BadRequest(
-            f"{code} is compared by a prefix of its value in R4: {code}={_PREFIXES[operator]}{_EXAMPLE}",
+            f"{code} is compared by a prefix of its value in R4: {named_in_r4(code)}={_PREFIXES[operator]}{_EXAMPLE}",
             expression=code,
         )
     if _NO_NAME.search(name):

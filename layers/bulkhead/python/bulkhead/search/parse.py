@@ -12,7 +12,7 @@ from msgspec import structs
 from bulkhead import settings
 from bulkhead.errors import BadRequest, NotFound, NotSupported, TooCostly
 from bulkhead.facts import index_facts
-from bulkhead.fhir import definitions
+from bulkhead.fhir import definitions, older_versions
 from bulkhead.fhir.definitions import SearchParameter
 from bulkhead.search import literals, names
 from bulkhead.search.custom import Custom, none
@@ -84,7 +84,10 @@ def parse(
     Raises BadRequest or NotSupported with the parameter as expression; NotFound for a type that R4 does not have.
     """
     if resource_type is not None and resource_type not in definitions.RESOURCE_TYPES:
-        raise NotFound(f"there is no resource type {resource_type}", expression=resource_type)
+        raise NotFound(
+            f"there is no resource type {resource_type}{older_versions.instead_of(resource_type)}",
+            expression=resource_type,
+        )
     limit = settings.current().parameter_limit
     if len(query) > limit:
         raise TooCostly(f"a search may have at most {limit} parameters", expression=query[limit][0])
@@ -93,7 +96,7 @@ def parse(
     among = types or (compartment_types if compartment else definitions.RESOURCE_TYPES)
     reader = _Reader(types, known, base, compartment is not None, strict, custom, among=tuple(among))
     for name, text in query:
-        names.require_form(name, PLAIN)
+        names.require_form(name, PLAIN, reader.named_in_r4)
         if text == "":
             reader.skip(name)
         elif name == "_type" and not resource_type:
@@ -266,14 +269,21 @@ class _Reader:
         parameter = self.parameter(code)
         if parameter is not None:
             return parameter, checked_modifier(modifier, parameter, name)
-        meant = names.alike(code, (*self.known, *PLAIN, "_include", "_revinclude"))
-        if meant:
+        meant = self.named_in_r4(code)
+        if meant != code:
             raise BadRequest(f"the parameter {code} is not known here: R4 writes {meant}", expression=name)
         if code[0] != "_" and len(self.types) != 1 and any(self.has(one, code) for one in self.among):
             raise BadRequest(f"{code} is not a parameter of every type that is searched here", expression=name)
         if modifier is not None and modifier not in ANY_MODIFIER | definitions.RESOURCE_TYPES:
             raise BadRequest(f"there is no modifier :{modifier}", expression=name)
         return None, modifier
+
+    def named_in_r4(self, code: str) -> str:
+        """The parameter that a code which nothing searched here has is meant for: `whenHandedOver`, `period`. The code itself where nobody knows."""
+        if self.parameter(code) is not None:
+            return code
+        alike = names.alike(code, (*self.known, *PLAIN, "_include", "_revinclude"))
+        return alike or older_versions.parameter(code, self.known) or code
 
     def has(self, resource_type: str, code: str) -> bool:
         """Whether a type has a parameter. What clients have defined is looked up for the first type only: each is a search."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from functools import cached_property
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from bulkhead.facts.normalise import fold, spellings
 from bulkhead.facts.phonetic import sounds
@@ -242,6 +242,12 @@ class Query(Struct, frozen=True):
     """Where any was ignored: the names that could have been meant."""
     replaced: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Patients that are named, each with those that it replaces: the clauses have these already (see `widening`)."""
+
+    def of_at_most(self, entries: int | None) -> Query:
+        """The same search, its page of at most so many matches; None for as many as it asks for."""
+        if entries is None or entries >= self.results.count:
+            return self
+        return structs.replace(self, results=structs.replace(self.results, count=entries))
 
     @property
     def compartments(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from bulkhead.fhir import dates
 from bulkhead.search import (
     bundle,
     chains,
+    current_lists,
     cursor,
     hierarchy,
     includes,
@@ -34,6 +35,7 @@ from bulkhead.search.plan import Plan, plan
 from bulkhead.search.query import Query
 from bulkhead.search.race import Races, fence_driver, has_followers
 from bulkhead.search.scan import LISTED, Progress, Scan
+from bulkhead.store.heads import PAGE_WEIGHT
 from bulkhead.store.version import Fence, Version, within
 
 if TYPE_CHECKING:
@@ -92,12 +94,13 @@ def search(
     limits: Limits = Limits(),
     explain: Callable[[Plan], None] = lambda chosen: None,
     clock: Clock = monotonic,
+    notes: Sequence[Issue] = (),
 ) -> dict[str, Any]:
     """The searchset Bundle of a query, as plain JSON data.
 
     `base` is the server's base URL for links and fullUrls. Nothing that `fence` refuses is shown, included or counted. Where it
     knows what it lets through (`ListedFence`), the cost follows that. `clock` tells seconds.
-    `explain` is told how the search is run. BadRequest for a cursor that is not this search's, NotSupported for what is not
+    `notes` are shown with those of the page. `explain` is told how the search is run. BadRequest for a cursor that is not this search's, NotSupported for what is not
     answered (see `plan.plan`), TooCostly where counting or sorting would read too much.
     """
     query = spelt_out(store, query, fence)
@@ -109,7 +112,8 @@ def search(
         scanner = Scanner(store, query, chosen, known, fence, races, limits, named=named, clock=clock)
         scanner = by_names(led_by_fence(chained(scanner)))
         explain(scanner.plan)
-        return bundle.searchset(query, asked_page(scanner), base, represent)
+        page = asked_page(scanner)
+        return bundle.searchset(query, replace(page, notes=(*notes, *page.notes)), base, represent)
 
     if query.results.cursor is not None:
         return answered(widening.widened(query, cursor.replaced(query.results.cursor)), widening.Named())
@@ -161,9 +165,13 @@ def spelt_out(store: Store, query: Query, fence: Fence) -> Query:
         wanted = parse([(parameter, literals.escape(value))], resource_type)
         return [found.body for found in find(store, wanted, LOOKED_AT, fence)]
 
-    for spell in (value_sets.resolved, subsumption.resolved, hierarchy.resolved, lists.resolved):
+    def current(patient: str, name: str) -> dict[str, Any] | None:
+        found = current_lists.current(store, fence, find, patient, name)
+        return found.body if found else None
+
+    for spell in (value_sets.resolved, subsumption.resolved, hierarchy.resolved):
         query = spell(query, look)
-    return query
+    return lists.resolved(query, look, current)
 
 
 def chained(scanner: Scanner) -> Scanner:
@@ -274,12 +282,14 @@ class Scanner(Scan):
         count = self.query.results.count
         matches: list[Version] = []
         following: Position | None = None
+        weight = 0
         for candidate, position, more in self.scan(progress.position, count, progress, in_order=True):
             if len(matches) == count:
                 return matches, following
             matches.append(candidate)
             following = position
-            if len(matches) == count and not (self.plan.filtered and more):
+            weight += candidate.head.weight
+            if weight > PAGE_WEIGHT or (len(matches) == count and not (self.plan.filtered and more)):
                 return matches, position if more else None
         return matches, None if progress.ended else progress.position
 

@@ -22,6 +22,7 @@ from bulkhead.store import (
     history,
     index,
     keys,
+    queries,
     receipts,
     secret,
     sweeper,
@@ -240,6 +241,14 @@ class Store:
         if item and transaction_marks.marked(item) and transaction_marks.clear(self.table, pk):
             item = self.table.get((pk, keys.HEAD))
         return item["owner"]["S"] if item else None
+
+    def keep_query(self, pairs: Sequence[tuple[str, str]]) -> str | None:
+        """Keep the parameters of a search for its page links, under the id that is returned: see `queries.keep`."""
+        return queries.keep(self.table, self.secret, pairs, self.settings.page_link_days)
+
+    def kept_query(self, identifier: str) -> list[tuple[str, str]] | None:
+        """What `keep_query` kept; None where there is nothing (any more)."""
+        return queries.kept(self.table, identifier)
 
     # Jobs and large transactions
 

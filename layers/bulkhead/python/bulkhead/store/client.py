@@ -1,146 +1,38 @@
-"""boto3's DynamoDB client, with a short way for the operations of the hot path.
-
-Measured: of the CPU of a GetItem four fifths went into botocore's general machinery, of a TransactWriteItems of 100 nine tenths
-(walking the service model twice, and JMESPath over every action to find an endpoint). DynamoDB's own JSON is what the store speaks anyway,
-so these operations are written, signed and sent directly, with botocore's signer and connections; all others stay boto3's.
-"""
+"""The DynamoDB client of a process."""
 
 from __future__ import annotations
 
-import base64
-import time
+import os
 from typing import Any
-from uuid import uuid4
-from zlib import crc32
 
-import msgspec
-
-from bulkhead.store.capacity import Meter
-from bulkhead.store.throttling import CODES, jitter
-
-SHORT = frozenset(
-    ["GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "BatchGetItem", "BatchWriteItem", "TransactWriteItems"]
-)
-_ATTEMPTS = 5
-_RETRIED = frozenset(
-    [
-        "InternalServerError",
-        "InternalFailure",
-        "ServiceUnavailable",
-        *CODES,
-        "LimitExceededException",
-        "TransactionInProgressException",
-    ]
-)
-
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder()
+from bulkhead.store import direct
+from bulkhead.store.short_way import ShortWay
+from bulkhead.store.timeouts import CONNECT_SECONDS, options
 
 
-class ShortWay:
-    """Mixed into the client's class: see boto3's guide on extensibility (`creating-client-class`)."""
-
-    meters: list[Meter]
-    meta: Any
-    exceptions: Any
-    _endpoint: Any
-    _request_signer: Any
-
-    def _make_api_call(self, operation_name: str, api_params: dict[str, Any]) -> Any:
-        if operation_name not in SHORT or self._request_signer._credentials is None:
-            return super()._make_api_call(operation_name, api_params)  # type: ignore[misc]
-        if operation_name == "TransactWriteItems":
-            # One token for all tries: DynamoDB does once what it is told twice.
-            api_params = {"ClientRequestToken": str(uuid4()), **api_params}
-        if self.meters:
-            api_params = {**api_params, "ReturnConsumedCapacity": "TOTAL"}
-        answer = self._tried(operation_name, _encoder.encode(api_params))
-        for meter in tuple(self.meters):
-            meter.count(operation_name, answer)
-        return answer
-
-    def _tried(self, operation_name: str, body: bytes) -> dict[str, Any]:
-        from botocore.exceptions import ConnectionError as Unconnected
-        from botocore.exceptions import HTTPClientError
-
-        for attempt in range(_ATTEMPTS):
-            last = attempt == _ATTEMPTS - 1
-            try:
-                return self._sent(operation_name, body)
-            except (Unconnected, HTTPClientError):
-                if last:
-                    raise
-            except self.exceptions.ClientError as error:
-                if last or error.response["Error"]["Code"] not in _RETRIED:
-                    raise
-            time.sleep(jitter(min(1.0, 0.05 * 2**attempt)))
-        raise AssertionError("unreachable")
-
-    def _sent(self, operation_name: str, body: bytes) -> dict[str, Any]:
-        from botocore.auth import SigV4Auth
-        from botocore.awsrequest import AWSRequest
-
-        headers = {
-            "Content-Type": "application/x-amz-json-1.0",
-            "X-Amz-Target": f"DynamoDB_20120810.{operation_name}",
-            "User-Agent": "bulkhead",
-        }
-        request = AWSRequest("POST", self.meta.endpoint_url.rstrip("/") + "/", headers, body)
-        credentials = self._request_signer._credentials.get_frozen_credentials()
-        SigV4Auth(credentials, "dynamodb", self.meta.region_name).add_auth(request)
-        prepared = request.prepare()
-        # Where moto answers, as in every call of boto3.
-        mocked = self.meta.events.emit_until_response(f"before-send.dynamodb.{operation_name}", request=prepared)[1]
-        response = mocked or self._endpoint.http_session.send(prepared)
-        content = response.content
-        checksum = response.headers.get("x-amz-crc32")
-        if response.status_code == 200 and (checksum is None or int(checksum) == crc32(content)):
-            return _with_bytes(_decoder.decode(content))
-        raise self._error(operation_name, response.status_code, content)
-
-    def _error(self, operation_name: str, status: int, content: bytes) -> Exception:
-        try:
-            parsed = _decoder.decode(content)
-        except msgspec.DecodeError:
-            parsed = {}
-        # A checksum that does not fit, or no JSON at all: the network's or a proxy's doing, and worth another try.
-        code = str(parsed.get("__type", "ServiceUnavailable")).rpartition("#")[2]
-        message = parsed.get("message", parsed.get("Message", ""))
-        response = {
-            **parsed,
-            "Error": {"Code": code, "Message": message},
-            "ResponseMetadata": {"HTTPStatusCode": status},
-        }
-        error: Exception = self.exceptions.from_code(code)(response, operation_name)
-        return error
-
-
-def _with_bytes(answer: dict[str, Any]) -> dict[str, Any]:
-    """Binary attributes, of which bodies and the members of transactions are the only ones, as bytes."""
-    for item in _items(answer):
-        for name in ("body", "keys"):
-            if name in item and "B" in item[name]:
-                item[name] = {"B": base64.b64decode(item[name]["B"])}
-    return answer
-
-
-def _items(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    if "Item" in answer:
-        return [answer["Item"]]
-    if "Responses" in answer:
-        return [item for items in answer["Responses"].values() for item in items]
-    items: list[dict[str, Any]] = answer.get("Items", [])
-    return items
-
-
-_CONNECT_TIMEOUT = 2
-
-
-def dynamodb(threads: int, read_timeout: float, **options: Any) -> Any:
-    """A client for up to `threads` requests at once; `options` are boto3's, such as `endpoint_url`.
+def dynamodb(threads: int, read_timeout: float, endpoint_url: str | None = None) -> Any:
+    """A client for up to `threads` requests at once, of the `endpoint_url` if there is one, else as the environment says.
 
     A request without an answer is sent again after `read_timeout` seconds: botocore's own minute is longer than a function may take.
     """
+    # The pool must hold a connection for each thread.
+    connections = threads + 2
+
+    def full() -> Any:
+        return _of_boto3(connections, read_timeout, endpoint_url)
+
+    made = direct.client(
+        os.environ,
+        connections=connections,
+        timeout=(CONNECT_SECONDS, read_timeout),
+        endpoint_url=endpoint_url,
+        make_full=full,
+    )
+    return made or full()
+
+
+def _of_boto3(connections: int, read_timeout: float, endpoint_url: str | None) -> Any:
+    """boto3's own, with the short way mixed into its class: see boto3's guide on extensibility (`creating-client-class`)."""
     import boto3
     from botocore.config import Config
 
@@ -149,15 +41,8 @@ def dynamodb(threads: int, read_timeout: float, **options: Any) -> Any:
 
     session = boto3.session.Session()
     session.events.register("creating-client-class.dynamodb", mix_in)
-    # The pool must hold a connection for each thread.
-    config = Config(
-        parameter_validation=False,
-        max_pool_connections=threads + 2,
-        connect_timeout=_CONNECT_TIMEOUT,
-        read_timeout=read_timeout,
-        tcp_keepalive=True,
-        retries={"mode": "standard", "max_attempts": _ATTEMPTS},
-    )
-    client: Any = session.client("dynamodb", config=config, **options)
+    waiting = options() | {"read_timeout": read_timeout}
+    config = Config(parameter_validation=False, max_pool_connections=connections, **waiting)
+    client: Any = session.client("dynamodb", config=config, endpoint_url=endpoint_url)
     client.meters = []
     return client

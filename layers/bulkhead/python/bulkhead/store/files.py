@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
+from bulkhead.store import timeouts
+
 if TYPE_CHECKING:
     from bulkhead.store import Store
 
-UPLOADS, REQUESTS, RESULTS = "uploads/", "requests/", "results/"
+UPLOADS, REQUESTS, RESULTS, ANSWERS = "uploads/", "requests/", "results/", "answers/"
 """Prefixes of their names: each has rights and a lifetime of its own."""
 
 # S3 says so to who may list the bucket. To others it says 403, of what is there and closed too: that is never taken for absence.
@@ -23,7 +25,10 @@ def client(**options: Any) -> Any:
     from botocore.config import Config
 
     config = Config(
-        signature_version="s3v4", s3={"addressing_style": "virtual"}, request_checksum_calculation="when_required"
+        signature_version="s3v4",
+        s3={"addressing_style": "virtual"},
+        request_checksum_calculation="when_required",
+        **timeouts.options(),
     )
     return boto3.client("s3", config=config, **options)
 
@@ -36,8 +41,18 @@ class File(NamedTuple):
     etag: str
 
 
-def put(store: Store, name: str, body: bytes, content_type: str = "application/octet-stream") -> None:
-    store.s3.put_object(Bucket=store.settings.bucket, Key=name, Body=body, ContentType=content_type)
+def put(
+    store: Store,
+    name: str,
+    body: bytes,
+    content_type: str = "application/octet-stream",
+    content_encoding: str | None = None,
+    content_disposition: str | None = None,
+) -> None:
+    """Put an object; whoever GETs it is given the headers of these names."""
+    given = {"ContentEncoding": content_encoding, "ContentDisposition": content_disposition}
+    headers = {header: text for header, text in given.items() if text}
+    store.s3.put_object(Bucket=store.settings.bucket, Key=name, Body=body, ContentType=content_type, **headers)
 
 
 def get(store: Store, name: str) -> bytes | None:

@@ -22,6 +22,11 @@ DEFLATED = b"z"
 IN_S3 = b"s"
 GRAVESTONE = "purged"
 """The attribute of what stands in a head's place once the resource was purged: until when the id is not free (`erasure`)."""
+
+PAGE_WEIGHT = 4_000_000
+"""The `weight` after which a page ends, so that memory holds it: some 10 to 40 MB of JSON."""
+# What a body in S3 is taken to have: its head does not say.
+_WEIGHT_IN_S3 = 1_000_000
 # Level 1 costs a third of level 6's time, for 10 % more bytes: both fit the same two write units.
 LEVEL = 1
 
@@ -91,6 +96,13 @@ class Head:
     @property
     def deleted(self) -> bool:
         return self.body is None
+
+    @property
+    def weight(self) -> int:
+        """Bytes of the compressed body, about."""
+        if self.body is None:
+            return 0
+        return _WEIGHT_IN_S3 if self.body[:1] == IN_S3 else len(self.body)
 
     @property
     def accounts(self) -> tuple[str, ...]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from bulkhead.fhir import dates
-from bulkhead.store import heads, keys
+from bulkhead.store import heads, keys, transactions
 from bulkhead.store.heads import Head
 from bulkhead.store.table import Table
 
@@ -25,11 +25,12 @@ def horizon(table: Table, settle: int) -> str:
     """The instant up to which by-time is complete: a version that is stamped earlier and not there yet will never be.
 
     A version is stamped before it is committed, and the index shows it later still. Both together take less than `settle`
-    seconds, except in a large transaction, which is open for longer: an open one holds the horizon back to where it began.
+    seconds, except in a large transaction, which is open for longer: an open one holds the horizon back to where it began. One that
+    outlived its lease is aborted, as by any writer that it is in the way of: its process died, and nothing of it will ever be seen.
     """
-    moment = datetime.now(UTC)
-    begun = table.query(keys.OPEN_TRANSACTIONS, index=(keys.BY_TIME, keys.INDEXES[keys.BY_TIME]), limit=1)
-    for oldest in begun:
-        moment = min(moment, datetime.fromisoformat(oldest["msk"]["S"].partition("#")[0]))
-        break
+    moment = datetime.fromisoformat(dates.now())
+    for begun, transaction in transactions.open_transactions(table):
+        if not transactions.abort_expired(table, transaction):
+            moment = min(moment, datetime.fromisoformat(begun))
+            break
     return dates.text(moment - timedelta(seconds=settle))

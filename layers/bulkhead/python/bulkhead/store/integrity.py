@@ -26,7 +26,7 @@ from bulkhead.fhir import dates
 from bulkhead.store import builtin, definitions, heads, keys, reservations, staging, transaction_marks, transactions
 from bulkhead.store.heads import Head
 from bulkhead.store.keys import Entry, Key
-from bulkhead.store.table import Item, Table, key_of
+from bulkhead.store.table import ConditionFailed, Item, Table, key_of
 
 if TYPE_CHECKING:
     from bulkhead.facts.index_facts import Facts
@@ -103,14 +103,15 @@ class Check:
         for pk, faults in self._faults(resources).items():
             if faults:
                 again = {pk: list(self._table.query(pk))}
-                self._mend(pk, self._faults(again)[pk], report)
+                head = next((item for item in again[pk] if item["sk"]["S"] == keys.HEAD), None)
+                self._mend(pk, self._faults(again)[pk], report, head)
         for pk, faults in self._faults_of_identifiers(identifiers).items():
             self._mend(pk, faults, report)
         return report
 
-    def _mend(self, pk: str, faults: Sequence[_Fault], report: Report) -> None:
+    def _mend(self, pk: str, faults: Sequence[_Fault], report: Report, head: Item | None = None) -> None:
         actions = [(kind, action) for kind, action in faults if action]
-        failed = self._table.write_each([action for _, action in actions]) if self._repair else set()
+        failed = self._written(actions, head)
         for n, (kind, action) in enumerate(actions):
             # A failed condition: somebody is at work on it.
             if n not in failed:
@@ -122,6 +123,29 @@ class Check:
             report.damaged += len(damaged)
             report.names += (pk,)
             logger.error("resource is damaged", extra={"resource": pk})
+
+    def _written(self, actions: Sequence[tuple[str, Item]], head: Item | None) -> set[int]:
+        """Mend, if that is asked; returns the positions of what somebody is at work on.
+
+        What is elsewhere was read after the head. So it is missing only if that still stands: a version that came in between may
+        have taken away what it has no use for.
+        """
+        bound = [
+            n for n, (kind, action) in enumerate(actions) if head and kind == MISSING and _aim(action) != _key(head)
+        ]
+        if not self._repair:
+            now = self._table.get(_key(head)) if head and bound else head
+            return set(bound) if head and (now is None or now["v"] != head["v"]) else set()
+        rest = [n for n in range(len(actions)) if n not in bound]
+        failed = {rest[n] for n in self._table.write_each([actions[n][1] for n in rest])}
+        for n in bound:
+            assert head is not None
+            standing = self._table.check_action(_key(head), "#v = :v", {":v": head["v"]})
+            try:
+                self._table.write([standing, actions[n][1]])
+            except ConditionFailed:
+                failed.add(n)
+        return failed
 
     def _faults(self, resources: dict[str, list[Item]]) -> dict[str, list[_Fault]]:
         """What is amiss with each resource, of whose partition these are the items."""
@@ -138,7 +162,8 @@ class Check:
                 found[pk] = [self._forgotten(head, transaction)] if self._is_over(transaction) else []
                 continue
             try:
-                expected[pk], listed[pk] = self._needed(heads.from_item(head, self._accounts_at) if head else None)
+                at = self._accounts_at
+                expected[pk], listed[pk] = self._needed(heads.from_item(head, at) if head else None)
             except Exception as error:
                 logger.error("body cannot be read", extra={"resource": pk, "error": type(error).__name__})
                 found[pk] = [(DAMAGED, None)]
@@ -235,7 +260,7 @@ class Check:
 
     def _outdated(self, item: Item) -> _Fault | None:
         """Of a reservation whose owner died long ago."""
-        if reservations.HOLDERS not in item and item.keys() != {"pk", "sk"}:
+        if not keys.is_reservation(_key(item)):
             return None
         found = reservations.slots(item)
         if any(slot.transaction or slot.until > self._now - (self._patience or 0) for slot in found):
@@ -310,6 +335,12 @@ class Check:
 
 def _is_resource(pk: str) -> bool:
     return "/" in pk and "|" not in pk and "#" not in pk
+
+
+def _aim(action: Item) -> Key:
+    """The key of the item that an action writes."""
+    ((_, arguments),) = action.items()
+    return _key(arguments.get("Key") or arguments["Item"])
 
 
 def _key(item: Item) -> Key:

@@ -24,6 +24,10 @@ SET_ACCOUNTS, BUNDLE, PURGE = "set-accounts", "bundle", "purge"
 """What a job does."""
 
 _RESULT = "r#"
+# Seconds between two notes that somebody is at work: one write in so many is not felt.
+_BEAT = 10.0
+# A task ends after 15 minutes, and is delivered again after less.
+_SILENT = 1800.0
 _LEFT_NAMED = 100
 
 
@@ -34,8 +38,11 @@ class Job:
     `accounts` are those that the caller asked for, `ends` the instants at which some of them end, `inherit` whether the target shall
     inherit (None: as it was), `within` those that it is fenced to (None: it is not), `naming` whether it may be
     told the names of members.
-    `created`, `ended` (0: not yet) and `expires` are seconds since 1970, `begun` is when the target stood as asked (0: not yet). `total` counts the
-    members that the first pass listed (None: not yet), or the bundle's entries, of which `done` are dealt with.
+    `created`, `ended` (0: not yet) and `expires` are seconds since 1970, `begun` is when the target stood as asked (0: not yet), `beat` when somebody was
+    last seen at work on it. `total` counts the members that the first pass has listed (None: none yet; while `listing`, there may be
+    more), or the bundle's entries, of which `done` are dealt with.
+    Of the pass `turn` all batches before number `upto` have been added up: `standing` members stood as asked then, and in the best
+    of the passes before it `best` did. So nobody who asks how far it is reads them again.
     `error` is an OperationOutcome and `status` its HTTP status, of a failed job.
     A purge's `request` is JSON that says for whom and what; of one that is done, `updated` counts what it erased, `total` what it left,
     and `result` names that. A bundle's `request` is JSON that says how to process it; `attempt` counts the deliveries that took it up, `transaction` is the
@@ -66,6 +73,12 @@ class Job:
     ends: Mapping[str, str] = field(default_factory=dict)
     inherit: bool | None = None
     ended: float = 0
+    beat: float = 0
+    listing: bool = False
+    turn: int = 0
+    upto: int = 0
+    standing: int = 0
+    best: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +104,8 @@ def _has_expired(item: Item) -> bool:
 
 
 def _job(name: str, item: Item) -> Job:
+    """The job that an item tells of."""
+
     def text(attribute: str) -> str:
         return str(item[attribute]["S"]) if attribute in item else ""
 
@@ -122,6 +137,12 @@ def _job(name: str, item: Item) -> Job:
         naming=item["naming"]["BOOL"],
         ends={account: end["S"] for account, end in item["ends"]["M"].items()} if "ends" in item else {},
         inherit=item["inherit"]["BOOL"] if "inherit" in item else None,
+        beat=number("beat"),
+        listing=bool(number("listing")),
+        turn=int(number("turn")),
+        upto=int(number("upto")),
+        standing=int(number("standing")),
+        best=int(number("best")),
     )
 
 
@@ -264,8 +285,31 @@ class Jobs:
             item["names"] = {"L": [{"S": name} for name in left[:_LEFT_NAMED]]}
         self._table.put(item)
 
-    def results(self, job: str) -> list[Result]:
-        """What all batches came to so far, by pass."""
+    def beat(self, job: Job) -> None:
+        """Note that somebody is at work on a job, if that was not noted just now."""
+        now = time.time()
+        if now - job.beat > _BEAT:
+            self.change(job.id, UNFINISHED, beat=now)
+
+    def enter(self, job: Job) -> None:
+        """List a job among those at work. Idempotent; `leave` takes it off, or its expiry."""
+        self._table.put({"pk": {"S": keys.OPEN_JOBS}, "sk": {"S": job.id}, keys.TTL: {"N": str(job.expires)}})
+
+    def leave(self, job: str) -> None:
+        """Take a job off the list of those at work. Idempotent."""
+        self._table.put_many([], [(keys.OPEN_JOBS, job)])
+
+    def at_work(self) -> list[Job]:
+        """The jobs of the list that run, and on which somebody was seen at work lately."""
+        names = [item["sk"]["S"] for item in self._table.query(keys.OPEN_JOBS)]
+        items = self._table.get_many((keys.job_key(name), keys.HEAD) for name in names)
+        now = time.time()
+        listed = [_job(name, items[key]) for name in names if (key := (keys.job_key(name), keys.HEAD)) in items]
+        return [job for job in listed if job.state == RUNNING and now - job.beat < _SILENT and now < job.expires]
+
+    def results(self, job: str, turn: int = 0, first: int = 0, last: int = 99_999_999) -> list[Result]:
+        """What batches came to so far: those of the pass `turn` from number `first` to `last`, or of all passes."""
+        low, high = (keys.result_sort(turn, first), keys.result_sort(turn, last)) if turn else (_RESULT, _RESULT)
         return [
             Result(
                 turn=int(item["turn"]["N"]),
@@ -273,5 +317,5 @@ class Jobs:
                 left=int(item["left"]["N"]) if "left" in item else 0,
                 names=tuple(name["S"] for name in item["names"]["L"]) if "names" in item else (),
             )
-            for item in self._table.query(keys.job_key(job), _RESULT, _RESULT)
+            for item in self._table.query(keys.job_key(job), low, high)
         ]

@@ -12,16 +12,19 @@
 | gravestone    | `Observation/9`      | `#`, in place of the head   | by-time: all of them in one partition, by their end     |
 | the same, of no account | `Organization/a` | `a#-`                   | by-target: of the types that can be shared              |
 | identifier    | `Patient|identifier|123` | `http://system#9`       | none: read where it is, strongly consistent             |
+| its reservations | `Patient|identifier|123` | `#`                       |                                                         |
 | claim         | `claim#<condition>`  | `#`                         |                                                         |
 | transaction   | `txn#<id>`           | `#`                         | by-time while it is open, so that a sweeper finds it    |
 | its members   | `txn#<id>`           | `k#0000`                    |                                                         |
 | job           | `job#<id>`           | `#`; results `r#<pass>#<n>` |                                                         |
 | owner's list  | `job#of#<owner>`     | `<created>#<job id>`        |                                                         |
 | its receipts  | `job#<id>`           | `e#<entry of the bundle>`   |                                                         |
+| propagation at work | `jobs`         | `<id of the job>`           |                                                         |
 | month in use  | `months`             | `Observation#2026-11`       |                                                         |
 | definition    | `definitions`        | `CompartmentDefinition/x`   |                                                         |
 | place of the integrity check | `integrity` | `0001`, the segment    |                                                         |
 | secret        | `secret`             | `#`                         |                                                         |
+| query of a page link | `query#<hash>` | `#`                        |                                                         |
 
 by-target: `tpk` = what is pointed at (with a write shard where that may be hot), `tsk` = `Observation#9`, who points.
 by-value:  `vpk` = `Observation|code|1234`, `vsk` = `<sort>#9`; of `_tag`, `_security`, `_profile`, `_source` `vpk` = `*|_tag|x#<shard>`,
@@ -67,6 +70,7 @@ MONTHS = "months"
 DEFINITIONS = "definitions"
 INTEGRITY = "integrity"
 SECRET = "secret"
+OPEN_JOBS = "jobs"
 
 # Targets that a whole organisation's data may point at: one GSI partition takes 1,000 writes a second, and a hot one throttles the table.
 SHARDS = {
@@ -141,6 +145,10 @@ def gravestone_keys(key: str, until: str) -> dict[str, str]:
 def governing_key(resource_type: str, name: str) -> str:
     """Where what may govern the server is listed: definitions of a type by their code or url, or all of the type ("")."""
     return limited(f"governing#{resource_type}#{name}", PARTITION_LIMIT)
+
+
+def query_key(identifier: str) -> str:
+    return f"query#{identifier}"
 
 
 def claim_key(condition: str) -> str:
@@ -283,6 +291,11 @@ def identifier_key(resource_type: str, value: str, sort: str, identifier: str) -
 def is_identifier(key: Key) -> bool:
     """Whether an item is one of those."""
     return f"|{IDENTIFIER}|" in key[0] and key[0].partition("|")[0].isalpha() and key[1] != HEAD
+
+
+def is_reservation(key: Key) -> bool:
+    """Whether an item is the one that holds the reservations of an identifier (`reservations`)."""
+    return f"|{IDENTIFIER}|" in key[0] and key[1] == HEAD
 
 
 def identified(key: Key) -> str:

@@ -37,29 +37,24 @@ def commit(
     members = [(_FRESH if write.fresh else "") + write.key for write in writes]
     members += [keys.claim_key(claim.condition) for claim in claims] + guard.partitions
     fresh = [key for write in writes if write.fresh for key in staging.added(write) if keys.is_identifier(key)]
-    transaction = transactions.begin(table, members, lease + int(len(writes) * _LEASE_PER_WRITE), fresh)
+    seconds = lease + int(len(writes) * _LEASE_PER_WRITE)
+    transaction = transactions.begin(table, members, seconds, fresh)
     guard.transaction = transaction
     try:
-        if receipt:
-            receipt.begun(table, transaction)
-        staging.stage(table, writes)
-        table.put_many(staging.claim_pointers(claims))
-        guard.reserve()
-        checks = guard.look()
-        between(writes)
-        new = [write.head(updated) for write in writes]
-        _mark(table, transaction, writes, new, claims)
-        for _ in range(_ATTEMPTS):
-            # Marking takes its time: what the targets pass on may be something else by now.
-            changed = between.again(writes)
-            if not changed:
-                break
-            for n in changed:
-                new[n] = writes[n].head(updated)
-            _mark(table, transaction, [writes[n] for n in changed], [new[n] for n in changed], ())
-        receipts = receipt.actions(table, new) if receipt else []
-        if not transactions.decide(table, transaction, transactions.COMMITTED, [*checks, *receipts]):
-            raise _undone(table, transaction, guard, receipt)
+        with transactions.renewed(table, transaction, seconds):
+            if receipt:
+                receipt.begun(table, transaction)
+            staging.stage(table, writes)
+            table.put_many(staging.claim_pointers(claims))
+            guard.reserve()
+            checks = guard.look()
+            between(writes)
+            new = [write.head(updated) for write in writes]
+            _mark(table, transaction, writes, new, claims)
+            _mark_again(table, transaction, writes, new, between)
+            receipts = receipt.actions(table, new) if receipt else []
+            if not transactions.decide(table, transaction, transactions.COMMITTED, [*checks, *receipts]):
+                raise _undone(table, transaction, guard, receipt)
     except Exception:
         # Not aborted: the answer to the commit was lost, but it stands.
         if transactions.decide(table, transaction, transactions.ABORTED):
@@ -67,6 +62,17 @@ def commit(
             raise
     staging.afterwards(lambda: finish(table, transaction), transaction=transaction)
     return new
+
+
+def _mark_again(table: Table, transaction: str, writes: Sequence[Write], new: list[Head], between: Between) -> None:
+    """Marking takes its time: what the targets pass on may be something else by now."""
+    for _ in range(_ATTEMPTS):
+        changed = between.again(writes)
+        if not changed:
+            break
+        for n in changed:
+            new[n] = writes[n].head(new[n].updated)
+        _mark(table, transaction, [writes[n] for n in changed], [new[n] for n in changed], ())
 
 
 def _undone(table: Table, transaction: str, guard: Guard, receipt: Receipt | None) -> Conflict:

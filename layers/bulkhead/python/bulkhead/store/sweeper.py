@@ -12,12 +12,12 @@ def abort(table: Table, everything: bool = False) -> list[str]:
     `everything` aborts all that are not decided: for a process that knows itself the only one (the local server, as it starts).
     """
     decided = []
-    for transaction in transactions.open_transactions(table):
-        state, expired = transactions.state_now(table, transaction)
-        if state == transactions.PENDING and (expired or everything):
+    for _, transaction in list(transactions.open_transactions(table)):
+        if everything:
             transactions.decide(table, transaction, transactions.ABORTED)
-            state, _ = transactions.state_now(table, transaction)
-        if state != transactions.PENDING:
+        else:
+            transactions.abort_expired(table, transaction)
+        if transactions.state_now(table, transaction)[0] != transactions.PENDING:
             decided.append(transaction)
     return decided
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from bulkhead.errors import Unavailable
-from bulkhead.parallel import chunks
+from bulkhead.parallel import chunks, in_context
 from bulkhead.store.keys import Key
 from bulkhead.store.throttling import CODES, Patience, pause
 
@@ -97,7 +97,8 @@ class Table:
         """`call` on each argument, side by side. Must not be used from within such a call: the pool is bounded."""
         if len(arguments) < 2:
             return [call(argument) for argument in arguments]
-        return list(self._pool.map(call, arguments))
+        # In the context of the request: until when it may wait for a throttled table.
+        return in_context(self._pool, call, arguments)
 
     def get(self, key: Key) -> Item | None:
         """One item, strongly consistent."""

@@ -2,6 +2,9 @@
 
 A new on-demand table serves 4,000 write units a second, and a large bundle asks for four times as many. So DynamoDB's "not now" is
 ordinary: the store asks again until its patience ends, with full jitter, and fewer threads ask at once while the table says so.
+
+A function that is stopped by its timeout says nothing to anybody. So whoever runs within one gives the moment at which the store is to
+stop waiting (`waiting_until`): a little before API Gateway or Lambda ends the request, as late as that for the task of a job.
 """
 
 from __future__ import annotations
@@ -10,6 +13,8 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from bulkhead.errors import Unavailable
 
@@ -30,8 +35,30 @@ def jitter(longest: float) -> float:
     return _random.uniform(0, longest)
 
 
+# By `time.monotonic`, unless a test has a clock of its own.
+_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+
+@contextmanager
+def waiting_until(moment: float) -> Iterator[None]:
+    """Within this context a throttled table is asked again until `moment`, in seconds of `time.monotonic`, and no longer."""
+    token = _deadline.set(moment)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def is_over() -> bool:
+    """Whether the moment of `waiting_until` has passed: what fails now is not tried again."""
+    moment = _deadline.get()
+    return moment is not None and time.monotonic() >= moment
+
+
 class Patience:
-    """How long the store waits for a throttled table: `seconds` for each piece of work, from its first refusal on.
+    """How long the store waits for a throttled table: until the moment of `waiting_until`.
+
+    Where there is none, `seconds` for each piece of work, from its first refusal on.
 
     `clock` and `sleep` are `time.monotonic` and `time.sleep` unless a test gives others. One object serves all threads of a process.
     """
@@ -59,7 +86,8 @@ class Patience:
             exponent = 0
 
         yield progress
-        ends = self._clock() + self._seconds
+        deadline = _deadline.get()
+        ends = self._clock() + self._seconds if deadline is None else deadline
         while True:
             wait = jitter(min(_LONGEST, _FIRST * 2**exponent))
             exponent = min(exponent + 1, 16)

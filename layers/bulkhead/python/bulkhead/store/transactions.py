@@ -6,14 +6,18 @@ for what was there before otherwise. An open transaction is listed in the by-tim
 
 from __future__ import annotations
 
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from bulkhead.errors import Unavailable
 from bulkhead.fhir import dates, json
 from bulkhead.store import keys
 from bulkhead.store.keys import Key
@@ -167,7 +171,45 @@ def close(table: Table, transaction: str) -> None:
     table.put_many([], [(pk, page) for page in pages])
 
 
-def open_transactions(table: Table) -> list[str]:
-    """Transactions that are not closed yet, the oldest first."""
+def open_transactions(table: Table) -> Iterator[tuple[str, str]]:
+    """When each transaction began that is not closed yet, and its id; the oldest first. Read as they are taken."""
     index = (keys.BY_TIME, keys.INDEXES[keys.BY_TIME])
-    return [item["msk"]["S"].rpartition("#")[2] for item in table.query(keys.OPEN_TRANSACTIONS, index=index)]
+    for item in table.query(keys.OPEN_TRANSACTIONS, index=index):
+        begun, _, transaction = item["msk"]["S"].partition("#")
+        yield begun, transaction
+
+
+def abort_expired(table: Table, transaction: str) -> bool:
+    """Abort a transaction that outlived its lease before it was decided. Whether it is aborted now: nothing of it will be seen."""
+    state, expired = state_now(table, transaction)
+    if state == PENDING and expired:
+        decide(table, transaction, ABORTED)
+        state, _ = state_now(table, transaction)
+    return state == ABORTED
+
+
+def renew(table: Table, transaction: str, lease: float) -> None:
+    """The lease of a PENDING transaction ends `lease` seconds from now. ConditionFailed where it is decided."""
+    values = {":expires": {"N": str(time.time() + lease)}, ":pending": {"S": PENDING}}
+    table.write([table.update_action(_key(transaction), "SET #expires = :expires", values, PENDING_STILL)])
+
+
+@contextmanager
+def renewed(table: Table, transaction: str, lease: float) -> Iterator[None]:
+    """Within this context the lease of a transaction ends `lease` seconds from now, whenever now is: a throttled table is slow.
+
+    A process that dies renews nothing, and its transaction may be aborted by others as soon as the lease is over.
+    """
+    ended = threading.Event()
+
+    def keep() -> None:
+        while not ended.wait(lease / 3):
+            with suppress(ConditionFailed, Unavailable, BotoCoreError, ClientError):
+                renew(table, transaction, lease)
+
+    if lease > 0:
+        threading.Thread(target=keep, name="lease", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()

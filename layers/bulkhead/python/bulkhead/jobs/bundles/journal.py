@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -55,7 +56,7 @@ class JobJournal:
             raise JobMovedOn(self._job.id)
 
     def _note(self, **values: int) -> bool:
-        return self._store.jobs.change(self._job.id, [RUNNING], self._job.attempt, **values)
+        return self._store.jobs.change(self._job.id, [RUNNING], self._job.attempt, beat=time.time(), **values)
 
     def of_entries(self, changes: Sequence[Change], context: Context) -> Receipt:
         # Without the resources, which are there to be read again.

@@ -1,0 +1,158 @@
+"""`POST service/patient/merge`: an identity source tells of a merge that it has made, as a Bundle with both Patients (docs/workflows.md).
+
+The same as `$patient-merge`, by which name an OperationDefinition knows it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bulkhead import resources
+from bulkhead.access import policy
+from bulkhead.api.request import Request
+from bulkhead.api.response import Response
+from bulkhead.compartments.patient_links import REPLACED_BY, REPLACES
+from bulkhead.errors import Unprocessable
+from bulkhead.fhir import json, references
+from bulkhead.operations import care_bundles, patient_merges
+from bulkhead.operations.care_bundles import Bundle, Departures, Member
+from bulkhead.resources import conditions
+from bulkhead.store import Head
+
+PATIENT = "Patient"
+
+
+def merge_bundle(request: Request) -> Response:
+    """`POST service/patient/merge`: 200 with the response Bundle of the transaction.
+
+    The Bundle has two Patients: the target `replaces` the source, the source is `replaced-by` the target and not active. Who sends it
+    again changes nothing. BadRequest for faults of its form; Unprocessable with every departure from the pattern, and for a merge that
+    would go round in a circle, into a Patient that is replaced itself, or of one that another replaces; else what a transaction raises.
+    """
+    bundle = care_bundles.transaction(request.resource())
+    source, target = _pair(bundle, request.base)
+
+    def checked(bundle: Bundle) -> dict[int, int]:
+        return _require_mergeable(request, source, target)
+
+    if _stand_already(request, (source, target)):
+        bundle = _without_if_match(bundle)
+    return care_bundles.process(request, bundle, checked)
+
+
+def _pair(bundle: Bundle, base: str) -> tuple[Member, Member]:
+    """The source and the target of a Bundle that has the pattern. Unprocessable."""
+    departures = Departures()
+    listed = care_bundles.members(bundle, base, departures, (PATIENT,), "a merge")
+    if len(listed) != 2:
+        departures.add("the bundle has exactly two Patients", listed[2].place if len(listed) > 2 else "Bundle.entry")
+        departures.raise_any()
+    one, other = listed
+    source, target = (one, other) if _has_link(one, REPLACED_BY) and not _has_link(other, REPLACED_BY) else (other, one)
+    departures.require(
+        care_bundles.linked(target, REPLACES, source),
+        f"the Patient that stays must have a link of type {REPLACES} to {source.entry.place}",
+        f"{target.place}.link",
+    )
+    departures.require(
+        care_bundles.linked(source, REPLACED_BY, target),
+        f"the Patient that is replaced must have a link of type {REPLACED_BY} to {target.entry.place}",
+        f"{source.place}.link",
+    )
+    departures.require(
+        sum(link.get("type") == REPLACED_BY for link in source.resource.get("link", ())) <= 1,
+        "a Patient is replaced by one other",
+        f"{source.place}.link",
+    )
+    departures.require(
+        source.resource.get("active") is False,
+        "the Patient that is replaced must have active false",
+        f"{source.place}.active",
+    )
+    fault = patient_merges.target_fault(target.entry.place, target.resource)
+    departures.require(fault is None, fault or "", f"{target.place}.link")
+    departures.raise_any()
+    return source, target
+
+
+def _has_link(member: Member, kind: str) -> bool:
+    return any(link.get("type") == kind for link in member.resource.get("link", ()))
+
+
+def _require_mergeable(request: Request, source: Member, target: Member) -> dict[int, int]:
+    """The versions at which both stand, by their entries; a Patient that is not here yet has none. Unprocessable."""
+    heads = {member.entry.index: _head(request, member) for member in (source, target)}
+    departures = Departures()
+    there = {index: request.store.decode(head) for index, head in heads.items() if head}
+    target_head, source_head = heads[target.entry.index], heads[source.entry.index]
+    if target_head:
+        fault = _replaced(target_head.key, there[target.entry.index])
+        departures.require(fault is None, fault or "", target.place)
+    if source_head:
+        target_key = target_head.key if target_head else target.entry.key or ""
+        fault = patient_merges.source_fault(source_head.key, there[source.entry.index], target_key)
+        departures.require(fault is None, fault or "", source.place)
+    departures.raise_any()
+    _require_no_circle(request, source, target, heads)
+    return {index: head.version for index, head in heads.items() if head}
+
+
+def _replaced(key: str, stored: dict[str, Any]) -> str | None:
+    """A target that was made inactive may be active again by this very bundle; one that is replaced stays so."""
+    return patient_merges.target_fault(key, {**stored, "active": True})
+
+
+def _require_no_circle(request: Request, source: Member, target: Member, heads: Mapping[int, Head | None]) -> None:
+    """Unprocessable where the Patients that the two would replace, through their chains, lead back to the target."""
+    target_head, source_head = heads[target.entry.index], heads[source.entry.index]
+    target_key = target_head.key if target_head else target.entry.key
+    if target_key is None:
+        return
+    starts = set(care_bundles.local_links(source, REPLACES)) | set(care_bundles.local_links(target, REPLACES))
+    starts -= {source_head.key if source_head else source.entry.key or ""}
+    fence = policy.fence(request.store, request.caller, policy.READ)
+    if patient_merges.leads_to(request.store, fence, starts, target_key):
+        raise Unprocessable(f"{target_key} would replace itself, through other Patients", f"{source.place}.link")
+
+
+def _head(request: Request, member: Member) -> Head | None:
+    """What stands of a Patient that the caller may change: under its id, or as the one that meets the criteria."""
+    key = member.entry.key
+    if key is None and member.entry.criteria is not None:
+        policy.require(request.caller, policy.SEARCH, PATIENT)
+        wanted = conditions.condition(PATIENT, member.entry.criteria, member.entry.condition_place, request.base)
+        fence = policy.fence(request.store, request.caller, policy.SEARCH)
+        found = conditions.find(request.store, [wanted], fence)[wanted]
+        key = found[0].key if len(found) == 1 else None
+    return care_bundles.changeable(request, key) if key else None
+
+
+# A merge that is told again
+
+
+def _stand_already(request: Request, pair: Sequence[Member]) -> bool:
+    """Whether both Patients stand just as the Bundle has them: then its `ifMatch`, which name the versions before, are met."""
+    heads = {member.entry.index: _head(request, member) for member in pair}
+    names = {name: head.key for member in pair if (head := heads[member.entry.index]) for name in member.names}
+    return all(
+        (head := heads[member.entry.index]) is not None and _is_same(request, member, head, names) for member in pair
+    )
+
+
+def _is_same(request: Request, member: Member, head: Head, names: Mapping[str, str]) -> bool:
+    given = copy.deepcopy(member.resource)
+    for _, reference in references.walk(given):
+        if "reference" in reference:
+            text = references.relative(reference["reference"], f"{request.base}/")
+            reference["reference"] = names.get(text, text)
+    asked = resources.stored({**given, "id": head.id})
+    return json.canonical(asked) == json.canonical(request.store.decode(head))
+
+
+def _without_if_match(bundle: Bundle) -> Bundle:
+    made = copy.deepcopy(bundle)
+    for entry in made["entry"]:
+        entry["request"].pop("ifMatch", None)
+    return made

@@ -1,0 +1,51 @@
+"""Which stored List serves as a patient's `$current-medications`, `$current-problems` and so on: the rule of docs/workflows.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from bulkhead.compartments import patient_links
+from bulkhead.fhir import dates
+from bulkhead.search.functional_lists import CODES
+from bulkhead.search.parse import parse
+from bulkhead.search.query import Query
+from bulkhead.store.version import Fence, Version
+
+if TYPE_CHECKING:
+    from bulkhead.store import Store
+
+Find = Callable[["Store", Query, int, Fence], list[Version]]
+
+_CHANGES = "changes"
+_LOOKED_AT = 1_000
+
+
+def current(store: Store, fence: Fence, find: Find, patient: str, name: str) -> Version | None:
+    """The List that is `name` (a key of CODES) of `patient`, such as `Patient/1`; None where there is none that `fence` lets through.
+
+    Its status is current, its code is one of the name's. Of several the one with the newest `date` wins, then the one that was updated
+    last; those that tell of changes only (`mode`) come after all others. The patient's own come before those of a patient that it
+    replaces. TooCostly above 1,000 Lists.
+    """
+    for key in _answered_for(store, fence, patient):
+        pairs = [("subject", key), ("status", "current"), ("code", ",".join(CODES[name]))]
+        found = find(store, parse(pairs, "List"), _LOOKED_AT, fence)
+        if found:
+            return max(found, key=_newest)
+    return None
+
+
+def _answered_for(store: Store, fence: Fence, patient: str) -> tuple[str, ...]:
+    """The patient, and those that it replaces, the nearest first."""
+    head = store.read(patient)
+    version = Version(head, store.decode) if head and not head.deleted else None
+    if version is None or not fence(version):
+        return (patient,)
+    return (patient, *patient_links.followed(store, [version], fence).get(patient, ()))
+
+
+def _newest(version: Version) -> tuple[bool, str, str, str]:
+    """What the best List has most of: whether it is whole, and then the latest date."""
+    date = version.body.get("date")
+    return version.body["mode"] != _CHANGES, dates.bounds(date)[0] if date else "", version.head.updated, version.key
