@@ -62,7 +62,7 @@ def test_depth(limited: httpx.Client, name: str) -> None:
 
 def test_depth_of_narratives(limited: httpx.Client) -> None:
     def patient(levels: int) -> Json:
-        inner = "<div>" * (levels - 1) + "</div>" * (levels - 1)
+        inner = "<div>" * (levels - 1) + "x" + "</div>" * (levels - 1)
         div = f'<div xmlns="http://www.w3.org/1999/xhtml">{inner}</div>'
         return {"resourceType": "Patient", "text": {"status": "generated", "div": div}}
 

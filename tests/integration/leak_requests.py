@@ -388,6 +388,7 @@ ASKS: Mapping[str, list[Ask]] = {
         *_search(f"{BASE}/Patient/{{own}}/$explain-access", "patient={id}", "patient={gone}", "patient={neutral}", "accounts=Organization/{org}"),
         Ask(f"{BASE}/Binary/{{neutral}}-letter/$explain-access"),
     ],
+    f"GET {BASE}/job": [Ask(f"{BASE}/job"), Ask(f"{BASE}/job?_count=1")],
     f"GET {BASE}/job/{{id}}/status": [Ask(f"{BASE}/job/{{job}}/status"), Ask(f"{BASE}/job/{{bundle}}/status")],
     f"DELETE {BASE}/job/{{id}}/status": [Ask(f"{BASE}/job/{{job}}/status"), Ask(f"{BASE}/job/{{bundle}}/status")],
     DEFAULT: [Ask(f"{BASE}/Patient/{{id}}/$nonsense"), Ask(f"{BASE}/Patient/{{id}}/"), Ask("/{text}"), Ask(f"{BASE}/Patient/{{id}}/a/b/c/d")],

@@ -235,7 +235,7 @@ def changeable(request: Request, key: str) -> Head | None:
     """The head of a live resource that the caller may change; None where there is none that it may see. Forbidden where it may only see it."""
     head = request.store.read(key)
     if head is None or head.deleted:
-        policy.pay_for_a_look(request.store, request.caller)
+        policy.pay_for_a_look(request.store, request.caller, key)
         return None
     try:
         return require_visible(request.store, request.caller, head, policy.UPDATE)

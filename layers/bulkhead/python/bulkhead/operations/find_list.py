@@ -33,7 +33,7 @@ def find_list(request: Request) -> Response:
     functional_lists.named(name, "name")
     fence = policy.fence(request.store, request.caller, policy.SEARCH)
     # A Patient that is hidden takes a look at the caller's own; so does one that is not there.
-    policy.pay_for_a_look(request.store, request.caller)
+    policy.pay_for_a_look(request.store, request.caller, patient)
     found = current_lists.current(request.store, fence, run.find, patient, name)
     if found is None:
         raise NotFound("the patient has no such List", "name")
