@@ -31,6 +31,7 @@ ANYTHING = "Log delivery of Step Functions and X-Ray know no resources: these ar
 # What follows the ARN of the table, of the bucket, and of a state machine's executions.
 TABLE_WILDCARDS = {"/index/*": "The indexes of this table."}
 BUCKET_WILDCARDS = {
+    "/answers/*": "The objects below one prefix: answers that no response holds are named at random.",
     "/bodies/*": "The objects below one prefix: bodies are named by their hash.",
     "/manifests/*": "The objects below one prefix: manifests are named by their job.",
     "/requests/*": "The objects below one prefix: bundles that wait are named by their job.",

@@ -12,6 +12,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_stepfunctions as stepfunctions
 from constructs import Construct
 
+from bulkhead.observability import READ_UNITS, WRITE_UNITS
 from bulkhead.store import keys
 from infra import metrics
 
@@ -46,8 +47,8 @@ class DashboardConstruct(Construct):
             "Function duration, p95, ms": duration,
             "Write units of table and indexes": writes,
             "Read units of table and indexes": reads,
-            "Write units by operation": [metrics.units_by_operation(metrics.WRITE_UNITS)],
-            "Read units by operation": [metrics.units_by_operation(metrics.READ_UNITS)],
+            "Write units by operation": [metrics.units_by_operation(WRITE_UNITS)],
+            "Read units by operation": [metrics.units_by_operation(READ_UNITS)],
             "Jobs": [*executions, metrics.jobs_failed()],
             "Concurrent executions of the account": [metrics.claimed_concurrency()],
             "Cost of requests and units, dollars in five minutes (us-east-1)": [_cost(requests, reads, writes)],

@@ -6,15 +6,9 @@ from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_dynamodb as dynamodb
 
+from bulkhead.observability import JOBS_FAILED, NAMESPACE, SERVICE
+
 PERIOD = Duration.minutes(5)
-# What the functions themselves report, as JSON lines that CloudWatch reads (Embedded Metric Format).
-NAMESPACE, SERVICE, JOBS_FAILED, WRITE_UNITS, READ_UNITS = (
-    "Bulkhead",
-    "bulkhead",
-    "JobsFailed",
-    "WriteUnits",
-    "ReadUnits",
-)
 
 
 def of_table(
@@ -40,7 +34,7 @@ def claimed_concurrency() -> cloudwatch.Metric:
 
 
 def jobs_failed() -> cloudwatch.Metric:
-    """Jobs that ended without doing what was asked, for reasons that are not their request's."""
+    """Jobs that ended without doing what was asked, for reasons that are not their request's. The functions report it themselves."""
     return cloudwatch.Metric(
         namespace=NAMESPACE,
         metric_name=JOBS_FAILED,
@@ -51,7 +45,7 @@ def jobs_failed() -> cloudwatch.Metric:
 
 
 def units_by_operation(name: str) -> cloudwatch.IMetric:
-    """Capacity units by operation of the route table, as many lines as there are operations."""
+    """Capacity units (`READ_UNITS`, `WRITE_UNITS`) by operation of the route table, as many lines as there are operations."""
     schema = f"{{{NAMESPACE},operation,service}}"
     return cloudwatch.MathExpression(
         expression=f"SEARCH('{schema} MetricName=\"{name}\"', 'Sum')", using_metrics={}, label="", period=PERIOD

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from bulkhead import observability
 from bulkhead.store import keys
-from infra import metrics
 from infra.alarms_construct import RUNBOOK
 from infra.functions_construct import WORKERS
 from tests.infrastructure.synthesis import ROOT, Template, actions, referred
@@ -77,7 +77,7 @@ def test_concurrent_executions_of_the_account_before_they_run_out(full: Template
 
 
 def test_failed_jobs_under_the_dimensions_by_which_the_functions_report_them(full: Template) -> None:
-    (alarm,) = [each for each in alarms(full) if each["Namespace"] == metrics.NAMESPACE]
+    (alarm,) = [each for each in alarms(full) if each["Namespace"] == observability.NAMESPACE]
     assert (alarm["MetricName"], dimensions(alarm)) == ("JobsFailed", {"service": "bulkhead"})
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from bulkhead import observability
 from bulkhead.store import keys
-from infra import metrics
 from tests.infrastructure.synthesis import Template
 
 
@@ -35,10 +35,10 @@ def test_units_of_the_table_and_of_each_index(template: Template) -> None:
 
 def test_traffic_latency_jobs_and_cost(template: Template) -> None:
     names = {line[1] for line in lines(template) if isinstance(line[0], str)}
-    assert {"Count", "4xx", "5xx", "Latency", "Duration", "ExecutionsFailed", metrics.JOBS_FAILED} <= names
+    assert {"Count", "4xx", "5xx", "Latency", "Duration", "ExecutionsFailed", observability.JOBS_FAILED} <= names
     expressions = [line[0]["expression"] for line in lines(template) if isinstance(line[0], dict)]
     assert any("0.625" in each and "/ 1000000" in each for each in expressions)
-    searched = f"{{{metrics.NAMESPACE},operation,service}}"
+    searched = f"{{{observability.NAMESPACE},operation,service}}"
     assert sum(searched in each for each in expressions) == 2
 
 

@@ -51,7 +51,8 @@ ALLOWED = {
     | {"s3:GetObject", "s3:ListBucket", "s3:PutObject", "s3:DeleteObject", "states:StartExecution"},
     "operations": LOGS | ERASE | READ | WRITE | {"s3:GetObject", "s3:PutObject", "states:StartExecution"},
     "jobs": LOGS
-    | {"dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"}
+    | READ
+    | {"dynamodb:UpdateItem"}
     | {"s3:GetObject", "s3:ListBucket", "s3:PutObject"}
     | {"states:DescribeExecution", "states:StopExecution"},
     "capabilities": LOGS | READ,

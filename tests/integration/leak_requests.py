@@ -253,8 +253,9 @@ ASKS: Mapping[str, list[Ask]] = {
         _merge(_OWN, _IDENTIFIER, preview=True),
     ],
     f"GET {BASE}/{{type}}/$find": _search(f"{BASE}/List/$find", *(f"patient={{{name}}}&name=$current-medications" for name in ("id", "gone", "own"))),
+    # A search by what is in the body: it takes its time by what it has to look at, as the GET does.
     f"POST {BASE}/{{type}}/$find": [
-        Ask(f"{BASE}/List/$find", {"resourceType": "Parameters", "parameter": [{"name": "patient", "valueId": f"{{{name}}}"}, {"name": "name", "valueCode": "$current-medications"}]})
+        Ask(f"{BASE}/List/$find?_format=json", {"resourceType": "Parameters", "parameter": [{"name": "patient", "valueId": f"{{{name}}}"}, {"name": "name", "valueCode": "$current-medications"}]})
         for name in ("id", "gone")
     ],
     f"GET {BASE}": _search(

@@ -38,9 +38,9 @@ class Job:
     `accounts` are those that the caller asked for, `ends` the instants at which some of them end, `inherit` whether the target shall
     inherit (None: as it was), `within` those that it is fenced to (None: it is not), `naming` whether it may be
     told the names of members.
-    `created`, `ended` (0: not yet) and `expires` are seconds since 1970, `begun` is when the target stood as asked (0: not yet), `beat` when somebody was
-    last seen at work on it. `total` counts the members that the first pass has listed (None: none yet; while `listing`, there may be
-    more), or the bundle's entries, of which `done` are dealt with.
+    `created`, `ended` (0: not yet) and `expires` are seconds since 1970, `begun` is when the target stood as asked (0: not yet), `beat`
+    when somebody was last seen at work on it. `total` counts the members that the first pass has listed (None: none yet; while
+    `listing`, there may be more), or the bundle's entries, of which `done` are dealt with.
     Of the pass `turn` all batches before number `upto` have been added up: `standing` members stood as asked then, and in the best
     of the passes before it `best` did. So nobody who asks how far it is reads them again.
     `error` is an OperationOutcome and `status` its HTTP status, of a failed job.
@@ -101,49 +101,6 @@ def _texts(attribute: Item) -> tuple[str, ...]:
 
 def _has_expired(item: Item) -> bool:
     return int(item[keys.TTL]["N"]) <= time.time()
-
-
-def _job(name: str, item: Item) -> Job:
-    """The job that an item tells of."""
-
-    def text(attribute: str) -> str:
-        return str(item[attribute]["S"]) if attribute in item else ""
-
-    def number(attribute: str) -> float:
-        return float(item[attribute]["N"]) if attribute in item else 0
-
-    return Job(
-        id=name,
-        owner=text("owner"),
-        target=text("target"),
-        accounts=_texts(item["accounts"]),
-        created=number("created"),
-        ended=number("ended"),
-        expires=int(number(keys.TTL)),
-        state=text("state"),
-        begun=number("begun"),
-        total=int(number("total")) if "total" in item else None,
-        updated=int(number("updated")),
-        status=int(number("status")),
-        error=text("error"),
-        kind=text("kind"),
-        request=text("request"),
-        attempt=int(number("attempt")),
-        transaction=text("transaction"),
-        done=int(number("done")),
-        result=text("result"),
-        size=int(number("size")),
-        within=_texts(item["within"]) if "within" in item else None,
-        naming=item["naming"]["BOOL"],
-        ends={account: end["S"] for account, end in item["ends"]["M"].items()} if "ends" in item else {},
-        inherit=item["inherit"]["BOOL"] if "inherit" in item else None,
-        beat=number("beat"),
-        listing=bool(number("listing")),
-        turn=int(number("turn")),
-        upto=int(number("upto")),
-        standing=int(number("standing")),
-        best=int(number("best")),
-    )
 
 
 class Jobs:
@@ -319,3 +276,46 @@ class Jobs:
             )
             for item in self._table.query(keys.job_key(job), low, high)
         ]
+
+
+def _job(identifier: str, item: Item) -> Job:
+    """The job that an item tells of."""
+
+    def text(name: str) -> str:
+        return str(item[name]["S"]) if name in item else ""
+
+    def number(name: str) -> float:
+        return float(item[name]["N"]) if name in item else 0
+
+    return Job(
+        id=identifier,
+        owner=text("owner"),
+        target=text("target"),
+        accounts=_texts(item["accounts"]),
+        created=number("created"),
+        ended=number("ended"),
+        expires=int(number(keys.TTL)),
+        state=text("state"),
+        begun=number("begun"),
+        total=int(number("total")) if "total" in item else None,
+        updated=int(number("updated")),
+        status=int(number("status")),
+        error=text("error"),
+        kind=text("kind"),
+        request=text("request"),
+        attempt=int(number("attempt")),
+        transaction=text("transaction"),
+        done=int(number("done")),
+        result=text("result"),
+        size=int(number("size")),
+        within=_texts(item["within"]) if "within" in item else None,
+        naming=item["naming"]["BOOL"],
+        beat=number("beat"),
+        listing=bool(number("listing")),
+        turn=int(number("turn")),
+        upto=int(number("upto")),
+        standing=int(number("standing")),
+        best=int(number("best")),
+        ends={account: end["S"] for account, end in item["ends"]["M"].items()} if "ends" in item else {},
+        inherit=item["inherit"]["BOOL"] if "inherit" in item else None,
+    )
