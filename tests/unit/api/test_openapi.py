@@ -104,7 +104,8 @@ def test_no_endpoint_is_guessed() -> None:
 
 def test_smart_scopes_are_understood() -> None:
     who = policy.caller_of({"sub": "x", "scope": " ".join(smart.SCOPES)}, "on")
-    assert who.sets_accounts and who.purges
+    assert who.sets_accounts
+    assert who.purges
     assert len(who.scopes) == len(smart.SCOPES) - 2
 
 
