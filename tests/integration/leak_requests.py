@@ -367,6 +367,8 @@ ASKS: Mapping[str, list[Ask]] = {
     ],
     f"GET {BASE}/{{type}}/{{id}}/$everything": _search(f"{BASE}/Patient/{{own}}/$everything", "") + _search(f"{BASE}/Patient/{{id}}/$everything", "", "_count=1", "start=1990") + _search(f"{BASE}/Encounter/{{id}}/$everything", "") + _search(f"{BASE}/Patient/{{gone}}/$everything", ""),
     f"POST {BASE}/{{type}}/{{id}}/$everything": [Ask(f"{BASE}/Patient/{{id}}/$everything", {"resourceType": "Parameters", "parameter": [{"name": "_count", "valueInteger": 5}]})],
+    f"GET {BASE}/{{type}}/$lastn": _search(f"{BASE}/Observation/$lastn", "patient=Patient/{id}", "patient=Patient/{id}&max=3", "patient=Patient/{own}&code=8302-1", "subject=Patient/{gone}"),
+    f"POST {BASE}/{{type}}/$lastn": [Ask(f"{BASE}/Observation/$lastn", {"resourceType": "Parameters", "parameter": [{"name": "patient", "valueReference": {"reference": "Patient/{id}"}}]})],
     f"GET {BASE}/{{type}}/{{id}}/$meta": [Ask(f"{BASE}/Patient/{{{name}}}/$meta") for name in ("id", "gone", "neutral")],
     f"GET {BASE}/{{type}}/{{id}}/_history/{{version}}/$meta": [Ask(f"{BASE}/Patient/{{id}}/_history/1/$meta"), Ask(f"{BASE}/Observation/{{moved}}/_history/1/$meta")],
     f"POST {BASE}/{{type}}/{{id}}/$meta-add": [Ask(f"{BASE}/Patient/{{id}}/$meta-add", _META), Ask(f"{BASE}/Patient/{{id}}/$meta-add", _META, {"if-match": 'W/"9"'})],

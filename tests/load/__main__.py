@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import httpx
 
-from tests.load import clinic, costs, fuzz, members, searches, tables
+from tests.load import clinic, costs, fuzz, histories, members, searches, tables
 from tests.load.server import milliseconds, post, running, set_accounts
 
 MEMBERS = 1000
@@ -101,7 +101,8 @@ FIGURES: dict[str, Callable[[], None]] = {
 SIZED: dict[str, Callable[[tables.Filled, searches.Say], None]] = {"costs": costs.report, "searches": searches.report}
 SIZES = (1000, 100_000)
 MEMBER_SIZES = (30_000, 100_000)
-NAMES = [*FIGURES, *SIZED, "members", "fuzz"]
+HISTORY_SIZES = (1000, 10_000)
+NAMES = [*FIGURES, *SIZED, "histories", "members", "fuzz"]
 REQUESTS = 10_000
 
 
@@ -128,6 +129,8 @@ def main() -> None:
             with tables.filled(size) as table:
                 for report in reports:
                     report(table, say)
+    for size in (*HISTORY_SIZES, *(SIZES[1:] if given.large else ())) if "histories" in wanted else ():
+        histories.report(size, say)
     for size in MEMBER_SIZES if given.large and "members" in wanted else ():
         members.report(size, say)
     if "fuzz" in wanted:

@@ -44,17 +44,36 @@ def test_the_resource_that_begins_a_document_is_a_target() -> None:
 
 
 def test_codes_have_patient_and_system_to_sort_by_and_no_case() -> None:
-    code = {"coding": [coding(LOINC, "A1"), coding(None, "b2")], "text": "not indexed"}
-    expected = {("a1", f"Patient/1#{LOINC}"), ("b2", "Patient/1#")}
-    assert values(observation(code="x") | {"code": code}, "code") == expected
-    without = {"resourceType": "Medication", "code": code}
+    evidence = [{"code": [{"coding": [coding(LOINC, "A1"), coding(None, "b2")], "text": "not indexed"}]}]
+    condition = {"resourceType": "Condition", "id": "1", "subject": {"reference": "Patient/1"}, "evidence": evidence}
+    assert values(condition, "evidence") == {("a1", f"Patient/1#{LOINC}"), ("b2", "Patient/1#")}
+    assert values(condition | {"subject": {"reference": "Group/1"}}, "evidence") == {("a1", f"#{LOINC}"), ("b2", "#")}
+    without = {"resourceType": "Medication", "code": evidence[0]["code"][0]}
     assert values(without, "code") == {("a1", LOINC), ("b2", "")}
 
 
-def test_codes_are_sorted_by_each_patient_or_by_none() -> None:
-    assert values(observation(code="a", subject="Group/1"), "code") == {("a", f"#{LOINC}")}
-    performed = observation(code="a", subject="Patient/2", performer=[{"reference": "Patient/1"}])
-    assert values(performed, "code") == {("a", f"Patient/{number}#{LOINC}") for number in (1, 2)}
+def test_codes_are_sorted_by_each_patient() -> None:
+    evidence = [{"code": [{"coding": [coding(LOINC, "a")]}]}]
+    condition = {"resourceType": "Condition", "id": "1", "subject": {"reference": "Patient/2"}, "evidence": evidence}
+    condition["asserter"] = {"reference": "Patient/1"}
+    assert values(condition, "evidence") == {("a", f"Patient/{number}#{LOINC}") for number in (1, 2)}
+
+
+def test_the_code_of_the_care_is_sorted_by_its_date() -> None:
+    code = {"coding": [coding(LOINC, "A1"), coding(None, "b2")]}
+    moment = observation(effectiveDateTime="2020-01-02T03:04:05+01:00", subject="Group/1") | {"code": code}
+    assert values(moment, "code") == {("a1", "2020-01-02T02:04:05.000Z"), ("b2", "2020-01-02T02:04:05.000Z")}
+    assert not facts(moment).dated
+    assert values(observation(code="a"), "code") == {("a", "none")}
+    period = observation(code="a", effectivePeriod={"start": "2020-01-02", "end": "2020-02-03"})
+    first, last = "2020-01-02T00:00:00.000Z", "2020-02-03T23:59:59.999Z"
+    assert values(period, "code") == {("a", f"long#{first}-{last}"), ("a", f"{last}+")}
+
+
+def test_a_patient_and_a_patient_with_a_code_have_entries_in_clinical_order() -> None:
+    resource = observation(code="a", effectiveDateTime="2020-01-02", performer=[{"reference": "Patient/2"}])
+    expected = {"Patient/1", "Patient/1|code|a", "Patient/2", "Patient/2|code|a"}
+    assert facts(resource).dated == {Value("date", value, "2020-01-02") for value in expected}
 
 
 def test_identifiers() -> None:

@@ -168,7 +168,9 @@ def test_operation_definitions_are_valid(name: str) -> None:
     found = operation_definitions.definition(operation_definitions.BY_ID[name], HERE, metadata.SERVED)
     assert validation.faults(found) == []
     assert found["system"] is not (found["instance"] or found["type"])
-    assert found["type"] is (name in ("bulkhead-validate", "bulkhead-list-find", "bulkhead-patient-merge"))
+    assert found["type"] is (
+        name in ("bulkhead-validate", "bulkhead-lastn", "bulkhead-list-find", "bulkhead-patient-merge")
+    )
 
 
 def test_served_is_relative_to_the_base() -> None:

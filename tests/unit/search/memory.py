@@ -27,6 +27,7 @@ class MemoryStore:
         self.reads: list[str] = []
         self.settings = Settings(definitions_ttl=0)
         self.definitions_mark = object()
+        self.in_clinical_order = True
         self._second = -1
         self._names = count()
 
@@ -165,6 +166,34 @@ class MemoryStore:
                 if inside and place.startswith(prefix or "") and (after is None or place > after):
                     found.add(Found(key, entry.sort, place))
         return sorted(found, key=lambda one: one.position)[:limit]
+
+    def by_date(
+        self,
+        resource_type: str,
+        parameter: str,
+        value: str,
+        *,
+        of_code: bool,
+        first: str,
+        last: str,
+        after: str | None,
+        limit: int,
+        newest_first: bool,
+    ) -> list[Found]:
+        self.reads.append("Query")
+        found = set()
+        for key, known in self.facts.items():
+            for entry in frozenset().union(*(one.values if of_code else one.dated for one in known)):
+                place = f"{entry.sort}#{key.partition('/')[2]}"
+                named = (key.partition("/")[0], entry.parameter, entry.value) == (resource_type, parameter, value)
+                inside = first <= place and (place <= last or place.startswith(last))
+                beyond = after is None or (place < after if newest_first else place > after)
+                if named and inside and beyond:
+                    found.add(Found(key, entry.sort, place))
+        return sorted(found, key=lambda one: one.position, reverse=newest_first)[:limit]
+
+    def is_in_clinical_order(self) -> bool:
+        return self.in_clinical_order
 
     def types_in_use(self) -> list[str]:
         self.reads.append("Query")

@@ -3,6 +3,7 @@ import pytest
 from bulkhead.compartments import membership
 from bulkhead.errors import NotSupported
 from bulkhead.search import drivers
+from bulkhead.search.dated import Dated, Gathered, Line
 from bulkhead.search.drivers import Account, Branch, Created, Itself, Keys, Merged, Pointers, Updated, Values
 from bulkhead.search.parse import parse
 from bulkhead.search.plan import Plan, plan
@@ -11,7 +12,7 @@ NOW = "2026-06-01T00:00:00.000Z"
 
 
 def planned(resource_type: str | None, *query: tuple[str, str]) -> Plan:
-    return plan(parse(list(query), resource_type), now=NOW)
+    return plan(parse(list(query), resource_type), None, NOW, True)
 
 
 def test_ids_come_first() -> None:
@@ -34,9 +35,80 @@ def test_a_reference_leads_before_a_code() -> None:
 @pytest.mark.parametrize("patient", [("patient", "1"), ("subject", "Patient/1"), ("subject:Patient", "1")])
 def test_a_patient_and_a_code_lead_together(patient: tuple[str, str]) -> None:
     found = planned("Observation", ("code", "s|1234,x"), patient)
-    ranges = (Branch("code", "1234", prefix="Patient/1#"), Branch("code", "x", prefix="Patient/1#"))
-    assert found.driver == Values("Observation", ranges, owned=True)
+    lines = (Line("date", "Patient/1|code|1234"), Line("date", "Patient/1|code|x"))
+    assert found.driver == Dated("Observation", "date", lines, newest_first=True)
     assert not found.filtered
+
+
+def test_a_patient_and_another_code_lead_together() -> None:
+    found = planned("Condition", ("evidence", "s|1234,x"), ("patient", "1"))
+    ranges = (Branch("evidence", "1234", prefix="Patient/1#"), Branch("evidence", "x", prefix="Patient/1#"))
+    assert found.driver == Values("Condition", ranges, owned=True)
+    assert not found.filtered
+
+
+def test_the_codes_of_a_patient_and_of_components_are_listed_together() -> None:
+    found = planned("Observation", ("combo-code", "a"), ("patient", "1"))
+    lines = (Line("date", "Patient/1|code|a"),)
+    others = Values("Observation", (Branch("component-code", "a", prefix="Patient/1#"),))
+    assert found.driver == Gathered((Dated("Observation", "date", lines, True), others))
+
+
+ALL_OF_IT = [("patient", "1"), ("date", "ge2020-01-15"), ("date", "lt2020-03"), ("code", "a"), ("_sort", "date")]
+
+
+def test_a_patient_a_code_and_dates_are_one_range_in_clinical_order() -> None:
+    found = planned("Observation", *ALL_OF_IT)
+    bounds = {"first": "2020-01-15T00:00:00.000Z", "last": "2020-03-01T00:00:00.000Z"}
+    assert found.driver == Dated("Observation", "date", (Line("date", "Patient/1|code|a"),), False, **bounds)
+    assert found.ordered
+    assert not found.filtered
+
+
+@pytest.mark.parametrize(
+    ("query", "line"),
+    [
+        ([("patient", "1"), ("_sort", "-date")], Line("date", "Patient/1")),
+        ([("patient", "1"), ("_sort", "-date,_id"), ("status", "final")], Line("date", "Patient/1")),
+        ([("patient", "1"), ("date", "ge2020")], Line("date", "Patient/1")),
+        ([("code", "a"), ("_sort", "-date")], Line("code", "a", of_code=True)),
+        ([("code", "a"), ("date", "ge2020")], Line("code", "a", of_code=True)),
+    ],
+)
+def test_a_patient_or_a_code_leads_in_clinical_order(query: list[tuple[str, str]], line: Line) -> None:
+    found = planned("Observation", *query)
+    assert found.driver == Dated(
+        "Observation", "date", (line,), True, first=SINCE if ("date", "ge2020") in query else None
+    )
+    assert found.ordered
+
+
+SINCE = "2020-01-01T00:00:00.000Z"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        [("patient", "1")],
+        [("patient", "1"), ("_sort", "status")],
+        [("patient", "1"), ("_sort", "-date,status")],
+        [("patient", "1"), ("_sort", "-date"), ("encounter", "2")],
+        [("code", "a"), ("_sort", "-date"), ("_account", "Organization/1")],
+        [("code", "a"), ("_sort", "value-date")],
+        [("code", "a")],
+    ],
+)
+def test_what_is_about_no_dates_or_selects_more_does_not_lead_in_clinical_order(query: list[tuple[str, str]]) -> None:
+    assert not isinstance(planned("Observation", *query).driver, Dated)
+
+
+@pytest.mark.parametrize(
+    "query", [ALL_OF_IT, [("code", "a"), ("_sort", "-date")], [("patient", "1"), ("_sort", "-date")]]
+)
+def test_until_all_resources_have_their_entries_nothing_leads_in_clinical_order(query: list[tuple[str, str]]) -> None:
+    found = plan(parse(query, "Observation"), None, NOW, False)
+    assert isinstance(found.driver, (Gathered, Merged))
+    assert not found.ordered
 
 
 @pytest.mark.parametrize("subject", ["1", "Group/1", "Patient/1,Group/1"])
@@ -128,7 +200,7 @@ def test_accounts_and_compartments_lead_over_several_types() -> None:
 def test_a_compartment_leads_its_own_search() -> None:
     its = membership.built_in()["Patient"]
     query = parse([("status", "final")], "Observation", compartment="Patient/1")
-    found = plan(query, its)
+    found = plan(query, its, NOW, True)
     assert found.driver == Merged((drivers.Compartment("Patient/1", its, ("Observation",)),))
     assert found.membership is its
 
@@ -161,5 +233,5 @@ def test_a_search_of_the_whole_system_must_say_of_what() -> None:
 def test_several_types_are_driven_one_by_one() -> None:
     driver = planned(None, ("_type", "Condition,Observation"), ("patient", "Patient/1"), ("code", "a")).driver
     assert isinstance(driver, drivers.Each)
-    assert [type(one) for one in driver.drivers] == [Values, Values]
+    assert [type(one) for one in driver.drivers] == [Dated, Dated]
     assert isinstance(planned(None, ("_type", "Condition,Observation")).driver, Created)

@@ -278,7 +278,7 @@ def test_only_counting(query: str) -> None:
 
 def test_sorting_too_much_is_refused() -> None:
     with pytest.raises(TooCostly):
-        search(ward(), "Observation", "code=a&_sort=date", limits=Limits(gathered=5))
+        search(ward(), "Observation", "code=a&_sort=value-quantity", limits=Limits(gathered=5))
 
 
 @pytest.mark.parametrize("sort", ["_id", "-_id", "_lastUpdated", "-_lastUpdated"])
@@ -292,9 +292,9 @@ def test_by_id_and_by_time_any_number_is_sorted(query: str, sort: str) -> None:
 
 
 def test_of_many_only_what_they_are_sorted_by_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    few = pages(ward(), "Observation", "code=a&_sort=-date&_count=5")
+    few = pages(ward(), "Observation", "code=a&_sort=-value-quantity&_count=5")
     monkeypatch.setattr("bulkhead.search.run.KEPT", 3)
-    assert pages(ward(), "Observation", "code=a&_sort=-date&_count=5") == few
+    assert pages(ward(), "Observation", "code=a&_sort=-value-quantity&_count=5") == few
 
 
 def test_what_is_ignored_is_told() -> None:

@@ -40,7 +40,9 @@ def check(store: Store, **options: Any) -> Report:
 def counts(report: Report) -> dict[str, int]:
     """Of what was found."""
     return {
-        name: number for name, number in asdict(report).items() if number and name not in ("resources", "identifiers")
+        name: number
+        for name, number in asdict(report).items()
+        if number and name not in ("resources", "identifiers", "held")
     }
 
 

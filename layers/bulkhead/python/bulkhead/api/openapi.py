@@ -55,6 +55,8 @@ WORDS: Mapping[str, Words] = {
                    "Parameters", later=True),
     "everything": Words("Operations", "A patient or encounter, its compartment, and what these refer to", None, "Bundle",
                         ("_since", "_type", "start", "end", *_PAGING)),
+    "lastn": Words("Operations", "The latest results of a patient, by what was observed", "Parameters", "Bundle",
+                   ("patient", "subject", "category", "code", "max", "_format", "_pretty")),
     "document-new": Words("Care", "A document: a Binary, a DocumentReference, perhaps a Provenance, all or nothing", "Bundle", "Bundle"),
     "document-update": Words("Care", "A document that replaces another: the old one superseded, the new one, all or nothing", "Bundle", "Bundle"),
     "merge-bundle": Words("Care", "A merge that an identity source has made: both Patients, all or nothing", "Bundle", "Bundle"),

@@ -47,6 +47,7 @@ _PLACES: Mapping[str, str] = {
     "meta-delete": "operations.meta:meta_delete",
     "everything": "operations.everything:everything",
     "purge": "operations.purge:purge",
+    "lastn": "operations.lastn:lastn",
     "document-new": "operations.document_bundles:new_document",
     "document-update": "operations.document_bundles:update_document",
     "merge-bundle": "operations.merge_bundle:merge_bundle",

@@ -26,6 +26,7 @@ READS: Mapping[str, Deed] = {
     "compartment": deed("search-type"),
     "system": deed("search-system"),
     "everything": deed("operation", "$everything"),
+    "lastn": deed("operation", "$lastn"),
     "meta": deed("operation", "$meta"),
     "find-list": deed("operation", "$find"),
 }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
-from bulkhead.facts import extract
+from bulkhead.facts import care_dates, extract
 from bulkhead.facts.expressions import Evaluate, Typed, begins_with, compiled, types
 from bulkhead.facts.normalise import spellings
 from bulkhead.facts.phonetic import is_phonetic, sounds
@@ -53,6 +53,8 @@ class Facts:
     Besides by `#Medication`, which stands for any resource of the type within the resource: see `embedded_targets`.
     """
     values: frozenset[Value]
+    dated: frozenset[Value] = frozenset()
+    """Entries in clinical order: of each patient, and of each patient with a code. See `_dated`."""
 
 
 # Token parameters whose values a large share of all resources of their type have in common. Booleans and codes under a
@@ -91,8 +93,9 @@ COVERED_BY: Mapping[str, tuple[str, ...]] = {
 def facts(resource: dict[str, Any]) -> Facts:
     """What the index is to hold of a valid resource. Pure: the same resource gives the same facts."""
     pointed_at = targets(resource)
-    values = frozenset(_values(resource, patients(pointed_at)))
-    return Facts({**pointed_at, **embedded_targets(resource)}, values)
+    owners = patients(pointed_at)
+    values = frozenset(_values(resource, owners))
+    return Facts({**pointed_at, **embedded_targets(resource)}, values, frozenset(_dated(resource, owners)))
 
 
 def targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:
@@ -206,7 +209,8 @@ def index_values(
 ) -> set[Value]:
     """The by-value entries of one parameter; none where it is not indexed. `pointed_at` saves finding out `targets` anew.
 
-    token:  value = the code, case folded;              sort = its system, "" if none, after the patient where `is_owned`
+    token:  value = the code, case folded;              sort = its system, "" if none, after the patient where `is_owned`;
+                                                        of the code of the care (`is_dated`): its date, see `care_dates`
     string: value = the first two folded characters;    sort = the folded string, cut at 100 characters; so for each of its spellings
     phonetic: value = how a word sounds;                sort = ""
     uri:    value = the uri, of a canonical without version and fragment;  sort = ""
@@ -220,6 +224,8 @@ def index_values(
     entries = [Value(parameter.code, value, sort) for kind, item in found for value, sort in rows(kind, item)]
     if parameter.code in OF_META:
         return {_of_meta(entry, resource["resourceType"]) for entry in entries}
+    if is_dated(resource["resourceType"], parameter):
+        return set(_by_date(entries, _sorts(resource)))
     if not is_owned(resource["resourceType"], parameter):
         return set(entries)
     owners = patients(targets(resource) if pointed_at is None else pointed_at)
@@ -270,10 +276,21 @@ def is_owned(resource_type: str, parameter: SearchParameter) -> bool:
     """
     if parameter.type != "token" or parameter.code in OF_META or not is_indexed(resource_type, parameter):
         return False
+    if is_dated(resource_type, parameter):
+        return False
     if types(parameter.expression, resource_type) & {"Identifier", "ContactPoint"}:
         return False
     references = (one for one in search_parameters(resource_type).values() if one.type == "reference")
     return any("Patient" in one.targets for one in references)
+
+
+@cache
+def is_dated(resource_type: str, parameter: SearchParameter) -> bool:
+    """Whether the entries of a code are sorted by the date of the care: what the care was, of types that have such a date.
+
+    `patient=1&code=x` has entries of its own, sorted in the same way: see `Facts.dated`.
+    """
+    return parameter == care_dates.code_parameter(resource_type) and is_indexed(resource_type, parameter)
 
 
 def drivers(resource_type: str, parameter: SearchParameter) -> tuple[SearchParameter, ...]:
@@ -303,12 +320,13 @@ def month(number: int) -> str:
 class _Row:
     """A parameter of a type, compiled. Rows are told apart by what they are, not by what they hold."""
 
-    __slots__ = ("evaluate", "owned", "parameter", "rows")
+    __slots__ = ("dated", "evaluate", "owned", "parameter", "rows")
 
     def __init__(self, resource_type: str, parameter: SearchParameter) -> None:
         self.parameter = parameter
         self.evaluate: Evaluate = compiled(parameter.expression, resource_type)
         self.owned = is_owned(resource_type, parameter)
+        self.dated = is_dated(resource_type, parameter)
         self.rows = _rows_of(parameter)
 
 
@@ -358,6 +376,8 @@ def _values(resource: dict[str, Any], owners: Sequence[str]) -> Iterator[Value]:
                     yield _of_meta(entry, resource["resourceType"])
                 elif row.owned:
                     yield from _owned(entry, owners)
+                elif row.dated:
+                    yield from _by_date([entry], _sorts(resource))
                 else:
                     yield entry
 
@@ -365,6 +385,32 @@ def _values(resource: dict[str, Any], owners: Sequence[str]) -> Iterator[Value]:
 def _owned(entry: Value, owners: Sequence[str]) -> Iterator[Value]:
     for owner in owners or ("",):
         yield Value(entry.parameter, entry.value, f"{owner}#{entry.sort}")
+
+
+def _by_date(entries: Iterable[Value], sorts: Sequence[str]) -> Iterator[Value]:
+    for entry in entries:
+        for sort in sorts:
+            yield Value(entry.parameter, entry.value, sort)
+
+
+def _sorts(resource: dict[str, Any]) -> Sequence[str]:
+    """What the entries of a resource in clinical order are sorted by."""
+    parameter = care_dates.care_parameter(resource["resourceType"])
+    return care_dates.sorts(care_dates.of_resource(resource, parameter)) if parameter else ()
+
+
+def _dated(resource: dict[str, Any], owners: Sequence[str]) -> Iterator[Value]:
+    """The entries in clinical order: of each patient (`Patient/1`), and of each patient with a code (`Patient/1|code|1234`)."""
+    care = care_dates.care_parameter(resource["resourceType"]) if owners else None
+    if care is None:
+        return
+    sorts = _sorts(resource)
+    code = care_dates.code_parameter(resource["resourceType"])
+    codes = {one.value for one in index_values(resource, code)} if code else set()
+    for owner in owners:
+        for value in (owner, *(f"{owner}|{code.code}|{one}" for one in codes if code)):
+            for sort in sorts:
+                yield Value(care.code, value, sort)
 
 
 def _of_meta(entry: Value, resource_type: str) -> Value:

@@ -19,7 +19,7 @@ from bulkhead.access import policy
 from bulkhead.bundles import links
 from bulkhead.compartments import membership, patient_links
 from bulkhead.errors import BadRequest, NotFound
-from bulkhead.facts import extract
+from bulkhead.facts import care_dates, extract
 from bulkhead.fhir import definitions, references
 from bulkhead.search import bundle, cursor, literals, matching, parse
 from bulkhead.search.drivers import Compartment, Merged
@@ -29,7 +29,6 @@ from bulkhead.store.heads import PAGE_WEIGHT
 from bulkhead.store.version import Fence, Version, prepare
 
 if TYPE_CHECKING:
-    from bulkhead.fhir.definitions import SearchParameter
     from bulkhead.session import Session
     from bulkhead.store import Head, Store
 
@@ -51,12 +50,6 @@ _VALUES = {
     "_count": "valueInteger",
 }
 _RESULT = ("_cursor", "_format", "_pretty", "_summary", "_elements")
-# The search parameter that tells when care took place, the first that a type has; a type with none has no such time.
-_CARE = (
-    "date", "onset-date", "occurrence", "authoredon", "effective-time", "whenhandedover", "period", "issued", "created",
-    "authored-on", "context-period", "authored", "sent",
-)  # fmt: skip
-
 Position = list[str]
 """What came last: ["", "", key] a member, ["refers", window, key] what the members after `window` refer to."""
 
@@ -251,7 +244,7 @@ def referred(candidate: Version) -> set[str]:
 
 def in_care(candidate: Version, care: Clause | None, known: membership.Definitions) -> bool:
     """Whether the care that a resource tells of falls into the period asked for; what tells no time is always in it."""
-    parameter = care_parameter(candidate.head.type) if care else None
+    parameter = care_dates.care_parameter(candidate.head.type) if care else None
     if care is None or parameter is None:
         return True
     if not any(True for item in extract.values(candidate.body, parameter) for _ in extract.periods(*item)):
@@ -260,9 +253,3 @@ def in_care(candidate: Version, care: Clause | None, known: membership.Definitio
         matching.matches(candidate, msgspec.structs.replace(care, parameter=parameter, values=(value,)), known)
         for value in care.values
     )
-
-
-def care_parameter(resource_type: str) -> SearchParameter | None:
-    """The search parameter that tells when the care of such a resource took place; None for types without."""
-    own = definitions.search_parameters(resource_type)
-    return next((own[code] for code in _CARE if code in own and own[code].type == "date"), None)

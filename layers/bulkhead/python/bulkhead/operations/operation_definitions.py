@@ -256,6 +256,23 @@ OPERATIONS: tuple[Operation, ...] = (
         resource_types=("Encounter",),
     ),
     Operation(
+        "bulkhead-lastn",
+        "lastn",
+        "The latest results",
+        "The latest observations of a patient, by what was observed: the newest first. Any search parameters of "
+        "Observation narrow them. With codes only what is shown is read.",
+        (
+            Parameter("patient", "in", 0, "1", "Reference", "The patient; needed, unless subject is given"),
+            Parameter("subject", "in", 0, "1", "Reference", "The subject; needed, unless patient is given"),
+            Parameter("category", "in", 0, "*", "Coding", "Only of these categories"),
+            Parameter("code", "in", 0, "*", "Coding", "Only of these codes"),
+            Parameter("max", "in", 0, "1", "positiveInt", "Observations of each code, up to 100; default 1"),
+            Parameter("return", "out", 1, "1", "Bundle", "A searchset, group by group"),
+        ),
+        base=f"{_HL7}Observation-lastn",
+        resource_types=("Observation",),
+    ),
+    Operation(
         "bulkhead-list-find",
         "find",
         "Find the current list of a patient",

@@ -14,7 +14,7 @@ from bulkhead.errors import BadRequest
 from bulkhead.search.drivers import Position
 from bulkhead.search.query import Query
 
-VERSION = 1
+VERSION = 2
 Replaced = tuple[tuple[str, tuple[str, ...]], ...]
 _PATIENT = re.compile(r"Patient/[A-Za-z0-9.\-]{1,64}")
 
@@ -88,4 +88,6 @@ def checksum(payload: bytes, query: Query) -> bytes:
 
 
 def refused() -> BadRequest:
-    return BadRequest("this page link is not one that this server gave for this search", expression="_cursor")
+    return BadRequest(
+        "this page link is not one that this server gave for this search: begin the search anew", expression="_cursor"
+    )

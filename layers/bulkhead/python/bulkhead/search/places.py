@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bulkhead.facts import index_facts
 from bulkhead.fhir.definitions import search_parameters
+from bulkhead.search.dated import Dated, Place
 from bulkhead.search.drivers import Driver, Each, Position, Targets, Updated, Values
 from bulkhead.store import keys
 from bulkhead.store.version import Version
@@ -18,12 +19,14 @@ def has_places(driver: Driver) -> bool:
     """Whether `place` knows the positions of a driver."""
     if isinstance(driver, Each):
         return all(has_places(one) for one in driver.drivers)
-    return isinstance(driver, (Values, Targets, Updated))
+    return isinstance(driver, (Dated, Values, Targets, Updated))
 
 
 def place(driver: Driver, store: Store, candidate: Version) -> Position | None:
     """The position at which a driver gives a resource; None where it does not give it."""
     match driver:
+        case Dated():
+            return [driver.text(candidate), candidate.head.id] if candidate.head.type == driver.resource_type else None
         case Values():
             return _among_values(driver, candidate)
         case Targets():
@@ -78,6 +81,8 @@ def compare(driver: Driver, one: Position, other: Position) -> int:
     """Less than 0 where the driver gives `one` before `other`."""
     if isinstance(driver, Each) and one[0] == other[0] and None not in (one[1], other[1]):
         return compare(driver.drivers[one[0]], one[1], other[1])
+    if isinstance(driver, Dated):
+        return driver.comes_before(Place(*other), Place(*one)) - driver.comes_before(Place(*one), Place(*other))
     # A position without its last part is the beginning of its range.
     left, right = ((position[0], position[-1] or "") for position in (one, other))
     if left == right:

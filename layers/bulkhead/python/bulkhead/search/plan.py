@@ -1,7 +1,8 @@
 """From a Query to what drives it and what filters: the most selective index leads, everything is checked on the bodies.
 
-Order of preference: ids, a patient with a code, a compartment, identifiers, references to this server, accounts, other tokens, strings, uris,
-dates with both ends known, and as the last resort everything by time, page by page.
+Order of preference: ids, a patient with a code, a patient or a code in clinical order where the search is about dates, a compartment,
+identifiers, references to this server, accounts, other tokens, strings, uris, dates with both ends known, and as the last resort
+everything by time, page by page.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from msgspec import structs
 from bulkhead.compartments import membership
 from bulkhead.compartments.compartment_definitions import TYPE as DEFINITIONS
 from bulkhead.errors import NotSupported
-from bulkhead.facts import index_facts
+from bulkhead.facts import care_dates, index_facts
 from bulkhead.facts.expressions import types
 from bulkhead.facts.normalise import fold, spellings
 from bulkhead.facts.phonetic import is_phonetic, sound
-from bulkhead.fhir import dates
 from bulkhead.fhir.definitions import RESOURCE_TYPES, SearchParameter, search_parameters
 from bulkhead.fhir.references import canonical_url
+from bulkhead.search.dated import Dated, Gathered, Line
 from bulkhead.search.drivers import (
     Account,
     AllDefinitions,
@@ -74,16 +75,19 @@ class Plan:
     """Whether more than what drives is asked for, so that many candidates may not match."""
 
 
-def plan(query: Query, definition: membership.Definition | None = None, now: str | None = None) -> Plan:
+def plan(query: Query, definition: membership.Definition | None, now: str, dated: bool) -> Plan:
     """The plan of a query. `definition` is that of its compartment, `now` the moment that paging by time is as of.
 
+    `dated` tells whether all resources have their entries in clinical order (`Store.is_in_clinical_order`).
     NotSupported for a search of the whole system without any condition.
     """
     refuse(query)
-    driver, in_order = choose(query, definition, now or dates.now())
+    driver, in_order = choose(query, definition, now, dated)
     driven = 0 if isinstance(driver, (AllDefinitions, Created, Updated)) or query.compartment else 1
     if isinstance(driver, Values) and driver.owned:
         driven += 1
+    if isinstance(driver, Dated):
+        driven = len(clinical(query).driven)
     return Plan(driver, query.clauses, definition, in_order, filtered=len(query.clauses) > driven or bool(query.chains))
 
 
@@ -93,7 +97,7 @@ def refuse(query: Query) -> None:
         raise NotSupported(text, expression="_type")
 
 
-def choose(query: Query, definition: membership.Definition | None, now: str) -> tuple[Driver, bool]:
+def choose(query: Query, definition: membership.Definition | None, now: str, dated: bool) -> tuple[Driver, bool]:
     """The driver, and whether its order is the one asked for."""
     order = query.results.sort[0] if query.results.sort else None
     single = len(query.results.sort) == 1 and len(query.types) == 1
@@ -103,15 +107,18 @@ def choose(query: Query, definition: membership.Definition | None, now: str) -> 
         return Keys(keys), by_key
     if query.types == (DEFINITIONS,) and not query.compartment:
         return AllDefinitions(), by_key
-    owned = by_owner(query)
+    in_clinical_order = by_care(query, dated)
+    if in_clinical_order is not None:
+        return in_clinical_order
+    owned = by_owner(query, dated)
     if owned is not None:
-        return owned, order is None
+        return owned, order is None or (by_key and isinstance(owned, Gathered))
     if query.compartment and definition:
         return Merged(tuple(Compartment(key, definition, query.types) for key in query.compartments)), by_key
     if len(query.types) == 1:
-        driver = best(query)
+        driver = best(query, dated)
         if driver is not None:
-            return driver, order is None or (by_key and isinstance(driver, Merged))
+            return driver, order is None or (by_key and isinstance(driver, (Merged, Gathered)))
     accounts = streams(query.clauses, None)
     if accounts:
         return Merged(accounts), by_key
@@ -120,7 +127,7 @@ def choose(query: Query, definition: membership.Definition | None, now: str) -> 
         if of_meta:
             return of_meta[0], order is None
     if len(query.types) > 1 and (not query.results.sort or DEFINITIONS in query.types):
-        each = tuple(choose(of_type(query, name), None, now)[0] for name in query.types)
+        each = tuple(choose(of_type(query, name), None, now, dated)[0] for name in query.types)
         if not all(isinstance(driver, (Created, Updated)) for driver in each):
             return Each(each), order is None
     return by_time(query, now)
@@ -164,7 +171,7 @@ def ids(query: Query) -> tuple[str, ...] | None:
     return None
 
 
-def best(query: Query) -> Driver | None:
+def best(query: Query, dated: bool) -> Driver | None:
     """The most selective driver of a search of one type, if any parameter has one."""
     resource_type = query.types[0]
     ranked: list[tuple[int, Driver]] = []
@@ -174,10 +181,11 @@ def best(query: Query) -> Driver | None:
             ranked.append((2 if clause.parameter.code[0] != "_" else 3, Merged(merged)))
         found = by_value(clause, resource_type)
         if found is not None:
-            ranked.append((rank(clause.parameter, resource_type), found))
-    dated = by_dates(query, resource_type)
-    if dated is not None:
-        ranked.append((7, dated))
+            driver = found if dated or not is_of_care(found) else Gathered((found,))
+            ranked.append((rank(clause.parameter, resource_type), driver))
+    months = by_dates(query, resource_type)
+    if months is not None:
+        ranked.append((7, months))
     return min(ranked, key=lambda pair: pair[0])[1] if ranked else None
 
 
@@ -229,8 +237,100 @@ def streams(clauses: Iterable[Clause], resource_type: str | None) -> tuple[KeySt
     return ()
 
 
-def by_owner(query: Query) -> Values | None:
-    """The ranges of a code and of a patient together, where a search of one type names both."""
+@dataclass(frozen=True, slots=True)
+class Clinical:
+    """What of a query is about the care of patients: whose, of which codes, when, and whether it is sorted by that."""
+
+    care: SearchParameter | None
+    """The parameter that tells when the care took place; None where the query is not of one type that has it."""
+    owners: tuple[str, ...] = ()
+    codes: tuple[Branch, ...] = ()
+    first: str | None = None
+    last: str | None = None
+    sorted: bool = False
+    driven: tuple[Clause, ...] = ()
+    """The clauses of these."""
+    selective: bool = False
+    """Whether another clause has an index of its own."""
+
+    @property
+    def by_date(self) -> bool:
+        return self.sorted or self.first is not None or self.last is not None
+
+
+def clinical(query: Query) -> Clinical:
+    """What a query says of owners, codes and dates of care."""
+    care = care_dates.care_parameter(query.types[0]) if len(query.types) == 1 else None
+    if care is None:
+        return Clinical(None)
+    owners, named = owners_of(query)
+    dated = tuple(clause for clause in query.clauses if clause.parameter == care and clause.modifier is None)
+    first, last = span(dated)
+    codes, coded = codes_of(query)
+    driven = (*([named] if named else []), *([coded] if coded else []), *dated)
+    others = [
+        clause for clause in query.clauses if clause not in driven and not (owners and clause.parameter.code[0] == "_")
+    ]
+    by_index = (stream(clause, query.types[0]) or by_value(clause, query.types[0]) for clause in others)
+    sorts = query.results.sort
+    rest = [(sort.code, sort.descending) for sort in sorts[1:]]
+    in_order = bool(sorts) and sorts[0].parameter == care and rest in ([], [("_id", False)])
+    return Clinical(care, owners, codes, first, last, in_order, driven, any(by_index))
+
+
+def codes_of(query: Query) -> tuple[tuple[Branch, ...], Clause | None]:
+    """The codes one of which every match must have, where their entries are in clinical order, and the clause that says so."""
+    for clause in query.clauses:
+        found = by_value(clause, query.types[0])
+        if found is not None and all(is_dated(query.types[0], branch) for branch in found.branches):
+            return found.branches, clause
+    return (), None
+
+
+def is_dated(resource_type: str, branch: Branch) -> bool:
+    """Whether the entries of a branch are in clinical order."""
+    known = search_parameters(resource_type)
+    return branch.parameter in known and index_facts.is_dated(resource_type, known[branch.parameter])
+
+
+def is_of_care(found: Values) -> bool:
+    """Whether any entries that a driver lists are in clinical order: older versions of the code wrote others in their place."""
+    return any(is_dated(found.resource_type, branch) for branch in found.branches)
+
+
+def by_care(query: Query, dated: bool) -> tuple[Driver, bool] | None:
+    """What leads in clinical order: a patient with a code; a patient alone, or a code, where the search is about dates.
+
+    And whether that is the order asked for. None where nothing does, or something else selects more.
+    """
+    its = clinical(query)
+    if its.care is None or not (its.owners or its.codes) or (query.compartment and not its.owners):
+        return None
+    kind, (order, *_) = query.types[0], (*query.results.sort, None)
+    with_code = bool(its.owners and its.codes and len(its.owners) * len(its.codes) <= RANGES)
+    if not dated or not (with_code or its.by_date):
+        return None
+    if not with_code and (its.selective or not (its.sorted or order is None)):
+        return None
+    if with_code:
+        lines = [owned_line(its.care, owner, branch) for branch in its.codes for owner in its.owners]
+    elif its.owners:
+        lines = [Line(its.care.code, owner) for owner in its.owners]
+    else:
+        lines = [Line(branch.parameter, branch.value, of_code=True) for branch in its.codes]
+    if len(lines) > RANGES:
+        return None
+    # Without an order asked for, that which finds all in the range at its first entries.
+    newest_first = order.descending if its.sorted and order else its.last is None or its.first is not None
+    driver = Dated(kind, its.care.code, tuple(dict.fromkeys(lines)), newest_first, its.first, its.last)
+    return driver, its.sorted or order is None
+
+
+def by_owner(query: Query, dated: bool) -> Values | Gathered | None:
+    """The ranges of a code and of a patient together, where a search of one type names both.
+
+    Those of codes whose entries are in clinical order are listed besides those of others, for `combo-code`.
+    """
     owners = patients_of(query)
     if len(query.types) != 1 or not owners:
         return None
@@ -239,19 +339,37 @@ def by_owner(query: Query) -> Values | None:
         found = by_value(clause, resource_type)
         known = search_parameters(resource_type)
         if found is None or not all(
-            index_facts.is_owned(resource_type, known[one.parameter]) for one in found.branches
+            index_facts.is_owned(resource_type, known[one.parameter]) or is_dated(resource_type, one)
+            for one in found.branches
         ):
             continue
         branches = tuple(structs.replace(one, prefix=f"{owner}#") for one in found.branches for owner in owners)
-        if len(branches) <= RANGES:
+        care = care_dates.care_parameter(resource_type)
+        of_care = [one for one in found.branches if is_dated(resource_type, one)]
+        lines = tuple(owned_line(care, owner, one) for one in of_care for owner in owners if care)
+        if len(branches) + len(lines) > RANGES:
+            continue
+        if not care or not lines:
             return Values(resource_type, branches, owned=True)
+        older = branches if not dated else tuple(one for one in branches if not is_dated(resource_type, one))
+        return Gathered((Dated(resource_type, care.code, lines, True), Values(resource_type, older)))
     return None
+
+
+def owned_line(care: SearchParameter, owner: str, branch: Branch) -> Line:
+    """The entries of a patient with a code, in clinical order."""
+    return Line(care.code, f"{owner}|{branch.parameter}|{branch.value}")
 
 
 def patients_of(query: Query) -> tuple[str, ...]:
     """The patients one of whom every match must point at, as far as the search says; () where it does not."""
+    return owners_of(query)[0]
+
+
+def owners_of(query: Query) -> tuple[tuple[str, ...], Clause | None]:
+    """`patients_of`, and the clause that says so; None where the compartment does."""
     if query.compartment:
-        return query.compartments if query.compartment.startswith("Patient/") else ()
+        return (query.compartments if query.compartment.startswith("Patient/") else ()), None
     for clause in query.clauses:
         if clause.parameter.type != "reference" or clause.modifier in ("missing", "identifier", "not"):
             continue
@@ -259,8 +377,8 @@ def patients_of(query: Query) -> tuple[str, ...]:
             continue
         found = [patient_of(value, index_facts.only_patients(clause.parameter)) for value in clause.values]
         if clause.parameter.code[0] != "_" and all(found):
-            return tuple(dict.fromkeys(one for one in found if one))
-    return ()
+            return tuple(dict.fromkeys(one for one in found if one)), clause
+    return (), None
 
 
 def patient_of(value: Value, only_patients: bool) -> str | None:
@@ -305,7 +423,7 @@ def branches_of(value: Value, parameter: SearchParameter, resource_type: str) ->
     match value:
         case TokenValue(system=system, code=str(code)) if code:
             with_system = system is not None and "ContactPoint" not in types(parameter.expression, resource_type)
-            if index_facts.is_owned(resource_type, parameter):
+            if index_facts.is_owned(resource_type, parameter) or index_facts.is_dated(resource_type, parameter):
                 with_system = False
             return [Branch(parameter.code, code.casefold(), prefix=f"{system}#" if with_system else None)]
         case StringValue(text=text) if is_phonetic(parameter):

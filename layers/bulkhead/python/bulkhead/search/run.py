@@ -103,17 +103,30 @@ def search(
     `notes` are shown with those of the page. `explain` is told how the search is run. BadRequest for a cursor that is not this search's, NotSupported for what is not
     answered (see `plan.plan`), TooCostly where counting or sorting would read too much.
     """
+    query, page = _answered(store, query, fence, limits, explain, clock)
+    return bundle.searchset(query, replace(page, notes=(*notes, *page.notes)), base, represent)
+
+
+def first_page(store: Store, query: Query, fence: Fence, limits: Limits) -> Page:
+    """The first page of a query, for operations that make an answer of their own. Errors as of `search`."""
+    _, page = _answered(store, query, fence, limits, lambda chosen: None, monotonic)
+    return page
+
+
+def _answered(
+    store: Store, query: Query, fence: Fence, limits: Limits, explain: Callable[[Plan], None], clock: Clock
+) -> tuple[Query, Page]:
+    """The query as it was run, and the page that it asks for."""
     query = spelt_out(store, query, fence)
     known = membership.in_force(store)
     definition = known.get(query.compartment.partition("/")[0]) if query.compartment else None
 
-    def answered(query: Query, named: widening.Named) -> dict[str, Any]:
-        chosen, races = plan(query, definition), Races(store, fence)
+    def answered(query: Query, named: widening.Named) -> tuple[Query, Page]:
+        chosen, races = planned(store, query, definition), Races(store, fence)
         scanner = Scanner(store, query, chosen, known, fence, races, limits, named=named, clock=clock)
         scanner = by_names(led_by_fence(chained(scanner)))
         explain(scanner.plan)
-        page = asked_page(scanner)
-        return bundle.searchset(query, replace(page, notes=(*notes, *page.notes)), base, represent)
+        return query, asked_page(scanner)
 
     if query.results.cursor is not None:
         return answered(widening.widened(query, cursor.replaced(query.results.cursor)), widening.Named())
@@ -122,6 +135,11 @@ def search(
     except widening.Replacing as found:
         others = patient_links.followed(store, found.patients, fence)
     return answered(widening.widened(query, others), widening.Named())
+
+
+def planned(store: Store, query: Query, definition: membership.Definition | None) -> Plan:
+    """The plan of a query, as of now and as far as the entries of the table go."""
+    return plan(query, definition, dates.now(), store.is_in_clinical_order())
 
 
 def asked_page(scanner: Scanner) -> Page:
@@ -144,7 +162,8 @@ def find(store: Store, query: Query, limit: int, fence: Fence) -> list[Version]:
     """
     known = membership.in_force(store)
     query = spelt_out(store, query, fence)
-    scanner = led_by_fence(chained(Scanner(store, query, plan(query), known, fence, Races(store, fence), Limits())))
+    chosen, races = planned(store, query, None), Races(store, fence)
+    scanner = led_by_fence(chained(Scanner(store, query, chosen, known, fence, races, Limits())))
     progress = Progress(scanner.limits.counted)
     found: list[Version] = []
     for candidate, _, _ in scanner.scan(None, limit + 1, progress, in_order=False):
@@ -204,7 +223,7 @@ def narrowed(scanner: Scanner) -> Scanner:
     if not clauses:
         return scanner
     query = structs.replace(query, clauses=(*query.clauses, *clauses))
-    return replace(scanner, query=query, plan=plan(query, scanner.plan.membership))
+    return replace(scanner, query=query, plan=planned(scanner.store, query, scanner.plan.membership))
 
 
 def led_by_fence(scanner: Scanner) -> Scanner:
@@ -342,12 +361,12 @@ class Scanner(Scan):
         """Matches of an inner search for the same caller, and whether they are all: see `chains.Find`."""
         progress = Progress(limit)
         query = spelt_out(self.store, query, self.fence)
-        scanner = chained(replace(self, query=query, plan=plan(query)))
+        scanner = chained(replace(self, query=query, plan=planned(self.store, query, None)))
         return [candidate for candidate, _, _ in scanner.scan(None, LISTED, progress, in_order=False)], progress.ended
 
     def indexed(self, query: Query, limit: int) -> tuple[list[Version], bool]:
         """As `found`, but nothing is read where no index leads to the matches."""
-        if query.chains or isinstance(plan(query).driver, (Created, Updated)):
+        if query.chains or isinstance(planned(self.store, query, None).driver, (Created, Updated)):
             return [], False
         return self.found(query, limit)
 
@@ -355,7 +374,7 @@ class Scanner(Scan):
         """Whether an inner search has a match. TooCostly where too much had to be read to know."""
         progress = Progress(self.limits.gathered)
         query = spelt_out(self.store, query, self.fence)
-        scanner = chained(replace(self, query=query, plan=plan(query)))
+        scanner = chained(replace(self, query=query, plan=planned(self.store, query, None)))
         if next(scanner.scan(None, 1, progress, in_order=False), None) is not None:
             return True
         if not progress.ended:

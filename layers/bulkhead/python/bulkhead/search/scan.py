@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from bulkhead.compartments import membership, patient_links
 from bulkhead.facts.security_context import BINARY
 from bulkhead.search import chains, matching, places, widening
+from bulkhead.search.dated import Gathered
 from bulkhead.search.drivers import Driver, Hint, Keys, Merged, Position
 from bulkhead.search.plan import Plan
 from bulkhead.search.query import Query
@@ -33,6 +34,9 @@ LISTED = 1000
 """The most hints of one listing."""
 SEARCHED = 10
 """What it costs to check one resource for `_has`, in heads read."""
+
+BY_KEY = (Merged, Keys, Gathered)
+"""Drivers that give resources by type and id."""
 
 Found = tuple[Version, Position, bool]
 """A match, its position, and whether hints are known to follow."""
@@ -85,7 +89,7 @@ class Scan:
             return
         if not in_order:
             yield from self._followed(Keys(tuple(race.keys - given)), None, LISTED, progress, in_order=False)
-        elif isinstance(self.plan.driver, (Merged, Keys)):
+        elif isinstance(self.plan.driver, BY_KEY):
             descending = isinstance(self.plan.driver, Keys) and self.plan.driver.descending
             listed = Keys(tuple(race.keys), descending)
             yield from self._followed(listed, progress.position, wanted, progress, in_order=True)
@@ -101,7 +105,7 @@ class Scan:
         race = self._race() if driver is self.plan.driver else None
         if race is None or not race.complete:
             return False
-        if not in_order or isinstance(driver, (Merged, Keys)):
+        if not in_order or isinstance(driver, BY_KEY):
             return True
         return places.has_places(driver) and progress.passed_over > ENTRIES_PER_HEAD * len(race.keys)
 

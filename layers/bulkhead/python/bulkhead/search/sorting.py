@@ -1,7 +1,7 @@
 """`_sort` (R4 search.html, 3.1.1.6.1) by any parameters: matches in order, and where the next page goes on.
 
 Of several values the one that comes first in the order asked for counts. A resource without a value comes last, whatever
-the direction. What is equal is in order of type and id.
+the direction. What is equal is in order of type and id. Dates sort as the index has them: see `facts.care_dates`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import cmp_to_key
 from typing import Any
 
 from bulkhead.compartments.membership import Definitions
-from bulkhead.facts import extract
+from bulkhead.facts import care_dates, extract
 from bulkhead.facts.normalise import fold
 from bulkhead.fhir.definitions import SearchParameter
 from bulkhead.search import matching, ranges
@@ -57,6 +57,12 @@ def key(candidate: Version, sorts: Sequence[Sort], known: Definitions) -> Key:
 def value(candidate: Version, sort: Sort, known: Definitions) -> str | Decimal | None:
     """What a resource is sorted by; None where it has no value for the parameter."""
     assert sort.parameter is not None
+    if sort.parameter.type == "date":
+        spans = (
+            period for item in matching.values(candidate, sort.parameter, known) for period in extract.periods(*item)
+        )
+        texts = care_dates.texts(spans)
+        return texts[sort.descending] if texts else None
     found: list[str | Decimal] = [
         one
         for kind, content in matching.values(candidate, sort.parameter, known)
@@ -74,8 +80,6 @@ def values(kind: str, content: Any, parameter: SearchParameter, descending: bool
             return texts or [fold(text) for text in matching.texts(kind, content)]
         case "string":
             return [folded for text in extract.strings(kind, content) if (folded := fold(text))]
-        case "date":
-            return [period[1 if descending else 0] for period in extract.periods(kind, content)]
         case "number" | "quantity":
             return [span.high if descending else span.low for span in ranges.amounts(kind, content)]
         case "reference":

@@ -22,6 +22,7 @@ from bulkhead.store import (
     history,
     index,
     keys,
+    layout,
     queries,
     receipts,
     secret,
@@ -349,6 +350,27 @@ class Store:
     ) -> list[Found]:
         """Resources under a value, ordered by sort and id, after the position `after`: see `index.by_value`."""
         return index.by_value(self.table, resource_type, parameter, value, prefix, first, last, after, limit)
+
+    def by_date(
+        self,
+        resource_type: str,
+        parameter: str,
+        value: str,
+        *,
+        of_code: bool,
+        first: str,
+        last: str,
+        after: str | None,
+        limit: int,
+        newest_first: bool,
+    ) -> list[Found]:
+        """Resources of a patient or of a code (`of_code`) in clinical order, after a position: see `index.by_date`."""
+        partition = (keys.value_partition if of_code else keys.care_partition)(resource_type, parameter, value)
+        return index.by_date(self.table, of_code, partition, first, last, after, limit, newest_first)
+
+    def is_in_clinical_order(self) -> bool:
+        """Whether every resource of the table has its entries in clinical order: see `layout`."""
+        return layout.is_current(self.table)
 
     def types_in_use(self) -> list[str]:
         """Every type of which anything was ever written, sorted."""

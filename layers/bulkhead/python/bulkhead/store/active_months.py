@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from weakref import WeakKeyDictionary
 
-from bulkhead.store import keys
+from bulkhead.store import keys, layout
 from bulkhead.store.table import Table
 
 _noted: WeakKeyDictionary[Table, set[str]] = WeakKeyDictionary()
@@ -21,6 +21,8 @@ def note(table: Table, resource_types: Iterable[str], updated: str) -> None:
     noted = _noted.setdefault(table, set())
     unknown = {keys.month_sort(resource_type, updated[:7]) for resource_type in resource_types} - noted
     if unknown:
+        if not noted:
+            layout.begin(table)
         table.put_many([{"pk": {"S": keys.MONTHS}, "sk": {"S": sort}} for sort in sorted(unknown)])
         noted.update(unknown)
 

@@ -115,6 +115,27 @@ def by_value(
     return [Found(key, position.rpartition("#")[0], position) for key, position in islice(found, limit)]
 
 
+def by_date(
+    table: Table,
+    of_code: bool,
+    partition: str,
+    first: str,
+    last: str,
+    after: str | None,
+    limit: int,
+    newest_first: bool,
+) -> list[Found]:
+    """Resources of one partition in clinical order, by text and id; fewer than `limit` at the end.
+
+    `of_code` tells the partitions of by-value from those of by-time. `first` and `last` bound the text, inclusive (`last` with all
+    that begins with it); `after` is a position, or any text up to which all is left out.
+    """
+    name = keys.BY_VALUE if of_code else keys.BY_TIME
+    items = table.query(partition, first, last, index=_index(name), after=after, limit=limit, backwards=newest_first)
+    found = ((item["pk"]["S"], item[keys.INDEXES[name][1]]["S"]) for item in items)
+    return [Found(key, position.rpartition("#")[0], position) for key, position in islice(found, limit)]
+
+
 def _identified(
     table: Table, partition: str, first: str | None, last: str | None, after: str | None, limit: int
 ) -> Iterator[tuple[str, str]]:

@@ -23,10 +23,11 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from bulkhead.fhir import dates
+from bulkhead.parallel import chunks
 from bulkhead.store import builtin, definitions, heads, keys, reservations, staging, transaction_marks, transactions
 from bulkhead.store.heads import Head
 from bulkhead.store.keys import Entry, Key
-from bulkhead.store.table import ConditionFailed, Item, Table, key_of
+from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, key_of
 
 if TYPE_CHECKING:
     from bulkhead.facts.index_facts import Facts
@@ -57,6 +58,8 @@ class Report:
     orphans: int = 0
     missing: int = 0
     damaged: int = 0
+    held: int = 0
+    """What a large transaction holds, or another writer was at work on: its entries are compared another time."""
     names: tuple[str, ...] = ()
 
     def __add__(self, other: Report) -> Report:
@@ -99,10 +102,11 @@ class Check:
                 identifiers += [item for item in named if keys.is_identifier(_key(item))]
                 faults = [fault for item in named if (fault := self._outdated(item))]
                 self._mend(pk, [*faults, *self._unnamed_claims(pk, named)], report)
-        report.resources, report.identifiers = len(resources), len(identifiers)
+        report.resources, report.identifiers, report.held = len(resources), len(identifiers), _held(resources)
         for pk, faults in self._faults(resources).items():
             if faults:
                 again = {pk: list(self._table.query(pk))}
+                report.held += _held(again)
                 head = next((item for item in again[pk] if item["sk"]["S"] == keys.HEAD), None)
                 self._mend(pk, self._faults(again)[pk], report, head)
         for pk, faults in self._faults_of_identifiers(identifiers).items():
@@ -116,6 +120,8 @@ class Check:
             # A failed condition: somebody is at work on it.
             if n not in failed:
                 report.count(kind)
+            elif kind == MISSING:
+                report.held += 1
             if "Put" in action:
                 self._listed.add(_key(action["Put"]["Item"]))
         damaged = [kind for kind, action in faults if not action]
@@ -138,14 +144,21 @@ class Check:
             return set(bound) if head and (now is None or now["v"] != head["v"]) else set()
         rest = [n for n in range(len(actions)) if n not in bound]
         failed = {rest[n] for n in self._table.write_each([actions[n][1] for n in rest])}
-        for n in bound:
+        for batch in chunks(bound, TRANSACT_LIMIT - 1):
             assert head is not None
-            standing = self._table.check_action(_key(head), "#v = :v", {":v": head["v"]})
-            try:
-                self._table.write([standing, actions[n][1]])
-            except ConditionFailed:
-                failed.add(n)
+            failed |= self._written_while(head, {n: actions[n][1] for n in batch})
         return failed
+
+    def _written_while(self, head: Item, actions: dict[int, Item]) -> set[int]:
+        """Write while a head stands: all at once, or where that fails one by one. Returns which were not written."""
+        standing = self._table.check_action(_key(head), "#v = :v", {":v": head["v"]})
+        try:
+            self._table.write([standing, *actions.values()])
+        except ConditionFailed:
+            if len(actions) == 1:
+                return set(actions)
+            return {n for number, action in actions.items() for n in self._written_while(head, {number: action})}
+        return set()
 
     def _faults(self, resources: dict[str, list[Item]]) -> dict[str, list[_Fault]]:
         """What is amiss with each resource, of whose partition these are the items."""
@@ -331,6 +344,12 @@ class Check:
                 fault = self._unexpected(_key(item), item, head.version if head else 0)
                 found.setdefault(pk, []).extend([fault] if fault else [])
         return found
+
+
+def _held(resources: dict[str, list[Item]]) -> int:
+    """How many of these resources have the mark of a large transaction."""
+    heads = (item for items in resources.values() for item in items if item["sk"]["S"] == keys.HEAD)
+    return sum(1 for head in heads if transaction_marks.marked(head))
 
 
 def _is_resource(pk: str) -> bool:

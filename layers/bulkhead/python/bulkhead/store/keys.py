@@ -5,7 +5,7 @@
 | head          | `Observation/9`      | `#`                         | by-time                                                 |
 | version       | `Observation/9`      | `v#0000000003`              | by-time                                                 |
 | staged head   | `Observation/9`      | `s#<transaction id>`        |                                                         |
-| index entry   | `Observation/9`      | `i#<target>#<value>`        | by-target (the target), by-value (the value)            |
+| index entry   | `Observation/9`      | `i#<target>#<value>#<date>` | by-target (the target), by-value (the value), by-time (the care date) |
 | account entry | `Observation/9`      | `a#Organization/a`          | by-target, in the account's own partition               |
 | former target | `Observation/9`      | `f#Patient/1`               | by-target, in a partition of what pointed there before  |
 | claim made    | `Observation/9`      | `c#<condition>`             | none: which claims name the resource as their owner     |
@@ -23,15 +23,17 @@
 | month in use  | `months`             | `Observation#2026-11`       |                                                         |
 | definition    | `definitions`        | `CompartmentDefinition/x`   |                                                         |
 | place of the integrity check | `integrity` | `0001`, the segment    |                                                         |
+| layout        | `layout`             | `#`                         |                                                         |
 | secret        | `secret`             | `#`                         |                                                         |
 | query of a page link | `query#<hash>` | `#`                        |                                                         |
 
 by-target: `tpk` = what is pointed at (with a write shard where that may be hot), `tsk` = `Observation#9`, who points.
 by-value:  `vpk` = `Observation|code|1234`, `vsk` = `<sort>#9`; of `_tag`, `_security`, `_profile`, `_source` `vpk` = `*|_tag|x#<shard>`,
            `vsk` = `Observation#<system>#9`.
-by-time:   `mpk` = `Observation#2026-11#<shard>`, `msk` = `<lastUpdated>#9#0000000003`.
+by-time:   `mpk` = `Observation#2026-11#<shard>`, `msk` = `<lastUpdated>#9#0000000003`;
+           of care dates `mpk` = `Observation|date|Patient/1` or `Observation|date|Patient/1|code|1234`, `msk` = `<date>#9`.
 
-One index entry carries up to one target and one value: two facts for one item's price. A target is staged before
+One index entry carries up to one target, one value and one care date: three facts for one item's price. A target is staged before
 the accounts of its head are read, so facts never ride on the head itself.
 
 The value of an `identifier` has an item of its own in place of one in by-value, under the same keys: it costs no more, and whoever
@@ -69,6 +71,7 @@ GRAVESTONES = "purged"
 MONTHS = "months"
 DEFINITIONS = "definitions"
 INTEGRITY = "integrity"
+LAYOUT = "layout"
 SECRET = "secret"
 OPEN_JOBS = "jobs"
 
@@ -119,9 +122,10 @@ def account_sort(account: str) -> str:
     return limited(f"{ACCOUNT}{account}", SORT_LIMIT)
 
 
-def entry_sort(target: str | None, value: Value | None) -> str:
-    text = f"{value.parameter}|{value.value}|{value.sort}" if value else ""
-    return limited(f"{ENTRY}{target or ''}#{text}", SORT_LIMIT)
+def entry_sort(target: str | None, value: Value | None, dated: Value | None = None) -> str:
+    texts = [f"{one.parameter}|{one.value}|{one.sort}" if one else "" for one in (value, dated)]
+    # Without a care date as it was before there were any: so entries that stand already stay.
+    return limited(f"{ENTRY}{target or ''}#{'#'.join(texts if dated else texts[:1])}", SORT_LIMIT)
 
 
 def former_sort(target: str) -> str:
@@ -223,6 +227,11 @@ def value_partition(resource_type: str, parameter: str, value: str) -> str:
     return limited(f"{resource_type}|{parameter}|{value}", PARTITION_LIMIT)
 
 
+def care_partition(resource_type: str, parameter: str, value: str) -> str:
+    """The by-time partition of a patient's resources of a type, or of those with a code, in the order of their care dates."""
+    return limited(f"{resource_type}|{parameter}|{value}", PARTITION_LIMIT)
+
+
 def meta_partition(parameter: str, value: str, identifier: str) -> str:
     """The by-value partition of a parameter about `meta`, such as `_tag`: of all types, sharded by resource."""
     return f"{value_partition('*', parameter, value)}#{shard(identifier, META_SHARDS)}"
@@ -254,7 +263,7 @@ def time_partitions(resource_type: str, month: str) -> list[str]:
 
 
 def index_entries(key: str, facts: Facts | None) -> dict[Key, Entry]:
-    """What the index holds of a resource. Pairs targets with values, in sorted order; identifiers stand by themselves."""
+    """What the index holds of a resource. Joins targets, values and care dates, in sorted order; identifiers stand by themselves."""
     if facts is None:
         return {}
     resource_type, _, identifier = key.partition("/")
@@ -267,7 +276,7 @@ def index_entries(key: str, facts: Facts | None) -> dict[Key, Entry]:
             entries[identifier_key(resource_type, value.value, value.sort, identifier)] = ({}, frozenset())
         else:
             values.append(value)
-    for pair, value in zip_longest(targets, values):
+    for pair, value, dated in zip_longest(targets, values, sorted(facts.dated)):
         attributes: dict[str, str] = {}
         via: frozenset[str] = frozenset()
         if pair:
@@ -279,7 +288,10 @@ def index_entries(key: str, facts: Facts | None) -> dict[Key, Entry]:
             else:
                 attributes["vpk"] = value_partition(resource_type, value.parameter, value.value)
             attributes["vsk"] = value_sort(value.sort, identifier)
-        entries[key, entry_sort(pair[0] if pair else None, value)] = (attributes, via)
+        if dated:
+            attributes["mpk"] = care_partition(resource_type, dated.parameter, dated.value)
+            attributes["msk"] = value_sort(dated.sort, identifier)
+        entries[key, entry_sort(pair[0] if pair else None, value, dated)] = (attributes, via)
     return entries
 
 

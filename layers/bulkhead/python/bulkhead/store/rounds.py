@@ -1,4 +1,8 @@
-"""Rounds of the integrity check over the whole table: at once, or so many pages a time."""
+"""Rounds of the integrity check over the whole table: at once, or so many pages a time.
+
+A round that has compared every resource, and mended what it found, has given each of them all of its index entries. It then notes
+that the table has the present layout (see `layout`): so the check also brings a table up to date that older code has written.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,9 @@ from collections.abc import Callable
 from itertools import groupby
 
 from bulkhead.parallel import in_parallel
-from bulkhead.store import keys
+from bulkhead.store import keys, layout
 from bulkhead.store.integrity import Check, FactsOf, Report
-from bulkhead.store.table import Item, Table
+from bulkhead.store.table import Item, Table, key_of
 
 # Of the table: each has a place of its own where the next round goes on.
 _SEGMENTS = 4
@@ -21,34 +25,48 @@ def check(table: Table, facts_of: FactsOf, repair: bool = True, patience: float 
     examined = Check(table, facts_of, time.time(), patience, repair)
 
     def segment(number: int) -> Report:
-        report, _ = _scanned(table, examined, number, None, lambda: True)
+        report, _, _ = _scanned(table, examined, number, None, lambda: True)
         return report
 
-    return sum(in_parallel(segment, range(_SEGMENTS), _SEGMENTS), Report())
+    report = sum(in_parallel(segment, range(_SEGMENTS), _SEGMENTS), Report())
+    if repair and not report.held:
+        layout.complete(table)
+    return report
 
 
 def check_on(table: Table, facts_of: FactsOf, pages: int, time_left: Callable[[], bool]) -> Report:
     """Go on with the integrity check where the last round ended: for so many pages of 1 MB, while there is time."""
     examined = Check(table, facts_of, time.time(), _DAY, True)
 
-    def segment(number: int) -> Report:
+    def segment(number: int) -> tuple[Report, bool]:
         left = iter(range(-(-pages // _SEGMENTS)))
         place = keys.INTEGRITY, f"{number:04d}"
         kept = table.get(place) or {}
         after = kept["after"]["M"] if "after" in kept else None
-        report, after = _scanned(table, examined, number, after, lambda: next(left, None) is not None and time_left())
+        # A pass that older code began has not given all entries to what it has gone through.
+        is_whole = after is None or "whole" in kept
+        report, after, ended = _scanned(
+            table, examined, number, after, lambda: next(left, None) is not None and time_left()
+        )
+        is_whole = is_whole and not report.held
+        passed = (ended and is_whole) or _has_layout(kept)
         item: Item = {"pk": {"S": place[0]}, "sk": {"S": place[1]}}
-        table.put(item | ({"after": {"M": after}} if after else {}))
-        return report
+        if after:
+            item |= {"after": {"M": after}} | ({"whole": {"BOOL": True}} if is_whole else {})
+        table.put(item | ({"layout": {"N": str(layout.CURRENT)}} if passed else {}))
+        return report, passed
 
-    return sum(in_parallel(segment, range(_SEGMENTS), _SEGMENTS), Report())
+    done = in_parallel(segment, range(_SEGMENTS), _SEGMENTS)
+    if all(passed for _, passed in done) and not layout.is_current(table):
+        layout.complete(table)
+    return sum((report for report, _ in done), Report())
 
 
 def _scanned(
     table: Table, examined: Check, segment: int, after: Item | None, go_on: Callable[[], bool]
-) -> tuple[Report, Item | None]:
-    """What the pages of a segment after a place come to, and where to go on: None at its end."""
-    report = Report()
+) -> tuple[Report, Item | None, bool]:
+    """What the pages of a segment after a place come to, where to go on, and whether its end was reached."""
+    report, ended = Report(), False
     carried: list[Item] = []
     while go_on():
         items, after = table.scan(segment, _SEGMENTS, after)
@@ -57,5 +75,14 @@ def _scanned(
         carried = groups.pop() if after and groups else []
         report += examined.look([item for group in groups for item in group])
         if after is None:
+            ended = True
             break
-    return report + examined.look(carried), after
+    if after and carried and carried[0]["sk"]["S"] == keys.HEAD:
+        # From the head: an entry that is the last of a page may be gone by the next round.
+        after = key_of((carried[0]["pk"]["S"], keys.HEAD))
+    return report + examined.look(carried), after, ended
+
+
+def _has_layout(kept: Item) -> bool:
+    """Whether a segment was gone through as a whole for the present layout."""
+    return "layout" in kept and int(kept["layout"]["N"]) == layout.CURRENT
