@@ -86,6 +86,18 @@ class BucketConstruct(Construct):
         """Remove objects below `prefix`; what nobody removes, lifecycle rules do."""
         self._grant(grantee, prefix, "s3:DeleteObject")
 
+    def grant_erase(self, grantee: iam.IPrincipal, prefix: str) -> None:
+        """Remove objects below `prefix` with all versions that the bucket keeps of them, which have to be listed for that."""
+        for action in ("s3:DeleteObject", "s3:DeleteObjectVersion"):
+            self._grant(grantee, prefix, action)
+        grantee.add_to_principal_policy(
+            iam.PolicyStatement(
+                actions=["s3:ListBucketVersions"],
+                resources=[self.bucket.bucket_arn],
+                conditions={"StringLike": {"s3:prefix": f"{prefix}*"}},
+            )
+        )
+
     def grant_absence(self, grantee: iam.IPrincipal) -> None:
         """Be told 404 of an object that is not there. Without this right S3 says 403, as it does of one that is there and closed."""
         grantee.add_to_principal_policy(

@@ -42,7 +42,7 @@ class Function:
     trail: bool = False
     """Whether it writes AuditEvents, though nothing else."""
     objects: Mapping[str, str] = field(default_factory=dict)
-    """What it does below which prefix of the bucket: `r`, `w`, `d` for read, write, delete."""
+    """What it does below which prefix of the bucket: `r`, `w`, `d` for read, write, delete; `e` for erase, versions included."""
     absence: bool = False
     """Whether it has to know that an object is not there."""
     seals: bool = False
@@ -88,10 +88,10 @@ FUNCTIONS: Mapping[str, Function] = {
         seals=True,
     ),
     "operations": Function(
-        "Operations on types and instances; propagates the accounts of small compartments itself",
+        "Operations on types and instances; propagates the accounts of small compartments, and purges these, itself",
         1769,
         table="write",
-        objects={BODIES: "rw", ANSWERS: "rw"},
+        objects={BODIES: "rwe", ANSWERS: "rw"},
         seals=True,
     ),
     "jobs": Function(
@@ -119,7 +119,7 @@ FUNCTIONS: Mapping[str, Function] = {
         1769,
         timeout=TASK_TIMEOUT,
         table="write",
-        objects={BODIES: "r", MANIFESTS: "w"},
+        objects={BODIES: "re", MANIFESTS: "w"},
         snapstart=False,
     ),
     "sweeper": Function(
@@ -128,7 +128,7 @@ FUNCTIONS: Mapping[str, Function] = {
         timeout=TASK_TIMEOUT,
         table="write",
         scan=True,
-        objects={BODIES: "r"},
+        objects={BODIES: "re"},
         snapstart=False,
     ),
 }
@@ -207,7 +207,8 @@ class FunctionsConstruct(Construct):
 
     def _grant(self, grantee: iam.IPrincipal, function: Function) -> None:
         self._grant_table(grantee, function)
-        grants = {"r": self._bucket.grant_read, "w": self._bucket.grant_write, "d": self._bucket.grant_delete}
+        bucket = self._bucket
+        grants = {"r": bucket.grant_read, "w": bucket.grant_write, "d": bucket.grant_delete, "e": bucket.grant_erase}
         for prefix, letters in function.objects.items():
             for letter in letters:
                 grants[letter](grantee, prefix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-# Imported at start, so that a snapshot of the started function contains it.
+# Imported before the first request, so that a snapshot of the started function holds it.
+import bulkhead.operations.purge
 import bulkhead.operations.set_accounts  # noqa: F401
 from functions.http import handler as handler

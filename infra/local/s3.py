@@ -93,7 +93,7 @@ def _entry(row: tuple[str, int, str, str, str]) -> Entry:
 def answer(environ: Environ, objects: Objects, secret: str) -> Answer:
     """Serves one request in path style, from any origin; `secret` is the key that signs URLs.
 
-    PutObject, CopyObject, GetObject, HeadObject, DeleteObject, ListObjectsV2 and CreateBucket.
+    PutObject, CopyObject, GetObject, HeadObject, DeleteObject, ListObjectsV2, ListObjectVersions (there is one of each) and CreateBucket.
     """
     if environ["REQUEST_METHOD"] == "OPTIONS":
         return cors.with_headers(environ, Answer(200))
@@ -115,6 +115,8 @@ def _answer(environ: Environ, objects: Objects) -> Answer:
             return Answer(200)
         case "GET", False if query.get("list-type") == "2":
             return _list(objects, bucket, query)
+        case "GET", False if "versions" in query:
+            return _list_versions(objects, bucket, query)
         case "PUT", True if "HTTP_X_AMZ_COPY_SOURCE" in environ:
             return _copy(objects, bucket, key, environ)
         case "PUT", True if "aws-chunked" not in environ.get("HTTP_CONTENT_ENCODING", ""):
@@ -173,6 +175,14 @@ def _list(objects: Objects, bucket: str, query: dict[str, str]) -> Answer:
             f"<LastModified>{modified}</LastModified></Contents>"
         )
     return _xml(200, f"<ListBucketResult>{''.join(parts)}</ListBucketResult>")
+
+
+def _list_versions(objects: Objects, bucket: str, query: dict[str, str]) -> Answer:
+    """The first page of the objects below a prefix: as of a bucket without versioning, each is its only version."""
+    parts = [f"<Name>{escape(bucket)}</Name><IsTruncated>false</IsTruncated>"]
+    for entry in objects.listed(bucket, query.get("prefix", ""), "", 1000):
+        parts.append(f"<Version><Key>{escape(entry.key)}</Key><VersionId>null</VersionId></Version>")
+    return _xml(200, f"<ListVersionsResult>{''.join(parts)}</ListVersionsResult>")
 
 
 def _error(status: int, code: str) -> Answer:

@@ -19,11 +19,11 @@ OBJECTS = {
     "resources": {"bodies": "rw", "uploads": "w", "answers": "rw"},
     "search": {"bodies": "r", "answers": "rw"},
     "bundles": {"bodies": "rw", "requests": "w", "uploads": "rd", "answers": "rw"},
-    "operations": {"bodies": "rw", "answers": "rw"},
+    "operations": {"bodies": "rwd", "answers": "rw"},
     "jobs": {"results": "rw", "answers": "rw"},
-    "propagation": {"bodies": "r", "manifests": "w"},
+    "propagation": {"bodies": "rd", "manifests": "w"},
     "processing": {"bodies": "rw", "requests": "rd", "results": "rw"},
-    "sweeper": {"bodies": "r"},
+    "sweeper": {"bodies": "rd"},
 }
 LETTERS = {"s3:GetObject": "r", "s3:PutObject": "w", "s3:DeleteObject": "d"}
 LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
@@ -36,6 +36,8 @@ WRITE = {
     "dynamodb:UpdateItem",
 }
 QUEUE = {"sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage"}
+# Of functions that purge: every version of an object goes.
+ERASE = {"s3:DeleteObject", "s3:DeleteObjectVersion", "s3:ListBucketVersions"}
 # What each function may do, in full.
 ALLOWED = {
     "resources": LOGS | READ | WRITE | {"s3:GetObject", "s3:PutObject"},
@@ -47,16 +49,16 @@ ALLOWED = {
     | READ
     | WRITE
     | {"s3:GetObject", "s3:ListBucket", "s3:PutObject", "s3:DeleteObject", "states:StartExecution"},
-    "operations": LOGS | READ | WRITE | {"s3:GetObject", "s3:PutObject", "states:StartExecution"},
+    "operations": LOGS | ERASE | READ | WRITE | {"s3:GetObject", "s3:PutObject", "states:StartExecution"},
     "jobs": LOGS
     | READ
     | {"dynamodb:UpdateItem"}
     | {"s3:GetObject", "s3:ListBucket", "s3:PutObject"}
     | {"states:DescribeExecution", "states:StopExecution"},
     "capabilities": LOGS | READ,
-    "propagation": LOGS | READ | WRITE | {"s3:GetObject", "s3:PutObject"},
+    "propagation": LOGS | ERASE | READ | WRITE | {"s3:GetObject", "s3:PutObject"},
     "processing": LOGS | READ | WRITE | {"s3:GetObject", "s3:ListBucket", "s3:PutObject", "s3:DeleteObject"},
-    "sweeper": LOGS | READ | WRITE | {"dynamodb:Scan", "s3:GetObject"} | QUEUE,
+    "sweeper": LOGS | ERASE | READ | WRITE | {"dynamodb:Scan", "s3:GetObject"} | QUEUE,
 }
 
 

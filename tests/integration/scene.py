@@ -207,7 +207,8 @@ def request(
     if scope is not None:
         context["authorizer"] = {"jwt": {"claims": {"sub": subject, "scope": scope, **(claims or {})}}}
     event = {
-        "rawPath": f"/fhir/R4/{path}",
+        "rawPath": f"/fhir/R4/{path.partition('?')[0]}",
+        "rawQueryString": path.partition("?")[2],
         "headers": dict(headers or {}),
         "requestContext": context,
         "body": raw,

@@ -105,7 +105,8 @@ def test_no_endpoint_is_guessed() -> None:
 def test_smart_scopes_are_understood() -> None:
     who = policy.caller_of({"sub": "x", "scope": " ".join(smart.SCOPES)}, "on")
     assert who.sets_accounts
-    assert len(who.scopes) == len(smart.SCOPES) - 1
+    assert who.purges
+    assert len(who.scopes) == len(smart.SCOPES) - 2
 
 
 def test_without_authentication_nothing_is_claimed() -> None:

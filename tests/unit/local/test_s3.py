@@ -101,6 +101,15 @@ def test_listing_pages_through_a_prefix(client: Any) -> None:
     assert [entry["Key"] for page in pages for entry in page["Contents"]] == [f"jobs/{n}<&>" for n in range(7)]
 
 
+def test_every_object_is_its_only_version(client: Any) -> None:
+    for key in ("bodies/1", "bodies/2", "other"):
+        client.put_object(Bucket="bulkhead", Key=key, Body=b"x")
+    listed = client.list_object_versions(Bucket="bulkhead", Prefix="bodies/1")
+    assert [(one["Key"], one["VersionId"]) for one in listed["Versions"]] == [("bodies/1", "null")]
+    client.delete_object(Bucket="bulkhead", Key="bodies/1", VersionId="null")
+    assert "Versions" not in client.list_object_versions(Bucket="bulkhead", Prefix="bodies/1")
+
+
 def test_what_is_not_emulated_says_so(client: Any) -> None:
     with pytest.raises(ClientError) as error:
         client.create_multipart_upload(Bucket="bulkhead", Key="k")

@@ -13,6 +13,7 @@ BulkheadError
 ├── Conflict                   409  conflict
 │   ├── VersionConflict        409  conflict (a base version is no longer current; callers may read again and retry)
 │   ├── ClaimTaken             409  duplicate (another resource owns the condition of a conditional create)
+│   ├── Purged                 409  conflict (what had the id was erased, and the id is not free yet)
 │   └── JobMovedOn             409  conflict (a job is over, or another delivery of it was faster)
 ├── Gone                       410  deleted
 ├── PreconditionFailed         412  conflict
@@ -114,6 +115,14 @@ class ClaimTaken(Conflict):
         super().__init__("another request is creating a resource under the same condition", expression="ifNoneExist")
         self.condition = condition
         self.owner = owner
+
+
+class Purged(Conflict):
+    """What had the id was erased a moment ago. Writers that began before must have ended before the id is free again."""
+
+    def __init__(self, key: str, until: str) -> None:
+        super().__init__(f"what {key} was has been erased; the id can be used again after {until}", expression=key)
+        self.key = key
 
 
 class JobMovedOn(Conflict):

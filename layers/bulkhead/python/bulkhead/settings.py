@@ -129,6 +129,8 @@ class Settings:
     """Seconds after which others may abort a large transaction that has not committed."""
     job_days: Positive = 7
     """How long an asynchronous job's status is kept."""
+    purge_rest: Positive = 3600
+    """Seconds for which the id of a purged resource is not free: longer than any writer works on what it has read."""
     propagation_batch: Positive = 100
     """Members that one worker of a propagation handles."""
     propagation_workers: Positive = 10

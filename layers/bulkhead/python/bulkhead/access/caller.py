@@ -19,6 +19,8 @@ class Caller:
     patient: str | None = None
     address: str = ""
     """The IP address that the request came from, for the audit trail."""
+    purges: bool = False
+    """Whether a scope gives the right to purge."""
 
     @property
     def fenced(self) -> bool:
@@ -43,7 +45,8 @@ class Caller:
     def owner(self) -> str:
         """The owner of the caller's jobs. It includes the restrictions, because a job may hold facts that another token of the subject must not see."""
         rights = sorted(map(str, self.scopes))
-        return f"{self.subject}#{_digest(repr((rights, self.sets_accounts, self.bounds)))}"
+        known = (rights, self.sets_accounts, self.bounds, *(["purge"] if self.purges else []))
+        return f"{self.subject}#{_digest(repr(known))}"
 
 
 def _digest(text: str) -> str:

@@ -17,6 +17,8 @@ SET_ACCOUNTS = "accounts.write"
 ANONYMOUS = "anonymous"
 
 # Cognito puts the name of its resource server before every scope (docs/operations/identity.md).
+PURGE = "purge"
+_PURGING = frozenset({PURGE, f"bulkhead/{PURGE}"})
 _SETTING_ACCOUNTS = frozenset({SET_ACCOUNTS, f"bulkhead/{SET_ACCOUNTS}"})
 # How a claim that holds nothing may reach us as text: API Gateway renders null in the way of its language, authorizers in that of theirs.
 _NOTHING = frozenset({"", "null", "nil", "<nil>", "<null>", "none", "undefined", "nan", "true", "false"})
@@ -24,7 +26,7 @@ NOBODY = ""
 """As the Patient that a caller is fenced to: no resource has this id, so no compartment is open to the caller."""
 
 
-EVERYBODY = Caller(ANONYMOUS, (Scope("system", "*", "cruds"),), sets_accounts=True)
+EVERYBODY = Caller(ANONYMOUS, (Scope("system", "*", "cruds"),), sets_accounts=True, purges=True)
 """The caller where `AUTH=off`: every right."""
 
 
@@ -42,7 +44,14 @@ def caller_of(claims: Mapping[str, str] | None, auth: str) -> Caller:
         # Without a launch patient, patient/ scopes open nothing but what is shared.
         patient = _patient(_text(claims, "patient"))
     allowed = _accounts(_text(claims, "accounts")) if "accounts" in claims else None
-    return Caller(subject, given, not _SETTING_ACCOUNTS.isdisjoint(words), allowed, patient)
+    return Caller(
+        subject,
+        given,
+        not _SETTING_ACCOUNTS.isdisjoint(words),
+        allowed,
+        patient,
+        purges=not _PURGING.isdisjoint(words),
+    )
 
 
 def _text(claims: Mapping[str, str] | None, name: str) -> str:

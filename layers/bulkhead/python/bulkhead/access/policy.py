@@ -109,6 +109,14 @@ def require(caller: Caller, right: str, resource_type: str = "*") -> None:
         raise forbidden(right, resource_type)
 
 
+def require_purge(caller: Caller) -> None:
+    """Forbidden where the caller may not purge: it takes the scope `purge`, and a token that sees everything."""
+    if caller.restricted:
+        raise Forbidden("a token that is fenced, or has a scope with a query, cannot purge", "Authorization")
+    if not caller.purges:
+        raise Forbidden("the token may not purge: it has no scope purge", "Authorization")
+
+
 def require_writing(caller: Caller) -> None:
     """Raises Forbidden if no scope lets the caller write anything."""
     if not any(right in scope.rights for scope in caller.scopes for right in (CREATE, UPDATE, DELETE)):

@@ -51,6 +51,8 @@ WORDS: Mapping[str, Words] = {
                           later=True),
     "explain-access": Words("Accounts", "Who can see a resource, and why; with claims of a token, what it may do", None, "Parameters",
                             ("scope", "accounts", "patient", "_format", "_pretty")),
+    "purge": Words("Operations", "Erase a resource for good, and with `compartment` what is its patient's alone", "Parameters",
+                   "Parameters", later=True),
     "everything": Words("Operations", "A patient or encounter, its compartment, and what these refer to", None, "Bundle",
                         ("_since", "_type", "start", "end", *_PAGING)),
     "lastn": Words("Operations", "The latest results of a patient, by what was observed", "Parameters", "Bundle",

@@ -46,6 +46,7 @@ _PLACES: Mapping[str, str] = {
     "meta-add": "operations.meta:meta_add",
     "meta-delete": "operations.meta:meta_delete",
     "everything": "operations.everything:everything",
+    "purge": "operations.purge:purge",
     "lastn": "operations.lastn:lastn",
     "document-new": "operations.document_bundles:new_document",
     "document-update": "operations.document_bundles:update_document",

@@ -36,6 +36,7 @@ SERVICE = f"{BASE}/service/"
 # The OperationDefinitions that the server publishes: operation_definitions.BY_ID. A test holds the two equal.
 OPERATION_DEFINITIONS = (
     "bulkhead-set-accounts",
+    "bulkhead-purge",
     "bulkhead-explain-access",
     "bulkhead-validate",
     "bulkhead-patient-everything",
@@ -95,6 +96,7 @@ _OPERATIONS: tuple[Route, ...] = (
     Route("POST", f"{BASE}/{{type}}/$validate", "operations", "validate"),
     Route("POST", f"{BASE}/{{type}}/{{id}}/$set-accounts", "operations", "set-accounts"),
     Route("GET", f"{BASE}/{{type}}/{{id}}/$explain-access", "search", "explain-access"),
+    Route("POST", f"{BASE}/{{type}}/{{id}}/$purge", "operations", "purge"),
     Route("GET", f"{BASE}/job", "jobs", "jobs"),
     Route("GET", f"{BASE}/job/{{id}}/status", "jobs", "status"),
     Route("DELETE", f"{BASE}/job/{{id}}/status", "jobs", "cancel"),

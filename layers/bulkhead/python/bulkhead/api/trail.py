@@ -44,6 +44,7 @@ DEEDS: Mapping[str, Deed] = {
     "conditional-delete": deed("delete"),
     "bundle": deed("batch"),
     "upload": deed("operation", "$upload"),
+    "purge": deed("operation", recording.PURGE),
     "document-new": deed("operation", "$document-new"),
     "document-update": deed("operation", "$document-update"),
     "merge-bundle": deed("operation", "$patient-merge"),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bulkhead.store import Store
 
 SET_ACCOUNTS, REFUSALS = "$set-accounts", "refusals"
+PURGE = "$purge"
 OFF = "off"
 
 _ANY = "*"
@@ -143,6 +144,20 @@ def of_set_accounts(
     patients = of_patients(target.key, index_facts.targets(session.store.decode(target)))
     entity = Entity(target.key, target.version, asked)
     return _writes(session, deed("operation", SET_ACCOUNTS), [entity], patients)
+
+
+def of_purge(session: Session, heads: Sequence[Head]) -> list[Write]:
+    """The events of the erasing of some resources: one for the data of each patient, whatever AUDIT says. They name ids only."""
+    from bulkhead.access.visibility import last_living
+    from bulkhead.facts import index_facts
+
+    groups: dict[tuple[str, ...], list[Entity]] = {}
+    for head in heads:
+        living = last_living(session.store, head)
+        pointed_at = index_facts.targets(session.store.decode(living)) if living else {}
+        groups.setdefault(of_patients(head.key, pointed_at), []).append(Entity(head.key, head.version))
+    done = deed("operation", PURGE)
+    return [made for patients, entities in groups.items() for made in _writes(session, done, entities, patients)]
 
 
 def of_reads(session: Session, done: Deed, heads: Iterable[Head]) -> list[Write]:

@@ -21,7 +21,7 @@ from bulkhead.store import one_request
 _NEVER = frozenset({"bundle", "upload", "status", "cancel", "unmatched", "smart-configuration", "openapi", "docs"})
 """Operations that no entry can call; the last three return something other than a resource."""
 _NOT_ATOMIC = frozenset(
-    {"set-accounts", "meta-add", "meta-delete", "document-new", "document-update", "merge-bundle", "merge"}
+    {"set-accounts", "purge", "meta-add", "meta-delete", "document-new", "document-update", "merge-bundle", "merge"}
 )
 """Operations that write in commits of their own."""
 

@@ -20,7 +20,7 @@ from bulkhead.fhir import dates, json, outcome
 from bulkhead.settings import Settings
 from bulkhead.store import Head, Store
 from bulkhead.store.heads import NEVER, OWN
-from bulkhead.store.jobs import BUNDLE, CANCELLED, COMMITTED, DONE, FAILED, STARTING, UNFINISHED, Job
+from bulkhead.store.jobs import BUNDLE, CANCELLED, COMMITTED, DONE, FAILED, PURGE, STARTING, UNFINISHED, Job
 
 START_GRACE = 30.0
 """Seconds that the request may need from starting the state machine to changing the target: more than API Gateway allows."""
@@ -83,6 +83,10 @@ def status(store: Store, owner: str, job_id: str, alive: Callable[[Job], bool]) 
         from bulkhead.jobs.bundles import answers
 
         return Status(*answers.of(store, job, dead), answers.unrecorded(store, job, dead))
+    if job.kind == PURGE:
+        from bulkhead.jobs import purge_steps
+
+        return Status(*purge_steps.told(store, job))
     if job.state == DONE:
         return Status("", batch_response(HTTPStatus.OK, resources_updated(job.updated)))
     standing, _ = _counted(store, job)
@@ -172,6 +176,10 @@ def progress_of(store: Store, job: Job) -> str:
     """How far a job is, in words. One Query for a `$set-accounts` that is not done."""
     if job.kind == BUNDLE:
         return NOT_COUNTED if job.total is None else f"{job.done} of {job.total} entries"
+    if job.kind == PURGE:
+        from bulkhead.jobs import purge_steps
+
+        return purge_steps.progress(store, job)
     if job.state == DONE:
         return f"{job.updated} of {job.updated} resources"
     standing, total = _counted(store, job)

@@ -13,7 +13,7 @@ from bulkhead.errors import BadRequest
 from bulkhead.fhir import dates
 from bulkhead.jobs import lifecycle
 from bulkhead.store import Store
-from bulkhead.store.jobs import SET_ACCOUNTS, Job
+from bulkhead.store.jobs import BUNDLE, Job
 
 _CURSOR = re.compile(r"\d{10}\.\d{6}#[0-9A-Za-z]{1,64}")
 _PRETTY = ("_format", "_pretty")
@@ -72,7 +72,7 @@ def _told(store: Store, job: Job, base: str) -> dict[str, Any]:
         {"name": "status", "valueUrl": f"{base}/job/{job.id}/status"},
         {"name": "expires", "valueInstant": _instant(job.expires)},
     ]
-    if job.kind == SET_ACCOUNTS:
+    if job.kind != BUNDLE:
         parameters.insert(1, {"name": "target", "valueReference": {"reference": job.target}})
     if job.ended:
         parameters.append({"name": "ended", "valueInstant": _instant(job.ended)})

@@ -203,6 +203,30 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
     ),
     Operation(
+        "bulkhead-purge",
+        "purge",
+        "Erase a resource for good",
+        "Erases every version of the resource, all that the index holds of it, and the Binaries that follow it; with `compartment` "
+        "every member of its compartment that names no other patient. Needs the scope `purge` and a token without a fence. "
+        "AuditEvents and definitions stay.",
+        (
+            Parameter(
+                "compartment", "in", 0, "1", "boolean", "Whether the members of the compartment go too; default false"
+            ),
+            Parameter("resourcesErased", "out", 1, "1", "integer", "How many resources this run erased"),
+            Parameter(
+                "resourcesShared",
+                "out",
+                1,
+                "1",
+                "integer",
+                "How many members it left: they are not this patient's alone",
+            ),
+            Parameter("shared", "out", 0, "1000", "Reference", "These members, up to 1,000 of them"),
+        ),
+        affects_state=True,
+    ),
+    Operation(
         "bulkhead-validate",
         "validate",
         "Validate a resource",

@@ -16,6 +16,7 @@ from bulkhead.settings import Settings
 SCOPES = (
     *(f"{context}/*.{rights}" for context in ("patient", "user", "system") for rights in ("cruds", "rs")),
     "accounts.write",
+    "purge",
 )
 CAPABILITIES = ("permission-patient", "permission-user", "permission-v1", "permission-v2")
 

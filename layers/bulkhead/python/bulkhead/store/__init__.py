@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bulkhead import settings as _settings
-from bulkhead.errors import VersionConflict
+from bulkhead.errors import Conflict, Purged, VersionConflict
 from bulkhead.store import (
     account_commits,
     active_months,
@@ -16,6 +16,7 @@ from bulkhead.store import (
     client,
     commits,
     definitions,
+    erasure,
     files,
     heads,
     history,
@@ -30,6 +31,7 @@ from bulkhead.store import (
     transaction_marks,
 )
 from bulkhead.store.capacity import Meter, metered
+from bulkhead.store.erasure import Bodies, Eraser, Gravestone
 from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
 from bulkhead.store.index import Found, Moment, Pointer
 from bulkhead.store.jobs import Job, Jobs
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Claim",
     "Found",
+    "Gravestone",
     "Head",
     "Inherit",
     "Moment",
@@ -168,21 +171,63 @@ class Store:
     ) -> list[Head]:
         """Commits all or nothing: see `commits.commit`. VersionConflict, ClaimTaken, JobMovedOn, Conflict, Unavailable."""
         listed = definitions.listed_as(writes)
-        if not listed:
-            return commits.commit(self.table, self._put_body, self.settings, writes, claims, inherit, receipt)
-        definitions.note(self.table, listed)
+        if listed:
+            definitions.note(self.table, listed)
         try:
-            return commits.commit(self.table, self._put_body, self.settings, writes, claims, inherit, receipt)
+            return commits.commit(self.table, self._bodies.put, self.settings, writes, claims, inherit, receipt)
+        except Conflict:
+            self._require_unburied([write for write in writes if not write.fresh])
+            raise
         finally:
-            # Even after a failure: the commit may have succeeded although its answer was lost.
-            self.definitions_mark = object()
+            if listed:
+                # Also where it failed: a commit may stand though its answer was lost.
+                self.definitions_mark = object()
 
-    def _put_body(self, name: str, data: bytes) -> None:
-        self.s3.put_object(Bucket=self.settings.bucket, Key=BODIES + name, Body=data)
+    def _require_unburied(self, writes: Sequence[Write]) -> None:
+        """Purged where one of these writes, which have failed, is of a resource that was purged; what they staged is taken away."""
+        stones = self.gravestones(write.key for write in writes)
+        for write in writes:
+            if write.key in stones:
+                self._eraser.erase_late(write)
+        for stone in stones.values():
+            if not stone.is_over:
+                raise Purged(stone.key, stone.until)
+            self._eraser.lay_to_rest(stone)
+
+    @cached_property
+    def _bodies(self) -> Bodies:
+        return Bodies(lambda: self.s3, self.settings.bucket, BODIES)
 
     def commit_each(self, writes: Sequence[Write]) -> set[str]:
-        """Commits independent changes of accounts; returns the keys that another writer prevented."""
-        return account_commits.commit_each(self.table, writes)
+        """Independent changes of accounts; the keys that were not written, because someone else was faster."""
+        left_out = account_commits.commit_each(self.table, writes)
+        for key in self.gravestones(left_out):
+            self._eraser.erase(key)
+        return left_out
+
+    # Erasing
+
+    @cached_property
+    def _eraser(self) -> Eraser:
+        return Eraser(self.table, self._bodies, self._facts_of)
+
+    def gravestones(self, wanted: Iterable[str]) -> dict[str, Gravestone]:
+        """What stands where some of these resources were; strongly consistent."""
+        return erasure.read(self.table, wanted)
+
+    def bury(
+        self, buried: Sequence[Head], events: Sequence[Write], *, is_open: bool = False, patients: Sequence[str] = ()
+    ) -> None:
+        """Make up to 50 resources unreadable, in one commit with `events`: see `erasure`. VersionConflict."""
+        self._eraser.bury(self.settings, buried, events, is_open, patients)
+
+    def erase(self, key: str) -> bool:
+        """Erase all that there is of a buried resource; whether there was anything. Idempotent."""
+        return self._eraser.erase(key)
+
+    def close_grave(self, key: str) -> None:
+        """The purge of this target is done."""
+        self._eraser.close(key)
 
     def set_propagate(self, head: Head, flag: bool, within: Mapping[str, tuple[str, ...]]) -> None:
         """Sets whether, and within which bounds, new resources in its compartment inherit the accounts of `head`. VersionConflict."""
@@ -234,7 +279,8 @@ class Store:
         return sweeper.abort(self.table, everything=True)
 
     def sweep(self) -> int:
-        """Finishes the work of dead processes: see `sweeper.sweep`."""
+        """Finish what dead processes left behind: see `sweeper.sweep`."""
+        self._eraser.sweep()
         return sweeper.sweep(self.table)
 
     def check_integrity(self, *, repair: bool, patience: float | None) -> Report:
@@ -280,6 +326,10 @@ class Store:
     ) -> list[Pointer]:
         """Resources that point at `target`, ordered by type and id, after the source `after`; fewer than `limit` at the end."""
         return index.pointing_at(self.table, keys.target_partitions(target), resource_type, after, limit)
+
+    def formerly_pointing_at(self, target: str, after: str | None = None, limit: int = 1000) -> list[Pointer]:
+        """Resources that pointed at a Patient, or at what a Binary followed, and were deleted or changed since; paged the same way."""
+        return index.pointing_at(self.table, [keys.former_partition(target)], None, after, limit)
 
     def in_account(
         self, account: str, resource_type: str | None = None, after: str | None = None, limit: int = 1000

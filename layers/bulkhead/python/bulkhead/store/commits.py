@@ -53,7 +53,7 @@ def commit(
     guard = identifiers.guard(table, writes, claims)
     owned = [claim for claim in claims if claim.unique is None]
     between = Between(table, inherit, guard)
-    if _is_large(writes, len(owned) + guard.room + (receipt.size if receipt else 0)):
+    if _is_large(writes, 2 * len(owned) + guard.room + (receipt.size if receipt else 0)):
         new = large.commit(table, settings.transaction_lease, writes, owned, guard, between, updated, receipt)
     else:
         new = _commit_at_once(table, writes, owned, guard, between, updated, receipt)
@@ -79,7 +79,7 @@ def _inherit_again(table: Table, writes: Sequence[Write], new: list[Head], betwe
     account_commits.commit_each(table, changed)
     items = table.get_many((write.key, keys.HEAD) for write in changed)
     for n, head in enumerate(new):
-        if item := items.get((head.key, keys.HEAD)):
+        if (item := items.get((head.key, keys.HEAD))) and heads.GRAVESTONE not in item:
             new[n] = heads.from_item(item)
 
 
@@ -103,6 +103,8 @@ def _commit_at_once(
         actions += [staging.claim_action(table, claim) for claim in claims]
         actions += receipt.actions(table, new) if receipt else []
         actions += guard.actions() + checks
+        # Nothing is asked of these: they never fail.
+        actions += [table.put_action(item) for item in staging.claim_pointers(claims)]
         accounts = [action for write in writes for action in staging.account_actions(table, write)]
         if len(actions) + len(accounts) <= TRANSACT_LIMIT:
             # Account entries are part of the commit: they are known only now, and a separate request would cost a round trip.

@@ -11,7 +11,7 @@ from bulkhead.fhir import dates, json
 from bulkhead.store import keys
 
 if TYPE_CHECKING:
-    from bulkhead.errors import JobMovedOn
+    from bulkhead.errors import Conflict
     from bulkhead.facts.index_facts import Facts
     from bulkhead.store.table import Table
 
@@ -20,6 +20,8 @@ Item = dict[str, Any]
 # First byte of a body: the encoding of the rest.
 DEFLATED = b"z"
 IN_S3 = b"s"
+GRAVESTONE = "purged"
+"""The attribute of what stands in a head's place once the resource was purged: until when the id is not free (`erasure`)."""
 
 PAGE_WEIGHT = 4_000_000
 """The `weight` after which a page ends, so that memory holds it: some 10 to 40 MB of JSON."""
@@ -303,8 +305,13 @@ class Receipt(Protocol):
     def actions(self, table: Table, new: Sequence[Head]) -> list[Item]:
         """The actions for the commit; called directly before it, with the heads that it makes. JobMovedOn."""
 
-    def refusal(self) -> JobMovedOn:
-        """The error that a failed condition of one of the actions means."""
+    def refusal(self) -> Conflict:
+        """What it means that the condition of one of the actions fails."""
+
+
+def name_in_s3(body: bytes | None) -> str | None:
+    """The name of a large body in S3; None of one that stands in the item itself."""
+    return bytes(body[1:]).decode() if body and bytes(body[:1]) == IN_S3 else None
 
 
 def encode(resource: dict[str, Any]) -> bytes:

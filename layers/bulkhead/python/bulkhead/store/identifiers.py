@@ -244,6 +244,10 @@ def _seen(table: Table, staged: dict[str, int], fence: Fenced | None, before: Co
         again = []
         for key in left:
             item = items.get((key, keys.HEAD))
+            if item and heads.GRAVESTONE in item:
+                still_gone = f"attribute_exists(#{heads.GRAVESTONE})"
+                others[key] = _Other(None, table.check_action((key, keys.HEAD), still_gone), False)
+                continue
             transaction = transaction_marks.marked(item) if item else None
             if transaction is None:
                 others[key] = _settled(table, key, item, staged[key], fence, before)

@@ -100,7 +100,8 @@ class Check:
             else:
                 named = list(group)
                 identifiers += [item for item in named if keys.is_identifier(_key(item))]
-                self._mend(pk, [fault for item in named if (fault := self._outdated(item))], report)
+                faults = [fault for item in named if (fault := self._outdated(item))]
+                self._mend(pk, [*faults, *self._unnamed_claims(pk, named)], report)
         report.resources, report.identifiers, report.held = len(resources), len(identifiers), _held(resources)
         for pk, faults in self._faults(resources).items():
             if faults:
@@ -166,6 +167,9 @@ class Check:
         listed: dict[str, set[Key]] = {}
         for pk, items in resources.items():
             head = next((item for item in items if item["sk"]["S"] == keys.HEAD), None)
+            if head and heads.GRAVESTONE in head:
+                # Whoever purged it, or the sweeper, takes away what there is.
+                continue
             if head and (transaction := transaction_marks.marked(head)):
                 # A large transaction holds it: others finish that, unless it is forgotten.
                 found[pk] = [self._forgotten(head, transaction)] if self._is_over(transaction) else []
@@ -182,6 +186,7 @@ class Check:
             own = {_key(item): item for item in resources[pk]}
             unlisted = [(MISSING, self._table.put_action(key_of(key))) for key in listed[pk] if key not in there]
             found[pk] = [*self._faults_of_one(pk, own, entries, there), *unlisted, *self._faults_of_time(pk, own)]
+            found[pk] += self._forgotten_targets(pk, own)
         return found
 
     def _needed(self, head: Head | None) -> tuple[dict[Key, Entry], set[Key]]:
@@ -209,6 +214,22 @@ class Check:
             faults.append(self._compared(key, own.get(key) or elsewhere.get(key), entry, version))
         return [fault for fault in faults if fault]
 
+    def _forgotten_targets(self, pk: str, own: dict[Key, Item]) -> list[_Fault]:
+        """Of a deletion that was made before pointers back were kept (`staging.former_item`): those that its last content needs."""
+        head = own.get((pk, keys.HEAD))
+        if head is None or "body" in head:
+            return []
+        last = own.get((pk, keys.version_sort(int(head["v"]["N"]) - 1)))
+        if last is None or "body" not in last:
+            return []
+        try:
+            targets = self._facts_of(heads.from_item(last)).targets
+        except Exception as error:
+            logger.error("body cannot be read", extra={"resource": pk, "error": type(error).__name__})
+            return [(DAMAGED, None)]
+        needed = [staging.former_item(pk, target) for target in staging.remembered(targets)]
+        return [(MISSING, self._table.put_action(item)) for item in needed if _key(item) not in own]
+
     def _unexpected(self, key: Key, item: Item, version: int) -> _Fault | None:
         """The fault of an entry that the head, at `version`, does not need."""
         staged_for = {":v": item["v"]}
@@ -235,6 +256,20 @@ class Check:
             values = {":v": {"N": str(version)}, ":gone": {"SS": sorted(there - via)}}
             return WIDE, self._table.update_action(key, "DELETE #via :gone", values, staging.NOT_LATER)
         return None
+
+    def _unnamed_claims(self, pk: str, items: Sequence[Item]) -> list[_Fault]:
+        """Of a claim that was made before its owner named it (`staging.claim_pointers`)."""
+        if not pk.startswith(keys.claim_key("")):
+            return []
+        condition = pk.removeprefix(keys.claim_key(""))
+        owners = [item["owner"]["S"] for item in items if "owner" in item and not transaction_marks.marked(item)]
+        pointers = {owner: staging.claim_pointer(owner, condition) for owner in owners}
+        there = self._table.get_many([*((owner, keys.HEAD) for owner in owners), *map(_key, pointers.values())])
+        return [
+            (MISSING, self._table.put_action(pointer))
+            for owner, pointer in pointers.items()
+            if "v" in there.get((owner, keys.HEAD), {}) and _key(pointer) not in there
+        ]
 
     def _outdated(self, item: Item) -> _Fault | None:
         """The fault of a reservation whose owner died long ago."""
@@ -295,7 +330,8 @@ class Check:
         found: dict[str, list[_Fault]] = {}
         for item in items:
             pk = keys.identified(_key(item))
-            head = heads.from_item(there[pk], self._accounts_at) if pk in there else None
+            is_there = pk in there and heads.GRAVESTONE not in there[pk]
+            head = heads.from_item(there[pk], self._accounts_at) if is_there else None
             if pk in there and transaction_marks.marked(there[pk]):
                 continue
             if pk not in expected:

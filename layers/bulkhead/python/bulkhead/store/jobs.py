@@ -20,8 +20,8 @@ DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
 UNFINISHED = (STARTING, RUNNING)
 OVER = (DONE, FAILED, CANCELLED)
 
-SET_ACCOUNTS, BUNDLE = "set-accounts", "bundle"
-"""The kind of work that a job does."""
+SET_ACCOUNTS, BUNDLE, PURGE = "set-accounts", "bundle", "purge"
+"""What a job does."""
 
 _RESULT = "r#"
 # Seconds between two notes that somebody is at work: one write in so many is not felt.
@@ -33,7 +33,7 @@ _LEFT_NAMED = 100
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One asynchronous request: of `kind` SET_ACCOUNTS, for a `target` and its `accounts`, or BUNDLE.
+    """One request that is answered later: of `kind` SET_ACCOUNTS, for a `target` and its `accounts`, BUNDLE, or PURGE of a `target`.
 
     `accounts` are those that the caller asked for, `ends` the instants at which some of them end, `inherit` whether the target shall
     inherit (None: as it was), `within` those that it is fenced to (None: it is not), `naming` whether it may be
@@ -43,9 +43,10 @@ class Job:
     `listing`, there may be more), or the bundle's entries, of which `done` are dealt with.
     Of the pass `turn` all batches before number `upto` have been added up: `standing` members stood as asked then, and in the best
     of the passes before it `best` did. So nobody who asks how far it is reads them again.
-    `error` is the OperationOutcome and `status` the HTTP status of a failed job.
-    A bundle's `request` is JSON that says how to process it; `attempt` counts the deliveries that took it up; `transaction` is the
-    large transaction that the last of them began; the response is in S3 as `result`, with `size` bytes.
+    `error` is an OperationOutcome and `status` its HTTP status, of a failed job.
+    A purge's `request` is JSON that says for whom and what; of one that is done, `updated` counts what it erased, `total` what it left,
+    and `result` names that. A bundle's `request` is JSON that says how to process it; `attempt` counts the deliveries that took it up, `transaction` is the
+    large transaction that the last of them began; the answer lies in S3 as `result`, of `size` bytes.
     """
 
     id: str

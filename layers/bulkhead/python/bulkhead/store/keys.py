@@ -7,6 +7,9 @@
 | staged head   | `Observation/9`      | `s#<transaction id>`        |                                                         |
 | index entry   | `Observation/9`      | `i#<target>#<value>#<date>` | by-target (the target), by-value (the value), by-time (the care date) |
 | account entry | `Observation/9`      | `a#Organization/a`          | by-target, in the account's own partition               |
+| former target | `Observation/9`      | `f#Patient/1`               | by-target, in a partition of what pointed there before  |
+| claim made    | `Observation/9`      | `c#<condition>`             | none: which claims name the resource as their owner     |
+| gravestone    | `Observation/9`      | `#`, in place of the head   | by-time: all of them in one partition, by their end     |
 | the same, of no account | `Organization/a` | `a#-`                   | by-target: of the types that can be shared              |
 | identifier    | `Patient|identifier|123` | `http://system#9`       | none: read where it is, strongly consistent             |
 | its reservations | `Patient|identifier|123` | `#`                       |                                                         |
@@ -55,6 +58,8 @@ ACCOUNT = "a#"
 VERSION = "v#"
 STAGED = "s#"
 RECEIPT = "e#"
+FORMER = "f#"
+CLAIM = "c#"
 
 BY_TARGET, BY_VALUE, BY_TIME = "by-target", "by-value", "by-time"
 INDEXES: dict[str, tuple[str, str]] = {BY_TARGET: ("tpk", "tsk"), BY_VALUE: ("vpk", "vsk"), BY_TIME: ("mpk", "msk")}
@@ -62,6 +67,7 @@ PROJECTED: dict[str, list[str]] = {BY_TARGET: ["via"]}
 TTL = "ttl"
 IDENTIFIER = "identifier"
 OPEN_TRANSACTIONS = "txn"
+GRAVESTONES = "purged"
 MONTHS = "months"
 DEFINITIONS = "definitions"
 INTEGRITY = "integrity"
@@ -120,6 +126,24 @@ def entry_sort(target: str | None, value: Value | None, dated: Value | None = No
     texts = [f"{one.parameter}|{one.value}|{one.sort}" if one else "" for one in (value, dated)]
     # Without a care date as it was before there were any: so entries that stand already stay.
     return limited(f"{ENTRY}{target or ''}#{'#'.join(texts if dated else texts[:1])}", SORT_LIMIT)
+
+
+def former_sort(target: str) -> str:
+    return limited(f"{FORMER}{target}", SORT_LIMIT)
+
+
+def former_partition(target: str) -> str:
+    """The by-target partition of what pointed at `target` once, and was deleted or points elsewhere now."""
+    return f"former#{target}"
+
+
+def claim_sort(condition: str) -> str:
+    return limited(f"{CLAIM}{condition}", SORT_LIMIT)
+
+
+def gravestone_keys(key: str, until: str) -> dict[str, str]:
+    """The by-time attributes of a gravestone that stands until the instant `until`."""
+    return {"mpk": GRAVESTONES, "msk": f"{until}#{key}"}
 
 
 def governing_key(resource_type: str, name: str) -> str:

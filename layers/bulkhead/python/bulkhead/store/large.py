@@ -45,6 +45,7 @@ def commit(
             if receipt:
                 receipt.begun(table, transaction)
             staging.stage(table, writes)
+            table.put_many(staging.claim_pointers(claims))
             guard.reserve()
             checks = guard.look()
             between(writes)

@@ -8,11 +8,12 @@ An entry is a hint, its head the truth. So entries may be early or stale, but ne
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from bulkhead.errors import ClaimTaken, Unavailable, VersionConflict
+from bulkhead.facts.security_context import SECURITY_CONTEXT
 from bulkhead.parallel import chunks
 from bulkhead.settings import SHARED_TYPES
 from bulkhead.store import builtin, heads, keys
@@ -38,12 +39,34 @@ def stage(table: Table, writes: Sequence[Write]) -> None:
             unshared += [_entry_item(write, key, entry) for key, entry in entries.items()]
         else:
             shared += [(write, stage_action(table, write, key, entry)) for key, entry in entries.items()]
-    table.put_many(copies + unshared)
+    table.put_many([*copies, *unshared, *(item for write in writes for item in _former(write))])
     for batch in chunks(shared, TRANSACT_LIMIT):
         try:
             table.write([action for _, action in batch])
         except ConditionFailed as error:
             raise VersionConflict(batch[error.failed[0]][0].key) from None
+
+
+def _former(write: Write) -> list[Item]:
+    """Pointers back to the Patients that a resource points at no longer, and to what a Binary followed.
+
+    The versions from before are still about them: a purge has to find these (`erasure`).
+    """
+    if write.base is None or write.old is None:
+        return []
+    kept = write.new.targets if write.new else {}
+    return [former_item(write.key, target) for target in remembered(write.old.targets) if target not in kept]
+
+
+def remembered(targets: Mapping[str, frozenset[str]]) -> list[str]:
+    """Those of a resource's targets that are pointed back to when it points at them no longer."""
+    return [target for target, via in targets.items() if target.startswith("Patient/") or SECURITY_CONTEXT in via]
+
+
+def former_item(key: str, target: str) -> Item:
+    """The item that says that a resource pointed at `target` once."""
+    pointer = {"tpk": {"S": keys.former_partition(target)}, "tsk": {"S": keys.source_sort(key)}}
+    return key_of((key, keys.former_sort(target))) | pointer
 
 
 def added(write: Write) -> dict[Key, Entry]:
@@ -112,6 +135,15 @@ def claim_action(table: Table, claim: Claim, mark: Item | None = None) -> Item:
     if claim.stale is None:
         return table.put_action(item, NEW)
     return table.put_action(item, "#owner = :stale AND attribute_not_exists(#txn)", {":stale": {"S": claim.stale}})
+
+
+def claim_pointers(claims: Sequence[Claim]) -> list[Item]:
+    """Items beside the owners of `claims` that name these: who purges a resource finds the claims that it made."""
+    return [claim_pointer(claim.owner, claim.condition) for claim in claims]
+
+
+def claim_pointer(owner: str, condition: str) -> Item:
+    return key_of((owner, keys.claim_sort(condition))) | {"claim": {"S": keys.claim_key(condition)}}
 
 
 def blocked(conflict: VersionConflict | ClaimTaken) -> str:

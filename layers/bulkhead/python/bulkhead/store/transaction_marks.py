@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bulkhead.store import heads, keys
-from bulkhead.store.heads import Head
+from bulkhead.store.heads import GRAVESTONE, Head
 from bulkhead.store.keys import Key
 from bulkhead.store.table import Item, Table
 from bulkhead.store.throttling import pause
@@ -26,7 +26,8 @@ def marked(item: Item) -> str | None:
 
 
 def resolve(table: Table, items: Mapping[Key, Item]) -> dict[Key, Item]:
-    """Head items as readers must see them: the decision of its transaction replaces a marked one."""
+    """Head items as a reader shall see them: marked ones give way to what their transaction decided, gravestones to nothing."""
+    items = {key: item for key, item in items.items() if GRAVESTONE not in item}
     open_marks = {key: transaction for key, item in items.items() if (transaction := marked(item))}
     if not open_marks:
         return dict(items)
@@ -46,7 +47,7 @@ def resolve(table: Table, items: Mapping[Key, Item]) -> dict[Key, Item]:
     for pk, sort in replaced:
         # The transaction was settled between our two reads: the head itself is now the new version.
         item = staged.get((pk, sort)) or table.get((pk, keys.HEAD)) or {}
-        if item:
+        if item and GRAVESTONE not in item:
             seen[pk, keys.HEAD] = item | {"sk": {"S": keys.HEAD}}
     return seen
 

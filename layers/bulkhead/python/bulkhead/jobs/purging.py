@@ -1,0 +1,324 @@
+"""Purging a resource, what follows it, and its compartment. Semantics, section 3.
+
+The target goes first: its gravestone stays open until the purge is done, so that a second request finds where the first died. Members
+follow page by page: each is buried with its AuditEvent, then the Binaries that follow it are purged, then it is erased. It leaves the
+listing of its Patient last of all, so what a dead run has begun is listed still.
+
+Passes over the members end with one that finds nothing to erase. It begins after the indexes have caught up, and gives writers under way
+a second to commit, as propagation does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bulkhead.access import policy
+from bulkhead.access.visibility import last_living
+from bulkhead.audit import recording
+from bulkhead.compartments import governing, membership
+from bulkhead.errors import BadRequest, Conflict, NotFound, Unprocessable, VersionConflict
+from bulkhead.facts import index_facts
+from bulkhead.facts.audit_names import AUDIT_EVENT, is_trail
+from bulkhead.facts.security_context import BINARY, context_of
+from bulkhead.fhir import references
+from bulkhead.parallel import chunks, in_parallel
+from bulkhead.session import Session
+from bulkhead.store import Gravestone, Head, Pointer, Store
+from bulkhead.store.throttling import pause
+
+PAGE = 100
+"""Members that are judged and erased together; an answer of a job names as many for each page."""
+NEVER_PURGED = governing.TYPES | {AUDIT_EVENT}
+"""Types that a purge leaves alone: what governs the server, and the trail."""
+
+_BURIED_AT_ONCE = 25
+_LISTED = 1000
+_ATTEMPTS = 8
+_TURNS = 20
+# A writer that has staged its entries and not committed yet is looked for again; one in a large transaction for ten seconds.
+_SECOND_LOOKS = (0.05, 0.2, 0.8)
+_TRANSACTION_LOOKS = 12
+Wait = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be purged: the resource `target`, and with `compartment` the members that are its Patient's alone."""
+
+    target: str
+    compartment: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a run goes on: a pass, in it the listing (`former`: of what pointed at the target once), and there the last source."""
+
+    turn: int = 0
+    former: bool = False
+    after: str | None = None
+    changed: bool = False
+    """Whether the pass has erased anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a page came to, and where to go on: None at the end."""
+
+    turn: int
+    erased: int
+    shared: tuple[str, ...]
+    next: Place | None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run came to: how many resources it erased, and members that it left, because they are not this Patient's alone."""
+
+    erased: int = 0
+    shared: set[str] = field(default_factory=set)
+
+
+def require(session: Session, order: Order) -> None:
+    """Forbidden; Unprocessable for a type that is never purged; BadRequest for one without a compartment; NotFound.
+
+    What was purged a short while ago is found: to purge it again does nothing, or finishes what broke off.
+    """
+    policy.require_purge(session.caller)
+    resource_type = order.target.partition("/")[0]
+    if resource_type in NEVER_PURGED:
+        raise Unprocessable(f"a resource of type {resource_type} is never purged", order.target)
+    if order.compartment and resource_type not in membership.in_force(session.store, fresh=True):
+        raise BadRequest(f"{resource_type} has no compartment to purge", "compartment")
+    if session.store.read(order.target) is None and not session.store.gravestones([order.target]):
+        raise NotFound(f"{order.target} is not known", "id")
+
+
+def run(session: Session, order: Order, wait: Wait = time.sleep) -> Outcome:
+    """Purge to the end. Conflict where other writers are faster again and again; whatever DynamoDB and S3 raise. Sent again, it goes on."""
+    outcome = Outcome(erased=begin(session, order))
+    turn = 0
+    for step in steps(session, order, Place(), wait):
+        outcome.erased += step.erased
+        outcome.shared = {*(outcome.shared if step.turn == turn else ()), *step.shared}
+        turn = step.turn
+    session.store.close_grave(order.target)
+    return outcome
+
+
+def begin(session: Session, order: Order) -> int:
+    """Bury the target, purge what follows it, and erase it, but for its gravestone. How many resources that were. Idempotent."""
+    store = session.store
+    for attempt in range(_ATTEMPTS):
+        head = store.read(order.target)
+        if head is None:
+            break
+        try:
+            events = recording.of_purge(session, [head])
+            store.bury([head], events, is_open=True, patients=sorted(_own_patients(store, head)))
+        except VersionConflict:
+            pause(attempt)
+            continue
+        break
+    else:
+        raise Conflict(f"{order.target} is being changed by too many others; try again", order.target)
+    return _erase(session, [order.target], {order.target})
+
+
+def _own_patients(store: Store, target: Head) -> set[str]:
+    """The Patients whose a target is: itself, or those that it names."""
+    if target.type == "Patient":
+        return {target.key}
+    living = last_living(store, target)
+    return _patients(store, living) if living else set()
+
+
+def _patients(store: Store, head: Head) -> set[str]:
+    """Every Patient that a version names, wherever in it."""
+    body = store.decode(head)
+    named = (references.local(str(one.get("reference", ""))) for _, one in references.walk(body))
+    found = {*named, *index_facts.targets(body), *([head.key] if head.type == "Patient" else [])}
+    return {key for key in found if key and key.startswith("Patient/")}
+
+
+def steps(session: Session, order: Order, place: Place, wait: Wait = time.sleep) -> Iterator[Step]:
+    """Purge the members from a place on, page by page as they are taken; nothing without `compartment`."""
+    if not order.compartment:
+        return
+    membership.in_force(session.store, fresh=True)
+    stone = session.store.gravestones([order.target]).get(order.target)
+    if stone is None:
+        return
+    left: Place | None = place
+    while left is not None:
+        step = _step(session, stone, left, wait)
+        yield step
+        left = step.next
+
+
+def count(store: Store, order: Order, limit: int) -> int:
+    """How many resources a purge of the compartment would look at, by the index; not counted beyond `limit`."""
+    number = 0
+    for former in (False, True) if order.compartment else ():
+        after: str | None = None
+        while number <= limit:
+            keys, after = _listing(store, order.target, former, after)
+            number += len(keys)
+            if after is None:
+                break
+    return number
+
+
+def _listing(store: Store, target: str, former: bool, after: str | None) -> tuple[list[str], str | None]:
+    if former:
+        listed = store.formerly_pointing_at(target, after, PAGE)
+        return [one.source for one in listed], listed[-1].source if len(listed) == PAGE else None
+    page = membership.members(store, target, after=after, limit=PAGE)
+    sources = [one.source for one in page.members if one.source != target]
+    return [source for source in sources if not is_trail(source)], page.next
+
+
+def _step(session: Session, stone: Gravestone, place: Place, wait: Wait) -> Step:
+    """Judge and erase one page of a listing."""
+    store = session.store
+    if place == Place(turn=place.turn) and place.turn == 1:
+        # One pass has to begin when the indexes show all that was written before the target was buried.
+        wait(store.settings.propagation_settle)
+    keys, after = _listing(store, stone.key, place.former, place.after)
+    judged = _settled(store, stone, keys, place.former, wait)
+    erased = _erase(session, judged.alone, {stone.key})
+    changed = place.changed or bool(erased)
+    following: Place | None
+    if after is not None:
+        following = Place(place.turn, place.former, after, changed)
+    elif not place.former:
+        following = Place(place.turn, True, None, changed)
+    elif (changed or place.turn == 0) and place.turn < _TURNS:
+        following = Place(place.turn + 1)
+    else:
+        following = None
+    return Step(place.turn, erased, tuple(judged.shared), following)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """Which of some keys are to be erased, which are left because they are others' as well, and of which nobody knows yet."""
+
+    alone: list[str] = field(default_factory=list)
+    shared: list[str] = field(default_factory=list)
+    unsettled: list[str] = field(default_factory=list)
+
+
+def _settled(store: Store, stone: Gravestone, keys: Sequence[str], former: bool, wait: Wait) -> _Judged:
+    """`_judge`, once writers under way have had time to commit."""
+    judged = _judge(store, stone, keys, former)
+    for look, seconds in enumerate((*_SECOND_LOOKS, *[_SECOND_LOOKS[-1]] * _TRANSACTION_LOOKS)):
+        if not judged.unsettled or (look >= len(_SECOND_LOOKS) and not store.are_held(judged.unsettled)):
+            break
+        wait(seconds)
+        again = _judge(store, stone, judged.unsettled, former)
+        judged = _Judged(judged.alone + again.alone, judged.shared + again.shared, again.unsettled)
+    return judged
+
+
+def _judge(store: Store, stone: Gravestone, keys: Sequence[str], former: bool) -> _Judged:
+    """How each of a page's keys stands. What a deletion left is judged by its last content."""
+    heads = store.read_many(keys)
+    stones = store.gravestones(key for key in keys if key not in heads)
+    its = membership.definition(store, stone.key.partition("/")[0])
+    judged = _Judged()
+    for key in keys:
+        if key in stones:
+            judged.alone.append(key)
+            continue
+        head = heads.get(key)
+        living = last_living(store, head) if head else None
+        if head is None or living is None:
+            judged.unsettled.append(key)
+            continue
+        pointed_at = index_facts.targets(store.decode(living))
+        is_member = its is not None and membership.is_member(its, stone.key, key, pointed_at)
+        others = _patients(store, living) - set(stone.patients)
+        if not is_member and not former:
+            # It points elsewhere now, and is listed as having pointed here.
+            judged.unsettled.append(key)
+        elif former and not head.deleted and is_member:
+            # The other listing has it.
+            continue
+        elif not is_member or others or head.type in NEVER_PURGED:
+            judged.shared.append(key)
+        else:
+            judged.alone.append(key)
+    return judged
+
+
+def _erase(session: Session, keys: Sequence[str], seen: set[str]) -> int:
+    """Bury those of `keys` that stand, purge the Binaries that follow them, and erase all. `seen` keeps circles from going on."""
+    erased = 0
+    for batch in chunks(keys, _BURIED_AT_ONCE):
+        _bury(session, batch)
+        seen.update(batch)
+        follow = in_parallel(lambda key: _followers(session.store, key), batch, session.store.settings.threads)
+        binaries = [key for found in follow for key in found if key not in seen]
+        if binaries:
+            erased += _erase(session, list(dict.fromkeys(binaries)), seen)
+        erased += sum(in_parallel(session.store.erase, batch, session.store.settings.threads))
+    return erased
+
+
+def _bury(session: Session, keys: Sequence[str]) -> None:
+    """Put gravestones in place of those of `keys` that stand, in one commit with their events. Conflict."""
+    for attempt in range(_ATTEMPTS):
+        heads = list(session.store.read_many(keys).values())
+        if not heads:
+            return
+        try:
+            session.store.bury(heads, recording.of_purge(session, heads))
+            return
+        except VersionConflict:
+            pause(attempt)
+    raise Conflict(f"{keys[0]} or others are being changed by too many writers; try again", keys[0])
+
+
+def _followers(store: Store, key: str) -> list[str]:
+    """The Binaries whose `securityContext` is a resource, or was when they were deleted."""
+    listings: list[Callable[[str | None], list[Pointer]]] = [
+        lambda after: store.pointing_at(key, BINARY, after, _LISTED),
+        lambda after: store.formerly_pointing_at(key, after, _LISTED),
+    ]
+    found: dict[str, None] = {}
+    for listing in listings:
+        after: str | None = None
+        while listed := listing(after):
+            found.update(dict.fromkeys(one.source for one in listed if one.source.startswith(f"{BINARY}/")))
+            after = listed[-1].source
+            if len(listed) < _LISTED:
+                break
+    return _following(store, key, list(found))
+
+
+def _following(store: Store, key: str, found: Sequence[str]) -> list[str]:
+    heads = store.read_many(found)
+    stones = store.gravestones(one for one in found if one not in heads)
+    return [one for one in found if one in stones or (one in heads and _follows(store, key, heads[one]))]
+
+
+def _follows(store: Store, key: str, head: Head) -> bool:
+    living = last_living(store, head)
+    return living is not None and context_of(store.decode(living)) == key
+
+
+def answer(erased: int, shared: int, names: Sequence[str]) -> dict[str, Any]:
+    """The Parameters that a purge is answered with; `names` are up to NAMED of the shared members."""
+    parameters: list[dict[str, Any]] = [
+        {"name": "resourcesErased", "valueInteger": erased},
+        {"name": "resourcesShared", "valueInteger": shared},
+    ]
+    parameters += [{"name": "shared", "valueReference": {"reference": name}} for name in names[:NAMED]]
+    return {"resourceType": "Parameters", "parameter": parameters}
+
+
+NAMED = 1000
+"""Shared members that an answer names; of more it gives the number."""

@@ -1,0 +1,242 @@
+"""Erasing resources for good: first nobody finds or reads them, then all that the table and the bucket have of them goes.
+
+bury     A copy of each head is put aside as a version, as before any commit. Then the heads give way to gravestones, in one commit
+         with the AuditEvents that tell of it: readers see nothing any more, and no writer's condition holds.
+erase    What others know the resource by (identifiers, claims) goes first, then the large bodies in S3, then the versions that told
+         of both, and last the index entries in the resource's own partition. So whoever dies anywhere leaves what a second run needs.
+rest     The gravestone stays until every writer that began before it must have ended. Such a writer fails, and takes away what it
+         staged. Then the partition is erased once more, for the writer that died, and the id is free.
+
+A gravestone names an id and says nothing else. That of a purge's target is open until the purge is done: it stays that long.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from bulkhead.errors import Conflict, VersionConflict
+from bulkhead.fhir import dates
+from bulkhead.parallel import chunks
+from bulkhead.store import commits, heads, keys, reservations, staging, transaction_marks
+from bulkhead.store.heads import GRAVESTONE, Head, Write
+from bulkhead.store.keys import Key
+from bulkhead.store.table import Item, Table, key_of
+
+if TYPE_CHECKING:
+    from bulkhead.facts.index_facts import Facts
+    from bulkhead.settings import Settings
+
+# Versions of one resource that are looked at together: each may have 400 KB.
+_VERSIONS = 25
+_OPEN = "open"
+_PATIENTS = "patients"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Gravestone:
+    """What stands where a resource was. `open`: it is the target of a purge that is not done; `patients` are those whom it named."""
+
+    key: str
+    until: str
+    open: bool = False
+    patients: tuple[str, ...] = ()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the id is to be free again."""
+        return not self.open and self.until <= dates.now()
+
+
+def read(table: Table, wanted: Iterable[str]) -> dict[str, Gravestone]:
+    """The gravestones among `wanted`; strongly consistent."""
+    items = table.get_many((key, keys.HEAD) for key in wanted)
+    return {key: _from_item(item) for (key, _), item in items.items() if GRAVESTONE in item}
+
+
+def _from_item(item: Item) -> Gravestone:
+    patients = tuple(one["S"] for one in item[_PATIENTS]["L"]) if _PATIENTS in item else ()
+    return Gravestone(item["pk"]["S"], item[GRAVESTONE]["S"], _OPEN in item, patients)
+
+
+@dataclass(frozen=True, slots=True)
+class _Burial:
+    """The gravestones of a commit (`heads.Receipt`)."""
+
+    heads: Sequence[Head]
+    until: str
+    open: bool
+    patients: Sequence[str]
+
+    @property
+    def size(self) -> int:
+        return len(self.heads)
+
+    def begun(self, table: Table, transaction: str) -> None:
+        """There is nothing to note: a burial is small."""
+
+    def actions(self, table: Table, new: Sequence[Head]) -> list[Item]:
+        more: Item = {_OPEN: {"BOOL": True}} if self.open else {}
+        more |= {_PATIENTS: {"L": [{"S": key} for key in self.patients]}} if self.patients else {}
+        return [
+            table.put_action(
+                {**key_of((head.key, keys.HEAD)), GRAVESTONE: {"S": self.until}}
+                | {name: {"S": text} for name, text in keys.gravestone_keys(head.key, self.until).items()}
+                | more,
+                staging.CURRENT,
+                {":base": {"N": str(head.version)}},
+            )
+            for head in self.heads
+        ]
+
+    def refusal(self) -> Conflict:
+        return VersionConflict(self.heads[0].key)
+
+
+class Eraser:
+    """Erases from one table and its bucket. `facts_of` says what the index holds of a version that is no deletion."""
+
+    def __init__(self, table: Table, bodies: Bodies, facts_of: Callable[[Head], Facts]) -> None:
+        self._table, self._bodies, self._facts_of = table, bodies, facts_of
+
+    def bury(
+        self,
+        settings: Settings,
+        buried: Sequence[Head],
+        events: Sequence[Write],
+        is_open: bool,
+        patients: Sequence[str],
+    ) -> None:
+        """Put gravestones in place of up to 50 heads, in one commit with `events`. VersionConflict where a head has moved on."""
+        moment = datetime.now(UTC) + timedelta(seconds=settings.purge_rest)
+        self._table.put_many([heads.to_item(head, keys.version_sort(head.version)) for head in buried])
+        burial = _Burial(buried, dates.text(moment), is_open, patients)
+        try:
+            commits.commit(self._table, self._bodies.put, settings, events, receipt=burial)
+        except VersionConflict:
+            for head in buried:
+                # What a large transaction has decided, or left behind, would be in the way of the next attempt as well.
+                transaction_marks.clear(self._table, head.key)
+            raise
+
+    def erase(self, key: str) -> bool:
+        """Erase all that there is of a buried resource but its gravestone. Idempotent. Whether there was anything."""
+        found = False
+        for prefix in (keys.VERSION, keys.STAGED):
+            while versions := self._first(key, prefix):
+                found = True
+                self._erase_versions(key, versions)
+        claims = {item["claim"]["S"] for item in self._table.query(key, keys.CLAIM, keys.CLAIM)}
+        mine = {":owner": {"S": key}}
+        self._table.write_each(
+            [self._table.delete_action((claim, keys.HEAD), "#owner = :owner", mine) for claim in sorted(claims)]
+        )
+        rest = [at for item in self._table.query(key) if (at := _key(item))[1] != keys.HEAD]
+        self._table.put_many([], rest)
+        return found or bool(rest)
+
+    def _first(self, key: str, prefix: str) -> list[Item]:
+        found = []
+        for item in self._table.query(key, prefix, prefix, limit=_VERSIONS):
+            found.append(item)
+            if len(found) == _VERSIONS:
+                break
+        return found
+
+    def _erase_versions(self, key: str, versions: Sequence[Item]) -> None:
+        elsewhere: dict[Key, None] = {}
+        for item in versions:
+            elsewhere.update(dict.fromkeys(self._elsewhere(key, heads.from_item(item))))
+        self._erase_elsewhere(elsewhere)
+        for item in versions:
+            if name := heads.name_in_s3(item.get("body", {}).get("B")):
+                self._bodies.erase(name)
+        self._table.put_many([], [_key(item) for item in versions])
+
+    def _elsewhere(self, key: str, version: Head) -> list[Key]:
+        """The items outside its own partition that a version has."""
+        if version.deleted:
+            return []
+        try:
+            facts = self._facts_of(version)
+        except Exception as error:
+            # Its body is gone: an earlier run was here. Of one that is damaged, the integrity check finds what it leaves.
+            logger.warning("body cannot be read", extra={"resource": key, "error": type(error).__name__})
+            return []
+        return [at for at in keys.index_entries(key, facts) if at[0] != key]
+
+    def _erase_elsewhere(self, entries: Iterable[Key]) -> None:
+        """Remove entries, and the reservations that dead writers left on the identifiers among them: they spell these, too."""
+        removed = list(entries)
+        self._table.put_many([], removed)
+        reserved = dict.fromkeys(pk for pk, sort in removed if keys.is_identifier((pk, sort)))
+        for partition in reserved:
+            reservations.in_the_way(self._table, partition, None)
+        reservations.tidy(self._table, reserved)
+
+    def erase_late(self, write: Write) -> None:
+        """Take away what a writer staged for a resource that was buried meanwhile: its commit has failed, or will."""
+        self._erase_elsewhere(at for at in staging.added(write) if at[0] != write.key)
+        if name := heads.name_in_s3(write.body):
+            self._bodies.erase(name)
+        self.erase(write.key)
+
+    def close(self, key: str) -> None:
+        """The purge of this target is done: its gravestone ends like any other."""
+        action = self._table.update_action(
+            (key, keys.HEAD), f"REMOVE #{_OPEN}, #{_PATIENTS}", None, f"attribute_exists(#{GRAVESTONE})"
+        )
+        self._table.write_each([action])
+
+    def lay_to_rest(self, stone: Gravestone) -> None:
+        """Erase once more, and free the id of a gravestone that is over."""
+        self.erase(stone.key)
+        condition = f"#{GRAVESTONE} = :until AND attribute_not_exists(#{_OPEN})"
+        at = stone.key, keys.HEAD
+        self._table.write_each([self._table.delete_action(at, condition, {":until": {"S": stone.until}})])
+
+    def sweep(self) -> int:
+        """Lay to rest all gravestones that are over. Returns how many there were."""
+        index = keys.BY_TIME, keys.INDEXES[keys.BY_TIME]
+        listed = [item["pk"]["S"] for item in self._table.query(keys.GRAVESTONES, None, dates.now(), index=index)]
+        number = 0
+        for batch in chunks(listed, _VERSIONS):
+            for stone in read(self._table, batch).values():
+                if stone.is_over:
+                    self.lay_to_rest(stone)
+                    number += 1
+        return number
+
+
+class Bodies:
+    """The large bodies in the bucket, by the hash of their content. Each is one resource's alone, since it has its type and id."""
+
+    def __init__(self, client: Callable[[], Any], bucket: str, prefix: str) -> None:
+        self._client, self._bucket, self._prefix = client, bucket, prefix
+
+    def put(self, name: str, data: bytes) -> None:
+        self._client().put_object(Bucket=self._bucket, Key=self._prefix + name, Body=data)
+
+    def erase(self, name: str) -> None:
+        """Remove an object with all versions that the bucket keeps of it. No effect where there is none."""
+        place = {"Bucket": self._bucket, "Key": self._prefix + name}
+        listed = self._client().list_object_versions(Bucket=self._bucket, Prefix=place["Key"])
+        for version in (*listed.get("Versions", ()), *listed.get("DeleteMarkers", ())):
+            if version["Key"] != place["Key"]:
+                continue
+            try:
+                self._client().delete_object(**place, VersionId=version["VersionId"])
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") != "NoSuchVersion":
+                    raise
+
+
+def _key(item: Mapping[str, Any]) -> Key:
+    return item["pk"]["S"], item["sk"]["S"]

@@ -1,0 +1,168 @@
+"""`$purge` that dies at any of its DynamoDB calls, and beside writers: nothing is torn, and nothing of what was erased comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from botocore.exceptions import BotoCoreError
+
+from bulkhead.access.policy import EVERYBODY
+from bulkhead.errors import BulkheadError, Conflict
+from bulkhead.jobs import purging
+from bulkhead.jobs.purging import Order
+from bulkhead.session import Session
+from bulkhead.store import Store
+from tests.integration.scene import A, Scene
+from tests.integration.test_purge import MARK, PATIENT, traces
+from tests.unit.store.faults import Failing, Killed, killed, unreachable
+from tests.unit.store.stepping import Writer
+
+WRITTEN = "zxqvwritten"
+OBSERVATION = "Observation/o"
+
+
+@pytest.fixture(autouse=True)
+def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(purging, "_SECOND_LOOKS", (0.001,))
+    monkeypatch.setattr("bulkhead.compartments.propagation._SECOND_LOOKS", (0.001,))
+
+
+@pytest.fixture
+def make_scene(new_store: Any, s3: Any) -> Callable[[], Scene]:
+    bucket = f"purge-{uuid4()}"
+    s3.create_bucket(Bucket=bucket)
+
+    def make() -> Scene:
+        store = new_store(body_limit=600)
+        store.settings = replace(store.settings, bucket=bucket)
+        return Scene(store)
+
+    return make
+
+
+def record(scene: Scene, patient: str = PATIENT) -> list[str]:
+    """A patient, an observation in two versions that is too large for the table, a Binary that follows it."""
+    number = patient.removeprefix(PATIENT)
+    identifier = [{"system": "urn:s", "value": f"{MARK}{number}"}]
+    scene.put(patient, name=[{"text": MARK}], identifier=identifier)
+    key = f"{OBSERVATION}{number}"
+    for n in range(2):
+        scene.put(
+            key, subject={"reference": patient}, note=[{"text": f"{MARK}{n} {uuid4().hex * 20}"}], code={"text": MARK}
+        )
+    binary = f"Binary/b{number}"
+    scene.put(binary, contentType=f"text/{MARK}", securityContext={"reference": key}, data="AAAA")
+    return [patient, key, binary]
+
+
+def purge(store: Store, patient: str = PATIENT) -> int:
+    return purging.run(Session.of(store, EVERYBODY), Order(patient, True)).erased
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("fault", [killed, unreachable])
+def test_a_purge_that_dies_anywhere_is_finished_by_another(make_scene: Any, fault: Any, after: bool) -> None:
+    scene = make_scene()
+    client = scene.store.table.client
+    for at in count():
+        patient = f"{PATIENT}{at}"
+        keys = record(scene, patient)
+        failing: Any = Failing(client, at, fault(), after)
+        scene.store.table.client = failing
+        try:
+            purge(scene.store, patient)
+        except (Killed, BotoCoreError, BulkheadError):
+            assert failing.struck
+        scene.store.table.client = client
+        if scene.store.read(patient):
+            assert all(scene.store.read(key) for key in keys)
+        purge(scene.store, patient)
+        assert traces(scene.store, MARK) == []
+        assert scene.store.gravestones(keys).keys() == set(keys)
+        assert not any(stone.open for stone in scene.store.gravestones(keys).values())
+        if not failing.struck:
+            break
+    assert at > 20
+
+
+def update(store: Store) -> None:
+    scene = Scene.__new__(Scene)
+    scene.store = store
+    text = f"{WRITTEN} {uuid4().hex * 20}"
+    identifier = [{"system": "urn:s", "value": WRITTEN}]
+    scene.put(OBSERVATION, subject={"reference": PATIENT}, note=[{"text": text}], identifier=identifier)
+
+
+def share(store: Store) -> None:
+    scene = Scene.__new__(Scene)
+    scene.store = store
+    scene.set(PATIENT, A, propagate=True)
+
+
+def ended(writer: Writer) -> None:
+    """It did what it had to, or was told that it could not."""
+    assert writer.error is None or isinstance(writer.error, BulkheadError), writer.error
+
+
+@pytest.mark.parametrize("work", [update, share])
+def test_a_writer_that_is_overtaken_leaves_nothing(make_scene: Any, work: Callable[[Store], None]) -> None:
+    """It stands before each of its calls in turn while the purge runs, from its beginning to its end."""
+    refused = 0
+    for calls in count():
+        scene = make_scene()
+        keys = record(scene)
+        writer = Writer(scene.store, work)
+        over = not all(writer.step() for _ in range(calls))
+        purge(scene.store)
+        writer.finish()
+        ended(writer)
+        assert traces(scene.store, MARK) == traces(scene.store, WRITTEN) == []
+        assert scene.store.read_many(keys) == {}
+        if over:
+            break
+        refused += isinstance(writer.error, Conflict)
+    assert calls > 4
+    assert refused or work is share
+
+
+@pytest.mark.parametrize("work", [update, share])
+def test_a_purge_that_is_overtaken_erases_what_came_before(make_scene: Any, work: Callable[[Store], None]) -> None:
+    for calls in count(step=2):
+        scene = make_scene()
+        keys = record(scene)
+        purger = Writer(scene.store, purge)
+        over = not all(purger.step() for _ in range(calls))
+        try:
+            work(scene.store)
+        except BulkheadError:
+            assert scene.store.read(PATIENT) is None
+        purger.finish()
+        assert purger.error is None
+        assert traces(scene.store, MARK) == traces(scene.store, WRITTEN) == []
+        assert scene.store.read_many(keys) == {}
+        if over:
+            break
+    assert calls > 20
+
+
+def test_what_a_dead_writer_leaves_goes_when_the_id_is_free(make_scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = make_scene()
+    record(scene)
+    writer = Writer(scene.store, update)
+    # It has read what it changes.
+    writer.step()
+    writer.step()
+    purge(scene.store)
+    while writer.step() and not traces(scene.store, WRITTEN):
+        pass
+    writer.kill(killed())
+    assert traces(scene.store, WRITTEN)
+    monkeypatch.setattr("bulkhead.fhir.dates.now", lambda: "2999-01-01T00:00:00.000Z")
+    scene.store.sweep()
+    assert [place for place in traces(scene.store, WRITTEN) if place.startswith(OBSERVATION)] == []
+    assert scene.store.gravestones([OBSERVATION, PATIENT]) == {}
