@@ -417,3 +417,82 @@ def test_a_patch_never_makes_more_than_it_brings_and_may_copy(listed: list[Json]
             except BulkheadError:
                 return
             assert limits.size(after, 10**6) <= limits.size(json.loads(before), 10**6) + 5 * len(data) + most
+
+
+_NOTE = {"extension": [{"url": "http://x.org/e", "valueString": "x"}]}
+_STATUS, _CODING = ("CodeableConcept", {"coding": [{"code": "x"}]}), ("Coding", {"code": "y"})
+_FITTING = [
+    operation("add", path="Patient", name="maritalStatus", value=_STATUS),
+    operation("replace", path="Patient.maritalStatus", value=_STATUS),
+    operation("add", path="Patient.maritalStatus", name="coding", value=_CODING),
+    operation("insert", path="Patient.maritalStatus.coding", index=0, value=_CODING),
+    operation("delete", path="Patient.maritalStatus.coding[0]"),
+    operation("add", path="Patient", name="name", value=("HumanName", {"given": ["B", "C"]})),
+    operation("add", path="Patient.name.last()", name="given", value=("String", "D")),
+    operation("add", path="Patient.name[1]", name="family", value=("String", "D")),
+    operation("insert", path="Patient.name", index=1, value=("HumanName", {"given": ["E"]})),
+    operation("move", path="Patient.name", source=0, destination=1),
+    operation("add", path="Patient", name="contact", value=[{"name": "name", "valueHumanName": {"text": "Eli"}}]),
+    operation("add", path="Patient.contact.last().name", name="given", value=("String", "F")),
+]
+
+
+@st.composite
+def _changes(draw: st.DrawFn) -> Json:
+    """Operations that often fit the document, or what others before them have made of it; some with extensions of their value."""
+    change: Json = json.loads(json.dumps(draw(st.sampled_from(_FITTING))))
+    for part in change["part"]:
+        if "valueString" in part and part["name"] == "value" and draw(st.booleans()):
+            part["_valueString"] = _NOTE
+    return change
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=100, deadline=None)
+@given(st.lists(_changes(), max_size=30))
+def test_a_fhirpath_patch_never_makes_more_than_it_brings(listed: list[Json]) -> None:
+    """After every operation: the document and what the patch brings, and a null beside each item of a list that has extensions."""
+    before, fitting = limits.size(ANNA, 10**6), []
+    for one in listed:
+        brought = before + limits.size([*fitting, one], 10**6)
+        with suppress(BadRequest, Unprocessable):
+            after = fhirpath_patch.parse(parameters(*fitting, one))(json.loads(json.dumps(ANNA)))
+            fitting.append(one)
+            assert limits.size(after, 10**6) <= 3 * brought
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60, deadline=None)
+@given(st.lists(_changes(), max_size=12))
+def test_a_patch_that_is_applied_again_makes_the_same(listed: list[Json]) -> None:
+    """So it is when another writer was faster: the first result must leave nothing in the patch."""
+    fitting: list[Json] = []
+    for one in listed:
+        change = fhirpath_patch.parse(parameters(*fitting, one))
+        with suppress(BadRequest, Unprocessable):
+            first = json.dumps(change(json.loads(json.dumps(ANNA))))
+            fitting.append(one)
+            assert json.dumps(change(json.loads(json.dumps(ANNA)))) == first
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        fhirpath_patch.parse(parameters(
+            operation("add", path="Patient", name="maritalStatus", value=("CodeableConcept", {"coding": [{"code": "x"}]})),
+            operation("add", path="Patient.maritalStatus", name="coding", value=("Coding", {"code": "y"})))),
+        json_patch.parse(json.dumps([
+            {"op": "add", "path": "/maritalStatus", "value": {"coding": [{"code": "x"}]}},
+            {"op": "add", "path": "/maritalStatus/coding/-", "value": {"code": "y"}}])),
+    ],
+)  # fmt: skip
+def test_a_patch_that_meets_another_writer_adds_once(store: Store, anna: str, change: patches.Patch) -> None:
+    calls: list[int] = []
+
+    def interrupted(resource: Json) -> Json:
+        made = change(resource)
+        if not calls:
+            resources.update(Session.of(store, EVERYBODY), ANNA | {"gender": "female"}, anna)
+        calls.append(1)
+        return made
+
+    assert resources.patch(Session.of(store, EVERYBODY), anna, interrupted).version == 3
+    assert stored(store, anna)["maritalStatus"] == {"coding": [{"code": "x"}, {"code": "y"}]}

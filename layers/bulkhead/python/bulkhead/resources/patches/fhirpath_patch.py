@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +64,8 @@ def parse(parameters: Resource) -> Callable[[Resource], Resource]:
     operations = [_placed(n, _operation, part) for n, part in enumerate(given)]
 
     def apply(resource: Resource) -> Resource:
-        for n, operation in enumerate(operations):
+        # A copy: later operations change what earlier ones have put in, and a patch is applied again after another writer's commit.
+        for n, operation in enumerate(deepcopy(operations)):
             _placed(n, _APPLY[operation.kind], resource, operation)
         return resource
 
