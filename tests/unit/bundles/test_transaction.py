@@ -429,6 +429,38 @@ def test_reads_fail_before_anything_is_written(store: Store) -> None:
     assert statuses(post(store, update(patient(id="b")), get("Patient/b"))) == ["201", "200"]
 
 
+@pytest.mark.parametrize("removed", ["Patient/a", f"Patient?identifier={SYSTEM}|1", "Patient?_id=a"])
+@pytest.mark.parametrize("read", ["Patient/a", "Patient/a?_elements=active"])
+def test_a_read_of_what_the_transaction_deletes_fails_it(store: Store, removed: str, read: str) -> None:
+    """R4 3.1.0.11.2: deletions come first, reads last. By id or by criteria, the fault is the same, and nothing is written."""
+    post(store, update(patient("1", id="a")))
+    assert refused(store, NotFound, get(read), create(observation("Patient/b")), delete(removed)) == [
+        "Bundle.entry[0].request.url"
+    ]
+    assert store.by_time("Observation") == []
+    assert stored(store, "Patient/a")["id"] == "a"
+    assert statuses(post(store, delete("Patient?identifier=none"), get("Patient/a"))) == ["204", "200"]
+    assert statuses(post(store, delete(removed), get("Patient?_id=other"), kind="batch"))[0] == "204"
+
+
+def test_a_read_of_what_criteria_select_only_at_the_second_attempt(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post(store, update(patient("1", id="a")), update(patient(id="b")))
+    commit = store.commit
+
+    def late(*arguments: Any) -> Any:
+        monkeypatch.setattr(store, "commit", commit)
+        post(store, update(patient(id="a")), update(patient("1", id="b")))
+        return commit(*arguments)
+
+    monkeypatch.setattr(store, "commit", late)
+    with pytest.raises(NotFound) as caught:
+        post(store, delete(f"Patient?identifier={SYSTEM}|1"), get("Patient/b"))
+    assert [issue.expression for issue in caught.value.issues] == ["Bundle.entry[1].request.url"]
+    assert contents(store) == {"Patient/a": 2, "Patient/b": 2}
+
+
 def test_rights_are_asked_for_each_entry(store: Store) -> None:
     post(store, update(patient(id="a")))
     reader = Caller("somebody", (Scope("system", "Patient", "rsu"), Scope("system", "Observation", "c")))

@@ -26,10 +26,17 @@ Receipts = Callable[[Sequence[Change]], "Receipt"]
 """Makes the receipt of a commit from the changes in it."""
 
 
-def commit(changes: Sequence[Change], context: Context, together: bool, receipts: Receipts | None = None) -> None:
+def commit(
+    changes: Sequence[Change],
+    context: Context,
+    together: bool,
+    receipts: Receipts | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> None:
     """Makes all changes without a fault in one commit; sets their `head`.
 
     `together`: as a transaction, which raises the first kind of fault. Otherwise the fault of one change stays with it.
+    `check` is called before each attempt to commit, when the changes have their keys; what it raises ends the commit.
     The function reads again a head that moved on, and a condition that another request has just claimed. Conflict where that
     happens too often, JobMovedOn where the receipt is refused; then nothing is written.
     """
@@ -38,6 +45,7 @@ def commit(changes: Sequence[Change], context: Context, together: bool, receipts
         # Another caller's large transaction may have been decided since the last attempt.
         with one_request():
             prepare(changes, context, owners, together)
+        check()
         made = faultless(changes)
         try:
             _commit(made, context, receipts)

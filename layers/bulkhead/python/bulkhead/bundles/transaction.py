@@ -49,7 +49,13 @@ def run(entries: Sequence[Entry], faults: Faults, context: Context) -> list[Cont
             changes, lambda: answers(unanswered), complete=not reads and context.returns != REPRESENTATION
         )
 
-    commit(made, context, together=True, receipts=receipt if context.journal else None)
+    commit(
+        made,
+        context,
+        together=True,
+        receipts=receipt if context.journal else None,
+        check=lambda: _check_deleted(reads, made),
+    )
     return answers(read(entries, context, FullUrls((change for change in made if change.key), context.base).key))
 
 
@@ -82,7 +88,7 @@ def _check(entry: Entry, context: Context) -> BulkheadError | None:
 
 def _check_reads(reads: Sequence[Entry], made: Sequence[Change], context: Context) -> None:
     """Checks that resources that are read by id will exist after the commit, and that the caller may see them."""
-    wanted = {entry.url: entry for entry in reads if _READ.fullmatch(entry.url)}
+    wanted = {key: entry for entry in reads if (key := _read_key(entry))}
     if not wanted:
         return
     raise_together(_may_read(entry, context) for entry in wanted.values())
@@ -93,12 +99,26 @@ def _check_reads(reads: Sequence[Entry], made: Sequence[Change], context: Contex
         change.entry.key for change in made if change.entry.interaction is Interaction.DELETE and change.entry.key
     }
     there |= {key for change in made if change.entry.interaction is Interaction.UPDATE and (key := _updated(change))}
-    missing = [entry for url, entry in wanted.items() if url not in there]
-    for entry in missing:
-        policy.pay_for_a_look(context.store, context.caller, entry.url)
-    raise_together(
-        NotFound("this resource does not exist", expression=f"{entry.place}.request.url") for entry in missing
-    )
+    missing = [key for key in wanted if key not in there]
+    for key in missing:
+        policy.pay_for_a_look(context.store, context.caller, key)
+    raise_together(_missing(wanted[key]) for key in missing)
+
+
+def _check_deleted(reads: Sequence[Entry], made: Sequence[Change]) -> None:
+    """Checks, once criteria are resolved, that nothing is read by id that a conditional DELETE of the same transaction removes."""
+    deleted = {change.key for change in made if change.entry.interaction is Interaction.DELETE}
+    raise_together(_missing(entry) for entry in reads if _read_key(entry) in deleted)
+
+
+def _read_key(entry: Entry) -> str | None:
+    """The key of the resource whose current version an entry reads; parameters such as `_elements` may follow it."""
+    path = entry.url.partition("?")[0]
+    return path if _READ.fullmatch(path) else None
+
+
+def _missing(entry: Entry) -> NotFound:
+    return NotFound("this resource does not exist", expression=f"{entry.place}.request.url")
 
 
 def _updated(change: Change) -> str | None:
