@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,8 @@ from bulkhead import bundles, resources
 from bulkhead.access.policy import EVERYBODY, Caller, Scope
 from bulkhead.errors import Forbidden, Gone, NotFound
 from bulkhead.facts import index_facts
-from bulkhead.resources import conditional
+from bulkhead.fhir import json
+from bulkhead.resources import conditional, patches
 from bulkhead.resources.conditions import condition
 from bulkhead.session import Session
 from bulkhead.store import Store, commits, rounds
@@ -77,6 +79,24 @@ def one_batch(store: Store, who: Caller, body: Json) -> None:
 def twice(store: Store, who: Caller, body: Json) -> None:
     for _ in range(2):
         put_again(store, who, body)
+
+
+def patch_document(kind: str, subject: str | None) -> Json:
+    """The resource, or the merge patch, that gives the record another subject, or none."""
+    if kind == "FHIRPath Patch":
+        value = [{"name": "value", "valueReference": {"reference": subject}}] if subject else []
+        parts = [{"name": "type", "valueCode": "replace" if subject else "delete"}, {"name": "path", "valueString": "Observation.subject"}, *value]  # fmt: skip
+        return {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": parts}]}
+    if kind == "JSON Merge Patch":
+        return {"subject": {"reference": subject} if subject else None}
+    change = {"op": "replace", "path": "/subject/reference", "value": subject} if subject else {"op": "remove", "path": "/subject"}  # fmt: skip
+    data = base64.b64encode(json.dumps([change])).decode()
+    return {"resourceType": "Binary", "contentType": "application/json-patch+json", "data": data}
+
+
+def patch_of(kind: str, subject: str | None) -> patches.Patch:
+    document = patch_document(kind, subject)
+    return patches.from_resource(document) if "resourceType" in document else patches.from_document(document)
 
 
 WAYS = [put_again, conditional_again, transactions, one_batch, twice]
@@ -181,7 +201,7 @@ class TestSubjects:
         scene.create("Patient/b")
         scene.set(PATIENT, A)
         scene.set("Patient/b", B)
-        scene.observation("o")
+        scene.put(RECORD, **observation())
         scene.set(RECORD, B)
         return scene
 
@@ -204,6 +224,46 @@ class TestSubjects:
             write(shared.store, OF_B, observation(subject, valueInteger=2))
         head = shared.head(RECORD)
         assert set(head.accounts) == set(before) == {A, B}
+
+    @pytest.mark.parametrize("subject", ["Patient/b", None])
+    @pytest.mark.parametrize("kind", ["JSON Patch", "FHIRPath Patch", "JSON Merge Patch"])
+    @pytest.mark.parametrize(
+        "patch",
+        [
+            lambda session, change: resources.patch(session, RECORD, change),
+            lambda session, change: conditional.patch(session, condition("Observation", "_id=o", "", ""), change),
+        ],
+        ids=["by id", "by criteria"],
+    )
+    def test_nor_by_a_patch(self, shared: Scene, kind: str, patch: Callable[..., Any], subject: str | None) -> None:
+        change, session = patch_of(kind, subject), Session.of(shared.store, OF_B)
+        before = shared.head(RECORD)
+        with pytest.raises(Forbidden):
+            patch(session, change)
+        assert shared.head(RECORD) == before
+        both = Session.of(shared.store, replace(OF_B, accounts=(A, B)))
+        assert resources.patch(both, RECORD, change).version == before.version + 1
+
+    @pytest.mark.parametrize("subject", ["Patient/b", None])
+    @pytest.mark.parametrize("url", [RECORD, "Observation?_id=o"])
+    @pytest.mark.parametrize("way", ["JSON Patch", "FHIRPath Patch", "PUT"])
+    @pytest.mark.parametrize("large", [False, True])
+    def test_nor_by_an_entry_of_a_bundle(
+        self, shared: Scene, monkeypatch: pytest.MonkeyPatch, large: bool, way: str, url: str, subject: str | None
+    ) -> None:
+        monkeypatch.setattr(commits, "_is_large", lambda *arguments: large)
+        resource = observation(subject) if way == "PUT" else patch_document(way, subject)
+        changing = {"request": {"method": "PUT" if way == "PUT" else "PATCH", "url": url}, "resource": resource}
+        beside = update({"resourceType": "Basic", "id": "beside", "code": {"text": "x"}})
+        before = shared.head(RECORD)
+        with pytest.raises(Forbidden) as caught:
+            bundles.process(bundle(beside, changing), context(shared.store, caller=OF_B))
+        assert (caught.value.issues[0].expression or "").startswith("Bundle.entry[1]")
+        assert shared.store.read("Basic/beside") is None
+        sent = bundle(changing) | {"type": "batch"}
+        answer = bundles.process(sent, context(shared.store, caller=OF_B))
+        assert answer["entry"][0]["response"]["status"].startswith("403")
+        assert shared.head(RECORD) == before
 
     def test_a_batch_says_so_too(self, shared: Scene) -> None:
         sent = bundle(update(observation(None))) | {"type": "batch"}
