@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from bulkhead.access.shared_types import shared_types
 from bulkhead.audit import recording
 from bulkhead.compartments import private
+from bulkhead.fhir.rules import invariants
 from bulkhead.settings import Settings, from_environment
 
 # What the stack itself makes: no deployment chooses it.
@@ -173,6 +174,7 @@ def from_context(node: Context) -> Deployment:
     recording.policy(settings.audit)
     private.criteria(settings.private)
     shared_types(settings.shared_types)
+    invariants.unchecked(settings.unchecked_invariants)
     try:
         return Deployment(**{name: value for name, value in said.items() if name not in SETTINGS}, settings=chosen)
     except ValidationError as error:

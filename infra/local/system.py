@@ -19,6 +19,7 @@ from bulkhead.access.shared_types import shared_types
 from bulkhead.api import routes
 from bulkhead.audit import recording
 from bulkhead.compartments import private
+from bulkhead.fhir.rules import invariants
 from infra import discovery
 from infra.local import aws, dynamodb, lambdas, load, sample, server
 from infra.local.identity import FULL_RIGHTS, KEYS, Identity
@@ -63,6 +64,7 @@ class Door:
         recording.policy(known.audit)
         private.criteria(known.private)
         shared_types(known.shared_types)
+        invariants.unchecked(known.unchecked_invariants)
         audiences = [word.strip() for word in known.audience.split(",") if word.strip()]
         if not audiences:
             raise ValueError("AUDIENCE names no audience")

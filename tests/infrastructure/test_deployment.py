@@ -90,6 +90,7 @@ def test_audiences_are_separated_by_commas() -> None:
         ({"TABLE": "another"}, "context TABLE is nothing to choose"),
         ({"log_day": "7"}, "there is no context log_day; log_days may be meant"),
         ({"sync_limit": "7"}, "there is no context sync_limit"),
+        ({"UNCHECKED_INVARIANTS": "ait1"}, "UNCHECKED_INVARIANTS names 'ait1'"),
         ({"settings": {}}, "there is no context settings"),
         ({"log_days": "8"}, "context log_days is '?8'?: it has to be one of 1, 3"),
         ({"log_days": "x"}, "context log_days is 'x'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from bulkhead.fhir import definitions, validation
 from bulkhead.fhir.definitions.tables import all_constraints
 from bulkhead.fhir.invariants.values import FALSE, NOTHING, TRUE, compare
-from bulkhead.fhir.rules.invariants import CORRECTED, QUICKER, invariants_of
+from bulkhead.fhir.rules.invariants import CORRECTED, QUICKER, invariants_of, unchecked
+from infra.local.system import Door
 from tests.constraints import without_constraints
 
 CODE = {"text": "x"}
@@ -163,6 +165,23 @@ def test_a_site_may_do_without_a_constraint() -> None:
         assert validation.faults(allergy) == validation.faults(empty) == []
     with without_constraints(""):
         assert [len(validation.faults(one)) for one in (allergy, empty)] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [("ait1", "'ait1'"), ("ait-1,txt-1", "'txt-1'"), ("ait-1;txt-2", "'ait-1;txt-2'"), ("AIT-1, dom-6", "'AIT-1', 'dom-6'")],
+)  # fmt: skip
+def test_a_key_that_turns_nothing_off_stops_the_start(text: str, named: str, tmp_path: Path) -> None:
+    """Else the constraint is checked after all, or is thought to be. Those that code checks cannot be turned off, but for txt-2."""
+    with pytest.raises(ValueError, match=f"UNCHECKED_INVARIANTS names {named};"):
+        unchecked(text)
+    with pytest.raises(ValueError, match="UNCHECKED_INVARIANTS"):
+        Door({"UNCHECKED_INVARIANTS": text}, auth=False, key_file=tmp_path / "key.pem")
+
+
+@pytest.mark.parametrize(("text", "keys"), [("", set()), (" , ", set()), (" ait-1 ,txt-2", {"ait-1", "txt-2"})])
+def test_the_keys_of_the_setting(text: str, keys: set[str]) -> None:
+    assert unchecked(text) == keys
 
 
 def test_every_constraint_is_understood() -> None:

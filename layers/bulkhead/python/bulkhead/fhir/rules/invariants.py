@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from bulkhead import settings
 from bulkhead.fhir import definitions
+from bulkhead.fhir.definitions.tables import all_constraints
 from bulkhead.fhir.invariants.compiling import Environment, compile_constraint
 from bulkhead.fhir.rules.faults import INVARIANT, Fault, Faults, Rule, Scope
 
@@ -35,6 +36,10 @@ QUICKER: Mapping[str, str] = {
 _INSTEAD = {**CORRECTED, **QUICKER}
 
 
+TXT_2 = "txt-2"
+"""The one constraint that is checked in code (`narrative`), and can be turned off."""
+
+
 class Invariant(NamedTuple):
     holds: Callable[[Any, Environment], bool]
     faults: Faults
@@ -55,8 +60,21 @@ def invariants_of(path: str, type_name: str) -> tuple[Invariant, ...]:
 
 
 def unchecked_invariants() -> frozenset[str]:
-    """The keys in the setting UNCHECKED_INVARIANTS."""
-    return frozenset(key.strip() for key in settings.current().unchecked_invariants.split(","))
+    """The keys in the setting UNCHECKED_INVARIANTS. ValueError, as for `unchecked`."""
+    return unchecked(settings.current().unchecked_invariants)
+
+
+@cache
+def unchecked(text: str) -> frozenset[str]:
+    """The keys in a text such as `ait-1, txt-2`. ValueError for a key that is none of those which can be turned off."""
+    keys = frozenset(key.strip() for key in text.split(",")) - {""}
+    unknown = sorted(keys - {TXT_2} - {one.key for listed in all_constraints().values() for one in listed})
+    if unknown:
+        raise ValueError(
+            f"UNCHECKED_INVARIANTS names {', '.join(map(repr, unknown))}; "
+            "each of its keys must be that of a constraint of R4 which the server can do without, such as ait-1"
+        )
+    return keys
 
 
 def broken(invariants: tuple[Invariant, ...], value: Any, scope: Scope) -> Faults | None:

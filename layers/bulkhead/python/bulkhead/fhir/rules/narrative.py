@@ -7,7 +7,7 @@ from collections.abc import Callable
 from xml.parsers import expat
 
 from bulkhead import settings
-from bulkhead.fhir.rules.invariants import unchecked_invariants
+from bulkhead.fhir.rules.invariants import TXT_2, unchecked_invariants
 
 XHTML = "http://www.w3.org/1999/xhtml"
 
@@ -62,7 +62,7 @@ def narrative_fault(xhtml: str) -> str | None:
         return "is not well-formed XHTML"
     except _Refused as refused:
         return str(refused)
-    if not content and "txt-2" not in unchecked_invariants():
+    if not content and TXT_2 not in unchecked_invariants():
         return "must have some content other than whitespace (txt-2)"
     return None
 
