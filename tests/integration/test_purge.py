@@ -14,11 +14,12 @@ import pytest
 
 from bulkhead import resources
 from bulkhead.access.policy import EVERYBODY
+from bulkhead.facts import care_dates
 from bulkhead.fhir import dates
 from bulkhead.jobs import executions, purging
 from bulkhead.resources import conditions
 from bulkhead.session import Session
-from bulkhead.store import Store
+from bulkhead.store import Store, keys
 from functions import http
 from tests.integration.scene import A, Machine, Scene, issue, request
 
@@ -152,6 +153,55 @@ def test_nothing_is_left_of_a_record_but_the_ids_in_the_trail(scene: Scene) -> N
         assert places == [f"{key} #"]
     assert all(scene.store.read(key) for key in others)
     assert request("GET", "Patient/p2/*?_count=100", scope=PURGE)["resource"]["total"] == 5
+
+
+def kinds(store: Store, owned: list[str]) -> set[str]:
+    """The kinds of items that the table has of resources: by sort key, by index, and what is peculiar to the index by time."""
+    found = set()
+    for item in items(store):
+        key = item["pk"]["S"], item["sk"]["S"]
+        if keys.is_identifier(key) and keys.identified(key) in owned:
+            found.add("identifier")
+        if key[0] not in owned:
+            continue
+        found.add("of no account" if key[1] == keys.account_sort(keys.NO_ACCOUNT) else key[1][:2])
+        found |= {f"{key[1][:2]} {index}" for index, (partition, _) in keys.INDEXES.items() if partition in item}
+        if key[1].startswith(keys.ENTRY) and "mpk" in item:
+            with_code = item["mpk"]["S"].count("|") > 2
+            found.add(f"care date of the patient{' and a code' if with_code else ''}")
+            found |= {"long period"} if item["msk"]["S"].startswith(care_dates.LONG) else set()
+            found |= {"no care date"} if item["msk"]["S"].startswith(care_dates.NONE) else set()
+        found |= {"tag"} if item.get("vpk", {}).get("S", "").startswith("*|") else set()
+    return found
+
+
+def test_no_entry_is_left_of_any_kind(scene: Scene) -> None:
+    """In the order of care dates, in lists of what carries no account, of identifiers, of claims, of what pointed there before."""
+    mine = record(scene)
+    subject, coded = {"reference": PATIENT}, {"coding": [{"system": "urn:s", "code": MARK}]}
+    long = {"start": "2020-01-01", "end": "2026-01-01"}
+    stay = {"status": "finished", "class": {"code": "AMB"}, "subject": subject, "period": long, "type": [coded]}
+    mine.append(scene.put("Encounter/p1-stay", **stay).key)
+    tagged = {"tag": [{"system": "urn:s", "code": MARK}]}
+    mine.append(scene.put("Observation/p1-undated", status="final", code=coded, subject=subject, meta=tagged).key)
+    address = {"text": MARK, "city": MARK}
+    named = [{"system": f"urn:{MARK}", "value": MARK}]
+    shared = scene.put("Organization/directory", name=MARK, address=[address], identifier=named, type=[coded]).key
+    located = {"managingOrganization": {"reference": shared}, "position": {"longitude": 1, "latitude": 2}}
+    place = scene.put("Location/directory", name=MARK, address=address, **located).key
+    assert kinds(scene.store, [*mine, shared, place]) == {
+        "#", "# by-time", "v#", "v# by-time", "i#", "i# by-target", "i# by-value", "i# by-time", "a#", "a# by-target",
+        "f#", "f# by-target", "c#", "identifier", "of no account", "care date of the patient",
+        "care date of the patient and a code", "long period", "no care date", "tag",
+    }  # fmt: skip
+    assert answered(purge()) == (len(mine), [])
+    assert answered(purge(place, None)) == (1, [])
+    assert answered(purge(shared, None)) == (1, [])
+    assert traces(scene.store, MARK) == []
+    assert kinds(scene.store, [*mine, shared, place]) == {"#", "# by-time"}
+    for key in (*mine, shared, place):
+        told = [at for at in traces(scene.store, key) if not at.startswith("AuditEvent/audit-")]
+        assert told == [f"{key} #"]
 
 
 def test_the_trail_says_who_erased_what(scene: Scene) -> None:
