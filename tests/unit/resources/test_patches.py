@@ -22,6 +22,7 @@ from bulkhead.errors import (
     NotFound,
     PayloadTooLarge,
     PreconditionFailed,
+    TooCostly,
     Unprocessable,
 )
 from bulkhead.fhir import json
@@ -496,3 +497,22 @@ def test_a_patch_that_meets_another_writer_adds_once(store: Store, anna: str, ch
 
     assert resources.patch(Session.of(store, EVERYBODY), anna, interrupted).version == 3
     assert stored(store, anna)["maritalStatus"] == {"coding": [{"code": "x"}, {"code": "y"}]}
+
+
+@pytest.mark.parametrize("path", ["Patient.name" + ".where(use = 'old')" * 40, "Patient.name.where(period.start = '2020')", "Patient.name" + ".ofType(HumanName)" * 40])  # fmt: skip
+def test_the_elements_that_paths_visit_are_bounded(path: str) -> None:
+    """One path in one small request would keep a process busy for minutes: it goes through a long list again and again."""
+    many = ANNA | {"name": [{"use": "old"}] * 300}
+    changes = [operation("delete", path=f"{path}.where(use = 'new')")] * 30
+    assert fhirpath(many, changes[0])["name"] == many["name"]
+    with pytest.MonkeyPatch.context() as patching:
+        patching.setattr(limits, "MOST_VISITED", 5_000)
+        with pytest.raises(TooCostly) as caught:
+            fhirpath(many, *changes)
+    assert (caught.value.issues[0].expression or "").endswith(".part.where(name='path')")
+
+
+def test_a_patch_of_many_operations_on_a_long_list_is_not_refused() -> None:
+    many = ANNA | {"name": [{"use": "old"}] * 500}
+    made = fhirpath(many, *[operation("replace", path="Patient.name.where(use = 'old').first().use", value=("Code", "usual"))] * 500)  # fmt: skip
+    assert {name["use"] for name in made["name"]} == {"usual"}

@@ -9,7 +9,7 @@ from typing import Any
 
 from bulkhead.errors import BadRequest, BulkheadError, Issue, Unprocessable
 from bulkhead.resources.patches import places
-from bulkhead.resources.patches.limits import MOST_OPERATIONS
+from bulkhead.resources.patches.limits import MOST_OPERATIONS, Visits
 from bulkhead.resources.patches.places import Place
 from bulkhead.resources.patches.values import Value, value_of
 
@@ -54,7 +54,8 @@ _TYPES = {
 def parse(parameters: Resource) -> Callable[[Resource], Resource]:
     """The patch in a valid Parameters. BadRequest, naming the operation, if it is not a FHIRPath Patch.
 
-    The patch raises Unprocessable where a path leads to no element, or to several where one is needed.
+    The patch raises Unprocessable where a path leads to no element, or to several where one is needed, TooCostly where
+    its paths visit too many elements.
     """
     given = parameters.get("parameter", [])
     if not given:
@@ -64,9 +65,10 @@ def parse(parameters: Resource) -> Callable[[Resource], Resource]:
     operations = [_placed(n, _operation, part) for n, part in enumerate(given)]
 
     def apply(resource: Resource) -> Resource:
+        visits = Visits()
         # A copy: later operations change what earlier ones have put in, and a patch is applied again after another writer's commit.
         for n, operation in enumerate(deepcopy(operations)):
-            _placed(n, _APPLY[operation.kind], resource, operation)
+            _placed(n, _APPLY[operation.kind], resource, operation, visits)
         return resource
 
     return apply
@@ -111,8 +113,8 @@ def _simple(parts: Mapping[str, Resource], name: str) -> Any:
     raise BadRequest(f"the {name} must be a {_TYPES[name][0]}", name)
 
 
-def _add(resource: Resource, operation: Operation) -> None:
-    holder = _single(resource, operation.path)
+def _add(resource: Resource, operation: Operation, visits: Visits) -> None:
+    holder = _single(resource, operation.path, visits)
     if not isinstance(holder.content, dict):
         raise Unprocessable("the path leads to an element that has no child elements", "path")
     element = places.element_of(holder.type, operation.name)
@@ -125,8 +127,8 @@ def _add(resource: Resource, operation: Operation) -> None:
     _set(holder.content, key, content, operation.given.companion)
 
 
-def _insert(resource: Resource, operation: Operation) -> None:
-    holder, key, length = _list(resource, operation.path)
+def _insert(resource: Resource, operation: Operation, visits: Visits) -> None:
+    holder, key, length = _list(resource, operation.path, visits)
     if not 0 <= operation.index <= length:
         raise Unprocessable(f"the index is out of range: the list has {length} elements", "index")
     element = places.element_of(holder.parent_type, key)
@@ -135,16 +137,16 @@ def _insert(resource: Resource, operation: Operation) -> None:
     _insert_at(holder.parent, key, operation.index, content, operation.given.companion)
 
 
-def _delete(resource: Resource, operation: Operation) -> None:
-    found = places.find(operation.path, resource)
+def _delete(resource: Resource, operation: Operation, visits: Visits) -> None:
+    found = places.find(operation.path, resource, visits)
     if len(found) > 1:
         raise Unprocessable("the path leads to several elements: it must lead to one", "path")
     for place in found:
         _remove(place)
 
 
-def _replace(resource: Resource, operation: Operation) -> None:
-    place = _single(resource, operation.path)
+def _replace(resource: Resource, operation: Operation, visits: Visits) -> None:
+    place = _single(resource, operation.path, visits)
     if place.parent is None or place.element is None:
         raise BadRequest("a patch cannot replace the resource itself: use an update", "path")
     key, content = operation.given.for_element(place.element)
@@ -161,8 +163,8 @@ def _replace(resource: Resource, operation: Operation) -> None:
         _set_companions(place.parent, place.name, padded)
 
 
-def _move(resource: Resource, operation: Operation) -> None:
-    holder, key, length = _list(resource, operation.path)
+def _move(resource: Resource, operation: Operation, visits: Visits) -> None:
+    holder, key, length = _list(resource, operation.path, visits)
     for name, index in (("source", operation.source), ("destination", operation.destination)):
         if not 0 <= index < length:
             raise Unprocessable(f"the {name} is out of range: the list has {length} elements", name)
@@ -172,7 +174,7 @@ def _move(resource: Resource, operation: Operation) -> None:
             items.insert(operation.destination, items.pop(operation.source))
 
 
-_APPLY: Mapping[str, Callable[[Resource, Operation], None]] = {
+_APPLY: Mapping[str, Callable[[Resource, Operation, Visits], None]] = {
     "add": _add,
     "insert": _insert,
     "delete": _delete,
@@ -181,16 +183,16 @@ _APPLY: Mapping[str, Callable[[Resource, Operation], None]] = {
 }
 
 
-def _single(resource: Resource, path: str) -> Place:
-    found = places.find(path, resource)
+def _single(resource: Resource, path: str, visits: Visits) -> Place:
+    found = places.find(path, resource, visits)
     if len(found) != 1:
         raise Unprocessable(f"the path leads to {len(found)} elements, not one", "path")
     return found[0]
 
 
-def _list(resource: Resource, path: str) -> tuple[Place, str, int]:
+def _list(resource: Resource, path: str, visits: Visits) -> tuple[Place, str, int]:
     """The first place of the one list that the path leads to, the list's property, and its length."""
-    found = places.find(path, resource)
+    found = places.find(path, resource, visits)
     first = found[0] if found else None
     if first is None or first.index is None or first.parent is None:
         raise Unprocessable("the path does not lead to an existing list", "path")

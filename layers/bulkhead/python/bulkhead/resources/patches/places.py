@@ -15,6 +15,7 @@ from bulkhead.facts import fhirpath
 from bulkhead.facts.fhirpath import Call, Child, Index, Literal, Name, Node, Operation
 from bulkhead.fhir import definitions
 from bulkhead.fhir.definitions import Element
+from bulkhead.resources.patches.limits import Visits
 
 # Each step of a path costs a level of recursion here.
 _LONGEST = 1000
@@ -36,9 +37,9 @@ class Place:
     parent_type: str = ""
 
 
-def find(path: str, resource: dict[str, Any]) -> list[Place]:
-    """The places that a path such as `Patient.name.where(use = 'official').family` leads to. BadRequest, NotSupported."""
-    return _find(parse(path), resource)
+def find(path: str, resource: dict[str, Any], visits: Visits) -> list[Place]:
+    """The places that a path such as `Patient.name.where(use = 'official').family` leads to. BadRequest, NotSupported, TooCostly."""
+    return list(_walk(parse(path), [Place(resource, resource["resourceType"])], resource["resourceType"], visits))
 
 
 def parse(path: str) -> Node:
@@ -65,33 +66,29 @@ def element_of(parent_type: str, name: str) -> Element:
     raise BadRequest(f"{parent_type} has no element of this name", "name")
 
 
-def _find(node: Node, resource: dict[str, Any]) -> list[Place]:
-    root = Place(resource, resource["resourceType"])
-    return list(_walk(node, [root], resource["resourceType"]))
-
-
-def _walk(node: Node, start: list[Place], root_type: str | None) -> Iterator[Place]:
+def _walk(node: Node, start: list[Place], root_type: str | None, visits: Visits) -> Iterator[Place]:
     """Places below `start`. `root_type` is the name that a path may begin with; None inside a `where`."""
     match node:
         case Name(name) if root_type is not None and name in (root_type, "Resource", "DomainResource"):
             yield from start
         case Name(name):
-            yield from _children(start, name)
+            yield from _children(start, name, visits)
         case Child(base, name):
-            yield from _children(list(_walk(base, start, root_type)), name)
+            yield from _children(list(_walk(base, start, root_type, visits)), name, visits)
         case Index(base, index):
-            yield from list(_walk(base, start, root_type))[index : index + 1]
+            yield from list(_walk(base, start, root_type, visits))[index : index + 1]
         case Call(base, function, argument):
-            places = list(_walk(base, start, root_type)) if base is not None else start
-            yield from _called(places, function, argument)
+            places = list(_walk(base, start, root_type, visits)) if base is not None else start
+            yield from _called(places, function, argument, visits)
         case Operation("as", left, Name(name)):
-            yield from _of_type(list(_walk(left, start, root_type)), name)
+            yield from _of_type(list(_walk(left, start, root_type, visits)), name)
         case _:
             raise _refused()
 
 
-def _children(places: list[Place], name: str) -> Iterator[Place]:
+def _children(places: list[Place], name: str, visits: Visits) -> Iterator[Place]:
     for place in places:
+        visits.count(1)
         if not isinstance(place.content, dict):
             continue
         element = element_of(place.type, name)
@@ -100,15 +97,16 @@ def _children(places: list[Place], name: str) -> Iterator[Place]:
             key = element.property_name(code)
             # A primitive may consist of extensions only.
             if key in place.content or f"_{key}" in place.content:
-                yield from _items(place, key, table.properties[key].type, element)
+                yield from _items(place, key, table.properties[key].type, element, visits)
 
 
-def _items(parent: Place, key: str, type_code: str, element: Element) -> Iterator[Place]:
+def _items(parent: Place, key: str, type_code: str, element: Element, visits: Visits) -> Iterator[Place]:
     holder: dict[str, Any] = parent.content
     content = holder.get(key)
     if not isinstance(content, list):
         yield Place(content, _type(content, type_code), holder, key, None, element, parent.type)
         return
+    visits.count(len(content))
     for index, item in enumerate(content):
         yield Place(item, _type(item, type_code), holder, key, index, element, parent.type)
 
@@ -120,16 +118,19 @@ def _type(content: Any, type_code: str) -> str:
     return type_code
 
 
-def _called(places: list[Place], function: str, argument: Node | None) -> Iterator[Place]:
+def _called(places: list[Place], function: str, argument: Node | None, visits: Visits) -> Iterator[Place]:
+    visits.count(len(places))
     if function == "first" and argument is None:
         yield from places[:1]
     elif function == "last" and argument is None:
         yield from places[-1:]
     elif function == "where" and argument is not None:
-        meets = _condition(argument)
+        meets = _condition(argument, visits)
         yield from (place for place in places if meets(place))
     elif function == "extension" and isinstance(argument, Literal):
-        yield from (place for place in _children(places, "extension") if place.content.get("url") == argument.value)
+        yield from (
+            place for place in _children(places, "extension", visits) if place.content.get("url") == argument.value
+        )
     elif function in ("ofType", "as") and isinstance(argument, Name):
         yield from _of_type(places, argument.name)
     else:
@@ -140,17 +141,17 @@ def _of_type(places: list[Place], name: str) -> Iterator[Place]:
     return (place for place in places if place.type == name)
 
 
-def _condition(node: Node) -> Callable[[Place], bool]:
+def _condition(node: Node, visits: Visits) -> Callable[[Place], bool]:
     """The condition in `where(...)`, as a test of one place."""
     match node:
         case Operation(("=" | "!=") as operator, left, Literal(value)):
-            return lambda place: _equal(place, left, value) == (operator == "=")
+            return lambda place: _equal(place, left, value, visits) == (operator == "=")
     raise _refused()
 
 
-def _equal(place: Place, path: Node, value: str | bool | int) -> bool:
+def _equal(place: Place, path: Node, value: str | bool | int, visits: Visits) -> bool:
     """Whether the one value below `place` is `value`; a list of another length is unequal, as in FHIRPath."""
-    found = [other.content for other in _walk(path, [place], None)]
+    found = [other.content for other in _walk(path, [place], None, visits)]
     return len(found) == 1 and type(found[0]) is type(value) and found[0] == value
 
 
