@@ -97,6 +97,13 @@ def test_odd_streams_are_refused(data: bytes) -> None:
         compression.inflate(data, 1000)
 
 
+def test_damage_is_told_from_what_is_no_gzip() -> None:
+    with pytest.raises(BadRequest, match="damaged"):
+        compression.inflate(gzip.compress(b"{}")[:-8] + b"\0" * 8, 1000)
+    with pytest.raises(BadRequest, match="not gzip"):
+        compression.inflate(b"{}", 1000)
+
+
 def test_gzip_within_gzip_is_inflated_once() -> None:
     once = gzip.compress(b"{}")
     assert compression.inflate(gzip.compress(once), 1000) == once

@@ -54,7 +54,8 @@ def _member(data: memoryview, most: int, place: str) -> tuple[bytes, int]:
             parts.append(inflater.decompress(piece, most))
             most -= len(parts[-1])
     except zlib.error:
-        raise BadRequest("the body is not gzip", place) from None
+        told = "the gzip stream is damaged" if is_gzip(bytes(data[: len(_MAGIC)])) else "the body is not gzip"
+        raise BadRequest(told, place) from None
     return b"".join(parts), read - len(inflater.unused_data)
 
 
