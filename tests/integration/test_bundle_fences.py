@@ -136,7 +136,8 @@ def test_several_definitions_of_one_code_are_told_in_the_answer(door: Door) -> N
 
 
 def test_a_small_tenants_search_costs_the_same_beside_a_large_one(door: Door) -> None:
-    """Units of DynamoDB, for a search that four times as many hidden resources match: it reads a batch of them, at most."""
+    """Units of DynamoDB, for a search that four times as many hidden resources match: two listings race,
+    and the one that loses has read two batches of 100 of them at most: far from the 450 that were added."""
     store = door.store
     theirs, mine = door.client(subject="b", accounts=[B]), door.client(subject="a", accounts=[A])
     put(mine, {"resourceType": "Patient", "id": "small"})
@@ -165,4 +166,4 @@ def test_a_small_tenants_search_costs_the_same_beside_a_large_one(door: Door) ->
     processed(theirs, door, "batch", "waited for", *(seen("large") for _ in range(450)))
     many = {query: cost(query) for query in queries}
     for query in queries:
-        assert many[query] <= few[query] * 1.2 + 10, query
+        assert many[query] <= few[query] * 1.2 + 200, query
