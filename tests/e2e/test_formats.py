@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from bulkhead.fhir import json, xml
-from tests.shared_data import shared
+from tests.support.shared_data import shared
 
 JSON, XML = "application/fhir+json", "application/fhir+xml"
 IN_XML = {"Accept": XML, "Content-Type": XML}

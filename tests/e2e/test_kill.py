@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local import load
-from tests.e2e.running import Server, pages
+from tests.support.running import Server, pages
 
 ENTRIES = 600
 # Shares of the time that the transaction takes undisturbed.

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.running import Server, pages
+from tests.support.running import Server, pages
 
 Json = dict[str, Any]
 ASYNC = {"Prefer": "respond-async"}

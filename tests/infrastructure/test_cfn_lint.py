@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cfnlint.api import lint_file  # type: ignore[import-untyped]
 
-from tests.infrastructure.synthesis import DATA, SERVICE
+from tests.support.synthesis import DATA, SERVICE
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from cfnlint.api import lint_file  # type: ignore[import-untyped]
 
 from infra import template
-from tests.infrastructure.synthesis import NEEDED
+from tests.support.synthesis import NEEDED
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from bulkhead.fhir import xml
 from bulkhead.fhir.definitions import RESOURCE_TYPES
 from bulkhead.store import Store
 from functions import http
-from tests.integration.door import Door
-from tests.integration.scene import A, B, C, parameters
+from tests.support.door import Door
+from tests.support.scene import A, B, C, parameters
 
 P, Q = "Patient/p", "Patient/q"
 CODE = {"text": "x"}

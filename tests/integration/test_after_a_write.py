@@ -19,10 +19,10 @@ from bulkhead.session import Session
 from bulkhead.store import Store
 from bulkhead.store import history as stored_history
 from infra.local.lag import LaggingIndexes
-from tests.clock import Clock, stopped
 from tests.conftest import lagging
-from tests.integration.scene import PATIENT, A, B, Scene, manifest
-from tests.unit.bundles.samples import SYSTEM
+from tests.support.bundle_samples import SYSTEM
+from tests.support.clock import Clock, stopped
+from tests.support.scene import PATIENT, A, B, Scene, manifest
 from tests.unit.search.test_run import pages as all_pages
 from tests.unit.search.test_run import search
 

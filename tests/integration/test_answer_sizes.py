@@ -20,7 +20,7 @@ from bulkhead.search import run
 from bulkhead.session import Session
 from bulkhead.store import Store
 from infra.local import lambdas
-from tests.integration.door import Door
+from tests.support.door import Door
 
 LIMIT = 6_291_556
 Json = dict[str, Any]

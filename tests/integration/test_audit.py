@@ -15,8 +15,8 @@ from bulkhead.fhir import validation
 from bulkhead.jobs import executions
 from bulkhead.store import Store
 from functions.processing import handler as processing_steps
-from tests.integration.door import ADDRESS, Door
-from tests.unit.store.faults import Failing, unreachable
+from tests.support.door import ADDRESS, Door
+from tests.support.faults import Failing, unreachable
 
 A, B = "Organization/a", "Organization/b"
 LIST = {

@@ -12,7 +12,7 @@ import pytest
 from bulkhead.jobs import executions
 from bulkhead.store import Store, files
 from functions.processing import handler as processing_steps
-from tests.integration.door import Door
+from tests.support.door import Door
 
 A, B = "Organization/a", "Organization/b"
 EYES = "http://example.org/eyes"

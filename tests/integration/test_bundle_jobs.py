@@ -32,9 +32,9 @@ from bulkhead.store.jobs import DONE, FAILED, STARTING, Job
 from functions import http
 from infra.local import s3
 from infra.local.listener import Listener
-from tests.integration.door import Door
-from tests.integration.scene import A, B, Machine, Scene
-from tests.unit.bundles.samples import bundle, create, delete, get, observation, patient, statuses, update
+from tests.support.bundle_samples import bundle, create, delete, get, observation, patient, statuses, update
+from tests.support.door import Door
+from tests.support.scene import A, B, Machine, Scene
 
 Json = dict[str, Any]
 BASE = "https://server.example/fhir/R4"

@@ -22,8 +22,8 @@ from bulkhead.jobs.lifecycle import Background
 from bulkhead.session import Session
 from bulkhead.store import Head, Store
 from bulkhead.store.jobs import COMMITTED, DONE, Job
-from tests.unit.bundles.samples import Reads, _entry, bundle, create, get, observation, patient, statuses, update
-from tests.unit.store.faults import Failing, Killed, killed, unreachable
+from tests.support.bundle_samples import Reads, _entry, bundle, create, get, observation, patient, statuses, update
+from tests.support.faults import Failing, Killed, killed, unreachable
 
 Json = dict[str, Any]
 BASE = "https://server.example/fhir/R4"

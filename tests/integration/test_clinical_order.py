@@ -14,8 +14,8 @@ from bulkhead import resources
 from bulkhead.access import policy
 from bulkhead.session import Session
 from bulkhead.store import Store
-from tests.integration.door import Door
-from tests.unit.search.samples import LOINC, coding, observation
+from tests.support.door import Door
+from tests.support.search_samples import LOINC, coding, observation
 
 Json = dict[str, Any]
 SHORT, LONG = 200, 600

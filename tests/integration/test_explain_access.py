@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.integration.door import Door
 from tests.integration.test_sharing import A, B, Clinics
+from tests.support.door import Door
 
 Json = dict[str, Any]
 

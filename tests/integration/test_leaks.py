@@ -29,10 +29,10 @@ from bulkhead.store.jobs import BUNDLE, SET_ACCOUNTS
 from functions import http
 from infra.local import server
 from infra.local.wsgi import Answer
-from tests.integration import leak_world
-from tests.integration.leak_requests import IN_THE_BACKGROUND, Ask, asks, unknown_asks
-from tests.integration.leak_world import AONE, ATWO, BEE, BUNDLES, JOBS, UPLOADS, Names, World
-from tests.integration.scene import Machine
+from tests.support import leak_world
+from tests.support.leak_requests import IN_THE_BACKGROUND, Ask, asks, unknown_asks
+from tests.support.leak_world import AONE, ATWO, BEE, BUNDLES, JOBS, UPLOADS, Names, World
+from tests.support.scene import Machine
 
 NOBODY = Names("qznone")
 REFUSED = (

@@ -25,7 +25,7 @@ from bulkhead.session import Session
 from bulkhead.store import Store, rounds
 from bulkhead.store import jobs as items
 from bulkhead.store.jobs import CANCELLED, DONE, FAILED, RUNNING
-from tests.integration.scene import PATIENT, A, B, C, Machine, Scene, manifest
+from tests.support.scene import PATIENT, A, B, C, Machine, Scene, manifest
 
 OWNER = EVERYBODY.owner
 

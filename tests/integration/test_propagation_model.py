@@ -39,11 +39,11 @@ from bulkhead.store import Head, Store, commits, keys, rounds
 from bulkhead.store.heads import NEVER, OWN, Grants
 from bulkhead.store.jobs import DONE
 from infra.local.lag import LaggingIndexes
-from tests.clock import Clock, stopped
-from tests.integration.scene import A, B, C, Scene, manifest
-from tests.unit.bundles.samples import SYSTEM, bundle, context, update
-from tests.unit.store.faults import Killed, killed
-from tests.unit.store.stepping import Writer
+from tests.support.bundle_samples import SYSTEM, bundle, context, update
+from tests.support.clock import Clock, stopped
+from tests.support.faults import Killed, killed
+from tests.support.scene import A, B, C, Scene, manifest
+from tests.support.stepping import Writer
 
 PATIENTS = ("Patient/1", "Patient/2")
 ROOTS = (*PATIENTS, "Encounter/1")

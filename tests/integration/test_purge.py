@@ -20,7 +20,7 @@ from bulkhead.resources import conditions
 from bulkhead.session import Session
 from bulkhead.store import Store
 from functions import http
-from tests.integration.scene import A, Machine, Scene, issue, request
+from tests.support.scene import A, Machine, Scene, issue, request
 
 MARK = "zxqvmark"
 PATIENT = "Patient/p1"

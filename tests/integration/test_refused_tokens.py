@@ -12,7 +12,7 @@ import pytest
 
 from bulkhead.store import Store
 from infra.local.identity import AUDIENCE, Identity
-from tests.integration.door import HOST, Door
+from tests.support.door import HOST, Door
 
 REASONS: dict[str, tuple[dict[str, Any], str]] = {
     "issuer": ({"iss": "http://elsewhere.example"}, "another issuer (iss)"),

@@ -15,9 +15,9 @@ from bulkhead.operations import meta_change, set_accounts_run
 from bulkhead.operations.set_accounts_request import Request
 from bulkhead.session import Session
 from bulkhead.store import Store
-from tests.clock import Clock, stopped
-from tests.integration.scene import PATIENT, A, B, C, Machine, Scene
-from tests.unit.bundles.samples import bundle, context, update
+from tests.support.bundle_samples import bundle, context, update
+from tests.support.clock import Clock, stopped
+from tests.support.scene import PATIENT, A, B, C, Machine, Scene
 
 SECRET = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "ETH"}
 LABELLED = {"security": [SECRET]}

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from bulkhead import settings
-from tests.integration.door import Door
+from tests.support.door import Door
 
 Json = dict[str, Any]
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}

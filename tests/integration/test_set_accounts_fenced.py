@@ -16,8 +16,8 @@ from bulkhead.operations.set_accounts_run import Background
 from bulkhead.session import Session
 from bulkhead.store import Store
 from functions import http
-from tests.integration.scene import PATIENT, A, B, C, Machine, Scene, issue, parameters, request
 from tests.integration.test_set_accounts import interfere
+from tests.support.scene import PATIENT, A, B, C, Machine, Scene, issue, parameters, request
 
 D = "Organization/d"
 PATH = f"{PATIENT}/$set-accounts"

@@ -22,8 +22,8 @@ from bulkhead.session import Session
 from bulkhead.store import Store, keys, rounds
 from bulkhead.store.heads import NEVER, OWN
 from functions import http
-from tests.clock import Clock, stopped
-from tests.integration.scene import PATIENT, SCOPE, SUBJECT, A, B, C, Machine, Scene, request
+from tests.support.clock import Clock, stopped
+from tests.support.scene import PATIENT, SCOPE, SUBJECT, A, B, C, Machine, Scene, request
 
 HOUR = 3600.0
 OF_A = replace(EVERYBODY, accounts=(A,))

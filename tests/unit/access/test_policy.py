@@ -15,8 +15,8 @@ from bulkhead.settings import Settings
 from bulkhead.store import Head
 from bulkhead.store.version import Fence, Version
 from infra.local.tokens import rendered
+from tests.support.memory_store import MemoryStore
 from tests.unit.compartments.test_compartment_definitions import definition
-from tests.unit.search.memory import MemoryStore
 
 A, B, C = "Organization/a", "Organization/b", "Organization/c"
 STORE: Any = MemoryStore()

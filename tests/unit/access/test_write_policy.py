@@ -28,7 +28,7 @@ from bulkhead.resources.patches import json_patch
 from bulkhead.session import Session
 from bulkhead.store import Head, Store, Write
 from bulkhead.store.capacity import metered
-from tests.unit.bundles.samples import bundle, context
+from tests.support.bundle_samples import bundle, context
 
 Json = dict[str, Any]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bulkhead.bundles.links import find_links
-from tests.unit.bundles.samples import observation, patient
+from tests.support.bundle_samples import observation, patient
 
 OLD, NEW = "urn:uuid:1", "Patient/new"
 

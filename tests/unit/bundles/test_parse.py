@@ -9,7 +9,7 @@ import pytest
 from bulkhead.bundles import parse
 from bulkhead.bundles.entries import Interaction
 from bulkhead.errors import BadRequest
-from tests.unit.bundles.samples import BASE, bundle, create, delete, get, patient, update
+from tests.support.bundle_samples import BASE, bundle, create, delete, get, patient, update
 
 
 def faults_of(*entries: Any) -> dict[int, list[str | None]]:

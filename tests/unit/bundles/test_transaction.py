@@ -19,7 +19,7 @@ from bulkhead.errors import BadRequest, BulkheadError, Forbidden, MultipleMatche
 from bulkhead.facts.index_facts import facts
 from bulkhead.store import Store, Write
 from tests.conftest import lagging
-from tests.unit.bundles.samples import (
+from tests.support.bundle_samples import (
     BASE,
     SYSTEM,
     Json,

@@ -23,8 +23,8 @@ from bulkhead.session import Session
 from bulkhead.store import Head, Store
 from bulkhead.store.capacity import metered
 from bulkhead.store.version import everything
+from tests.support.faults import Failing, unreachable
 from tests.unit.compartments.test_compartment_definitions import definition
-from tests.unit.store.faults import Failing, unreachable
 
 Json = dict[str, Any]
 

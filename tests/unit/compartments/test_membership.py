@@ -5,8 +5,8 @@ import pytest
 from bulkhead.compartments import membership
 from bulkhead.errors import BadRequest
 from bulkhead.facts.index_facts import facts
-from tests.unit.search.memory import MemoryStore
-from tests.unit.search.samples import observation, patient
+from tests.support.memory_store import MemoryStore
+from tests.support.search_samples import observation, patient
 from tests.unit.search.test_run import pages
 
 ENCOUNTER = {

@@ -17,7 +17,7 @@ from bulkhead.fhir import dates
 from bulkhead.settings import Settings
 from bulkhead.store import Head, Write
 from bulkhead.store.version import Version
-from tests.unit.search.memory import MemoryStore
+from tests.support.memory_store import MemoryStore
 
 A, B, C = "Organization/a", "Organization/b", "Organization/c"
 TARGET = "Patient/1"

@@ -4,7 +4,7 @@ import pytest
 
 from bulkhead.facts.index_facts import NON_SELECTIVE, Value, drivers, facts, index_values, is_indexed, month_buckets
 from bulkhead.fhir.definitions import RESOURCE_TYPES, search_parameters
-from tests.unit.search.samples import LOINC, SNOMED, coding, observation, patient
+from tests.support.search_samples import LOINC, SNOMED, coding, observation, patient
 
 
 def values(resource: dict[str, Any], parameter: str) -> set[tuple[str, str]]:

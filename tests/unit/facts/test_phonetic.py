@@ -12,7 +12,7 @@ from bulkhead.facts.phonetic import sound, sounds
 from bulkhead.fhir.definitions import search_parameters
 from bulkhead.search import plan
 from bulkhead.search.parse import parse
-from tests.unit.search.memory import MemoryStore
+from tests.support.memory_store import MemoryStore
 from tests.unit.search.test_run import keys, search
 
 

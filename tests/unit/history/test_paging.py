@@ -397,7 +397,7 @@ def test_a_transaction_whose_process_died_holds_the_horizon_back_no_longer_than_
     new_store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bulkhead.store import transactions
-    from tests import clock
+    from tests.support import clock
 
     store = new_store(history_settle=0)
     now = clock.stopped(monkeypatch)

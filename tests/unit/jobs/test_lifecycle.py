@@ -15,7 +15,7 @@ from bulkhead.jobs import executions, lifecycle
 from bulkhead.store import Store
 from bulkhead.store.jobs import CANCELLED, DONE, FAILED, RUNNING, STARTING, Job
 from functions import http
-from tests.integration.scene import SCOPE, SUBJECT, issue, request
+from tests.support.scene import SCOPE, SUBJECT, issue, request
 
 A, PATIENT = "Organization/a", "Patient/1"
 LATER = 2**33

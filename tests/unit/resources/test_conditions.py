@@ -18,7 +18,7 @@ from bulkhead.search.parse import parse
 from bulkhead.session import Session
 from bulkhead.store import Store
 from bulkhead.store.version import everything
-from tests.unit.bundles.samples import BASE, SYSTEM, create, key_of, observation, patient, post
+from tests.support.bundle_samples import BASE, SYSTEM, create, key_of, observation, patient, post
 
 VALUES = st.text(min_size=1, max_size=20).filter(
     lambda text: (

@@ -29,7 +29,7 @@ from bulkhead.resources import patches
 from bulkhead.resources.patches import fhirpath_patch, json_patch, limits
 from bulkhead.session import Session
 from bulkhead.store import Store
-from tests.unit.bundles.samples import bundle, context, create, key_of, observation, patient, post, statuses, stored
+from tests.support.bundle_samples import bundle, context, create, key_of, observation, patient, post, statuses, stored
 
 Json = dict[str, Any]
 

@@ -10,9 +10,9 @@ from functools import cache
 import pytest
 
 from bulkhead.errors import BadRequest
-from tests.unit.search.hospital import ACT, UCUM, V2, hospital
-from tests.unit.search.memory import MemoryStore
-from tests.unit.search.samples import LOINC
+from tests.support.hospital import ACT, UCUM, V2, hospital
+from tests.support.memory_store import MemoryStore
+from tests.support.search_samples import LOINC
 from tests.unit.search.test_run import BASE, keys, search
 
 REFUSED = "!"

@@ -16,8 +16,8 @@ from bulkhead.search import custom, run
 from bulkhead.search.parse import MODIFIERS as MODIFIERS_OF
 from bulkhead.search.parse import parse
 from bulkhead.store.version import ListedFence, Version, everything
-from tests.unit.search.memory import MemoryStore, represent
-from tests.unit.search.samples import observation, patient
+from tests.support.memory_store import MemoryStore, represent
+from tests.support.search_samples import observation, patient
 from tests.unit.search.test_run import BASE, keys
 
 

@@ -16,8 +16,8 @@ from bulkhead.fhir.definitions import search_parameters
 from bulkhead.search import dated
 from bulkhead.search.parse import parse
 from bulkhead.search.plan import plan
-from tests.unit.search.memory import MemoryStore
-from tests.unit.search.samples import observation, patient, quantity
+from tests.support.memory_store import MemoryStore
+from tests.support.search_samples import observation, patient, quantity
 from tests.unit.search.test_run import keys, pages, search
 
 DAYS = ["2020-02-28", "2020-02-29", "2020-03-01", "2020-03-02"]

@@ -10,8 +10,8 @@ from bulkhead.facts.index_facts import facts
 from bulkhead.search.run import Limits
 from bulkhead.store import Store
 from bulkhead.store.version import Version
-from tests.unit.search.memory import MemoryStore
-from tests.unit.search.samples import patient
+from tests.support.memory_store import MemoryStore
+from tests.support.search_samples import patient
 from tests.unit.search.test_on_store import copied
 from tests.unit.search.test_run import pages
 

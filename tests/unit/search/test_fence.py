@@ -18,8 +18,8 @@ from bulkhead.search.parse import parse
 from bulkhead.search.plan import Plan
 from bulkhead.search.run import Limits
 from bulkhead.store.version import Version
-from tests.unit.search.memory import MemoryStore
-from tests.unit.search.samples import observation, patient
+from tests.support.memory_store import MemoryStore
+from tests.support.search_samples import observation, patient
 from tests.unit.search.test_run import keys, link, pages, search
 
 A, B = "Organization/a", "Organization/b"

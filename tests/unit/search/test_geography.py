@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bulkhead.search.geography import RADIUS, distance
 from bulkhead.search.query import NearValue
-from tests.unit.search.memory import MemoryStore
+from tests.support.memory_store import MemoryStore
 from tests.unit.search.test_run import keys, pages, search
 
 PLACES = {

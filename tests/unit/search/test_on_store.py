@@ -8,8 +8,8 @@ import pytest
 
 from bulkhead.facts.index_facts import facts
 from bulkhead.store import Store, Write
-from tests.unit.search.memory import MemoryStore
-from tests.unit.search.samples import LOINC, observation, patient
+from tests.support.memory_store import MemoryStore
+from tests.support.search_samples import LOINC, observation, patient
 from tests.unit.search.test_run import pages, ward
 
 QUERIES = [

@@ -15,8 +15,8 @@ from bulkhead.search import cursor, matching, run
 from bulkhead.search.parse import parse
 from bulkhead.search.run import Limits, find
 from bulkhead.store.version import ListedFence, Version, everything
-from tests.unit.search.memory import MemoryStore, represent
-from tests.unit.search.samples import LOINC, coding, observation, patient, quantity
+from tests.support.memory_store import MemoryStore, represent
+from tests.support.search_samples import LOINC, coding, observation, patient, quantity
 
 BASE = "http://here/fhir/R4"
 

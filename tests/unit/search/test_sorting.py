@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bulkhead.errors import BadRequest
-from tests.unit.search.memory import MemoryStore
-from tests.unit.search.samples import observation, patient, quantity
+from tests.support.memory_store import MemoryStore
+from tests.support.search_samples import observation, patient, quantity
 from tests.unit.search.test_run import pages, search
 
 

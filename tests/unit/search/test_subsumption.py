@@ -9,8 +9,8 @@ import pytest
 from bulkhead.errors import BadRequest
 from bulkhead.search.code_systems import built_in, complete
 from bulkhead.store.version import ListedFence, everything
-from tests.unit.search.memory import MemoryStore
-from tests.unit.search.samples import LOINC, coding, observation, patient
+from tests.support.memory_store import MemoryStore
+from tests.support.search_samples import LOINC, coding, observation, patient
 from tests.unit.search.test_run import keys, pages, search
 
 ANIMALS = "http://animals"

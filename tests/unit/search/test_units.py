@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from bulkhead.search import units
 from infra.compile_units import compiled
-from tests.unit.search.memory import MemoryStore
-from tests.unit.search.samples import observation, quantity
+from tests.support.memory_store import MemoryStore
+from tests.support.search_samples import observation, quantity
 from tests.unit.search.test_run import keys, search
 
 UCUM = units.SYSTEM

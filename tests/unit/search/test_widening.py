@@ -13,8 +13,8 @@ from bulkhead.errors import BadRequest, TooCostly
 from bulkhead.search import cursor, run
 from bulkhead.search.parse import parse
 from bulkhead.store.version import Version
-from tests.unit.search.memory import MemoryStore
-from tests.unit.search.samples import observation, patient
+from tests.support.memory_store import MemoryStore
+from tests.support.search_samples import observation, patient
 from tests.unit.search.test_run import keys, link, pages, search
 
 

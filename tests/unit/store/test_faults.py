@@ -12,8 +12,8 @@ from bulkhead.facts.index_facts import Value
 from bulkhead.store import Claim, Head, Store, Write, identifiers, one_request
 from bulkhead.store import active_months as months_module
 from bulkhead.store.heads import Identifier, Unique
-from tests.unit.store.faults import Failing, Killed, killed, unreachable
-from tests.unit.store.resources import change, creation, deletion, facts, note
+from tests.support.changes import change, creation, deletion, facts, note
+from tests.support.faults import Failing, Killed, killed, unreachable
 
 
 @pytest.fixture(autouse=True)

@@ -26,11 +26,11 @@ from bulkhead.session import Session
 from bulkhead.store import Store, commits, identifiers
 from bulkhead.store.capacity import metered
 from bulkhead.store.heads import accounts_write
-from tests.clock import stopped
 from tests.conftest import lagging
-from tests.unit.bundles.samples import SYSTEM, bundle, context, create, key_of, observation, patient, post, update
-from tests.unit.store.faults import killed
-from tests.unit.store.stepping import Writer, run
+from tests.support.bundle_samples import SYSTEM, bundle, context, create, key_of, observation, patient, post, update
+from tests.support.clock import stopped
+from tests.support.faults import killed
+from tests.support.stepping import Writer, run
 
 Work = Callable[[Store], Any]
 LARGE = "large"

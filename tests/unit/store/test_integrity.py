@@ -21,8 +21,8 @@ from bulkhead.store import Head, Store, active_months, keys, rounds, transaction
 from bulkhead.store.integrity import Report
 from bulkhead.store.table import key_of
 from functions.sweeper.handler import CHECK, handler
-from tests.unit.bundles.samples import SYSTEM, observation, patient
-from tests.unit.store.stepping import Writer
+from tests.support.bundle_samples import SYSTEM, observation, patient
+from tests.support.stepping import Writer
 
 Snapshot = dict[keys.Key, dict[str, Any]]
 SEEN = "Observation/seen"

@@ -10,7 +10,7 @@ from bulkhead.facts import index_facts
 from bulkhead.facts.index_facts import Facts, Value
 from bulkhead.store import Store, keys, layout, rounds, transactions
 from bulkhead.store.table import key_of
-from tests.unit.search.samples import LOINC, observation, patient
+from tests.support.search_samples import LOINC, observation, patient
 from tests.unit.search.test_run import pages
 from tests.unit.store.test_integrity import Paging, check, facts_of, put
 

@@ -10,7 +10,7 @@ import pytest
 
 from bulkhead.errors import ClaimTaken, VersionConflict
 from bulkhead.store import Claim, Store, pre_commit
-from tests.unit.store.resources import body, change, creation, deletion, facts, note
+from tests.support.changes import body, change, creation, deletion, facts, note
 
 
 def test_a_created_resource_is_read_back(store: Store) -> None:

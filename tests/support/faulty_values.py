@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from tests.unit.fhir.probes import CLINICAL, DIV, Probe, condition, observation, observation_of, patient, text
+from tests.support.probes import CLINICAL, DIV, Probe, condition, observation, observation_of, patient, text
 
 WRONG_VALUES = [
     Probe("code outside a required binding", patient(gender="man"), [("code-invalid", "Patient.gender")]),

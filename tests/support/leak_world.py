@@ -28,7 +28,7 @@ from infra.local import lambdas, server
 from infra.local.identity import AUDIENCE, Identity
 from infra.local.tokens import Verifier
 from infra.local.wsgi import Answer
-from tests.unit.local.environ import environ
+from tests.support.environ import environ
 
 Json = dict[str, Any]
 

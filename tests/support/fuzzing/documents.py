@@ -8,7 +8,7 @@ from typing import Any
 
 from bulkhead.api.formats import XML, rendered
 from bulkhead.fhir import json as fhir_json
-from tests.e2e.fuzzing.dice import Dice
+from tests.support.fuzzing.dice import Dice
 
 TAG = re.compile(rb"<[^>]*>")
 NEVER_TOLD = (
