@@ -29,7 +29,8 @@ FHIR = "{http://hl7.org/fhir}"
 
 
 def media_type(answer: httpx.Response) -> str:
-    return answer.headers.get("content-type", "").partition(";")[0]
+    header: str = answer.headers.get("content-type", "")
+    return header.partition(";")[0]
 
 
 def content(answer: httpx.Response) -> dict[str, Any]:

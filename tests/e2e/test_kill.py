@@ -28,7 +28,7 @@ def transaction() -> bytes:
         "subject": {"reference": patient},
     }
     resources: list[dict[str, Any]] = [{"resourceType": "Patient"}, *[observation] * (ENTRIES - 1)]
-    entries = [
+    entries: list[dict[str, Any]] = [
         {"resource": resource, "request": {"method": "POST", "url": resource["resourceType"]}} for resource in resources
     ]
     entries[0]["fullUrl"] = patient

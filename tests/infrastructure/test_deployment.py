@@ -27,7 +27,7 @@ class Node:
         return self._context
 
 
-NEEDED = {"issuer": "https://issuer.example", "audience": "a"}
+NEEDED: dict[str, Any] = {"issuer": "https://issuer.example", "audience": "a"}
 
 
 def deployed(**context: Any) -> Deployment:

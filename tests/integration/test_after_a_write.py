@@ -14,7 +14,7 @@ from bulkhead import history, resources
 from bulkhead.access.policy import EVERYBODY
 from bulkhead.fhir import dates
 from bulkhead.jobs import propagation_steps
-from bulkhead.operations.set_accounts_run import Background
+from bulkhead.jobs.lifecycle import Background
 from bulkhead.session import Session
 from bulkhead.store import Store
 from bulkhead.store import history as stored_history

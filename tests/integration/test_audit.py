@@ -112,7 +112,7 @@ def test_what_nobody_asked_to_record_leaves_none(admin: httpx.Client) -> None:
 
 
 def test_changes_within_bundles_and_reads_too(admin: httpx.Client) -> None:
-    entries = [
+    entries: list[dict[str, Any]] = [
         {"resource": LIST, "request": {"method": "PUT", "url": "List/l1"}},
         {"request": {"method": "GET", "url": "List?subject=Patient/p1"}},
     ]

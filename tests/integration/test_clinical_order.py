@@ -116,7 +116,7 @@ class TestLastn:
         client = door.client()
         put(client, {"resourceType": "Patient", "id": "1"})
         put(client, {"resourceType": "Patient", "id": "2"})
-        vital = {"category": [{"coding": [coding("c", "vital-signs")]}]}
+        vital: dict[str, Any] = {"category": [{"coding": [coding("c", "vital-signs")]}]}
         put(client, observation("w1", "weight", effectiveDateTime="2020-01-01", **vital))
         put(client, observation("w2", "weight", effectiveDateTime="2020-03-01", **vital))
         put(client, observation("w3", "weight", effectiveDateTime="2020-02-01T10:00:00Z", **vital))

@@ -31,9 +31,9 @@ from bulkhead.errors import BulkheadError
 from bulkhead.facts import index_facts
 from bulkhead.fhir import dates
 from bulkhead.jobs import lifecycle, propagation_steps
+from bulkhead.jobs.lifecycle import Background
 from bulkhead.operations import set_accounts_run
 from bulkhead.operations.set_accounts_request import Request
-from bulkhead.operations.set_accounts_run import Background
 from bulkhead.session import Session
 from bulkhead.store import Head, Store, commits, keys, rounds
 from bulkhead.store.heads import NEVER, OWN, Grants

@@ -249,7 +249,8 @@ def _of(store: Store, scene: Scene) -> Scene:
 @pytest.mark.parametrize("how", ["sealed", "private"])
 def test_a_run_looks_again_at_what_was_closed_when_it_came_by(scene: Scene, how: str) -> None:
     """Whoever opens a resource may have read the target before the run changed it, and commit after the run has seen it closed."""
-    key = scene.observation("1", **({"meta": LABELLED} if how == "private" else {}))
+    content: dict[str, Any] = {"meta": LABELLED} if how == "private" else {}
+    key = scene.observation("1", **content)
     if how == "sealed":
         seal(scene, key)
     looked: list[float] = []

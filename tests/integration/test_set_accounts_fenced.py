@@ -12,7 +12,7 @@ from bulkhead import resources
 from bulkhead.access.policy import EVERYBODY, Caller, Scope
 from bulkhead.errors import Forbidden, NotFound, PreconditionFailed, Unavailable, Unprocessable
 from bulkhead.jobs import lifecycle
-from bulkhead.operations.set_accounts_run import Background
+from bulkhead.jobs.lifecycle import Background
 from bulkhead.session import Session
 from bulkhead.store import Store
 from functions import http

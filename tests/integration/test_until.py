@@ -354,7 +354,7 @@ class TestOverHttp:
 
     def test_meta_accounts_with_an_end_is_valid_and_comes_back(self, clock: Clock) -> None:
         account = {"extension": [{"url": UNTIL, "valueInstant": at(clock, HOUR)}], "reference": A}
-        patient = {"resourceType": "Patient", "id": "1", "meta": {"accounts": [account]}}
+        patient: dict[str, Any] = {"resourceType": "Patient", "id": "1", "meta": {"accounts": [account]}}
         for status in (201, 200):
             answer = request("PUT", "Patient/1", patient)
             assert answer["statusCode"] == status, answer["body"]

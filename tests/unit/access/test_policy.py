@@ -288,7 +288,7 @@ class TestVersions:
 
     def shown(self, setting: str, who: policy.Caller) -> Fence:
         store: Any = MemoryStore()
-        store.settings = Settings(history_access=setting)
+        store.settings = Settings(history_access=setting)  # type: ignore[arg-type] # one is a typing error
         return policy.versions(store, who, policy.READ)
 
     def test_all_of_what_is_visible_now(self) -> None:

@@ -71,7 +71,10 @@ def test_an_entry_that_is_no_object_is_named() -> None:
 
 def test_all_faults_of_a_resource_are_told() -> None:
     faulty = create(patient(gender="?", active="true"))
-    assert sorted(faults_of(faulty)[0]) == ["Bundle.entry[0].resource.active", "Bundle.entry[0].resource.gender"]
+    assert sorted(map(str, faults_of(faulty)[0])) == [
+        "Bundle.entry[0].resource.active",
+        "Bundle.entry[0].resource.gender",
+    ]
 
 
 def test_a_full_url_given_twice_is_refused() -> None:

@@ -113,16 +113,17 @@ def test_a_commit_whose_answer_is_lost_counts(store: Store) -> None:
     resource = definition("x", "Organization", Encounter=["service-provider"])
     client = store.table.client
     for at in range(20):
-        store.table.client = Failing(client, at, unreachable(), after=True)
+        failing: Any = Failing(client, at, unreachable(), after=True)
+        store.table.client = failing
         try:
             put(store, resource)
         except Exception:
             continue
         finally:
-            struck, store.table.client = store.table.client.struck, client
+            store.table.client = client
             head = store.read("CompartmentDefinition/x")
             assert (head is not None) == (members_of(store, "Organization") == {"Encounter"})
-        if not struck:
+        if not failing.struck:
             return
     raise AssertionError("every call failed")
 
@@ -130,7 +131,8 @@ def test_a_commit_whose_answer_is_lost_counts(store: Store) -> None:
 def test_a_definition_that_could_not_be_committed_does_no_harm(store: Store) -> None:
     client, resource = store.table.client, definition("x", "Organization", Encounter=["service-provider"])
     for at in range(3):
-        store.table.client = Failing(client, at, unreachable(), for_ever=True)
+        failing: Any = Failing(client, at, unreachable(), for_ever=True)
+        store.table.client = failing
         with pytest.raises(Exception, match="endpoint"):
             put(store, resource)
         store.table.client = client

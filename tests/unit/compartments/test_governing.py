@@ -147,7 +147,7 @@ def test_patches_and_meta_leave_it_as_it_is(clinic: Store) -> None:
         "request": {"method": "PATCH", "url": "SearchParameter/eyes"},
     }
     bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
-    entry["resource"]["data"] = (  # type: ignore[index]
+    entry["resource"]["data"] = (
         "W3sib3AiOiAicmVwbGFjZSIsICJwYXRoIjogIi9kZXNjcmlwdGlvbiIsICJ2YWx1ZSI6ICJ5ZXQgYW5vdGhlciJ9XQ=="
     )
     process(clinic, EVERYBODY, bundle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -322,7 +323,7 @@ class TestPropagate:
         store: Any = Store(propagation_settle=5)
         store.put({"resourceType": "Patient", "id": "1"}, accounts=(A,))
         waits: list[float] = []
-        now = propagation.time.time()
+        now = time.time()
         propagate(store, TARGET, [], changed_at=now, wait=waits.append, fence=None, naming=True)
         assert waits == [pytest.approx(5, abs=0.5)]
 

@@ -37,7 +37,7 @@ def test_a_reference_that_no_parameter_covers_is_no_target() -> None:
 
 
 def test_the_resource_that_begins_a_document_is_a_target() -> None:
-    document = {"resourceType": "Bundle", "id": "1", "type": "document"}
+    document: dict[str, Any] = {"resourceType": "Bundle", "id": "1", "type": "document"}
     document["entry"] = [{"resource": {"resourceType": "Composition", "id": "c"}}]
     # With the mark that leads chains into the entries of documents.
     assert facts(document).targets == {"Composition/c": {"composition"}, "#Composition": {"composition"}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, quote
@@ -131,10 +132,11 @@ def test_what_is_not_in_use_is_unknown(query: str) -> None:
 
 def test_a_definition_works_at_once_and_ends_at_once() -> None:
     store = registry()
-    for change in (
+    changes: tuple[Callable[[], object], ...] = (
         lambda: store.put(definition("eyes", "string", "x", status="retired")),
         lambda: store.delete("SearchParameter/eyes"),
-    ):
+    )
+    for change in changes:
         assert keys(search(store, "Patient", "eyes=bl")) == ["Patient/1"]
         assert keys(search(store, "Observation", "patient.eyes=blue")) == ["Observation/1"]
         change()

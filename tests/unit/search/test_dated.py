@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import cmp_to_key
 from typing import Any
 
@@ -165,7 +166,7 @@ def test_what_a_page_reads_does_not_grow_with_the_history(query: str, day: bool)
         store = MemoryStore()
         store.put(patient("1"))
         for number in range(size):
-            text = dates.datetime.fromordinal(738_000 + number).strftime("%Y-%m-%d") + ("" if day else "T10:00:00Z")
+            text = datetime.fromordinal(738_000 + number).strftime("%Y-%m-%d") + ("" if day else "T10:00:00Z")
             store.put(observation(f"{number:04d}", effectiveDateTime=text, valueQuantity=quantity(number)))
         store.reads.clear()
         assert len(keys(search(store, "Observation", f"{query}&_count=20"))) == 20

@@ -167,7 +167,7 @@ def test_is_the_same_search_of_what_is_visible(
     path, query, sorted_ = asked
     numbered = list(enumerate(rows))
     full = filled(numbered)
-    fence = policy.fence(full, who, policy.SEARCH)
+    fence = policy.fence(full, who, policy.SEARCH)  # type: ignore[arg-type] # a store in memory
 
     def visible(resource: dict[str, Any]) -> bool:
         head = full.current[f"{resource['resourceType']}/{resource['id']}"]
@@ -283,7 +283,11 @@ class TestTheRace:
         for number in range(3):
             store.put(patient(f"v{number}"), accounts=(A,))
         for number in range(30):
-            more = {"subject": f"Patient/v{number % 3}", "performer": performer, "meta": {"tag": [{"code": "t"}]}}
+            more: dict[str, Any] = {
+                "subject": f"Patient/v{number % 3}",
+                "performer": performer,
+                "meta": {"tag": [{"code": "t"}]},
+            }
             store.put(observation(f"v{number:05}", effectiveDateTime=f"2020-01-{number + 1:02}", **more), accounts=(A,))
         for number in range(10_000):
             name, month = f"{'a' if number % 2 else 'z'}{number:05}", number % 12 + 1
@@ -346,8 +350,7 @@ def test_a_made_up_page_link_cannot_compare_with_what_is_hidden() -> None:
     store.put(patient("hidden", birthDate="1952-01-01"), accounts=(B,))
     query = parse([("_sort", "birthdate")], "Patient", base="http://here/fhir/R4")
     made_up = cursor.encode(["Patient/hidden", 1], None, query)
+    fence = policy.fence(store, CALLERS[0], policy.SEARCH)  # type: ignore[arg-type] # a store in memory
     with pytest.raises(BadRequest):
-        search(
-            store, "Patient", f"_sort=birthdate&_cursor={made_up}", fence=policy.fence(store, CALLERS[0], policy.SEARCH)
-        )
+        search(store, "Patient", f"_sort=birthdate&_cursor={made_up}", fence=fence)
     assert search(store, "Patient", f"_sort=birthdate&_cursor={made_up}")["entry"]

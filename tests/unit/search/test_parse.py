@@ -321,7 +321,7 @@ def test_escaped_parts_come_back(parts: list[str]) -> None:
     st.text(), st.sampled_from(["code", "subject", "date", "value-quantity", "code-value-quantity", "_id", "_include"])
 )
 def test_any_text_is_a_value_or_a_bad_request(text: str, name: str) -> None:
-    expressions = [name]
+    expressions: list[str | None] = [name]
     try:
         parse([(name, text)], "Observation")
     except BadRequest as error:

@@ -113,7 +113,7 @@ def _run(new_store: Any, prepare: Prepare, mode: str, at: int) -> bool:
     writes, claims = prepare(store)
     months_module._noted.clear()
     client = store.table.client
-    failing = Failing(client, at, error(), after, for_ever)
+    failing: Any = Failing(client, at, error(), after, for_ever)
     store.table.client = failing
     told: BaseException | None = None
     try:
@@ -126,7 +126,7 @@ def _run(new_store: Any, prepare: Prepare, mode: str, at: int) -> bool:
         assert state == "new", "the client was told that it is done"
     if failing.struck:
         _writers_go_on(store, prepare, state)
-    return failing.struck
+    return bool(failing.struck)
 
 
 def _writers_go_on(store: Store, prepare: Prepare, state: str) -> None:
@@ -170,7 +170,7 @@ def test_a_writer_waits_for_no_dead_transaction(new_store: Any) -> None:
     store: Store = new_store(transaction_lease=-1000)
     writes, claims = transaction(300)(store)
     base = next(write.base for write in writes if write.base)
-    failing = Failing(store.table.client, 10**9, killed())
+    failing: Any = Failing(store.table.client, 10**9, killed())
     store.table.client = failing
     original = failing._client.update_item
 
@@ -179,7 +179,7 @@ def test_a_writer_waits_for_no_dead_transaction(new_store: Any) -> None:
             raise killed()
         return original(**arguments)
 
-    failing.update_item = die_at_commit  # type: ignore[attr-defined]
+    failing.update_item = die_at_commit
     with pytest.raises(Killed):
         store.commit(writes, claims)
     store.table.client = failing._client

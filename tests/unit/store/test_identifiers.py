@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -144,8 +144,8 @@ def prepare(store: Store, value: str, plain: Callable[[str], Work]) -> None:
 
 def race(
     store: Store,
-    conditionals: list[tuple[Callable[[str], Work], str]],
-    plains: list[tuple[Callable[[str], Work], str]],
+    conditionals: Sequence[tuple[Callable[[str], Work], str]],
+    plains: Sequence[tuple[Callable[[str], Work], str]],
     schedule: Iterable[int],
 ) -> None:
     """Let the writers (what they do, and how they commit) go on as scheduled, and check what came of it."""

@@ -272,7 +272,7 @@ def test_what_may_be_at_work_is_noted_and_removed_after_a_day(
     assert counts(check(filled)) == {"noted": 1}
     assert counts(check(filled)) == {}
     now = time.time()
-    monkeypatch.setattr(rounds.time, "time", lambda: now + 90_000)
+    monkeypatch.setattr(time, "time", lambda: now + 90_000)
     assert counts(check(filled)) == {"orphans": 1}
     assert snapshot(filled) == before
 
@@ -350,7 +350,10 @@ def test_a_check_meets_a_writer_anywhere(filled: Store, monkeypatch: pytest.Monk
     for at in range(1, 9):
         for first in ("writer", "check"):
             add(subject_entry("Patient/p"), via={"SS": ["author"]})(filled)
-            works = {"writer": lambda store: put(store, observation("Patient/p", id="seen")), "check": check}
+            works: dict[str, Callable[[Store], Any]] = {
+                "writer": lambda store: put(store, observation("Patient/p", id="seen")),
+                "check": check,
+            }
             other = "check" if first == "writer" else "writer"
             begun = Writer(filled, works[first])
             for _ in range(at):
@@ -390,7 +393,8 @@ def test_rounds_go_on_where_the_last_one_ended(make_store: Any, monkeypatch: pyt
         put(store, observation("Patient/p", id=f"o{number}"))
         add((f"Observation/o{number}", "i#Patient/x#"))(store)
     monkeypatch.setattr("functions.sweeper.handler.connect", lambda: store)
-    found, turns = [], 0
+    found: list[dict[str, int]] = []
+    turns = 0
     while sum(report["stale"] for report in found) < 12:
         found.append(handler(CHECK, Context()))
         turns += 1
