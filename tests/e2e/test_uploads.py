@@ -47,8 +47,9 @@ def finished(client: httpx.Client, location: str) -> Json:
     while (answer := client.get(location)).status_code == 202:
         assert answer.headers["x-progress"]
         time.sleep(0.02)
+    entry: Json
     (entry,) = answer.raise_for_status().json()["entry"]
-    return entry  # type: ignore[no-any-return]
+    return entry
 
 
 def offered(client: httpx.Client) -> Json:

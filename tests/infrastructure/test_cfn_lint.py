@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cfnlint.api import lint_file  # type: ignore[import-untyped]
+from cfnlint.api import lint_file  # type: ignore[import-untyped] # it has no types
 
 from tests.support.synthesis import DATA, SERVICE
 

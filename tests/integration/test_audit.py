@@ -262,8 +262,8 @@ def _failing(door: Door, call: Any) -> Any:
     """(whether a call of DynamoDB failed, the answer), for a failure at each of its calls in turn, up to one without any."""
     healthy = door.store.table.client
     for at in range(50):
-        failing = Failing(healthy, at, unreachable())
-        door.store.table.client = failing  # type: ignore[assignment]
+        failing: Any = Failing(healthy, at, unreachable())
+        door.store.table.client = failing
         try:
             answer = call()
         finally:

@@ -71,8 +71,9 @@ class Desk:
         self.machine.join(job)
         found = lifecycle.status(self.store, owner, job, self.machine.is_running)
         assert found.bundle is not None, found.progress
+        entry: Json
         (entry,) = found.bundle["entry"]
-        return entry  # type: ignore[no-any-return]
+        return entry
 
     def run(self, body: Json, **options: Any) -> Json:
         owner = options.get("caller", EVERYBODY).owner

@@ -163,7 +163,7 @@ WRONG_NARRATIVES = [
     Probe("event handler", text(DIV + '<p onclick="x">y</p></div>'), [("value", "Patient.text.div")]),
     Probe("script in a link", text(DIV + '<a href=" Java&#10;Script:x">y</a></div>'), [("value", "Patient.text.div")]),
     Probe("empty", text(""), [("value", "Patient.text.div")]),
-    Probe("not a string", text(1), [("structure", "Patient.text.div")]),  # type: ignore[arg-type]
+    Probe("not a string", text(1), [("structure", "Patient.text.div")]),  # type: ignore[arg-type] # what is told
     Probe("no div at all", patient(text={"status": "empty"}), [("required", "Patient.text.div")]),
 ]
 

@@ -404,7 +404,7 @@ def test_a_fenced_run_opens_nothing_by_taking_the_last_account(fence: tuple[str,
     store.put({"resourceType": "Practitioner", "id": "1"})
     store.put({"resourceType": "PractitionerRole", "id": "r", "practitioner": {"reference": target}})
     store.current["PractitionerRole/r"] = replace(store.current["PractitionerRole/r"], inherited={target: (A,)})
-    assert apply(store, target, ["PractitionerRole/r"], reach(target, fence)).changed == 1  # type: ignore[arg-type]
+    assert apply(store, target, ["PractitionerRole/r"], reach(target, fence)).changed == 1  # type: ignore[arg-type] # a store in memory
     head = store.current["PractitionerRole/r"]
     assert head.accounts == ()
     assert head.open is (fence is None)

@@ -15,7 +15,7 @@ from bulkhead.search.drivers import Values
 from bulkhead.search.parse import parse
 from bulkhead.search.query import StringValue
 from tests.support.memory_store import MemoryStore
-from tests.unit.search.test_run import keys, search
+from tests.support.searches import keys, search
 
 
 @pytest.mark.parametrize(

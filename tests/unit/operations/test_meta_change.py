@@ -88,7 +88,9 @@ def test_who_may(store: Store) -> None:
     fenced = Caller("fenced", (Scope("system", "*", "cruds"),), accounts=("Organization/a",))
     with pytest.raises(NotFound):
         change(Session.of(store, fenced), key, TAG, added, None)
-    assert store.read(key).version == 1  # type: ignore[union-attr]
+    head = store.read(key)
+    assert head is not None
+    assert head.version == 1
 
 
 @pytest.mark.parametrize(("deleted", "if_match", "error"), [(True, None, Gone), (False, 'W/"7"', PreconditionFailed)])

@@ -8,7 +8,7 @@ from bulkhead.search.run import Limits
 from bulkhead.store.version import Version
 from tests.support.memory_store import MemoryStore
 from tests.support.search_samples import LOINC, observation, patient
-from tests.unit.search.test_run import keys, pages, search
+from tests.support.searches import keys, pages, search
 
 
 def clinic() -> MemoryStore:

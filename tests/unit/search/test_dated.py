@@ -19,7 +19,7 @@ from bulkhead.search.parse import parse
 from bulkhead.search.plan import plan
 from tests.support.memory_store import MemoryStore
 from tests.support.search_samples import observation, patient, quantity
-from tests.unit.search.test_run import keys, pages, search
+from tests.support.searches import keys, pages, search
 
 DAYS = ["2020-02-28", "2020-02-29", "2020-03-01", "2020-03-02"]
 TIMES = ["T00:00:00Z", "T00:00:00.500Z", "T12:00:00Z", "T23:59:59Z", "T01:00:00+02:00"]

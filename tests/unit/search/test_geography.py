@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bulkhead.search.geography import RADIUS, distance
 from bulkhead.search.query import NearValue
 from tests.support.memory_store import MemoryStore
-from tests.unit.search.test_run import keys, pages, search
+from tests.support.searches import keys, pages, search
 
 PLACES = {
     "zurich": (47.3769, 8.5417),

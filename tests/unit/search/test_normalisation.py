@@ -15,7 +15,7 @@ from bulkhead.search.plan import branches_of
 from bulkhead.search.query import StringValue
 from tests.support.memory_store import MemoryStore
 from tests.support.search_samples import patient
-from tests.unit.search.test_run import BASE, keys, search
+from tests.support.searches import BASE, keys, search
 
 
 @pytest.fixture(scope="module")

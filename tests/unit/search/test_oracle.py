@@ -27,8 +27,8 @@ from bulkhead.store import Store
 from tests.support import naive_search
 from tests.support.naive_search import key_of
 from tests.support.search_questions import Asked, questions
+from tests.support.searches import pages
 from tests.support.shared_data import shared
-from tests.unit.search.test_run import pages
 
 FOLDERS = ["preston-2022-put", "smart-v2.4.0-2019", "blaze-v2.7.0-2021", "datapipes-hiv-2021"]
 SEED = os.environ.get("ORACLE_SEED", "oracle")
@@ -128,7 +128,7 @@ def expected(candidates: Sequence[dict[str, Any]], *asked: tuple[SearchParameter
 
 def compare(world: World, resource_type: str, *asked: tuple[SearchParameter, Asked]) -> None:
     query = urlencode([*((each.name, each.text) for _, each in asked), ("_count", "1000")])
-    found = sorted(pages(world.store, resource_type, query))  # type: ignore[arg-type]
+    found = sorted(pages(world.store, resource_type, query))
     assert found == expected(world.of_type(resource_type), *asked), f"{resource_type}?{query}"
 
 
@@ -200,7 +200,7 @@ def test_composites_find_what_a_scan_finds(world: World) -> None:
                     )
                 ]
                 query = urlencode([(parameter.code, text), ("_count", "1000")])
-                found = pages(world.store, resource_type, query)  # type: ignore[arg-type]
+                found = pages(world.store, resource_type, query)
                 assert sorted(found) == sorted(met), f"{resource_type}?{query}"
                 asked += 1
     assert asked > 10
@@ -277,7 +277,7 @@ def chained(
         if reached(one, link) & met or within_meets(one, link, target, asked)
     )
     query = urlencode([(f"{link.code}:{target}.{asked[1].name}", asked[1].text), ("_count", "1000")])
-    assert sorted(pages(world.store, resource_type, query)) == wanted, f"{resource_type}?{query}"  # type: ignore[arg-type]
+    assert sorted(pages(world.store, resource_type, query)) == wanted, f"{resource_type}?{query}"
 
 
 def reverse(
@@ -287,4 +287,4 @@ def reverse(
     pointed_at = {key for one in met for key in reached(world.resources[one], link)}
     wanted = sorted(key for key in pointed_at & world.resources.keys() if key.startswith(f"{resource_type}/"))
     query = urlencode([(f"_has:{source}:{link.code}:{asked[1].name}", asked[1].text), ("_count", "1000")])
-    assert sorted(pages(world.store, resource_type, query)) == wanted, f"{resource_type}?{query}"  # type: ignore[arg-type]
+    assert sorted(pages(world.store, resource_type, query)) == wanted, f"{resource_type}?{query}"

@@ -176,7 +176,7 @@ def test_each_limit_is_a_setting_and_names_where_it_was_passed(
     setting: str, parameters: list[tuple[str, str]], place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parse(parameters, "Patient")
-    monkeypatch.setattr(settings, "current", lambda: Settings(**{setting: 3}))  # type: ignore[arg-type]
+    monkeypatch.setattr(settings, "current", lambda: Settings(**{setting: 3}))  # type: ignore[arg-type] # numbers all
     with pytest.raises(TooCostly) as caught:
         parse(parameters, "Patient")
     assert caught.value.issues[0].expression == place

@@ -7,7 +7,7 @@ import pytest
 from bulkhead.errors import BadRequest
 from tests.support.memory_store import MemoryStore
 from tests.support.search_samples import observation, patient, quantity
-from tests.unit.search.test_run import pages, search
+from tests.support.searches import pages, search
 
 
 def people() -> MemoryStore:

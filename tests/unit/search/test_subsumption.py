@@ -11,7 +11,7 @@ from bulkhead.search.code_systems import built_in, complete
 from bulkhead.store.version import ListedFence, Version, everything
 from tests.support.memory_store import MemoryStore
 from tests.support.search_samples import LOINC, coding, observation, patient
-from tests.unit.search.test_run import keys, pages, search
+from tests.support.searches import keys, pages, search
 
 ANIMALS = "http://animals"
 ACT = "http://terminology.hl7.org/CodeSystem/v3-ActCode"

@@ -12,7 +12,7 @@ from bulkhead.search import units
 from infra.compile_units import compiled
 from tests.support.memory_store import MemoryStore
 from tests.support.search_samples import observation, quantity
-from tests.unit.search.test_run import keys, search
+from tests.support.searches import keys, search
 
 UCUM = units.SYSTEM
 

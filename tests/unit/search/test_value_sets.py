@@ -12,7 +12,7 @@ from bulkhead.search.value_sets import composed
 from bulkhead.store.version import ListedFence, everything
 from tests.support.memory_store import MemoryStore
 from tests.support.search_samples import LOINC, observation, patient
-from tests.unit.search.test_run import keys, pages, search
+from tests.support.searches import keys, pages, search
 
 
 def value_set(id: str, **content: Any) -> dict[str, Any]:

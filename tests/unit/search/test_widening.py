@@ -16,7 +16,7 @@ from bulkhead.search.parse import parse
 from bulkhead.store.version import Version
 from tests.support.memory_store import MemoryStore
 from tests.support.search_samples import observation, patient
-from tests.unit.search.test_run import keys, link, pages, search
+from tests.support.searches import keys, link, pages, search
 
 
 def link_to(kind: str, *others: str) -> list[dict[str, Any]]:

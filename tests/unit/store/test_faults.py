@@ -213,7 +213,7 @@ def test_a_reader_sees_one_side_within_a_request(new_store: Any) -> None:
             heads = reader.read_many(write.key for write in writes)
         return {"new" if (heads[w.key].version if w.key in heads else 0) == w.version else "old" for w in writes}
 
-    store.table.client = Watching()  # type: ignore[assignment]
+    store.table.client = Watching()  # type: ignore[assignment] # it wraps a client
     store.commit(writes, claims)
     assert seen == [{"new"}]
 

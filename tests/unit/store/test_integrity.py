@@ -388,7 +388,7 @@ class Context:
 
 def test_rounds_go_on_where_the_last_one_ended(make_store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     store: Store = make_store(integrity_pages=4)
-    store.table.client = Paging(store.table.client)  # type: ignore[assignment]
+    store.table.client = Paging(store.table.client)  # type: ignore[assignment] # it wraps a client
     for number in range(12):
         put(store, observation("Patient/p", id=f"o{number}"))
         add((f"Observation/o{number}", "i#Patient/x#"))(store)
@@ -407,7 +407,7 @@ def test_rounds_go_on_where_the_last_one_ended(make_store: Any, monkeypatch: pyt
 
 def test_groups_that_pages_divide_are_compared_as_one(filled: Store) -> None:
     active_months._noted.clear()
-    filled.table.client = Paging(filled.table.client)  # type: ignore[assignment]
+    filled.table.client = Paging(filled.table.client)  # type: ignore[assignment] # it wraps a client
     assert check(filled).clean
     add((SEEN, "i#Patient/x#"))(filled)
     assert counts(check(filled)) == {"stale": 1}
