@@ -41,7 +41,7 @@ def entry(method: str, url: str, resource: Json | None = None, **request: str) -
 @pytest.fixture
 def door(store: Store, keys_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Door:
     made = Door(store, keys_folder, monkeypatch)
-    monkeypatch.setattr(executions, "start_bundle", lambda job: processing_steps.process(store, {"job": job}))
+    monkeypatch.setattr(executions, "start", lambda _, job: processing_steps.process(store, {"job": job}))
     monkeypatch.setattr(executions, "is_running", lambda job: False)
     with made.client(subject="admin") as admin:
         for name in ("a", "b"):

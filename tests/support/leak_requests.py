@@ -101,6 +101,9 @@ def _parameters(*accounts: str, propagate: bool = True) -> Json:
     return {"resourceType": "Parameters", "parameter": [*given, {"name": "propagate", "valueBoolean": propagate}]}
 
 
+_COMPARTMENT: Json = {"resourceType": "Parameters", "parameter": [{"name": "compartment", "valueBoolean": True}]}
+
+
 def _bundle(kind: str, *entries: Json) -> Ask:
     return Ask(BASE, {"resourceType": "Bundle", "type": kind, "entry": list(entries)})
 
@@ -375,6 +378,10 @@ ASKS: Mapping[str, list[Ask]] = {
     f"POST {BASE}/{{type}}/{{id}}/$meta-delete": [Ask(f"{BASE}/Patient/{{id}}/$meta-delete", _META), Ask(f"{BASE}/Patient/{{gone}}/$meta-delete", _META)],
     f"POST {BASE}/{{type}}/{{id}}/$validate": [Ask(f"{BASE}/Patient/{{id}}/$validate?mode=update", _patient()), Ask(f"{BASE}/Patient/{{id}}/$validate?mode=delete")],
     f"POST {BASE}/{{type}}/$validate": [Ask(f"{BASE}/Observation/$validate", _observation()), Ask(f"{BASE}/Observation/$validate?mode=create", _observation(status="{text}"))],
+    f"POST {BASE}/{{type}}/{{id}}/$purge": [
+        *(Ask(f"{BASE}/Patient/{{{name}}}/$purge", _COMPARTMENT) for name in ("id", "gone", "neutral")),
+        Ask(f"{BASE}/Patient/{{id}}/$purge", _COMPARTMENT, {"prefer": "respond-async"}),
+    ],
     f"POST {BASE}/{{type}}/{{id}}/$set-accounts": [
         *(Ask(f"{BASE}/Patient/{{{name}}}/$set-accounts", _parameters()) for name in ("id", "gone", "neutral")),
         Ask(f"{BASE}/Patient/{{id}}/$set-accounts", _parameters("Organization/{org}")),
