@@ -60,7 +60,7 @@ class Deployment(BaseModel):
     but for the settings JWKS_URI, AUTHORIZATION_ENDPOINT and TOKEN_ENDPOINT that a deployment gives itself."""
     audience: str = Field(min_length=1)
     """The accepted `aud` (or `client_id`) values, separated by commas."""
-    name: str = Field("Bulkhead", pattern="^[A-Za-z][A-Za-z0-9-]{0,99}$")
+    name: str = Field(default="Bulkhead", pattern="^[A-Za-z][A-Za-z0-9-]{0,99}$")
     """CloudFormation stack of the service. The data have one of their own, whose name ends in `Data`."""
     stacks: Literal["two", "one"] = "two"
     """`one` puts the data into the stack of the service."""
@@ -85,23 +85,23 @@ class Deployment(BaseModel):
     tracing: Literal["on", "off"] = "off"
     """`on` traces functions and state machines by X-Ray."""
 
-    request_rate: int = Field(500, ge=1)
+    request_rate: int = Field(default=500, ge=1)
     """Requests a second that the API accepts, over all clients; twice as many in a burst."""
-    public_rate: int = Field(20, ge=1)
+    public_rate: int = Field(default=20, ge=1)
     """The same of each route that needs no token."""
-    worker_concurrency: int = Field(0, ge=0)
+    worker_concurrency: int = Field(default=0, ge=0)
     """Workers at once of all propagations together, and as many of all bundles in the background. Reserved: the account's quota of concurrent
     executions must leave 100 besides. 0: only each job by itself is bounded."""
-    warm_reads: int = Field(0, ge=0)
+    warm_reads: int = Field(default=0, ge=0)
     """Read units a second that the table and each index serve at once (WarmThroughput, from 12,000 on). 0: what DynamoDB starts with."""
-    warm_writes: int = Field(0, ge=0)
+    warm_writes: int = Field(default=0, ge=0)
     """Write units a second that the table and each index serve at once (from 4,000 on)."""
 
-    alarm_email: str = Field("", pattern="^$|^[^@ ]+@[^@ ]+$")
+    alarm_email: str = Field(default="", pattern="^$|^[^@ ]+@[^@ ]+$")
     """Address that alarms notify, by a topic that the stack makes. Without it and `alarm_topic` there are no alarms."""
-    alarm_topic: str = Field("", pattern="^$|^arn:")
+    alarm_topic: str = Field(default="", pattern="^$|^arn:")
     """ARN of an SNS topic that alarms notify."""
-    concurrency_quota: int = Field(1000, ge=10)
+    concurrency_quota: int = Field(default=1000, ge=10)
     """The account's quota of concurrent executions: an alarm tells when four fifths are used."""
 
     settings: Mapping[str, str] = Field(default_factory=dict)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from moto import mock_aws
@@ -47,9 +47,9 @@ def dynamodb_client(endpoint: str) -> Any:
 
 def lagging(store: Store) -> LaggingIndexes:
     """Lets the indexes of a store show nothing that is written from now on, until they are told to `catch_up`."""
-    client: Any = LaggingIndexes(store.table.client, None)
-    store.table.client = client
-    return client  # type: ignore[no-any-return]
+    client = LaggingIndexes(store.table.client, None)
+    store.table.client = cast(Any, client)
+    return client
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from infra.local import load
-from tests.e2e.running import Server
-from tests.shared_data import shared
+from tests.support.running import Server
+from tests.support.shared_data import shared
 
 
 @pytest.fixture(scope="session")

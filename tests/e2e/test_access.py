@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from infra.local.identity import Identity
-from tests.e2e.running import ROOT, Server
+from tests.support.running import ROOT, Server
 
 
 @pytest.fixture(scope="module")

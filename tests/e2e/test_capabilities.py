@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.e2e.running import Server
+from tests.support.running import Server
 
 BASE = "/fhir/R4"
 

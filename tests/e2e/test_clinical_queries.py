@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.running import pages
-from tests.e2e.synthea import (
+from tests.support.running import pages
+from tests.support.synthea import (
     Records,
     Resource,
     amount,

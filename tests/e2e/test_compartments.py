@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.running import pages
+from tests.support.running import pages
 
 Json = dict[str, Any]
 

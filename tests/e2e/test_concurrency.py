@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import httpx
 
-from tests.e2e.running import pages
+from tests.support.running import pages
 
 WRITERS = 8
 WRITES = 4

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from bulkhead.fhir import json, xml
-from tests.shared_data import shared
+from tests.support.shared_data import shared
 
 JSON, XML = "application/fhir+json", "application/fhir+xml"
 IN_XML = {"Accept": XML, "Content-Type": XML}
@@ -29,7 +29,8 @@ FHIR = "{http://hl7.org/fhir}"
 
 
 def media_type(answer: httpx.Response) -> str:
-    return answer.headers.get("content-type", "").partition(";")[0]
+    header: str = answer.headers.get("content-type", "")
+    return header.partition(";")[0]
 
 
 def content(answer: httpx.Response) -> dict[str, Any]:

@@ -14,12 +14,12 @@ import pytest
 
 from bulkhead.fhir import validation
 from bulkhead.store import Store
-from tests.e2e.fuzzing import edge
-from tests.e2e.fuzzing.dice import Dice
-from tests.e2e.fuzzing.requests import KINDS, WHOLE, sequence
-from tests.e2e.fuzzing.seeds import RESOURCES
-from tests.e2e.fuzzing.structure import TYPES, resource
-from tests.e2e.running import Server
+from tests.support.fuzzing import edge
+from tests.support.fuzzing.dice import Dice
+from tests.support.fuzzing.requests import KINDS, WHOLE, sequence
+from tests.support.fuzzing.seeds import RESOURCES
+from tests.support.fuzzing.structure import TYPES, resource
+from tests.support.running import Server
 
 REQUESTS, OVER_HTTP = 1120, 50
 

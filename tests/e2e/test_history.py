@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from tests.e2e.running import pages
+from tests.support.running import pages
 
 
 def link(bundle: dict[str, Any], relation: str) -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local import load
-from tests.e2e.running import Server, pages
+from tests.support.running import Server, pages
 
 ENTRIES = 600
 # Shares of the time that the transaction takes undisturbed.
@@ -28,7 +28,7 @@ def transaction() -> bytes:
         "subject": {"reference": patient},
     }
     resources: list[dict[str, Any]] = [{"resourceType": "Patient"}, *[observation] * (ENTRIES - 1)]
-    entries = [
+    entries: list[dict[str, Any]] = [
         {"resource": resource, "request": {"method": "POST", "url": resource["resourceType"]}} for resource in resources
     ]
     entries[0]["fullUrl"] = patient

@@ -10,7 +10,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.e2e.running import Server
+from tests.support.running import Server
 
 SYSTEM = "urn:example:lag"
 

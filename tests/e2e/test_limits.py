@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from bulkhead.api.formats import FHIR_TYPES, JSON, XML, rendered
-from tests.e2e.running import Server
+from tests.support.running import Server
 
 Json = dict[str, Any]
 DEEP = 100_000

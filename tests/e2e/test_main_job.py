@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from infra.local import banner
-from tests.e2e.running import Server
+from tests.support.running import Server
 
 
 def test_the_printed_commands_do_the_main_job() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.running import Server
+from tests.support.running import Server
 
 ANNA = "Patient/anna"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.running import LAST_LINE, Server, processes_with, start
+from tests.support.running import LAST_LINE, Server, processes_with, start
 
 PATIENT = {"resourceType": "Patient", "name": [{"family": "Nobody-Shall-Read-This"}]}
 

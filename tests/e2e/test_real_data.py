@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.running import pages
+from tests.support.running import pages
 
 pytestmark = pytest.mark.xdist_group("real data")
 

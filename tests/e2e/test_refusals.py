@@ -8,7 +8,7 @@ import socket
 import httpx
 import pytest
 
-from tests.e2e.running import Server
+from tests.support.running import Server
 
 JSON = {"Content-Type": "application/fhir+json"}
 PATIENT = b'{"resourceType":"Patient"}'

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.running import pages
+from tests.support.running import pages
 
 MEMBERS = 300
 SETS = [("harbour",), ("lighthouse",), ("harbour", "lighthouse"), (), ("lighthouse", "harbour")]

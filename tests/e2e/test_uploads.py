@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.running import Server, pages
+from tests.support.running import Server, pages
 
 Json = dict[str, Any]
 ASYNC = {"Prefer": "respond-async"}
@@ -47,8 +47,9 @@ def finished(client: httpx.Client, location: str) -> Json:
     while (answer := client.get(location)).status_code == 202:
         assert answer.headers["x-progress"]
         time.sleep(0.02)
+    entry: Json
     (entry,) = answer.raise_for_status().json()["entry"]
-    return entry  # type: ignore[no-any-return]
+    return entry
 
 
 def offered(client: httpx.Client) -> Json:

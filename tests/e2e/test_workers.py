@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.running import Server, processes_with
 from tests.e2e.test_process import gone, refused
+from tests.support.running import Server, processes_with
 
 ATTEMPTS = 1000
 

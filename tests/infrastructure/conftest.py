@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.infrastructure.synthesis import SERVICE, Template, synthesise
+from tests.support.synthesis import SERVICE, Template, synthesise
 
 TRIAL = {"data": "destroy", "log_days": "7", "stacks": "one"}
 FULL = {

@@ -9,7 +9,7 @@ from bulkhead import observability
 from bulkhead.store import keys
 from infra.alarms_construct import RUNBOOK
 from infra.functions_construct import WORKERS
-from tests.infrastructure.synthesis import ROOT, Template, actions, referred
+from tests.support.synthesis import ROOT, Template, actions, referred
 
 ALARM = "AWS::CloudWatch::Alarm"
 LAMBDA = "AWS/Lambda"

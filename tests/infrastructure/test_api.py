@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bulkhead.api.routes import GATEWAY, Route
-from tests.infrastructure.synthesis import ISSUER, Template, referred
+from tests.support.synthesis import ISSUER, Template, referred
 
 HEADER = "$request.header.Authorization"
 

@@ -6,7 +6,7 @@ from bulkhead.jobs.bundles import uploads
 from bulkhead.settings import Settings
 from bulkhead.store import files
 from infra.bucket_construct import MANIFESTS
-from tests.infrastructure.synthesis import Template, referred
+from tests.support.synthesis import Template, referred
 
 BUCKET = "AWS::S3::Bucket"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cfnlint.api import lint_file  # type: ignore[import-untyped]
+from cfnlint.api import lint_file  # type: ignore[import-untyped] # it has no types
 
-from tests.infrastructure.synthesis import DATA, SERVICE
+from tests.support.synthesis import DATA, SERVICE
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 from bulkhead import observability
 from bulkhead.store import keys
-from tests.infrastructure.synthesis import Template
+from tests.support.synthesis import Template
 
 
 def widgets(template: Template) -> list[dict[str, Any]]:

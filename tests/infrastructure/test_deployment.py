@@ -11,7 +11,7 @@ import pytest
 
 from infra.deployment import Deployment, from_context
 from infra.functions_construct import FUNCTIONS
-from tests.infrastructure.synthesis import ROOT
+from tests.support.synthesis import ROOT
 
 
 class Node:
@@ -27,7 +27,7 @@ class Node:
         return self._context
 
 
-NEEDED = {"issuer": "https://issuer.example", "audience": "a"}
+NEEDED: dict[str, Any] = {"issuer": "https://issuer.example", "audience": "a"}
 
 
 def deployed(**context: Any) -> Deployment:

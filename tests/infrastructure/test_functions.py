@@ -12,7 +12,7 @@ from bulkhead.api.routes import ROUTES
 from bulkhead.settings import Settings
 from functions.sweeper.handler import CHECK
 from infra.functions_construct import FUNCTIONS
-from tests.infrastructure.synthesis import Template, actions, as_list, referred
+from tests.support.synthesis import Template, actions, as_list, referred
 
 # What each may do to which objects: read, write, delete.
 OBJECTS = {

@@ -8,7 +8,7 @@ import pytest
 
 from infra import app, node
 from tests.infrastructure.conftest import FULL
-from tests.infrastructure.synthesis import CDK_JSON, NEEDED
+from tests.support.synthesis import CDK_JSON, NEEDED
 
 # Alarms notify someone in a deployment that holds patient data.
 OPERATED = {"alarm_topic": "arn:aws:sns:eu-west-1:111122223333:alarms"}

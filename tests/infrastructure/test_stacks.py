@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.infrastructure.synthesis import DATA, SERVICE, Template, actions, as_list
+from tests.support.synthesis import DATA, SERVICE, Template, actions, as_list
 
 RECORDS = {"AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::KMS::Key"}
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infra import bundle_construct, propagation_construct
-from tests.infrastructure.synthesis import Template, actions, as_list, referred
+from tests.support.synthesis import Template, actions, as_list, referred
 
 STATE_MACHINE = "AWS::StepFunctions::StateMachine"
 # By the function that does its tasks.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bulkhead.store import keys
-from tests.infrastructure.synthesis import Template, referred
+from tests.support.synthesis import Template, referred
 
 TABLE = "AWS::DynamoDB::Table"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cfnlint.api import lint_file  # type: ignore[import-untyped]
+from cfnlint.api import lint_file  # type: ignore[import-untyped] # it has no types
 
 from infra import template
-from tests.infrastructure.synthesis import NEEDED
+from tests.support.synthesis import NEEDED
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from bulkhead.resources import conditional, patches
 from bulkhead.resources.conditions import condition
 from bulkhead.session import Session
 from bulkhead.store import Store, commits, rounds
-from tests.integration.scene import PATIENT, A, B, C, Scene
-from tests.unit.bundles.samples import bundle, context, update
+from tests.support.bundle_samples import bundle, context, update
+from tests.support.scene import PATIENT, A, B, C, Scene
 
 FULL = EVERYBODY.scopes
 OF_A, OF_B = Caller("a", FULL, accounts=(A,)), Caller("b", FULL, accounts=(B,))

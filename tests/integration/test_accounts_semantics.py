@@ -16,9 +16,8 @@ from bulkhead import settings
 from bulkhead.fhir import xml
 from bulkhead.fhir.definitions import RESOURCE_TYPES
 from bulkhead.store import Store
-from functions import http
-from tests.integration.door import Door
-from tests.integration.scene import A, B, C, parameters
+from tests.support.door import Door
+from tests.support.scene import A, B, C, parameters
 
 P, Q = "Patient/p", "Patient/q"
 CODE = {"text": "x"}
@@ -212,7 +211,8 @@ class TestBodies:
     def test_an_update_that_names_none_leaves_them_alone(self, client: httpx.Client, door: Door) -> None:
         key = observe(client, "o", meta={"accounts": [{"reference": B}]})
         for who in (client, door.client("system/*.cruds")):
-            for meta in ({}, {"meta": {"tag": [{"code": who.headers["authorization"][-5:]}]}}):
+            tagged: dict[str, Any] = {"meta": {"tag": [{"code": who.headers["authorization"][-5:]}]}}
+            for meta in ({}, tagged):
                 observe(who, "o", **meta, valueString=str(id(meta)))
                 assert accounts(client, key) == [B]
         patched = [{"op": "add", "path": "/valueInteger", "value": 1}, {"op": "remove", "path": "/valueString"}]
@@ -257,7 +257,7 @@ class TestShown:
         key = observe(client, "o")
         set_accounts(client, P, A, propagate=True)
         quiet = replace(settings.current(), extended_meta="on-request")
-        monkeypatch.setattr(http.settings, "current", lambda: quiet)
+        monkeypatch.setattr(settings, "current", lambda: quiet)
         paths = [key, "Observation?_id=o", f"{key}/_history", f"{P}/$everything"]
         for path in paths:
             assert "accounts" not in client.get(path).text

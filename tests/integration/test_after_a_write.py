@@ -14,17 +14,17 @@ from bulkhead import history, resources
 from bulkhead.access.policy import EVERYBODY
 from bulkhead.fhir import dates
 from bulkhead.jobs import propagation_steps
-from bulkhead.operations.set_accounts_run import Background
+from bulkhead.jobs.lifecycle import Background
 from bulkhead.session import Session
 from bulkhead.store import Store
 from bulkhead.store import history as stored_history
 from infra.local.lag import LaggingIndexes
-from tests.clock import Clock, stopped
 from tests.conftest import lagging
-from tests.integration.scene import PATIENT, A, B, Scene, manifest
-from tests.unit.bundles.samples import SYSTEM
-from tests.unit.search.test_run import pages as all_pages
-from tests.unit.search.test_run import search
+from tests.support.bundle_samples import SYSTEM
+from tests.support.clock import Clock, stopped
+from tests.support.scene import PATIENT, A, B, Scene, manifest
+from tests.support.searches import pages as all_pages
+from tests.support.searches import search
 
 LAG, SETTLE = 3, 5
 
@@ -165,7 +165,7 @@ def test_pages_neither_skip_nor_repeat_while_the_index_catches_up(
                 put(lag.store, observation(name, chance.choice("ab"), chance.choice((PATIENT, "Patient/q"))))
         show(lag.indexes, f"Observation/moved{chance.randrange(8)}")
 
-    given_out = all_pages(lag.store, path, query, meanwhile)  # type: ignore[arg-type]
+    given_out = all_pages(lag.store, path, query, meanwhile)
     assert sorted(key for key in given_out if key in still) == sorted(still)
     assert "Observation/kept" in given_out
 

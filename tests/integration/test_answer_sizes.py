@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from bulkhead import resources
+from bulkhead import resources, settings
 from bulkhead.access.policy import EVERYBODY
 from bulkhead.fhir import xml
 from bulkhead.history import paging
@@ -20,7 +20,7 @@ from bulkhead.search import run
 from bulkhead.session import Session
 from bulkhead.store import Store
 from infra.local import lambdas
-from tests.integration.door import Door
+from tests.support.door import Door
 
 LIMIT = 6_291_556
 Json = dict[str, Any]
@@ -133,11 +133,10 @@ def test_what_is_compressed_is_measured_so(store: Store, door: Door) -> None:
 def test_only_what_was_sent_is_on_the_audit_trail(
     new_store: Any, keys_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from functions import http
 
     store = new_store(audit="Observation.read", response_limit=200_000)
     door = Door(store, keys_folder, monkeypatch)
-    monkeypatch.setattr(http.settings, "current", lambda: store.settings)
+    monkeypatch.setattr(settings, "current", lambda: store.settings)
     patient_with(store, 6)
     with door.client() as client:
         page = parsed(client.get("Observation?_count=6", headers={"accept-encoding": ""}))
@@ -221,10 +220,9 @@ def refusing(
     new_store: Callable[..., Store], keys_folder: Path, monkeypatch: pytest.MonkeyPatch, answered: list[int]
 ) -> Door:
     """A server whose answers have 100,000 bytes at most, and which sends nobody to the bucket."""
-    from functions import http
 
     store = new_store(response_limit=100_000, large_answers="refuse")
-    monkeypatch.setattr(http.settings, "current", lambda: store.settings)
+    monkeypatch.setattr(settings, "current", lambda: store.settings)
     return Door(store, keys_folder, monkeypatch)
 
 
@@ -268,10 +266,9 @@ def test_a_write_whose_answer_is_too_large_is_done_and_says_so(refusing: Door) -
 def test_the_answer_of_a_transaction_is_fetched_from_the_bucket(
     new_store: Any, keys_folder: Path, monkeypatch: pytest.MonkeyPatch, s3: Any
 ) -> None:
-    from functions import http
 
     store = new_store(response_limit=100_000)
-    monkeypatch.setattr(http.settings, "current", lambda: store.settings)
+    monkeypatch.setattr(settings, "current", lambda: store.settings)
     body = {"resourceType": "Basic", "code": {"text": "x"}, "text": {"status": "generated", "div": NARRATIVE}}
     entries = [{"request": {"method": "POST", "url": "Basic"}, "resource": body}] * 3
     with Door(store, keys_folder, monkeypatch).client() as client:

@@ -15,8 +15,8 @@ from bulkhead.fhir import validation
 from bulkhead.jobs import executions
 from bulkhead.store import Store
 from functions.processing import handler as processing_steps
-from tests.integration.door import ADDRESS, Door
-from tests.unit.store.faults import Failing, unreachable
+from tests.support.door import ADDRESS, Door
+from tests.support.faults import Failing, unreachable
 
 A, B = "Organization/a", "Organization/b"
 LIST = {
@@ -112,7 +112,7 @@ def test_what_nobody_asked_to_record_leaves_none(admin: httpx.Client) -> None:
 
 
 def test_changes_within_bundles_and_reads_too(admin: httpx.Client) -> None:
-    entries = [
+    entries: list[dict[str, Any]] = [
         {"resource": LIST, "request": {"method": "PUT", "url": "List/l1"}},
         {"request": {"method": "GET", "url": "List?subject=Patient/p1"}},
     ]
@@ -262,8 +262,8 @@ def _failing(door: Door, call: Any) -> Any:
     """(whether a call of DynamoDB failed, the answer), for a failure at each of its calls in turn, up to one without any."""
     healthy = door.store.table.client
     for at in range(50):
-        failing = Failing(healthy, at, unreachable())
-        door.store.table.client = failing  # type: ignore[assignment]
+        failing: Any = Failing(healthy, at, unreachable())
+        door.store.table.client = failing
         try:
             answer = call()
         finally:

@@ -12,7 +12,7 @@ import pytest
 from bulkhead.jobs import executions
 from bulkhead.store import Store, files
 from functions.processing import handler as processing_steps
-from tests.integration.door import Door
+from tests.support.door import Door
 
 A, B = "Organization/a", "Organization/b"
 EYES = "http://example.org/eyes"
@@ -57,7 +57,8 @@ def processed(client: httpx.Client, door: Door, kind: str, route: str, *entries:
     """The answer to a Bundle (or the OperationOutcome): by the request itself, as a job, or as the job of an upload."""
     body = {"resourceType": "Bundle", "type": kind, "entry": list(entries)}
     if route == "waited for":
-        return client.post("", json=body).json()
+        answer: Json = client.post("", json=body).json()
+        return answer
     if route == "uploaded":
         offered = client.post("$upload").raise_for_status().json()
         given = {part["name"]: part for part in offered["parameter"]}
@@ -66,9 +67,11 @@ def processed(client: httpx.Client, door: Door, kind: str, route: str, *entries:
         body = given["next"]["resource"]
     taken = client.post("", json=body, headers={"prefer": "respond-async"})
     if taken.status_code != 202:
-        return taken.json()
+        refused: Json = taken.json()
+        return refused
     (told,) = client.get(taken.headers["content-location"]).raise_for_status().json()["entry"]
-    return told.get("resource") or told["response"]["outcome"]
+    entry: Json = told.get("resource") or told["response"]["outcome"]
+    return entry
 
 
 @pytest.mark.parametrize("route", ["waited for", "in the background", "uploaded"])

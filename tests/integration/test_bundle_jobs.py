@@ -13,16 +13,18 @@ from typing import Any, ClassVar
 
 import pytest
 
+from bulkhead import settings
 from bulkhead.access import policy
 from bulkhead.access.policy import EVERYBODY, Caller
-from bulkhead.api import trail
 from bulkhead.api.formats import XML, rendered
-from bulkhead.bundles import batch, parse
+from bulkhead.audit import recording
+from bulkhead.bundles import batch
+from bulkhead.bundles.committing import commit
 from bulkhead.bundles.context import MINIMAL, REPRESENTATION
 from bulkhead.errors import BulkheadError, Unavailable
 from bulkhead.jobs import executions, lifecycle
-from bulkhead.jobs.bundles import journal as journal_module
-from bulkhead.jobs.bundles import processing, submission, uploads
+from bulkhead.jobs.bundles import answers, processing, submission, uploads
+from bulkhead.jobs.bundles.journal import finish
 from bulkhead.jobs.bundles.orders import Order
 from bulkhead.jobs.lifecycle import Background
 from bulkhead.settings import Settings
@@ -32,9 +34,9 @@ from bulkhead.store.jobs import DONE, FAILED, STARTING, Job
 from functions import http
 from infra.local import s3
 from infra.local.listener import Listener
-from tests.integration.door import Door
-from tests.integration.scene import A, B, Machine, Scene
-from tests.unit.bundles.samples import bundle, create, delete, get, observation, patient, statuses, update
+from tests.support.bundle_samples import bundle, create, delete, get, observation, patient, statuses, update
+from tests.support.door import Door
+from tests.support.scene import A, B, Machine, Scene, lost
 
 Json = dict[str, Any]
 BASE = "https://server.example/fhir/R4"
@@ -69,8 +71,9 @@ class Desk:
         self.machine.join(job)
         found = lifecycle.status(self.store, owner, job, self.machine.is_running)
         assert found.bundle is not None, found.progress
+        entry: Json
         (entry,) = found.bundle["entry"]
-        return entry  # type: ignore[no-any-return]
+        return entry
 
     def run(self, body: Json, **options: Any) -> Json:
         owner = options.get("caller", EVERYBODY).owner
@@ -166,7 +169,7 @@ class TestTransaction:
 
     @pytest.mark.parametrize("kind", ["transaction", "batch"])
     def test_the_body_waits_in_s3_until_the_job_is_over(self, desk: Desk, kind: str) -> None:
-        job = submission.submit(desk.store, desk.order(), bundle(create(patient("1")), kind=kind), Background(str))
+        job = submission.submit(desk.store, desk.order(), bundle(create(patient("1")), kind=kind), Background(lost))
         assert len(desk.objects(files.REQUESTS, job)) == 1
         desk.machine.start(job)
         assert code(desk.entry(job)) == "200"
@@ -268,7 +271,7 @@ class TestAudit:
         assert code(desk.run(bundle(delete("Patient/p")), caller=caller)) == "404"
         answers = desk.run(bundle(delete("Patient/p"), get("Patient/p"), kind="batch"), caller=caller)
         assert statuses(answers["resource"]["entry"]) == ["404", "404"]
-        refused = [("batch", "me", [])] + [("batch", "me", ["Patient/p"])] * 2
+        refused = [("batch", "me", []), *[("batch", "me", ["Patient/p"])] * 2]
         assert self.events(desk) == refused
 
     def test_what_cannot_be_recorded_is_not_told(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,7 +279,7 @@ class TestAudit:
             raise Unavailable("the trail cannot be written")
 
         desk.run(bundle(update(self.LIST)))
-        monkeypatch.setattr(trail.recording, "record", unavailable)
+        monkeypatch.setattr(recording, "record", unavailable)
         entry = desk.run(bundle(get("List/l"), kind="batch"))
         assert code(entry) == "503"
         assert "resource" not in entry
@@ -304,7 +307,7 @@ class TestRefusedAtOnce:
             assert (caught.value.status, caught.value.issues[0].expression) == (status, expression)
 
     def test_too_many_entries(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(parse.settings, "current", lambda: Settings(entry_limit=3))
+        monkeypatch.setattr(settings, "current", lambda: Settings(entry_limit=3))
         with pytest.raises(BulkheadError) as caught:
             desk.submit(bundle(*family(3), kind="batch"))
         assert (caught.value.status, caught.value.issues[0].expression) == (413, "Bundle.entry")
@@ -350,7 +353,7 @@ class TestIdempotency:
 
     def test_a_request_that_died_before_the_start_is_started_by_the_next(self, desk: Desk) -> None:
         body = bundle(create(patient("1")))
-        job = submission.submit(desk.store, desk.order(), body, Background(str, "once"))
+        job = submission.submit(desk.store, desk.order(), body, Background(lost, "once"))
         assert desk.item(job).state == STARTING
         assert desk.submit(body, "once") == job
         assert code(desk.entry(job)) == "200"
@@ -395,7 +398,7 @@ class TestUploads:
 
     def test_what_is_put_later_is_not_seen(self, desk: Desk) -> None:
         upload = desk.upload(json.dumps(bundle(create(patient("1")))).encode())
-        job = submission.submit_upload(desk.store, desk.order(), upload, Background(str))
+        job = submission.submit_upload(desk.store, desk.order(), upload, Background(lost))
         files.put(desk.store, uploads._name(OWNER, upload), b"other")
         assert desk.submit_upload(upload) == job
         assert code(desk.entry(job)) == "200"
@@ -504,7 +507,6 @@ class TestBatch:
 
     def test_progress_counts_entries(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         seen: list[str] = []
-        commit = batch.commit
 
         def observed(*arguments: Any, **named: Any) -> None:
             seen.append(lifecycle.status(desk.store, OWNER, job.pop(), desk.machine.is_running).progress)
@@ -513,7 +515,7 @@ class TestBatch:
         monkeypatch.setattr(batch, "GROUPS_AT_ONCE", 1)
         monkeypatch.setattr(batch, "commit", observed)
         made = submission.submit(
-            desk.store, desk.order(), bundle(*[create(patient())] * 80, kind="batch"), Background(str)
+            desk.store, desk.order(), bundle(*[create(patient())] * 80, kind="batch"), Background(lost)
         )
         job = [made] * 4
         desk.machine.start(made)
@@ -522,7 +524,7 @@ class TestBatch:
 
     def test_cancelling_stops_within_a_group(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         begun, cancelled = threading.Event(), threading.Event()
-        commit, calls = batch.commit, [0]
+        calls = [0]
 
         def held(*arguments: Any, **named: Any) -> None:
             calls[0] += 1
@@ -549,13 +551,13 @@ class TestBatch:
 class TestCancel:
     def test_before_the_commit_nothing_is_changed(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         """Cancelled when all but the commit is done: the answer is stored already."""
-        keep = journal_module.answers.keep
+        keep = answers.keep
 
         def cancelled(store: Store, job: Job, answer: Json, final: bool = False) -> tuple[str, int]:
             lifecycle.cancel(store, OWNER, job.id, desk.machine.stop)
             return keep(store, job, answer, final)
 
-        monkeypatch.setattr(journal_module.answers, "keep", cancelled)
+        monkeypatch.setattr(answers, "keep", cancelled)
         for size in (3, 120):
             entry = desk.run(bundle(*family(size)))
             assert code(entry) == "409"
@@ -563,8 +565,6 @@ class TestCancel:
         assert count(desk.store, "Patient", "Observation") == 0
 
     def test_after_the_commit_it_comes_too_late(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-        finish = processing.finish
-
         def late(store: Store, job: Job, answer: Json) -> None:
             lifecycle.cancel(store, OWNER, job.id, desk.machine.stop)
             finish(store, job, answer)
@@ -574,7 +574,7 @@ class TestCancel:
             assert code(desk.run(bundle(*family(2), *more))) == "200"
 
     def test_before_it_has_begun(self, desk: Desk) -> None:
-        job = submission.submit(desk.store, desk.order(), bundle(create(patient("1"))), Background(str))
+        job = submission.submit(desk.store, desk.order(), bundle(create(patient("1"))), Background(lost))
         lifecycle.cancel(desk.store, OWNER, job, lambda job: None)
         desk.machine.start(job)
         assert code(desk.entry(job)) == "409"
@@ -625,7 +625,7 @@ class TestDead:
         assert "name" not in diagnostics
 
     def test_a_state_machine_that_is_gone(self, desk: Desk) -> None:
-        job = submission.submit(desk.store, desk.order(), bundle(create(patient("1"))), Background(str))
+        job = submission.submit(desk.store, desk.order(), bundle(create(patient("1"))), Background(lost))
         assert lifecycle.status(desk.store, OWNER, job, lambda job: False).progress == "0 of 1 entries"
         taken = desk.store.jobs.take(job)
         assert taken

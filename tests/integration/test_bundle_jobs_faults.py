@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError
 from bulkhead import bundles
 from bulkhead.access.policy import EVERYBODY
 from bulkhead.bundles import batch
+from bulkhead.bundles.committing import commit
 from bulkhead.bundles.context import REPRESENTATION, Journal
 from bulkhead.errors import BulkheadError
 from bulkhead.jobs import lifecycle
@@ -22,8 +23,9 @@ from bulkhead.jobs.lifecycle import Background
 from bulkhead.session import Session
 from bulkhead.store import Head, Store
 from bulkhead.store.jobs import COMMITTED, DONE, Job
-from tests.unit.bundles.samples import Reads, _entry, bundle, create, get, observation, patient, statuses, update
-from tests.unit.store.faults import Failing, Killed, killed, unreachable
+from tests.support.bundle_samples import Reads, _entry, bundle, create, get, observation, patient, statuses, update
+from tests.support.faults import Failing, Killed, killed, unreachable
+from tests.support.scene import lost
 
 Json = dict[str, Any]
 BASE = "https://server.example/fhir/R4"
@@ -72,7 +74,7 @@ ORDER = Order(EVERYBODY, BASE, REPRESENTATION, True)
 
 
 def submitted(store: Store, body: Json) -> str:
-    return submission.submit(store, ORDER, body, Background(str))
+    return submission.submit(store, ORDER, body, Background(lost))
 
 
 def deliver(store: Store, job: str) -> None:
@@ -190,7 +192,7 @@ def test_of_a_batch_delivered_twice_at_once_each_entry_is_done_once(
     """The first delivery is about to commit its first or second group when the other begins, and does all the rest."""
     prepared(store, 0)
     job = submitted(store, bundle(*entries(0, 70), kind="batch"))
-    commit, calls = batch.commit, [0]
+    calls = [0]
 
     def overtaken(*arguments: Any, **named: Any) -> None:
         calls[0] += 1

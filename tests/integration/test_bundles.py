@@ -11,7 +11,7 @@ import pytest
 
 from bulkhead.store import Store
 from functions import http
-from tests.unit.bundles.samples import SYSTEM, bundle, create, delete, get, observation, patient, statuses, update
+from tests.support.bundle_samples import SYSTEM, bundle, create, delete, get, observation, patient, statuses, update
 
 Json = dict[str, Any]
 

@@ -14,8 +14,8 @@ from bulkhead import resources
 from bulkhead.access import policy
 from bulkhead.session import Session
 from bulkhead.store import Store
-from tests.integration.door import Door
-from tests.unit.search.samples import LOINC, coding, observation
+from tests.support.door import Door
+from tests.support.search_samples import LOINC, coding, observation
 
 Json = dict[str, Any]
 SHORT, LONG = 200, 600
@@ -116,7 +116,7 @@ class TestLastn:
         client = door.client()
         put(client, {"resourceType": "Patient", "id": "1"})
         put(client, {"resourceType": "Patient", "id": "2"})
-        vital = {"category": [{"coding": [coding("c", "vital-signs")]}]}
+        vital: dict[str, Any] = {"category": [{"coding": [coding("c", "vital-signs")]}]}
         put(client, observation("w1", "weight", effectiveDateTime="2020-01-01", **vital))
         put(client, observation("w2", "weight", effectiveDateTime="2020-03-01", **vital))
         put(client, observation("w3", "weight", effectiveDateTime="2020-02-01T10:00:00Z", **vital))

@@ -14,7 +14,7 @@ from bulkhead.errors import BadRequest
 from bulkhead.jobs import lifecycle
 from bulkhead.session import Session
 from bulkhead.store import Store
-from tests.integration.scene import PATIENT, A, B, C, Machine, Scene
+from tests.support.scene import PATIENT, A, B, C, Machine, Scene
 from tests.unit.compartments.test_compartment_definitions import definition
 
 O = "Organization/o"  # noqa: E741

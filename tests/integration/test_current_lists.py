@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from bulkhead.store import Store
-from tests.integration.door import Door
+from tests.support.door import Door
 
 LOINC = "http://loinc.org"
 NAME = "$current-medications"

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from bulkhead.store import Store
-from tests.integration.door import Door
-from tests.unit.store.faults import Failing, unreachable
+from tests.support.door import Door
+from tests.support.faults import Failing, unreachable
 
 A, B = "Organization/a", "Organization/b"
 PATIENT = {"reference": "Patient/p"}

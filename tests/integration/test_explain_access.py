@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.integration.door import Door
 from tests.integration.test_sharing import A, B, Clinics
+from tests.support.door import Door
 
 Json = dict[str, Any]
 
@@ -292,7 +292,8 @@ class TestWhoAsks:
         clinics.put("Patient/new", A, link=[{"other": {"reference": "Patient/old"}, "type": "replaces"}])
         clinics.put("Observation/old", A, status="final", code={"text": "x"}, subject={"reference": "Patient/old"})
         told = []
-        for link in ({}, {"link": [{"other": {"reference": "Patient/new"}, "type": "replaced-by"}]}):
+        replaced: dict[str, Any] = {"link": [{"other": {"reference": "Patient/new"}, "type": "replaced-by"}]}
+        for link in ({}, replaced):
             clinics.put("Patient/old", B, **link)
             assert decisions(explained(clinics.admin, "Observation/old", patient="new"))["read"][0] is bool(link)
             told.append(decisions(explained(clinics.a, "Observation/old", patient="new"))["read"][0])

@@ -23,16 +23,17 @@ import pytest
 
 from bulkhead.api.routes import BASE, DEFAULT, ROUTES, Route
 from bulkhead.jobs import executions
+from bulkhead.observability import logger
 from bulkhead.store import Store, files
 from bulkhead.store.capacity import metered
 from bulkhead.store.jobs import BUNDLE, SET_ACCOUNTS
 from functions import http
 from infra.local import server
 from infra.local.wsgi import Answer
-from tests.integration import leak_world
-from tests.integration.leak_requests import IN_THE_BACKGROUND, Ask, asks, unknown_asks
-from tests.integration.leak_world import AONE, ATWO, BEE, BUNDLES, JOBS, UPLOADS, Names, World
-from tests.integration.scene import Machine
+from tests.support import leak_world
+from tests.support.leak_requests import IN_THE_BACKGROUND, Ask, asks, unknown_asks
+from tests.support.leak_world import AONE, ATWO, BEE, BUNDLES, JOBS, UPLOADS, Names, World
+from tests.support.scene import Machine
 
 NOBODY = Names("qznone")
 REFUSED = (
@@ -73,8 +74,8 @@ def world(make_store: Any, keys_folder: Path) -> Iterator[World]:
     machines = {SET_ACCOUNTS: Machine(store), BUNDLE: Machine(store, "processing")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(http, "connect", lambda: store)
-        for logger in (http.logger, server.log):
-            patch.setattr(logger, "info", lambda *arguments, **named: None)
+        for silenced in (logger, server.log):
+            patch.setattr(silenced, "info", lambda *arguments, **named: None)
         patch.setattr(executions, "start", lambda store, job: machines[store.jobs.read(job).kind].start(job))
         patch.setattr(executions, "stop", lambda job: machines[job.kind].stop(job))
         patch.setattr(executions, "is_running", lambda job: machines[job.kind].is_running(job))
@@ -162,8 +163,12 @@ def comparable(answer: Answer, names: Names, ask: Ask) -> tuple[int, str, str]:
 
 def assert_alike(hidden: tuple[int, str, str], absent: tuple[int, str, str], request: str) -> None:
     if hidden != absent:
-        lines = [re.sub(r"(?<=[,{])", "\n", "\n".join(map(str, answer))).splitlines() for answer in (hidden, absent)]
-        raise AssertionError("\n".join([request, *difflib.unified_diff(*lines, "hidden", "absent", n=3, lineterm="")]))
+        one, other = (
+            re.sub(r"(?<=[,{])", "\n", "\n".join(map(str, answer))).splitlines() for answer in (hidden, absent)
+        )
+        raise AssertionError(
+            "\n".join([request, *difflib.unified_diff(one, other, "hidden", "absent", n=3, lineterm="")])
+        )
 
 
 def shown(route: Route, ask: Ask) -> str:

@@ -17,7 +17,7 @@ from bulkhead.fhir import xml
 from bulkhead.session import Session
 from bulkhead.store import Store, queries
 from infra.local.identity import FULL_RIGHTS
-from tests.integration.door import Door
+from tests.support.door import Door
 
 Json = dict[str, Any]
 

@@ -17,7 +17,7 @@ from bulkhead.jobs import lifecycle
 from bulkhead.session import Session
 from bulkhead.store import Head, Store
 from bulkhead.store.heads import NEVER
-from tests.integration.scene import PATIENT, A, B, C, Machine, Scene
+from tests.support.scene import PATIENT, A, B, C, Machine, Scene
 
 D = "Organization/d"
 OF_A = Caller("a", EVERYBODY.scopes, sets_accounts=True, accounts=(A, D))

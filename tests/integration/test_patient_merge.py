@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from bulkhead.store import Store
-from tests.integration.door import Door
+from tests.support.door import Door
 
 A, B = "Organization/a", "Organization/b"
 SYSTEM = "urn:mpi"

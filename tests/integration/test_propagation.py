@@ -25,7 +25,7 @@ from bulkhead.session import Session
 from bulkhead.store import Store, rounds
 from bulkhead.store import jobs as items
 from bulkhead.store.jobs import CANCELLED, DONE, FAILED, RUNNING
-from tests.integration.scene import PATIENT, A, B, C, Machine, Scene, manifest
+from tests.support.scene import PATIENT, A, B, C, Machine, Scene, manifest
 
 OWNER = EVERYBODY.owner
 
@@ -212,14 +212,14 @@ class TestStart:
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, before: Callable[[int], None]) -> list[int]:
     """Call `before(n)` before the n-th batch that a worker applies; the calls so far are returned."""
-    apply, calls, lock = propagation_steps.apply, [0], threading.Lock()
+    calls, lock = [0], threading.Lock()
 
     def interrupted(*arguments: Any) -> Applied:
         with lock:
             calls[0] += 1
             number = calls[0]
         before(number)
-        return apply(*arguments)
+        return propagation.apply(*arguments)
 
     monkeypatch.setattr(propagation_steps, "apply", interrupted)
     return calls
@@ -313,7 +313,7 @@ class TestTrouble:
         with ThreadPoolExecutor(1) as writer:
             late = writer.submit(scene.store.commit, [write], (), read_early)
             asked.wait(20)
-            second_look = propagation_steps.second_look
+            second_look = propagation.second_look
 
             def once_committed(*arguments: Any) -> Any:
                 answered.set()

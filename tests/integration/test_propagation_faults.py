@@ -14,8 +14,8 @@ from bulkhead.errors import BulkheadError
 from bulkhead.jobs.lifecycle import Background
 from bulkhead.store import Store
 from bulkhead.store.jobs import DONE, FAILED
-from tests.integration.scene import PATIENT, A, B, C, Machine, Scene
-from tests.unit.store.faults import Failing, Killed, killed, unreachable
+from tests.support.faults import Failing, Killed, killed, unreachable
+from tests.support.scene import PATIENT, A, B, C, Machine, Scene
 
 
 @pytest.fixture(autouse=True)

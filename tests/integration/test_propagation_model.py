@@ -31,19 +31,19 @@ from bulkhead.errors import BulkheadError
 from bulkhead.facts import index_facts
 from bulkhead.fhir import dates
 from bulkhead.jobs import lifecycle, propagation_steps
+from bulkhead.jobs.lifecycle import Background
 from bulkhead.operations import set_accounts_run
 from bulkhead.operations.set_accounts_request import Request
-from bulkhead.operations.set_accounts_run import Background
 from bulkhead.session import Session
 from bulkhead.store import Head, Store, commits, keys, rounds
 from bulkhead.store.heads import NEVER, OWN, Grants
 from bulkhead.store.jobs import DONE
 from infra.local.lag import LaggingIndexes
-from tests.clock import Clock, stopped
-from tests.integration.scene import A, B, C, Scene, manifest
-from tests.unit.bundles.samples import SYSTEM, bundle, context, update
-from tests.unit.store.faults import Killed, killed
-from tests.unit.store.stepping import Writer
+from tests.support.bundle_samples import SYSTEM, bundle, context, update
+from tests.support.clock import Clock, stopped
+from tests.support.faults import Killed, killed
+from tests.support.scene import A, B, C, Scene, manifest
+from tests.support.stepping import Writer
 
 PATIENTS = ("Patient/1", "Patient/2")
 ROOTS = (*PATIENTS, "Encounter/1")

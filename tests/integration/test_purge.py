@@ -21,7 +21,7 @@ from bulkhead.resources import conditions
 from bulkhead.session import Session
 from bulkhead.store import Store, keys
 from functions import http
-from tests.integration.scene import A, Machine, Scene, issue, request
+from tests.support.scene import A, Machine, Scene, issue, request
 
 MARK = "zxqvmark"
 PATIENT = "Patient/p1"
@@ -298,8 +298,9 @@ def test_what_was_deleted_before_purges_were_known_is_found_after_an_integrity_c
 )
 def test_only_an_unfenced_caller_with_the_scope_may(scene: Scene, scope: str, claims: dict[str, str]) -> None:
     scene.put(PATIENT)
-    for body in (None, "no json"):
-        assert purge(scope=scope, claims=claims, **({"body": body} if body else {}))["statusCode"] == 403
+    unreadable: dict[str, Any] = {"body": "no json"}
+    for body in ({}, unreadable):
+        assert purge(scope=scope, claims=claims, **body)["statusCode"] == 403
     assert scene.store.read(PATIENT)
 
 

@@ -17,10 +17,10 @@ from bulkhead.jobs import purging
 from bulkhead.jobs.purging import Order
 from bulkhead.session import Session
 from bulkhead.store import Store
-from tests.integration.scene import A, Scene
 from tests.integration.test_purge import MARK, PATIENT, traces
-from tests.unit.store.faults import Failing, Killed, killed, unreachable
-from tests.unit.store.stepping import Writer
+from tests.support.faults import Failing, Killed, killed, unreachable
+from tests.support.scene import A, Scene
+from tests.support.stepping import Writer
 
 WRITTEN = "zxqvwritten"
 OBSERVATION = "Observation/o"

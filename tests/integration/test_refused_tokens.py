@@ -12,7 +12,7 @@ import pytest
 
 from bulkhead.store import Store
 from infra.local.identity import AUDIENCE, Identity
-from tests.integration.door import HOST, Door
+from tests.support.door import HOST, Door
 
 REASONS: dict[str, tuple[dict[str, Any], str]] = {
     "issuer": ({"iss": "http://elsewhere.example"}, "another issuer (iss)"),
@@ -47,7 +47,7 @@ def refusal(door: Door, sent: str, caplog: pytest.LogCaptureFixture) -> str:
     (issue,) = answer.json()["issue"]
     assert (issue["code"], issue["expression"]) == ("login", ["Authorization"])
     (record,) = (record for record in caplog.records if record.getMessage() == "token refused")
-    reason: str = record.reason  # type: ignore[attr-defined]
+    reason: str = vars(record)["reason"]
     assert reason in issue["diagnostics"]
     assert "secret-subject" not in answer.text + reason
     assert sent not in answer.text + reason

@@ -15,9 +15,9 @@ from bulkhead.operations import meta_change, set_accounts_run
 from bulkhead.operations.set_accounts_request import Request
 from bulkhead.session import Session
 from bulkhead.store import Store
-from tests.clock import Clock, stopped
-from tests.integration.scene import PATIENT, A, B, C, Machine, Scene
-from tests.unit.bundles.samples import bundle, context, update
+from tests.support.bundle_samples import bundle, context, update
+from tests.support.clock import Clock, stopped
+from tests.support.scene import PATIENT, A, B, C, Machine, Scene
 
 SECRET = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "ETH"}
 LABELLED = {"security": [SECRET]}
@@ -249,7 +249,8 @@ def _of(store: Store, scene: Scene) -> Scene:
 @pytest.mark.parametrize("how", ["sealed", "private"])
 def test_a_run_looks_again_at_what_was_closed_when_it_came_by(scene: Scene, how: str) -> None:
     """Whoever opens a resource may have read the target before the run changed it, and commit after the run has seen it closed."""
-    key = scene.observation("1", **({"meta": LABELLED} if how == "private" else {}))
+    content: dict[str, Any] = {"meta": LABELLED} if how == "private" else {}
+    key = scene.observation("1", **content)
     if how == "sealed":
         seal(scene, key)
     looked: list[float] = []

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from bulkhead import settings
-from tests.integration.door import Door
+from tests.support.door import Door
 
 Json = dict[str, Any]
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -36,7 +36,7 @@ def make_door(new_store: Any, keys_folder: Path, monkeypatch: pytest.MonkeyPatch
 def fill(client: httpx.Client) -> None:
     """A patient with an encounter and three observations, one of them late, and what they refer to."""
     subject = {"reference": "Patient/p"}
-    for resource in (
+    resources: list[dict[str, Any]] = [
         {"resourceType": "Organization", "id": "o", "name": "x"},
         {"resourceType": "Practitioner", "id": "d"},
         {"resourceType": "Patient", "id": "p", "managingOrganization": {"reference": "Organization/o"}, "gender": "male"},
@@ -53,7 +53,8 @@ def fill(client: httpx.Client) -> None:
             }
             for n in range(3)
         ),
-    ):  # fmt: skip
+    ]  # fmt: skip
+    for resource in resources:
         client.put(f"{resource['resourceType']}/{resource['id']}", json=resource).raise_for_status()
 
 

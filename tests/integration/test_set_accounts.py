@@ -15,7 +15,7 @@ from bulkhead.operations.set_accounts_request import Request
 from bulkhead.session import Session
 from bulkhead.store import Store
 from functions import http
-from tests.integration.scene import PATIENT, A, B, C, Scene, issue, parameters, request
+from tests.support.scene import PATIENT, A, B, C, Scene, issue, parameters, request
 
 PATH = f"{PATIENT}/$set-accounts"
 

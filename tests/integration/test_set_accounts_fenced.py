@@ -12,12 +12,12 @@ from bulkhead import resources
 from bulkhead.access.policy import EVERYBODY, Caller, Scope
 from bulkhead.errors import Forbidden, NotFound, PreconditionFailed, Unavailable, Unprocessable
 from bulkhead.jobs import lifecycle
-from bulkhead.operations.set_accounts_run import Background
+from bulkhead.jobs.lifecycle import Background
 from bulkhead.session import Session
 from bulkhead.store import Store
 from functions import http
-from tests.integration.scene import PATIENT, A, B, C, Machine, Scene, issue, parameters, request
 from tests.integration.test_set_accounts import interfere
+from tests.support.scene import PATIENT, A, B, C, Machine, Scene, issue, parameters, request
 
 D = "Organization/d"
 PATH = f"{PATIENT}/$set-accounts"

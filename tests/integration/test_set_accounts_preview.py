@@ -18,7 +18,7 @@ from bulkhead.operations.set_accounts_preview import NAMED, Preview, answer, pre
 from bulkhead.operations.set_accounts_request import Request
 from bulkhead.session import Session
 from bulkhead.store import Head, Store
-from tests.integration.scene import PATIENT, A, B, C, Scene
+from tests.support.scene import PATIENT, A, B, C, Scene
 
 OF_A = replace(EVERYBODY, accounts=(A,))
 

@@ -13,7 +13,7 @@ import pytest
 from bulkhead import settings
 from bulkhead.store import Store
 from bulkhead.store.capacity import metered
-from tests.integration.door import Door
+from tests.support.door import Door
 
 Json = dict[str, Any]
 

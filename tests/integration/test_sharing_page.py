@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from infra.local import sample
-from tests.integration.door import Door
+from tests.support.door import Door
 
 PAGE = Path(__file__).parents[2] / "docs/sharing.md"
 _EXAMPLE = re.compile(

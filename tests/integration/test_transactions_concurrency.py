@@ -11,7 +11,7 @@ import pytest
 
 from bulkhead.errors import BulkheadError
 from bulkhead.store import Store
-from tests.unit.bundles.samples import SYSTEM, create, key_of, observation, patient, post, statuses, stored, update
+from tests.support.bundle_samples import SYSTEM, create, key_of, observation, patient, post, statuses, stored, update
 
 THREADS = 8
 

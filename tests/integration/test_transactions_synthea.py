@@ -12,8 +12,8 @@ import pytest
 from bulkhead import bundles
 from bulkhead.fhir import json, references
 from bulkhead.store import Store
-from tests.shared_data import shared
-from tests.unit.bundles.samples import context, key_of
+from tests.support.bundle_samples import context, key_of
+from tests.support.shared_data import shared
 
 FOLDERS = ["blaze-v2.7.0-2021", "datapipes-hiv-2021", "preston-2022-put", "smart-v2.4.0-2019"]
 OK, CREATED = "200 OK", "201 Created"

@@ -22,8 +22,8 @@ from bulkhead.session import Session
 from bulkhead.store import Store, keys, rounds
 from bulkhead.store.heads import NEVER, OWN
 from functions import http
-from tests.clock import Clock, stopped
-from tests.integration.scene import PATIENT, SCOPE, SUBJECT, A, B, C, Machine, Scene, request
+from tests.support.clock import Clock, stopped
+from tests.support.scene import PATIENT, SCOPE, SUBJECT, A, B, C, Machine, Scene, request
 
 HOUR = 3600.0
 OF_A = replace(EVERYBODY, accounts=(A,))
@@ -354,7 +354,7 @@ class TestOverHttp:
 
     def test_meta_accounts_with_an_end_is_valid_and_comes_back(self, clock: Clock) -> None:
         account = {"extension": [{"url": UNTIL, "valueInstant": at(clock, HOUR)}], "reference": A}
-        patient = {"resourceType": "Patient", "id": "1", "meta": {"accounts": [account]}}
+        patient: dict[str, Any] = {"resourceType": "Patient", "id": "1", "meta": {"accounts": [account]}}
         for status in (201, 200):
             answer = request("PUT", "Patient/1", patient)
             assert answer["statusCode"] == status, answer["body"]

@@ -60,7 +60,7 @@ def _work(store: Store, patient: str) -> list[tuple[str, int, Callable[[], objec
     def propagate(accounts: tuple[str, ...]) -> None:
         target = store.read(patient)
         assert target is not None
-        write = resources.prepare_update(Session.of(store, WHO), store.decode(target), target)
+        write = resources.prepare_update(Session.of(store, WHO), store.decode(target), target, partial=False)
         assert write is None
         changed = target_write(store, patient, accounts)
         store.commit([changed])

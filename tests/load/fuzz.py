@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from bulkhead.settings import Settings
 from bulkhead.store import Store, files, keys
-from tests.e2e.fuzzing import edge
-from tests.e2e.fuzzing.requests import KINDS, Sent, sequence
+from tests.support.fuzzing import edge
+from tests.support.fuzzing.requests import KINDS, Sent, sequence
 
 ROUND = 500
 """Requests of one kind on one table."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from bulkhead import resources
 from bulkhead.access import policy
@@ -73,11 +74,11 @@ def _fill(store: Store, size: int) -> None:
 def _search(store: Store, path: str, text: str) -> None:
     pairs = [(name, value) for name, _, value in (part.partition("=") for part in text.split("&"))]
     *target, resource_type = path.split("/")
-    more = {}
+    more: dict[str, Any] = {}
     if target:
         its = membership.checked(store, target[0], resource_type)
         more = {"compartment": "/".join(target), "compartment_types": tuple(its.parameters)}
-    query = parse.parse(pairs, resource_type, **more)  # type: ignore[arg-type]
+    query = parse.parse(pairs, resource_type, **more)
     known = membership.in_force(store)
     bundle = run.search(
         store,

@@ -18,8 +18,8 @@ from bulkhead.session import Session
 from bulkhead.settings import Settings
 from bulkhead.store import Store
 from bulkhead.store.capacity import metered
-from tests.integration.scene import Machine
 from tests.load import clinic, server, tables
+from tests.support.scene import Machine
 
 Say = Callable[[str, str, str], None]
 PATIENT = "Patient/load"

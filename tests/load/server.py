@@ -33,8 +33,9 @@ def started(*options: str, auth: bool = False, **environment: str) -> Iterator[t
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "infra.local", "--port", str(port), "--empty", *options]
     command += [] if auth else ["--no-auth"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, **quiet)  # type: ignore[call-overload]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         client = httpx.Client(base_url=f"http://127.0.0.1:{port}/fhir/R4", timeout=600)
         for _ in range(300):

@@ -17,7 +17,7 @@ from bulkhead.errors import Unavailable, Unprocessable
 from bulkhead.jobs import executions, lifecycle, propagation_steps
 from bulkhead.store import Store, jobs
 from functions.propagation import handler as propagation
-from tests.integration.door import Door
+from tests.support.door import Door
 
 GUID = "8c0e7a7c-58f4-4b6b-9a3c-0a1d2f8b7c11"
 SECRET = "Featherstonehaugh"

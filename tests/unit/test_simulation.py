@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.infrastructure.synthesis import ROOT
 from tests.load import simulation
 from tests.load.simulation import SETTINGS, Setting
+from tests.support.synthesis import ROOT
 
 MEMBERS = st.floats(1, 1e7)
 

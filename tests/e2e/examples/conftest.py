@@ -10,7 +10,7 @@ from types import ModuleType
 import httpx
 import pytest
 
-from tests.e2e.running import ROOT, Server
+from tests.support.running import ROOT, Server
 
 FOLDER = ROOT / "examples"
 

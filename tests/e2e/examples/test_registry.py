@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.running import Server, pages
+from tests.support.running import Server, pages
 
 Example = Callable[[str], ModuleType]
 PATIENTS = 30

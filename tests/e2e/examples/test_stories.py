@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.e2e.examples.conftest import FOLDER
-from tests.e2e.running import ROOT, Server
+from tests.support.running import ROOT, Server
 
 Example = Callable[[str], ModuleType]
 Connected = Callable[[str], httpx.Client]

@@ -15,8 +15,8 @@ from bulkhead.settings import Settings
 from bulkhead.store import Head
 from bulkhead.store.version import Fence, Version
 from infra.local.tokens import rendered
+from tests.support.memory_store import MemoryStore
 from tests.unit.compartments.test_compartment_definitions import definition
-from tests.unit.search.memory import MemoryStore
 
 A, B, C = "Organization/a", "Organization/b", "Organization/c"
 STORE: Any = MemoryStore()
@@ -288,7 +288,7 @@ class TestVersions:
 
     def shown(self, setting: str, who: policy.Caller) -> Fence:
         store: Any = MemoryStore()
-        store.settings = Settings(history_access=setting)
+        store.settings = Settings(history_access=setting)  # type: ignore[arg-type] # one is a typing error
         return policy.versions(store, who, policy.READ)
 
     def test_all_of_what_is_visible_now(self) -> None:

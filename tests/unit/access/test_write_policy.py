@@ -28,7 +28,7 @@ from bulkhead.resources.patches import json_patch
 from bulkhead.session import Session
 from bulkhead.store import Head, Store, Write
 from bulkhead.store.capacity import metered
-from tests.unit.bundles.samples import bundle, context
+from tests.support.bundle_samples import bundle, context
 
 Json = dict[str, Any]
 
@@ -61,12 +61,12 @@ def ward(store: Store) -> Store:
     return store
 
 
-def put(store: Store, who: Caller, body: Json, **headers: str) -> Head:
+def put(store: Store, who: Caller, body: Json, **headers: Any) -> Head:
     """By a single request."""
     return resources.update(Session.of(store, who), body, f"{body['resourceType']}/{body['id']}", **headers)[0]
 
 
-def put_in_bundle(store: Store, who: Caller, body: Json, **headers: str) -> Head:
+def put_in_bundle(store: Store, who: Caller, body: Json, **headers: Any) -> Head:
     """By a transaction."""
     key = f"{body['resourceType']}/{body['id']}"
     request = {"method": "PUT", "url": key} | {
@@ -78,7 +78,7 @@ def put_in_bundle(store: Store, who: Caller, body: Json, **headers: str) -> Head
     return found
 
 
-def put_in_batch(store: Store, who: Caller, body: Json, **headers: str) -> Head:
+def put_in_batch(store: Store, who: Caller, body: Json, **headers: Any) -> Head:
     """By a batch, whose entry has the error of its own."""
     key = f"{body['resourceType']}/{body['id']}"
     request = {"method": "PUT", "url": key}
@@ -337,6 +337,9 @@ def outcome(attempt: Callable[[], object]) -> tuple[type[BulkheadError], object]
     return type(caught.value), caught.value.issues
 
 
+ACTIVATE = json_patch.parse(b'[{"op": "add", "path": "/active", "value": true}]')
+
+
 class TestHidden:
     """What is hidden, what was deleted and what never was: one answer."""
 
@@ -347,7 +350,6 @@ class TestHidden:
         return ward
 
     KEYS = (THEIRS, "Patient/deleted", "Patient/none")
-    PATCH = json_patch.parse(b'[{"op": "add", "path": "/active", "value": true}]')
 
     @pytest.mark.parametrize("who", [FENCED, PATIENT, Caller("q", (Scope("user", "*", "cruds", "_tag=x"),))])
     @pytest.mark.parametrize("if_match", [None, 'W/"1"', 'W/"9"', "*"])
@@ -361,7 +363,7 @@ class TestHidden:
             lambda key: resources.read(Session.of(gone, who), key),
             lambda key: resources.read_version(Session.of(gone, who), key, "1"),
             lambda key: resources.delete(Session.of(gone, who), key, if_match),
-            lambda key: resources.patch(Session.of(gone, who), key, self.PATCH, if_match),
+            lambda key: resources.patch(Session.of(gone, who), key, ACTIVATE, if_match),
             lambda key: process(bundle(entry("DELETE", key)), context(gone, caller=who)),
             lambda key: process(bundle(entry("PATCH", key)), context(gone, caller=who)),
             lambda key: process(bundle(entry("GET", key)), context(gone, caller=who)),

@@ -12,6 +12,7 @@ from bulkhead.api.trail import DEEDS, READS
 from bulkhead.audit import recording
 from bulkhead.audit.events import RECORDED_BY, SENT_BY, Entity, deed, event
 from bulkhead.errors import Forbidden, Gone, MethodNotAllowed, NotFound, Unauthorized
+from bulkhead.facts.audit_names import PREFIX
 from bulkhead.facts.index_facts import facts
 from bulkhead.fhir import validation
 from bulkhead.search import run
@@ -141,4 +142,4 @@ def test_a_search_tells_the_servers_events_from_those_of_clients(store: Store) -
 
     assert found("client") == [made.id]
     (own,) = found("server")
-    assert own.startswith(recording.PREFIX)
+    assert own.startswith(PREFIX)

@@ -10,7 +10,7 @@ import pytest
 from bulkhead.bundles import batch
 from bulkhead.errors import BulkheadError, VersionConflict
 from bulkhead.store import Head, Store, Write
-from tests.unit.bundles.samples import (
+from tests.support.bundle_samples import (
     BASE,
     SYSTEM,
     Json,

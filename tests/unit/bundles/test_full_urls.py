@@ -8,7 +8,7 @@ import pytest
 
 from bulkhead.errors import BadRequest
 from bulkhead.store import Store
-from tests.unit.bundles.samples import (
+from tests.support.bundle_samples import (
     BASE,
     Json,
     create,

@@ -11,7 +11,7 @@ import pytest
 
 from bulkhead.bundles.identities import SameResource
 from bulkhead.store import Store
-from tests.unit.bundles.samples import SYSTEM, Json, create, key_of, patient, post, statuses, stored, update
+from tests.support.bundle_samples import SYSTEM, Json, create, key_of, patient, post, statuses, stored, update
 
 NINE = f"identifier={SYSTEM}|9"
 ZED = [{"family": "Zed"}]

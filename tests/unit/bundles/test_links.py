@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bulkhead.bundles.links import find_links
-from tests.unit.bundles.samples import observation, patient
+from tests.support.bundle_samples import observation, patient
 
 OLD, NEW = "urn:uuid:1", "Patient/new"
 
@@ -89,7 +89,11 @@ def test_links_are_set_from_the_original_text_each_time() -> None:
     resource = observation(OLD)
     (link,) = [link for link in find_links(resource) if link.text == OLD]
     for target in ("Patient/a", "Patient/b"):
-        link.set(lambda _, target=target: target)
+
+        def moved(text: str, target: str = target) -> str:
+            return target
+
+        link.set(moved)
         assert resource["subject"]["reference"] == target
     link.set(lambda _: None)
     assert resource["subject"]["reference"] == OLD

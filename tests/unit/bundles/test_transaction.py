@@ -19,7 +19,7 @@ from bulkhead.errors import BadRequest, BulkheadError, Forbidden, MultipleMatche
 from bulkhead.facts.index_facts import facts
 from bulkhead.store import Store, Write
 from tests.conftest import lagging
-from tests.unit.bundles.samples import (
+from tests.support.bundle_samples import (
     BASE,
     SYSTEM,
     Json,
@@ -501,10 +501,13 @@ def test_an_empty_transaction_succeeds(store: Store) -> None:
 @pytest.mark.parametrize("encoded", [False, True])
 def test_criteria_that_name_an_entry_find_the_same_again(store: Store, full_url: str, encoded: bool) -> None:
     named = quote(full_url, safe="") if encoded else full_url
-    entries = lambda: [  # noqa: E731
-        create(observation(full_url), None, f"code=718-7&patient={named}"),
-        create(patient("1"), full_url, f"identifier={SYSTEM}|1"),
-    ]
+
+    def entries() -> list[Json]:
+        return [
+            create(observation(full_url), None, f"code=718-7&patient={named}"),
+            create(patient("1"), full_url, f"identifier={SYSTEM}|1"),
+        ]
+
     assert statuses(post(store, *entries())) == ["201", "201"]
     before = contents(store)
     assert statuses(post(store, *entries())) == ["200", "200"]
@@ -521,7 +524,9 @@ def test_criteria_of_every_interaction_name_entries(store: Store) -> None:
     answers = post(store, found, referring)
     assert stored(store, key_of(answers[1]))["focus"] == [{"reference": key_of(mine)}]
     assert statuses(post(store, delete("Observation?code=718-7&patient=urn%3Auuid%3Ap"), found)) == ["204", "200"]
-    assert store.read(key_of(mine)).deleted
+    head = store.read(key_of(mine))
+    assert head is not None
+    assert head.deleted
 
 
 def test_a_chain_of_criteria_is_settled_round_by_round(store: Store) -> None:

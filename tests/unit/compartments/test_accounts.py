@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,8 +17,8 @@ LISTS = st.lists(NAMES, max_size=5).map(lambda names: tuple(dict.fromkeys(names)
 INHERITED = st.dictionaries(st.sampled_from(["Patient/1", "Patient/2", "Encounter/1"]), LISTS, max_size=3)
 
 
-def head(key: str = "Patient/1", body: bytes | None = b"z", **more: object) -> Head:
-    return Head(key, 1, "2026-11-22T00:00:00.000Z", "PUT", body, **more)  # type: ignore[arg-type]
+def head(key: str = "Patient/1", body: bytes | None = b"z", **more: Any) -> Head:
+    return Head(key, 1, "2026-11-22T00:00:00.000Z", "PUT", body, **more)
 
 
 def test_own_accounts_come_first_each_once() -> None:

@@ -23,8 +23,8 @@ from bulkhead.session import Session
 from bulkhead.store import Head, Store
 from bulkhead.store.capacity import metered
 from bulkhead.store.version import everything
+from tests.support.faults import Failing, unreachable
 from tests.unit.compartments.test_compartment_definitions import definition
-from tests.unit.store.faults import Failing, unreachable
 
 Json = dict[str, Any]
 
@@ -113,16 +113,17 @@ def test_a_commit_whose_answer_is_lost_counts(store: Store) -> None:
     resource = definition("x", "Organization", Encounter=["service-provider"])
     client = store.table.client
     for at in range(20):
-        store.table.client = Failing(client, at, unreachable(), after=True)
+        failing: Any = Failing(client, at, unreachable(), after=True)
+        store.table.client = failing
         try:
             put(store, resource)
         except Exception:
             continue
         finally:
-            struck, store.table.client = store.table.client.struck, client
+            store.table.client = client
             head = store.read("CompartmentDefinition/x")
             assert (head is not None) == (members_of(store, "Organization") == {"Encounter"})
-        if not struck:
+        if not failing.struck:
             return
     raise AssertionError("every call failed")
 
@@ -130,7 +131,8 @@ def test_a_commit_whose_answer_is_lost_counts(store: Store) -> None:
 def test_a_definition_that_could_not_be_committed_does_no_harm(store: Store) -> None:
     client, resource = store.table.client, definition("x", "Organization", Encounter=["service-provider"])
     for at in range(3):
-        store.table.client = Failing(client, at, unreachable(), for_ever=True)
+        failing: Any = Failing(client, at, unreachable(), for_ever=True)
+        store.table.client = failing
         with pytest.raises(Exception, match="endpoint"):
             put(store, resource)
         store.table.client = client
@@ -240,7 +242,7 @@ def transaction(store: Store, *written: Json, kind: str = "transaction") -> Json
     entries = [
         {"resource": one, "request": {"method": "PUT", "url": f"{one['resourceType']}/{one['id']}"}} for one in written
     ]
-    context = bundles.Context(Session.of(store, EVERYBODY), "http://here", None, lambda head: {})  # type: ignore[arg-type]
+    context = bundles.Context(Session.of(store, EVERYBODY), "http://here", None, lambda head: {})  # type: ignore[arg-type] # nothing is read
     return bundles.process({"resourceType": "Bundle", "type": kind, "entry": entries}, context)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,7 +18,7 @@ from bulkhead.fhir import dates
 from bulkhead.settings import Settings
 from bulkhead.store import Head, Write
 from bulkhead.store.version import Version
-from tests.unit.search.memory import MemoryStore
+from tests.support.memory_store import MemoryStore
 
 A, B, C = "Organization/a", "Organization/b", "Organization/c"
 TARGET = "Patient/1"
@@ -322,7 +323,7 @@ class TestPropagate:
         store: Any = Store(propagation_settle=5)
         store.put({"resourceType": "Patient", "id": "1"}, accounts=(A,))
         waits: list[float] = []
-        now = propagation.time.time()
+        now = time.time()
         propagate(store, TARGET, [], changed_at=now, wait=waits.append, fence=None, naming=True)
         assert waits == [pytest.approx(5, abs=0.5)]
 
@@ -403,7 +404,7 @@ def test_a_fenced_run_opens_nothing_by_taking_the_last_account(fence: tuple[str,
     store.put({"resourceType": "Practitioner", "id": "1"})
     store.put({"resourceType": "PractitionerRole", "id": "r", "practitioner": {"reference": target}})
     store.current["PractitionerRole/r"] = replace(store.current["PractitionerRole/r"], inherited={target: (A,)})
-    assert apply(store, target, ["PractitionerRole/r"], reach(target, fence)).changed == 1  # type: ignore[arg-type]
+    assert apply(store, target, ["PractitionerRole/r"], reach(target, fence)).changed == 1  # type: ignore[arg-type] # a store in memory
     head = store.current["PractitionerRole/r"]
     assert head.accounts == ()
     assert head.open is (fence is None)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,9 +44,9 @@ def test_every_type_with_a_care_date_is_of_the_patient_compartment_and_its_code_
         assert code is None or index_facts.is_dated(name, code), name
 
 
-moments = st.datetimes(
-    min_value=dates.datetime(1900, 1, 1), max_value=dates.datetime(2100, 1, 1), timezones=st.just(dates.UTC)
-).map(dates.text)
+moments = st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC)).map(
+    dates.text
+)
 
 
 @st.composite

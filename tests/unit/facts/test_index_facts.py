@@ -4,7 +4,7 @@ import pytest
 
 from bulkhead.facts.index_facts import NON_SELECTIVE, Value, drivers, facts, index_values, is_indexed, month_buckets
 from bulkhead.fhir.definitions import RESOURCE_TYPES, search_parameters
-from tests.unit.search.samples import LOINC, SNOMED, coding, observation, patient
+from tests.support.search_samples import LOINC, SNOMED, coding, observation, patient
 
 
 def values(resource: dict[str, Any], parameter: str) -> set[tuple[str, str]]:
@@ -37,7 +37,7 @@ def test_a_reference_that_no_parameter_covers_is_no_target() -> None:
 
 
 def test_the_resource_that_begins_a_document_is_a_target() -> None:
-    document = {"resourceType": "Bundle", "id": "1", "type": "document"}
+    document: dict[str, Any] = {"resourceType": "Bundle", "id": "1", "type": "document"}
     document["entry"] = [{"resource": {"resourceType": "Composition", "id": "c"}}]
     # With the mark that leads chains into the entries of documents.
     assert facts(document).targets == {"Composition/c": {"composition"}, "#Composition": {"composition"}}

@@ -11,9 +11,11 @@ from bulkhead.facts.normalise import fold
 from bulkhead.facts.phonetic import sound, sounds
 from bulkhead.fhir.definitions import search_parameters
 from bulkhead.search import plan
+from bulkhead.search.drivers import Values
 from bulkhead.search.parse import parse
-from tests.unit.search.memory import MemoryStore
-from tests.unit.search.test_run import keys, search
+from bulkhead.search.query import StringValue
+from tests.support.memory_store import MemoryStore
+from tests.support.searches import keys, search
 
 
 @pytest.mark.parametrize(
@@ -82,9 +84,7 @@ def test_organizations_are_found_too() -> None:
 
 
 def test_the_index_leads() -> None:
-    assert isinstance(
-        plan.plan(parse([("phonetic", "smyth")], "Patient"), None, "2026-01-01", True).driver, plan.Values
-    )
+    assert isinstance(plan.plan(parse([("phonetic", "smyth")], "Patient"), None, "2026-01-01", True).driver, Values)
 
 
 @given(st.text(max_size=12), st.text(max_size=12))
@@ -93,7 +93,7 @@ def test_whatever_is_found_is_led_to_by_the_index(name: str, asked: str) -> None
     if not fold(asked) or not sounds([fold(asked)]) <= sounds([name]):
         return
     entries = facts({"resourceType": "Patient", "id": "1", "name": [{"family": name}]}).values
-    (branch,) = plan.branches_of(plan.StringValue(asked), search_parameters("Patient")["phonetic"], "Patient")
+    (branch,) = plan.branches_of(StringValue(asked), search_parameters("Patient")["phonetic"], "Patient")
     assert any(branch.covers(entry) for entry in entries)
 
 

@@ -12,7 +12,7 @@ from bulkhead.fhir.definitions.tables import all_constraints
 from bulkhead.fhir.invariants.values import FALSE, NOTHING, TRUE, compare
 from bulkhead.fhir.rules.invariants import CORRECTED, QUICKER, invariants_of, unchecked
 from infra.local.system import Door
-from tests.constraints import without_constraints
+from tests.support.constraints import without_constraints
 
 CODE = {"text": "x"}
 TYPED_ELEMENTS = {"Organization.address": "Address", "Organization.telecom": "ContactPoint"}

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulkhead import settings
 from bulkhead.errors import BadRequest
 from bulkhead.fhir import json
 from bulkhead.settings import Settings
@@ -130,7 +131,7 @@ def test_the_place_where_it_is_too_deep() -> None:
 
 
 def test_the_limit_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json.settings, "current", lambda: Settings(depth_limit=3))
+    monkeypatch.setattr(settings, "current", lambda: Settings(depth_limit=3))
     assert json.loads(b'{"a":[{"b":1}]}')
     with pytest.raises(BadRequest, match="more than 3 levels"):
         json.loads(b'{"a":[{"b":[]}]}')
@@ -138,7 +139,7 @@ def test_the_limit_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_stored_is_read_whatever_the_limit_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
     document = {"resourceType": "Basic", "extension": [{"extension": [{"url": "u", "valueDecimal": Decimal("1.10")}]}]}
-    monkeypatch.setattr(json.settings, "current", lambda: Settings(depth_limit=3))
+    monkeypatch.setattr(settings, "current", lambda: Settings(depth_limit=3))
     with pytest.raises(BadRequest):
         json.loads(json.dumps(document))
     assert json.dumps(json.stored(json.dumps(document))) == json.dumps(document)

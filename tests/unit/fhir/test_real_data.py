@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from bulkhead.fhir import definitions, json, references, validation
-from tests.shared_data import shared
+from tests.support.shared_data import shared
 
 EXAMPLES = "hl7-r4-examples-clinical.zip"
 FOLDERS = ("blaze-v2.7.0-2021", "datapipes-hiv-2021", "preston-2022-put", "smart-v2.4.0-2019")

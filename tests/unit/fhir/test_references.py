@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bulkhead.fhir import references
@@ -57,7 +59,7 @@ def test_walk_finds_every_reference_in_document_order() -> None:
 
 
 def test_walk_gives_the_resource_s_own_dicts() -> None:
-    bundle = {
+    bundle: dict[str, Any] = {
         "resourceType": "Bundle",
         "entry": [{"resource": {"resourceType": "Condition", "subject": {"reference": "urn:uuid:1"}}}],
     }

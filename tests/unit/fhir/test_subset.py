@@ -10,7 +10,7 @@ import pytest
 
 from bulkhead.errors import BadRequest
 from bulkhead.fhir import json, subset, validation
-from tests.shared_data import shared
+from tests.support.shared_data import shared
 
 OBSERVATION: dict[str, Any] = {
     "resourceType": "Observation",

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from bulkhead.errors import InvalidResource
 from bulkhead.fhir import definitions, outcome, validation
 from bulkhead.fhir.rules.faults import MAXIMUM_FAULTS
-from tests.unit.fhir.faulty_structure import FAULTY_STRUCTURE
-from tests.unit.fhir.faulty_values import FAULTY_VALUES
-from tests.unit.fhir.probes import VALID, Probe, observation, patient
+from tests.support.faulty_structure import FAULTY_STRUCTURE
+from tests.support.faulty_values import FAULTY_VALUES
+from tests.support.probes import VALID, Probe, observation, patient
 
 INVALID = [*FAULTY_STRUCTURE, *FAULTY_VALUES]
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from bulkhead.errors import BadRequest
 from bulkhead.fhir import definitions, json, xml
-from tests.shared_data import shared
+from tests.support.shared_data import shared
 
 NAMESPACE = 'xmlns="http://hl7.org/fhir"'
 DIV = "<div xmlns=\"http://www.w3.org/1999/xhtml\"><p title='a'>x &amp; &#233;<br></br><!-- note --></p></div>"

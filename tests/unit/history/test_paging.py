@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -51,10 +52,10 @@ def seen(page: Page) -> list[Seen]:
 
 def pages(store: Store, path: str, **parameters: str) -> list[list[Seen]]:
     """All pages, by their next links."""
-    page = get(store, path, **parameters)
+    page = get(store, path, EVERYBODY, **parameters)
     found = [seen(page)]
     while page.next:
-        page = get(store, path, **parameters, cursor=page.next)
+        page = get(store, path, EVERYBODY, **parameters, cursor=page.next)
         found.append(seen(page))
     return found
 
@@ -143,13 +144,14 @@ def stamp(monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
 
 @pytest.mark.parametrize("path", ["Basic", ""])
 def test_at_lists_what_was_current_then(store: Store, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
-    for day, change in (
+    days: list[tuple[str, Callable[[], Seen]]] = [
         ("01", lambda: put(store, "Basic/a", "1")),
         ("02", lambda: put(store, "Basic/b", "1")),
         ("03", lambda: put(store, "Basic/a", "2")),
         ("04", lambda: delete(store, "Basic/b")),
         ("06", lambda: put(store, "Basic/a", "3")),
-    ):
+    ]
+    for day, change in days:
         stamp(monkeypatch, f"2030-05-{day}T12:00:00.000Z")
         change()
     a, b = "Basic/a", "Basic/b"
@@ -171,16 +173,18 @@ def test_at_lists_what_was_current_then(store: Store, monkeypatch: pytest.Monkey
 )
 def test_bad_parameters_are_named(store: Store, name: str, value: str) -> None:
     with pytest.raises(BadRequest) as caught:
-        get(store, "Basic", **{name: value})
+        get(store, "Basic", EVERYBODY, **{name: value})
     assert caught.value.issues[0].expression == f"_{name}"
 
 
-@pytest.mark.parametrize("other", [{"path": "Patient"}, {"sort": "_lastUpdated"}, {"since": "2020"}])
-def test_a_cursor_belongs_to_its_history(store: Store, made: list[Seen], other: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("path", "other"), [("Patient", {}), ("Basic", {"sort": "_lastUpdated"}), ("Basic", {"since": "2020"})]
+)
+def test_a_cursor_belongs_to_its_history(store: Store, made: list[Seen], path: str, other: dict[str, str]) -> None:
     text = get(store, "Basic", count="2").next
     assert text
     with pytest.raises(BadRequest):
-        get(store, **({"path": "Basic"} | other), cursor=text)
+        get(store, path, EVERYBODY, **other, cursor=text)
 
 
 def test_forged_positions_are_refused() -> None:
@@ -268,7 +272,7 @@ class Poller:
         before = len(self.found)
         while True:
             more = {"cursor": self.cursor} if self.cursor else {}
-            page = get(self.store, self.path, **self.parameters, **more)
+            page = get(self.store, self.path, EVERYBODY, **self.parameters, **more)
             self.found += seen(page)
             self.cursor = page.monitor or page.next
             assert self.cursor
@@ -397,7 +401,7 @@ def test_a_transaction_whose_process_died_holds_the_horizon_back_no_longer_than_
     new_store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bulkhead.store import transactions
-    from tests import clock
+    from tests.support import clock
 
     store = new_store(history_settle=0)
     now = clock.stopped(monkeypatch)
@@ -427,11 +431,11 @@ def test_a_committed_transaction_is_waited_for_until_it_is_finished(new_store: A
     assert transactions.decide(store.table, transaction, transactions.COMMITTED)
     put(store, "Basic/3", "a")
     parameters = {"since": "2020-01-01T00:00:00Z", "sort": "_lastUpdated"}
-    held = get(store, "Basic", **parameters).settled
+    held = get(store, "Basic", EVERYBODY, **parameters).settled
     assert held
-    assert get(store, "Basic", **parameters).settled == held
+    assert get(store, "Basic", EVERYBODY, **parameters).settled == held
     assert store.sweep() == 1
-    assert (get(store, "Basic", **parameters).settled or "") > held
+    assert (get(store, "Basic", EVERYBODY, **parameters).settled or "") > held
 
 
 def test_months_are_crossed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -451,7 +455,7 @@ def test_months_are_crossed(store: Store, monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_parameter_that_history_does_not_have_is_refused(store: Store, path: str, parameter: str) -> None:
     put(store, "Basic/1", "a")
     with pytest.raises(BadRequest) as refused:
-        get(store, path, **{parameter: "x"})
+        get(store, path, EVERYBODY, **{parameter: "x"})
     assert refused.value.issues[0].expression == f"_{parameter}"
 
 
@@ -460,7 +464,7 @@ def test_a_parameter_that_history_does_not_have_is_refused(store: Store, path: s
 def test_versions_are_counted_without_being_shown(store: Store, path: str, asked: dict[str, str]) -> None:
     for text in "abc":
         put(store, "Basic/1", text)
-    page = get(store, path, **asked)
+    page = get(store, path, EVERYBODY, **asked)
     assert (page.heads, page.total, page.next) == ([], 3, None)
 
 

@@ -12,7 +12,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from bulkhead import observability
+from bulkhead import observability, settings
 from bulkhead.errors import Unavailable
 from bulkhead.jobs import executions
 from bulkhead.settings import Settings
@@ -32,7 +32,7 @@ def step_functions(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
     monkeypatch.setattr(executions, "_client", lambda: client)
     monkeypatch.setattr(executions, "_seen_running", {})
     monkeypatch.setattr(
-        executions.settings,
+        settings,
         "current",
         lambda: Settings(state_machine=MACHINE, bundle_state_machine=MACHINE.replace("propagation", "bundle")),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -15,7 +15,7 @@ from bulkhead.jobs import executions, lifecycle
 from bulkhead.store import Store
 from bulkhead.store.jobs import CANCELLED, DONE, FAILED, RUNNING, STARTING, Job
 from functions import http
-from tests.integration.scene import SCOPE, SUBJECT, issue, request
+from tests.support.scene import SCOPE, SUBJECT, issue, request
 
 A, PATIENT = "Organization/a", "Patient/1"
 LATER = 2**33
@@ -27,7 +27,7 @@ def made(store: Store) -> Callable[..., Job]:
     """Makes a job; attributes that only a change sets are set by one."""
 
     def make(name: str = "j", state: str = STARTING, **changes: Any) -> Job:
-        known = {"owner": "me", "created": time.time(), "expires": LATER} | {
+        known: dict[str, Any] = {"owner": "me", "created": time.time(), "expires": LATER} | {
             key: changes.pop(key) for key in ("owner", "created", "expires") if key in changes
         }
         job = Job(name, known["owner"], PATIENT, (A,), known["created"], known["expires"], state)
@@ -47,7 +47,7 @@ def dead(job: Job) -> bool:
     return False
 
 
-def nobody(job: Job) -> bool:
+def nobody(job: Job) -> NoReturn:
     raise AssertionError("the state machine was asked about a job that is over")
 
 

@@ -18,7 +18,7 @@ from bulkhead.jobs.listing import Query, parse
 from bulkhead.store import Store
 from bulkhead.store.jobs import BUNDLE, DONE, RUNNING, Job
 from functions import http
-from tests.integration.scene import PATIENT, SCOPE, SUBJECT, A, request
+from tests.support.scene import PATIENT, SCOPE, SUBJECT, A, request
 
 BASE = "https://server.example/fhir/R4"
 OWNER = caller_of({"sub": SUBJECT, "scope": SCOPE}, "on").owner

@@ -5,7 +5,7 @@ from __future__ import annotations
 from infra import cors
 from infra.local.cors import with_headers
 from infra.local.wsgi import Answer
-from tests.unit.local.environ import environ
+from tests.support.environ import environ
 
 ANSWER = Answer(200, {"ETag": 'W/"1"'}, b"{}")
 ORIGIN = {"HTTP_ORIGIN": "https://app.example"}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bulkhead.api import routes
 from bulkhead.api.routes import BASE, Route
 from infra.local import gateway
-from tests.unit.local.environ import environ
+from tests.support.environ import environ
 
 ROUTER = gateway.Router(routes.ROUTES)
 

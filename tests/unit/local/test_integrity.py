@@ -16,7 +16,7 @@ from bulkhead.settings import Settings
 from bulkhead.store import Store, keys
 from infra.local import aws, dynamodb
 from tests.conftest import dynamodb_client
-from tests.unit.bundles.samples import patient
+from tests.support.bundle_samples import patient
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:

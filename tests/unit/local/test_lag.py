@@ -73,14 +73,14 @@ def test_each_item_is_shown_as_it_was(
     stock: Any, steps: list[Any], backwards: bool, limit: int, bounds: tuple[str | None, str | None]
 ) -> None:
     client = LaggingIndexes(stock, None)
-    table = Table(client, "lagging", 2)  # type: ignore[arg-type]
+    table = Table(client, "lagging", 2)  # type: ignore[arg-type] # it wraps a client
     table.put_many([], KEYS)
     client.catch_up()
     now: dict[tuple[str, str], Any] = dict.fromkeys(KEYS, False)
     shown = dict(now)
     for kind, what in steps:
         if kind == "catch up":
-            client.catch_up(lambda index, key, what=what: key in what)  # type: ignore[misc]
+            client.catch_up(lambda index, key, what=what: key in what)  # type: ignore[misc] # of this turn
             shown |= {key: now[key] for key in what}
         else:
             write(table, kind, what)
@@ -106,7 +106,7 @@ def test_each_item_is_shown_as_it_was(
 def test_a_write_is_shown_when_its_time_has_come(stock: Any) -> None:
     now = [100.0]
     client = LaggingIndexes(stock, 2, lambda: now[0])
-    table = Table(client, "lagging", 2)  # type: ignore[arg-type]
+    table = Table(client, "lagging", 2)  # type: ignore[arg-type] # it wraps a client
 
     def listed() -> list[str]:
         return [one["tsk"]["S"] for one in table.query("T", index=INDEX)]
@@ -136,7 +136,7 @@ def test_a_write_whose_answer_is_lost_lags_as_others_do(stock: Any) -> None:
             raise ConnectionError
 
     client = LaggingIndexes(Losing(), None)
-    table = Table(client, "lagging", 2)  # type: ignore[arg-type]
+    table = Table(client, "lagging", 2)  # type: ignore[arg-type] # it wraps a client
     with pytest.raises(ConnectionError):
         table.put(item(("O/lost", "#"), ("L", "a")))
     assert list(table.query("L", index=INDEX)) == []

@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -22,8 +23,8 @@ Serve = Callable[..., int]
 def serve() -> Iterator[Serve]:
     listeners: list[Listener] = []
 
-    def start(answer: Callable[[Environ], Answer], limits: Limits = LIMITS, **named: object) -> int:
-        listener = Listener("127.0.0.1", 0, answer, 2, limits=limits, **named)  # type: ignore[arg-type]
+    def start(answer: Callable[[Environ], Answer], limits: Limits = LIMITS, **named: Any) -> int:
+        listener = Listener("127.0.0.1", 0, answer, 2, limits=limits, **named)
         listeners.append(listener)
         listener.serve()
         return listener.port
@@ -157,7 +158,7 @@ def test_who_does_not_take_an_answer_is_cut_off(serve: Serve) -> None:
 
     connection = object.__new__(_Protocol)
     connection._limits, connection._head_since, connection._answer_since = Limits(answer_seconds=150), None, None
-    connection.transport = stuck = Stuck()  # type: ignore[assignment]
+    connection.transport = stuck = Stuck()  # type: ignore[assignment] # a transport that takes nothing
     cut = []
     for _ in range(3):
         connection.check(next(clock))

@@ -20,7 +20,7 @@ from infra.local.identity import AUDIENCE, Identity
 from infra.local.listener import Listener
 from infra.local.tokens import KeysUnavailable, Verifier
 from infra.local.wsgi import read_body
-from tests.unit.local.environ import environ
+from tests.support.environ import environ
 
 ROUTES = (
     Route("POST", "/echo", "echo", "o"),

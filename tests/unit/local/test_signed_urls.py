@@ -92,7 +92,12 @@ def test_a_signature_is_for_one_body_one_path_and_a_quarter_of_an_hour(
 ) -> None:
     caught: list[Environ] = []
     answer = s3.answer
-    monkeypatch.setattr(s3, "answer", lambda environ, *rest: caught.append(environ) or answer(environ, *rest))
+
+    def watched(environ: Environ, *rest: Any) -> Any:
+        caught.append(environ)
+        return answer(environ, *rest)
+
+    monkeypatch.setattr(s3, "answer", watched)
     client.put_object(Bucket="bulkhead", Key=KEY, Body=b"content")
     sent = dict(caught[0])
 

@@ -6,7 +6,7 @@ import pytest
 
 from bulkhead.api.routes import BASE
 from infra.local.start_page import page
-from tests.unit.local.environ import environ
+from tests.support.environ import environ
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 

@@ -13,7 +13,7 @@ from infra.local.step_functions import Fault, StepFunctions
 
 ARN = "arn:aws:states:us-east-1:000000000000:stateMachine:m"
 EXECUTION = ARN.replace("stateMachine", "execution") + ":job"
-WORK = {"Type": "Task", "Resource": LAMBDA_INVOKE, "OutputPath": "$.Payload"}
+WORK: dict[str, Any] = {"Type": "Task", "Resource": LAMBDA_INVOKE, "OutputPath": "$.Payload"}
 WORK["Parameters"] = {"FunctionName": "f", "Payload.$": "$"}
 MACHINES = {ARN: {"StartAt": "One", "States": {"One": {**WORK, "Next": "Two"}, "Two": {**WORK, "End": True}}}}
 

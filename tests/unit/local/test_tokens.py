@@ -158,7 +158,7 @@ class TestRefused:
     def test_no_signature(self, identity: Identity, verifier: Verifier) -> None:
         kid = {"kid": identity._key_id}
         head, body, _ = signed(identity, payload()).split(".")
-        none = [jwt.encode(payload(), None, "none", headers=kid), f"{head}.{body}.", f"{head}.{body}"]
+        none = [jwt.encode(payload(), "", "none", headers=kid), f"{head}.{body}.", f"{head}.{body}"]
         for spelling in ("None", "NONE", "nOnE"):
             other = base64.urlsafe_b64encode(json.dumps({"alg": spelling, **kid}).encode()).decode().rstrip("=")
             none.append(f"{other}.{body}.")
@@ -183,7 +183,7 @@ class TestRefused:
         self, identity: Identity, verifier: Verifier, algorithm: str
     ) -> None:
         stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        header = {"kid": identity._key_id}
+        header: dict[str, Any] = {"kid": identity._key_id}
         if algorithm == "RS256":
             header["jwk"] = RSAAlgorithm.to_jwk(stranger.public_key(), as_dict=True)
         token = jwt.encode(payload(), identity._key if algorithm == "PS256" else stranger, algorithm, headers=header)

@@ -134,7 +134,9 @@ def test_care_dates(record: Store, period: str, years: set[int]) -> None:
 
 
 def test_since(record: Store) -> None:
-    moment = record.read("Observation/2022").updated  # type: ignore[union-attr]
+    head = record.read("Observation/2022")
+    assert head is not None
+    moment = head.updated
     found = {key for bundle in pages(record, f"_since={moment}") for key in keys(bundle)}
     assert found == {"Observation/2022", "Condition/c", "Practitioner/recorder"}
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from bulkhead import resources
 from bulkhead.access.policy import EVERYBODY, Caller, Scope
 from bulkhead.errors import BadRequest, BulkheadError, Forbidden, Gone, NotFound, PreconditionFailed
-from bulkhead.operations import meta_change
 from bulkhead.operations.meta_change import added, change, parse, removed
 from bulkhead.session import Session
 from bulkhead.store import Store
@@ -89,7 +88,9 @@ def test_who_may(store: Store) -> None:
     fenced = Caller("fenced", (Scope("system", "*", "cruds"),), accounts=("Organization/a",))
     with pytest.raises(NotFound):
         change(Session.of(store, fenced), key, TAG, added, None)
-    assert store.read(key).version == 1  # type: ignore[union-attr]
+    head = store.read(key)
+    assert head is not None
+    assert head.version == 1
 
 
 @pytest.mark.parametrize(("deleted", "if_match", "error"), [(True, None, Gone), (False, 'W/"7"', PreconditionFailed)])
@@ -115,6 +116,6 @@ def test_another_writer_in_between_loses_nothing(store: Store, monkeypatch: pyte
             others.pop()()
         return update(*arguments, **named)
 
-    monkeypatch.setattr(meta_change.resources, "update", interrupted)
+    monkeypatch.setattr(resources, "update", interrupted)
     head = change(Session.of(store, EVERYBODY), key, TAG, added, None)
     assert (head.version, store.decode(head)["gender"], store.decode(head)["meta"]) == (3, "male", TAG)

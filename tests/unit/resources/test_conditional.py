@@ -17,7 +17,7 @@ from bulkhead.resources.patches import json_patch
 from bulkhead.session import Session
 from bulkhead.store import Store
 from tests.conftest import lagging
-from tests.unit.bundles.samples import SYSTEM, patient
+from tests.support.bundle_samples import SYSTEM, patient
 
 FENCED = Caller("x", EVERYBODY.scopes, accounts=("Organization/a",))
 BLIND = Caller("x", (Scope("system", "*", "crud"),))

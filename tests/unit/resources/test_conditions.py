@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -18,7 +19,7 @@ from bulkhead.search.parse import parse
 from bulkhead.session import Session
 from bulkhead.store import Store
 from bulkhead.store.version import everything
-from tests.unit.bundles.samples import BASE, SYSTEM, create, key_of, observation, patient, post
+from tests.support.bundle_samples import BASE, SYSTEM, create, key_of, observation, patient, post
 
 VALUES = st.text(min_size=1, max_size=20).filter(
     lambda text: (
@@ -31,9 +32,9 @@ VALUES = st.text(min_size=1, max_size=20).filter(
     st.lists(st.tuples(st.sampled_from(["name", "address-city", "family"]), VALUES), min_size=1, unique=True),
     st.randoms(),
 )
-def test_order_and_encoding_do_not_matter(pairs: list[tuple[str, str]], random: object) -> None:
+def test_order_and_encoding_do_not_matter(pairs: list[tuple[str, str]], random: Random) -> None:
     shuffled = list(pairs)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
     one = condition("Patient", urlencode(pairs), "x", "")
     other = condition("Patient", "Patient?" + "&".join(f"{n}={quote(v, safe='')}" for n, v in shuffled), "x", "")
     assert one == other

@@ -14,7 +14,7 @@ from bulkhead.errors import BadRequest, NotFound
 from bulkhead.resources.conditions import condition_for
 from bulkhead.session import Session
 from bulkhead.store import Store
-from tests.unit.bundles.samples import (
+from tests.support.bundle_samples import (
     SYSTEM,
     Json,
     create,

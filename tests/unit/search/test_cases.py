@@ -10,10 +10,10 @@ from functools import cache
 import pytest
 
 from bulkhead.errors import BadRequest
-from tests.unit.search.hospital import ACT, UCUM, V2, hospital
-from tests.unit.search.memory import MemoryStore
-from tests.unit.search.samples import LOINC
-from tests.unit.search.test_run import BASE, keys, search
+from tests.support.hospital import ACT, UCUM, V2, hospital
+from tests.support.memory_store import MemoryStore
+from tests.support.search_samples import LOINC
+from tests.support.searches import BASE, keys, search
 
 REFUSED = "!"
 ALL = "p1 p2 p3 p4 p5"

@@ -6,9 +6,9 @@ import pytest
 
 from bulkhead.search.run import Limits
 from bulkhead.store.version import Version
-from tests.unit.search.memory import MemoryStore
-from tests.unit.search.samples import LOINC, observation, patient
-from tests.unit.search.test_run import keys, pages, search
+from tests.support.memory_store import MemoryStore
+from tests.support.search_samples import LOINC, observation, patient
+from tests.support.searches import keys, pages, search
 
 
 def clinic() -> MemoryStore:

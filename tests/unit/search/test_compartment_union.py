@@ -23,7 +23,7 @@ from bulkhead.fhir import definitions
 from bulkhead.fhir.definitions import SearchParameter
 from bulkhead.session import Session
 from bulkhead.store import Store, Write
-from tests.unit.search.test_run import keys, pages, search
+from tests.support.searches import keys, pages, search
 
 Resource = dict[str, Any]
 
@@ -125,7 +125,7 @@ def test_every_parameter_of_r4_is_tried() -> None:
 
 
 def plain(store: Store, query: str, resource_type: str) -> list[str]:
-    return keys(search(store, resource_type, f"{query}&_count=1000"))  # type: ignore[arg-type]
+    return keys(search(store, resource_type, f"{query}&_count=1000"))
 
 
 @pytest.mark.parametrize("code", COMPARTMENTS)
@@ -141,8 +141,8 @@ def test_a_compartment_is_the_union_of_plain_searches(hospital: Store, code: str
             pointing = {f"{resource_type}/{one['id']}" for one in made(code, target).get((resource_type, name), ())}
             assert pointing <= set(found), (resource_type, name)
             union |= set(found)
-        listed = pages(hospital, f"{target}/{resource_type}", "_count=4")  # type: ignore[arg-type]
+        listed = pages(hospital, f"{target}/{resource_type}", "_count=4")
         assert listed == sorted(union), resource_type
         assert not any(f"{code.lower()}-2" in key for key in listed), resource_type
         everything += listed
-    assert pages(hospital, f"{target}/*", "_count=40") == sorted(everything)  # type: ignore[arg-type]
+    assert pages(hospital, f"{target}/*", "_count=40") == sorted(everything)

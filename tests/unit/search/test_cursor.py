@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from bulkhead.errors import BadRequest
 from bulkhead.search import cursor
 from bulkhead.search.parse import parse
+from bulkhead.search.query import Query
 
 SEARCH = parse([("name", "a"), ("_count", "5")], "Patient")
 SHAPE = tuple[int, str | None]
@@ -31,7 +32,7 @@ def test_the_size_of_the_page_may_change() -> None:
         parse([("name", "a"), ("_sort", "_id")], "Patient"),
     ],
 )
-def test_a_cursor_of_another_search_is_refused(query: cursor.Query) -> None:
+def test_a_cursor_of_another_search_is_refused(query: Query) -> None:
     with pytest.raises(BadRequest) as caught:
         cursor.decode(cursor.encode([3, None], None, SEARCH), query, SHAPE)
     assert caught.value.issues[0].expression == "_cursor"

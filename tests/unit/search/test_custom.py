@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, quote
@@ -16,9 +17,9 @@ from bulkhead.search import custom, run
 from bulkhead.search.parse import MODIFIERS as MODIFIERS_OF
 from bulkhead.search.parse import parse
 from bulkhead.store.version import ListedFence, Version, everything
-from tests.unit.search.memory import MemoryStore, represent
-from tests.unit.search.samples import observation, patient
-from tests.unit.search.test_run import BASE, keys
+from tests.support.memory_store import MemoryStore, represent
+from tests.support.search_samples import observation, patient
+from tests.support.searches import BASE, keys
 
 
 def definition(code: str, type: str, expression: str, **more: Any) -> dict[str, Any]:
@@ -75,12 +76,12 @@ def registry() -> MemoryStore:
 
 
 def search(store: MemoryStore, resource_type: str, query: str, strict: bool = True) -> dict[str, Any]:
-    look = custom.stored_in(store, everything)  # type: ignore[arg-type]
+    look = custom.stored_in(store.as_store, everything)
     compartment, _, resource_type = resource_type.rpartition("/")
     parsed = parse(
         parse_qsl(query), resource_type, compartment=compartment or None, base=BASE, strict=strict, custom=look
     )
-    return run.search(store, parsed, base=BASE, represent=represent, fence=everything)  # type: ignore[arg-type]
+    return run.search(store.as_store, parsed, base=BASE, represent=represent, fence=everything)
 
 
 @pytest.mark.parametrize(
@@ -131,10 +132,11 @@ def test_what_is_not_in_use_is_unknown(query: str) -> None:
 
 def test_a_definition_works_at_once_and_ends_at_once() -> None:
     store = registry()
-    for change in (
+    changes: tuple[Callable[[], object], ...] = (
         lambda: store.put(definition("eyes", "string", "x", status="retired")),
         lambda: store.delete("SearchParameter/eyes"),
-    ):
+    )
+    for change in changes:
         assert keys(search(store, "Patient", "eyes=bl")) == ["Patient/1"]
         assert keys(search(store, "Observation", "patient.eyes=blue")) == ["Observation/1"]
         change()
@@ -200,7 +202,7 @@ def test_what_one_tenant_defines_is_nothing_to_the_others() -> None:
         def fence(candidate: Version) -> bool:
             return account in candidate.head.accounts
 
-        return custom.stored_in(store, ListedFence(fence, lambda resource_type: None))  # type: ignore[arg-type]
+        return custom.stored_in(store.as_store, ListedFence(fence, lambda resource_type: None))
 
     assert look("Organization/a")("Patient", "mark")
     assert look("Organization/b")("Patient", "mark") is None
@@ -227,7 +229,7 @@ NESTED = f"Patient.name.where({NESTED}.exists()).family"
         ("Patient" + ".extension" * 51, "steps"),
         ("Patient.name.where(" + " and ".join(["use='official'"] * 60) + ")", "steps"),
         (" | ".join(["Patient.name.family"] * 300), "words"),
-        ("(" + " | ".join(["Patient.extension.value"] * 50) + ")", "places"),
+        ("(" + " | ".join(["Patient.extension.value"] * 50) + ")", "paths"),
         (NESTED, "places"),
     ],
     ids=["long", "digits", "deep", "path", "and", "words", "routes", "conditions"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import cmp_to_key
 from typing import Any
 
@@ -16,9 +17,9 @@ from bulkhead.fhir.definitions import search_parameters
 from bulkhead.search import dated
 from bulkhead.search.parse import parse
 from bulkhead.search.plan import plan
-from tests.unit.search.memory import MemoryStore
-from tests.unit.search.samples import observation, patient, quantity
-from tests.unit.search.test_run import keys, pages, search
+from tests.support.memory_store import MemoryStore
+from tests.support.search_samples import observation, patient, quantity
+from tests.support.searches import keys, pages, search
 
 DAYS = ["2020-02-28", "2020-02-29", "2020-03-01", "2020-03-02"]
 TIMES = ["T00:00:00Z", "T00:00:00.500Z", "T12:00:00Z", "T23:59:59Z", "T01:00:00+02:00"]
@@ -165,7 +166,7 @@ def test_what_a_page_reads_does_not_grow_with_the_history(query: str, day: bool)
         store = MemoryStore()
         store.put(patient("1"))
         for number in range(size):
-            text = dates.datetime.fromordinal(738_000 + number).strftime("%Y-%m-%d") + ("" if day else "T10:00:00Z")
+            text = datetime.fromordinal(738_000 + number).strftime("%Y-%m-%d") + ("" if day else "T10:00:00Z")
             store.put(observation(f"{number:04d}", effectiveDateTime=text, valueQuantity=quantity(number)))
         store.reads.clear()
         assert len(keys(search(store, "Observation", f"{query}&_count=20"))) == 20

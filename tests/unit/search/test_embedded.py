@@ -10,10 +10,10 @@ from bulkhead.facts.index_facts import facts
 from bulkhead.search.run import Limits
 from bulkhead.store import Store
 from bulkhead.store.version import Version
-from tests.unit.search.memory import MemoryStore
-from tests.unit.search.samples import patient
+from tests.support.memory_store import MemoryStore
+from tests.support.search_samples import patient
+from tests.support.searches import pages
 from tests.unit.search.test_on_store import copied
-from tests.unit.search.test_run import pages
 
 LIMITS = pytest.mark.parametrize(
     "limits", [Limits(), Limits(inner=0)], ids=["led by the chain", "led by something else"]
@@ -214,4 +214,4 @@ def test_the_table_answers_as_memory_does(store: Store) -> None:
     memory = pharmacy()
     table = copied(store, memory)
     for path, query, expected in CASES:
-        assert ids(pages(table, path, query)) == sorted(expected.split()), query  # type: ignore[arg-type]
+        assert ids(pages(table, path, query)) == sorted(expected.split()), query

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from bulkhead.search.geography import RADIUS, distance
 from bulkhead.search.query import NearValue
-from tests.unit.search.memory import MemoryStore
-from tests.unit.search.test_run import keys, pages, search
+from tests.support.memory_store import MemoryStore
+from tests.support.searches import keys, pages, search
 
 PLACES = {
     "zurich": (47.3769, 8.5417),

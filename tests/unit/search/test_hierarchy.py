@@ -8,8 +8,8 @@ import pytest
 
 from bulkhead.errors import BadRequest, NotSupported, TooCostly
 from bulkhead.search import hierarchy
-from tests.unit.search.memory import MemoryStore
-from tests.unit.search.test_run import pages, search
+from tests.support.memory_store import MemoryStore
+from tests.support.searches import pages, search
 
 WITHIN = {"house": None, "ward": "house", "bed": "ward", "cot": "ward", "annex": None, "this": "that", "that": "this"}
 

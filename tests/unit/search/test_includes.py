@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bulkhead.errors import BadRequest
 from bulkhead.store.version import Version
-from tests.unit.search.memory import MemoryStore
-from tests.unit.search.samples import observation, patient
-from tests.unit.search.test_run import keys, search
+from tests.support.memory_store import MemoryStore
+from tests.support.search_samples import observation, patient
+from tests.support.searches import keys, search
 
 
 def ward() -> MemoryStore:
@@ -60,9 +62,10 @@ def test_nothing_is_included_through_what_the_caller_may_not_see() -> None:
 
 
 def test_parts_of_resources() -> None:
-    def first(query: str, mode: str = "match") -> dict[str, object]:
+    def first(query: str, mode: str = "match") -> dict[str, Any]:
         entries = search(ward(), "Observation", query)["entry"]
-        return next(one["resource"] for one in entries if one["search"]["mode"] == mode)
+        found: dict[str, Any] = next(one["resource"] for one in entries if one["search"]["mode"] == mode)
+        return found
 
     assert "text" in first("")
     assert "text" not in first("_summary=data")
@@ -72,7 +75,7 @@ def test_parts_of_resources() -> None:
     cut = first("_elements=subject&_include=Observation:subject")
     assert {"subject", "status", "code"} <= cut.keys()
     assert "performer" not in cut
-    assert cut["meta"]["tag"][0]["code"] == "SUBSETTED"  # type: ignore[index]
+    assert cut["meta"]["tag"][0]["code"] == "SUBSETTED"
     assert "name" in first("_elements=subject&_include=Observation:subject", "include")
     assert "name" not in first("_elements=Patient.id&_include=Observation:subject", "include")
 

@@ -7,8 +7,8 @@ from bulkhead.compartments.membership import built_in
 from bulkhead.search.matching import matches
 from bulkhead.search.parse import parse
 from bulkhead.store.version import Version
-from tests.unit.search.memory import head_of
-from tests.unit.search.samples import LOINC, coding, observation, patient, quantity
+from tests.support.memory_store import head_of
+from tests.support.search_samples import LOINC, coding, observation, patient, quantity
 
 
 def found(resource: dict[str, Any], name: str, text: str, **head: Any) -> bool:

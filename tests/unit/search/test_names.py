@@ -87,7 +87,7 @@ def test_a_parameter_that_only_some_of_the_types_have_is_refused(types: str, nam
 
 
 def test_so_is_one_in_a_compartment_of_all_types() -> None:
-    with pytest.raises(BadRequest, match="code is not a parameter of every type"):
+    with pytest.raises(BadRequest, match="not every type in this search has the parameter code"):
         parse([("code", "x")], None, compartment="Patient/1", compartment_types=["Observation", "Encounter"])
 
 

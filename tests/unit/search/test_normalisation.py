@@ -13,9 +13,9 @@ from bulkhead.fhir.definitions import search_parameters
 from bulkhead.search.parse import parse
 from bulkhead.search.plan import branches_of
 from bulkhead.search.query import StringValue
-from tests.unit.search.memory import MemoryStore
-from tests.unit.search.samples import patient
-from tests.unit.search.test_run import BASE, keys, search
+from tests.support.memory_store import MemoryStore
+from tests.support.search_samples import patient
+from tests.support.searches import BASE, keys, search
 
 
 @pytest.fixture(scope="module")

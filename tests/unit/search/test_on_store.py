@@ -8,9 +8,9 @@ import pytest
 
 from bulkhead.facts.index_facts import facts
 from bulkhead.store import Store, Write
-from tests.unit.search.memory import MemoryStore
-from tests.unit.search.samples import LOINC, observation, patient
-from tests.unit.search.test_run import pages, ward
+from tests.support.memory_store import MemoryStore
+from tests.support.search_samples import LOINC, observation, patient
+from tests.support.searches import pages, ward
 
 QUERIES = [
     ("Observation", "_count=4"),
@@ -77,7 +77,7 @@ def copied(store: Store, memory: MemoryStore) -> Store:
 
 def test_the_table_answers_as_memory_does(table: Store, memory: MemoryStore) -> None:
     for path, query in QUERIES:
-        found = pages(table, path, query)  # type: ignore[arg-type]
+        found = pages(table, path, query)
         expected = pages(memory, path, query)
         assert sorted(found) == sorted(expected), f"{path}?{query}"
         assert found, f"{path}?{query} finds nothing"

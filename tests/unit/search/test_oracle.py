@@ -1,6 +1,6 @@
 """Every search parameter that has values in real data finds in the table exactly what a scan by hand of that data finds.
 
-Random resources, parameters and values (`ORACLE_SEED` for others); what is expected comes from tests/unit/search/naive.py.
+Random resources, parameters and values (`ORACLE_SEED` for others); what is expected comes from tests/support/naive_search.py.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from bulkhead.fhir import validation
 from bulkhead.fhir.definitions import SearchParameter, search_parameters
 from bulkhead.session import Session
 from bulkhead.store import Store
-from tests.shared_data import shared
-from tests.unit.search import naive
-from tests.unit.search.naive import key_of
-from tests.unit.search.questions import Asked, questions
-from tests.unit.search.test_run import pages
+from tests.support import naive_search
+from tests.support.naive_search import key_of
+from tests.support.search_questions import Asked, questions
+from tests.support.searches import pages
+from tests.support.shared_data import shared
 
 FOLDERS = ["preston-2022-put", "smart-v2.4.0-2019", "blaze-v2.7.0-2021", "datapipes-hiv-2021"]
 SEED = os.environ.get("ORACLE_SEED", "oracle")
@@ -116,7 +116,9 @@ def searched(resource_type: str) -> list[SearchParameter]:
 
 def held(resource: dict[str, Any], parameter: SearchParameter) -> list[Any]:
     """What a resource holds for a parameter. A choice that is a string or a range of ages is no date."""
-    return naive.values(resource, parameter.expression, ("String", "Age", "Range") if parameter.type == "date" else "-")
+    return naive_search.values(
+        resource, parameter.expression, ("String", "Age", "Range") if parameter.type == "date" else "-"
+    )
 
 
 def expected(candidates: Sequence[dict[str, Any]], *asked: tuple[SearchParameter, Asked]) -> list[str]:
@@ -126,7 +128,7 @@ def expected(candidates: Sequence[dict[str, Any]], *asked: tuple[SearchParameter
 
 def compare(world: World, resource_type: str, *asked: tuple[SearchParameter, Asked]) -> None:
     query = urlencode([*((each.name, each.text) for _, each in asked), ("_count", "1000")])
-    found = sorted(pages(world.store, resource_type, query))  # type: ignore[arg-type]
+    found = sorted(pages(world.store, resource_type, query))
     assert found == expected(world.of_type(resource_type), *asked), f"{resource_type}?{query}"
 
 
@@ -176,7 +178,7 @@ def test_composites_find_what_a_scan_finds(world: World) -> None:
         for parameter in searched(resource_type):
             if parameter.type != "composite":
                 continue
-            elements = [element for one in candidates for element in naive.values(one, parameter.expression)]
+            elements = [element for one in candidates for element in naive_search.values(one, parameter.expression)]
             for element in chance.sample(elements, min(10, len(elements))):
                 parts = [pair_of(element, known[url], expression) for url, expression in parameter.components]
                 if not all(parts):
@@ -194,18 +196,18 @@ def test_composites_find_what_a_scan_finds(world: World) -> None:
                             each.test(within(inner, expression))
                             for each, (_, expression) in zip(wanted, parameter.components, strict=True)
                         )
-                        for inner in naive.values(one, parameter.expression)
+                        for inner in naive_search.values(one, parameter.expression)
                     )
                 ]
                 query = urlencode([(parameter.code, text), ("_count", "1000")])
-                found = pages(world.store, resource_type, query)  # type: ignore[arg-type]
+                found = pages(world.store, resource_type, query)
                 assert sorted(found) == sorted(met), f"{resource_type}?{query}"
                 asked += 1
     assert asked > 10
 
 
 def within(element: dict[str, Any], expression: str) -> list[Any]:
-    return naive.values({"resourceType": "", **element}, expression)
+    return naive_search.values({"resourceType": "", **element}, expression)
 
 
 def pair_of(element: dict[str, Any], parameter: SearchParameter, expression: str) -> list[Asked]:
@@ -215,7 +217,9 @@ def pair_of(element: dict[str, Any], parameter: SearchParameter, expression: str
 
 
 def reached(resource: dict[str, Any], parameter: SearchParameter) -> set[str]:
-    return {one.get("reference", "") for one in naive.values(resource, parameter.expression) if isinstance(one, dict)}
+    return {
+        one.get("reference", "") for one in naive_search.values(resource, parameter.expression) if isinstance(one, dict)
+    }
 
 
 def test_chains_find_what_a_scan_of_both_ends_finds(world: World) -> None:
@@ -242,7 +246,7 @@ def within_meets(
     resource: dict[str, Any], link: SearchParameter, target: str, asked: tuple[SearchParameter, Asked]
 ) -> bool:
     """Whether what a resource contains, and refers to through a link, is what is asked for."""
-    inner = naive.contained(resource, naive.values(resource, link.expression))
+    inner = naive_search.contained(resource, naive_search.values(resource, link.expression))
     return any(asked[1].test(held(one, asked[0])) for one in inner if one["resourceType"] == target)
 
 
@@ -254,7 +258,7 @@ def test_chains_into_what_is_contained_find_what_a_scan_finds(world: World) -> N
         if "contained" in one
         for link in searched(one["resourceType"])
         if link.type == "reference"
-        for inner in naive.contained(one, naive.values(one, link.expression))
+        for inner in naive_search.contained(one, naive_search.values(one, link.expression))
     ]
     assert len(holders) > 20
     for source, link, inner in chance.sample(holders, 20):
@@ -273,7 +277,7 @@ def chained(
         if reached(one, link) & met or within_meets(one, link, target, asked)
     )
     query = urlencode([(f"{link.code}:{target}.{asked[1].name}", asked[1].text), ("_count", "1000")])
-    assert sorted(pages(world.store, resource_type, query)) == wanted, f"{resource_type}?{query}"  # type: ignore[arg-type]
+    assert sorted(pages(world.store, resource_type, query)) == wanted, f"{resource_type}?{query}"
 
 
 def reverse(
@@ -283,4 +287,4 @@ def reverse(
     pointed_at = {key for one in met for key in reached(world.resources[one], link)}
     wanted = sorted(key for key in pointed_at & world.resources.keys() if key.startswith(f"{resource_type}/"))
     query = urlencode([(f"_has:{source}:{link.code}:{asked[1].name}", asked[1].text), ("_count", "1000")])
-    assert sorted(pages(world.store, resource_type, query)) == wanted, f"{resource_type}?{query}"  # type: ignore[arg-type]
+    assert sorted(pages(world.store, resource_type, query)) == wanted, f"{resource_type}?{query}"

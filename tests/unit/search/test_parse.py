@@ -176,7 +176,7 @@ def test_each_limit_is_a_setting_and_names_where_it_was_passed(
     setting: str, parameters: list[tuple[str, str]], place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parse(parameters, "Patient")
-    monkeypatch.setattr(settings, "current", lambda: Settings(**{setting: 3}))  # type: ignore[arg-type]
+    monkeypatch.setattr(settings, "current", lambda: Settings(**{setting: 3}))  # type: ignore[arg-type] # numbers all
     with pytest.raises(TooCostly) as caught:
         parse(parameters, "Patient")
     assert caught.value.issues[0].expression == place
@@ -321,7 +321,7 @@ def test_escaped_parts_come_back(parts: list[str]) -> None:
     st.text(), st.sampled_from(["code", "subject", "date", "value-quantity", "code-value-quantity", "_id", "_include"])
 )
 def test_any_text_is_a_value_or_a_bad_request(text: str, name: str) -> None:
-    expressions = [name]
+    expressions: list[str | None] = [name]
     try:
         parse([(name, text)], "Observation")
     except BadRequest as error:

@@ -11,73 +11,13 @@ from hypothesis import strategies as st
 
 from bulkhead.compartments import membership
 from bulkhead.errors import BadRequest, NotSupported, TooCostly
-from bulkhead.search import cursor, matching, run
+from bulkhead.search import cursor, matching
 from bulkhead.search.parse import parse
 from bulkhead.search.run import Limits, find
 from bulkhead.store.version import ListedFence, Version, everything
-from tests.unit.search.memory import MemoryStore, represent
-from tests.unit.search.samples import LOINC, coding, observation, patient, quantity
-
-BASE = "http://here/fhir/R4"
-
-
-def search(store: MemoryStore, path: str, query: str = "", **more: Any) -> dict[str, Any]:
-    """The Bundle for `GET {path}?{query}`."""
-    pairs = parse_qsl(query, keep_blank_values=True)
-    *target, resource_type = path.split("/")
-    wanted = None if resource_type in ("*", "") else resource_type
-    if target:
-        its = membership.checked(store, target[0], wanted)  # type: ignore[arg-type]
-        parsed = parse(pairs, wanted, compartment="/".join(target), compartment_types=its.parameters, base=BASE)
-    else:
-        parsed = parse(pairs, wanted, base=BASE)
-    return run.search(store, parsed, base=BASE, represent=represent, **{"fence": everything, **more})  # type: ignore[arg-type]
-
-
-def link(bundle: dict[str, Any], relation: str) -> str | None:
-    return next((one["url"] for one in bundle["link"] if one["relation"] == relation), None)
-
-
-def keys(bundle: dict[str, Any], mode: str = "match") -> list[str]:
-    return [
-        f"{entry['resource']['resourceType']}/{entry['resource']['id']}"
-        for entry in bundle.get("entry", [])
-        if entry["search"]["mode"] == mode
-    ]
-
-
-def pages(
-    store: MemoryStore, path: str, query: str, between: Callable[[int], None] = lambda page: None, **more: Any
-) -> list[str]:
-    """Keys of all pages, following next links as a client does."""
-    found: list[str] = []
-    for page in range(1000):
-        bundle = search(store, path, query, **more)
-        found += keys(bundle)
-        following = link(bundle, "next")
-        if following is None:
-            return found
-        url = urlsplit(following)
-        path, query = url.path.removeprefix("/fhir/R4").removeprefix("/"), url.query
-        between(page)
-    raise AssertionError("paging does not end")
-
-
-def ward() -> MemoryStore:
-    store = MemoryStore()
-    store.put(patient("1", name=[{"family": "Smith"}], gender="female"))
-    store.put(patient("2", name=[{"family": "Smithson", "given": ["Smilla"]}], gender="male"))
-    for number in range(25):
-        store.put(
-            observation(
-                f"{number:02d}",
-                code="a" if number % 2 else "b",
-                subject=f"Patient/{number % 2 + 1}",
-                effectiveDateTime=f"2020-{number % 12 + 1:02d}-03",
-                valueQuantity=quantity(number),
-            )
-        )
-    return store
+from tests.support.memory_store import MemoryStore
+from tests.support.search_samples import LOINC, coding, observation, patient
+from tests.support.searches import BASE, keys, link, pages, search, ward
 
 
 def test_a_searchset() -> None:
@@ -333,13 +273,13 @@ def test_the_fence_holds_wherever_a_resource_can_show() -> None:
     assert "Observation/01" not in keys(brought, "include")
     assert keys(search(store, "Patient/1/*", fence=fence)) == []
     parsed = parse([("name", "smi")], "Patient")
-    assert [one.key for one in find(store, parsed, 2, fence)] == ["Patient/2"]  # type: ignore[arg-type]
+    assert [one.key for one in find(store.as_store, parsed, 2, fence)] == ["Patient/2"]
 
 
 def test_finding_for_a_condition_stops_at_its_limit() -> None:
     store = ward()
     parsed = parse([("status", "final")], "Observation")
-    assert len(find(store, parsed, 2, everything)) == 2  # type: ignore[arg-type]
+    assert len(find(store.as_store, parsed, 2, everything)) == 2
 
 
 def test_includes_go_one_level_both_ways() -> None:

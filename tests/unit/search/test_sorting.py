@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bulkhead.errors import BadRequest
-from tests.unit.search.memory import MemoryStore
-from tests.unit.search.samples import observation, patient, quantity
-from tests.unit.search.test_run import pages, search
+from tests.support.memory_store import MemoryStore
+from tests.support.search_samples import observation, patient, quantity
+from tests.support.searches import pages, search
 
 
 def people() -> MemoryStore:

@@ -8,10 +8,10 @@ import pytest
 
 from bulkhead.errors import BadRequest
 from bulkhead.search.code_systems import built_in, complete
-from bulkhead.store.version import ListedFence, everything
-from tests.unit.search.memory import MemoryStore
-from tests.unit.search.samples import LOINC, coding, observation, patient
-from tests.unit.search.test_run import keys, pages, search
+from bulkhead.store.version import ListedFence, Version, everything
+from tests.support.memory_store import MemoryStore
+from tests.support.search_samples import LOINC, coding, observation, patient
+from tests.support.searches import keys, pages, search
 
 ANIMALS = "http://animals"
 ACT = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
@@ -124,10 +124,11 @@ def test_a_tenants_own_system_serves_that_tenant_alone() -> None:
     own = code_system("own", "http://own", concept("top", concept("cat")))
     store.put(own, accounts=("Organization/a",))
     for account, serves in (("Organization/a", True), ("Organization/b", False)):
-        fence = ListedFence(
-            lambda candidate, account=account: not candidate.head.accounts or account in candidate.head.accounts,
-            lambda name: None,
-        )
+
+        def shown(candidate: Version, account: str = account) -> bool:
+            return not candidate.head.accounts or account in candidate.head.accounts
+
+        fence = ListedFence(shown, lambda name: None)
         assert search(store, "Observation", f"code:below={ANIMALS}|cat", fence=fence)["total"] > 0
         if serves:
             assert search(store, "Observation", "code:below=http://own|top", fence=fence)["total"] == 0

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from bulkhead.search import units
 from infra.compile_units import compiled
-from tests.unit.search.memory import MemoryStore
-from tests.unit.search.samples import observation, quantity
-from tests.unit.search.test_run import keys, search
+from tests.support.memory_store import MemoryStore
+from tests.support.search_samples import observation, quantity
+from tests.support.searches import keys, search
 
 UCUM = units.SYSTEM
 

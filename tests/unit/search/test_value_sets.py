@@ -10,9 +10,9 @@ from bulkhead.errors import BadRequest, NotSupported
 from bulkhead.fhir.definitions import tables
 from bulkhead.search.value_sets import composed
 from bulkhead.store.version import ListedFence, everything
-from tests.unit.search.memory import MemoryStore
-from tests.unit.search.samples import LOINC, observation, patient
-from tests.unit.search.test_run import keys, pages, search
+from tests.support.memory_store import MemoryStore
+from tests.support.search_samples import LOINC, observation, patient
+from tests.support.searches import keys, pages, search
 
 
 def value_set(id: str, **content: Any) -> dict[str, Any]:

@@ -8,14 +8,15 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from bulkhead.errors import BadRequest, TooCostly
-from bulkhead.search import cursor, run
+from bulkhead.search import cursor
 from bulkhead.search.parse import parse
 from bulkhead.store.version import Version
-from tests.unit.search.memory import MemoryStore
-from tests.unit.search.samples import observation, patient
-from tests.unit.search.test_run import keys, link, pages, search
+from tests.support.memory_store import MemoryStore
+from tests.support.search_samples import observation, patient
+from tests.support.searches import keys, link, pages, search
 
 
 def link_to(kind: str, *others: str) -> list[dict[str, Any]]:
@@ -213,7 +214,7 @@ def test_a_cursor_that_was_made_up_is_refused() -> None:
     store = clinic(*CHAIN)
     query = parse(parse_qsl("patient=1&_count=2"), "Observation")
     pairs = (("Patient/1", ("account#Organization/a#0",)),)
-    forged = cursor.encode("Observation/1a", None, run.structs.replace(query, replaced=pairs))
+    forged = cursor.encode("Observation/1a", None, structs.replace(query, replaced=pairs))
     with pytest.raises(BadRequest):
         search(store, "Observation", f"patient=1&_count=2&_cursor={forged}")
     with pytest.raises(BadRequest):

@@ -72,9 +72,10 @@ def test_errors_are_those_of_boto3(store: Store) -> None:
     client, name = store.table.client, store.table.name
     with pytest.raises(client.exceptions.ConditionalCheckFailedException):
         client.put_item(TableName=name, Item=ITEM, ConditionExpression="attribute_exists(pk)")
-    put = {"TableName": name, "Item": ITEM, "ConditionExpression": "attribute_exists(pk)"}
     with pytest.raises(client.exceptions.TransactionCanceledException) as caught:
-        client.transact_write_items(TransactItems=[{"Put": put}])
+        client.transact_write_items(
+            TransactItems=[{"Put": {"TableName": name, "Item": ITEM, "ConditionExpression": "attribute_exists(pk)"}}]
+        )
     assert [reason["Code"] for reason in caught.value.response["CancellationReasons"]] == ["ConditionalCheckFailed"]
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.get_item(TableName="nowhere", Key=key_of(KEY))

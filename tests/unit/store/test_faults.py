@@ -12,8 +12,8 @@ from bulkhead.facts.index_facts import Value
 from bulkhead.store import Claim, Head, Store, Write, identifiers, one_request
 from bulkhead.store import active_months as months_module
 from bulkhead.store.heads import Identifier, Unique
-from tests.unit.store.faults import Failing, Killed, killed, unreachable
-from tests.unit.store.resources import change, creation, deletion, facts, note
+from tests.support.changes import change, creation, deletion, facts, note
+from tests.support.faults import Failing, Killed, killed, unreachable
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +113,7 @@ def _run(new_store: Any, prepare: Prepare, mode: str, at: int) -> bool:
     writes, claims = prepare(store)
     months_module._noted.clear()
     client = store.table.client
-    failing = Failing(client, at, error(), after, for_ever)
+    failing: Any = Failing(client, at, error(), after, for_ever)
     store.table.client = failing
     told: BaseException | None = None
     try:
@@ -126,7 +126,7 @@ def _run(new_store: Any, prepare: Prepare, mode: str, at: int) -> bool:
         assert state == "new", "the client was told that it is done"
     if failing.struck:
         _writers_go_on(store, prepare, state)
-    return failing.struck
+    return bool(failing.struck)
 
 
 def _writers_go_on(store: Store, prepare: Prepare, state: str) -> None:
@@ -170,7 +170,7 @@ def test_a_writer_waits_for_no_dead_transaction(new_store: Any) -> None:
     store: Store = new_store(transaction_lease=-1000)
     writes, claims = transaction(300)(store)
     base = next(write.base for write in writes if write.base)
-    failing = Failing(store.table.client, 10**9, killed())
+    failing: Any = Failing(store.table.client, 10**9, killed())
     store.table.client = failing
     original = failing._client.update_item
 
@@ -179,7 +179,7 @@ def test_a_writer_waits_for_no_dead_transaction(new_store: Any) -> None:
             raise killed()
         return original(**arguments)
 
-    failing.update_item = die_at_commit  # type: ignore[attr-defined]
+    failing.update_item = die_at_commit
     with pytest.raises(Killed):
         store.commit(writes, claims)
     store.table.client = failing._client
@@ -213,7 +213,7 @@ def test_a_reader_sees_one_side_within_a_request(new_store: Any) -> None:
             heads = reader.read_many(write.key for write in writes)
         return {"new" if (heads[w.key].version if w.key in heads else 0) == w.version else "old" for w in writes}
 
-    store.table.client = Watching()  # type: ignore[assignment]
+    store.table.client = Watching()  # type: ignore[assignment] # it wraps a client
     store.commit(writes, claims)
     assert seen == [{"new"}]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -26,11 +26,11 @@ from bulkhead.session import Session
 from bulkhead.store import Store, commits, identifiers
 from bulkhead.store.capacity import metered
 from bulkhead.store.heads import accounts_write
-from tests.clock import stopped
 from tests.conftest import lagging
-from tests.unit.bundles.samples import SYSTEM, bundle, context, create, key_of, observation, patient, post, update
-from tests.unit.store.faults import killed
-from tests.unit.store.stepping import Writer, run
+from tests.support.bundle_samples import SYSTEM, bundle, context, create, key_of, observation, patient, post, update
+from tests.support.clock import stopped
+from tests.support.faults import killed
+from tests.support.stepping import Writer, run
 
 Work = Callable[[Store], Any]
 LARGE = "large"
@@ -144,8 +144,8 @@ def prepare(store: Store, value: str, plain: Callable[[str], Work]) -> None:
 
 def race(
     store: Store,
-    conditionals: list[tuple[Callable[[str], Work], str]],
-    plains: list[tuple[Callable[[str], Work], str]],
+    conditionals: Sequence[tuple[Callable[[str], Work], str]],
+    plains: Sequence[tuple[Callable[[str], Work], str]],
     schedule: Iterable[int],
 ) -> None:
     """Let the writers (what they do, and how they commit) go on as scheduled, and check what came of it."""

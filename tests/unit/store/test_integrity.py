@@ -21,8 +21,8 @@ from bulkhead.store import Head, Store, active_months, keys, rounds, transaction
 from bulkhead.store.integrity import Report
 from bulkhead.store.table import key_of
 from functions.sweeper.handler import CHECK, handler
-from tests.unit.bundles.samples import SYSTEM, observation, patient
-from tests.unit.store.stepping import Writer
+from tests.support.bundle_samples import SYSTEM, observation, patient
+from tests.support.stepping import Writer
 
 Snapshot = dict[keys.Key, dict[str, Any]]
 SEEN = "Observation/seen"
@@ -272,7 +272,7 @@ def test_what_may_be_at_work_is_noted_and_removed_after_a_day(
     assert counts(check(filled)) == {"noted": 1}
     assert counts(check(filled)) == {}
     now = time.time()
-    monkeypatch.setattr(rounds.time, "time", lambda: now + 90_000)
+    monkeypatch.setattr(time, "time", lambda: now + 90_000)
     assert counts(check(filled)) == {"orphans": 1}
     assert snapshot(filled) == before
 
@@ -350,7 +350,10 @@ def test_a_check_meets_a_writer_anywhere(filled: Store, monkeypatch: pytest.Monk
     for at in range(1, 9):
         for first in ("writer", "check"):
             add(subject_entry("Patient/p"), via={"SS": ["author"]})(filled)
-            works = {"writer": lambda store: put(store, observation("Patient/p", id="seen")), "check": check}
+            works: dict[str, Callable[[Store], Any]] = {
+                "writer": lambda store: put(store, observation("Patient/p", id="seen")),
+                "check": check,
+            }
             other = "check" if first == "writer" else "writer"
             begun = Writer(filled, works[first])
             for _ in range(at):
@@ -385,12 +388,13 @@ class Context:
 
 def test_rounds_go_on_where_the_last_one_ended(make_store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     store: Store = make_store(integrity_pages=4)
-    store.table.client = Paging(store.table.client)  # type: ignore[assignment]
+    store.table.client = Paging(store.table.client)  # type: ignore[assignment] # it wraps a client
     for number in range(12):
         put(store, observation("Patient/p", id=f"o{number}"))
         add((f"Observation/o{number}", "i#Patient/x#"))(store)
     monkeypatch.setattr("functions.sweeper.handler.connect", lambda: store)
-    found, turns = [], 0
+    found: list[dict[str, int]] = []
+    turns = 0
     while sum(report["stale"] for report in found) < 12:
         found.append(handler(CHECK, Context()))
         turns += 1
@@ -403,7 +407,7 @@ def test_rounds_go_on_where_the_last_one_ended(make_store: Any, monkeypatch: pyt
 
 def test_groups_that_pages_divide_are_compared_as_one(filled: Store) -> None:
     active_months._noted.clear()
-    filled.table.client = Paging(filled.table.client)  # type: ignore[assignment]
+    filled.table.client = Paging(filled.table.client)  # type: ignore[assignment] # it wraps a client
     assert check(filled).clean
     add((SEEN, "i#Patient/x#"))(filled)
     assert counts(check(filled)) == {"stale": 1}

@@ -10,8 +10,8 @@ from bulkhead.facts import index_facts
 from bulkhead.facts.index_facts import Facts, Value
 from bulkhead.store import Store, keys, layout, rounds, transactions
 from bulkhead.store.table import key_of
-from tests.unit.search.samples import LOINC, observation, patient
-from tests.unit.search.test_run import pages
+from tests.support.search_samples import LOINC, observation, patient
+from tests.support.searches import pages
 from tests.unit.store.test_integrity import Paging, check, facts_of, put
 
 QUERIES = [
@@ -49,7 +49,7 @@ def write(store: Store, number: int, day: str, code: str = "a") -> None:
 
 
 def answers(store: Store) -> list[list[str]]:
-    return [sorted(pages(store, "Observation", query)) for query in QUERIES]  # type: ignore[arg-type]
+    return [sorted(pages(store, "Observation", query)) for query in QUERIES]
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def old(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 def in_order(store: Store) -> bool:
     """Whether the newest of a patient are what the index gives."""
-    return pages(store, "Observation", "patient=2&_sort=-date&_count=2") == [f"Observation/{n:02d}" for n in (11, 9, 7, 5, 3, 1)]  # type: ignore[arg-type] # fmt: skip
+    return pages(store, "Observation", "patient=2&_sort=-date&_count=2") == [f"Observation/{n:02d}" for n in (11, 9, 7, 5, 3, 1)]  # fmt: skip
 
 
 def test_a_new_table_has_all_from_its_first_write_on(store: Store) -> None:
@@ -119,7 +119,7 @@ def test_what_a_large_transaction_holds_is_waited_for(old: Store) -> None:
 def test_rounds_give_all_their_entries_too_but_not_those_that_older_code_began(
     old: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old.table.client = Paging(old.table.client)  # type: ignore[assignment]
+    old.table.client = Paging(old.table.client)  # type: ignore[assignment] # it wraps a client
 
     def some() -> None:
         rounds.check_on(old.table, facts_of(old), 4, lambda: True)
@@ -151,8 +151,8 @@ def test_resources_without_patients_or_dates_are_brought_up_to_date(
         put(old, observation("g", "a", "Group/1"))
         put(old, observation("u", "a", "Patient/2"))
     check(old)
-    assert pages(old, "Observation", "code=a&_sort=date&_count=4")[-2:] == ["Observation/g", "Observation/u"]  # type: ignore[arg-type]
-    assert pages(old, "Observation", "patient=2&_sort=-date&_count=4")[-1] == "Observation/u"  # type: ignore[arg-type]
+    assert pages(old, "Observation", "code=a&_sort=date&_count=4")[-2:] == ["Observation/g", "Observation/u"]
+    assert pages(old, "Observation", "patient=2&_sort=-date&_count=4")[-1] == "Observation/u"
 
 
 def test_the_older_entries_of_these_tests_are_those_of_older_code() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from bulkhead.errors import ClaimTaken, VersionConflict
 from bulkhead.store import Claim, Store, pre_commit
-from tests.unit.store.resources import body, change, creation, deletion, facts, note
+from tests.support.changes import body, change, creation, deletion, facts, note
 
 
 def test_a_created_resource_is_read_back(store: Store) -> None:
@@ -65,7 +65,9 @@ def test_the_index_follows_the_head(store: Store) -> None:
     assert [pointer.source for pointer in store.pointing_at("Patient/2", "Observation")] == ["Observation/1"]
     assert [pointer.source for pointer in store.pointing_at("Encounter/1")] == ["Observation/1"]
     assert [found.key for found in store.by_value("Observation", "code", "b", prefix="s#")] == ["Observation/1"]
-    (head,) = store.commit([deletion(store.read("Observation/1"), new)])
+    found = store.read("Observation/1")
+    assert found is not None
+    (head,) = store.commit([deletion(found, new)])
     assert store.pointing_at("Patient/2") == []
 
 
@@ -146,6 +148,7 @@ def test_eight_writers_on_one_resource_lose_nothing(store: Store) -> None:
         for _ in range(5):
             while True:
                 base = store.read("Observation/1")
+                assert base is not None
                 try:
                     store.commit([change(store, base, facts(), facts(), note(store, base) + letter)])
                     break
@@ -158,6 +161,7 @@ def test_eight_writers_on_one_resource_lose_nothing(store: Store) -> None:
     for thread in threads:
         thread.join()
     final = store.read("Observation/1")
+    assert final is not None
     assert final.version == 41
     assert sorted(note(store, final)) == sorted("abcdefgh" * 5)
     assert [head.version for head in store.versions("Observation/1", None, 100)] == list(range(41, 0, -1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -94,10 +94,10 @@ class Throttled:
 def throttled(store: Store, until: float, seconds: float, at_once: int = 25) -> Throttled:
     """Puts a table that refuses until then below the store, whose patience is so many seconds."""
     clock = Clock()
-    client: Any = Throttled(store.table.client, clock, until, at_once)
+    client = Throttled(store.table.client, clock, until, at_once)
     patience = Patience(seconds, clock, clock.sleep)
-    store.table = Table(client, store.table.name, 4, patience=patience)
-    return client  # type: ignore[no-any-return]
+    store.table = Table(cast(Any, client), store.table.name, 4, patience=patience)
+    return client
 
 
 def writes(store: Store, number: int) -> list[Write]:

@@ -21,6 +21,11 @@ def test_clients_of_boto3(make: Any) -> None:
 def test_the_direct_client(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
     made = direct.client
-    monkeypatch.setattr(direct, "client", lambda *names, **options: given.append(options) or made(*names, **options))
+
+    def watched(*names: Any, **options: Any) -> Any:
+        given.append(options)
+        return made(*names, **options)
+
+    monkeypatch.setattr(direct, "client", watched)
     client.dynamodb(3, 5, "http://127.0.0.1:1")
     assert (given[0]["timeout"], given[0]["connections"]) == ((timeouts.CONNECT_SECONDS, 5), 5)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.unit.search.memory import MemoryStore
-from tests.unit.search.samples import LOINC, SNOMED, coding, quantity
+from tests.support.memory_store import MemoryStore
+from tests.support.search_samples import LOINC, SNOMED, coding, quantity
 
 ACT = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 V2 = "http://terminology.hl7.org/CodeSystem/v2-0203"

@@ -28,7 +28,7 @@ from infra.local import lambdas, server
 from infra.local.identity import AUDIENCE, Identity
 from infra.local.tokens import Verifier
 from infra.local.wsgi import Answer
-from tests.unit.local.environ import environ
+from tests.support.environ import environ
 
 Json = dict[str, Any]
 
@@ -136,7 +136,7 @@ def everything(owner: str) -> Iterator[Json]:
             {"identifier": identifiers} if identifiers else {}
         )
     yield made("Patient", neutral, name=[{"family": text}])
-    coded = {"status": "finished", "class": {"code": "AMB"}}
+    coded: Json = {"status": "finished", "class": {"code": "AMB"}}
     yield made("Encounter", subject=subject, **coded)
     yield observation(f"{owner}-id", encounter={"reference": f"Encounter/{owner}-id"}, effectiveDateTime="2020-02-02")
     yield observation(neutral)
@@ -153,8 +153,18 @@ def everything(owner: str) -> Iterator[Json]:
         )
     compose = {"include": [{"system": "http://loinc.org", "concept": [{"code": "8302-1"}]}]}
     yield made("ValueSet", status="active", url=f"http://{owner}.example/set", title=text, compose=compose)
-    definition = {"status": "active", "name": "x", "description": text, "url": f"http://{owner}.example/parameter"}
-    where = {"code": f"{owner}-code", "base": ["Observation"], "type": "token", "expression": "Observation.status"}
+    definition: Json = {
+        "status": "active",
+        "name": "x",
+        "description": text,
+        "url": f"http://{owner}.example/parameter",
+    }
+    where: Json = {
+        "code": f"{owner}-code",
+        "base": ["Observation"],
+        "type": "token",
+        "expression": "Observation.status",
+    }
     yield made("SearchParameter", **definition, **where)
     yield made("Binary", contentType="text/plain", data=base64.b64encode(text.encode()).decode())
     # A letter that carries no account, and follows what does; and one that carries the other's.
@@ -247,7 +257,7 @@ class World:
             "another issuer": signed(iss="http://elsewhere.example"),
             "another audience": signed(aud="elsewhere"),
             "no subject": signed(sub=""),
-            "unsigned": jwt.encode(claims, None, "none", headers={"kid": self.identity._key_id}),
+            "unsigned": jwt.encode(claims, "", "none", headers={"kid": self.identity._key_id}),
             "without scopes": signed(scope="openid launch"),
             "scope of another type": signed(scope="system/Account.cruds"),
         }

@@ -22,7 +22,7 @@ class Writer:
         self._allowed = self._waiting = self._over = False
         self._killed: BaseException | None = None
         settings = {name: getattr(store.settings, name) for name in Settings.__slots__} | {"threads": 1}
-        self._store = Store(_Gate(store.table.client, self._wait), store.s3, Settings(**settings))  # type: ignore[arg-type]
+        self._store = Store(_Gate(store.table.client, self._wait), store.s3, Settings(**settings))  # type: ignore[arg-type] # a gate before a client
         self._thread = threading.Thread(target=self._run, args=(work,), name=name, daemon=True)
         self._thread.start()
         self._settle()

@@ -211,7 +211,7 @@ def in_amount(prefix: str, asked: str, held: Decimal) -> bool:
     number, places = Decimal(asked), len(asked.partition(".")[2])
     half = Decimal("0.5") / 10**places
     within = number - half <= held < number + half
-    return {
+    answers: dict[str, bool] = {
         "eq": within,
         "ne": not within,
         "gt": held > number,
@@ -220,7 +220,8 @@ def in_amount(prefix: str, asked: str, held: Decimal) -> bool:
         "le": held <= number,
         "sa": held > number,
         "eb": held < number,
-    }[prefix]
+    }
+    return answers[prefix]
 
 
 def key_of(resource: dict[str, Any]) -> str:

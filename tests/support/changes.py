@@ -23,8 +23,12 @@ def creation(store: Store, key: str, new: Facts | None = None, **more: Any) -> W
 
 
 def change(store: Store, base: Head, old: Facts, new: Facts, note: str = "changed", **more: Any) -> Write:
-    more = {"explicit": base.explicit, "inherited": dict(base.inherited), "propagate": base.propagate} | more
-    return Write(base.key, base, body(store, base.key, note), old, new, **more)
+    attributes: dict[str, Any] = {
+        "explicit": base.explicit,
+        "inherited": dict(base.inherited),
+        "propagate": base.propagate,
+    } | more
+    return Write(base.key, base, body(store, base.key, note), old, new, **attributes)
 
 
 def deletion(base: Head, old: Facts) -> Write:

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import replace
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 from bulkhead.facts.index_facts import Facts, facts
 from bulkhead.settings import Settings
-from bulkhead.store import Found, Head, Moment, Pointer, staging
+from bulkhead.store import Found, Head, Moment, Pointer, Store, staging
 from bulkhead.store.definitions import ALL, NAMED_BY
 from bulkhead.store.version import Version
 
@@ -30,6 +30,11 @@ class MemoryStore:
         self.in_clinical_order = True
         self._second = -1
         self._names = count()
+
+    @property
+    def as_store(self) -> Store:
+        """Itself, typed as the Store for which it stands: it has of a Store what searches and compartments read."""
+        return cast(Store, self)
 
     # Writing
 

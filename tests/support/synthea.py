@@ -38,7 +38,7 @@ class Records:
         self._by_type: dict[str, list[Resource]] = {}
         for one in self.all:
             self._by_type.setdefault(one["resourceType"], []).append(one)
-        self._patients = {one["name"][0]["family"]: one["@name"] for one in self.of("Patient")}
+        self._patients: dict[str, str] = {one["name"][0]["family"]: one["@name"] for one in self.of("Patient")}
 
     def _named(self, number: int, entry: Resource) -> Resource | None:
         """The resource of an entry, if it makes one: those under a condition are made once."""

@@ -20,8 +20,8 @@ from bulkhead.session import Session
 from bulkhead.store import Store
 from bulkhead.store.jobs import BUNDLE
 from infra.local import gateway, lambdas
-from tests.e2e.fuzzing.requests import Sent
-from tests.e2e.fuzzing.seeds import RESOURCES, SECRET
+from tests.support.fuzzing.requests import Sent
+from tests.support.fuzzing.seeds import RESOURCES, SECRET
 
 CALLERS: dict[str, dict[str, str]] = {
     "everything": {"sub": "fuzz", "scope": "system/*.cruds accounts.write"},

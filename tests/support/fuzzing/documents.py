@@ -8,7 +8,7 @@ from typing import Any
 
 from bulkhead.api.formats import XML, rendered
 from bulkhead.fhir import json as fhir_json
-from tests.e2e.fuzzing.dice import Dice
+from tests.support.fuzzing.dice import Dice
 
 TAG = re.compile(rb"<[^>]*>")
 NEVER_TOLD = (
@@ -58,7 +58,7 @@ def _changed(dice: Dice, text: bytes) -> bytes:
         case "between":
             return text[:end] + dice.choice(BETWEEN) + text[end:]
         case "within":
-            name_end = start + len(re.match(rb"</?[^\s/>]*", tag[0])[0])  # type: ignore[index]
+            name_end = start + len(re.match(rb"</?[^\s/>]*", tag[0])[0])  # type: ignore[index] # a tag has a name
             return text[:name_end] + dice.choice(WITHIN) + text[name_end:]
         case "again":
             return text[:end] + tag[0] + text[end:]

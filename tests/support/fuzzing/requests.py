@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import quote
 
 from bulkhead.api.routes import BASE, DEFAULT, ROUTES, Route
-from tests.e2e.fuzzing import documents, parameters, structure
-from tests.e2e.fuzzing.dice import Dice
-from tests.e2e.fuzzing.seeds import BODIES, SECRET, bundle
+from tests.support.fuzzing import documents, parameters, structure
+from tests.support.fuzzing.dice import Dice
+from tests.support.fuzzing.seeds import BODIES, SECRET, bundle
 
 NAMES = (
     ("_id", "_lastUpdated", "_tag", "_profile", "_security", "_account", "_compartment", "_has:Observation:patient:code",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from tests.unit.fhir.probes import CLINICAL, DIV, Probe, condition, observation, observation_of, patient, text
+from tests.support.probes import CLINICAL, DIV, Probe, condition, observation, observation_of, patient, text
 
 WRONG_VALUES = [
     Probe("code outside a required binding", patient(gender="man"), [("code-invalid", "Patient.gender")]),
@@ -163,7 +163,7 @@ WRONG_NARRATIVES = [
     Probe("event handler", text(DIV + '<p onclick="x">y</p></div>'), [("value", "Patient.text.div")]),
     Probe("script in a link", text(DIV + '<a href=" Java&#10;Script:x">y</a></div>'), [("value", "Patient.text.div")]),
     Probe("empty", text(""), [("value", "Patient.text.div")]),
-    Probe("not a string", text(1), [("structure", "Patient.text.div")]),  # type: ignore[arg-type]
+    Probe("not a string", text(1), [("structure", "Patient.text.div")]),  # type: ignore[arg-type] # what is told
     Probe("no div at all", patient(text={"status": "empty"}), [("required", "Patient.text.div")]),
 ]
 

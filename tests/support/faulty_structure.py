@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.fhir.probes import ABSENT, EXTENSION, Probe, condition, encounter, observation, patient
+from tests.support.probes import ABSENT, EXTENSION, Probe, condition, encounter, observation, patient
 
 WRONG_ELEMENTS = [
     Probe("unknown element", patient(nmae=[]), [("structure", "Patient.nmae")]),

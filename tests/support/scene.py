@@ -6,6 +6,7 @@ import contextlib
 import json
 import threading
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,10 @@ INFRA = Path(__file__).parents[2] / "infra"
 # By the function that does their tasks: the state machines' definitions, and the steps of these tasks.
 DEFINITIONS = {"propagation": INFRA / "propagation.asl.json", "processing": INFRA / "bundle.asl.json"}
 STEPS = {"propagation": PROPAGATION, "processing": PROCESSING}
+
+
+def lost(job: str) -> None:
+    """For a Background: the request dies before its job is started."""
 
 
 class Scene:
@@ -81,7 +86,7 @@ class Scene:
     def accounts(self, key: str) -> tuple[str, ...]:
         return self.head(key).accounts
 
-    def accounts_of(self, keys: Sequence[str]) -> set[tuple[str, ...]]:
+    def accounts_of(self, keys: Sequence[str]) -> AbstractSet[tuple[str, ...]]:
         """The different accounts that `keys` have."""
         return {head.accounts for head in self.store.read_many(keys).values()}
 
@@ -97,7 +102,7 @@ class Scene:
         expression = (f"REMOVE {', '.join(removed)} " if removed else "") + (
             "SET " + ", ".join(f"#{name[1:]} = {name}" for name in kept) if kept else ""
         )
-        values = {"ExpressionAttributeValues": kept} if kept else {}
+        values: dict[str, Any] = {"ExpressionAttributeValues": kept} if kept else {}
         self.store.table.client.update_item(
             TableName=self.store.table.name,
             Key={"pk": {"S": key}, "sk": {"S": "#"}},

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from bulkhead.fhir.definitions import SearchParameter
-from tests.unit.search import naive
+from tests.support import naive_search
 
 PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb")
 IDS = ("_id", "response-id")
@@ -61,7 +61,7 @@ def is_held(value: str, held: list[Any]) -> bool:
 
 
 def about_tokens(code: str, value: Any) -> Iterator[Asked]:
-    for system, text, exact in naive.tokens(value):
+    for system, text, exact in naive_search.tokens(value):
         yield Asked(code, escaped(text), partial(any_token, None, text))
         yield Asked(f"{code}:not", escaped(text), partial(no_token, None, text))
         if not exact and code not in IDS:
@@ -71,7 +71,7 @@ def about_tokens(code: str, value: Any) -> Iterator[Asked]:
 
 
 def any_token(system: str | None, text: str, held: list[Any]) -> bool:
-    found = [token for one in held for token in naive.tokens(one)]
+    found = [token for one in held for token in naive_search.tokens(one)]
     return any(
         (its == text if exact else its.casefold() == text.casefold())
         for own, its, exact in found
@@ -84,7 +84,7 @@ def no_token(system: str | None, text: str, held: list[Any]) -> bool:
 
 
 def about_strings(code: str, value: Any) -> Iterator[Asked]:
-    for text in naive.strings(value):
+    for text in naive_search.strings(value):
         start, middle = text[:4], text[1:5] or text
         if is_plain(start) and is_plain(middle):
             # How a name sounds is no matter of its letters.
@@ -104,9 +104,9 @@ def any_start(start: str, held: list[Any]) -> bool:
     return any(
         reading.startswith(asked)
         for one in held
-        for text in naive.strings(one)
-        for reading in naive.readings(text)
-        for asked in naive.readings(start)
+        for text in naive_search.strings(one)
+        for reading in naive_search.readings(text)
+        for asked in naive_search.readings(start)
     )
 
 
@@ -114,40 +114,45 @@ def any_part(part: str, held: list[Any]) -> bool:
     return any(
         asked in reading
         for one in held
-        for text in naive.strings(one)
-        for reading in naive.readings(text)
-        for asked in naive.readings(part)
+        for text in naive_search.strings(one)
+        for reading in naive_search.readings(text)
+        for asked in naive_search.readings(part)
     )
 
 
 def any_words(asked: str, held: list[Any]) -> bool:
     """Whether every word begins a word of one element."""
     elements = [
-        [word for text in naive.strings(one) for reading in naive.readings(text) for word in reading.split()]
+        [
+            word
+            for text in naive_search.strings(one)
+            for reading in naive_search.readings(text)
+            for word in reading.split()
+        ]
         for one in held
     ]
     return any(
         all(any(word.startswith(wanted) for word in words) for wanted in reading.split())
         for words in elements
-        for reading in naive.readings(asked)
+        for reading in naive_search.readings(asked)
     )
 
 
 def any_exact(wanted: str, held: list[Any]) -> bool:
-    return any(text == wanted for one in held for text in naive.strings(one))
+    return any(text == wanted for one in held for text in naive_search.strings(one))
 
 
 def about_dates(code: str, value: Any) -> Iterator[Asked]:
-    for first, _ in naive.spans(value):
-        if first == naive.START:
+    for first, _ in naive_search.spans(value):
+        if first == naive_search.START:
             continue
         for text in (f"{first:%Y}", f"{first:%Y-%m}", f"{first:%Y-%m-%d}", f"{first:%Y-%m-%dT%H:%M:%SZ}"):
             for prefix in PREFIXES:
-                yield Asked(code, f"{prefix}{text}", partial(any_time, prefix, naive.span(text)))
+                yield Asked(code, f"{prefix}{text}", partial(any_time, prefix, naive_search.span(text)))
 
 
-def any_time(prefix: str, asked: naive.Span, held: list[Any]) -> bool:
-    return any(naive.in_time(prefix, asked, span) for one in held for span in naive.spans(one))
+def any_time(prefix: str, asked: naive_search.Span, held: list[Any]) -> bool:
+    return any(naive_search.in_time(prefix, asked, span) for one in held for span in naive_search.spans(one))
 
 
 def about_amounts(code: str, value: Any) -> Iterator[Asked]:
@@ -165,7 +170,7 @@ def about_amounts(code: str, value: Any) -> Iterator[Asked]:
 def any_amount(prefix: str, text: str, unit: str | None, held: list[Any]) -> bool:
     quantities = [one if isinstance(one, dict) else {"value": one} for one in held]
     return any(
-        naive.in_amount(prefix, text, Decimal(str(one["value"])))
+        naive_search.in_amount(prefix, text, Decimal(str(one["value"])))
         for one in quantities
         if "value" in one and (unit is None or unit in (one.get("code"), one.get("unit")))
     )

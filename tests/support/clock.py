@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
@@ -51,11 +50,11 @@ class Clock:
 
 def stopped(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of all that waits for something, and of time stamps."""
-    clock: Any = Clock()
+    clock = Clock()
     for module in _MODULES:
         monkeypatch.setattr(module, "time", clock)
     # Pauses before a retry: their jitter would make every run another one.
     for module in (committing, throttling):
         monkeypatch.setattr(module, "jitter", lambda longest: longest)
     monkeypatch.setattr(dates, "now", clock.stamp)
-    return clock  # type: ignore[no-any-return]
+    return clock

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from bulkhead.fhir import definitions
-from tests.e2e.fuzzing.dice import Dice
-from tests.e2e.fuzzing.seeds import SEARCH_PARAMETER
+from tests.support.fuzzing.dice import Dice
+from tests.support.fuzzing.seeds import SEARCH_PARAMETER
 
 TYPES = (
     "Patient",

@@ -8,8 +8,8 @@ from typing import Any
 
 from bulkhead.fhir import definitions
 from bulkhead.fhir.definitions import ANY_RESOURCE, Element
-from tests.e2e.fuzzing.dice import Dice
-from tests.e2e.fuzzing.seeds import SECRET
+from tests.support.fuzzing.dice import Dice
+from tests.support.fuzzing.seeds import SECRET
 
 Json = dict[str, Any]
 

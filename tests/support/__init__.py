@@ -1,0 +1,1 @@
+"""What the tests share: doors, worlds, samples, models, faults. No module here holds a test."""
