@@ -452,7 +452,8 @@ def _changes(draw: st.DrawFn) -> Json:
 @given(st.lists(_changes(), max_size=30))
 def test_a_fhirpath_patch_never_makes_more_than_it_brings(listed: list[Json]) -> None:
     """After every operation: the document and what the patch brings, and a null beside each item of a list that has extensions."""
-    before, fitting = limits.size(ANNA, 10**6), []
+    fitting: list[Json] = []
+    before = limits.size(ANNA, 10**6)
     for one in listed:
         brought = before + limits.size([*fitting, one], 10**6)
         with suppress(BadRequest, Unprocessable):
