@@ -73,7 +73,7 @@ def test_a_wrong_program_is_an_error(monkeypatch: pytest.MonkeyPatch, named: str
         dynamodb.start()
 
 
-@pytest.mark.parametrize(("machine", "told"), [("x86_64", "make setup"), ("riscv64", "not made for linux-riscv64")])
+@pytest.mark.parametrize(("machine", "told"), [("x86_64", "make setup"), ("riscv64", "not built for linux-riscv64")])
 def test_without_a_binary_it_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, machine: str, told: str
 ) -> None:
