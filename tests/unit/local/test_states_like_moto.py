@@ -18,7 +18,10 @@ from infra.local import aws, states
 MANIFEST = [{"batch": 0}, {"batch": 1}, {"batch": 2}]
 PLANS = {
     "nothing to do": [{"batches": 0, "next": "finish"}],
-    "work, then verify": [{"batches": 3, "manifest": "m", "next": "plan", "concurrency": 2}, {"batches": 0, "next": "finish"}],
+    "work, then verify": [
+        {"batches": 3, "manifest": "m", "next": "plan", "concurrency": 2},
+        {"batches": 0, "next": "finish"},
+    ],
     "settle between": [{"batches": 0, "next": "settle", "settle": 0}, {"batches": 0, "next": "finish"}],
 }
 
