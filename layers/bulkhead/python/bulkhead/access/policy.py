@@ -3,7 +3,7 @@
 A caller comes from the claims of a verified token. `scope` holds SMART scopes (see `scopes`) and `accounts.write`, the right to set
 accounts. The claim `accounts` fences the caller to resources that carry one of these accounts; `patient` to that Patient's compartment;
 with both, a resource must be within both. A scope with a query bounds its rights to the resources that meet it. A resource outside
-did not exist. A claim that cannot be read fences to nothing. Claims are read in `claims`; `decision` decides about one resource.
+these bounds is answered as if it did not exist. A claim that cannot be read fences to nothing. Claims are read in `claims`; `decision` decides about one resource.
 """
 
 from __future__ import annotations

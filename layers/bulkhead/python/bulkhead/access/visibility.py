@@ -36,7 +36,7 @@ def require_visible(store: Store, caller: Caller, head: Head, right: str) -> Hea
 def base_of_update(store: Store, caller: Caller, base: Head | None) -> tuple[Head | None, bool]:
     """The version that an update builds on, where `base` is the current one; and whether the id belongs to a resource that is hidden.
 
-    Such an id counts as free up to the commit, which then refuses it (see `guard`). All other checks come first, so that a
+    Such an id counts as free up to the commit, which then refuses it (see `write_policy`). All other checks come first, so that a
     request that fails anyway does not reveal which ids exist. Forbidden as in `require_visible`.
     """
     if base is None or not caller.restricted:

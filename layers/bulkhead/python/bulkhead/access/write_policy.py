@@ -37,7 +37,7 @@ def check(
     """Raises a BulkheadError, with an issue per write at fault, where `caller` may not make these changes.
 
     Forbidden for a resource outside its fence or its scopes; Unprocessable for a Patient that it may not see, whether it
-    exists or not. Last, NotFound for ids that the caller may not take: those that are `taken` (see `visibility.standing`),
+    exists or not. Last, NotFound for ids that the caller may not take: those that are `taken` (see `visibility.base_of_update`),
     those of deleted resources that it could not see, and those of compartments with hidden members.
     Every caller is held to one thing: the `securityContext` of a Binary names what it can see, else Unprocessable.
     """

@@ -1,8 +1,9 @@
 """Definitions that govern the server: which stored ones are in force, and for whom. Semantics, section 3.
 
 A SearchParameter, CompartmentDefinition, ValueSet or CodeSystem is in force for all if a caller without a fence wrote it, and it
-carries no account, nor lost one by the clock. Whose it is stands on the head (`unfenced`), set at the commit boundary from the verified token: who gives up
-definition does not come into force when it loses its accounts, and neither does one whose head lacks the mark.
+carries no account, nor lost one by the clock. The head says so (`unfenced`); the commit
+boundary sets it from the verified token. So a tenant's definition does not come into force when it loses its accounts, and neither
+does one whose head lacks the mark.
 """
 
 from __future__ import annotations

@@ -49,9 +49,9 @@ logger = logging.getLogger(__name__)
 class Findings:
     """The state of some keys: how many members are up to date, and which are not (`wrong`).
 
-    `standing` counts only members within the caller's reach. `unsettled` keys are members by the index but not by their heads; the
-    `broken` ones the body cannot be read. `closed` ones are sealed or private and stand as asked, each with whether it is within
-    reach: a writer who opens one may have read the target too early.
+    `standing` counts only members within the caller's reach. `unsettled` keys are members by the index but not by their heads. The
+    bodies of the `broken` ones cannot be read. The `closed` ones are sealed or private and are as requested, each with whether it is
+    within reach: a writer that opens one may have read the target too early.
     """
 
     standing: int = 0

@@ -101,8 +101,8 @@ def facts(resource: dict[str, Any]) -> Facts:
 def targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:
     """The resources of this server that a resource points at, and the search parameters through which it does.
 
-    Besides what a Binary follows, by the path of its element. References outside every search parameter, absolute URLs and logical references make no target; of canonicals do
-    in the form `Type/id`.
+    The reference in a Binary's `securityContext` counts too, by the path of its element. All other references outside every search
+    parameter, absolute URLs and logical references make no target. A canonical makes one only in the form `Type/id`.
     """
     found: dict[str, set[str]] = {}
     known: dict[str, str | None] = {}

@@ -82,7 +82,7 @@ def update(
 def _prepare_new(session: Session, resource: dict[str, Any], condition: Condition) -> tuple[Write, bool]:
     """The write that creates a resource whose criteria nothing met: under its own id, if it has one and the id is free.
 
-    Also whether the id belongs to a resource that the caller may not see: see `visibility.standing`.
+    Also whether the id belongs to a resource that the caller may not see: see `visibility.base_of_update`.
     """
     given = resource.get("id")
     if given is None:

@@ -1,7 +1,7 @@
 """`_sort` (R4 search.html, 3.1.1.6.1) by any parameters: puts matches in order, and finds the place where the next page begins.
 
 If a resource has several values, the first in the requested order counts. A resource without a value comes last in either
-the direction. What is equal is in order of type and id. Dates sort as the index has them: see `facts.care_dates`.
+direction. Equal resources are in order of type and id. Dates sort as the index has them: see `facts.care_dates`.
 """
 
 from __future__ import annotations

@@ -56,9 +56,9 @@ class Head:
     """A version of a resource, current or past.
 
     `body` is opaque: `Store.decode` reads it. None for a deletion. `explicit` are the resource's own accounts,
-    `inherited` those that each target gives it; a deletion keeps both. `within` bounds, by account, what a target that `propagate`s passes on
-    account (see `accounts.passed_on`). `updated` is `meta.lastUpdated`; `flagged` is when `propagate` or `within` was changed since
-    if there was one.
+    `inherited` those that each target gives it; a deletion keeps both. `within` bounds, by account, what a target that
+    `propagate`s passes on (see `accounts.passed_on`). `updated` is `meta.lastUpdated`; `flagged` is the time of a later change of
+    `propagate` or `within`, if there was one.
 
     A head that was read holds the accounts that count at that moment: `from_item` leaves out those whose end has come, and nothing
     else needs to know the clock. `ended` are those that it left out.

@@ -36,7 +36,7 @@ class Job:
     """One request that is answered later: of `kind` SET_ACCOUNTS, for a `target` and its `accounts`, BUNDLE, or PURGE of a `target`.
 
     `accounts` are those that the caller asked for, `ends` the instants at which some of them end, `inherit` whether the target shall
-    inherit (None: as it was), `within` those that it is fenced to (None: it is not), `naming` whether it may be
+    inherit (None: as it was), `within` those that it is fenced to (None: it is not), `naming` whether it may
     learn the names of members.
     `created`, `ended` (0: not yet) and `expires` are seconds since 1970, `begun` is when the target stood as asked (0: not yet), `beat`
     when somebody was last seen at work on it. `total` counts the members that the first pass has listed (None: none yet; while

@@ -34,7 +34,7 @@ by-time:   `mpk` = `Observation#2026-11#<shard>`, `msk` = `<lastUpdated>#9#00000
            of care dates `mpk` = `Observation|date|Patient/1` or `Observation|date|Patient/1|code|1234`, `msk` = `<date>#9`.
 
 One index entry carries up to one target, one value and one care date: three facts for one item's price. A target is staged before
-the accounts of its head are read, so the head itself never carries facts.
+the accounts of its head are read; that is why the head itself never carries facts.
 
 The value of an `identifier` has an item of its own instead of one in by-value, under the same keys. It costs no more, and a reader
 of an identifier sees what is staged and committed at that moment, however far the indexes lag.
