@@ -21,6 +21,7 @@ from bulkhead.facts.normalise import fold, spellings
 from bulkhead.facts.phonetic import is_phonetic, sound
 from bulkhead.fhir.definitions import RESOURCE_TYPES, SearchParameter, search_parameters
 from bulkhead.fhir.references import canonical_url
+from bulkhead.search.date_spans import span
 from bulkhead.search.dated import Dated, Gathered, Line
 from bulkhead.search.drivers import (
     Account,
@@ -42,7 +43,6 @@ from bulkhead.search.literals import ID
 from bulkhead.search.query import (
     Clause,
     CompositeValue,
-    DateValue,
     Query,
     ReferenceValue,
     StringValue,
@@ -475,35 +475,6 @@ def by_dates(query: Query, resource_type: str) -> Values | None:
             buckets = [*(index_facts.month(number) for number in range(start, end + 1)), index_facts.LONG]
             return Values(resource_type, tuple(Branch(parameter.code, bucket, last=last) for bucket in buckets))
     return None
-
-
-def span(clauses: Iterable[Clause]) -> tuple[str | None, str | None]:
-    """(earliest last, latest first instant) of a date that meets all clauses; None for an open end."""
-    lows: list[str] = []
-    highs: list[str] = []
-    for clause in clauses:
-        bounds = [bound(value) for value in clause.values if isinstance(value, DateValue)]
-        low, high = [low for low, _ in bounds], [high for _, high in bounds]
-        if bounds and all(one is not None for one in low):
-            lows.append(min(one for one in low if one is not None))
-        if bounds and all(one is not None for one in high):
-            highs.append(max(one for one in high if one is not None))
-    return max(lows, default=None), min(highs, default=None)
-
-
-def bound(value: DateValue) -> tuple[str | None, str | None]:
-    match value.prefix:
-        case "eq" | "ap":
-            return value.first, value.last
-        case "gt" | "sa":
-            return value.last, None
-        case "ge":
-            return value.first, None
-        case "lt" | "eb":
-            return None, value.first
-        case "le":
-            return None, value.last
-    return None, None
 
 
 def describe(chosen: Plan) -> Sequence[str]:
