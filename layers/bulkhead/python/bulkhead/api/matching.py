@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -16,33 +16,60 @@ class Match(NamedTuple):
     parameters: Mapping[str, str]
 
 
+class _Node:
+    """A place in the tree of the routes: what may follow, and the routes that end here, those of one method before ANY."""
+
+    def __init__(self) -> None:
+        self.literals: dict[str, _Node] = {}
+        self.variable: _Node | None = None
+        self.routes: list[tuple[Route, list[str]]] = []
+
+    def add(self, route: Route, template: list[str]) -> None:
+        node = self
+        for part in template:
+            if _is_variable(part):
+                node.variable = node.variable or _Node()
+                node = node.variable
+            else:
+                node = node.literals.setdefault(part, _Node())
+        node.routes.append((route, template))
+        node.routes.sort(key=lambda pair: pair[0].method == "ANY")
+
+    def fitting(self, parts: list[str], at: int = 0) -> Iterator[tuple[Route, list[str]]]:
+        """The routes that fit `parts` from `at` on, with their templates. Leftmost literals first; no variable is empty."""
+        if at == len(parts):
+            yield from self.routes
+            return
+        part = parts[at]
+        if literal := self.literals.get(part):
+            yield from literal.fitting(parts, at + 1)
+        if part and self.variable:
+            yield from self.variable.fitting(parts, at + 1)
+
+
 class Matcher:
     """Selects routes. Leftmost literals win; a route of one method wins over ANY."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.default: Route | None = None
-        self._by_length: dict[int, list[tuple[Route, list[str]]]] = {}
+        self._tree = _Node()
         for route in routes:
             if route.path == DEFAULT:
                 self.default = route
-                continue
-            template = route.path.split("/")
-            self._by_length.setdefault(len(template), []).append((route, template))
-        for candidates in self._by_length.values():
-            candidates.sort(key=lambda each: ([_is_variable(part) for part in each[1]], each[0].method == "ANY"))
+            else:
+                self._tree.add(route, route.path.split("/"))
 
     def match(self, method: str, path: str) -> Match | None:
         """The most specific route for a path as it was sent; otherwise that of `$default`; None if there is neither."""
         parts = segments(path)
-        for route, template in self._by_length.get(len(parts), ()):
-            if route.method in (method, "ANY") and _fits(template, parts):
+        for route, template in self._tree.fitting(parts):
+            if route.method in (method, "ANY"):
                 return Match(route, _parameters(template, parts))
         return Match(self.default, {}) if self.default else None
 
     def fitting(self, path: str) -> list[Route]:
         """The routes of any method that fit a path, the most specific first."""
-        parts = segments(path)
-        return [route for route, template in self._by_length.get(len(parts), ()) if _fits(template, parts)]
+        return [route for route, _ in self._tree.fitting(segments(path))]
 
 
 def segments(path: str) -> list[str]:
@@ -55,13 +82,6 @@ def segments(path: str) -> list[str]:
 
 def _is_variable(part: str) -> bool:
     return part.startswith("{")
-
-
-def _fits(template: list[str], parts: list[str]) -> bool:
-    return all(
-        expected == actual or (actual != "" and _is_variable(expected))
-        for expected, actual in zip(template, parts, strict=True)
-    )
 
 
 def _parameters(template: list[str], parts: list[str]) -> dict[str, str]:
