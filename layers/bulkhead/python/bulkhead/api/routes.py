@@ -145,11 +145,3 @@ def _gateway_routes() -> tuple[Route, ...]:
 
 GATEWAY = _gateway_routes()
 """The routes of API Gateway, local and on AWS. `operation` is that of the first route; the Router decides anew."""
-
-
-def fits(template: str, path: str) -> bool:
-    """Whether a path such as `/fhir/R4/Patient/1` has the form of a route's path."""
-    expected, actual = template.split("/"), path.split("/")
-    return len(expected) == len(actual) and all(
-        segment == given or (segment.startswith("{") and given) for segment, given in zip(expected, actual, strict=True)
-    )

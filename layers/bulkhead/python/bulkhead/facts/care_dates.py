@@ -125,11 +125,6 @@ def may_reach(text: str, first: str) -> bool:
     return text[_INSTANT + 1 :] >= first
 
 
-def begins(text: str) -> str:
-    """The first instant (or the day) of a text that is not that of an end."""
-    return text[:_INSTANT]
-
-
 def is_period(text: str) -> bool:
     """Whether a text is that of a period, oldest first."""
     return len(text) > _INSTANT + 1
