@@ -38,11 +38,11 @@ def read(body: dict[str, Any], operation: str, taken: Mapping[str, Taken]) -> di
     for n, item in enumerate(body.get("parameter", ())):
         name, place = item["name"], f"Parameters.parameter[{n}]"
         if name not in taken:
-            faults.append(_fault(f"{operation} has no parameter {name[:64]}; it takes {', '.join(taken)}", place))
+            faults.append(fault(f"{operation} has no parameter {name[:64]}; it takes {', '.join(taken)}", place))
         elif taken[name].member not in item:
-            faults.append(_fault(f"{name} must have its value in {taken[name].member}", place))
+            faults.append(fault(f"{name} must have its value in {taken[name].member}", place))
         elif found[name] and not taken[name].repeated:
-            faults.append(_fault(f"{name} may occur only once", place))
+            faults.append(fault(f"{name} may occur only once", place))
         else:
             found[name].append(Given(item[taken[name].member], f"{place}.{taken[name].member}"))
     if faults:
@@ -50,5 +50,6 @@ def read(body: dict[str, Any], operation: str, taken: Mapping[str, Taken]) -> di
     return found
 
 
-def _fault(text: str, place: str) -> Issue:
+def fault(text: str, place: str) -> Issue:
+    """The issue of a BadRequest about one place of the Parameters."""
     return Issue(BadRequest.code, text, place)

@@ -9,10 +9,11 @@ from bulkhead import resources
 from bulkhead.access import policy
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response, accepted
-from bulkhead.errors import BadRequest, Issue, TooCostly, raise_together
+from bulkhead.errors import BadRequest, TooCostly, raise_together
 from bulkhead.jobs import executions, purge_steps, purging
 from bulkhead.jobs.lifecycle import Background
 from bulkhead.jobs.purging import Order
+from bulkhead.operations.parameters import fault
 
 COMPARTMENT = "compartment"
 
@@ -53,23 +54,19 @@ def parse(parameters: dict[str, Any]) -> bool:
     given = parameters.get("parameter", [])
     if not isinstance(given, list):
         raise BadRequest("must be a list", "Parameters.parameter")
-    faults = [_fault(f"Parameters has no {name}", "Parameters") for name in sorted(parameters.keys() - _PARTS)]
+    faults = [fault(f"Parameters has no {name}", "Parameters") for name in sorted(parameters.keys() - _PARTS)]
     flags: list[bool] = []
     for position, parameter in enumerate(given):
         place = f"Parameters.parameter[{position}]"
         name = parameter.get("name") if isinstance(parameter, dict) else None
         if name != COMPARTMENT:
             named = str(name)[:64] if isinstance(name, str) else "one without a name"
-            faults.append(_fault(f"$purge has only the parameter {COMPARTMENT}, not {named}", f"{place}.name"))
+            faults.append(fault(f"$purge has only the parameter {COMPARTMENT}, not {named}", f"{place}.name"))
         elif not isinstance(parameter.get("valueBoolean"), bool) or parameter.keys() - _PARAMETER_PARTS:
-            faults.append(_fault(f"{COMPARTMENT} must have a valueBoolean and nothing else", f"{place}.valueBoolean"))
+            faults.append(fault(f"{COMPARTMENT} must have a valueBoolean and nothing else", f"{place}.valueBoolean"))
         elif flags:
-            faults.append(_fault(f"{COMPARTMENT} may be given only once", place))
+            faults.append(fault(f"{COMPARTMENT} may be given only once", place))
         else:
             flags.append(parameter["valueBoolean"])
-    raise_together([BadRequest(fault.diagnostics, issues=[fault]) for fault in faults])
+    raise_together([BadRequest(one.diagnostics, issues=[one]) for one in faults])
     return any(flags)
-
-
-def _fault(text: str, place: str) -> Issue:
-    return Issue(BadRequest.code, text, place)

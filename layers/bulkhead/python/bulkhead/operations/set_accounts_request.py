@@ -9,6 +9,7 @@ from typing import Any
 
 from bulkhead.errors import BadRequest, Issue, Unprocessable
 from bulkhead.fhir import dates, definitions
+from bulkhead.operations.parameters import fault
 
 ACCOUNTS, PROPAGATE, UNTIL, INHERIT, PREVIEW = "accounts", "propagate", "until", "inherit", "preview"
 NAMES = (ACCOUNTS, PROPAGATE, UNTIL, INHERIT, PREVIEW)
@@ -61,7 +62,7 @@ def parse(parameters: Any, account_limit: int) -> Request:
     given = parameters.get("parameter", [])
     if not isinstance(given, list):
         raise BadRequest("must be a list", "Parameters.parameter")
-    faults = [_fault(f"Parameters has no {name}", "Parameters") for name in sorted(parameters.keys() - _PARTS)]
+    faults = [fault(f"Parameters has no {name}", "Parameters") for name in sorted(parameters.keys() - _PARTS)]
     found = _Found()
     for position, parameter in enumerate(given):
         try:
@@ -69,7 +70,7 @@ def parse(parameters: Any, account_limit: int) -> Request:
         except BadRequest as error:
             faults += error.issues
     if found.number > account_limit:
-        faults.append(_fault(f"at most {account_limit} accounts may be given", "Parameters.parameter"))
+        faults.append(fault(f"at most {account_limit} accounts may be given", "Parameters.parameter"))
     if faults:
         raise BadRequest(faults[0].diagnostics, issues=faults)
     ends = {account: end for account, own in found.accounts.items() if (end := own or found.until)}
@@ -111,10 +112,6 @@ def _require_future(ends: Mapping[str, str], places: Mapping[str, str]) -> None:
     text = "the end of an account is in the past: leave the account out to take it away now"
     if past := [Issue(Unprocessable.code, text, places[account]) for account, end in ends.items() if end <= now]:
         raise Unprocessable(text, issues=past)
-
-
-def _fault(text: str, place: str) -> Issue:
-    return Issue(BadRequest.code, text, place)
 
 
 def _value(parameter: Named, names: tuple[str, ...], place: str) -> Any:

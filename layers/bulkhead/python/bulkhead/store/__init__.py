@@ -35,7 +35,7 @@ from bulkhead.store.erasure import Bodies, Eraser, Gravestone
 from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
 from bulkhead.store.index import Found, Moment, Pointer
 from bulkhead.store.jobs import Job, Jobs
-from bulkhead.store.table import Table
+from bulkhead.store.table import Table, item_key
 from bulkhead.store.throttling import Patience
 from bulkhead.store.transactions import once_a_request, one_request
 from bulkhead.store.version import Version
@@ -110,7 +110,7 @@ class Store:
         return builtin.head(key)
 
     def _heads(self, items: Iterable[dict[str, Any]]) -> dict[str, Head]:
-        return transaction_marks.current(self.table, {(item["pk"]["S"], item["sk"]["S"]): item for item in items})
+        return transaction_marks.current(self.table, {item_key(item): item for item in items})
 
     def read_version(self, key: str, version: int) -> Head | None:
         """One version, current or past. None if there is none."""

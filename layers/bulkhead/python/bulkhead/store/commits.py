@@ -19,7 +19,7 @@ from bulkhead.store import account_commits, active_months, heads, identifiers, k
 from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
 from bulkhead.store.identifiers import Guard
 from bulkhead.store.pre_commit import Between
-from bulkhead.store.table import TRANSACT_BYTES, TRANSACT_LIMIT, ConditionFailed, Item, Table
+from bulkhead.store.table import TRANSACT_BYTES, TRANSACT_LIMIT, ConditionFailed, Item, Table, item_key
 from bulkhead.store.throttling import pause
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _done_already(table: Table, actions: Sequence[Item]) -> bool:
     if len(actions) > 1:
         return False  # TransactWriteItems carries a token of its own against that
     item: Item = actions[0]["Put"]["Item"]
-    return table.get((item["pk"]["S"], item["sk"]["S"])) == item
+    return table.get(item_key(item)) == item
 
 
 def explain(failed: int, writes: Sequence[Write], claims: Sequence[Claim]) -> VersionConflict | ClaimTaken:

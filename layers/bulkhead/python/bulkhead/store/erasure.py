@@ -13,7 +13,7 @@ A gravestone names an id and says nothing else. That of a purge's target is open
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from bulkhead.parallel import chunks
 from bulkhead.store import commits, heads, keys, reservations, staging, transaction_marks
 from bulkhead.store.heads import GRAVESTONE, Head, Write
 from bulkhead.store.keys import Key
-from bulkhead.store.table import Item, Table, key_of
+from bulkhead.store.table import Item, Table, item_key, key_of
 
 if TYPE_CHECKING:
     from bulkhead.facts.index_facts import Facts
@@ -138,7 +138,7 @@ class Eraser:
         self._table.write_each(
             [self._table.delete_action((claim, keys.HEAD), "#owner = :owner", mine) for claim in sorted(claims)]
         )
-        rest = [at for item in self._table.query(key) if (at := _key(item))[1] != keys.HEAD]
+        rest = [at for item in self._table.query(key) if (at := item_key(item))[1] != keys.HEAD]
         self._table.put_many([], rest)
         return found or bool(rest)
 
@@ -158,7 +158,7 @@ class Eraser:
         for item in versions:
             if name := heads.name_in_s3(item.get("body", {}).get("B")):
                 self._bodies.erase(name)
-        self._table.put_many([], [_key(item) for item in versions])
+        self._table.put_many([], [item_key(item) for item in versions])
 
     def _elsewhere(self, key: str, version: Head) -> list[Key]:
         """The items outside its own partition that a version has."""
@@ -236,7 +236,3 @@ class Bodies:
             except ClientError as error:
                 if error.response.get("Error", {}).get("Code") != "NoSuchVersion":
                     raise
-
-
-def _key(item: Mapping[str, Any]) -> Key:
-    return item["pk"]["S"], item["sk"]["S"]

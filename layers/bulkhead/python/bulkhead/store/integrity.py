@@ -27,7 +27,7 @@ from bulkhead.parallel import chunks
 from bulkhead.store import builtin, definitions, heads, keys, reservations, staging, transaction_marks, transactions
 from bulkhead.store.heads import Head
 from bulkhead.store.keys import Entry, Key
-from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, key_of
+from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, item_key, key_of
 
 if TYPE_CHECKING:
     from bulkhead.facts.index_facts import Facts
@@ -87,7 +87,9 @@ class Check:
         self._now, self._patience = now, patience
         # Who read a head before an account ended may be about to write one on which it does not: its entry stays that long.
         self._accounts_at = None if patience is None else dates.text(datetime.fromtimestamp(now - patience, UTC))
-        self._listed = {_key(item) for partition in (keys.MONTHS, keys.DEFINITIONS) for item in table.query(partition)}
+        self._listed = {
+            item_key(item) for partition in (keys.MONTHS, keys.DEFINITIONS) for item in table.query(partition)
+        }
 
     def look(self, items: Iterable[Item]) -> Report:
         """Compares the items of a page, and repairs faults. The items of one resource should come together."""
@@ -99,7 +101,7 @@ class Check:
                 resources.setdefault(pk, []).extend(group)
             else:
                 named = list(group)
-                identifiers += [item for item in named if keys.is_identifier(_key(item))]
+                identifiers += [item for item in named if keys.is_identifier(item_key(item))]
                 faults = [fault for item in named if (fault := self._outdated(item))]
                 self._mend(pk, [*faults, *self._unnamed_claims(pk, named)], report)
         report.resources, report.identifiers, report.held = len(resources), len(identifiers), _held(resources)
@@ -123,7 +125,7 @@ class Check:
             elif kind == MISSING:
                 report.held += 1
             if "Put" in action:
-                self._listed.add(_key(action["Put"]["Item"]))
+                self._listed.add(item_key(action["Put"]["Item"]))
         damaged = [kind for kind, action in faults if not action]
         if damaged:
             report.damaged += len(damaged)
@@ -137,10 +139,10 @@ class Check:
         between may have removed what it does not need.
         """
         bound = [
-            n for n, (kind, action) in enumerate(actions) if head and kind == MISSING and _aim(action) != _key(head)
+            n for n, (kind, action) in enumerate(actions) if head and kind == MISSING and _aim(action) != item_key(head)
         ]
         if not self._repair:
-            now = self._table.get(_key(head)) if head and bound else head
+            now = self._table.get(item_key(head)) if head and bound else head
             return set(bound) if head and (now is None or now["v"] != head["v"]) else set()
         rest = [n for n in range(len(actions)) if n not in bound]
         failed = {rest[n] for n in self._table.write_each([actions[n][1] for n in rest])}
@@ -151,7 +153,7 @@ class Check:
 
     def _written_while(self, head: Item, actions: dict[int, Item]) -> set[int]:
         """Write while a head stands: all at once, or where that fails one by one. Returns which were not written."""
-        standing = self._table.check_action(_key(head), "#v = :v", {":v": head["v"]})
+        standing = self._table.check_action(item_key(head), "#v = :v", {":v": head["v"]})
         try:
             self._table.write([standing, *actions.values()])
         except ConditionFailed:
@@ -183,7 +185,7 @@ class Check:
         elsewhere = [key for entries in expected.values() for key in entries if keys.is_identifier(key)]
         there = self._table.get_many([*elsewhere, *(key for names in listed.values() for key in names)])
         for pk, entries in expected.items():
-            own = {_key(item): item for item in resources[pk]}
+            own = {item_key(item): item for item in resources[pk]}
             unlisted = [(MISSING, self._table.put_action(key_of(key))) for key in listed[pk] if key not in there]
             found[pk] = [*self._faults_of_one(pk, own, entries, there), *unlisted, *self._faults_of_time(pk, own)]
             found[pk] += self._forgotten_targets(pk, own)
@@ -228,7 +230,7 @@ class Check:
             logger.error("body cannot be read", extra={"resource": pk, "error": type(error).__name__})
             return [(DAMAGED, None)]
         needed = [staging.former_item(pk, target) for target in staging.remembered(targets)]
-        return [(MISSING, self._table.put_action(item)) for item in needed if _key(item) not in own]
+        return [(MISSING, self._table.put_action(item)) for item in needed if item_key(item) not in own]
 
     def _unexpected(self, key: Key, item: Item, version: int) -> _Fault | None:
         """The fault of an entry that the head, at `version`, does not need."""
@@ -264,30 +266,30 @@ class Check:
         condition = pk.removeprefix(keys.claim_key(""))
         owners = [item["owner"]["S"] for item in items if "owner" in item and not transaction_marks.marked(item)]
         pointers = {owner: staging.claim_pointer(owner, condition) for owner in owners}
-        there = self._table.get_many([*((owner, keys.HEAD) for owner in owners), *map(_key, pointers.values())])
+        there = self._table.get_many([*((owner, keys.HEAD) for owner in owners), *map(item_key, pointers.values())])
         return [
             (MISSING, self._table.put_action(pointer))
             for owner, pointer in pointers.items()
-            if "v" in there.get((owner, keys.HEAD), {}) and _key(pointer) not in there
+            if "v" in there.get((owner, keys.HEAD), {}) and item_key(pointer) not in there
         ]
 
     def _outdated(self, item: Item) -> _Fault | None:
         """The fault of a reservation whose owner died long ago."""
-        if not keys.is_reservation(_key(item)):
+        if not keys.is_reservation(item_key(item)):
             return None
         found = reservations.slots(item)
         if any(slot.transaction or slot.until > self._now - (self._patience or 0) for slot in found):
             return None
         condition, values = reservations.held_as(item)
-        return STALE, self._table.delete_action(_key(item), condition, values)
+        return STALE, self._table.delete_action(item_key(item), condition, values)
 
     def _forgotten(self, head: Item, transaction: str) -> _Fault:
         """The fault of a mark that was set after its transaction was over."""
         values = {":txn": {"S": transaction}}
         state, _ = transactions.state_now(self._table, transaction)
         if "made" in head and state != transactions.COMMITTED:
-            return STALE, self._table.delete_action(_key(head), transaction_marks.MARKED, values)
-        return STALE, self._table.update_action(_key(head), "REMOVE #txn, #made", values, transaction_marks.MARKED)
+            return STALE, self._table.delete_action(item_key(head), transaction_marks.MARKED, values)
+        return STALE, self._table.update_action(item_key(head), "REMOVE #txn, #made", values, transaction_marks.MARKED)
 
     def _is_over(self, transaction: str) -> bool:
         item = self._table.get((keys.transaction_key(transaction), keys.HEAD))
@@ -324,12 +326,12 @@ class Check:
 
     def _faults_of_identifiers(self, items: Sequence[Item]) -> dict[str, list[_Fault]]:
         """The faults in the items of identifiers, by resource: those that the resource does not need."""
-        named = {keys.identified(_key(item)) for item in items}
+        named = {keys.identified(item_key(item)) for item in items}
         there = {key[0]: item for key, item in self._table.get_many((key, keys.HEAD) for key in named).items()}
         expected: dict[str, dict[Key, Entry]] = {}
         found: dict[str, list[_Fault]] = {}
         for item in items:
-            pk = keys.identified(_key(item))
+            pk = keys.identified(item_key(item))
             is_there = pk in there and heads.GRAVESTONE not in there[pk]
             head = heads.from_item(there[pk], self._accounts_at) if is_there else None
             if pk in there and transaction_marks.marked(there[pk]):
@@ -339,9 +341,9 @@ class Check:
                     expected[pk], _ = self._needed(head)
                 except Exception:
                     # Reported when the check examines the resource itself.
-                    expected[pk] = {_key(item): ({}, frozenset())}
-            if _key(item) not in expected[pk]:
-                fault = self._unexpected(_key(item), item, head.version if head else 0)
+                    expected[pk] = {item_key(item): ({}, frozenset())}
+            if item_key(item) not in expected[pk]:
+                fault = self._unexpected(item_key(item), item, head.version if head else 0)
                 found.setdefault(pk, []).extend([fault] if fault else [])
         return found
 
@@ -359,8 +361,4 @@ def _is_resource(pk: str) -> bool:
 def _aim(action: Item) -> Key:
     """The key of the item that an action writes."""
     ((_, arguments),) = action.items()
-    return _key(arguments.get("Key") or arguments["Item"])
-
-
-def _key(item: Item) -> Key:
-    return item["pk"]["S"], item["sk"]["S"]
+    return item_key(arguments.get("Key") or arguments["Item"])

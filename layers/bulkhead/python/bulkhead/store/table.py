@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import pairwise
@@ -67,6 +67,11 @@ def key_of(key: Key) -> Item:
     return {"pk": {"S": key[0]}, "sk": {"S": key[1]}}
 
 
+def item_key(item: Mapping[str, Any]) -> Key:
+    """The inverse of `key_of`; `item` may have other attributes too."""
+    return item["pk"]["S"], item["sk"]["S"]
+
+
 def _size(action: Item) -> int:
     """Roughly the bytes of an action."""
     return 1000 + len(action.get("Put", {}).get("Item", {}).get("body", {}).get("B", b""))
@@ -119,7 +124,7 @@ class Table:
         """Items by key, strongly consistent; absent ones are left out. As few requests as possible, of equal size, in parallel."""
         found: dict[Key, Item] = {}
         for items in self.parallel(self._get_batch, even_chunks(list(dict.fromkeys(wanted)), GET_LIMIT)):
-            found.update({(item["pk"]["S"], item["sk"]["S"]): item for item in items})
+            found.update({item_key(item): item for item in items})
         return found
 
     def _get_batch(self, batch: Sequence[Key]) -> list[Item]:
