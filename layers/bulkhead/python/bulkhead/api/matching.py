@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -16,60 +16,35 @@ class Match(NamedTuple):
     parameters: Mapping[str, str]
 
 
-class _Node:
-    """A place in the tree of the routes: what may follow, and the routes that end here, those of one method before ANY."""
-
-    def __init__(self) -> None:
-        self.literals: dict[str, _Node] = {}
-        self.variable: _Node | None = None
-        self.routes: list[tuple[Route, list[str]]] = []
-
-    def add(self, route: Route, template: list[str]) -> None:
-        node = self
-        for part in template:
-            if _is_variable(part):
-                node.variable = node.variable or _Node()
-                node = node.variable
-            else:
-                node = node.literals.setdefault(part, _Node())
-        node.routes.append((route, template))
-        node.routes.sort(key=lambda pair: pair[0].method == "ANY")
-
-    def fitting(self, parts: list[str], at: int = 0) -> Iterator[tuple[Route, list[str]]]:
-        """The routes that fit `parts` from `at` on, with their templates. Leftmost literals first; no variable is empty."""
-        if at == len(parts):
-            yield from self.routes
-            return
-        part = parts[at]
-        if literal := self.literals.get(part):
-            yield from literal.fitting(parts, at + 1)
-        if part and self.variable:
-            yield from self.variable.fitting(parts, at + 1)
-
-
 class Matcher:
     """Selects routes. Leftmost literals win; a route of one method wins over ANY."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.default: Route | None = None
-        self._tree = _Node()
+        self._by_length: dict[int, list[_Pattern]] = {}
         for route in routes:
             if route.path == DEFAULT:
                 self.default = route
-            else:
-                self._tree.add(route, route.path.split("/"))
+                continue
+            pattern = _Pattern(route)
+            self._by_length.setdefault(len(pattern.template), []).append(pattern)
+        for candidates in self._by_length.values():
+            candidates.sort(
+                key=lambda each: ([_is_variable(part) for part in each.template], each.route.method == "ANY")
+            )
 
     def match(self, method: str, path: str) -> Match | None:
         """The most specific route for a path as it was sent; otherwise that of `$default`; None if there is neither."""
         parts = segments(path)
-        for route, template in self._tree.fitting(parts):
-            if route.method in (method, "ANY"):
-                return Match(route, _parameters(template, parts))
+        for pattern in self._by_length.get(len(parts), ()):
+            if pattern.route.method in (method, "ANY") and pattern.fits(parts):
+                return Match(pattern.route, pattern.parameters(parts))
         return Match(self.default, {}) if self.default else None
 
     def fitting(self, path: str) -> list[Route]:
         """The routes of any method that fit a path, the most specific first."""
-        return [route for route, _ in self._tree.fitting(segments(path))]
+        parts = segments(path)
+        return [pattern.route for pattern in self._by_length.get(len(parts), ()) if pattern.fits(parts)]
 
 
 def segments(path: str) -> list[str]:
@@ -84,8 +59,24 @@ def _is_variable(part: str) -> bool:
     return part.startswith("{")
 
 
-def _parameters(template: list[str], parts: list[str]) -> dict[str, str]:
-    return {name[1:-1]: value for name, value in zip(template, parts, strict=True) if _is_variable(name)}
+class _Pattern:
+    """A route's path, taken apart once: each request is compared with dozens of them."""
+
+    def __init__(self, route: Route) -> None:
+        self.route, self.template = route, route.path.split("/")
+        self._variables = [(n, part[1:-1]) for n, part in enumerate(self.template) if _is_variable(part)]
+        # From the end, because all paths begin alike.
+        self._literals = [(n, part) for n, part in enumerate(self.template) if not _is_variable(part)][::-1]
+
+    def fits(self, parts: list[str]) -> bool:
+        """Whether `parts`, of the template's length, has its literals, and something in place of each variable."""
+        for n, literal in self._literals:
+            if parts[n] != literal:
+                return False
+        return all(parts[n] for n, _ in self._variables)
+
+    def parameters(self, parts: list[str]) -> dict[str, str]:
+        return {name: parts[n] for n, name in self._variables}
 
 
 _MATCHER = Matcher(ROUTES)
