@@ -67,6 +67,13 @@ class Operation:
         return not self.system and (not self.resource_types or resource_type in self.resource_types)
 
 
+def _of_bundle(name: str, code: str, title: str, description: str, contents: str) -> Operation:
+    """An operation of the system that takes a Bundle with `contents`, and does it as one transaction."""
+    taken = Parameter("resource", "in", 1, "1", "Bundle", contents)
+    returned = Parameter("return", "out", 1, "1", "Bundle", "The response of the transaction")
+    return Operation(name, code, title, description, (taken, returned), affects_state=True, system=True)
+
+
 _META_OUT = Parameter("return", "out", 1, "1", "Meta", "The meta of the resource as it is now")
 _EVERYTHING = (
     Parameter("start", "in", 0, "1", "date", "Leaves out care that ended before this day"),
@@ -337,62 +344,26 @@ OPERATIONS: tuple[Operation, ...] = (
         base=f"{_HL7}Patient-merge",
         resource_types=("Patient",),
     ),
-    Operation(
+    _of_bundle(
         "bulkhead-patient-merge-bundle",
         "patient-merge",
         "Take over a merge of an identity source",
         "Takes a Bundle with both Patients, as they are after the merge, and does it as one transaction; as POST service/patient/merge.",
-        (
-            Parameter(
-                "resource",
-                "in",
-                1,
-                "1",
-                "Bundle",
-                "Two Patients: one replaces the other, which is not active and replaced-by it",
-            ),
-            Parameter("return", "out", 1, "1", "Bundle", "The response of the transaction"),
-        ),
-        affects_state=True,
-        system=True,
+        "Two Patients: one replaces the other, which is not active and replaced-by it",
     ),
-    Operation(
+    _of_bundle(
         "bulkhead-document-new",
         "document-new",
         "Add a document",
         "Takes a Bundle with a document and its bytes, and does it as one transaction; as POST service/document/new.",
-        (
-            Parameter(
-                "resource",
-                "in",
-                1,
-                "1",
-                "Bundle",
-                "A Binary, a current DocumentReference that points at it, perhaps a Provenance of that",
-            ),
-            Parameter("return", "out", 1, "1", "Bundle", "The response of the transaction"),
-        ),
-        affects_state=True,
-        system=True,
+        "A Binary, a current DocumentReference that points at it, perhaps a Provenance of that",
     ),
-    Operation(
+    _of_bundle(
         "bulkhead-document-update",
         "document-update",
         "Replace a document",
         "Takes a Bundle with both versions of a document, and does it as one transaction; as POST service/document/update.",
-        (
-            Parameter(
-                "resource",
-                "in",
-                1,
-                "1",
-                "Bundle",
-                "A Binary, the old DocumentReference, superseded, the new one, which replaces it, perhaps a Provenance of both",
-            ),
-            Parameter("return", "out", 1, "1", "Bundle", "The response of the transaction"),
-        ),
-        affects_state=True,
-        system=True,
+        "A Binary, the old DocumentReference, superseded, the new one, which replaces it, perhaps a Provenance of both",
     ),
     Operation(
         "bulkhead-meta",
