@@ -70,7 +70,7 @@ def pointing_at(
 
     `after` is the last source of the page before. Entries of one source (its pairs may have shifted) become one Pointer.
     """
-    prefix = f"{resource_type}#" if resource_type else None
+    prefix = keys.source_sort(f"{resource_type}/") if resource_type else None
     position = keys.source_sort(after) if after else None
     pointers: list[Pointer] = []
     # One more than asked for, in the same page: only the next source shows that all entries of the last one were read.

@@ -23,7 +23,6 @@ OVER = (DONE, FAILED, CANCELLED)
 SET_ACCOUNTS, BUNDLE, PURGE = "set-accounts", "bundle", "purge"
 """What a job does."""
 
-_RESULT = "r#"
 # Seconds between two notes that somebody is at work: one write in so many is not felt.
 _BEAT = 10.0
 # A task ends after 15 minutes, and is delivered again after less.
@@ -266,7 +265,9 @@ class Jobs:
 
     def results(self, job: str, turn: int = 0, first: int = 0, last: int = 99_999_999) -> list[Result]:
         """What batches came to so far: those of the pass `turn` from number `first` to `last`, or of all passes."""
-        low, high = (keys.result_sort(turn, first), keys.result_sort(turn, last)) if turn else (_RESULT, _RESULT)
+        low, high = (
+            (keys.result_sort(turn, first), keys.result_sort(turn, last)) if turn else (keys.RESULT, keys.RESULT)
+        )
         return [
             Result(
                 turn=int(item["turn"]["N"]),

@@ -58,6 +58,8 @@ ACCOUNT = "a#"
 VERSION = "v#"
 STAGED = "s#"
 RECEIPT = "e#"
+RESULT = "r#"
+MEMBERS = "k#"
 FORMER = "f#"
 CLAIM = "c#"
 
@@ -163,6 +165,22 @@ def transaction_key(transaction: str) -> str:
     return f"txn#{transaction}"
 
 
+def members_sort(page: int) -> str:
+    """The sort key of a page of a transaction's members."""
+    return f"{MEMBERS}{page:04d}"
+
+
+def open_transaction_sort(begun: str, transaction: str) -> str:
+    """The by-time sort key of an open transaction, by the instant at which it began."""
+    return f"{begun}#{transaction}"
+
+
+def open_transaction(sort: str) -> tuple[str, str]:
+    """When an open transaction began, and its id: the inverse of `open_transaction_sort`."""
+    begun, _, transaction = sort.partition("#")
+    return begun, transaction
+
+
 def job_key(job: str) -> str:
     return f"job#{job}"
 
@@ -179,7 +197,7 @@ def job_sort(created: float, job: str) -> str:
 
 def result_sort(turn: int, batch: int) -> str:
     """The sort key of one worker's result: the pass of the job, and its batch within that pass."""
-    return f"r#{turn:04d}#{batch:08d}"
+    return f"{RESULT}{turn:04d}#{batch:08d}"
 
 
 def receipt_sort(entry: int) -> str:

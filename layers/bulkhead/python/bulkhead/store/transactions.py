@@ -75,7 +75,7 @@ def begin(table: Table, members: Sequence[str], lease: int, entries: Sequence[Ke
     pages = [
         {
             "pk": {"S": keys.transaction_key(transaction)},
-            "sk": {"S": f"k#{n:04d}"},
+            "sk": {"S": keys.members_sort(n)},
             "keys": {"B": zlib.compress(json.dumps({"listed": page}))},
         }
         for n, page in enumerate(pieces(listed, _size, _KEYS, _PAGE_BYTES))
@@ -89,7 +89,7 @@ def begin(table: Table, members: Sequence[str], lease: int, entries: Sequence[Ke
             "pages": {"N": str(len(pages))},
             "expires": {"N": str(time.time() + lease)},
             "mpk": {"S": keys.OPEN_TRANSACTIONS},
-            "msk": {"S": f"{dates.now()}#{transaction}"},
+            "msk": {"S": keys.open_transaction_sort(dates.now(), transaction)},
         }
     )
     return transaction
@@ -101,7 +101,7 @@ def _size(member: str | Key) -> int:
 
 def members(table: Table, transaction: str) -> tuple[list[str], list[Key]]:
     """The members and entries of a transaction, as `begin` wrote them."""
-    pages = table.query(keys.transaction_key(transaction), "k#", "k#")
+    pages = table.query(keys.transaction_key(transaction), keys.MEMBERS, keys.MEMBERS)
     listed: list[Any] = [one for page in pages for one in json.loads(zlib.decompress(page["keys"]["B"]))["listed"]]
     return [one for one in listed if isinstance(one, str)], [
         (one[0], one[1]) for one in listed if isinstance(one, list)
@@ -166,7 +166,7 @@ def close(table: Table, transaction: str) -> None:
     """
     pk = keys.transaction_key(transaction)
     ttl = {":ttl": {"N": str(int(time.time()) + _DAY)}}
-    pages = [item["sk"]["S"] for item in table.query(pk, "k#", "k#")]
+    pages = [item["sk"]["S"] for item in table.query(pk, keys.MEMBERS, keys.MEMBERS)]
     table.write([table.update_action((pk, keys.HEAD), "SET #ttl = :ttl REMOVE #mpk, #msk", ttl)])
     table.put_many([], [(pk, page) for page in pages])
 
@@ -175,8 +175,7 @@ def open_transactions(table: Table) -> Iterator[tuple[str, str]]:
     """When each transaction began that is not closed yet, and its id; the oldest first. Read as they are taken."""
     index = (keys.BY_TIME, keys.INDEXES[keys.BY_TIME])
     for item in table.query(keys.OPEN_TRANSACTIONS, index=index):
-        begun, _, transaction = item["msk"]["S"].partition("#")
-        yield begun, transaction
+        yield keys.open_transaction(item["msk"]["S"])
 
 
 def abort_expired(table: Table, transaction: str) -> bool:
