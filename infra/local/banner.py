@@ -51,7 +51,7 @@ def _access(identity: Identity | None, sample: bool, issuer: str) -> str:
     if identity is None:
         return "The server needs no token (--no-auth): every caller has every right."
     lines = [
-        "A token with every right, for a day (more: make token):",
+        "A token that sees and changes everything, for a day (more, and such as may purge: make token):",
         f"TOKEN={identity.token('local-admin', FULL_RIGHTS)}",
     ]
     for organization in ORGANIZATIONS if sample else ():

@@ -145,15 +145,32 @@ names = st.sampled_from(["Patient", "Observation", "Company", "Encounter", "Bund
 
 
 @given(names, st.dictionaries(names, st.lists(names, max_size=3), max_size=4), st.sampled_from(["x", "Patient"]))
-def test_what_passes_makes_members(code: str, listed: dict[str, list[str]], identifier: str) -> None:
-    """A definition is refused with places, or each of its parameters is one by which `facts.targets` tells members."""
-    resource = definition(identifier, code, **listed)
-    found = list(compartment_definitions.faults(resource))
+def test_what_does_not_pass_is_refused_with_places(code: str, listed: dict[str, list[str]], identifier: str) -> None:
+    found = list(compartment_definitions.faults(definition(identifier, code, **listed)))
     assert all(issue.expression and issue.expression.startswith("CompartmentDefinition.") for issue in found)
-    if found:
-        return
-    target = f"{compartment_definitions.target_type(resource)}/1"
-    for resource_type, codes in defined(resource).parameters.items():
-        for name in codes - {compartment_definitions.ITSELF}:
-            pointing = {"resourceType": resource_type, name: {"reference": target}}
-            assert name in facts(pointing).targets[target]
+
+
+def test_what_passes_makes_members() -> None:
+    """Each parameter of a definition that is not refused is one by which `facts.targets` tells members, for every type of target."""
+    passed = set()
+    for code in definitions.RESOURCE_TYPES:
+        for resource_type in ("Observation", "Encounter", "MedicationRequest"):
+            for name in ("subject", "encounter", "device", "specimen", "status", "nonsense"):
+                resource = definition("x", code, **{resource_type: [name]})
+                if list(compartment_definitions.faults(resource)):
+                    continue
+                pointing = {"resourceType": resource_type, name: {"reference": f"{code}/1"}}
+                assert compartment_definitions.target_type(resource) == code
+                assert defined(resource).parameters == {resource_type: {name}}
+                assert name in facts(pointing).targets[f"{code}/1"]
+                passed.add((code, resource_type, name))
+    assert {
+        ("Patient", "Observation", "subject"),
+        ("Patient", "MedicationRequest", "subject"),
+        ("Group", "Encounter", "subject"),
+        ("Encounter", "Observation", "encounter"),
+        ("Encounter", "MedicationRequest", "encounter"),
+        ("Device", "Observation", "device"),
+        ("Specimen", "Observation", "specimen"),
+    } <= passed
+    assert not [one for one in passed if one[2] in ("status", "nonsense")]

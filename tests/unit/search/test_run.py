@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bulkhead.compartments import membership
 from bulkhead.errors import BadRequest, NotSupported, TooCostly
 from bulkhead.search import cursor, matching
-from bulkhead.search.parse import parse
+from bulkhead.search.parse import REFUSED, parse
 from bulkhead.search.run import Limits, find
 from bulkhead.store.version import ListedFence, Version, everything
 from tests.support.memory_store import MemoryStore
@@ -244,6 +244,7 @@ def test_what_is_ignored_is_told() -> None:
     assert bundle["entry"][-1]["search"] == {"mode": "outcome"}
     assert "nonsense" in issue["diagnostics"]
     assert "birthdate" in issue["diagnostics"]
+    assert not [code for code in REFUSED if f" {code}," in issue["diagnostics"]]
     assert "nonsense" not in bundle["link"][0]["url"]
 
 

@@ -68,7 +68,7 @@ class Settings:
     sync_limit: int = 1000
     """The limit on members for a synchronous `$set-accounts` that propagates."""
     account_limit: Positive = 50
-    """The limit on accounts in one `$set-accounts`."""
+    """The limit on accounts in one `$set-accounts`, or in the `meta.accounts` of a body."""
     body_limit: Positive = 300_000
     """Bytes of a compressed body above which it goes to S3 (DynamoDB's item limit is 400 KB)."""
     request_limit: Positive = 100_000_000

@@ -121,8 +121,6 @@ def refuse_overlaps(changes: Sequence[Change], together: bool, sees: Sees) -> No
 
     Its resource would not be the only match. The caller has applied patches and resolved links before. SameResource is the fault
     of the conditional entry; for independent entries, of the later of the two, so that they can be made in their order.
-
-    their order.
     """
     written: Written | None = None
     by_key = {change.key: change for change in faultless(changes) if change.writes}

@@ -55,7 +55,7 @@ _FIRST: State = _PASS | _COUNT | {"turn": 1, "manifest": "", "settle": 0}
 
 
 def plan(store: Store, state: State, wait: Wait = sleep) -> State:
-    """Lists the next 100,000 members of `state["job"]`, and writes those that need a change to a manifest.
+    """Lists the next MANIFEST_MEMBERS members of `state["job"]`, and writes those that need a change to a manifest.
 
     Returns the next state: `batches` and `manifest` for the Map (0 if it has nothing to do), then `next`: "plan" or,
     after `settle` seconds, "settle" for one more plan, or "finish".

@@ -74,8 +74,8 @@ def parse(
 ) -> Query:
     """The Query of `GET [base]/{resource_type}?query`.
 
-    query:              decoded names and values in the order given; for POST _search those of the URL and the body
-    together resource_type:      None for the whole system (`_type` names types), and for `*` in a compartment
+    query:              decoded names and values in the order given; for POST _search those of the URL and the body together
+    resource_type:      None for the whole system (`_type` names types), and for `*` in a compartment
     compartment:        "Patient/1" for `GET Patient/1/{resource_type}`; `compartment_types` are those of its definition
     base:               base URL of this server: references below it are local
     strict:             `Prefer: handling=strict`: an unknown parameter is an error instead of being ignored
@@ -113,7 +113,7 @@ def parse(
         results=reader.results(),
         used=tuple(reader.used),
         ignored=tuple(dict.fromkeys(reader.ignored)),
-        known=tuple(sorted(known)) if reader.ignored else (),
+        known=tuple(sorted(known.keys() - REFUSED)) if reader.ignored else (),
     )
 
 

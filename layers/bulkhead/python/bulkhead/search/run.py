@@ -1,4 +1,4 @@
-"""Runs a plan: hints in batches -> heads -> fence -> exact filter -> order -> page. The only module of search that reads the store."""
+"""Runs a plan: hints in batches -> heads -> fence -> exact filter -> order -> page."""
 
 from __future__ import annotations
 

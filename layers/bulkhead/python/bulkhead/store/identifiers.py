@@ -2,11 +2,11 @@
 
 Every writer stages the items of its identifiers (`keys.identifier_key`) before it commits. Beyond that,
 
-- who creates under a condition puts a reservation on the identifiers that the condition names, then looks at the items that
-  - a writer that creates under a condition reserves the identifiers in the condition, then reads the items that others have there,
+- a writer that creates under a condition reserves the identifiers in the condition, then reads the items that others have there,
   and commits only if its reservations still hold and nothing that it saw has changed;
-  - a writer of an identifier in any other way reads, after staging its items, whether there is a reservation, and ends it
-    before it commits.
+- a writer of an identifier in any other way reads, after staging its items, whether there is a reservation, and ends it
+  before it commits.
+
 A reservation records its owner's fence, in a slot that only callers with the same fence share (`reservations`). A writer of a
 resource that is certainly outside of that fence leaves the reservation alone, and its owner ignores such writers: it cannot see
 their resources, so they are no match for it. So no caller delays another that is fenced off from it, conditional writers included.

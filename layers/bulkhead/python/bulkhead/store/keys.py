@@ -7,18 +7,18 @@
 | staged head   | `Observation/9`      | `s#<transaction id>`        |                                                         |
 | index entry   | `Observation/9`      | `i#<target>#<value>#<date>` | by-target (the target), by-value (the value), by-time (the care date) |
 | account entry | `Observation/9`      | `a#Organization/a`          | by-target, in the account's own partition               |
+| the same, of no account | `Organization/a` | `a#-`                   | by-target: of the types that can be shared              |
 | former target | `Observation/9`      | `f#Patient/1`               | by-target, in a partition of what pointed there before  |
 | claim made    | `Observation/9`      | `c#<condition>`             | none: which claims name the resource as their owner     |
 | gravestone    | `Observation/9`      | `#`, in place of the head   | by-time: all of them in one partition, by their end     |
-| the same, of no account | `Organization/a` | `a#-`                   | by-target: of the types that can be shared              |
 | identifier    | `Patient|identifier|123` | `http://system#9`       | none: read where it is, strongly consistent             |
 | its reservations | `Patient|identifier|123` | `#`                       |                                                         |
 | claim         | `claim#<condition>`  | `#`                         |                                                         |
 | transaction   | `txn#<id>`           | `#`                         | by-time while it is open, so that a sweeper finds it    |
 | its members   | `txn#<id>`           | `k#0000`                    |                                                         |
 | job           | `job#<id>`           | `#`; results `r#<pass>#<n>` |                                                         |
-| owner's list  | `job#of#<owner>`     | `<created>#<job id>`        |                                                         |
 | its receipts  | `job#<id>`           | `e#<entry of the bundle>`   |                                                         |
+| owner's list  | `job#of#<owner>`     | `<created>#<job id>`        |                                                         |
 | propagation at work | `jobs`         | `<id of the job>`           |                                                         |
 | month in use  | `months`             | `Observation#2026-11`       |                                                         |
 | definition    | `definitions`        | `CompartmentDefinition/x`   |                                                         |
