@@ -280,6 +280,28 @@ class TestWhoAsks:
         (found,) = parts(explained(door.client("system/Observation.rs"), "Observation/scoped"), "account")
         assert found["source"] == [{"kind": "inherited"}]
 
+    def test_learns_nothing_of_content_unseen(self, clinics: Clinics, door: Door) -> None:
+        """Who sets accounts and does not read cannot find out what a record says by asking for one query after another."""
+        clinics.put("Observation/o", A, status="final", code={"text": "x"}, subject={"reference": "Patient/anna"})
+        clinics.letter("o", "Observation/o", A)
+        for who in (door.client("accounts.write", accounts=[A]), door.client("accounts.write")):
+            for status in ("final", "amended"):
+                narrow = f"system/Observation.rus?status={status}"
+                told = decisions(explained(who, "Observation/o", scope=narrow))
+                assert told == dict.fromkeys(("read", "search", "update"), (None, "hidden-from-you")) | {
+                    "delete": (False, "no-scope")
+                }
+                # Where the fence closes, nothing is asked of the content.
+                assert decisions(explained(who, "Observation/o", scope=narrow, accounts=B))["read"] == (
+                    False,
+                    "no-account",
+                )
+                through = explained(who, "Binary/o", scope=f"system/Binary.rs {narrow}", patient="anna")
+                assert decisions(through)["read"] == (None, "hidden-from-you")
+            assert decisions(explained(who, "Observation/o", scope="system/*.rs"))["read"] == (True, "unfenced")
+        told = decisions(explained(clinics.a, "Observation/o", scope="system/Observation.rs?status=amended"))
+        assert told["read"] == (False, "scope-query")
+
     def test_asks_of_no_patient_unseen(self, clinics: Clinics) -> None:
         hidden, absent = (clinics.a.get(f"Patient/anna/$explain-access?patient={name}") for name in ("chidi", "absent"))
         assert (hidden.status_code, hidden.json()) == (absent.status_code, absent.json())
