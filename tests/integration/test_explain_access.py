@@ -265,9 +265,15 @@ class TestWhoAsks:
         )
         clinics.letter("between", "DocumentReference/theirs", A)
         for asked in ({"accounts": B}, {"accounts": "Organization/none"}):
-            assert decisions(explained(clinics.a, "Binary/between", **asked))["read"] == (None, "hidden-from-you")
+            # Nor by a query that the Binary does not meet: only what is open is held to it.
+            for scope in ("system/*.rs", "system/Binary.rs?_tag=none system/DocumentReference.rs"):
+                told = decisions(explained(clinics.a, "Binary/between", scope=scope, **asked))
+                assert told["read"] == (None, "hidden-from-you")
         assert decisions(explained(clinics.a, "Binary/between", accounts=A))["read"] == (True, "account")
         assert decisions(explained(clinics.admin, "Binary/between", accounts=B))["read"] == (True, "security-context")
+        assert clinics.admin.delete("DocumentReference/theirs").status_code == 204
+        assert decisions(explained(clinics.a, "Binary/between", accounts=B))["read"] == (None, "hidden-from-you")
+        assert decisions(explained(clinics.admin, "Binary/between", accounts=B))["read"] == (False, "no-account")
 
     def test_is_held_to_its_scopes_where_no_claim_fences_it(self, clinics: Clinics, door: Door) -> None:
         clinics.letter("scoped", "Patient/anna")
@@ -320,6 +326,25 @@ class TestWhoAsks:
             assert decisions(explained(clinics.admin, "Observation/old", patient="new"))["read"][0] is bool(link)
             told.append(decisions(explained(clinics.a, "Observation/old", patient="new"))["read"][0])
         assert told == [None, True]
+
+
+@pytest.fixture
+def audited(new_store: Any, keys_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Door:
+    return Door(new_store(history_settle=0, audit="Patient.write"), keys_folder, monkeypatch)
+
+
+def test_who_may_know_of_an_event_and_not_of_its_entities_learns_nothing_of_them(audited: Door) -> None:
+    clinics = Clinics(audited)
+    (event,) = {
+        f"AuditEvent/{one['resource']['id']}"
+        for one in clinics.admin.get("AuditEvent?entity=Patient/chidi").json()["entry"]
+    }
+    events = audited.client("system/AuditEvent.rs", "events")
+    for asked in ({"accounts": A}, {"accounts": B}, {"accounts": B, "scope": "system/AuditEvent.rs?_tag=none"}):
+        assert decisions(explained(events, event, **asked))["read"] == (None, "hidden-from-you")
+    assert decisions(explained(events, event, scope="system/*.rs"))["read"] == (True, "unfenced")
+    assert decisions(explained(clinics.admin, event, accounts=A))["read"] == (False, "hidden-audit-entities")
+    assert decisions(explained(clinics.admin, event, accounts=B))["read"] == (True, "audit-entities")
 
 
 def test_its_definition_and_route_are_published(clinics: Clinics) -> None:

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bulkhead.access import policy, rules
+from bulkhead.access.audit_fence import audit_fence
 from bulkhead.access.caller import Caller
 from bulkhead.access.decision import of_type
 from bulkhead.access.rules import DELETE, READ, SEARCH, UPDATE, Rule, Verdict
 from bulkhead.access.shared_types import is_shared, shared_types
 from bulkhead.compartments import membership, patient_links
 from bulkhead.compartments.private import is_private
+from bulkhead.facts.audit_names import is_trail
 from bulkhead.facts.security_context import BINARY, context_of
 from bulkhead.store.heads import OWN
 
@@ -134,7 +136,7 @@ def decide_for(store: Store, asker: Caller, caller: Caller, version: Version) ->
     found = {name: policy.decide(store, caller, right).verdict(version) for name, right in RIGHTS.items()}
     if _depends_on_hidden_context(store, asker, caller, version):
         found |= {
-            name: _veiled(found[name], Rule.SECURITY_CONTEXT, Rule.NO_ACCOUNT, Rule.OUTSIDE_COMPARTMENT)
+            name: _veiled(found[name], Rule.SECURITY_CONTEXT, Rule.NO_ACCOUNT, Rule.OUTSIDE_COMPARTMENT, _OPENED)
             for name in ("read", "search")
         }
     if not policy.fence(store, asker, READ)(version):
@@ -146,13 +148,20 @@ def decide_for(store: Store, asker: Caller, caller: Caller, version: Version) ->
             if found[name].opens or found[name].rule == Rule.SCOPE_QUERY
         }
     if _depends_on_hidden_links(store, asker, caller, version):
-        chart = (Rule.PATIENT_COMPARTMENT, Rule.ACCOUNT_AND_COMPARTMENT, Rule.OUTSIDE_COMPARTMENT)
+        chart = (Rule.PATIENT_COMPARTMENT, Rule.ACCOUNT_AND_COMPARTMENT, Rule.OUTSIDE_COMPARTMENT, _OPENED)
         found = {name: _veiled(verdict, *chart) for name, verdict in found.items()}
+    if _depends_on_hidden_entities(store, asker, caller, version):
+        trail = (Rule.AUDIT_ENTITIES, Rule.HIDDEN_ENTITIES, _OPENED)
+        found = {name: _veiled(verdict, *trail) for name, verdict in found.items()}
     return found
 
 
 def _veiled(verdict: Verdict, *telling: Rule) -> Verdict:
     return rules.HIDDEN_FROM_ASKER if verdict.rule in telling else verdict
+
+
+_OPENED = Rule.SCOPE_QUERY
+"""It says that the fence opened the resource: a query is looked at only then."""
 
 
 def _is_asked_by_query(caller: Caller, right: str, version: Version) -> bool:
@@ -168,7 +177,8 @@ def _depends_on_hidden_context(store: Store, asker: Caller, caller: Caller, vers
         return False
     head = store.read(context)
     if head is None or head.deleted:
-        return False
+        # As one that is hidden: who may not know of it is not told that it is gone.
+        return not policy.sees_all(asker, READ, context.partition("/")[0])
     its = store.version(head)
     if _is_asked_by_query(caller, READ, its):
         return not policy.fence(store, asker, READ)(its)
@@ -191,3 +201,10 @@ def _depends_on_hidden_links(store: Store, asker: Caller, caller: Caller, versio
     heads = store.read_many(replaced) if replaced else {}
     seen = {key for key, head in heads.items() if not head.deleted and sees(store.version(head))}
     return not seen.issuperset(replaced)
+
+
+def _depends_on_hidden_entities(store: Store, asker: Caller, caller: Caller, version: Version) -> bool:
+    """Whether one of the server's AuditEvents is the caller's or not by something that `asker` may not know of, there or not."""
+    if not is_trail(version.key) or not caller.fenced or policy.sees_all(asker, READ, "*"):
+        return False
+    return not audit_fence(store, knows(store, asker))(version)
