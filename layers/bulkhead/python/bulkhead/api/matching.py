@@ -21,28 +21,30 @@ class Matcher:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.default: Route | None = None
-        self._by_length: dict[int, list[tuple[Route, list[str]]]] = {}
+        self._by_length: dict[int, list[_Pattern]] = {}
         for route in routes:
             if route.path == DEFAULT:
                 self.default = route
                 continue
-            template = route.path.split("/")
-            self._by_length.setdefault(len(template), []).append((route, template))
+            pattern = _Pattern(route)
+            self._by_length.setdefault(len(pattern.template), []).append(pattern)
         for candidates in self._by_length.values():
-            candidates.sort(key=lambda each: ([_is_variable(part) for part in each[1]], each[0].method == "ANY"))
+            candidates.sort(
+                key=lambda each: ([_is_variable(part) for part in each.template], each.route.method == "ANY")
+            )
 
     def match(self, method: str, path: str) -> Match | None:
         """The most specific route for a path as it was sent; otherwise that of `$default`; None if there is neither."""
         parts = segments(path)
-        for route, template in self._by_length.get(len(parts), ()):
-            if route.method in (method, "ANY") and _fits(template, parts):
-                return Match(route, _parameters(template, parts))
+        for pattern in self._by_length.get(len(parts), ()):
+            if pattern.route.method in (method, "ANY") and pattern.fits(parts):
+                return Match(pattern.route, pattern.parameters(parts))
         return Match(self.default, {}) if self.default else None
 
     def fitting(self, path: str) -> list[Route]:
         """The routes of any method that fit a path, the most specific first."""
         parts = segments(path)
-        return [route for route, template in self._by_length.get(len(parts), ()) if _fits(template, parts)]
+        return [pattern.route for pattern in self._by_length.get(len(parts), ()) if pattern.fits(parts)]
 
 
 def segments(path: str) -> list[str]:
@@ -57,15 +59,24 @@ def _is_variable(part: str) -> bool:
     return part.startswith("{")
 
 
-def _fits(template: list[str], parts: list[str]) -> bool:
-    return all(
-        expected == actual or (actual != "" and _is_variable(expected))
-        for expected, actual in zip(template, parts, strict=True)
-    )
+class _Pattern:
+    """A route's path, taken apart once: each request is compared with dozens of them."""
 
+    def __init__(self, route: Route) -> None:
+        self.route, self.template = route, route.path.split("/")
+        self._variables = [(n, part[1:-1]) for n, part in enumerate(self.template) if _is_variable(part)]
+        # From the end, because all paths begin alike.
+        self._literals = [(n, part) for n, part in enumerate(self.template) if not _is_variable(part)][::-1]
 
-def _parameters(template: list[str], parts: list[str]) -> dict[str, str]:
-    return {name[1:-1]: value for name, value in zip(template, parts, strict=True) if _is_variable(name)}
+    def fits(self, parts: list[str]) -> bool:
+        """Whether `parts`, of the template's length, has its literals, and something in place of each variable."""
+        for n, literal in self._literals:
+            if parts[n] != literal:
+                return False
+        return all(parts[n] for n, _ in self._variables)
+
+    def parameters(self, parts: list[str]) -> dict[str, str]:
+        return {name: parts[n] for n, name in self._variables}
 
 
 _MATCHER = Matcher(ROUTES)

@@ -109,10 +109,11 @@ def perform(request: Request) -> Response:
 
 def require_operation(request: Request) -> None:
     """NotFound for a `$name` that is no operation here, MethodNotAllowed where it, or a path below `service/`, is one of another method."""
-    services = sorted({route.method for route in matching.fitting(request.path) if route.path.startswith(SERVICE)})
-    if services and not request.route.path.startswith(SERVICE):
-        raise MethodNotAllowed(f"this path is called by {' or '.join(services)}", services)
     parts = matching.segments(request.path)
+    if "/".join(parts).startswith(SERVICE) and not request.route.path.startswith(SERVICE):
+        services = {route.method for route in matching.fitting(request.path) if route.path.startswith(SERVICE)}
+        if services:
+            raise MethodNotAllowed(f"this path is called by {' or '.join(sorted(services))}", sorted(services))
     name = next((part for part in parts if part.startswith("$")), None)
     if name is None or name in request.route.path.split("/"):
         return
