@@ -265,9 +265,15 @@ class TestWhoAsks:
         )
         clinics.letter("between", "DocumentReference/theirs", A)
         for asked in ({"accounts": B}, {"accounts": "Organization/none"}):
-            assert decisions(explained(clinics.a, "Binary/between", **asked))["read"] == (None, "hidden-from-you")
+            # Nor by a query that the Binary does not meet: only what is open is held to it.
+            for scope in ("system/*.rs", "system/Binary.rs?_tag=none system/DocumentReference.rs"):
+                told = decisions(explained(clinics.a, "Binary/between", scope=scope, **asked))
+                assert told["read"] == (None, "hidden-from-you")
         assert decisions(explained(clinics.a, "Binary/between", accounts=A))["read"] == (True, "account")
         assert decisions(explained(clinics.admin, "Binary/between", accounts=B))["read"] == (True, "security-context")
+        assert clinics.admin.delete("DocumentReference/theirs").status_code == 204
+        assert decisions(explained(clinics.a, "Binary/between", accounts=B))["read"] == (None, "hidden-from-you")
+        assert decisions(explained(clinics.admin, "Binary/between", accounts=B))["read"] == (False, "no-account")
 
     def test_is_held_to_its_scopes_where_no_claim_fences_it(self, clinics: Clinics, door: Door) -> None:
         clinics.letter("scoped", "Patient/anna")
@@ -279,6 +285,28 @@ class TestWhoAsks:
         )
         (found,) = parts(explained(door.client("system/Observation.rs"), "Observation/scoped"), "account")
         assert found["source"] == [{"kind": "inherited"}]
+
+    def test_learns_nothing_of_content_unseen(self, clinics: Clinics, door: Door) -> None:
+        """Who sets accounts and does not read cannot find out what a record says by asking for one query after another."""
+        clinics.put("Observation/o", A, status="final", code={"text": "x"}, subject={"reference": "Patient/anna"})
+        clinics.letter("o", "Observation/o", A)
+        for who in (door.client("accounts.write", accounts=[A]), door.client("accounts.write")):
+            for status in ("final", "amended"):
+                narrow = f"system/Observation.rus?status={status}"
+                told = decisions(explained(who, "Observation/o", scope=narrow))
+                assert told == dict.fromkeys(("read", "search", "update"), (None, "hidden-from-you")) | {
+                    "delete": (False, "no-scope")
+                }
+                # Where the fence closes, nothing is asked of the content.
+                assert decisions(explained(who, "Observation/o", scope=narrow, accounts=B))["read"] == (
+                    False,
+                    "no-account",
+                )
+                through = explained(who, "Binary/o", scope=f"system/Binary.rs {narrow}", patient="anna")
+                assert decisions(through)["read"] == (None, "hidden-from-you")
+            assert decisions(explained(who, "Observation/o", scope="system/*.rs"))["read"] == (True, "unfenced")
+        told = decisions(explained(clinics.a, "Observation/o", scope="system/Observation.rs?status=amended"))
+        assert told["read"] == (False, "scope-query")
 
     def test_asks_of_no_patient_unseen(self, clinics: Clinics) -> None:
         hidden, absent = (clinics.a.get(f"Patient/anna/$explain-access?patient={name}") for name in ("chidi", "absent"))
@@ -298,6 +326,25 @@ class TestWhoAsks:
             assert decisions(explained(clinics.admin, "Observation/old", patient="new"))["read"][0] is bool(link)
             told.append(decisions(explained(clinics.a, "Observation/old", patient="new"))["read"][0])
         assert told == [None, True]
+
+
+@pytest.fixture
+def audited(new_store: Any, keys_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Door:
+    return Door(new_store(history_settle=0, audit="Patient.write"), keys_folder, monkeypatch)
+
+
+def test_who_may_know_of_an_event_and_not_of_its_entities_learns_nothing_of_them(audited: Door) -> None:
+    clinics = Clinics(audited)
+    (event,) = {
+        f"AuditEvent/{one['resource']['id']}"
+        for one in clinics.admin.get("AuditEvent?entity=Patient/chidi").json()["entry"]
+    }
+    events = audited.client("system/AuditEvent.rs", "events")
+    for asked in ({"accounts": A}, {"accounts": B}, {"accounts": B, "scope": "system/AuditEvent.rs?_tag=none"}):
+        assert decisions(explained(events, event, **asked))["read"] == (None, "hidden-from-you")
+    assert decisions(explained(events, event, scope="system/*.rs"))["read"] == (True, "unfenced")
+    assert decisions(explained(clinics.admin, event, accounts=A))["read"] == (False, "hidden-audit-entities")
+    assert decisions(explained(clinics.admin, event, accounts=B))["read"] == (True, "audit-entities")
 
 
 def test_its_definition_and_route_are_published(clinics: Clinics) -> None:

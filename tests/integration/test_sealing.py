@@ -159,6 +159,24 @@ class TestFencedCallers:
         with pytest.raises(Forbidden):
             seal(scene, "Observation/1", A, caller=OF_A)
 
+    @pytest.mark.parametrize("again", [OF_B, EVERYBODY])
+    def test_nor_what_another_made_anew(self, scene: Scene, again: Any) -> None:
+        """The record is another's now: to seal it would take it from whoever wrote it."""
+        write(scene, OF_A, "Observation/1")
+        resources.delete(Session.of(scene.store, OF_B), "Observation/1")
+        write(scene, again, "Observation/1", status="final")
+        for caller in (OF_A, OF_B):
+            with pytest.raises(Forbidden):
+                seal(scene, "Observation/1", *(caller.accounts or ()), caller=caller)
+        assert {A, B} <= set(scene.accounts("Observation/1"))
+
+    def test_but_what_they_made_and_made_anew_themselves(self, scene: Scene) -> None:
+        write(scene, OF_A, "Observation/1")
+        resources.delete(Session.of(scene.store, OF_A), "Observation/1")
+        write(scene, OF_A, "Observation/1", status="final")
+        seal(scene, "Observation/1", A, caller=OF_A)
+        assert scene.accounts("Observation/1") == (A,)
+
     def test_are_not_told_of_what_they_do_not_see(self, scene: Scene) -> None:
         write(scene, OF_B, "Observation/1")
         seal(scene, "Observation/1", B, caller=OF_B)

@@ -114,12 +114,15 @@ def test_scopes_with_queries_bound_it_too(scene: Scene) -> None:
         (PATIENT, Request(("Organization/none",)), EVERYBODY, None, Unprocessable),
         (PATIENT, Request((A,)), EVERYBODY, 'W/"7"', PreconditionFailed),
         ("Organization/a", Request((A,), True), EVERYBODY, None, BulkheadError),
+        ("Practitioner/of-a", Request(()), OF_A, None, Forbidden),
     ],
 )
 def test_it_is_refused_as_the_real_thing(
     scene: Scene, key: str, asked: Request, caller: Any, if_match: str | None, error: type[BulkheadError]
 ) -> None:
     scene.put("Basic/gone", code={"text": "x"})
+    scene.put("Practitioner/of-a")
+    scene.set("Practitioner/of-a", A)
     resources.delete(Session.of(scene.store, EVERYBODY), "Basic/gone")
     refusals = []
     for run in (preview, set_accounts_run.run):

@@ -265,6 +265,46 @@ class TestTheContextOfANewBinary:
         assert answer.status_code == 200, answer.text
         assert sees(clinics.b, "Binary/n")
 
+    @pytest.mark.parametrize("context", [None, "Patient/anna"])
+    def test_leaves_what_it_followed_only_if_its_writer_sees_that(self, clinics: Clinics, context: str | None) -> None:
+        """The other clinic sees the Binary only through its patient: whoever does not see that patient cannot end it."""
+        clinics.letter("n", "Patient/chidi", A)
+        clinics.put("Patient/gone", B)
+        clinics.letter("gone", "Patient/gone", A)
+        assert clinics.admin.delete("Patient/gone").status_code == 204
+        a, raw = clinics.a, {"content-type": "text/plain"} | ({"x-security-context": context} if context else {})
+        json_patch, merge_patch = ({"content-type": f"application/{name}-patch+json"} for name in ("json", "merge"))
+        follows = {"securityContext": {"reference": context}} if context else {}
+        change = {"op": "replace", "path": "/securityContext", "value": {"reference": context}}
+        merged = {"securityContext": {"reference": context} if context else None}
+        for name in ("n", "gone"):
+            key = f"Binary/{name}"
+            body = resource(key, contentType="text/plain", data=LETTER, **follows)
+            answers = [
+                a.put(key, json=body),
+                a.put(key, content=b"x", headers=raw),
+                a.patch(
+                    key, json=[change if context else {"op": "remove", "path": "/securityContext"}], headers=json_patch
+                ),
+                a.patch(key, content=json.dumps(merged), headers=merge_patch),
+                a.post("", json=bundle(entry("PUT", key, body))),
+            ]
+            assert {answer.status_code for answer in answers} == {403}, [answer.text for answer in answers]
+            assert all("securityContext" in answer.json()["issue"][0]["expression"][0] for answer in answers)
+        assert sees(clinics.b, "Binary/n")
+
+    def test_leaves_what_its_writer_sees(self, clinics: Clinics) -> None:
+        clinics.letter("n", "Patient/anna", A)
+        assert clinics.letter("n", "Practitioner/gp", who=clinics.a).status_code == 200
+        assert clinics.letter("n", None, who=clinics.a).status_code == 200
+        clinics.letter("n", "Patient/chidi")
+        assert clinics.letter("n", None, who=clinics.admin).status_code == 200
+
+    def test_does_not_come_loose_by_deleting_and_making_it_again(self, clinics: Clinics) -> None:
+        clinics.letter("n", "Patient/chidi", A)
+        assert clinics.a.delete("Binary/n").status_code == 204
+        assert clinics.letter("n", None, who=clinics.a).status_code == 403
+
     def test_is_the_one_resource_that_links_to_it(self, clinics: Clinics) -> None:
         urls = [f"urn:uuid:5c3e6f0a-33e8-4b6f-8e4e-7d2a5a5f0b{n:02}" for n in range(3)]
         binary = {"resourceType": "Binary", "contentType": "text/plain", "data": LETTER}

@@ -1,6 +1,6 @@
 """Who can see a resource, and why: told from what decides (`decision`), and from what the resource itself says. Semantics, section 3.
 
-Whoever asks learns nothing that it may not know: what it may read, and what it may set accounts on (`knows`). The accounts of a resource are in its `meta`; which target gave one of them is told
+Whoever asks learns nothing that it may not know: what it may read, and who has what it may set accounts on (`knows`). The accounts of a resource are in its `meta`; which target gave one of them is told
 only where the target may be read. What a Binary follows decides for others only where the one who asks may read it, too.
 """
 
@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bulkhead.access import policy, rules
+from bulkhead.access.audit_fence import audit_fence
 from bulkhead.access.caller import Caller
+from bulkhead.access.decision import of_type
 from bulkhead.access.rules import DELETE, READ, SEARCH, UPDATE, Rule, Verdict
 from bulkhead.access.shared_types import is_shared, shared_types
 from bulkhead.compartments import membership, patient_links
 from bulkhead.compartments.private import is_private
+from bulkhead.facts.audit_names import is_trail
 from bulkhead.facts.security_context import BINARY, context_of
 from bulkhead.store.heads import OWN
 
@@ -133,12 +136,23 @@ def decide_for(store: Store, asker: Caller, caller: Caller, version: Version) ->
     found = {name: policy.decide(store, caller, right).verdict(version) for name, right in RIGHTS.items()}
     if _depends_on_hidden_context(store, asker, caller, version):
         found |= {
-            name: _veiled(found[name], Rule.SECURITY_CONTEXT, Rule.NO_ACCOUNT, Rule.OUTSIDE_COMPARTMENT)
+            name: _veiled(found[name], Rule.SECURITY_CONTEXT, Rule.NO_ACCOUNT, Rule.OUTSIDE_COMPARTMENT, _OPENED)
             for name in ("read", "search")
         }
+    if not policy.fence(store, asker, READ)(version):
+        # The asker may set the resource's accounts, and not read it: a query would tell what is in it, guess by guess.
+        bounded = {name for name, right in RIGHTS.items() if _is_asked_by_query(caller, right, version)}
+        found |= {
+            name: rules.HIDDEN_FROM_ASKER
+            for name in bounded
+            if found[name].opens or found[name].rule == Rule.SCOPE_QUERY
+        }
     if _depends_on_hidden_links(store, asker, caller, version):
-        chart = (Rule.PATIENT_COMPARTMENT, Rule.ACCOUNT_AND_COMPARTMENT, Rule.OUTSIDE_COMPARTMENT)
+        chart = (Rule.PATIENT_COMPARTMENT, Rule.ACCOUNT_AND_COMPARTMENT, Rule.OUTSIDE_COMPARTMENT, _OPENED)
         found = {name: _veiled(verdict, *chart) for name, verdict in found.items()}
+    if _depends_on_hidden_entities(store, asker, caller, version):
+        trail = (Rule.AUDIT_ENTITIES, Rule.HIDDEN_ENTITIES, _OPENED)
+        found = {name: _veiled(verdict, *trail) for name, verdict in found.items()}
     return found
 
 
@@ -146,13 +160,29 @@ def _veiled(verdict: Verdict, *telling: Rule) -> Verdict:
     return rules.HIDDEN_FROM_ASKER if verdict.rule in telling else verdict
 
 
+_OPENED = Rule.SCOPE_QUERY
+"""It says that the fence opened the resource: a query is looked at only then."""
+
+
+def _is_asked_by_query(caller: Caller, right: str, version: Version) -> bool:
+    """Whether the caller has `right` on resources of the type only where they meet a query."""
+    given = of_type(caller, right, version.head.type)
+    return not isinstance(given, Verdict) and bool(given)
+
+
 def _depends_on_hidden_context(store: Store, asker: Caller, caller: Caller, version: Version) -> bool:
-    """Whether the caller sees a Binary or not by a resource that `asker` may not read."""
+    """Whether the caller sees a Binary or not by a resource, or by the content of one, that `asker` may not read."""
     context = context_of(version.body) if version.head.type == BINARY else None
     if context is None or not caller.fenced or policy.reach(store, caller)(version):
         return False
     head = store.read(context)
-    return head is not None and not head.deleted and not knows(store, asker)(store.version(head))
+    if head is None or head.deleted:
+        # As one that is hidden: who may not know of it is not told that it is gone.
+        return not policy.sees_all(asker, READ, context.partition("/")[0])
+    its = store.version(head)
+    if _is_asked_by_query(caller, READ, its):
+        return not policy.fence(store, asker, READ)(its)
+    return not knows(store, asker)(its)
 
 
 def _depends_on_hidden_links(store: Store, asker: Caller, caller: Caller, version: Version) -> bool:
@@ -171,3 +201,10 @@ def _depends_on_hidden_links(store: Store, asker: Caller, caller: Caller, versio
     heads = store.read_many(replaced) if replaced else {}
     seen = {key for key, head in heads.items() if not head.deleted and sees(store.version(head))}
     return not seen.issuperset(replaced)
+
+
+def _depends_on_hidden_entities(store: Store, asker: Caller, caller: Caller, version: Version) -> bool:
+    """Whether one of the server's AuditEvents is the caller's or not by something that `asker` may not know of, there or not."""
+    if not is_trail(version.key) or not caller.fenced or policy.sees_all(asker, READ, "*"):
+        return False
+    return not audit_fence(store, knows(store, asker))(version)

@@ -2,9 +2,9 @@
 
 A resource that it makes or changes stays within its fence and its scopes, and names no Patient that it may not see: through
 the Patient compartment, a resource gets that Patient's accounts and a place in that Patient's chart. Nor does the caller take a
-resource away from a Patient that it may not see, because others may find it only there. To make a resource anew after its deletion
-is a change of the deleted resource, in all of this.
-For callers that see everything of their types, the check reads nothing; for others, only the Patients.
+resource away from a Patient that it may not see, or a Binary from what it follows, because others may find it only there. To make
+a resource anew after its deletion is a change of the deleted resource, in all of this.
+For callers that see everything of their types, the check reads nothing; for others, only the Patients and what Binaries follow.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ def check(
         lambda: _outside_scopes(store, caller, made),
         lambda: _naming_others(store, caller, made, former),
         lambda: _taking_away(store, caller, made, former),
+        lambda: _leaving_contexts(store, caller, made, former),
         lambda: _opening_or_closing(store, caller, made, former),
         lambda: _outside_accounts(store, caller, writes, made, inherit),
         lambda: _newly_shared(store, caller, writes, inherit),
@@ -181,6 +182,31 @@ def _taking_away(store: Store, caller: Caller, made: dict[int, Write], former: F
     known = here | {key for key, head in heads.items() if was_within(store, caller, head)}
     text = "the resource belongs to a Patient or another target that the token does not reach: this change cannot remove it from there"
     return {n: Forbidden(text, made[n].key.partition("/")[0]) for n, roots in left.items() if roots - known}
+
+
+def _leaving_contexts(store: Store, caller: Caller, made: dict[int, Write], former: Formers) -> Faults:
+    """Faults for Binaries that stop following what the caller may not read: others may see them only through it."""
+    if not caller.fenced:
+        return {}
+    left = {
+        n: context
+        for n, write in made.items()
+        if (before := former[n]) and (context := followed(write.key, before.targets)) and context != _context(write)
+    }
+    if not left:
+        return {}
+    here = {write.key for write in made.values()}
+    heads = store.read_many(set(left.values()) - here)
+    reads = policy.fence(store, caller, policy.READ)
+    known = here | {
+        key
+        for key, head in heads.items()
+        if was_within(store, caller, head) or (not head.deleted and reads(store.version(head)))
+    }
+    text = (
+        "the Binary follows a resource that the token may not read: this change cannot make it follow another, or none"
+    )
+    return {n: Forbidden(text, f"{BINARY}.securityContext") for n, context in left.items() if context not in known}
 
 
 def _opening_or_closing(store: Store, caller: Caller, made: dict[int, Write], former: Formers) -> Faults:

@@ -81,10 +81,11 @@ def checked_target(session: Session, key: str, request: Request, if_match: str |
 
 
 def foreseen(session: Session, target: Head, request: Request) -> Head:
-    """The target as `request` would leave it. MethodNotAllowed for what nobody may change."""
-    write = _write(session, target, request)
-    recording.require_untouched([write], session.store.settings.auth)
-    resources.inherit(session)([write], session.store.read_many)
+    """The target as `request` would leave it. Raises what its commit would, where there is one and the caller may not make it."""
+    write, inherit = _write(session, target, request), resources.inherit(session)
+    if not _leaves(target, write):
+        resources.require_allowed(session, [write], inherit)
+    inherit([write], session.store.read_many)
     return write.head(target.updated)
 
 

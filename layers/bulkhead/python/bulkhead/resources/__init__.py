@@ -5,7 +5,7 @@ Bundles prepare their writes by the same functions.
 
 from __future__ import annotations
 
-from bulkhead.resources.commit import commit
+from bulkhead.resources.commit import commit, require_allowed
 from bulkhead.resources.interactions import create, delete, patch, read, read_version, update
 from bulkhead.resources.names import ID, key_of, known_type, new_id
 from bulkhead.resources.preparation import checked, inherit, prepare_create, prepare_delete, prepare_update
@@ -29,6 +29,7 @@ __all__ = [
     "read",
     "read_version",
     "represent",
+    "require_allowed",
     "stored",
     "update",
     "version_of",

@@ -13,7 +13,7 @@ from bulkhead.audit import recording
 from bulkhead.errors import BulkheadError
 from bulkhead.resources.preparation import inherit
 from bulkhead.session import Session
-from bulkhead.store import Claim, Head, Receipt, Write
+from bulkhead.store import Claim, Head, Inherit, Receipt, Write
 
 
 def in_place(position: int, error: BulkheadError) -> BulkheadError:
@@ -40,10 +40,21 @@ def commit(
     for write in writes:
         write.unfenced = comes_unfenced(session.caller, write)
         write.maker = session.caller.accounts or ()
-    recording.require_untouched(writes, session.store.settings.auth)
     inherited = inherit(session)
-    write_policy.check(session.store, session.caller, writes, taken, inherited, place)
+    require_allowed(session, writes, inherited, taken, place)
     trail = [*recording.of_changes(session, writes), *events]
     heads = session.store.commit([*writes, *trail], claims, inherited, receipt)[: len(writes)]
     recording.note_recorded(heads)
     return heads
+
+
+def require_allowed(
+    session: Session,
+    writes: Sequence[Write],
+    inherited: Inherit,
+    taken: Collection[str] = (),
+    place: write_policy.Place = in_place,
+) -> None:
+    """Raises what a commit of `writes` raises before it writes anything, where the caller may not make them: see `commit`."""
+    recording.require_untouched(writes, session.store.settings.auth)
+    write_policy.check(session.store, session.caller, writes, taken, inherited, place)

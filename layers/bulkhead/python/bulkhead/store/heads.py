@@ -83,7 +83,7 @@ class Head:
     sealed: bool = False
     """Whether the resource inherits nothing, whatever its targets pass on."""
     maker: tuple[str, ...] = ()
-    """The accounts that the caller was fenced to who made version 1: () where it was not, or nobody knows."""
+    """The accounts that the callers were fenced to who made it, and made it anew after a deletion: () where one was not, or nobody knows."""
 
     @property
     def type(self) -> str:
@@ -197,6 +197,15 @@ class Write:
         own = {OWN: self.ends[OWN]} if OWN in self.ends else {}
         self.ends = {**own, **{root: _with_end(given[root]) for root in self.inherited}}
 
+    def _makers(self) -> tuple[str, ...]:
+        """The accounts within which the resource was made, each time that it was; () where one of the times was without a fence."""
+        base = self.base
+        if base is None:
+            return self.maker
+        if not base.deleted:
+            return base.maker
+        return tuple(dict.fromkeys((*base.maker, *self.maker))) if base.maker and self.maker else ()
+
     def head(self, updated: str) -> Head:
         """The head that this write makes."""
         base = self.base
@@ -217,7 +226,7 @@ class Write:
             ends=ends,
             lapsed=(base is not None and base.lapsed) if self.lapsed is None else self.lapsed,
             sealed=self.is_sealed,
-            maker=base.maker if base else self.maker,
+            maker=self._makers(),
         )
 
 
