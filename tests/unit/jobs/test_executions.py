@@ -21,7 +21,8 @@ from bulkhead.store.jobs import BUNDLE, Job
 
 MACHINE = "arn:aws:states:us-east-1:000000000000:stateMachine:propagation"
 NOW = time.time()
-JOB = Job("j", "me", "Patient/1", (), NOW, int(NOW) + 600)
+# It expires long after the suite has ended: this module is imported when the suite begins.
+JOB = Job("j", "me", "Patient/1", (), NOW, int(NOW) + 86_400)
 NAME = f"j-{NOW:.0f}"
 EXECUTION = "arn:aws:states:us-east-1:000000000000:execution:propagation:" + NAME
 

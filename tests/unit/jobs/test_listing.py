@@ -28,7 +28,7 @@ NOW = time.time()
 @pytest.fixture
 def made(store: Store) -> Callable[..., Job]:
     def make(name: str, age: float = 0, **changes: Any) -> Job:
-        job = replace(Job(name, OWNER, PATIENT, (A,), NOW - age, int(NOW) + 1000), **changes)
+        job = replace(Job(name, OWNER, PATIENT, (A,), NOW - age, int(NOW) + 86_400), **changes)
         assert store.jobs.create(job)
         return job
 
