@@ -46,7 +46,7 @@ token: server ## A token for it: ARGS="--scope '...' --accounts Organization/a -
 	@$(BIN)/python -m infra.local.token $(ARGS)
 
 test: check ## All checks and all tests
-	$(PYTEST)
+	$(PYTEST) --ignore=tests/aws
 
 unit: setup ## Tests of single modules
 	$(PYTEST) tests/unit
