@@ -6,7 +6,7 @@ what is met in the other one is left out by its text, as is most of what a range
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from msgspec import Struct
@@ -55,6 +55,10 @@ class Entries(NamedTuple):
 
     entries: Listed
     cut: Place | None
+
+
+Read = Callable[[str, str, str | None, int, bool], Listed]
+"""Entries of one partition: (first text, last text, after, limit, newest first), as `Store.by_date` has them."""
 
 
 class Line(Struct, frozen=True):
@@ -110,23 +114,14 @@ class Dated(Struct, frozen=True):
         return care_dates.of_resource(candidate.body, parameter)[self.newest_first]
 
     def comes_before(self, one: Place, other: Place) -> bool:
-        if one.text == other.text or NONE in (one.text, other.text) or not self.newest_first:
-            return one < other
-        return one.text > other.text
+        return comes_before(one, other, newest_first=self.newest_first)
 
     def describe(self) -> str:
         order = "the newest first" if self.newest_first else "the oldest first"
         return f"{len(self.lines)} ranges of {self.resource_type} by {self.care}, {order}"
 
     def _merged(self, read: Sequence[Entries]) -> Entries:
-        """All entries in order, each resource once, up to where the shortest one has been read."""
-        found = sorted({entry for each in read for entry in each.entries}, key=lambda entry: entry.place.id)
-        found.sort(key=lambda entry: entry.place.text, reverse=self.newest_first)
-        cut: Place | None = None
-        for each in read:
-            if each.cut and (cut is None or self.comes_before(each.cut, cut)):
-                cut = each.cut
-        return Entries([one for one in found if cut is None or not self.comes_before(cut, one.place)], cut)
+        return merged(read, newest_first=self.newest_first)
 
     def _undated(self, store: Store, line: Line, last_id: str, limit: int) -> Entries:
         found = self._read(store, line, NONE, NONE, f"{NONE}#{last_id}" if last_id else None, limit, newest_first=False)
@@ -152,30 +147,15 @@ class Dated(Struct, frozen=True):
         return Entries(wanted, entries[-1].place if len(entries) == limit else None)
 
     def _newest_first(self, store: Store, line: Line, after: Place | None, limit: int) -> Entries:
-        """Entries by their last instant. Those of one text are by id all the same, so that what is equal is in one order only."""
+        """Entries by their last instant."""
         highest = care_dates.later(self.last, days=1) if self.last else LATEST
-        if after is not None:
-            same = self._read_text(store, line, after.text, after.id, limit) if after.id != ABOVE else []
-            if len(same) == limit:
-                return self._ends(same, same[-1].place)
-        else:
-            same = []
         lowest = min(care_dates.later(self.first, seconds=-1), self.first[:10]) if self.first else EARLIEST
-        position = f"{after.text}#" if after else None
-        most = limit + TIES
-        found = [entry(one) for one in self._read(store, line, lowest, highest, position, most, newest_first=True)]
-        if len(found) < most:
-            return self._ends([*same, *found], None)
-        # Of the last text there may be more, with lower ids.
-        partial = found[-1].place.text
-        whole = [one for one in found if one.place.text != partial]
-        if whole or same:
-            ends_at = whole[-1].place.text if whole else same[-1].place.text
-            return self._ends([*same, *whole], Place(ends_at, ABOVE))
-        group = self._read_text(store, line, partial, "", limit)
-        return self._ends(group, group[-1].place if len(group) == limit else Place(partial, ABOVE))
 
-    def _ends(self, entries: Sequence[Entry], cut: Place | None) -> Entries:
+        def read(first: str, last: str, position: str | None, most: int, newest_first: bool) -> Listed:
+            found = self._read(store, line, first, last, position, most, newest_first=newest_first)
+            return [entry(one) for one in found]
+
+        entries, cut = backwards(read, lowest, highest, after, limit)
         return Entries([one for one in entries if self._is_end(one.place.text)], cut)
 
     def _is_end(self, text: str) -> bool:
@@ -201,11 +181,6 @@ class Dated(Struct, frozen=True):
                 break
             position = read[-1].position
         return Entries([one for one in found if after is None or self.comes_before(after, one.place)], None)
-
-    def _read_text(self, store: Store, line: Line, text: str, last_id: str, limit: int) -> Listed:
-        """The entries of one text, by id."""
-        found = self._read(store, line, f"{text}#", f"{text}#", f"{text}#{last_id}", limit, newest_first=False)
-        return [entry(one) for one in found]
 
     def _read(
         self, store: Store, line: Line, first: str, last: str, after: str | None, limit: int, *, newest_first: bool
@@ -250,6 +225,51 @@ class Gathered(Struct, frozen=True):
 
     def describe(self) -> str:
         return " and ".join(driver.describe() for driver in self.drivers)
+
+
+def comes_before(one: Place, other: Place, *, newest_first: bool) -> bool:
+    """The order of places: by text, what has none last, equal texts by id in both directions."""
+    if one.text == other.text or NONE in (one.text, other.text) or not newest_first:
+        return one < other
+    return one.text > other.text
+
+
+def merged(read: Sequence[Entries], *, newest_first: bool) -> Entries:
+    """All entries in order, each resource once, up to where the shortest one has been read."""
+    found = sorted({entry for each in read for entry in each.entries}, key=lambda entry: entry.place.id)
+    found.sort(key=lambda entry: entry.place.text, reverse=newest_first)
+    cut: Place | None = None
+    for each in read:
+        if each.cut and (cut is None or comes_before(each.cut, cut, newest_first=newest_first)):
+            cut = each.cut
+    kept = [one for one in found if cut is None or not comes_before(cut, one.place, newest_first=newest_first)]
+    return Entries(kept, cut)
+
+
+def backwards(read: Read, lowest: str, highest: str, after: Place | None, limit: int) -> Entries:
+    """About `limit` entries of a partition from the last text down; those of one text by id, so that equal ones have one order only."""
+    same: Listed = []
+    if after is not None and after.id != ABOVE:
+        same = _of_text(read, after.text, after.id, limit)
+        if len(same) == limit:
+            return Entries(same, same[-1].place)
+    most = limit + TIES
+    found = read(lowest, highest, f"{after.text}#" if after else None, most, True)
+    if len(found) < most:
+        return Entries([*same, *found], None)
+    # Of the last text there may be more, with lower ids.
+    partial = found[-1].place.text
+    whole = [one for one in found if one.place.text != partial]
+    if whole or same:
+        ends_at = whole[-1].place.text if whole else same[-1].place.text
+        return Entries([*same, *whole], Place(ends_at, ABOVE))
+    group = _of_text(read, partial, "", limit)
+    return Entries(group, group[-1].place if len(group) == limit else Place(partial, ABOVE))
+
+
+def _of_text(read: Read, text: str, last_id: str, limit: int) -> Listed:
+    """The entries of one text, by id."""
+    return read(f"{text}#", f"{text}#", f"{text}#{last_id}", limit, False)
 
 
 def entry(found: Found) -> Entry:

@@ -29,6 +29,7 @@ from bulkhead.search import (
     widening,
 )
 from bulkhead.search.canonicals import Canonicals
+from bulkhead.search.date_order import DateOrder
 from bulkhead.search.drivers import Among, Created, Driver, Each, Keys, Merged, Position, Updated
 from bulkhead.search.parse import parse
 from bulkhead.search.plan import Plan, plan
@@ -139,7 +140,7 @@ def _answered(
 
 def planned(store: Store, query: Query, definition: membership.Definition | None) -> Plan:
     """The plan of a query, as of now and as far as the entries of the table go."""
-    return plan(query, definition, dates.now(), store.is_in_clinical_order())
+    return plan(query, definition, dates.now(), store.is_in_clinical_order(), store.is_in_date_order())
 
 
 def asked_page(scanner: Scanner) -> Page:
@@ -409,10 +410,18 @@ class Scanner(Scan):
                     return None
         return None
 
+    def unordered(self) -> Scanner:
+        """The same search in any order: what is led by an order of dates meets what has none only after all others."""
+        if not isinstance(self.plan.driver, DateOrder) or self.plan.driver.bounded:
+            return self
+        query = structs.replace(self.query, results=structs.replace(self.query.results, sort=(), cursor=None))
+        chosen = planned(self.store, query, self.plan.membership)
+        return led_by_fence(replace(self, query=query, plan=chosen))
+
     def count(self) -> int:
         """The exact number of all matches; TooCostly if too much had to be read."""
-        progress = Progress(self.limits.counted)
-        total = sum(1 for _ in self.scan(None, LISTED, progress, in_order=False))
+        progress, counted = Progress(self.limits.counted), self.unordered()
+        total = sum(1 for _ in counted.scan(None, LISTED, progress, in_order=False))
         if not progress.ended:
             raise too_costly("counting", "_total" if self.query.results.total else "_summary")
         return total

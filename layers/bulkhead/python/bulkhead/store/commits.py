@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING
 
 from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
 from bulkhead.fhir import dates
-from bulkhead.store import account_commits, active_months, heads, identifiers, keys, large, staging, transaction_marks
+from bulkhead.store import (
+    account_commits,
+    active_months,
+    date_months,
+    heads,
+    identifiers,
+    keys,
+    large,
+    staging,
+    transaction_marks,
+)
 from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
 from bulkhead.store.identifiers import Guard
 from bulkhead.store.pre_commit import Between
@@ -50,6 +60,7 @@ def commit(
     updated = dates.now()
     offload(writes, put_body, settings.body_limit)
     active_months.note(table, {write.key.partition("/")[0] for write in writes}, updated)
+    date_months.note(table, writes)
     guard = identifiers.guard(table, writes, claims)
     owned = [claim for claim in claims if claim.unique is None]
     between = Between(table, inherit, guard)
