@@ -34,7 +34,7 @@ from bulkhead.search.drivers import Among, Created, Driver, Each, Keys, Merged, 
 from bulkhead.search.parse import parse
 from bulkhead.search.plan import Plan, plan
 from bulkhead.search.query import Query
-from bulkhead.search.race import Races, fence_driver, has_followers
+from bulkhead.search.race import Races, fence_driver, followers_driver, has_followers
 from bulkhead.search.scan import LISTED, Progress, Scan
 from bulkhead.store.heads import PAGE_WEIGHT
 from bulkhead.store.version import Fence, Version, within
@@ -241,13 +241,17 @@ def led_by_fence(scanner: Scanner) -> Scanner:
 
 
 def fence_driver_of_all(scanner: Scanner) -> Driver | None:
-    """A driver that lists all that the caller may see of any type: the fence's listing, then the types that it does not cover."""
+    """A driver that lists all that the caller may see of any type: the fence's listing, what follows others, what no listing covers."""
     listed = within(scanner.fence)
     driver, by_time = fence_driver(listed, (None,)), scanner.plan.driver
     if not isinstance(driver, Merged) or not isinstance(by_time, (Created, Updated)):
         return None
-    unlisted = tuple(name for name in by_time.types if listed(name) is None or has_followers(listed, name))
-    return Each((Merged(driver.streams, unlisted), Created(unlisted, by_time.until)))
+    unlisted = tuple(name for name in by_time.types if listed(name) is None)
+    followers = followers_driver(listed)
+    following = tuple(name for name in by_time.types if followers and has_followers(listed, name))
+    unlisted += tuple(name for name in by_time.types if not followers and has_followers(listed, name))
+    first = Merged(driver.streams, (*unlisted, *following))
+    return Each((first, *([followers] if followers else []), Created(unlisted, by_time.until)))
 
 
 def by_names(scanner: Scanner) -> Scanner:
