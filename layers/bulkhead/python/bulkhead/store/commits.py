@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
+from bulkhead.errors import ClaimTaken, Conflict, MultipleMatches, VersionConflict
 from bulkhead.fhir import dates
 from bulkhead.store import (
     account_commits,
@@ -55,7 +55,8 @@ def commit(
 
     `put_body(key, data)` stores a large body. `inherit` is called between staging and committing and sets each write's `inherited`:
     a later propagation to a target finds these resources in the index; an earlier one has left its accounts to read.
-    VersionConflict where a base is no longer current, ClaimTaken where another resource owns a claim's condition, JobMovedOn.
+    VersionConflict where a base is no longer current, ClaimTaken where another resource owns a claim's condition, JobMovedOn,
+    MultipleMatches where too many resources have the identifier of a claim (`Guard.look`).
     """
     updated = dates.now()
     offload(writes, put_body, settings.body_limit)
@@ -107,7 +108,8 @@ def _commit_at_once(
     guard.reserve()
     try:
         staging.stage(table, writes)
-        checks = guard.look()
+        taken = len(writes) + 2 * len(claims) + (receipt.size if receipt else 0) + len(guard.partitions)
+        checks = guard.look(TRANSACT_LIMIT - taken)
         between(writes)
         new = [write.head(updated) for write in writes]
         actions = [staging.head_action(table, write, head) for write, head in zip(writes, new, strict=True)]
@@ -125,7 +127,7 @@ def _commit_at_once(
         _write(table, actions, writes, claims, guard, receipt)
         if guard.shared:
             staging.afterwards(guard.tidy)
-    except Conflict:
+    except (Conflict, MultipleMatches):
         # Nothing was written, and our fresh ids serve one attempt only: nobody else uses what was staged for them.
         staging.afterwards(guard.release)
         staging.afterwards(lambda: staging.drop(table, [write for write in writes if write.fresh]))
