@@ -128,3 +128,24 @@ def test_the_table_is_private_to_the_store(name: str) -> None:
         if isinstance(node, ast.Attribute) and node.attr == "table" and ast.unparse(node.value).endswith("store")
     ]
     assert not found, f"{name} reaches for the store's table in lines {found}"
+
+
+IN_CONTEXT = {
+    "bulkhead.observability",
+    "bulkhead.store.capacity",
+    "bulkhead.store.throttling",
+    "bulkhead.store.transactions",
+}
+"""Whose work it is, what it costs, until when it may wait, and what an attempt has read: docs/architecture.md says why."""
+
+
+def test_what_travels_in_a_context_variable_is_listed() -> None:
+    """All else is in the Session or an argument."""
+    files = {**MODULES, **{str(path): path for top in ("functions", "infra") for path in (ROOT / top).rglob("*.py")}}
+    found = [
+        name
+        for name, path in files.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "ContextVar"
+    ]
+    assert sorted(found) == sorted(IN_CONTEXT)
