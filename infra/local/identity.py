@@ -33,6 +33,7 @@ class Identity:
         subject: str,
         scope: str,
         accounts: Sequence[str] | None = None,
+        *,
         patient: str | None = None,
         hours: int = 24,
     ) -> str:

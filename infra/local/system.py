@@ -81,7 +81,7 @@ class Door:
 
     def listener(self, listening: socket.socket) -> Listener:
         """A listener on a socket that listens already."""
-        front = server.Front(routes.GATEWAY, lambdas.call, self.verifier, self.identity)
+        front = server.Front(routes.GATEWAY, lambdas.call, self.verifier, identity=self.identity)
         return Listener("", 0, front, admit=front.admit, limits=self._limits, listening=listening)
 
 
@@ -110,7 +110,7 @@ class System:
             os.environ["JWKS_URI"] = self.url + KEYS
             # For workers: ISSUER is set, but it is this server.
             os.environ[OWN_ISSUER] = self.url
-        self._aws = aws.Aws(options.data, options.auth, options.gsi_lag)
+        self._aws = aws.Aws(options.data, auth=options.auth, gsi_lag=options.gsi_lag)
 
     @property
     def issuer(self) -> str:

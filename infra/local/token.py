@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--data", type=Path, metavar="DIR", help="as given to the server")
     given = parser.parse_args(arguments)
     identity = Identity(issuer(given.host, given.port), Options(data=given.data).key_file, given.audience)
-    print(identity.token(given.subject, given.scope, given.accounts, given.patient, given.hours))
+    print(identity.token(given.subject, given.scope, given.accounts, patient=given.patient, hours=given.hours))
     return 0
 
 

@@ -166,4 +166,4 @@ def test_the_id_of_a_query_tells_nothing_of_it(store: Store) -> None:
     identifier = store.keep_query(pairs)
     assert identifier
     assert store.kept_query(identifier) == pairs
-    assert queries.keep(store.table, b"another secret", pairs, 1) != identifier
+    assert queries.keep(store.table, b"another secret", pairs, days=1) != identifier

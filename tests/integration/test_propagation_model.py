@@ -398,7 +398,9 @@ class Accounts(RuleBasedStateMachine):
             self.jobs.append(Job(job, root, flights[0], {"job": job, "next": "plan"}))
 
         def work(store: Store) -> Any:
-            return set_accounts_run.run(Session.of(store, EVERYBODY), root, request, None, Background(start))
+            return set_accounts_run.run(
+                Session.of(store, EVERYBODY), root, request, if_match=None, background=Background(start)
+            )
 
         flights.append(self.start(work, 0, own={root: asked_own(request)}))
         self.go_on(flights[0], steps)
@@ -452,7 +454,9 @@ class Accounts(RuleBasedStateMachine):
         elif kind == "run":
             self.propagate(root, accounts, steps)
         elif kind == "worker":
-            self.start(lambda store: propagation.apply(store, root, [key], propagation.reach(root, None)), steps)
+            self.start(
+                lambda store: propagation.apply(store, root, [key], reaches=propagation.reach(root, None)), steps
+            )
         elif kind == "job":
             self.propagate_in_the_background(root, accounts, steps)
             for _ in range(8 if steps is None else 0):
@@ -600,7 +604,7 @@ class Accounts(RuleBasedStateMachine):
                 self.scene.create_again(root)
             if head.within:
                 listed = [key for page in propagation.members(self.store, root) for key in page]
-                count = propagation.propagate(self.store, root, listed, None, fence=None, naming=True)
+                count = propagation.propagate(self.store, root, listed, changed_at=None, fence=None, naming=True)
                 assert count == self.members(root)
             else:
                 assert self.scene.set(root, *head.explicit, propagate=True) == 1 + self.members(root)

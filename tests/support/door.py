@@ -54,7 +54,7 @@ class Door:
         self.store = store
         self.identity = Identity(HOST, keys / "identity.pem")
         self._transport = Transport(
-            Front(GATEWAY, lambdas.call, Verifier(HOST, [AUDIENCE], self.identity), self.identity)
+            Front(GATEWAY, lambdas.call, Verifier(HOST, [AUDIENCE], self.identity), identity=self.identity)
         )
 
     def client(self, scope: str = FULL_RIGHTS, subject: str = "somebody", **fence: Any) -> httpx.Client:

@@ -70,10 +70,10 @@ def decide(store: Store, caller: Caller, right: str) -> Decision:
             return rules.SHARED_READ_ONLY if not found.opens and is_shared(candidate.head, shared) else found
 
         return Decision(_within_scopes(caller, right, changeable), _nothing)
-    return _decide_reading(store, caller, right, shared)
+    return _decide_reading(store, caller, right, shared=shared)
 
 
-def _decide_reading(store: Store, caller: Caller, right: str, shared: frozenset[str]) -> Decision:
+def _decide_reading(store: Store, caller: Caller, right: str, *, shared: frozenset[str]) -> Decision:
     direct = _direct(store, caller)
 
     def unfollowed(candidate: Version) -> Verdict:

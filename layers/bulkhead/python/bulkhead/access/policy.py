@@ -159,7 +159,7 @@ def settable(store: Store, caller: Caller) -> Fence:
 
 
 def own_accounts(
-    caller: Caller, asked: Sequence[str], standing: Sequence[str], places: Mapping[str, str]
+    caller: Caller, asked: Sequence[str], standing: Sequence[str], *, places: Mapping[str, str]
 ) -> tuple[str, ...]:
     """The new own accounts of a resource where a caller with the right asks for `asked`, and `standing` are the current ones.
 

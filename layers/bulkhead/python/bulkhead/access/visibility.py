@@ -22,7 +22,7 @@ def not_known(store: Store, caller: Caller, key: str) -> NotFound:
     return NotFound(f"{key} is not known", "id")
 
 
-def require_visible(store: Store, caller: Caller, head: Head, right: str) -> Head:
+def require_visible(store: Store, caller: Caller, head: Head, *, right: str) -> Head:
     """A live head on which the caller has `right`. NotFound if it may not see the resource, Forbidden if it may only see it."""
     candidate = store.version(head)
     found = policy.decide(store, caller, right).verdict(candidate)
@@ -47,13 +47,13 @@ def base_of_update(store: Store, caller: Caller, base: Head | None) -> tuple[Hea
         hidden = not policy.accounts_fence(caller)(store.version(base))
         return (None, True) if hidden else (base, False)
     try:
-        return require_visible(store, caller, base, policy.UPDATE), False
+        return require_visible(store, caller, base, right=policy.UPDATE), False
     except NotFound:
         return None, True
 
 
 def require_preconditions(
-    store: Store, caller: Caller, right: str, key: str, base: Head | None, wanted: Preconditions
+    store: Store, caller: Caller, right: str, *, key: str, base: Head | None, wanted: Preconditions
 ) -> None:
     """Raises PreconditionFailed where the current version is not as `wanted`.
 

@@ -57,7 +57,7 @@ class Route:
     def kind(self) -> str:
         return f"{self.type}|{self.binding}" if self.binding else self.type
 
-    def then(self, step: Step, type_name: str | None = None, first: str | None = None, binding: str = "") -> Route:
+    def then(self, step: Step, type_name: str | None = None, first: str | None = None, *, binding: str = "") -> Route:
         return replace(
             self,
             type=type_name or self.type,
@@ -199,7 +199,7 @@ def children(base: tuple[Route, ...], name: str, scope: Scope, *more: Step) -> t
             for type_code in element.types:
                 property_name = element.property_name(type_code)
                 bound = element.binding if type_code == "code" else ""
-                child = route.then(key(property_name), type_code, property_name, bound)
+                child = route.then(key(property_name), type_code, property_name, binding=bound)
                 for step in more:
                     child = child.then(step)
                 found.append(child)

@@ -70,7 +70,7 @@ class Status:
     """Versions in the bundle without an AuditEvent: they must be recorded before they are shown."""
 
 
-def status(store: Store, owner: str, job_id: str, alive: Callable[[Job], bool]) -> Status:
+def status(store: Store, owner: str, job_id: str, *, alive: Callable[[Job], bool]) -> Status:
     """The status of the job `job_id` of its `owner` (see `access.Caller`). `alive` says whether the state machine works on it.
 
     NotFound for a job that is unknown, expired, or another caller's.
@@ -82,7 +82,7 @@ def status(store: Store, owner: str, job_id: str, alive: Callable[[Job], bool]) 
     if job.kind == BUNDLE:
         from bulkhead.jobs.bundles import answers
 
-        return Status(*answers.of(store, job, dead), answers.unrecorded(store, job, dead))
+        return Status(*answers.of(store, job, dead=dead), answers.unrecorded(store, job, dead=dead))
     if job.kind == PURGE:
         from bulkhead.jobs import purge_steps
 
@@ -102,7 +102,7 @@ def status(store: Store, owner: str, job_id: str, alive: Callable[[Job], bool]) 
     return Status(progress, None)
 
 
-def cancel(store: Store, owner: str, job_id: str, stop: Callable[[Job], None]) -> None:
+def cancel(store: Store, owner: str, job_id: str, *, stop: Callable[[Job], None]) -> None:
     """Stops a job: workers see the mark before their next batch; `stop` ends the state machine. No effect if the job is over. NotFound."""
     job = _own(store, owner, job_id)
     if store.jobs.change(job_id, UNFINISHED, state=CANCELLED):
@@ -118,7 +118,7 @@ def has_begun(store: Store, job: Job) -> bool:
     # Of what has ended since nothing is left on the target.
     asked = [account for account in job.accounts if job.ends.get(account, NEVER) > now]
     explicit = accounts.replaced(target.explicit, asked, job.within)
-    ends = accounts.ends_of_own(target, explicit, asked, job.ends)
+    ends = accounts.ends_of_own(target, explicit, asked, ends=job.ends)
     flag = accounts.flagged(target, explicit, fence=job.within, propagate=True)
     return (
         target.explicit == explicit
@@ -128,7 +128,7 @@ def has_begun(store: Store, job: Job) -> bool:
     )
 
 
-def give_up(store: Store, job_id: str, error: BulkheadError, attempt: int | None = None) -> bool:
+def give_up(store: Store, job_id: str, error: BulkheadError, *, attempt: int | None = None) -> bool:
     """Marks a job as failed with `error`. False if it is over already, or (with `attempt`) has been taken up anew."""
     text = json.dumps(outcome.outcome(_fitting(error.issues))).decode()
     failed = store.jobs.change(job_id, UNFINISHED, attempt, state=FAILED, status=error.status, error=text)
@@ -206,6 +206,7 @@ def batch_response(
     status: HTTPStatus,
     resource: dict[str, Any] | None,
     failure: dict[str, Any] | None = None,
+    *,
     location: str = "",
 ) -> dict[str, Any]:
     """The response of an asynchronous request, as R5 wraps it; `location` is the URL of the resource if it is not included."""

@@ -84,11 +84,11 @@ def plan(store: Store, state: State) -> State:
     # Counted on, not anew: what an earlier delivery erased is listed no more.
     number = len(store.jobs.results(job.id))
     if "place" not in state:
-        store.jobs.record(job, 0, number, purging.begin(session, asked.order))
+        store.jobs.record(job, 0, number, standing=purging.begin(session, asked.order))
         number += 1
     place = Place(**state["place"]) if "place" in state else Place()
     for step in purging.steps(session, asked.order, place):
-        store.jobs.record(job, step.turn, number, step.erased, step.shared)
+        store.jobs.record(job, step.turn, number, standing=step.erased, left=step.shared)
         number += 1
         store.jobs.beat(job)
         now = store.jobs.read(job.id)

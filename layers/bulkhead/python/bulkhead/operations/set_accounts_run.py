@@ -47,6 +47,7 @@ def run(
     session: Session,
     key: str,
     request: Request,
+    *,
     if_match: str | None = None,
     background: Background | None = None,
 ) -> int | str:
@@ -62,22 +63,27 @@ def run(
     _require_right(session, key, request)
     expected = resources.version_of(if_match)
     if background and request.propagate:
-        return _run_in_background(session, key, request, expected, background)
-    target = _checked(session, key, request, expected)
+        return _run_in_background(session, key, request, expected=expected, background=background)
+    target = _checked(session, key, request, expected=expected)
     if not request.propagate:
-        _set(session, target, request, expected)
+        _set(session, target, request, expected=expected)
         return 1
     keys = _listed(session, key)
-    changed_at = time.time() if _set(session, target, request, expected) else None
+    changed_at = time.time() if _set(session, target, request, expected=expected) else None
     return 1 + propagation.propagate(
-        session.store, key, keys, changed_at, fence=session.caller.accounts, naming=not session.caller.restricted
+        session.store,
+        key,
+        keys,
+        changed_at=changed_at,
+        fence=session.caller.accounts,
+        naming=not session.caller.restricted,
     )
 
 
-def checked_target(session: Session, key: str, request: Request, if_match: str | None) -> Head:
+def checked_target(session: Session, key: str, request: Request, *, if_match: str | None) -> Head:
     """The target as it stands, once `request` is found to be one that `run` would carry out. Raises as `run` does then."""
     _require_right(session, key, request)
-    return _checked(session, key, request, resources.version_of(if_match))
+    return _checked(session, key, request, expected=resources.version_of(if_match))
 
 
 def foreseen(session: Session, target: Head, request: Request) -> Head:
@@ -100,11 +106,11 @@ def _require_right(session: Session, key: str, request: Request) -> None:
 
 def _wanted(caller: Caller, request: Request, standing: Sequence[str]) -> tuple[str, ...]:
     """The new own accounts of a target with the current accounts `standing`. Forbidden if the caller asks for accounts of others."""
-    return policy.own_accounts(caller, request.accounts, standing, dict.fromkeys(request.accounts, ACCOUNTS))
+    return policy.own_accounts(caller, request.accounts, standing, places=dict.fromkeys(request.accounts, ACCOUNTS))
 
 
 def _run_in_background(
-    session: Session, key: str, request: Request, expected: int | None, background: Background
+    session: Session, key: str, request: Request, *, expected: int | None, background: Background
 ) -> str:
     now = time.time()
     expires = lifecycle.expiry(session.store.settings, now)
@@ -126,7 +132,7 @@ def _run_in_background(
         return job.id
     # If an earlier attempt has changed the target already, there is nothing to check: the caller may not even see it any more.
     begun = earlier is not None and lifecycle.has_begun(session.store, earlier)
-    target = None if begun else _checked(session, key, request, expected)
+    target = None if begun else _checked(session, key, request, expected=expected)
     created = session.store.jobs.create(job)
     if not created:
         # Another request with the same key came in between.
@@ -139,7 +145,7 @@ def _run_in_background(
         raise Unavailable("the server could not start the run and changed nothing: send the request again") from error
     try:
         if target:
-            _set(session, target, request, expected)
+            _set(session, target, request, expected=expected)
     except BulkheadError as error:
         lifecycle.give_up(session.store, job.id, error)
         raise
@@ -159,7 +165,7 @@ def _asked(job: Job) -> object:
     return job.kind, job.target, job.accounts, dict(job.ends), job.inherit
 
 
-def _checked(session: Session, key: str, request: Request, expected: int | None) -> Head:
+def _checked(session: Session, key: str, request: Request, *, expected: int | None) -> Head:
     """The target's head, after checks that it and all accounts exist, and that it has the expected version."""
     heads = session.store.read_many([key, *request.accounts])
     target = _settable(session, key, heads.get(key))
@@ -212,7 +218,7 @@ def _listed(session: Session, key: str) -> list[str]:
     return keys
 
 
-def _set(session: Session, target: Head, request: Request, expected: int | None) -> bool:
+def _set(session: Session, target: Head, request: Request, *, expected: int | None) -> bool:
     """Sets the target's own accounts, in one commit; False if it had them. Retried where another writer was faster.
 
     Under If-Match: PreconditionFailed then, because the version has changed.
@@ -232,14 +238,14 @@ def _set(session: Session, target: Head, request: Request, expected: int | None)
 def _set_once(session: Session, target: Head, request: Request) -> bool:
     write = _write(session, target, request)
     events = recording.of_set_accounts(
-        session, target, request.accounts, request.propagate, ends=request.ends, inherit=request.inherit
+        session, target, request.accounts, propagate=request.propagate, ends=request.ends, inherit=request.inherit
     )
     if _leaves(target, write):
         # Before the flag is changed, so that no change goes unrecorded.
         recording.record(session.store, events)
         if (write.propagate, write.within) == (target.propagate, target.within):
             return False
-        session.store.set_propagate(target, write.propagate, write.within)
+        session.store.set_propagate(target, flag=write.propagate, within=write.within)
         return True
     resources.commit(session, [write], events=events)
     return True
@@ -255,7 +261,7 @@ def _write(session: Session, target: Head, request: Request) -> Write:
         explicit=explicit,
         propagate=flag.propagate,
         within=flag.within,
-        ends={OWN: accounts.ends_of_own(target, explicit, request.accounts, request.ends)},
+        ends={OWN: accounts.ends_of_own(target, explicit, request.accounts, ends=request.ends)},
         sealed=target.sealed if request.inherit is None else not request.inherit,
         # Whoever is fenced decides for its own accounts only: not whether a resource that nobody has is open to all.
         lapsed=target.lapsed and caller.fenced,

@@ -35,7 +35,7 @@ class Between:
             self._inherit(writes, self._read)
         if self._unread:
             self._read(())
-        identifiers.take_away(self._table, writes, self._reservations, self._guard.slot)
+        identifiers.take_away(self._table, writes, self._reservations, own=self._guard.slot)
 
     def again(self, writes: Sequence[Write]) -> list[int]:
         """Sets what `writes` inherit again, if time has passed; returns the positions of the writes that changed."""

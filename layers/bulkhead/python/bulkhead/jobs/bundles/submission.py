@@ -23,32 +23,32 @@ from bulkhead.store import Store, files
 from bulkhead.store.jobs import BUNDLE, Job
 
 
-def submit(store: Store, order: Order, bundle: dict[str, Any], background: Background) -> str:
+def submit(store: Store, order: Order, bundle: dict[str, Any], *, background: Background) -> str:
     """Accepts a Bundle, and returns the id of the job that processes it.
 
     BulkheadError for a fault that is visible at once (`bundles.check`), Unprocessable for an Idempotency-Key that another request
     used, Unavailable where the job cannot be started.
     """
     content = json.dumps(bundle)
-    job = _job(store, order, background.identifier(order.caller.owner), hashlib.sha256(content).hexdigest())
+    job = _job(store, order, background.identifier(order.caller.owner), content=hashlib.sha256(content).hexdigest())
     if not _is_known(store, job):
         job = replace(job, total=bundles.check(bundle, order.caller, order.base, limit=store.settings.entry_limit))
         files.put(store, orders.order(job.request).body, gzip.compress(content, 1))
     return _start(store, job, background)
 
 
-def submit_upload(store: Store, order: Order, upload: str, background: Background) -> str:
+def submit_upload(store: Store, order: Order, upload: str, *, background: Background) -> str:
     """Accepts an uploaded Bundle, and returns the id of its job. One upload is one job, however often the client sends it.
 
     The job reports faults in the content. NotFound, PayloadTooLarge for the upload; otherwise as `submit`.
     """
     owner = order.caller.owner
     named = background if background.idempotency_key is not None else replace(background, idempotency_key=upload)
-    job = _job(store, order, named.identifier(owner), upload)
+    job = _job(store, order, named.identifier(owner), content=upload)
     if _is_known(store, job):
         return _start(store, job, background)
     try:
-        uploads.take(store, owner, upload, orders.order(job.request).body)
+        uploads.take(store, owner, upload, name=orders.order(job.request).body)
     except (NotFound, Conflict):
         # Another submission of this upload was faster: its job has the content, and has removed the upload.
         if not _is_known(store, job):
@@ -58,7 +58,7 @@ def submit_upload(store: Store, order: Order, upload: str, background: Backgroun
     return started
 
 
-def _job(store: Store, order: Order, identifier: str, content: str) -> Job:
+def _job(store: Store, order: Order, identifier: str, *, content: str) -> Job:
     now = time.time()
     request = orders.text(replace(order, body=f"{files.REQUESTS}{identifier}/{content}"))
     expires = lifecycle.expiry(store.settings, now)
