@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from bulkhead import observability
 from bulkhead.compartments import accounts
-from bulkhead.errors import BulkheadError, Issue, NotFound, Unavailable
+from bulkhead.errors import BulkheadError, Issue, NotFound, Unavailable, Unprocessable
 from bulkhead.fhir import dates, json, outcome
 from bulkhead.settings import Settings
 from bulkhead.store import Head, Store
@@ -58,6 +58,35 @@ def identifier(owner: str, name: str) -> str:
 def expiry(settings: Settings, now: float) -> int:
     """The time when a job that is created at `now` expires, in seconds."""
     return int(now) + settings.job_days * _DAY
+
+
+Asked = Callable[[Job], object]
+"""What two requests with one Idempotency-Key must have in common."""
+
+
+def require_same(job: Job, earlier: Job | None, asked: Asked) -> None:
+    """Raises Unprocessable where the request that made a job under this id before was another one."""
+    if earlier and (earlier.kind != job.kind or asked(earlier) != asked(job)):
+        raise Unprocessable(
+            "another request used this Idempotency-Key: send each request with a key of its own", "Idempotency-Key"
+        )
+
+
+def submit(store: Store, job: Job, background: Background, *, asked: Asked) -> str:
+    """Creates the job and starts its run; returns its id. An earlier request may have died between the two: then this one starts it.
+
+    Unprocessable as `require_same`. Unavailable where the run cannot be started: a job that was created just now is taken back.
+    """
+    created = store.jobs.create(job)
+    if not created:
+        require_same(job, store.jobs.read(job.id), asked)
+    try:
+        background.start(job.id)
+    except Exception as error:
+        if created:
+            store.jobs.remove(job.id)
+        raise Unavailable("the server could not start the job and changed nothing: send the request again") from error
+    return job.id
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from bulkhead.access.policy import Caller
-from bulkhead.errors import Issue, Unavailable, Unprocessable
+from bulkhead.errors import Issue
 from bulkhead.fhir import json, outcome
 from bulkhead.jobs import lifecycle, purging
 from bulkhead.jobs.lifecycle import Background
@@ -56,17 +56,7 @@ def submit(session: Session, order: Order, background: Background) -> str:
         kind=PURGE,
         request=msgspec.json.encode(_Request(session.caller, order)).decode(),
     )
-    created = session.store.jobs.create(job)
-    earlier = None if created else session.store.jobs.read(job.id)
-    if earlier and (earlier.kind != PURGE or _request(earlier).order != order):
-        raise Unprocessable("this Idempotency-Key was used for another request", "Idempotency-Key")
-    try:
-        background.start(job.id)
-    except Exception as error:
-        if created:
-            session.store.jobs.remove(job.id)
-        raise Unavailable("the run could not be started, nothing was changed; send the request again") from error
-    return job.id
+    return lifecycle.submit(session.store, job, background, asked=lambda made: _request(made).order)
 
 
 def _request(job: Job) -> _Request:

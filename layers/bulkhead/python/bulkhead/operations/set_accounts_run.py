@@ -24,7 +24,6 @@ from bulkhead.errors import (
     Issue,
     PreconditionFailed,
     TooCostly,
-    Unavailable,
     Unprocessable,
     VersionConflict,
 )
@@ -127,22 +126,13 @@ def _run_in_background(
         inherit=request.inherit,
     )
     earlier = session.store.jobs.read(job.id) if background.idempotency_key else None
-    _require_same(job, earlier)
+    lifecycle.require_same(job, earlier, _asked)
     if earlier and earlier.state != STARTING:
         return job.id
     # If an earlier attempt has changed the target already, there is nothing to check: the caller may not even see it any more.
     begun = earlier is not None and lifecycle.has_begun(session.store, earlier)
     target = None if begun else _checked(session, key, request, expected=expected)
-    created = session.store.jobs.create(job)
-    if not created:
-        # Another request with the same key came in between.
-        _require_same(job, session.store.jobs.read(job.id))
-    try:
-        background.start(job.id)
-    except Exception as error:
-        if created:
-            session.store.jobs.remove(job.id)
-        raise Unavailable("the server could not start the run and changed nothing: send the request again") from error
+    lifecycle.submit(session.store, job, background, asked=_asked)
     try:
         if target:
             _set(session, target, request, expected=expected)
@@ -153,16 +143,8 @@ def _run_in_background(
     return job.id
 
 
-def _require_same(job: Job, earlier: Job | None) -> None:
-    if earlier and _asked(earlier) != _asked(job):
-        raise Unprocessable(
-            "another request used this Idempotency-Key: send each request with a key of its own", "Idempotency-Key"
-        )
-
-
 def _asked(job: Job) -> object:
-    """What two requests with one Idempotency-Key must have in common."""
-    return job.kind, job.target, job.accounts, dict(job.ends), job.inherit
+    return job.target, job.accounts, dict(job.ends), job.inherit
 
 
 def _checked(session: Session, key: str, request: Request, *, expected: int | None) -> Head:
