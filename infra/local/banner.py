@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from bulkhead.api.routes import BASE
-from infra.local.identity import FULL_RIGHTS, Identity
+from infra.local.identity import ALL_BUT_PURGE, Identity
 from infra.local.sample import ORGANIZATIONS
 
 FENCED_RIGHTS = "system/*.cruds"
@@ -52,7 +52,7 @@ def _access(identity: Identity | None, *, sample: bool, issuer: str) -> str:
         return "The server needs no token (--no-auth): every caller has every right."
     lines = [
         "A token that sees and changes everything, for a day (more, and such as may purge: make token):",
-        f"TOKEN={identity.token('local-admin', FULL_RIGHTS)}",
+        f"TOKEN={identity.token('local-admin', ALL_BUT_PURGE)}",
     ]
     for organization in ORGANIZATIONS if sample else ():
         fenced = identity.token(f"local-{organization}", FENCED_RIGHTS, [f"Organization/{organization}"])

@@ -15,7 +15,7 @@ from bulkhead.settings import Settings
 AUDIENCE = Settings().audience
 ALGORITHM = "RS256"
 HOUR = 3600
-FULL_RIGHTS = "system/*.cruds accounts.write"
+ALL_BUT_PURGE = "system/*.cruds accounts.write"
 WELL_KNOWN = "/.well-known/openid-configuration"
 KEYS = "/.well-known/jwks.json"
 

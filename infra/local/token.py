@@ -6,14 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from infra.local.identity import AUDIENCE, FULL_RIGHTS, Identity
+from infra.local.identity import ALL_BUT_PURGE, AUDIENCE, Identity
 from infra.local.system import Options, issuer
 
 
 def main(arguments: list[str]) -> int:
     """Prints a token. Every server on this port with the same key accepts it: with the same `--data`, or without."""
     parser = argparse.ArgumentParser(prog="python -m infra.local.token", description=main.__doc__)
-    parser.add_argument("--scope", default=FULL_RIGHTS, help='default: "%(default)s"; add purge to erase for good')
+    parser.add_argument("--scope", default=ALL_BUT_PURGE, help='default: "%(default)s"; add purge to erase for good')
     parser.add_argument("--accounts", nargs="*", metavar="Organization/a", help="fence the caller to these")
     parser.add_argument("--patient", metavar="ID", help="fence the caller to this patient (scopes patient/...)")
     parser.add_argument("--audience", default=AUDIENCE, help='default: "%(default)s"')

@@ -286,7 +286,7 @@ def test_a_run_looks_again_at_what_was_closed_when_it_came_by(scene: Scene, how:
             scene.adjust(key, inherited={"M": {PATIENT: {"L": [{"S": A}]}}})
 
     scene.set(PATIENT, C)
-    found = propagation.survey(scene.store, PATIENT, [key], reaches=propagation.reach(PATIENT, None))
+    found = propagation.survey(scene.store, PATIENT, [key], reaches=propagation.Reach(PATIENT, None))
     assert found.closed == ((key, True),)
-    again = propagation.second_look(scene.store, PATIENT, found, reaches=propagation.reach(PATIENT, None), wait=wait)
+    again = propagation.second_look(scene.store, PATIENT, found, reaches=propagation.Reach(PATIENT, None), wait=wait)
     assert again.wrong == (key,)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkhead.compartments import propagation
-from bulkhead.compartments.propagation import Applied, Findings, apply, members, propagate, reach, second_look, survey
+from bulkhead.compartments.propagation import Applied, Findings, Reach, apply, members, propagate, second_look, survey
 from bulkhead.errors import Unavailable
 from bulkhead.fhir import dates
 from bulkhead.settings import Settings
@@ -22,7 +22,7 @@ from tests.support.memory_store import MemoryStore
 
 A, B, C = "Organization/a", "Organization/b", "Organization/c"
 TARGET = "Patient/1"
-ALL = reach(TARGET, None)
+ALL = Reach(TARGET, None)
 
 
 def nothing() -> None:
@@ -410,7 +410,7 @@ def test_a_fenced_run_opens_nothing_by_taking_the_last_account(fence: tuple[str,
     store.put({"resourceType": "Practitioner", "id": "1"})
     store.put({"resourceType": "PractitionerRole", "id": "r", "practitioner": {"reference": target}})
     store.current["PractitionerRole/r"] = replace(store.current["PractitionerRole/r"], inherited={target: (A,)})
-    assert apply(store, target, ["PractitionerRole/r"], reaches=reach(target, fence)).changed == 1  # type: ignore[arg-type] # a store in memory
+    assert apply(store, target, ["PractitionerRole/r"], reaches=Reach(target, fence)).changed == 1  # type: ignore[arg-type] # a store in memory
     head = store.current["PractitionerRole/r"]
     assert head.accounts == ()
     assert head.open is (fence is None)

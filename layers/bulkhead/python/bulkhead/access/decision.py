@@ -231,7 +231,7 @@ def scoped(store: Store, caller: Caller, right: str) -> Fence:
     return fence(store, replace(caller, accounts=None, patient=None), right)
 
 
-def reach(store: Store, caller: Caller) -> Fence:
+def claims_fence(store: Store, caller: Caller) -> Fence:
     """Whether a resource is itself within what the caller is fenced to, whatever its scopes give: nothing shared or followed is."""
     if not caller.fenced:
         return lambda candidate: True

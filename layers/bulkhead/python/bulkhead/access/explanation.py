@@ -173,7 +173,7 @@ def _is_asked_by_query(caller: Caller, right: str, version: Version) -> bool:
 def _depends_on_hidden_context(store: Store, asker: Caller, caller: Caller, *, version: Version) -> bool:
     """Whether the caller sees a Binary or not by a resource, or by the content of one, that `asker` may not read."""
     context = context_of(version.body) if version.head.type == BINARY else None
-    if context is None or not caller.fenced or policy.reach(store, caller)(version):
+    if context is None or not caller.fenced or policy.claims_fence(store, caller)(version):
         return False
     head = store.read(context)
     if head is None or head.deleted:

@@ -84,7 +84,7 @@ def was_visible(store: Store, caller: Caller, deleted: Head) -> bool:
 def was_within(store: Store, caller: Caller, head: Head) -> bool:
     """Whether a resource is, or was when it was deleted, within the caller's fence."""
     last = last_living(store, head)
-    return last is not None and policy.reach(store, caller)(store.version(last))
+    return last is not None and policy.claims_fence(store, caller)(store.version(last))
 
 
 def is_named_by_others(store: Store, caller: Caller, key: str) -> bool:
@@ -94,7 +94,7 @@ def is_named_by_others(store: Store, caller: Caller, key: str) -> bool:
     """
     if not caller.fenced or membership.definition(store, key.partition("/")[0]) is None:
         return False
-    inside = policy.reach(store, caller)
+    inside = policy.claims_fence(store, caller)
     after: str | None = None
     for _ in range(_MOST_LISTED // _LISTED):
         listed = membership.members(store, key, after=after, limit=_LISTED)

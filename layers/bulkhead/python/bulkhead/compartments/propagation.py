@@ -109,11 +109,6 @@ class Reach:
         return not accounts.carried_by(head).keys().isdisjoint(self.fence)
 
 
-def reach(target: str, fence: Sequence[str] | None) -> Reach:
-    """What a caller who is fenced to `fence` (None: it is not) reaches through `target`."""
-    return Reach(target, fence)
-
-
 def sleep(seconds: float) -> None:
     """The default wait of a run."""
     time.sleep(seconds)
@@ -170,7 +165,7 @@ def survey(store: Store, target: str, keys: Sequence[str], *, reaches: Reach) ->
     return _judge(store, _passing(store, target), keys, heads=heads, reaches=reaches)
 
 
-def foresee(store: Store, target: Head, keys: Sequence[str], *, reaches: Reach) -> tuple[int, list[tuple[Head, Head]]]:
+def preview(store: Store, target: Head, keys: Sequence[str], *, reaches: Reach) -> tuple[int, list[tuple[Head, Head]]]:
     """What `apply` would do to `keys` (up to 1,000) if the target stood as `target`. Changes nothing.
 
     How many members within reach would stand as asked; and of each that would change, its head now and then.
@@ -229,7 +224,7 @@ def propagate(
     Members are listed again until all are up to date, unless all were and nobody has changed the target recently.
     Unavailable if some members resist: with their names if `naming`, and their number.
     """
-    reaches = reach(target, fence)
+    reaches = Reach(target, fence)
     # Separate threads: they must not use the states of large transactions that the caller's request remembers.
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="propagation") as workers:
         applied = _apply_all(workers, store, target, keys=keys, reaches=reaches)
@@ -312,7 +307,7 @@ def _judge(
             unsettled.append(key)
             continue
         given = {} if head.sealed else passing.to(head)
-        as_asked = list(head.grants(target).items()) == list(given.items())
+        as_asked = list(head.granted_by(target).items()) == list(given.items())
         # Every write of a body sets `inherited` anew, so a resource that inherits from the target names it: the body need not be read.
         if as_asked and given and not store.settings.private:
             standing += reaches(head)
@@ -357,8 +352,8 @@ def _is_closed(store: Store, head: Head) -> bool:
 
 
 def _write(member: Head, passing: _Passing, others: Mapping[str, Head]) -> Write:
-    given = member.given | {passing.target: passing.to(member)}
-    carries = accounts.carried(member.grants(OWN), given)
+    given = member.inherited_grants | {passing.target: passing.to(member)}
+    carries = accounts.carried(member.granted_by(OWN), given)
     given |= {root: accounts.passed_on(others[root], carries) for root in given if root in others}
     return accounts_write(member, given)
 

@@ -20,11 +20,11 @@ from bulkhead.compartments.propagation import (
     PAGE,
     TURNS,
     Findings,
+    Reach,
     Wait,
     apply,
     left_issues,
     members,
-    reach,
     second_look,
     sleep,
     survey,
@@ -97,7 +97,7 @@ def work(store: Store, item: Mapping[str, Any]) -> State:
         if job is None or job.state != RUNNING:
             break
         store.jobs.beat(job)
-        applied = apply(store, job.target, batch, reaches=reach(job.target, job.within))
+        applied = apply(store, job.target, batch, reaches=Reach(job.target, job.within))
         store.jobs.record(job, item["turn"], item["batch"] + n, standing=applied.standing, left=applied.left)
         standing += applied.standing
     return {"standing": standing}
@@ -203,12 +203,12 @@ def _examine(store: Store, job: Job, state: State, *, keys: Sequence[str], wait:
         store.jobs.beat(now)
         found += _look(store, job, page, sample=state["turn"] == 1)
         store.jobs.record(job, state["turn"], state["batch"], standing=found.standing)
-    return second_look(store, job.target, found, reaches=reach(job.target, job.within), wait=wait)
+    return second_look(store, job.target, found, reaches=Reach(job.target, job.within), wait=wait)
 
 
 def _look(store: Store, job: Job, page: Sequence[str], *, sample: bool) -> Findings:
     """Examines a page. In the first pass, nearly all members or none need a change: a sample saves reads that the workers repeat."""
-    reaches = reach(job.target, job.within)
+    reaches = Reach(job.target, job.within)
     if sample and len(page) > _SAMPLE and survey(store, job.target, page[:_SAMPLE], reaches=reaches).amiss:
         return Findings(wrong=tuple(page))
     return survey(store, job.target, page, reaches=reaches)

@@ -85,7 +85,7 @@ def checked_target(session: Session, key: str, request: Request, *, if_match: st
     return _checked(session, key, request, expected=resources.version_of(if_match))
 
 
-def foreseen(session: Session, target: Head, request: Request) -> Head:
+def previewed(session: Session, target: Head, request: Request) -> Head:
     """The target as `request` would leave it. Raises what its commit would, where there is one and the caller may not make it."""
     write, inherit = _write(session, target, request), resources.inherit(session)
     if not _leaves(target, write):
@@ -254,6 +254,6 @@ def _leaves(target: Head, write: Write) -> bool:
     """Whether the target has its own accounts, and is sealed or not, as the write would have it."""
     made = write.head("")
     names = ("explicit", "lapsed", "sealed")
-    return all(getattr(target, name) == getattr(made, name) for name in names) and target.grants(OWN) == made.grants(
+    return all(getattr(target, name) == getattr(made, name) for name in names) and target.granted_by(
         OWN
-    )
+    ) == made.granted_by(OWN)

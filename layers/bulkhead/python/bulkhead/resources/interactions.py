@@ -10,7 +10,7 @@ from bulkhead.access import policy
 from bulkhead.access.visibility import base_of_update, not_known, require_preconditions, require_visible
 from bulkhead.errors import ClaimTaken, Conflict, Gone, NotFound, VersionConflict
 from bulkhead.resources.commit import commit
-from bulkhead.resources.names import new_id
+from bulkhead.resources.ids import new_id
 from bulkhead.resources.preparation import prepare_create, prepare_delete, prepare_update
 from bulkhead.store import Head, one_request
 from bulkhead.store.preconditions import Preconditions

@@ -160,7 +160,7 @@ def _meant(given: _Given, base: Head) -> dict[str, str]:
     One that it does not give, or gives as `base` shows it, stays: a client that leaves out extensions makes nothing endless, and one
     that sends back the end of an account that the resource inherits as well does not make its own last as long.
     """
-    own = base.grants(OWN)
+    own = base.granted_by(OWN)
     meant = {}
     for account in given.places:
         end = given.ends.get(account)
@@ -274,7 +274,7 @@ def inherit(session: Session) -> Inherit:
     see them, or if they gave something before. (It may not name Patients that it cannot see.) So the accounts of a caller's own resource
     tell nothing about resources that it cannot see. A write of accounts alone keeps what it has from Patients: only what they bound may change.
     """
-    inside = policy.reach(session.store, session.caller)
+    inside = policy.claims_fence(session.store, session.caller)
 
     def gives(write: Write, root: str, target: Head | Write | None) -> bool:
         if not session.caller.fenced or accounts.is_patient(root) or not isinstance(target, Head):
@@ -296,12 +296,12 @@ def inherit(session: Session) -> Inherit:
                 continue
             if write.new is None and not found:
                 continue
-            kept = write.given if write.new is None else {}
+            kept = write.inherited_grants if write.new is None else {}
             given = {root: passed for root, passed in kept.items() if accounts.is_patient(root)}
             givers = [root for root in found if gives(write, root, targets.get(root))]
             for root in filter(accounts.is_patient, givers):
                 given[root] = accounts.passed_on(targets.get(root), {})
-            carries = accounts.carried(write.grants(OWN), given)
+            carries = accounts.carried(write.granted_by(OWN), given)
             for root in givers:
                 if not accounts.is_patient(root):
                     given[root] = accounts.passed_on(targets.get(root), carries)

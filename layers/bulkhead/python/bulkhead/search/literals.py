@@ -10,7 +10,7 @@ from decimal import Decimal
 from bulkhead.errors import BadRequest
 from bulkhead.fhir import dates, definitions, references
 from bulkhead.fhir.definitions import SearchParameter
-from bulkhead.search import functional_lists, names, units
+from bulkhead.search import functional_lists, parameter_names, units
 from bulkhead.search.hierarchy import hierarchical
 from bulkhead.search.query import (
     CompositeValue,
@@ -169,7 +169,7 @@ def date(text: str, name: str) -> DateValue:
         first, last = dates.bounds(moment.replace(" ", "+"))
     except BadRequest:
         fault = "must be a date or an instant, such as 2020-03-01 or 2020-03-01T10:00:00Z"
-        raise malformed(name, fault + names.habit(text)) from None
+        raise malformed(name, fault + parameter_names.habit(text)) from None
     return DateValue(prefix, *(widened(first, last) if prefix == "ap" else (first, last)))
 
 
@@ -189,7 +189,7 @@ def number(text: str, name: str) -> NumberValue:
     # A `+` that was not percent-encoded arrives as a space.
     digits = digits.replace(" ", "+")
     if not _NUMBER.fullmatch(digits):
-        raise malformed(name, "must be a number" + names.habit(text))
+        raise malformed(name, "must be a number" + parameter_names.habit(text))
     return NumberValue(prefix, Decimal(digits), margin(digits))
 
 

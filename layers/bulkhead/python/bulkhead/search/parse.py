@@ -13,7 +13,7 @@ from bulkhead.errors import BadRequest, NotFound, NotSupported, TooCostly
 from bulkhead.facts import index_facts
 from bulkhead.fhir import definitions, older_versions
 from bulkhead.fhir.definitions import SearchParameter
-from bulkhead.search import literals, names
+from bulkhead.search import literals, parameter_names
 from bulkhead.search.custom import Custom, none
 from bulkhead.search.hierarchy import hierarchical
 from bulkhead.search.literals import unescape
@@ -105,7 +105,7 @@ def parse(
     among = types or (compartment_types if compartment else definitions.RESOURCE_TYPES)
     reader = _Reader(types, known, base, compartment is not None, strict, custom, among=tuple(among), limits=limits)
     for name, text in query:
-        names.require_form(name, PLAIN, reader.named_in_r4)
+        parameter_names.require_form(name, PLAIN, reader.named_in_r4)
         if text == "":
             reader.skip(name)
         elif name == "_type" and not resource_type:
@@ -301,7 +301,7 @@ class _Reader:
         """The parameter that a code which nothing searched here has is meant for: `whenHandedOver`, `period`. The code itself where nobody knows."""
         if self.parameter(code) is not None:
             return code
-        alike = names.alike(code, (*self.known, *PLAIN, "_include", "_revinclude"))
+        alike = parameter_names.alike(code, (*self.known, *PLAIN, "_include", "_revinclude"))
         return alike or older_versions.parameter(code, self.known) or code
 
     def has(self, resource_type: str, code: str) -> bool:

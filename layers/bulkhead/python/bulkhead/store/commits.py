@@ -82,7 +82,7 @@ def _is_large(writes: Sequence[Write], others: int) -> bool:
 def _inherit_again(table: Table, writes: Sequence[Write], new: list[Head], *, between: Between) -> None:
     """After a late commit: gives the new heads the current accounts of their targets, and puts the changed heads into `new`."""
     changed = [
-        replace(heads.accounts_write(head, writes[n].given), method=head.method)
+        replace(heads.accounts_write(head, writes[n].inherited_grants), method=head.method)
         for n in between.again(writes)
         if (head := new[n]).body is not None
     ]

@@ -41,10 +41,10 @@ class Between:
         """Sets what `writes` inherit again, if time has passed; returns the positions of the writes that changed."""
         if not self._inherit or not self.late:
             return []
-        before = [write.given for write in writes]
+        before = [write.inherited_grants for write in writes]
         self._asked = time.monotonic()
         self._inherit(writes, self._read)
-        return [n for n, write in enumerate(writes) if write.given != before[n]]
+        return [n for n, write in enumerate(writes) if write.inherited_grants != before[n]]
 
     @property
     def late(self) -> bool:
