@@ -84,7 +84,7 @@ def place(store: MemoryStore, key: str, parameter: str, descending: bool, since:
 
 def by_dates(resource_type: str, query: str) -> bool:
     pairs = [(name, value) for name, _, value in (pair.partition("=") for pair in query.split("&"))]
-    return isinstance(plan(parse(pairs, resource_type), None, dates.now(), True, True).driver, DateOrder)
+    return isinstance(plan(parse(pairs, resource_type), None, dates.now(), dated=True, by_dates=True).driver, DateOrder)
 
 
 @settings(max_examples=60, deadline=None)

@@ -5,7 +5,7 @@ The entries are of `facts.date_order`. Those without the date come last, in orde
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import Struct
@@ -14,7 +14,7 @@ from bulkhead.facts import date_order, index_facts
 from bulkhead.facts.date_order import ENDS
 from bulkhead.fhir.definitions import SearchParameter, search_parameters
 from bulkhead.parallel import in_parallel
-from bulkhead.search.dated import ABOVE, EARLIEST, Entries, Entry, Listed, Place, backwards, comes_before, merged
+from bulkhead.search.dated import ABOVE, EARLIEST, Entries, Entry, Listed, Place, Read, backwards, comes_before, merged
 from bulkhead.search.drivers import Created, Hint, Listing, Position
 from bulkhead.store import keys
 from bulkhead.store.version import Version
@@ -118,12 +118,12 @@ class DateOrder(Struct, frozen=True):
     def _with(self, store: Store, after: Place | None, limit: int) -> Entries:
         """Entries from a place on, as many as are wanted, or those of the next months."""
         months = [*self._months(store, after).items()]
-        long = [] if self.newest_first else [self._oldest_first(store, index_facts.LONG, after, limit)]
+        long = [] if self.newest_first else [self._oldest_first(store, index_facts.LONG, after, limit=limit)]
         found: list[Entries] = []
         at, size = 0, 1
         while at < len(months) and at < MONTHS and sum(len(each.entries) for each in found) < limit:
             taken = months[at : at + size]
-            found += in_parallel(lambda month: self._of_month(store, month[1], after, limit), taken, AT_ONCE)
+            found += in_parallel(lambda month: self._of_month(store, month[1], after, limit=limit), taken, AT_ONCE)
             at, size = at + len(taken), min(2 * size, AT_ONCE)
         if at < len(months):
             # Behind the last month in ascending order, before it in descending order.
@@ -146,32 +146,34 @@ class DateOrder(Struct, frozen=True):
                 months[month] = (*months.get(month, ()), partition)
         return dict(sorted(months.items(), reverse=self.newest_first))
 
-    def _of_month(self, store: Store, partitions: Sequence[str], after: Place | None, limit: int) -> Entries:
+    def _of_month(self, store: Store, partitions: Sequence[str], after: Place | None, *, limit: int) -> Entries:
         if not self.newest_first:
-            return self._oldest_first(store, partitions[0], after, limit)
-        read = [self._newest_first(store, one, after, limit) for one in partitions]
+            return self._oldest_first(store, partitions[0], after, limit=limit)
+        read = [self._newest_first(store, one, after, limit=limit) for one in partitions]
         return merged(read, newest_first=True)
 
-    def _oldest_first(self, store: Store, partition: str, after: Place | None, limit: int) -> Entries:
+    def _oldest_first(self, store: Store, partition: str, after: Place | None, *, limit: int) -> Entries:
         is_begin = partition == index_facts.LONG or (self.first is not None and partition == self.first[:7])
         lowest = EARLIEST if is_begin else partition
         position = f"{after.text}#{after.id}" if after else None
-        found = self._read(store, partition)(lowest, self.last or BEHIND, position, limit, False)
+        found = self._read(store, partition)(
+            lowest, self.last or BEHIND, after=position, limit=limit, newest_first=False
+        )
         return Entries(found, found[-1].place if len(found) == limit else None)
 
-    def _newest_first(self, store: Store, partition: str, after: Place | None, limit: int) -> Entries:
+    def _newest_first(self, store: Store, partition: str, after: Place | None, *, limit: int) -> Entries:
         read, lowest = self._read(store, partition), max(self.first or "", partition.removesuffix(ENDS))
         if not partition.endswith(ENDS):
             if date_order.has_periods_only(self.resource_type, self.parameter):
                 return Entries([], None)
             # A day stands at its first instant, though it may be asked for by a later one.
-            return backwards(read, lowest[:10], self.last or BEHIND, after, limit)
-        entries, cut = backwards(read, lowest, BEHIND, after, limit)
+            return backwards(read, lowest[:10], self.last or BEHIND, after=after, limit=limit)
+        entries, cut = backwards(read, lowest, BEHIND, after=after, limit=limit)
         begun = [one for one in entries if self.last is None or date_order.begins_by(one.place.text, self.last)]
         return Entries(begun, cut)
 
-    def _read(self, store: Store, partition: str) -> Callable[[str, str, str | None, int, bool], Listed]:
-        def read(first: str, last: str, after: str | None, limit: int, newest_first: bool) -> Listed:
+    def _read(self, store: Store, partition: str) -> Read:
+        def read(first: str, last: str, *, after: str | None, limit: int, newest_first: bool) -> Listed:
             found = store.by_date(
                 self.resource_type,
                 self.code,

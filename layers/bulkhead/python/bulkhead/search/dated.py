@@ -6,8 +6,8 @@ what is met in the other one is left out by its text, as is most of what a range
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -57,8 +57,10 @@ class Entries(NamedTuple):
     cut: Place | None
 
 
-Read = Callable[[str, str, str | None, int, bool], Listed]
-"""Entries of one partition: (first text, last text, after, limit, newest first), as `Store.by_date` has them."""
+class Read(Protocol):
+    """Reads entries of one partition, as `Store.by_date` has them."""
+
+    def __call__(self, first: str, last: str, *, after: str | None, limit: int, newest_first: bool) -> Listed: ...
 
 
 class Line(Struct, frozen=True):
@@ -90,12 +92,12 @@ class Dated(Struct, frozen=True):
         cut: Place | None = None
         if place is None or place.text != NONE:
             found, cut = self._merged(
-                [each for line in self.lines for each in self._of_line(store, line, place, limit)]
+                [each for line in self.lines for each in self._of_line(store, line, place, limit=limit)]
             )
             place = None
         if cut is None and not self.bounded:
             last = place.id if place else ""
-            undated, cut = self._merged([self._undated(store, line, last, limit) for line in self.lines])
+            undated, cut = self._merged([self._undated(store, line, last, limit=limit) for line in self.lines])
             found += undated
         hints = [Hint(entry.key, [*entry.place], entry.place.text) for entry in found]
         return Listing(hints, [*cut] if cut else None)
@@ -123,21 +125,33 @@ class Dated(Struct, frozen=True):
     def _merged(self, read: Sequence[Entries]) -> Entries:
         return merged(read, newest_first=self.newest_first)
 
-    def _undated(self, store: Store, line: Line, last_id: str, limit: int) -> Entries:
-        found = self._read(store, line, NONE, NONE, f"{NONE}#{last_id}" if last_id else None, limit, newest_first=False)
+    def _undated(self, store: Store, line: Line, last_id: str, *, limit: int) -> Entries:
+        found = self._read(
+            store,
+            line,
+            NONE,
+            last=NONE,
+            after=f"{NONE}#{last_id}" if last_id else None,
+            limit=limit,
+            newest_first=False,
+        )
         return Entries([entry(one) for one in found], entry(found[-1]).place if len(found) == limit else None)
 
-    def _of_line(self, store: Store, line: Line, after: Place | None, limit: int) -> Iterator[Entries]:
+    def _of_line(self, store: Store, line: Line, after: Place | None, *, limit: int) -> Iterator[Entries]:
         if self.newest_first:
-            yield self._newest_first(store, line, after, limit)
+            yield self._newest_first(store, line, after, limit=limit)
             if self.last is not None:
                 yield self._begun_before(store, line, after)
             return
         position = f"{after.text}#{after.id}" if after else None
         lowest = care_dates.later(self.first, days=-1) if self.first else EARLIEST
         highest = self.last or LATEST
-        yield self._kept(self._read(store, line, lowest, highest, position, limit, newest_first=False), limit)
-        periods = self._read(store, line, LONG, LONG + highest, position and LONG + position, limit, newest_first=False)
+        yield self._kept(
+            self._read(store, line, lowest, last=highest, after=position, limit=limit, newest_first=False), limit
+        )
+        periods = self._read(
+            store, line, LONG, last=LONG + highest, after=position and LONG + position, limit=limit, newest_first=False
+        )
         yield self._kept(periods, limit)
 
     def _kept(self, found: Sequence[Found], limit: int) -> Entries:
@@ -146,16 +160,16 @@ class Dated(Struct, frozen=True):
         wanted = [one for one in entries if not one.place.text.endswith(END) and self._in_range(one.place.text)]
         return Entries(wanted, entries[-1].place if len(entries) == limit else None)
 
-    def _newest_first(self, store: Store, line: Line, after: Place | None, limit: int) -> Entries:
+    def _newest_first(self, store: Store, line: Line, after: Place | None, *, limit: int) -> Entries:
         """Entries by their last instant."""
         highest = care_dates.later(self.last, days=1) if self.last else LATEST
         lowest = min(care_dates.later(self.first, seconds=-1), self.first[:10]) if self.first else EARLIEST
 
-        def read(first: str, last: str, position: str | None, most: int, newest_first: bool) -> Listed:
-            found = self._read(store, line, first, last, position, most, newest_first=newest_first)
+        def read(first: str, last: str, *, after: str | None, limit: int, newest_first: bool) -> Listed:
+            found = self._read(store, line, first, last=last, after=after, limit=limit, newest_first=newest_first)
             return [entry(one) for one in found]
 
-        entries, cut = backwards(read, lowest, highest, after, limit)
+        entries, cut = backwards(read, lowest, highest, after=after, limit=limit)
         return Entries([one for one in entries if self._is_end(one.place.text)], cut)
 
     def _is_end(self, text: str) -> bool:
@@ -173,7 +187,7 @@ class Dated(Struct, frozen=True):
         found: Listed = []
         position: str | None = None
         while True:
-            read = self._read(store, line, LONG, LONG + self.last, position, PAGE, newest_first=False)
+            read = self._read(store, line, LONG, last=LONG + self.last, after=position, limit=PAGE, newest_first=False)
             texts = (entry(one) for one in read)
             ended = [Entry(Place(care_dates.end_of(one.place.text), one.place.id), one.key) for one in texts]
             found += [one for one in ended if self._in_range(one.place.text)]
@@ -183,7 +197,7 @@ class Dated(Struct, frozen=True):
         return Entries([one for one in found if after is None or self.comes_before(after, one.place)], None)
 
     def _read(
-        self, store: Store, line: Line, first: str, last: str, after: str | None, limit: int, *, newest_first: bool
+        self, store: Store, line: Line, first: str, *, last: str, after: str | None, limit: int, newest_first: bool
     ) -> Sequence[Found]:
         return store.by_date(
             self.resource_type,
@@ -246,15 +260,15 @@ def merged(read: Sequence[Entries], *, newest_first: bool) -> Entries:
     return Entries(kept, cut)
 
 
-def backwards(read: Read, lowest: str, highest: str, after: Place | None, limit: int) -> Entries:
+def backwards(read: Read, lowest: str, highest: str, *, after: Place | None, limit: int) -> Entries:
     """About `limit` entries of a partition from the last text down; those of one text by id, so that equal ones have one order only."""
     same: Listed = []
     if after is not None and after.id != ABOVE:
-        same = _of_text(read, after.text, after.id, limit)
+        same = _of_text(read, after.text, last_id=after.id, limit=limit)
         if len(same) == limit:
             return Entries(same, same[-1].place)
     most = limit + TIES
-    found = read(lowest, highest, f"{after.text}#" if after else None, most, True)
+    found = read(lowest, highest, after=f"{after.text}#" if after else None, limit=most, newest_first=True)
     if len(found) < most:
         return Entries([*same, *found], None)
     # Of the last text there may be more, with lower ids.
@@ -263,13 +277,13 @@ def backwards(read: Read, lowest: str, highest: str, after: Place | None, limit:
     if whole or same:
         ends_at = whole[-1].place.text if whole else same[-1].place.text
         return Entries([*same, *whole], Place(ends_at, ABOVE))
-    group = _of_text(read, partial, "", limit)
+    group = _of_text(read, partial, last_id="", limit=limit)
     return Entries(group, group[-1].place if len(group) == limit else Place(partial, ABOVE))
 
 
-def _of_text(read: Read, text: str, last_id: str, limit: int) -> Listed:
+def _of_text(read: Read, text: str, *, last_id: str, limit: int) -> Listed:
     """The entries of one text, by id."""
-    return read(f"{text}#", f"{text}#", f"{text}#{last_id}", limit, False)
+    return read(f"{text}#", f"{text}#", after=f"{text}#{last_id}", limit=limit, newest_first=False)
 
 
 def entry(found: Found) -> Entry:

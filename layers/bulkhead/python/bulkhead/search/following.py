@@ -77,7 +77,7 @@ def _followers_of(store: Store, context: str, resource_type: str) -> Sequence[st
     found: list[str] = []
     after: str | None = None
     while True:
-        page = store.pointing_at(context, resource_type, after, PAGE)
+        page = store.pointing_at(context, resource_type, after, limit=PAGE)
         found += [one.source for one in page if THROUGH[resource_type] in one.via]
         if len(page) < PAGE:
             return found

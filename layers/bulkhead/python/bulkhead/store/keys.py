@@ -306,7 +306,7 @@ def index_entries(key: str, facts: Facts | None) -> dict[Key, Entry]:
     # Values about `meta`, and those that only newer code has, come last, so that they do not shift the pairs of the others.
     for value in sorted(facts.values, key=_in_pairing_order):
         if value.parameter == IDENTIFIER:
-            entries[identifier_key(resource_type, value.value, value.sort, identifier)] = ({}, frozenset())
+            entries[identifier_key(resource_type, value.value, value.sort, identifier=identifier)] = ({}, frozenset())
         else:
             values.append(value)
     for pair, value, dated in zip_longest(targets, values, sorted(facts.dated)):
@@ -332,7 +332,7 @@ def _in_pairing_order(value: Value) -> tuple[bool, bool, Value]:
     return value.value.endswith("+") and is_date_month(value.value), value.parameter[0] == "_", value
 
 
-def identifier_key(resource_type: str, value: str, sort: str, identifier: str) -> Key:
+def identifier_key(resource_type: str, value: str, sort: str, *, identifier: str) -> Key:
     """The key of the item which says that the resource `identifier` has the identifier `value` of the system `sort`."""
     return value_partition(resource_type, IDENTIFIER, value), value_sort(sort, identifier)
 
