@@ -334,7 +334,7 @@ class Scanner(Scan):
             if len(kept) < KEPT:
                 kept[candidate.key] = candidate
         if not progress.ended:
-            raise too_costly("sorting", "_sort")
+            raise too_many_to_sort(self.limits.gathered)
         number = len(left)
         after, _ = self.start(tuple[str, int])
         if after is not None:
@@ -366,7 +366,7 @@ class Scanner(Scan):
                 return keys
             if race and race.complete and race.read_to(entries):
                 return race.keys
-        raise too_costly("sorting", "_sort")
+        raise too_many_to_sort(self.limits.names)
 
     def found(self, query: Query, limit: int) -> tuple[list[Version], bool]:
         """Matches of an inner search for the same caller, and whether they are all: see `chains.Find`."""
@@ -445,6 +445,13 @@ def cut_off(limit: int) -> Issue:
 def timed_out(seconds: float) -> Issue:
     text = f"the search found no match within {seconds:g} seconds: follow the next link to continue, or narrow it with more parameters"
     return Issue("timeout", text, severity="warning")
+
+
+def too_many_to_sort(limit: int) -> TooCostly:
+    return TooCostly(
+        f"a search can sort up to {limit} resources by this: narrow it with more parameters, or sort all of a type by one date",
+        expression="_sort",
+    )
 
 
 def too_costly(doing: str, expression: str | None = None) -> TooCostly:
