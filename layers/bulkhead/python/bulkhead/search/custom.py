@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from bulkhead.compartments.governing import governs
 from bulkhead.errors import Issue, NotSupported, Unprocessable
 from bulkhead.facts.expressions import compiled, types
-from bulkhead.facts.fhirpath import TooMuch
 from bulkhead.fhir import definitions
 from bulkhead.fhir.definitions import SearchParameter
+from bulkhead.fhir.fhirpath import TooMuch
 from bulkhead.store.version import Fence
 
 if TYPE_CHECKING:
