@@ -68,7 +68,8 @@ def test_the_bounds(expression: str) -> None:
 
 def test_a_union_may_be_longer_than_a_path() -> None:
     tree = parse(" | ".join(["a"] * 2 * fhirpath.PATH), expressions.OPERATORS)
-    assert isinstance(tree, Operation) and tree.right == A
+    assert isinstance(tree, Operation)
+    assert tree.right == A
 
 
 WORDS = ["a", "b", "'x'", "1", "1.5", "true", "$this", "%resource", *"()[].,", *sorted(fhirpath.OPERATORS)]

@@ -19,7 +19,7 @@ from bulkhead.search.drivers import Hint, Listing, Position, Values
 from bulkhead.store.version import Version
 
 if TYPE_CHECKING:
-    from bulkhead.store import Found, Store
+    from bulkhead.store import Found, ReadStore
 
 EARLIEST, LATEST = "0", "9"
 """Before and behind all dates."""
@@ -80,7 +80,7 @@ class Dated(Struct, frozen=True):
     last: str | None = None
     shape: ClassVar[object] = tuple[str, str]
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         place = Place(*after) if after is not None else None
         found: Listed = []
         cut: Place | None = None
@@ -100,7 +100,7 @@ class Dated(Struct, frozen=True):
     def bounded(self) -> bool:
         return self.first is not None or self.last is not None
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         # What had another date when the entry was made is met where it stands now.
         return bool(self.text(candidate) == hint.entry)
 
@@ -128,7 +128,7 @@ class Dated(Struct, frozen=True):
                 cut = each.cut
         return Entries([one for one in found if cut is None or not self.comes_before(cut, one.place)], cut)
 
-    def _undated(self, store: Store, line: Line, last_id: str, *, limit: int) -> Entries:
+    def _undated(self, store: ReadStore, line: Line, last_id: str, *, limit: int) -> Entries:
         found = self._read(
             store,
             line,
@@ -140,7 +140,7 @@ class Dated(Struct, frozen=True):
         )
         return Entries([entry(one) for one in found], entry(found[-1]).place if len(found) == limit else None)
 
-    def _of_line(self, store: Store, line: Line, after: Place | None, *, limit: int) -> Iterator[Entries]:
+    def _of_line(self, store: ReadStore, line: Line, after: Place | None, *, limit: int) -> Iterator[Entries]:
         if self.newest_first:
             yield self._newest_first(store, line, after, limit=limit)
             if self.last is not None:
@@ -163,7 +163,7 @@ class Dated(Struct, frozen=True):
         wanted = [one for one in entries if not one.place.text.endswith(END) and self._in_range(one.place.text)]
         return Entries(wanted, entries[-1].place if len(entries) == limit else None)
 
-    def _newest_first(self, store: Store, line: Line, after: Place | None, *, limit: int) -> Entries:
+    def _newest_first(self, store: ReadStore, line: Line, after: Place | None, *, limit: int) -> Entries:
         """Entries by their last instant. Those of one text are by id all the same, so that what is equal is in one order only."""
         highest = care_dates.later(self.last, days=1) if self.last else LATEST
         if after is not None:
@@ -202,7 +202,7 @@ class Dated(Struct, frozen=True):
     def _in_range(self, text: str) -> bool:
         return self.first is None or care_dates.may_reach(text, self.first)
 
-    def _begun_before(self, store: Store, line: Line, after: Place | None) -> Entries:
+    def _begun_before(self, store: ReadStore, line: Line, after: Place | None) -> Entries:
         """Periods of more than a day that have begun by `last`, by their last instant: all of them, since it may be any."""
         assert self.last is not None
         found: Listed = []
@@ -217,7 +217,7 @@ class Dated(Struct, frozen=True):
             position = read[-1].position
         return Entries([one for one in found if after is None or self.comes_before(after, one.place)], None)
 
-    def _read_text(self, store: Store, line: Line, text: str, *, last_id: str, limit: int) -> Listed:
+    def _read_text(self, store: ReadStore, line: Line, text: str, *, last_id: str, limit: int) -> Listed:
         """The entries of one text, by id."""
         found = self._read(
             store, line, f"{text}#", last=f"{text}#", after=f"{text}#{last_id}", limit=limit, newest_first=False
@@ -225,7 +225,7 @@ class Dated(Struct, frozen=True):
         return [entry(one) for one in found]
 
     def _read(
-        self, store: Store, line: Line, first: str, *, last: str, after: str | None, limit: int, newest_first: bool
+        self, store: ReadStore, line: Line, first: str, *, last: str, after: str | None, limit: int, newest_first: bool
     ) -> Sequence[Found]:
         return store.by_date(
             self.resource_type,
@@ -246,7 +246,7 @@ class Gathered(Struct, frozen=True):
     drivers: tuple[Values | Dated, ...]
     shape: ClassVar[object] = str
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         keys: set[str] = set()
         for driver in self.drivers:
             position: Position | None = None
@@ -262,7 +262,7 @@ class Gathered(Struct, frozen=True):
                     break
         return Listing([Hint(key, key) for key in sorted(keys) if after is None or key > after], None)
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         return True
 
     def describe(self) -> str:
