@@ -83,8 +83,8 @@ class ConsoleApp extends View {
       ${place.page === "jobs" ? html`<jobs-page .api=${api} .nameOf=${(key) => accounts.name(key)}></jobs-page>`
         : place.page === "compartments" ? html`<definitions-page .api=${api}></definitions-page>`
         : place.page === "records" ? html`
-          <div class="tools"><patient-search .api=${api} .compact=${true} @open=${(event) => this.open(event.detail)}></patient-search>
-            <view-as .api=${api} .accounts=${accounts} .patient=${place.patient} .asking=${this.asking} .version=${this.version} @choose=${(event) => (this.asking = event.detail)}></view-as></div>
+          <section class="tools" aria-label="Whose records, and whose eyes"><patient-search .api=${api} .compact=${true} @open=${(event) => this.open(event.detail)}></patient-search>
+            <view-as .api=${api} .accounts=${accounts} .patient=${place.patient} .asking=${this.asking} .version=${this.version} @choose=${(event) => (this.asking = event.detail)}></view-as></section>
           <records-page .api=${api} .accounts=${accounts} .patient=${place.patient} .selected=${place.selected} .sharing=${place.sharing} .asking=${this.asking}
             @go=${(event) => this.go(event.detail)}></records-page>`
         : html`<main class="page narrow" id="main" tabindex="-1"><h1>Whose records?</h1><patient-search .api=${api} @open=${(event) => this.open(event.detail)}></patient-search></main>`}`;

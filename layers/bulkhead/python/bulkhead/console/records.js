@@ -3,6 +3,7 @@
 import { html, nothing } from "./lit.js";
 import { View, fault } from "./view.js";
 import { carried, chip } from "./accounts.js";
+import { maySetAccounts } from "./session.js";
 import { Explanations, queryOf } from "./explanations.js";
 import { ELEMENTS, count, day, keyOf, measured, nextOf, personName, title, when } from "./fhir.js";
 import "./rows.js";
@@ -15,6 +16,7 @@ const PAGE = 200;
 const EXPLAINED = 1000;
 const MOST_COLUMNS = 6;
 const AUDIT = "AuditEvent";
+const ONE_COLUMN = matchMedia("(max-width: 999px)");
 
 /** Properties: `patient` (id), `selected` (a key or ""), `sharing` (a key or ""), `asking` ({label, claims}). Event `go` (detail: path of the page). */
 export class RecordsPage extends View {
@@ -66,9 +68,16 @@ export class RecordsPage extends View {
     } else if (changed.has("asking")) this.explain();
   }
 
-  updated(changed) {
-    const opened = (changed.has("selected") && this.selected && changed.get("selected") !== undefined) || (changed.has("sharing") && this.sharing);
-    if (opened) this.querySelector(".beside")?.scrollIntoView({ block: "nearest" });
+  async updated(changed) {
+    // The place where the reader goes on: what was opened, or the list again.
+    const former = [changed.get("selected"), changed.get("sharing")];
+    if (former.every((key) => key === undefined)) return;
+    // What was opened renders after this.
+    await this.querySelector(".beside")?.firstElementChild?.updateComplete;
+    const next = this.querySelector(this.selected || this.sharing ? ".beside h2" : ".rows");
+    next?.focus({ preventScroll: true });
+    if (!ONE_COLUMN.matches) return;
+    next?.scrollIntoView({ block: "center" });
   }
 
   // Loading
@@ -152,8 +161,7 @@ export class RecordsPage extends View {
         ${this.person ? html`${this.answer()} ${this.matrix()}` : nothing}
       </div>
       <div class="members">
-        ${this.person ? this.list() : nothing}
-        ${this.raw()}
+        ${this.rows.length || !this.loading ? html`${this.person ? this.list() : nothing} ${this.raw()}` : nothing}
       </div>
       <div class="beside">${beside ? (this.sharing ? this.share() : this.why()) : this.hint()}</div>
     </main>`;
@@ -168,7 +176,7 @@ export class RecordsPage extends View {
       <div><h1>${personName(person) ?? person.id}</h1>
         <p>${[person.birthDate ? `born ${day(person.birthDate)}` : "", person.gender, person.identifier?.[0]?.value].filter(Boolean).join(" · ")} <code>Patient/${person.id}</code></p>
         <p class="row-chips">${carried(person).length ? html`Shared with ${carried(person).map((each) => chip(this.accounts, { ...each, kind: kinds.get(each.account) ?? "" }))}` : html`<span class="mark nobody">No account: only who has no fence sees it</span>`}</p></div>
-      <p class="actions"><button @click=${() => this.go(`share/Patient/${person.id}`)}>Share…</button>
+      <p class="actions">${maySetAccounts(this.api.session.claims) ? html`<button @click=${() => this.go(`share/Patient/${person.id}`)}>Share…</button>` : nothing}
         <button class="secondary" @click=${() => this.go(`why/Patient/${person.id}`)}>Why?</button></p>
     </header>`;
   }
@@ -205,11 +213,11 @@ export class RecordsPage extends View {
       return html`<td class="cell ${look}"><span class="bar hue-${this.accounts.hue(account)}"><i .style=${`width: ${(100 * number) / members.length}%`}></i></span>
         ${number === members.length ? html`all ${number.toLocaleString()}` : `${number.toLocaleString()} of ${members.length.toLocaleString()}`}</td>`;
     };
-    if (!this.rows.length) return this.loading ? html`<p aria-busy="true">Loading…</p>` : html`<p class="note">The compartment holds nothing that you may see.</p>`;
+    if (!this.rows.length) return this.loading ? html`<p class="matrix-wait" aria-busy="true">Loading…</p>` : html`<p class="note">The compartment holds nothing that you may see.</p>`;
     const unshared = this.rows.filter((row) => isUnshared(row, shared)).length;
     return html`<section class="panel matrix" aria-labelledby="matrix-title">
       <h2 id="matrix-title">Who sees how much</h2>
-      <div class="scroll" tabindex="0" role="region" aria-labelledby="matrix-title"><table>
+      <div class="scroll" tabindex="0" role="region" aria-label="Records by type and account"><table>
         <thead><tr><th scope="col">Type</th>${columns.map((account) => html`<th scope="col">${chip(this.accounts, { account })}</th>`)}</tr></thead>
         <tbody>${sorted.map(([type, members]) => html`<tr class=${this.type === type ? "chosen" : ""}>
           <th scope="row"><button class="quiet" aria-pressed=${this.type === type} @click=${() => (this.type = this.type === type ? "" : type)}>${type}</button> <small>${members.length.toLocaleString()}</small></th>
@@ -228,7 +236,7 @@ export class RecordsPage extends View {
     return html`<section class="panel list" aria-labelledby="list-title">
       <header class="list-head"><h2 id="list-title">${filtered ? `${count(shown.length, "record")} of ${this.rows.length.toLocaleString()}` : count(this.rows.length, "record")}</h2>
         ${filtered ? html`<button class="quiet" @click=${() => { this.type = this.only = ""; }}>Show all</button>` : nothing}
-        <p class="legend" aria-hidden="true"><span class="chip own hue-legend">own</span> <span class="chip inherited hue-legend">inherited</span></p></header>
+        ${this.api.session.explains ? html`<p class="legend" aria-hidden="true"><span class="chip own hue-legend">own</span> <span class="chip inherited hue-legend">inherited</span></p>` : nothing}</header>
       <div class="load" role="status">${this.loading ? html`<progress aria-label="Loading records" max=${this.expected ?? 1} value=${this.expected ? this.rows.length : nothing}></progress> ${count(this.rows.length, "record")} so far` : nothing}</div>
       <record-timeline .rows=${shown} .selected=${this.selected} .outside=${outside} @open=${(event) => this.go(`why/${event.detail}`)}></record-timeline>
       <record-rows .rows=${shown} .accounts=${this.accounts} .explanations=${this.explanations} .selected=${this.selected} .shared=${this.shared} .verdicts=${this.isOther} .version=${this.version}
@@ -242,7 +250,8 @@ export class RecordsPage extends View {
   }
 
   hint() {
-    return html`<div class="panel hint"><p><b>Choose a record</b> to see who sees it and why.</p><p>Choose somebody in “View as” to look through their eyes.</p><p>Press “Share…” to see what a share would do, before it happens.</p></div>`;
+    return html`<div class="panel hint"><p><b>Choose a record</b> to see who sees it and why.</p>${this.api.session.explains ? html`<p>Choose somebody in “View as” to look through their eyes.</p>` : nothing}
+      ${maySetAccounts(this.api.session.claims) ? html`<p>Press “Share…” to see what a share would do, before it happens.</p>` : nothing}</div>`;
   }
 
   why() {

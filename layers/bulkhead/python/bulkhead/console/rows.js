@@ -7,6 +7,7 @@ import { kindOf } from "./explanations.js";
 
 const SPARE = 6;
 const MOST_CHIPS = 3;
+// console.css has the same width, for their content.
 const NARROW = 560;
 
 /** Event `open` (detail: key) and `seen` (detail: keys in view). */
@@ -38,7 +39,7 @@ export class RecordRows extends LitElement {
   }
 
   get rowHeight() {
-    return this.size.width < NARROW ? 92 : 60;
+    return this.size.width <= NARROW ? 92 : 60;
   }
 
   get window() {
@@ -48,7 +49,7 @@ export class RecordRows extends LitElement {
 
   firstUpdated() {
     this.box = this.querySelector(".rows");
-    this.observer = new ResizeObserver(() => (this.size = { width: this.box.clientWidth, height: this.box.clientHeight }));
+    this.observer = new ResizeObserver(() => (this.size = { width: this.clientWidth, height: this.box.clientHeight }));
     this.observer.observe(this.box);
   }
 

@@ -7,6 +7,7 @@ const LANE = 22;
 const LABEL = 148;
 const MOST_LANES = 8;
 const AXIS = 22;
+const DENSE = 50;
 
 /** Event `open` (detail: key). */
 export class RecordTimeline extends LitElement {
@@ -68,11 +69,12 @@ export class RecordTimeline extends LitElement {
       const standing = marks.get(place);
       marks.set(place, { row: standing?.row ?? row, many: (standing?.many ?? 0) + 1, outside: outside || (standing?.outside ?? false), selected: standing?.selected || row.key === this.selected });
     }
+    const isDense = marks.size > DENSE;
     return svg`<g>
       <text x="0" y=${y + 4} class="lane-name">${shortened(type, label)}</text>
       <line x1=${label} x2=${this.width} y1=${y} y2=${y} class="lane-line"></line>
-      ${[...marks].map(([place, mark]) => svg`<circle cx=${place} cy=${y} r=${mark.selected ? 7 : mark.many > 1 ? 5.5 : 4.5}
-        class="mark-dot ${mark.outside ? "outside" : ""} ${mark.selected ? "selected" : ""}" @click=${() => this.open(mark.row)}>
+      ${[...marks].map(([place, mark]) => svg`<circle cx=${place} cy=${y} r=${mark.selected ? 7 : isDense ? 3.5 : mark.many > 1 ? 5.5 : 4.5}
+        class="mark-dot ${isDense ? "dense" : ""} ${mark.outside ? "outside" : ""} ${mark.selected ? "selected" : ""}" @click=${() => this.open(mark.row)}>
         <title>${mark.many > 1 ? `${mark.many} records, ` : ""}${mark.row.title}, ${day(mark.row.when)}</title></circle>`)}
     </g>`;
   }

@@ -3,7 +3,7 @@
 import { html, nothing } from "./lit.js";
 import { View, fault } from "./view.js";
 import { queryOf, read } from "./explanations.js";
-import { isFenced } from "./session.js";
+import { isFenced, maySetAccounts } from "./session.js";
 import { day, keyOf, measured, title, when } from "./fhir.js";
 import "./chain.js";
 import "./versions.js";
@@ -60,7 +60,7 @@ export class RecordWhy extends View {
       ${fault(this.error)}
       ${found ? html`${this.verdict(found)}
           <access-chain .found=${found} .claims=${this.asking.claims} .accounts=${this.accounts} .nameOf=${this.nameOf} .version=${this.version}></access-chain>
-          <p class="actions"><button class="secondary" @click=${() => this.send("share")}>Change who sees this record…</button></p>`
+          ${maySetAccounts(this.api.session.claims) ? html`<p class="actions"><button class="secondary" @click=${() => this.send("share")}>Change who sees this record…</button></p>` : nothing}`
         : found === null ? html`<p class="note">The server explains access to tokens that read without a fence, and to those with <code>accounts.write</code>. Yours is neither, so the page shows what it may read.</p>`
         : html`<div class="chain-wait" aria-busy="true"></div>`}
       ${this.raw()}
