@@ -10,7 +10,7 @@ PYTEST = $(BIN)/python -m pytest -n $(TESTERS) --dist=loadgroup $(ARGS)
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup server serve load integrity token test unit integration e2e check format figures pictures console synth template layer definitions lock licences audit clean
+.PHONY: help setup server serve load integrity token test unit integration e2e check format figures pictures console synth template layer definitions lock licences settings audit clean
 
 help: ## What can be made
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -97,6 +97,9 @@ lock: build/audit/bin/uv ## Write the hashes into the lists of packages
 
 licences: setup ## Write docs/operations/licences.md
 	$(BIN)/python -m infra.licences
+
+settings: server ## Write docs/settings.md
+	PYTHONPATH=layers/bulkhead/python $(BIN)/python -m infra.settings_page > docs/settings.md
 
 audit: build/audit/bin/pip-audit ## Look for known vulnerabilities in all packages (it asks pypi.org)
 	build/audit/bin/pip-audit --disable-pip --require-hashes --requirement requirements.txt

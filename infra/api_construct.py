@@ -86,7 +86,7 @@ class ApiConstruct(Construct):
             throttle=apigatewayv2.ThrottleSettings(
                 rate_limit=deployment.request_rate, burst_limit=2 * deployment.request_rate
             ),
-            access_log_settings=AccessLog(delivered_log_group(self, "AccessLog", deployment, "api")),
+            access_log_settings=AccessLog(delivered_log_group(self, "AccessLog", deployment, kind="api")),
         )
         self._throttle_public_routes(deployment.public_rate)
         # Its settings name routes, which must be there.

@@ -52,6 +52,6 @@ def page(environ: Environ, path: str, *, auth: bool) -> Answer | None:
         base=escape(f"{url}{BASE}"),
         root=BASE,
         token=TOKEN if auth else NO_TOKEN,
-        commands=escape("\n".join(banner.commands(url, auth))),
+        commands=escape("\n".join(banner.commands(url, auth=auth))),
     )
     return Answer(200, HEADERS, text.encode())

@@ -75,7 +75,7 @@ def listed(store: MemoryStore, target: str, resource_type: str | None = None, li
     found: list[str] = []
     after: str | None = None
     while True:
-        page = membership.members(store.as_store, target, resource_type, after, limit)
+        page = membership.members(store.as_store, target, resource_type, after=after, limit=limit)
         found += [member.source for member in page.members]
         after = page.next
         if after is None:
@@ -101,10 +101,10 @@ def test_a_definition_that_says_so_lists_the_target_itself(limit: int) -> None:
 
 def test_a_member_is_told_by_what_it_points_at_now() -> None:
     its = membership.built_in()["Encounter"]
-    assert membership.is_member(its, "Encounter/e", "Encounter/e", {})
-    assert membership.is_member(its, "Encounter/e", "Observation/a", {"Encounter/e": frozenset({"encounter"})})
-    assert not membership.is_member(its, "Encounter/e", "Observation/a", {"Encounter/e": frozenset({"focus"})})
-    assert not membership.is_member(its, "Encounter/e", "Encounter/f", {})
+    assert membership.is_member(its, "Encounter/e", "Encounter/e", targets={})
+    assert membership.is_member(its, "Encounter/e", "Observation/a", targets={"Encounter/e": frozenset({"encounter"})})
+    assert not membership.is_member(its, "Encounter/e", "Observation/a", targets={"Encounter/e": frozenset({"focus"})})
+    assert not membership.is_member(its, "Encounter/e", "Encounter/f", targets={})
 
 
 def test_a_type_without_compartment_is_refused() -> None:

@@ -70,10 +70,10 @@ def decide(store: Store, caller: Caller, right: str) -> Decision:
             return rules.SHARED_READ_ONLY if not found.opens and is_shared(candidate.head, shared) else found
 
         return Decision(_within_scopes(caller, right, changeable), _nothing)
-    return _decide_reading(store, caller, right, shared)
+    return _decide_reading(store, caller, right, shared=shared)
 
 
-def _decide_reading(store: Store, caller: Caller, right: str, shared: frozenset[str]) -> Decision:
+def _decide_reading(store: Store, caller: Caller, right: str, *, shared: frozenset[str]) -> Decision:
     direct = _direct(store, caller)
 
     def unfollowed(candidate: Version) -> Verdict:
@@ -207,7 +207,7 @@ def chart_fence(store: Store, caller: Caller) -> Fence:
 def _replaced(store: Store, patient: str) -> frozenset[str]:
     from bulkhead.store import once_a_request
 
-    return once_a_request(f"replaced by {patient}", lambda: patient_links.agreed(store, patient))
+    return once_a_request((_replaced, patient), lambda: patient_links.agreed(store, patient))
 
 
 # Fences
@@ -231,7 +231,7 @@ def scoped(store: Store, caller: Caller, right: str) -> Fence:
     return fence(store, replace(caller, accounts=None, patient=None), right)
 
 
-def reach(store: Store, caller: Caller) -> Fence:
+def claims_fence(store: Store, caller: Caller) -> Fence:
     """Whether a resource is itself within what the caller is fenced to, whatever its scopes give: nothing shared or followed is."""
     if not caller.fenced:
         return lambda candidate: True

@@ -22,7 +22,7 @@ def not_known(store: Store, caller: Caller, key: str) -> NotFound:
     return NotFound(f"{key} is not known", "id")
 
 
-def require_visible(store: Store, caller: Caller, head: Head, right: str) -> Head:
+def require_visible(store: Store, caller: Caller, head: Head, *, right: str) -> Head:
     """A live head on which the caller has `right`. NotFound if it may not see the resource, Forbidden if it may only see it."""
     candidate = store.version(head)
     found = policy.decide(store, caller, right).verdict(candidate)
@@ -47,13 +47,13 @@ def base_of_update(store: Store, caller: Caller, base: Head | None) -> tuple[Hea
         hidden = not policy.accounts_fence(caller)(store.version(base))
         return (None, True) if hidden else (base, False)
     try:
-        return require_visible(store, caller, base, policy.UPDATE), False
+        return require_visible(store, caller, base, right=policy.UPDATE), False
     except NotFound:
         return None, True
 
 
 def require_preconditions(
-    store: Store, caller: Caller, right: str, key: str, base: Head | None, wanted: Preconditions
+    store: Store, caller: Caller, right: str, *, key: str, base: Head | None, wanted: Preconditions
 ) -> None:
     """Raises PreconditionFailed where the current version is not as `wanted`.
 
@@ -84,7 +84,7 @@ def was_visible(store: Store, caller: Caller, deleted: Head) -> bool:
 def was_within(store: Store, caller: Caller, head: Head) -> bool:
     """Whether a resource is, or was when it was deleted, within the caller's fence."""
     last = last_living(store, head)
-    return last is not None and policy.reach(store, caller)(store.version(last))
+    return last is not None and policy.claims_fence(store, caller)(store.version(last))
 
 
 def is_named_by_others(store: Store, caller: Caller, key: str) -> bool:
@@ -94,7 +94,7 @@ def is_named_by_others(store: Store, caller: Caller, key: str) -> bool:
     """
     if not caller.fenced or membership.definition(store, key.partition("/")[0]) is None:
         return False
-    inside = policy.reach(store, caller)
+    inside = policy.claims_fence(store, caller)
     after: str | None = None
     for _ in range(_MOST_LISTED // _LISTED):
         listed = membership.members(store, key, after=after, limit=_LISTED)

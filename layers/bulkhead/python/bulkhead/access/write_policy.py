@@ -32,7 +32,7 @@ _PATIENT = "Patient/"
 
 
 def check(
-    store: Store, caller: Caller, writes: Sequence[Write], taken: Collection[str], inherit: Inherit, place: Place
+    store: Store, caller: Caller, writes: Sequence[Write], *, taken: Collection[str], inherit: Inherit, place: Place
 ) -> None:
     """Raises a BulkheadError, with an issue per write at fault, where `caller` may not make these changes.
 
@@ -42,23 +42,23 @@ def check(
     Every caller is held to one thing: the `securityContext` of a Binary names what it can see, else Unprocessable.
     """
     made = {n: write for n, write in enumerate(writes) if write.body is not None and write.new is not None}
-    _raise(_unseen_contexts(store, caller, writes, made), place)
+    _raise(_unseen_contexts(store, caller, writes, made=made), place)
     if not caller.restricted:
         return
     former = {n: _former(store, caller, write) for n, write in made.items()} if caller.fenced else {}
     checks: tuple[Callable[[], Faults], ...] = (
         lambda: _outside_charts(store, caller, made),
         lambda: _outside_scopes(store, caller, made),
-        lambda: _naming_others(store, caller, made, former),
-        lambda: _taking_away(store, caller, made, former),
-        lambda: _leaving_contexts(store, caller, made, former),
-        lambda: _opening_or_closing(store, caller, made, former),
-        lambda: _outside_accounts(store, caller, writes, made, inherit),
-        lambda: _newly_shared(store, caller, writes, inherit),
+        lambda: _naming_others(store, caller, made, former=former),
+        lambda: _taking_away(store, caller, made, former=former),
+        lambda: _leaving_contexts(store, caller, made, former=former),
+        lambda: _opening_or_closing(store, caller, made, former=former),
+        lambda: _outside_accounts(store, caller, writes, made=made, inherit=inherit),
+        lambda: _newly_shared(store, caller, writes, inherit=inherit),
         lambda: {
             n: not_known(store, caller, write.key)
             for n, write in made.items()
-            if _is_taken(store, caller, write, taken)
+            if _is_taken(store, caller, write, taken=taken)
         },
     )
     for each in checks:
@@ -69,7 +69,7 @@ def _raise(faults: Faults, place: Place) -> None:
     raise_together(place(n, faults[n]) for n in sorted(faults))
 
 
-def _is_taken(store: Store, caller: Caller, write: Write, taken: Collection[str]) -> bool:
+def _is_taken(store: Store, caller: Caller, write: Write, *, taken: Collection[str]) -> bool:
     if write.key in taken:
         return True
     if write.base is None:
@@ -116,7 +116,7 @@ def _context(write: Write) -> str | None:
     return followed(write.key, write.new.targets) if write.new else None
 
 
-def _unseen_contexts(store: Store, caller: Caller, writes: Sequence[Write], made: dict[int, Write]) -> Faults:
+def _unseen_contexts(store: Store, caller: Caller, writes: Sequence[Write], *, made: dict[int, Write]) -> Faults:
     """Binaries that newly follow what the caller cannot read: who sees a Binary would be decided by what its writer does not know."""
     named = {
         n: context
@@ -157,7 +157,7 @@ def _outside_scopes(store: Store, caller: Caller, made: dict[int, Write]) -> Fau
 Formers = Mapping[int, Version | None]
 
 
-def _naming_others(store: Store, caller: Caller, made: dict[int, Write], former: Formers) -> Faults:
+def _naming_others(store: Store, caller: Caller, made: dict[int, Write], *, former: Formers) -> Faults:
     """Faults for Patients that a resource names newly, unless the caller may see them, or makes them in the same commit."""
     if not caller.fenced:
         return {}
@@ -172,7 +172,7 @@ def _naming_others(store: Store, caller: Caller, made: dict[int, Write], former:
     return {n: _no_such_patient(store.decode(made[n].head("")), patients) for n, patients in unseen.items()}
 
 
-def _taking_away(store: Store, caller: Caller, made: dict[int, Write], former: Formers) -> Faults:
+def _taking_away(store: Store, caller: Caller, made: dict[int, Write], *, former: Formers) -> Faults:
     """Faults for resources that leave a Patient, or another target that gave them accounts, which the caller may not see."""
     if not caller.fenced:
         return {}
@@ -184,7 +184,7 @@ def _taking_away(store: Store, caller: Caller, made: dict[int, Write], former: F
     return {n: Forbidden(text, made[n].key.partition("/")[0]) for n, roots in left.items() if roots - known}
 
 
-def _leaving_contexts(store: Store, caller: Caller, made: dict[int, Write], former: Formers) -> Faults:
+def _leaving_contexts(store: Store, caller: Caller, made: dict[int, Write], *, former: Formers) -> Faults:
     """Faults for Binaries that stop following what the caller may not read: others may see them only through it."""
     if not caller.fenced:
         return {}
@@ -209,7 +209,7 @@ def _leaving_contexts(store: Store, caller: Caller, made: dict[int, Write], form
     return {n: Forbidden(text, f"{BINARY}.securityContext") for n, context in left.items() if context not in known}
 
 
-def _opening_or_closing(store: Store, caller: Caller, made: dict[int, Write], former: Formers) -> Faults:
+def _opening_or_closing(store: Store, caller: Caller, made: dict[int, Write], *, former: Formers) -> Faults:
     """Resources that a label makes private, or its absence not private any more, though the caller may not seal them."""
     setting = store.settings.private
     if not caller.fenced or not setting:
@@ -257,7 +257,7 @@ def _no_such_patient(resource: dict[str, Any], unseen: Collection[str]) -> Unpro
 
 
 def _outside_accounts(
-    store: Store, caller: Caller, writes: Sequence[Write], made: dict[int, Write], inherit: Inherit
+    store: Store, caller: Caller, writes: Sequence[Write], *, made: dict[int, Write], inherit: Inherit
 ) -> Faults:
     if caller.accounts is None:
         return {}
@@ -271,7 +271,7 @@ def _outside_accounts(
     return {n: Forbidden(text, made[n].key.partition("/")[0]) for n in outside}
 
 
-def _newly_shared(store: Store, caller: Caller, writes: Sequence[Write], inherit: Inherit) -> Faults:
+def _newly_shared(store: Store, caller: Caller, writes: Sequence[Write], *, inherit: Inherit) -> Faults:
     """Resources of shared types that a fenced caller would leave without any account: every caller would read them from then on."""
     shared = shared_types(store.settings.shared_types)
     asked = {

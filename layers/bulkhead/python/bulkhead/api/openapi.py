@@ -85,7 +85,7 @@ def document(routes: Iterable[Route], host: str, issuer: str) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         if route.path != DEFAULT and route.method != "HEAD":
-            paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, bool(issuer))
+            paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, secured=bool(issuer))
     components: dict[str, Any] = {
         "schemas": _schemas(),
         "responses": {"Error": _response("OperationOutcome", "Refused")},
@@ -109,7 +109,7 @@ def document(routes: Iterable[Route], host: str, issuer: str) -> dict[str, Any]:
     }
 
 
-def _operation(route: Route, secured: bool) -> dict[str, Any]:
+def _operation(route: Route, *, secured: bool) -> dict[str, Any]:
     words = WORDS.get(route.operation) or Words("Others", route.operation.replace("-", " ").capitalize())
     found: dict[str, Any] = {
         "operationId": _identifier(route),

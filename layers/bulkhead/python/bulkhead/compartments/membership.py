@@ -52,7 +52,7 @@ _kept: WeakKeyDictionary[Store, _Kept] = WeakKeyDictionary()
 _reading: WeakKeyDictionary[Store, threading.Lock] = WeakKeyDictionary()
 
 
-def in_force(store: Store, fresh: bool = False) -> Definitions:
+def in_force(store: Store, *, fresh: bool = False) -> Definitions:
     """The definitions in force now: those that clients have stored, and R4's own for the other types.
 
     They are kept for DEFINITIONS_TTL seconds, or until this process writes a definition; `fresh` reads anew.
@@ -105,7 +105,7 @@ def memberships(targets: Mapping[str, frozenset[str]], key: str, known: Definiti
     return sorted(found)
 
 
-def is_member(its: Definition, target: str, key: str, targets: Mapping[str, frozenset[str]]) -> bool:
+def is_member(its: Definition, target: str, key: str, *, targets: Mapping[str, frozenset[str]]) -> bool:
     """Whether `key`, with these `targets`, is in the compartment of `target`: the check of a key that `members` lists."""
     if key == target and its.lists_itself:
         return True
@@ -125,6 +125,7 @@ def members(
     store: Store,
     target: str,
     resource_type: str | None = None,
+    *,
     after: str | None = None,
     limit: int = 1000,
     known: Definitions | None = None,
@@ -141,7 +142,7 @@ def members(
     its = (in_force(store) if known is None else known).get(target.partition("/")[0])
     if its is None:
         raise BadRequest(f"{target.partition('/')[0]} has no compartment", expression=target)
-    listed = store.pointing_at(target, resource_type, after, limit)
+    listed = store.pointing_at(target, resource_type, after, limit=limit)
     ended = len(listed) < limit
     last = None if ended else listed[-1].source
     found = [

@@ -1,6 +1,8 @@
 // Requests to the FHIR API of this server, with the token of the session. Nothing else of the console sends a request to it.
 
 const FHIR_JSON = "application/fhir+json";
+/** Has a server show accounts and compartments in `meta` that does so on request only (setting EXTENDED_META). */
+export const EXTENDED = { "X-Medplum": "extended" };
 const LONGEST_PAUSE = 15_000;
 
 /** An answer that is no success, in the server's own words. */

@@ -1,6 +1,7 @@
 // A patient's compartment: who sees how much of it, its records on a timeline and in a list, and beside them why, or a share.
 
 import { html, nothing } from "./lit.js";
+import { EXTENDED } from "./api.js";
 import { View, fault } from "./view.js";
 import { carried, chip } from "./accounts.js";
 import { maySetAccounts } from "./session.js";
@@ -88,14 +89,14 @@ export class RecordsPage extends View {
     const fresh = [];
     this.loading = true;
     await this.attempt(async () => {
-      const { body } = await this.ask("GET", `Patient/${patient}`);
+      const { body } = await this.ask("GET", `Patient/${patient}`, { headers: EXTENDED });
       if (round !== this.loads) return;
       this.person = body;
       this.accounts.know(`Patient/${patient}`, personName(body));
       document.title = `${personName(body) ?? patient} · Bulkhead console`;
       let path = `Patient/${patient}/*?_elements=${ELEMENTS}&_count=${PAGE}`;
       while (path) {
-        const page = await this.ask("GET", path);
+        const page = await this.ask("GET", path, { headers: EXTENDED });
         if (round !== this.loads) return;
         this.expected = page.body.total;
         fresh.push(...(page.body.entry ?? []).map(({ resource }) => resource).filter(({ resourceType }) => resourceType !== AUDIT && resourceType !== "OperationOutcome").map(rowOf));

@@ -105,7 +105,7 @@ export class RecordRows extends LitElement {
         ${row.accounts.slice(0, MOST_CHIPS).map((each) => chip(this.accounts, { ...each, kind: kinds.get(each.account) ?? "" }))}
         ${row.accounts.length > MOST_CHIPS ? html`<small>+${row.accounts.length - MOST_CHIPS}</small>` : nothing}
         ${row.accounts.length ? nothing : html`<span class="mark nobody">No account</span>`}
-        ${row.accounts.length && missing.length
+        ${row.accounts.length && missing.length && !this.verdicts
           ? html`<span class="mark missing">Not with ${missing.length === 1 ? this.accounts.name(missing[0]) : `${missing.length} of the patient's`}</span>`
           : nothing}
       </span>

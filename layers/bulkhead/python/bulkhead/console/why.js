@@ -1,6 +1,7 @@
 // Why somebody sees a record, or does not: the chain, the verdict in words, and below it versions and the audit trail.
 
 import { html, nothing } from "./lit.js";
+import { EXTENDED } from "./api.js";
 import { View, fault } from "./view.js";
 import { queryOf, read } from "./explanations.js";
 import { isFenced, maySetAccounts } from "./session.js";
@@ -33,7 +34,7 @@ export class RecordWhy extends View {
   async load() {
     const { record, asking } = this;
     await this.attempt(async () => {
-      const [resource, found] = await Promise.all([this.ask("GET", record), this.explain(record, asking)]);
+      const [resource, found] = await Promise.all([this.ask("GET", record, { headers: EXTENDED }), this.explain(record, asking)]);
       if (record !== this.record || asking !== this.asking) return;
       this.resource = resource.body;
       this.found = found;

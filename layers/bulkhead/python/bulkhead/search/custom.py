@@ -46,7 +46,7 @@ def stored_in(store: Store, fence: Fence, tell: Callable[[Issue], None] | None =
     def look(resource_type: str, code: str) -> SearchParameter | None:
         if code.startswith("_"):
             return None
-        candidates = serving(store, fence, run.find, "SearchParameter", "code", code)
+        candidates = serving(store, fence, run.find, resource_type="SearchParameter", parameter="code", value=code)
         defining = [one for one in candidates if defines(one.body, resource_type, code)]
         if len(in_force := [one.key for one in defining if governs(one.head)]) > 1:
             logger.warning("several SearchParameters are in force for one code", extra={"resources": in_force})

@@ -115,7 +115,7 @@ class Pointers(Struct, frozen=True):
     via: frozenset[str] | None
 
     def keys(self, store: Store, after: str | None, limit: int) -> Source:
-        found = store.pointing_at(self.target, self.resource_type, after, limit)
+        found = store.pointing_at(self.target, self.resource_type, after, limit=limit)
         return source(found, limit, lambda pointer: self.via is None or not self.via.isdisjoint(pointer.via))
 
 
@@ -126,7 +126,9 @@ class Account(Struct, frozen=True):
     resource_type: str | None
 
     def keys(self, store: Store, after: str | None, limit: int) -> Source:
-        return source(store.in_account(self.account, self.resource_type, after, limit), limit, lambda pointer: True)
+        return source(
+            store.in_account(self.account, self.resource_type, after, limit=limit), limit, lambda pointer: True
+        )
 
 
 class Itself(Struct, frozen=True):
@@ -148,7 +150,9 @@ class Compartment(Struct, frozen=True):
     def keys(self, store: Store, after: str | None, limit: int) -> Source:
         only = self.types[0] if len(self.types) == 1 else None
         known = {self.definition.code: self.definition}
-        page = membership.members(store, self.target, only, after, limit, known, trail=bool(self.types))
+        page = membership.members(
+            store, self.target, only, after=after, limit=limit, known=known, trail=bool(self.types)
+        )
         wanted = frozenset(self.types)
         keys = [member.source for member in page.members if not wanted or member.source.partition("/")[0] in wanted]
         return Source(keys, page.next)
@@ -216,7 +220,7 @@ def followers_of(store: Store, context: str) -> Sequence[str]:
     found: list[str] = []
     after: str | None = None
     while True:
-        page = store.pointing_at(context, BINARY, after, FOLLOWERS)
+        page = store.pointing_at(context, BINARY, after, limit=FOLLOWERS)
         found += [one.source for one in page if SECURITY_CONTEXT in one.via]
         if len(page) < FOLLOWERS:
             return found
@@ -262,11 +266,11 @@ class Values(Struct, frozen=True):
             self.resource_type,
             branch.parameter,
             branch.value,
-            branch.prefix,
-            branch.first,
-            branch.last,
-            position,
-            limit,
+            prefix=branch.prefix,
+            first=branch.first,
+            last=branch.last,
+            after=position,
+            limit=limit,
         )
         hints = [Hint(one.key, [number, one.position], [number, one.sort[: index_facts.PLACE_LENGTH]]) for one in found]
         if len(found) == limit:
@@ -317,7 +321,7 @@ class Targets(Struct, frozen=True):
         for number, target in enumerate(left):
             if len(hints) >= limit or number == TARGETS:
                 return Listing(hints, [target, None])
-            found = store.pointing_at(target, self.resource_type, source if target == start else None, limit)
+            found = store.pointing_at(target, self.resource_type, source if target == start else None, limit=limit)
             hints += [Hint(one.source, [target, one.source], target) for one in found if self.code in one.via]
             if len(found) == limit:
                 return Listing(hints, [target, found[-1].source])
@@ -350,11 +354,11 @@ class Created(Struct, frozen=True):
     def list(self, store: Store, after: Position | None, limit: int) -> Listing:
         number, until, position = after if after is not None else (0, self.until, None)
         number = in_use(store, self.types, number)
-        found = store.by_time(self.types[number % len(self.types)], None, until, position, limit)
+        found = store.by_time(self.types[number % len(self.types)], None, until, after=position, limit=limit)
         first = {moment.key: [number, until, moment.position] for moment in found if moment.version == 1}
         return Listing(
             [Hint(key, position) for key, position in first.items()],
-            following(found, number, until, limit, self.types),
+            following(found, number, until, limit=limit, types=self.types),
         )
 
     def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
@@ -381,12 +385,14 @@ class Updated(Struct, frozen=True):
         number, until, position = after if after is not None else (0, self.until, None)
         number = in_use(store, self.types, number)
         resource_type = self.types[number % len(self.types)]
-        found = store.by_time(resource_type, self.since, until, position, limit, self.newest_first)
+        found = store.by_time(
+            resource_type, self.since, until, after=position, limit=limit, newest_first=self.newest_first
+        )
         hints = {
             (moment.key, moment.version): Hint(moment.key, [number, until, moment.position], [moment.version, until])
             for moment in found
         }
-        return Listing(list(hints.values()), following(found, number, until, limit, self.types))
+        return Listing(list(hints.values()), following(found, number, until, limit=limit, types=self.types))
 
     def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
         version, until = hint.entry
@@ -463,7 +469,7 @@ def in_use(store: Store, types: Sequence[str], number: int) -> int:
     return next((n for n in range(number, len(types)) if types[n] in used), len(types) - 1)
 
 
-def following(found: Sequence[Moment], number: int, until: str, limit: int, types: Sequence[str]) -> Position | None:
+def following(found: Sequence[Moment], number: int, until: str, *, limit: int, types: Sequence[str]) -> Position | None:
     """The position where a by-time listing continues: within its type, in the next type, or None at the end."""
     if len(found) == limit:
         return [number, until, found[-1].position]

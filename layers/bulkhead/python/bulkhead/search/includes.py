@@ -84,7 +84,7 @@ class Includes:
                 continue
             after: str | None = None
             while True:
-                found = self.store.pointing_at(key, types[0] if types else None, after, LISTED)
+                found = self.store.pointing_at(key, types[0] if types else None, after, limit=LISTED)
                 left = [one.source for one in found if include.code == ANYTHING or include.code in one.via]
                 for start in range(0, len(left), BATCH):
                     race = self.races.won(types)
@@ -136,7 +136,7 @@ def naming(target: Version, include: Include, canonicals: Canonicals) -> Iterabl
     if include.type == ANYTHING or include.target not in (None, target.head.type):
         return
     for parameter in [include.parameter] if include.parameter else own(include.type):
-        yield from canonicals.pointing_at(target, include.type, parameter, NAMED)
+        yield from canonicals.pointing_at(target, include.type, parameter, most=NAMED)
 
 
 def still_points(candidate: Version, to: frozenset[str], revinclude: Sequence[Include]) -> bool:
