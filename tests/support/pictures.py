@@ -74,7 +74,9 @@ def draw(browser: Browser, url: str, token: str, folder: Path = IMAGES) -> list[
         tab.page.wait_for_load_state("networkidle")
         tab.page.mouse.move(0, 0)
         drawn.append(folder / f"{name}.png")
-        tab.page.screenshot(path=drawn[-1], animations="disabled", clip={"x": 0, "y": 0, "width": size[0], "height": size[1]})
+        tab.page.screenshot(
+            path=drawn[-1], animations="disabled", clip={"x": 0, "y": 0, "width": size[0], "height": size[1]}
+        )
         tab.context.close()
     return drawn
 
