@@ -137,6 +137,41 @@ def test_a_token_that_is_refused_can_be_replaced(console: Opener, scene: Scene) 
     assert page.evaluate(f"sessionStorage.getItem({browsers.TOKEN!r})") is None
 
 
+def test_what_a_record_holds_is_text(console: Opener, scene: Scene) -> None:
+    """Markup in a name, a title and a narrative stays text, and is never HTML."""
+    markup = "<img src=x onerror=document.title='caught'>"
+    person = {"resourceType": "Patient", "id": "markup", "name": [{"family": markup}]}
+    plan = {
+        "resourceType": "CarePlan",
+        "id": "markup",
+        "status": "active",
+        "intent": "plan",
+        "title": markup,
+        "subject": {"reference": "Patient/markup"},
+        "text": {
+            "status": "generated",
+            "div": '<div xmlns="http://www.w3.org/1999/xhtml"><b id="narrative">x</b></div>',
+        },
+    }
+    with scene.client() as admin:
+        for resource in (person, plan):
+            admin.put(f"{resource['resourceType']}/markup", json=resource).raise_for_status()
+    page = console(place="#/Patient/markup/why/CarePlan/markup").page
+    expect(page.get_by_role("heading", name=markup)).to_have_count(2)
+    expect(page.get_by_text("Who looked, who was refused")).to_be_visible()
+    assert page.locator("#main img, #narrative").count() == 0
+    assert page.title() == "Bulkhead console"
+
+
+@pytest.mark.parametrize(
+    "place", ["#/Patient/anna%3F_format=xml", "#/Patient/..%2F..%2Fdocs", "#/Patient/%", "#/Patient/anna/why/x/y?z"]
+)
+def test_a_crafted_link_asks_for_nothing_of_its_own(console: Opener, place: str) -> None:
+    tab = console(place=place)
+    expect(tab.page.get_by_text("Anna Keel").first).to_be_visible()
+    assert [request.url for request in tab.sent("Patient/")] == []
+
+
 def test_times_are_in_the_zone_of_the_reader(console: Opener, scene: Scene) -> None:
     """The same version in two zones; a calendar day stays the same day."""
     shown = []

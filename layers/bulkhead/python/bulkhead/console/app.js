@@ -12,6 +12,7 @@ import "./patients.js";
 import "./records.js";
 import "./definitions.js";
 
+const ID = /^[A-Za-z0-9.-]{1,64}$/;
 const PAGES = [["#/", "Records"], ["#/jobs", "Jobs"], ["#/compartments", "Compartments"]];
 
 class ConsoleApp extends View {
@@ -44,7 +45,6 @@ class ConsoleApp extends View {
   updated(changed) {
     if (!changed.has("place") || !changed.get("place")) return;
     if (changed.get("place").page !== this.place.page) {
-      if (this.place.page !== "records") document.title = "Bulkhead console";
       this.querySelector("#main")?.focus({ preventScroll: true });
     }
   }
@@ -79,7 +79,7 @@ class ConsoleApp extends View {
   page() {
     const { api, accounts, place, session } = this;
     if (!session.ready) return html`<sign-in .api=${api} .told=${this.error}></sign-in>`;
-    return html`${this.error ? html`<main class="page narrow" id="main">${fault(this.error)}</main>` : nothing}
+    return html`${fault(this.error)}
       ${place.page === "jobs" ? html`<jobs-page .api=${api} .nameOf=${(key) => accounts.name(key)}></jobs-page>`
         : place.page === "compartments" ? html`<definitions-page .api=${api}></definitions-page>`
         : place.page === "records" ? html`
@@ -106,7 +106,9 @@ class ConsoleApp extends View {
 
 /** `#/Patient/1`, `#/Patient/1/why/Observation/2`, `#/Patient/1/share/Patient/1`, `#/jobs`, `#/compartments`. */
 function placeOf(hash) {
-  const parts = hash.replace(/^#\/?/, "").split("/").filter(Boolean).map(decodeURIComponent);
+  const parts = hash.replace(/^#\/?/, "").split("/").filter(Boolean);
+  // A link may come from anybody: only types and ids of FHIR become parts of a request.
+  if (!parts.every((part) => ID.test(part))) return { page: "search" };
   if (parts[0] === "jobs" || parts[0] === "compartments") return { page: parts[0] };
   if (parts[0] !== "Patient" || !parts[1]) return { page: "search" };
   const key = parts.length === 5 ? `${parts[3]}/${parts[4]}` : "";

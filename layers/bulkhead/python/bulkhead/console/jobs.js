@@ -9,17 +9,20 @@ const STATES = { starting: "is starting", running: "is running", committed: "is 
 const KINDS = { "set-accounts": "Set accounts of", purge: "Erase", bundle: "Process a bundle", batch: "Process a batch", transaction: "Process a transaction" };
 const UNDER_WAY = ["starting", "running", "committed"];
 
-/** The result of a job, in words, from the Bundle at its status URL. */
+/** `22 records now stand as asked.` */
+export const standing = (updated) => `${count(updated, "record")} now ${updated === 1 ? "stands" : "stand"} as asked.`;
+
+/** The result of a job, from the Bundle at its status URL: whether all was `done`, and a `text`. */
 export function told(bundle) {
   const entry = bundle?.entry?.[0];
   const updated = valueOf(entry?.resource, "resourcesUpdated");
   const failed = entry?.response?.outcome?.issue?.map((issue) => issue.diagnostics ?? issue.code).join("; ");
-  const stands = updated === undefined ? "" : `${count(updated, "record")} now ${updated === 1 ? "stands" : "stand"} as asked.`;
-  if (failed && !entry.response.status.startsWith("2")) return `${failed}. ${stands}`.replace("..", ".");
-  return stands || `${count(bundle?.entry?.length ?? 0, "answer")} came back.`;
+  const stands = updated === undefined ? "" : standing(updated);
+  if (failed && !entry.response.status.startsWith("2")) return { done: false, text: `${failed}. ${stands}`.replace("..", ".") };
+  return { done: true, text: stands || `${count(bundle?.entry?.length ?? 0, "answer")} came back.` };
 }
 
-/** Follows a job. Property `status`: the path of its status. Event `finished` (detail: the result in words). */
+/** Follows a job. Property `status`: the path of its status. Event `finished` (detail: what `told` gives). */
 export class JobProgress extends View {
   static properties = { ...View.properties, status: { attribute: false }, progress: { state: true }, cancelling: { state: true } };
 
@@ -93,7 +96,7 @@ class JobsPage extends View {
   result(each) {
     return this.attempt(async () => {
       const { body } = await this.ask("GET", this.api.path(each.status));
-      this.results = new Map(this.results).set(each.id, told(body));
+      this.results = new Map(this.results).set(each.id, told(body).text);
     });
   }
 
@@ -116,7 +119,7 @@ class JobsPage extends View {
       <div class="job-head"><h2>${KINDS[each.kind] ?? each.kind} ${each.target ? html`<a href="#/${each.target}">${this.nameOf(each.target)}</a>` : nothing}</h2>
         <span class="state ${each.state}">${STATES[each.state] ?? each.state}</span></div>
       <p><small>Begun ${moment(each.created)}${each.ended ? html`, ended ${moment(each.ended)}` : nothing}${each.progress ? ` · ${each.progress}` : ""}</small></p>
-      ${UNDER_WAY.includes(each.state) ? html`<job-progress .api=${this.api} .status=${this.api.path(each.status)} @finished=${(event) => { this.results = new Map(this.results).set(each.id, event.detail); this.load(); }}></job-progress>` : nothing}
+      ${UNDER_WAY.includes(each.state) ? html`<job-progress .api=${this.api} .status=${this.api.path(each.status)} @finished=${(event) => { this.results = new Map(this.results).set(each.id, event.detail.text); this.load(); }}></job-progress>` : nothing}
       ${result ? html`<p role="status">${result}</p>` : UNDER_WAY.includes(each.state) ? nothing : html`<button class="quiet" @click=${() => this.result(each)}>Result</button>`}
     </li>`;
   }

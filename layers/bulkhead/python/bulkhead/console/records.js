@@ -93,7 +93,6 @@ export class RecordsPage extends View {
       if (round !== this.loads) return;
       this.person = body;
       this.accounts.know(`Patient/${patient}`, personName(body));
-      document.title = `${personName(body) ?? patient} · Bulkhead console`;
       let path = `Patient/${patient}/*?_elements=${ELEMENTS}&_count=${PAGE}`;
       while (path) {
         const page = await this.ask("GET", path, { headers: EXTENDED });

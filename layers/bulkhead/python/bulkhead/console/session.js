@@ -35,7 +35,9 @@ export class Session extends EventTarget {
 
   /** Read what the server says of its tokens; then finish a sign-in that the issuer has sent back. Error with a text for the user. */
   async start() {
-    const answer = await fetch(new URL("fhir/R4/.well-known/smart-configuration", document.baseURI), { credentials: "omit" });
+    const url = new URL("fhir/R4/.well-known/smart-configuration", document.baseURI);
+    const answer = await fetch(url, { credentials: "omit" }).catch(() => ({ ok: false }));
+    if (!answer.ok) throw new Error("The server does not say how to sign in. Reload the page to try again.");
     this.configuration = await answer.json();
     this.open = !this.configuration.issuer && !this.configuration.token_endpoint;
     this.dispatchEvent(new Event("change"));

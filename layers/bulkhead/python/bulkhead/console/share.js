@@ -7,7 +7,7 @@ import { chip } from "./accounts.js";
 import { accountsOf, maySetAccounts } from "./session.js";
 import { kindOf, read } from "./explanations.js";
 import { count, listed, moment, named, personName, until, value, valueOf } from "./fhir.js";
-import "./jobs.js";
+import { standing } from "./jobs.js";
 
 const PAUSE = 400;
 const COMPARTMENTS = ["Patient", "Encounter", "Practitioner", "RelatedPerson", "Device"];
@@ -149,6 +149,7 @@ export class ShareForm extends View {
       this.preview = body;
       this.stale = false;
     });
+    if (this.error && asked === this.asked) [this.preview, this.stale] = [undefined, false];
   }
 
   run() {
@@ -157,16 +158,15 @@ export class ShareForm extends View {
       // With a key, a request that is sent twice is one job; without, it sets the same accounts twice.
       const answer = await this.ask("POST", `${this.target}/$set-accounts`, { body: this.parameters(false), headers, repeatable: true });
       if (answer.status === 202) this.status = this.api.path(answer.headers.get("content-location"));
-      else this.finished(`${count(valueOf(answer.body, "resourcesUpdated") ?? 0, "record")} now ${valueOf(answer.body, "resourcesUpdated") === 1 ? "stands" : "stand"} as asked.`);
+      else this.finished({ done: true, text: standing(valueOf(answer.body, "resourcesUpdated") ?? 0) });
     });
   }
 
-  finished(text) {
-    this.result = text;
+  finished(result) {
+    this.result = result;
     this.status = undefined;
     this.preview = undefined;
     this.dispatchEvent(new CustomEvent("changed"));
-    const { result } = this;
     this.load().then(() => (this.result = result));
   }
 
@@ -237,7 +237,7 @@ export class ShareForm extends View {
   }
 
   outcome() {
-    if (this.result) return html`<div class="verdict good" role="status"><strong>Done.</strong> ${this.result}</div>`;
+    if (this.result) return html`<div class="verdict ${this.result.done ? "good" : "bad"}" role="status"><strong>${this.result.done ? "Done." : "Not all was done."}</strong> ${this.result.text}</div>`;
     if (this.status) return nothing;
     if (this.stale) return html`<div class="forecast" aria-busy="true">Looking at what would happen…</div>`;
     if (!this.preview) return html`<div class="forecast"><p class="note">Change something, and this place says who would gain and lose what.</p></div>`;

@@ -26,7 +26,9 @@ export class RecordWhy extends View {
 
   willUpdate(changed) {
     if (changed.has("record") || changed.has("asking") || changed.has("round")) {
-      if (changed.has("record")) this.resource = this.found = undefined;
+      if (changed.has("record")) this.resource = undefined;
+      // Nobody's verdict may stand under another's name, not even until the answer comes.
+      this.found = undefined;
       this.load();
     }
   }
