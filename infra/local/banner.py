@@ -24,7 +24,11 @@ def text(url: str, identity: Identity | None, *, sample: bool, issuer: str = "")
 
     `issuer` is the remote issuer of tokens, if the server does not issue them itself.
     """
-    parts = [f"Bulkhead answers at {url}{BASE}", _access(identity, sample=sample, issuer=issuer)]
+    parts = [
+        f"Bulkhead answers at {url}{BASE}",
+        f"Open {url}/console to see who sees what.",
+        _access(identity, sample=sample, issuer=issuer),
+    ]
     if sample:
         shell = "\n".join(commands(url, auth=bool(identity or issuer)))
         parts.append(f"Share the patient Anna with a second organisation, follow the job, list her record:\n\n{shell}")

@@ -58,7 +58,7 @@ def test_every_default_is_allowed_and_no_number_may_be_negative() -> None:
 
 def test_a_setting_of_few_values_says_which() -> None:
     """A text that only some words are good for has a Literal: else a misspelt one passes."""
-    free = {"table", "bucket", "state_machine", "bundle_state_machine", "audience"}
+    free = {"table", "bucket", "state_machine", "bundle_state_machine", "audience", "console_client"}
     free |= {"audit", "private", "unchecked_invariants", "shared_types"}
     types = get_type_hints(Settings, include_extras=True)
     texts = {each.name for each in fields(Settings) if isinstance(each.default, str)}

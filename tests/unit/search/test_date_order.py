@@ -96,7 +96,7 @@ def test_pages_are_what_sorting_by_hand_gives(
     query = "".join(f"{parameter}={bound}&" for bound in bounds.split())
     ordered = f"{query}_sort={'-' * descending}{parameter}&_count={count}"
     assert by_dates(resource_type, ordered)
-    fence = policy.fence(store.as_store, OF_A, policy.SEARCH) if fenced else everything
+    fence = policy.fence(store, OF_A, policy.SEARCH) if fenced else everything
     every = f"_id={','.join(f'{number:02d}' for number in range(14))}&_count=1000"
     matches = keys(search(store, resource_type, f"{query}{every}", fence=fence))
     found = pages(store, resource_type, ordered, fence=fence)

@@ -63,7 +63,7 @@ def test_all_that_is_visible_is_found_once(
     store: MemoryStore, asked: tuple[str, str], who: Caller, count: int, raced: bool
 ) -> None:
     path, query = asked
-    fence = policy.fence(store.as_store, who, policy.SEARCH)
+    fence = policy.fence(store, who, policy.SEARCH)
     everything = set(pages(store, path, f"{query}&_count=1000"))
     expected = {key for key in everything if fence(Version(store.current[key], store.decode))}
     with pytest.MonkeyPatch.context() as patch:
@@ -96,7 +96,7 @@ def test_a_search_of_the_system_reads_nothing_of_the_trail_of_others(asked: tupl
     costs = []
     for hidden in (150, 600):
         store = busy(hidden)
-        fence = policy.fence(store.as_store, who, policy.SEARCH)
+        fence = policy.fence(store, who, policy.SEARCH)
         store.reads.clear()
         found = pages(store, *asked, fence=fence)
         assert "Binary/b0" in found
@@ -111,7 +111,7 @@ def test_the_trail_of_others_costs_no_heads_beyond_the_first_hundred(asked: tupl
     costs = []
     for hidden in (300, 1_200):
         store = busy(hidden)
-        fence = policy.fence(store.as_store, TENANT, policy.SEARCH)
+        fence = policy.fence(store, TENANT, policy.SEARCH)
         store.reads.clear()
         assert len([key for key in pages(store, *asked, fence=fence) if key.startswith("AuditEvent/")]) == 10
         costs.append(store.reads.count("BatchGetItem"))
@@ -121,7 +121,7 @@ def test_the_trail_of_others_costs_no_heads_beyond_the_first_hundred(asked: tupl
 
 def test_thousands_of_hidden_events_are_no_error() -> None:
     store = busy(3_000)
-    fence = policy.fence(store.as_store, TENANT, policy.SEARCH)
+    fence = policy.fence(store, TENANT, policy.SEARCH)
     limits = Limits(page=300, gathered=300, counted=300)
     found = search(store, "AuditEvent", "_sort=-date,outcome&_count=50", fence=fence, limits=limits)
     assert len(found["entry"]) == 10

@@ -75,6 +75,8 @@ WORDS: Mapping[str, Words] = {
     "smart-configuration": Words("Server", "The issuer of accepted tokens (SMART App Launch 2)", gives="object"),
     "openapi": Words("Server", "This document", gives="object"),
     "docs": Words("Server", "A page to try the API", gives="text"),
+    "console": Words("Server", "A page that shows who can see a record, and why", gives="text"),
+    "console-file": Words("Server", "A file of that page", gives="text"),
 }  # fmt: skip
 
 

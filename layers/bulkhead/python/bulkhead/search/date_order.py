@@ -20,7 +20,7 @@ from bulkhead.store import keys
 from bulkhead.store.version import Version
 
 if TYPE_CHECKING:
-    from bulkhead.store import Store
+    from bulkhead.store import ReadStore
 
 WITHOUT = "none"
 """The beginning of the place of a resource without a date; the time as of which these are listed follows."""
@@ -44,7 +44,7 @@ class DateOrder(Struct, frozen=True):
     last: str | None = None
     shape: ClassVar[object] = tuple[str, str]
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         place = Place(*after) if after is not None else None
         if place is not None and place.text.startswith(WITHOUT):
             return self._without(store, place, limit)
@@ -62,11 +62,11 @@ class DateOrder(Struct, frozen=True):
     def parameter(self) -> SearchParameter:
         return search_parameters(self.resource_type)[self.code]
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         # What had another date when the entry was made is met where it stands now.
         return bool(self._text(candidate) == hint.entry)
 
-    def place(self, store: Store, candidate: Version) -> Position | None:
+    def place(self, store: ReadStore, candidate: Version) -> Position | None:
         """The position at which this gives a resource; None if it does not."""
         text = self._text(candidate)
         if candidate.head.type != self.resource_type or (text is None and self.bounded):
@@ -108,14 +108,14 @@ class DateOrder(Struct, frozen=True):
             return False
         return partition in (index_facts.LONG, begin) or (partition > begin and text >= partition)
 
-    def _without(self, store: Store, place: Place, limit: int) -> Listing:
+    def _without(self, store: ReadStore, place: Place, limit: int) -> Listing:
         """All resources in order of creation: `accepts` leaves out those with a date."""
         until = place.text.removeprefix(WITHOUT)
         listing = Created((self.resource_type,), until).list(store, [0, until, place.id or None], limit)
         hints = [Hint(hint.key, [place.text, hint.position[2]]) for hint in listing.hints]
         return Listing(hints, [place.text, listing.next[2]] if listing.next else None)
 
-    def _with(self, store: Store, after: Place | None, limit: int) -> Entries:
+    def _with(self, store: ReadStore, after: Place | None, limit: int) -> Entries:
         """Entries from a place on, as many as are wanted, or those of the next months."""
         months = [*self._months(store, after).items()]
         long = [] if self.newest_first else [self._oldest_first(store, index_facts.LONG, after, limit=limit)]
@@ -131,7 +131,7 @@ class DateOrder(Struct, frozen=True):
             found.append(Entries([], Place(end, ABOVE) if self.newest_first else Place(end + BEHIND, "")))
         return merged([*found, *long], newest_first=self.newest_first)
 
-    def _months(self, store: Store, after: Place | None) -> dict[str, tuple[str, ...]]:
+    def _months(self, store: ReadStore, after: Place | None) -> dict[str, tuple[str, ...]]:
         """The months to read, in order, each with its partitions."""
         lowest, highest, last = self.first or "", BEHIND, self.last or BEHIND
         if after and self.newest_first:
@@ -146,13 +146,13 @@ class DateOrder(Struct, frozen=True):
                 months[month] = (*months.get(month, ()), partition)
         return dict(sorted(months.items(), reverse=self.newest_first))
 
-    def _of_month(self, store: Store, partitions: Sequence[str], after: Place | None, *, limit: int) -> Entries:
+    def _of_month(self, store: ReadStore, partitions: Sequence[str], after: Place | None, *, limit: int) -> Entries:
         if not self.newest_first:
             return self._oldest_first(store, partitions[0], after, limit=limit)
         read = [self._newest_first(store, one, after, limit=limit) for one in partitions]
         return merged(read, newest_first=True)
 
-    def _oldest_first(self, store: Store, partition: str, after: Place | None, *, limit: int) -> Entries:
+    def _oldest_first(self, store: ReadStore, partition: str, after: Place | None, *, limit: int) -> Entries:
         is_begin = partition == index_facts.LONG or (self.first is not None and partition == self.first[:7])
         lowest = EARLIEST if is_begin else partition
         position = f"{after.text}#{after.id}" if after else None
@@ -161,7 +161,7 @@ class DateOrder(Struct, frozen=True):
         )
         return Entries(found, found[-1].place if len(found) == limit else None)
 
-    def _newest_first(self, store: Store, partition: str, after: Place | None, *, limit: int) -> Entries:
+    def _newest_first(self, store: ReadStore, partition: str, after: Place | None, *, limit: int) -> Entries:
         read, lowest = self._read(store, partition), max(self.first or "", partition.removesuffix(ENDS))
         if not partition.endswith(ENDS):
             if date_order.has_periods_only(self.resource_type, self.parameter):
@@ -172,7 +172,7 @@ class DateOrder(Struct, frozen=True):
         begun = [one for one in entries if self.last is None or date_order.begins_by(one.place.text, self.last)]
         return Entries(begun, cut)
 
-    def _read(self, store: Store, partition: str) -> Read:
+    def _read(self, store: ReadStore, partition: str) -> Read:
         def read(first: str, last: str, *, after: str | None, limit: int, newest_first: bool) -> Listed:
             found = store.by_date(
                 self.resource_type,

@@ -19,7 +19,7 @@ from bulkhead.search.drivers import Hint, Listing, Position, Values
 from bulkhead.store.version import Version
 
 if TYPE_CHECKING:
-    from bulkhead.store import Found, Store
+    from bulkhead.store import Found, ReadStore
 
 EARLIEST, LATEST = "0", "9"
 """Before and behind all dates."""
@@ -86,7 +86,7 @@ class Dated(Struct, frozen=True):
     last: str | None = None
     shape: ClassVar[object] = tuple[str, str]
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         place = Place(*after) if after is not None else None
         found: Listed = []
         cut: Place | None = None
@@ -106,7 +106,7 @@ class Dated(Struct, frozen=True):
     def bounded(self) -> bool:
         return self.first is not None or self.last is not None
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         # What had another date when the entry was made is met where it stands now.
         return bool(self.text(candidate) == hint.entry)
 
@@ -125,7 +125,7 @@ class Dated(Struct, frozen=True):
     def _merged(self, read: Sequence[Entries]) -> Entries:
         return merged(read, newest_first=self.newest_first)
 
-    def _undated(self, store: Store, line: Line, last_id: str, *, limit: int) -> Entries:
+    def _undated(self, store: ReadStore, line: Line, last_id: str, *, limit: int) -> Entries:
         found = self._read(
             store,
             line,
@@ -137,7 +137,7 @@ class Dated(Struct, frozen=True):
         )
         return Entries([entry(one) for one in found], entry(found[-1]).place if len(found) == limit else None)
 
-    def _of_line(self, store: Store, line: Line, after: Place | None, *, limit: int) -> Iterator[Entries]:
+    def _of_line(self, store: ReadStore, line: Line, after: Place | None, *, limit: int) -> Iterator[Entries]:
         if self.newest_first:
             yield self._newest_first(store, line, after, limit=limit)
             if self.last is not None:
@@ -160,7 +160,7 @@ class Dated(Struct, frozen=True):
         wanted = [one for one in entries if not one.place.text.endswith(END) and self._in_range(one.place.text)]
         return Entries(wanted, entries[-1].place if len(entries) == limit else None)
 
-    def _newest_first(self, store: Store, line: Line, after: Place | None, *, limit: int) -> Entries:
+    def _newest_first(self, store: ReadStore, line: Line, after: Place | None, *, limit: int) -> Entries:
         """Entries by their last instant."""
         highest = care_dates.later(self.last, days=1) if self.last else LATEST
         lowest = min(care_dates.later(self.first, seconds=-1), self.first[:10]) if self.first else EARLIEST
@@ -181,7 +181,7 @@ class Dated(Struct, frozen=True):
     def _in_range(self, text: str) -> bool:
         return self.first is None or care_dates.may_reach(text, self.first)
 
-    def _begun_before(self, store: Store, line: Line, after: Place | None) -> Entries:
+    def _begun_before(self, store: ReadStore, line: Line, after: Place | None) -> Entries:
         """Periods of more than a day that have begun by `last`, by their last instant: all of them, since it may be any."""
         assert self.last is not None
         found: Listed = []
@@ -197,7 +197,7 @@ class Dated(Struct, frozen=True):
         return Entries([one for one in found if after is None or self.comes_before(after, one.place)], None)
 
     def _read(
-        self, store: Store, line: Line, first: str, *, last: str, after: str | None, limit: int, newest_first: bool
+        self, store: ReadStore, line: Line, first: str, *, last: str, after: str | None, limit: int, newest_first: bool
     ) -> Sequence[Found]:
         return store.by_date(
             self.resource_type,
@@ -218,7 +218,7 @@ class Gathered(Struct, frozen=True):
     drivers: tuple[Values | Dated, ...]
     shape: ClassVar[object] = str
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         keys: set[str] = set()
         for driver in self.drivers:
             position: Position | None = None
@@ -234,7 +234,7 @@ class Gathered(Struct, frozen=True):
                     break
         return Listing([Hint(key, key) for key in sorted(keys) if after is None or key > after], None)
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         return True
 
     def describe(self) -> str:

@@ -17,7 +17,7 @@ from bulkhead.search.drivers import Account, Hint, Itself, KeyStream, Listing, M
 from bulkhead.store.version import Version
 
 if TYPE_CHECKING:
-    from bulkhead.store import Store
+    from bulkhead.store import ReadStore
 
 THROUGH: Mapping[str, str] = {BINARY: SECURITY_CONTEXT, AUDIT_EVENT: "entity"}
 """The search parameter by which resources of a type follow others."""
@@ -38,7 +38,7 @@ class Following(Struct, frozen=True):
     own: tuple[KeyStream, ...]
     shape: ClassVar[object] = tuple[str, str]
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         """The followers of the next contexts, after a position: the last context of the listing before, and a follower."""
         start, last = after if after is not None else ("", "")
         page = Merged(self.streams).list(store, start or None, CONTEXTS)
@@ -52,13 +52,13 @@ class Following(Struct, frozen=True):
         hints = [Hint(key, [start, key], found[key]) for key in sorted(found) if key > last]
         return Listing(hints, None if page.next is None else [page.next, ""])
 
-    def _binaries(self, store: Store, contexts: Sequence[str]) -> Iterable[str]:
+    def _binaries(self, store: ReadStore, contexts: Sequence[str]) -> Iterable[str]:
         """The Binaries that follow these, and are not listed themselves."""
         keys = {key for found in followers(store, contexts, BINARY) for key in found}
         heads = store.read_many(sorted(keys))
         return [key for key in heads if not any(holds(one, store.version(heads[key])) for one in self.streams)]
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         through = THROUGH[self.resource_type]
         followed = [key for key, via in candidate.targets.items() if through in via]
         first: bool = min(followed, default=None) == hint.entry
@@ -68,12 +68,12 @@ class Following(Struct, frozen=True):
         return f"{self.resource_type} that follow {len(self.streams)} listings"
 
 
-def followers(store: Store, contexts: Sequence[str], resource_type: str) -> Sequence[Sequence[str]]:
+def followers(store: ReadStore, contexts: Sequence[str], resource_type: str) -> Sequence[Sequence[str]]:
     """The resources of a type that follow each of `contexts`, as the index has it."""
     return in_parallel(lambda context: _followers_of(store, context, resource_type), contexts, store.settings.threads)
 
 
-def _followers_of(store: Store, context: str, resource_type: str) -> Sequence[str]:
+def _followers_of(store: ReadStore, context: str, resource_type: str) -> Sequence[str]:
     found: list[str] = []
     after: str | None = None
     while True:

@@ -40,7 +40,7 @@ from bulkhead.store.heads import PAGE_WEIGHT
 from bulkhead.store.version import Fence, Version, within
 
 if TYPE_CHECKING:
-    from bulkhead.store import Head, Store
+    from bulkhead.store import Head, ReadStore
 
 Represent = Callable[["Head", dict[str, Any]], dict[str, Any]]
 """(head, stored body) -> the resource in the form that a client sees; must not change the body."""
@@ -86,7 +86,7 @@ class Page:
 
 
 def search(
-    store: Store,
+    store: ReadStore,
     query: Query,
     *,
     base: str,
@@ -108,14 +108,14 @@ def search(
     return bundle.searchset(query, replace(page, notes=(*notes, *page.notes)), base, represent=represent)
 
 
-def first_page(store: Store, query: Query, fence: Fence, *, limits: Limits) -> Page:
+def first_page(store: ReadStore, query: Query, fence: Fence, *, limits: Limits) -> Page:
     """The first page of a query, for operations that make an answer of their own. Errors as of `search`."""
     _, page = _answered(store, query, fence, limits=limits, explain=lambda chosen: None, clock=monotonic)
     return page
 
 
 def _answered(
-    store: Store, query: Query, fence: Fence, *, limits: Limits, explain: Callable[[Plan], None], clock: Clock
+    store: ReadStore, query: Query, fence: Fence, *, limits: Limits, explain: Callable[[Plan], None], clock: Clock
 ) -> tuple[Query, Page]:
     """The query as it was run, and the page that it asks for."""
     query = spelt_out(store, query, fence)
@@ -138,7 +138,7 @@ def _answered(
     return answered(widening.widened(query, others), widening.Named())
 
 
-def planned(store: Store, query: Query, definition: membership.Definition | None) -> Plan:
+def planned(store: ReadStore, query: Query, definition: membership.Definition | None) -> Plan:
     """The plan of a query, as of now and as far as the entries of the table go."""
     dated, by_dates = store.is_in_clinical_order(), store.is_in_date_order()
     return plan(query, definition, dates.now(), dated=dated, by_dates=by_dates)
@@ -157,7 +157,7 @@ def asked_page(scanner: Scanner) -> Page:
     return replace(page, included=included, notes=notes)
 
 
-def find(store: Store, query: Query, limit: int, *, fence: Fence) -> list[Version]:
+def find(store: ReadStore, query: Query, limit: int, *, fence: Fence) -> list[Version]:
     """Up to `limit` matches, in any order: for conditional interactions, which refuse two matches.
 
     TooCostly if so many candidates were read that there may be more matches.
@@ -177,7 +177,7 @@ def find(store: Store, query: Query, limit: int, *, fence: Fence) -> list[Versio
     return found
 
 
-def spelt_out(store: Store, query: Query, fence: Fence) -> Query:
+def spelt_out(store: ReadStore, query: Query, fence: Fence) -> Query:
     """The query with its value sets, hierarchies and lists expanded, as the caller may see them."""
 
     def look(resource_type: str, parameter: str, value: str) -> list[dict[str, Any]]:

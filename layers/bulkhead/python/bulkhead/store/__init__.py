@@ -36,6 +36,7 @@ from bulkhead.store.erasure import Bodies, Eraser, Gravestone
 from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
 from bulkhead.store.index import Found, Moment, Pointer
 from bulkhead.store.jobs import Job, Jobs
+from bulkhead.store.reading import ReadStore
 from bulkhead.store.table import Table, item_key
 from bulkhead.store.throttling import Patience
 from bulkhead.store.transactions import once_a_request, one_request
@@ -57,6 +58,7 @@ __all__ = [
     "Inherit",
     "Moment",
     "Pointer",
+    "ReadStore",
     "Receipt",
     "Store",
     "Version",
