@@ -1,8 +1,8 @@
 """Plans a Query: chooses the driver and the filters. The most selective index leads, and the bodies are checked exactly.
 
 Order of preference: ids, a patient with a code, a patient or a code in clinical order where the search is about dates, a compartment,
-identifiers, references to this server, accounts, other tokens, strings, uris, dates with both ends known, and as the last resort
-everything by time, page by page.
+identifiers, references to this server, accounts, other tokens, strings, uris, dates with both ends known, all of a type in the order of
+a date, and as the last resort everything by time, page by page.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from bulkhead.facts.normalise import fold, spellings
 from bulkhead.facts.phonetic import is_phonetic, sound
 from bulkhead.fhir.definitions import RESOURCE_TYPES, SearchParameter, search_parameters
 from bulkhead.fhir.references import canonical_url
+from bulkhead.search.date_order import DateOrder
 from bulkhead.search.date_spans import span
 from bulkhead.search.dated import Dated, Gathered, Line
 from bulkhead.search.drivers import (
@@ -75,19 +76,25 @@ class Plan:
     """Whether there are conditions beyond the driver's, so that many candidates may not match."""
 
 
-def plan(query: Query, definition: membership.Definition | None, now: str, dated: bool) -> Plan:
+def plan(
+    query: Query, definition: membership.Definition | None, now: str, *, dated: bool, by_dates: bool = False
+) -> Plan:
     """The plan of a query. `definition` is that of its compartment; `now` is the time as of which paging by time lists.
 
-    `dated` tells whether all resources have their entries in clinical order (`Store.is_in_clinical_order`).
+    `dated` tells whether all resources have their entries in clinical order (`Store.is_in_clinical_order`), `by_dates` whether in the
+    order of every date (`Store.is_in_date_order`).
     NotSupported for a search of the whole system without any condition.
     """
     refuse(query)
-    driver, in_order = choose(query, definition, now, dated)
+    in_order_of_dates = in_date_order(query, now, dated=dated) if by_dates else None
+    driver, in_order = in_order_of_dates or choose(query, definition, now, dated=dated)
     driven = 0 if isinstance(driver, (AllDefinitions, Created, Updated)) or query.compartment else 1
     if isinstance(driver, Values) and driver.owned:
         driven += 1
     if isinstance(driver, Dated):
         driven = len(clinical(query).driven)
+    if isinstance(driver, DateOrder):
+        driven = sum(clause.parameter.code == driver.code for clause in query.clauses) if driver.bounded else 0
     return Plan(driver, query.clauses, definition, in_order, filtered=len(query.clauses) > driven or bool(query.chains))
 
 
@@ -97,7 +104,7 @@ def refuse(query: Query) -> None:
         raise NotSupported(text, expression="_type")
 
 
-def choose(query: Query, definition: membership.Definition | None, now: str, dated: bool) -> tuple[Driver, bool]:
+def choose(query: Query, definition: membership.Definition | None, now: str, *, dated: bool) -> tuple[Driver, bool]:
     """The driver, and whether its order is the requested one."""
     order = query.results.sort[0] if query.results.sort else None
     single = len(query.results.sort) == 1 and len(query.types) == 1
@@ -107,16 +114,16 @@ def choose(query: Query, definition: membership.Definition | None, now: str, dat
         return Keys(keys), by_key
     if query.types == (DEFINITIONS,) and not query.compartment:
         return AllDefinitions(), by_key
-    in_clinical_order = by_care(query, dated)
+    in_clinical_order = by_care(query, dated=dated)
     if in_clinical_order is not None:
         return in_clinical_order
-    owned = by_owner(query, dated)
+    owned = by_owner(query, dated=dated)
     if owned is not None:
         return owned, order is None or (by_key and isinstance(owned, Gathered))
     if query.compartment and definition:
         return Merged(tuple(Compartment(key, definition, query.types) for key in query.compartments)), by_key
     if len(query.types) == 1:
-        driver = best(query, dated)
+        driver = best(query, dated=dated)
         if driver is not None:
             return driver, order is None or (by_key and isinstance(driver, (Merged, Gathered)))
     accounts = streams(query.clauses, None)
@@ -127,7 +134,7 @@ def choose(query: Query, definition: membership.Definition | None, now: str, dat
         if of_meta:
             return of_meta[0], order is None
     if len(query.types) > 1 and (not query.results.sort or DEFINITIONS in query.types):
-        each = tuple(choose(of_type(query, name), None, now, dated)[0] for name in query.types)
+        each = tuple(choose(of_type(query, name), None, now, dated=dated)[0] for name in query.types)
         if not all(isinstance(driver, (Created, Updated)) for driver in each):
             return Each(each), order is None
     return by_time(query, now)
@@ -171,7 +178,7 @@ def ids(query: Query) -> tuple[str, ...] | None:
     return None
 
 
-def best(query: Query, dated: bool) -> Driver | None:
+def best(query: Query, *, dated: bool) -> Driver | None:
     """The most selective driver for a search of one type; None if no parameter has one."""
     resource_type = query.types[0]
     ranked: list[tuple[int, Driver]] = []
@@ -298,7 +305,7 @@ def is_of_care(found: Values) -> bool:
     return any(is_dated(found.resource_type, branch) for branch in found.branches)
 
 
-def by_care(query: Query, dated: bool) -> tuple[Driver, bool] | None:
+def by_care(query: Query, *, dated: bool) -> tuple[Driver, bool] | None:
     """What leads in clinical order: a patient with a code; a patient alone, or a code, where the search is about dates.
 
     And whether that is the order asked for. None where nothing does, or something else selects more.
@@ -326,7 +333,7 @@ def by_care(query: Query, dated: bool) -> tuple[Driver, bool] | None:
     return driver, its.sorted or order is None
 
 
-def by_owner(query: Query, dated: bool) -> Values | Gathered | None:
+def by_owner(query: Query, *, dated: bool) -> Values | Gathered | None:
     """The ranges of a code and of a patient together, where a search of one type names both.
 
     Those of codes whose entries are in clinical order are listed besides those of others, for `combo-code`.
@@ -356,6 +363,39 @@ def by_owner(query: Query, dated: bool) -> Values | Gathered | None:
     return None
 
 
+def in_date_order(query: Query, now: str, *, dated: bool) -> tuple[Driver, bool] | None:
+    """What leads through a type in the order of a date: where the search is sorted by it, or has a bound of it, and nothing else leads.
+
+    And whether that is the order asked for.
+    """
+    sorts, bounds = query.results.sort, [clause for clause in query.clauses if clause.parameter.type == "date"]
+    if len(query.types) != 1 or query.compartment or query.chains or query.types == (DEFINITIONS,):
+        return None
+    rest = [(sort.code, sort.descending) for sort in sorts[1:]]
+    if sorts and rest not in ([], [("_id", False)]):
+        return None
+    if ids(query) is not None or by_care(query, dated=dated) or by_owner(query, dated=dated):
+        return None
+    resource_type = query.types[0]
+    possible = [sorts[0].parameter] if sorts else list(dict.fromkeys(clause.parameter for clause in bounds))
+    for parameter in possible:
+        if parameter is None or parameter.type != "date" or not index_facts.is_indexed(resource_type, parameter):
+            continue
+        own = [clause for clause in bounds if clause.parameter == parameter and clause.modifier is None]
+        first, last = span(own)
+        rest_of_query = structs.replace(query, clauses=tuple(one for one in query.clauses if one not in own))
+        best_of_rest = best(rest_of_query, dated=dated)
+        since, _ = span(clause for clause in query.clauses if clause.parameter.code == "_lastUpdated")
+        if best_of_rest is not None or since is not None:
+            continue
+        if not sorts and ((first is None and last is None) or best(query, dated=dated) is not None):
+            continue
+        # Without an order asked for, that which finds all in the range at its first entries.
+        newest_first = sorts[0].descending if sorts else first is not None
+        return DateOrder(resource_type, parameter.code, newest_first, now, first, last), True
+    return None
+
+
 def owned_line(care: SearchParameter, owner: str, branch: Branch) -> Line:
     """The entries of a patient with a code, in clinical order."""
     return Line(care.code, f"{owner}|{branch.parameter}|{branch.value}")
@@ -375,13 +415,15 @@ def owners_of(query: Query) -> tuple[tuple[str, ...], Clause | None]:
             continue
         if query.types and clause.parameter != search_parameters(query.types[0]).get(clause.parameter.code):
             continue
-        found = [patient_of(value, index_facts.only_patients(clause.parameter)) for value in clause.values]
+        found = [
+            patient_of(value, only_patients=index_facts.only_patients(clause.parameter)) for value in clause.values
+        ]
         if clause.parameter.code[0] != "_" and all(found):
             return tuple(dict.fromkeys(one for one in found if one)), clause
     return (), None
 
 
-def patient_of(value: Value, only_patients: bool) -> str | None:
+def patient_of(value: Value, *, only_patients: bool) -> str | None:
     """The Patient that a reference must be to; `only_patients` says whether an id alone means a Patient."""
     if not isinstance(value, ReferenceValue) or value.id is None:
         return None

@@ -13,9 +13,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
+from bulkhead.errors import ClaimTaken, Conflict, MultipleMatches, VersionConflict
 from bulkhead.fhir import dates
-from bulkhead.store import account_commits, active_months, heads, identifiers, keys, large, staging, transaction_marks
+from bulkhead.store import (
+    account_commits,
+    active_months,
+    date_months,
+    heads,
+    identifiers,
+    keys,
+    large,
+    staging,
+    transaction_marks,
+)
 from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
 from bulkhead.store.identifiers import Guard
 from bulkhead.store.pre_commit import Between
@@ -36,6 +46,7 @@ def commit(
     table: Table,
     put_body: Bodies,
     settings: Settings,
+    *,
     writes: Sequence[Write],
     claims: Sequence[Claim] = (),
     inherit: Inherit | None = None,
@@ -45,20 +56,31 @@ def commit(
 
     `put_body(key, data)` stores a large body. `inherit` is called between staging and committing and sets each write's `inherited`:
     a later propagation to a target finds these resources in the index; an earlier one has left its accounts to read.
-    VersionConflict where a base is no longer current, ClaimTaken where another resource owns a claim's condition, JobMovedOn.
+    VersionConflict where a base is no longer current, ClaimTaken where another resource owns a claim's condition, JobMovedOn,
+    MultipleMatches where too many resources have the identifier of a claim (`Guard.look`).
     """
     updated = dates.now()
     offload(writes, put_body, settings.body_limit)
     active_months.note(table, {write.key.partition("/")[0] for write in writes}, updated)
+    date_months.note(table, writes)
     guard = identifiers.guard(table, writes, claims)
     owned = [claim for claim in claims if claim.unique is None]
     between = Between(table, inherit, guard)
     if _is_large(writes, 2 * len(owned) + guard.room + (receipt.size if receipt else 0)):
-        new = large.commit(table, settings.transaction_lease, writes, owned, guard, between, updated, receipt)
+        new = large.commit(
+            table,
+            settings.transaction_lease,
+            writes,
+            claims=owned,
+            guard=guard,
+            between=between,
+            updated=updated,
+            receipt=receipt,
+        )
     else:
-        new = _commit_at_once(table, writes, owned, guard, between, updated, receipt)
+        new = _commit_at_once(table, writes, owned, guard=guard, between=between, updated=updated, receipt=receipt)
     staging.afterwards(lambda: staging.settle(table, writes), writes=len(writes))
-    staging.afterwards(lambda: _inherit_again(table, writes, new, between), writes=len(writes))
+    staging.afterwards(lambda: _inherit_again(table, writes, new, between=between), writes=len(writes))
     return new
 
 
@@ -69,10 +91,10 @@ def _is_large(writes: Sequence[Write], others: int) -> bool:
     return sum(len(write.body or b"") + _OVERHEAD for write in writes) > TRANSACT_BYTES
 
 
-def _inherit_again(table: Table, writes: Sequence[Write], new: list[Head], between: Between) -> None:
+def _inherit_again(table: Table, writes: Sequence[Write], new: list[Head], *, between: Between) -> None:
     """After a late commit: gives the new heads the current accounts of their targets, and puts the changed heads into `new`."""
     changed = [
-        replace(heads.accounts_write(head, writes[n].given), method=head.method)
+        replace(heads.accounts_write(head, writes[n].inherited_grants), method=head.method)
         for n in between.again(writes)
         if (head := new[n]).body is not None
     ]
@@ -87,6 +109,7 @@ def _commit_at_once(
     table: Table,
     writes: Sequence[Write],
     claims: Sequence[Claim],
+    *,
     guard: Guard,
     between: Between,
     updated: str,
@@ -96,7 +119,8 @@ def _commit_at_once(
     guard.reserve()
     try:
         staging.stage(table, writes)
-        checks = guard.look()
+        taken = len(writes) + 2 * len(claims) + (receipt.size if receipt else 0) + len(guard.partitions)
+        checks = guard.look(TRANSACT_LIMIT - taken)
         between(writes)
         new = [write.head(updated) for write in writes]
         actions = [staging.head_action(table, write, head) for write, head in zip(writes, new, strict=True)]
@@ -111,10 +135,10 @@ def _commit_at_once(
             actions += accounts
         else:
             table.write_each(accounts)
-        _write(table, actions, writes, claims, guard, receipt)
+        _write(table, actions, writes, claims=claims, guard=guard, receipt=receipt)
         if guard.shared:
             staging.afterwards(guard.tidy)
-    except Conflict:
+    except (Conflict, MultipleMatches):
         # Nothing was written, and our fresh ids serve one attempt only: nobody else uses what was staged for them.
         staging.afterwards(guard.release)
         staging.afterwards(lambda: staging.drop(table, [write for write in writes if write.fresh]))
@@ -126,6 +150,7 @@ def _write(
     table: Table,
     actions: Sequence[Item],
     writes: Sequence[Write],
+    *,
     claims: Sequence[Claim],
     guard: Guard,
     receipt: Receipt | None,
@@ -146,7 +171,7 @@ def _write(
                 if set(ends).issuperset(error.failed) and (shared := guard.shared_actions()):
                     actions = [*actions[: ends.start], *shared, *actions[ends.stop :]]
                     continue
-                raise _overtaken(failed - len(writes) - len(claims), writes, guard, receipt) from None
+                raise _overtaken(failed - len(writes) - len(claims), writes, guard, receipt=receipt) from None
             conflict = explain(failed, writes, claims)
             if not transaction_marks.clear(table, staging.blocked(conflict)):
                 raise conflict from None
@@ -169,7 +194,7 @@ def explain(failed: int, writes: Sequence[Write], claims: Sequence[Claim]) -> Ve
     return ClaimTaken(claims[failed - len(writes)].condition, None)
 
 
-def _overtaken(failed: int, writes: Sequence[Write], guard: Guard, receipt: Receipt | None) -> Conflict:
+def _overtaken(failed: int, writes: Sequence[Write], guard: Guard, *, receipt: Receipt | None) -> Conflict:
     """The error for a failed condition after those: of the receipt, then of the guard, then of account entries."""
     if receipt and failed < receipt.size:
         return receipt.refusal()

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import uuid4
 
-from bulkhead.errors import ClaimTaken, Conflict
+from bulkhead.errors import ClaimTaken, Conflict, MultipleMatches
 from bulkhead.parallel import chunks
 from bulkhead.store import heads, keys, reservations, staging, transaction_marks, transactions
 from bulkhead.store.heads import Claim, Fenced, Head, Identifier, Unique, Write
@@ -38,7 +38,7 @@ _LEASE = 2.0
 _POLLS = 12
 # A writer that has staged and not committed is awaited for these seconds, in turn; most such writers are dead.
 _LOOKS = (0.01, 0.04, 0.1)
-# If more resources than this have an identifier without meeting the condition, they are not watched one by one.
+# A commit keeps room to watch this many resources that have an identifier without meeting the condition; most have room for more.
 _WATCHED = 30
 
 # The limit on accounts in a condition.
@@ -52,6 +52,8 @@ class _Other(NamedTuple):
     check: Item | None
     """None if its changes do not matter."""
     underway: bool
+    required: bool = True
+    """Whether the commit must not happen without the check: the caller sees the resource, or may come to see it as soon as it is made."""
 
 
 @dataclass
@@ -87,7 +89,7 @@ class Guard:
 
     @property
     def room(self) -> int:
-        """The largest number of items that the guard adds to a commit."""
+        """How many items of a commit the guard needs at least: for its reservations, and to watch other resources."""
         return len(self.partitions) + _WATCHED if self.claims else 0
 
     def reserve(self) -> None:
@@ -103,7 +105,9 @@ class Guard:
             try:
                 self.table.write(
                     [
-                        reservations.reserve_action(self.table, partition, self.fence, self.by, until, self.transaction)
+                        reservations.reserve_action(
+                            self.table, partition, self.fence, by=self.by, until=until, transaction=self.transaction
+                        )
                         for partition in partitions
                     ]
                 )
@@ -127,20 +131,30 @@ class Guard:
             raise Conflict("a large transaction is creating resources with this identifier: send the request again")
         return True
 
-    def look(self) -> list[Item]:
-        """The checks, for the commit, that no other resource meets the claims' conditions. ClaimTaken if one does."""
+    def look(self, room: int) -> list[Item]:
+        """The checks, for the commit, that no other resource meets the claims' conditions: as many as have `room`. ClaimTaken if one does.
+
+        MultipleMatches if more resources than that have one of the identifiers, do not meet its condition, and may come to meet it.
+        Resources that the caller cannot see are watched if there is room left: they never refuse it anything.
+        """
         for seconds in (*_LOOKS, 0.0):
             others = self._others()
             if not seconds or not any(other.underway for other in others.values()):
                 break
             time.sleep(seconds)
-        checks = {str(other.check): other.check for other in others.values() if other.check}
-        return list(checks.values())[:_WATCHED]
+        watched = sorted((other for other in others.values() if other.check), key=lambda other: not other.required)
+        checks = {str(other.check): other.check for other in watched if other.check}
+        if len({str(other.check) for other in watched if other.required}) > room:
+            raise MultipleMatches(
+                f"more than {room} resources have this identifier without meeting the other criteria, so the server cannot make sure "
+                "that none comes to meet them at this moment: use an identifier that fewer resources have"
+            )
+        return list(checks.values())[:room]
 
     def _others(self) -> dict[str, _Other]:
         """All resources with an identifier that a claim names."""
         listed = self._listed()
-        others = _seen(self.table, self._staged(listed), self.fence, self.before)
+        others = _seen(self.table, self._staged(listed), self.fence, before=self.before)
         for (condition, unique), found in listed:
             for key in found.keys() & others.keys():
                 head = others[key].head
@@ -164,30 +178,30 @@ class Guard:
 
     def actions(self) -> list[Item]:
         """The actions that end the reservations in the commit, on condition that they exist and that no one else holds the items."""
-        return [reservations.sole_end_action(*arguments) for arguments in self._ends]
+        return [reservations.sole_end_action(self.table, partition, name, by=by) for partition, name, by in self._ends]
 
     def shared_actions(self) -> list[Item] | None:
         """The same, where others who are fenced off hold reservations too. None if one of ours is gone."""
         items = self.table.get_many((partition, keys.HEAD) for partition in self.partitions)
         taken = {(key[0], slot.name, slot.by) for key, item in items.items() for slot in reservations.slots(item)}
-        if any(arguments[1:] not in taken for arguments in self._ends):
+        if not taken.issuperset(self._ends):
             return None
         self.shared = True
-        return [reservations.end_action(*arguments) for arguments in self._ends]
+        return [reservations.end_action(self.table, partition, name, by=by) for partition, name, by in self._ends]
 
     def tidy(self) -> None:
         """Deletes the items without holders, after the reservations of `shared_actions` have ended."""
         reservations.tidy(self.table, self.partitions)
 
     @property
-    def _ends(self) -> list[tuple[Table, str, str, str]]:
+    def _ends(self) -> list[tuple[str, str, str]]:
         name = reservations.slot_name(self.fence)
-        return [(self.table, partition, name, self.by) for partition in self.partitions]
+        return [(partition, name, self.by) for partition in self.partitions]
 
     def release(self) -> None:
         """Ends the reservations after a failed commit; those of a large transaction end with it."""
         if not self.transaction:
-            reservations.end(self.table, [arguments[1:] for arguments in self._ends])
+            reservations.end(self.table, self._ends)
 
     def overtaken(self) -> ClaimTaken:
         """The error for a commit that another writer has overtaken."""
@@ -206,7 +220,7 @@ def reservable(writes: Iterable[Write]) -> list[str]:
     return list(dict.fromkeys(partition for partition, _ in added))
 
 
-def take_away(table: Table, writes: Sequence[Write], items: Sequence[Item], own: str | None) -> None:
+def take_away(table: Table, writes: Sequence[Write], items: Sequence[Item], *, own: str | None) -> None:
     """Ends the reservations, in slots other than `own`, of those who may see the resources in `writes`, so that they look again.
 
     `items` are the reservations as read after staging; `writes` have the accounts that they inherit.
@@ -216,7 +230,7 @@ def take_away(table: Table, writes: Sequence[Write], items: Sequence[Item], own:
     for write in writes if wanted else ():
         for partition in wanted.intersection(reservable([write])):
             by_partition[partition].append(write)
-    reservations.take_away(table, by_partition, items, own)
+    reservations.take_away(table, by_partition, items, own=own)
 
 
 def _partition(identifier: Identifier) -> str:
@@ -235,7 +249,7 @@ def _listed(table: Table, identifier: Identifier) -> dict[str, int]:
     return found
 
 
-def _seen(table: Table, staged: dict[str, int], fence: Fenced | None, before: Collection[str]) -> dict[str, _Other]:
+def _seen(table: Table, staged: dict[str, int], fence: Fenced | None, *, before: Collection[str]) -> dict[str, _Other]:
     """The current resource under each key for which an identifier was staged. Clears dead transactions away."""
     others: dict[str, _Other] = {}
     left = list(staged)
@@ -246,17 +260,18 @@ def _seen(table: Table, staged: dict[str, int], fence: Fenced | None, before: Co
             item = items.get((key, keys.HEAD))
             if item and heads.GRAVESTONE in item:
                 still_gone = f"attribute_exists(#{heads.GRAVESTONE})"
-                others[key] = _Other(None, table.check_action((key, keys.HEAD), still_gone), False)
+                others[key] = _Other(None, table.check_action((key, keys.HEAD), still_gone), False, fence is None)
                 continue
             transaction = transaction_marks.marked(item) if item else None
             if transaction is None:
-                others[key] = _settled(table, key, item, staged[key], fence, before)
+                others[key] = _settled(table, key, item, staged=staged[key], fence=fence, before=before)
             elif fence and item and "made" in item and fence.hides(heads.from_item(item)):
                 # The caller will not see what the other's transaction makes, so it need not wait for its end.
-                others[key] = _settled(table, key, None, 0, fence, before)._replace(underway=False)
+                others[key] = _settled(table, key, None, staged=0, fence=fence, before=before)._replace(underway=False)
             elif transactions.state_now(table, transaction) == (transactions.PENDING, False):
                 visible = None if item is None or "made" in item else heads.from_item(item)
-                others[key] = _Other(visible, transactions.undecided(table, transaction), True)
+                required = fence is None or (visible is not None and not fence.hides(visible))
+                others[key] = _Other(visible, transactions.undecided(table, transaction), True, required)
             else:
                 transaction_marks.clear(table, key)
                 again.append(key)
@@ -267,7 +282,7 @@ def _seen(table: Table, staged: dict[str, int], fence: Fenced | None, before: Co
 
 
 def _settled(
-    table: Table, key: str, item: Item | None, staged: int, fence: Fenced | None, before: Collection[str]
+    table: Table, key: str, item: Item | None, *, staged: int, fence: Fenced | None, before: Collection[str]
 ) -> _Other:
     """A resource without a transaction's mark, or none yet, with the check that it does not come to meet a condition."""
     head = heads.from_item(item) if item else None
@@ -275,19 +290,19 @@ def _settled(
         if fence and not _is_listed(fence) and key not in before:
             # Staged after our reservation: its writer ends the reservation, unless we cannot see the resource.
             return _Other(None, None, False)
-        return _Other(None, _check(table, key, staging.NEW, {}, fence), True)
+        return _Other(None, _check(table, key, staging.NEW, values={}, fence=fence), True, fence is None)
     underway = staged > head.version
-    current = staging.CURRENT, {":base": {"N": str(head.version)}}
+    base: Item = {":base": {"N": str(head.version)}}
     if not fence or not fence.hides(head):
-        return _Other(head, _check(table, key, *current, None), underway)
+        return _Other(head, _check(table, key, staging.CURRENT, values=base, fence=None), underway)
     if fence.accounts is None or not set(fence.accounts).isdisjoint(head.accounts):
         # In another chart: see above.
         return _Other(head, None, underway)
     if _is_listed(fence):
-        return _Other(head, _check(table, key, *current, fence), underway)
+        return _Other(head, _check(table, key, staging.CURRENT, values=base, fence=fence), underway, False)
     condition, values = _carrying_the_same(head)
-    check = table.check_action((key, keys.HEAD), f"({current[0]}) OR ({condition})", current[1] | values)
-    return _Other(head, check, underway)
+    check = table.check_action((key, keys.HEAD), f"({staging.CURRENT}) OR ({condition})", base | values)
+    return _Other(head, check, underway, False)
 
 
 def _is_listed(fence: Fenced) -> bool:
@@ -295,7 +310,7 @@ def _is_listed(fence: Fenced) -> bool:
     return fence.charts is None and fence.accounts is not None and len(fence.accounts) <= _LISTED_ACCOUNTS
 
 
-def _check(table: Table, key: str, condition: str, values: Item, fence: Fenced | None) -> Item:
+def _check(table: Table, key: str, condition: str, *, values: Item, fence: Fenced | None) -> Item:
     if fence and fence.accounts is not None and len(fence.accounts) <= _LISTED_ACCOUNTS:
         # Changes by others do not matter as long as the caller cannot see the resource.
         hidden, listed = _hidden(fence.accounts)

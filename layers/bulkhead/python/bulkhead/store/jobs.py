@@ -209,7 +209,9 @@ class Jobs:
         if taken is not None:
             condition += " AND #attempt = :taken"
             attributes[":taken"] = {"N": str(taken)}
-        return self._table.update_action((keys.job_key(job), keys.HEAD), expression, attributes | states, condition)
+        return self._table.update_action(
+            (keys.job_key(job), keys.HEAD), expression, attributes | states, condition=condition
+        )
 
     def take(self, job: str) -> Job | None:
         """Takes up a job that is not over, as its next attempt: earlier attempts cannot commit any more.
@@ -231,7 +233,7 @@ class Jobs:
         """Removes a job that never started."""
         self._table.put_many([], [(keys.job_key(job), keys.HEAD), (keys.OPEN_JOBS, job)])
 
-    def record(self, job: Job, turn: int, batch: int, standing: int, left: Sequence[str] = ()) -> None:
+    def record(self, job: Job, turn: int, batch: int, *, standing: int, left: Sequence[str] = ()) -> None:
         """Records the result of a batch. `left` are members that could not get the requested accounts; the first hundred are named."""
         item: Item = {
             "pk": {"S": keys.job_key(job.id)},
@@ -268,10 +270,11 @@ class Jobs:
     def dead(self) -> list[Job]:
         """The jobs that are not over, and on which nobody was seen at work for half an hour. Takes those off the list that are over."""
         now = time.time()
-        listed = self._listed()
-        over = [name for name, job in listed.items() if job is None or job.state in OVER or job.expires <= now]
+        # One that is not there may be just about to come: its place in the list expires.
+        listed = [job for job in self._listed().values() if job]
+        over = [job.id for job in listed if job.state in OVER or job.expires <= now]
         self._table.put_many([], [(keys.OPEN_JOBS, name) for name in over])
-        waiting = [job for name, job in listed.items() if job and name not in over]
+        waiting = [job for job in listed if job.id not in over]
         return [job for job in waiting if now - max(job.created, job.begun, job.beat) > _SILENT]
 
     def _listed(self) -> dict[str, Job | None]:
@@ -283,7 +286,7 @@ class Jobs:
             for name in names
         }
 
-    def results(self, job: str, turn: int = 0, first: int = 0, last: int = 99_999_999) -> list[Result]:
+    def results(self, job: str, turn: int = 0, first: int = 0, *, last: int = 99_999_999) -> list[Result]:
         """What batches came to so far: those of the pass `turn` from number `first` to `last`, or of all passes."""
         low, high = (
             (keys.result_sort(turn, first), keys.result_sort(turn, last)) if turn else (keys.RESULT, keys.RESULT)
