@@ -237,7 +237,7 @@ class Deployment:
         self, *accounts: str, scope: str = "system/*.cruds", subject: str = "tester", patient: str | None = None
     ) -> httpx.Client:
         """A client with a token; fenced to `accounts`, where there are any."""
-        token = self.account.issuer.identity.token(subject, scope, accounts or None, patient)
+        token = self.account.issuer.identity.token(subject, scope, accounts or None, patient=patient)
         return httpx.Client(
             base_url=self.base,
             headers={"Authorization": f"Bearer {token}", "Accept": "application/fhir+json"},
