@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -145,9 +146,12 @@ class Account:
             "AWS_ENDPOINT_URL_S3": self.front.url,
         }
         log = ends.enter_context((self._folder / "ministack.log").open("w"))
-        process = subprocess.Popen([PROGRAM], env=environment, stdout=log, stderr=log, cwd=self._folder)
+        process = subprocess.Popen(
+            [PROGRAM], env=environment, stdout=log, stderr=log, cwd=self._folder, start_new_session=True
+        )
         ends.callback(process.wait)
-        ends.callback(process.terminate)
+        # With the processes of the functions.
+        ends.callback(os.killpg, process.pid, signal.SIGTERM)
         until(lambda: process.poll() is not None or _answers(f"{self._url}/_ministack/health"))
         assert process.poll() is None, self.log[-2000:]
 

@@ -110,7 +110,7 @@ def test_a_throttled_table_and_each_throttled_index(full: Template) -> None:
 
 def test_every_state_machine_is_watched(full: Template) -> None:
     watched = [alarm["MetricName"] for alarm in alarms(full) if alarm["Namespace"] == "AWS/States"]
-    assert sorted(watched) == sorted(["ExecutionsFailed", "ExecutionsTimedOut"] * 2)
+    assert sorted(watched) == sorted(["ExecutionsFailed", "ExecutionsTimedOut"] * 3)
 
 
 def test_one_failure_is_enough(full: Template) -> None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from typing import Any
 
 import pytest
 
-from bulkhead import observability
-from bulkhead.store import Store, keys
+from bulkhead import observability, resources
+from bulkhead.access.policy import EVERYBODY
+from bulkhead.session import Session
+from bulkhead.store import Store, keys, layout
+from bulkhead.store.integrity import Report
 from bulkhead.store.jobs import BUNDLE, CANCELLED, COMMITTED, DONE, FAILED, RUNNING, STARTING, Job
 from functions.sweeper import handler
+from infra.integrity_construct import DEFINITION
+from infra.local import states
 
 HALF_AN_HOUR = 1800
 
@@ -87,3 +93,76 @@ def test_the_alarm_s_metric_and_the_ids_are_told(
     swept.jobs.change("dead", [RUNNING], state=DONE)
     handler.count_dead(swept)
     assert observability.JOBS_DEAD not in capsys.readouterr().out
+
+
+class Paging:
+    """A client whose pages have four items."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def scan(self, **arguments: Any) -> Any:
+        return self._client.scan(**arguments, Limit=4)
+
+
+class Late:
+    """The context of a call that comes through one page."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 0
+
+
+@pytest.fixture
+def faulty(swept: Store) -> Store:
+    """Twelve resources, each with an entry too many."""
+    session = Session.of(swept, EVERYBODY)
+    for number in range(12):
+        basic = {"resourceType": "Basic", "id": f"b{number}", "code": {"text": "x"}}
+        resources.update(session, basic, f"Basic/b{number}")
+        swept.table.put({"pk": {"S": f"Basic/b{number}"}, "sk": {"S": keys.ENTRY + "Patient/x#"}, "v": {"N": "1"}})
+    # As older code leaves it.
+    layout._known.pop(swept.table, None)
+    swept.table.put({"pk": {"S": keys.LAYOUT}, "sk": {"S": keys.HEAD}, "layout": {"N": str(layout.CLINICAL)}})
+    swept.table.client = Paging(swept.table.client)  # type: ignore[assignment] # it wraps a client
+    return swept
+
+
+@pytest.mark.parametrize("dying", [(), (2, 3, 7)], ids=["nothing fails", "calls die"])
+def test_the_state_machine_goes_through_the_whole_table_in_segments(
+    faulty: Store, monkeypatch: pytest.MonkeyPatch, dying: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(states, "_pause", lambda *_: None)
+    calls = 0
+
+    def invoke(_: str, payload: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls in dying:
+            raise states.ExecutionFailed("Lambda.Unknown")
+        return handler.handler(payload, Late())
+
+    machine = json.loads(DEFINITION.read_text())
+    states.check(machine)
+    runtime = states.Runtime(invoke, lambda *_: b"", {}, threading.Event())
+    assert not layout.has(faulty.table, layout.CURRENT)
+    report = states.run(machine, handler.whole_table(3), runtime)
+    assert (report["stale"], report["damaged"]) == (12, 0)
+    # One whose items two calls share is looked at by both.
+    assert report["resources"] >= 12
+    # One page a call: it took more calls than there are segments.
+    assert calls > 4
+    assert layout.has(faulty.table, layout.CURRENT)
+    assert states.run(machine, handler.whole_table(2), runtime)["stale"] == 0
+
+
+def test_segments_name_few_damaged_resources_so_that_all_reports_fit_a_state(
+    swept: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = tuple(f"Basic/{number:060}" for number in range(100))
+    monkeypatch.setattr(swept, "check_segment", lambda *_, **__: (Report(damaged=100, names=names), None))
+    segments = [handler.compare(swept, each, lambda: True) for each in handler.whole_table(100)["segments"]]
+    assert len(json.dumps(segments)) < states.PAYLOAD_LIMIT
+    assert handler.add_up(swept, segments)["damaged"] == 10_000
