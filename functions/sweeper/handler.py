@@ -23,7 +23,7 @@ logger = logging.getLogger("bulkhead.sweeper")
 
 def whole_table(segments: int) -> dict[str, Any]:
     """The input of an execution that checks the whole table in so many segments (infra/integrity.asl.json)."""
-    return {"segments": [{"number": number, "of": segments, "after": None} for number in range(segments)]}
+    return {"segments": [{"number": number, "of": segments} for number in range(segments)]}
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -51,7 +51,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 def compare(store: Store, segment: dict[str, Any], time_left: Callable[[], bool]) -> dict[str, Any]:
     """The segment with its place and its report after one call: `next` is "segment" until its end is reached, then "end"."""
-    report, after = store.check_segment(segment["number"], segment["of"], after=segment["after"], time_left=time_left)
+    report, after = store.check_segment(
+        segment["number"], segment["of"], after=segment.get("after"), time_left=time_left
+    )
     total = _report(segment) + report
     # All segments' reports pass together from state to state, which takes 256 KB.
     total.names = total.names[: max(1, NAMED // segment["of"])]
