@@ -128,7 +128,7 @@ class MemoryStore:
         found = [
             Pointer(key, frozenset().union(*(one.targets.get(target, frozenset()) for one in known)))
             for key, known in sorted(self.facts.items())
-            if any(target in one.targets for one in known)
+            if any(target in one.named for one in known)
         ]
         return self._paged(found, resource_type, after, limit)
 
@@ -199,6 +199,9 @@ class MemoryStore:
 
     def is_in_clinical_order(self) -> bool:
         return self.in_clinical_order
+
+    def has_literals(self) -> bool:
+        return True
 
     def types_in_use(self) -> list[str]:
         self.reads.append("Query")

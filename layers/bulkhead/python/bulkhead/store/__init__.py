@@ -370,7 +370,11 @@ class Store:
 
     def is_in_clinical_order(self) -> bool:
         """Whether every resource of the table has its entries in clinical order: see `layout`."""
-        return layout.is_current(self.table)
+        return layout.has(self.table, layout.CLINICAL_ORDER)
+
+    def has_literals(self) -> bool:
+        """Whether every resource of the table has an entry for each of its literal references: see `layout`."""
+        return layout.has(self.table, layout.LITERALS)
 
     def types_in_use(self) -> list[str]:
         """Every type with a resource that was ever written, sorted."""

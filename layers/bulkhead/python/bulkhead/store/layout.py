@@ -1,36 +1,36 @@
-"""Whether all resources of the table have the index entries that this version of the code writes.
+"""Which index entries all resources of the table have: those that this version of the code writes, or those of an older one.
 
 A table that begins empty has them from its first write on. One that older code has written gets them by a full round of the
-integrity check (see `rounds`), which then says so here. Until then a search uses only the entries that older code wrote, too.
+integrity check (see `rounds`), which then says so here. Until then whatever reads the newer entries does without: a search in clinical
+order uses the entries that older code wrote, too, and a CompartmentDefinition over a project's own SearchParameters is refused.
 """
 
 from __future__ import annotations
 
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from bulkhead.store import keys
 from bulkhead.store.table import Item, Table
 
-CURRENT = 2
-"""2: entries in clinical order."""
+CLINICAL_ORDER, LITERALS = 2, 3
+"""2: entries in clinical order. 3: an entry for every literal reference, also where no search parameter leads to it."""
+CURRENT = LITERALS
 _KEY = (keys.LAYOUT, keys.HEAD)
 
-_known: WeakSet[Table] = WeakSet()
+_known: WeakKeyDictionary[Table, int] = WeakKeyDictionary()
 
 
-def is_current(table: Table) -> bool:
-    """Whether the entries are complete. Once they are they stay so, and nobody is asked again."""
-    if table not in _known:
+def has(table: Table, layout: int) -> bool:
+    """Whether every resource has the entries of `layout`. Once it has them they stay, and nobody is asked again."""
+    if _known.get(table, 0) < layout:
         item = table.get(_KEY)
-        if item is None or int(item["layout"]["N"]) < CURRENT:
-            return False
-        _known.add(table)
-    return True
+        _known[table] = int(item["layout"]["N"]) if item else 0
+    return _known[table] >= layout
 
 
 def begin(table: Table) -> None:
     """Called before this process first writes: a table without any resource has all its entries."""
-    if not is_current(table) and next(table.query(keys.MONTHS, limit=1), None) is None:
+    if not has(table, CURRENT) and next(table.query(keys.MONTHS, limit=1), None) is None:
         complete(table)
 
 
@@ -38,4 +38,4 @@ def complete(table: Table) -> None:
     """Note that every resource has its entries."""
     item: Item = {"pk": {"S": _KEY[0]}, "sk": {"S": _KEY[1]}, "layout": {"N": str(CURRENT)}}
     table.put(item)
-    _known.add(table)
+    _known[table] = CURRENT

@@ -43,7 +43,7 @@ class Slot(NamedTuple):
         if self.accounts is not None and carried and self.accounts.isdisjoint(carried):
             return True
         return self.charts is not None and self.charts.isdisjoint(
-            {write.key, *(write.new.targets if write.new else ())}
+            {write.key, *(write.new.named if write.new else ())}
         )
 
 

@@ -42,6 +42,11 @@ class Version:
             self._targets = index_facts.targets(self.body)
         return self._targets
 
+    @property
+    def named(self) -> frozenset[str]:
+        """Every resource of this server that the resource names now, whether or not a search parameter leads there."""
+        return index_facts.literals(self.body).union(self.targets)
+
     def through(self, parameter: SearchParameter) -> Iterable[str]:
         """The current targets of the resource through one reference parameter of its type."""
         if not index_facts.is_own(self.head.type, parameter):
