@@ -162,7 +162,7 @@ def _naming_others(store: Store, caller: Caller, made: dict[int, Write], former:
     if not caller.fenced:
         return {}
     named = {
-        n: _patients(store, write.key, write.new.targets if write.new else {}) - _former_patients(store, former[n])
+        n: _patients(store, membership.of_write(store, write)) - _former_patients(store, former[n])
         for n, write in made.items()
     }
     here = {write.key for write in made.values()}
@@ -232,20 +232,20 @@ def _left(store: Store, write: Write, former: Version | None) -> set[str]:
     """The Patients from whose compartments the write removes a resource, and other targets that gave it accounts and that it leaves."""
     if former is None or write.new is None:
         return set()
-    kept = set(membership.memberships(write.new.targets, write.key, membership.in_force(store)))
+    kept = set(membership.memberships(membership.of_write(store, write), membership.in_force(store)))
     left = (_former_patients(store, former) | set(former.head.inherited)) - kept
     # Not targets that it left because a definition changed: no write of this caller removes it from them.
-    return {root for root in left if root != write.key and root in former.targets}
+    return {root for root in left if root != write.key and root in former.named}
 
 
 def _former_patients(store: Store, former: Version | None) -> set[str]:
-    return _patients(store, former.key, former.targets) if former else set()
+    return _patients(store, former) if former else set()
 
 
-def _patients(store: Store, key: str, targets: Mapping[str, frozenset[str]]) -> set[str]:
-    """The Patients whose compartments contain a resource with these targets."""
-    found = membership.memberships(targets, key, membership.in_force(store))
-    return {root for root in found if root.startswith(_PATIENT) and root != key}
+def _patients(store: Store, version: Version) -> set[str]:
+    """The Patients whose compartments contain a resource."""
+    found = membership.memberships(version, membership.in_force(store))
+    return {root for root in found if root.startswith(_PATIENT) and root != version.key}
 
 
 def _no_such_patient(resource: dict[str, Any], unseen: Collection[str]) -> Unprocessable:

@@ -238,8 +238,7 @@ def _judge(store: Store, stone: Gravestone, keys: Sequence[str], former: bool) -
         if head is None or living is None:
             judged.unsettled.append(key)
             continue
-        pointed_at = index_facts.targets(store.decode(living))
-        is_member = its is not None and membership.is_member(its, stone.key, key, pointed_at)
+        is_member = its is not None and membership.is_member(its, stone.key, store.version(living))
         others = _patients(store, living) - set(stone.patients)
         if not is_member and not former:
             # It points elsewhere now, and is listed as having pointed here.

@@ -107,10 +107,12 @@ def choose(query: Query, definition: membership.Definition | None, now: str, dat
         return Keys(keys), by_key
     if query.types == (DEFINITIONS,) and not query.compartment:
         return AllDefinitions(), by_key
-    in_clinical_order = by_care(query, dated)
+    # What a parameter of the project's own makes a member may have no entries under the Patient.
+    by_patient = not (query.compartment and definition and definition.own)
+    in_clinical_order = by_care(query, dated) if by_patient else None
     if in_clinical_order is not None:
         return in_clinical_order
-    owned = by_owner(query, dated)
+    owned = by_owner(query, dated) if by_patient else None
     if owned is not None:
         return owned, order is None or (by_key and isinstance(owned, Gathered))
     if query.compartment and definition:

@@ -86,4 +86,4 @@ def _scanned(
 
 def _is_present(kept: Item, name: str) -> bool:
     """Whether a segment was gone through for the present layout: all of it (`layout`), or up to its place (`whole`)."""
-    return kept.get(name, {}).get("N") == str(layout.CURRENT)
+    return name in kept and kept[name].get("N") == str(layout.CURRENT)
