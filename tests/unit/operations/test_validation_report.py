@@ -103,6 +103,6 @@ def test_profiles_are_not_claimed_to_be_checked() -> None:
     [unknown] = issues(EVERYBODY, "Patient", None, Asked(PATIENT, profile="http://example.org/p"), BASE, none)
     assert (unknown.code, unknown.severity) == ("not-supported", "error")
     [claimed] = issues(
-        EVERYBODY, "Patient", None, Asked({**PATIENT, "meta": {"profile": ["http://example.org/p"]}}), BASE
+        EVERYBODY, "Patient", None, Asked({**PATIENT, "meta": {"profile": ["http://example.org/p"]}}), BASE, none
     )
     assert claimed.severity == "information"
