@@ -34,7 +34,7 @@ PAGE = 100
 NEVER_PURGED = governing.TYPES | {AUDIT_EVENT}
 """Types that a purge leaves alone: what governs the server, and the trail."""
 
-_BURIED_AT_ONCE = 25
+_BURIED_AT_ONCE = 40
 _LISTED = 1000
 _ATTEMPTS = 8
 _TURNS = 20
@@ -255,15 +255,17 @@ def _judge(store: Store, stone: Gravestone, keys: Sequence[str], former: bool) -
 
 def _erase(session: Session, keys: Sequence[str], seen: set[str]) -> int:
     """Bury those of `keys` that stand, purge the Binaries that follow them, and erase all. `seen` keeps circles from going on."""
-    erased = 0
-    for batch in chunks(keys, _BURIED_AT_ONCE):
-        _bury(session, batch)
+    store, erased = session.store, 0
+    for batch in chunks(keys, PAGE):
+        for buried in chunks(batch, _BURIED_AT_ONCE):
+            _bury(session, buried)
         seen.update(batch)
-        follow = in_parallel(lambda key: _followers(session.store, key), batch, session.store.settings.threads)
-        binaries = [key for found in follow for key in found if key not in seen]
-        if binaries:
-            erased += _erase(session, list(dict.fromkeys(binaries)), seen)
-        erased += sum(in_parallel(session.store.erase, batch, session.store.settings.threads))
+        if BINARY in store.types_in_use():
+            follow = in_parallel(lambda key: _followers(store, key), batch, store.settings.threads)
+            binaries = [key for found in follow for key in found if key not in seen]
+            if binaries:
+                erased += _erase(session, list(dict.fromkeys(binaries)), seen)
+        erased += len(store.erase(batch))
     return erased
 
 

@@ -201,8 +201,7 @@ class Store:
     def commit_each(self, writes: Sequence[Write]) -> set[str]:
         """Independent changes of accounts; the keys that were not written, because someone else was faster."""
         left_out = account_commits.commit_each(self.table, writes)
-        for key in self.gravestones(left_out):
-            self._eraser.erase(key)
+        self._eraser.erase(list(self.gravestones(left_out)))
         return left_out
 
     # Erasing
@@ -221,9 +220,9 @@ class Store:
         """Make up to 50 resources unreadable, in one commit with `events`: see `erasure`. VersionConflict."""
         self._eraser.bury(self.settings, buried, events, is_open, patients)
 
-    def erase(self, key: str) -> bool:
-        """Erase all that there is of a buried resource; whether there was anything. Idempotent."""
-        return self._eraser.erase(key)
+    def erase(self, buried: Sequence[str]) -> set[str]:
+        """Erase all that there is of some buried resources; of which there was anything. Idempotent."""
+        return self._eraser.erase(buried)
 
     def close_grave(self, key: str) -> None:
         """The purge of this target is done."""
