@@ -29,6 +29,7 @@ Faults = dict[int, BulkheadError]
 """By the position of the write."""
 
 _PATIENT = "Patient/"
+_CONTEXT = f"{BINARY}.securityContext.reference"
 
 
 def check(
@@ -117,7 +118,10 @@ def _context(write: Write) -> str | None:
 
 
 def _unseen_contexts(store: Store, caller: Caller, writes: Sequence[Write], made: dict[int, Write]) -> Faults:
-    """Binaries that newly follow what the caller cannot read: who sees a Binary would be decided by what its writer does not know."""
+    """Binaries that newly follow what the caller cannot read: who sees a Binary would be decided by what its writer does not know.
+
+    Nor may a fenced caller's follow what is shared: then every caller would read it.
+    """
     named = {
         n: context
         for n, write in made.items()
@@ -132,12 +136,14 @@ def _unseen_contexts(store: Store, caller: Caller, writes: Sequence[Write], made
     sees = policy.fence(store, caller, policy.READ)
     prepare(sees, candidates)
     known = (here | {one.key for one in candidates if sees(one)}) - ends
-    text = "securityContext must name a resource that exists and that the token may read"
-    return {
-        n: Unprocessable(text, f"{BINARY}.securityContext.reference")
-        for n, context in named.items()
-        if context not in known
-    }
+    text, place = "securityContext must name a resource that exists and that the token may read", _CONTEXT
+    faults: Faults = {n: Unprocessable(text, place) for n, context in named.items() if context not in known}
+    if caller.fenced and not faults:
+        types = shared_types(store.settings.shared_types)
+        shared = {one.key for one in candidates if is_shared(one.head, types)}
+        text = "what follows a resource without accounts is shared with every caller, which a token that is fenced cannot do"
+        faults = {n: Forbidden(text, place) for n, context in named.items() if context in shared}
+    return faults
 
 
 def _outside_scopes(store: Store, caller: Caller, made: dict[int, Write]) -> Faults:
