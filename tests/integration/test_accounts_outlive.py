@@ -60,7 +60,9 @@ def put_again(store: Store, who: Caller, body: Json) -> None:
 
 def conditional_again(store: Store, who: Caller, body: Json) -> None:
     resources.delete(Session.of(store, who), key_of(body))
-    conditional.update(Session.of(store, who), body, condition(body["resourceType"], "identifier=urn:s|none", "", ""))
+    conditional.update(
+        Session.of(store, who), body, condition(body["resourceType"], "identifier=urn:s|none", "", base="")
+    )
 
 
 def transactions(store: Store, who: Caller, body: Json) -> None:
@@ -214,7 +216,7 @@ class TestSubjects:
             conditional_again,
             transactions,
             lambda store, who, body: conditional.update(
-                Session.of(store, who), body, condition("Observation", "_id=o", "", "")
+                Session.of(store, who), body, condition("Observation", "_id=o", "", base="")
             ),
         ],
     )
@@ -231,7 +233,7 @@ class TestSubjects:
         "patch",
         [
             lambda session, change: resources.patch(session, RECORD, change),
-            lambda session, change: conditional.patch(session, condition("Observation", "_id=o", "", ""), change),
+            lambda session, change: conditional.patch(session, condition("Observation", "_id=o", "", base=""), change),
         ],
         ids=["by id", "by criteria"],
     )

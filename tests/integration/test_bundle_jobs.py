@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 
 import pytest
 
-from bulkhead import settings
 from bulkhead.access import policy
 from bulkhead.access.policy import EVERYBODY, Caller
 from bulkhead.api.formats import XML, rendered
@@ -27,7 +26,6 @@ from bulkhead.jobs.bundles import answers, processing, submission, uploads
 from bulkhead.jobs.bundles.journal import finish
 from bulkhead.jobs.bundles.orders import Order
 from bulkhead.jobs.lifecycle import Background
-from bulkhead.settings import Settings
 from bulkhead.store import Store, files
 from bulkhead.store import jobs as items
 from bulkhead.store.jobs import DONE, FAILED, STARTING, Job
@@ -307,7 +305,7 @@ class TestRefusedAtOnce:
             assert (caught.value.status, caught.value.issues[0].expression) == (status, expression)
 
     def test_too_many_entries(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(settings, "current", lambda: Settings(entry_limit=3))
+        monkeypatch.setattr(desk.store, "settings", replace(desk.store.settings, entry_limit=3))
         with pytest.raises(BulkheadError) as caught:
             desk.submit(bundle(*family(3), kind="batch"))
         assert (caught.value.status, caught.value.issues[0].expression) == (413, "Bundle.entry")

@@ -90,8 +90,8 @@ def serving(store: Store) -> Iterator[None]:
     with ExitStack() as patches:
         patches.enter_context(patch.object(http, "connect", lambda: store))
         patches.enter_context(patch.object(executions, "start", start))
-        patches.enter_context(patch.object(executions, "stop", lambda job: None))
-        patches.enter_context(patch.object(executions, "is_running", lambda job: True))
+        patches.enter_context(patch.object(executions, "stop", lambda store, job: None))
+        patches.enter_context(patch.object(executions, "is_running", lambda store, job: True))
         for resource in RESOURCES:
             resources.update(
                 Session.of(store, EVERYBODY), resource, f"{resource['resourceType']}/{resource['id']}", None

@@ -428,7 +428,7 @@ class TestHidden:
         assert gone.read("Patient/none") is None
 
     def test_criteria_and_a_taken_id(self, gone: Store) -> None:
-        criteria = condition("Patient", "identifier=s|none", "", "")
+        criteria = condition("Patient", "identifier=s|none", "", base="")
         for key in (THEIRS, "Patient/deleted"):
             with pytest.raises(NotFound):
                 conditional.update(Session.of(gone, FENCED), resource(key), criteria)
@@ -542,11 +542,11 @@ class TestWhoMayOnlyWrite:
         with pytest.raises(Forbidden):
             resources.patch(Session.of(ward, writer), MINE, json_patch.parse(b"[]"))
         with pytest.raises(Forbidden):
-            conditional.patch(Session.of(ward, replace(writer, scopes=(Scope('system', '*', 'cuds'),))), condition("Patient", "_id=mine", "", ""), json_patch.parse(b"[]"))  # fmt: skip
+            conditional.patch(Session.of(ward, replace(writer, scopes=(Scope('system', '*', 'cuds'),))), condition("Patient", "_id=mine", "", base=""), json_patch.parse(b"[]"))  # fmt: skip
 
 
 class TestClaims:
-    CRITERIA = condition("Patient", "identifier=s|v", "", "")
+    CRITERIA = condition("Patient", "identifier=s|v", "", base="")
 
     def made(self, store: Store, who: Caller) -> tuple[str, bool]:
         head, new = conditional.create(Session.of(store, who), IDENTIFIED, self.CRITERIA)

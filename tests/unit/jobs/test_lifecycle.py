@@ -215,8 +215,8 @@ class TestHandler:
     @pytest.fixture(autouse=True)
     def here(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(http, "connect", lambda: store)
-        monkeypatch.setattr(executions, "is_running", alive)
-        monkeypatch.setattr(executions, "stop", lambda job: None)
+        monkeypatch.setattr(executions, "is_running", lambda store, job: alive(job))
+        monkeypatch.setattr(executions, "stop", lambda store, job: None)
 
     def test_running_then_cancelled(self, made: Callable[..., Job]) -> None:
         made(state=RUNNING, begun=1, total=4, owner=OWNER)

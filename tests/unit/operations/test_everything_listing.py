@@ -15,6 +15,7 @@ from bulkhead.errors import BadRequest, BulkheadError, Forbidden, Gone, NotFound
 from bulkhead.facts.index_facts import facts
 from bulkhead.operations import everything_listing
 from bulkhead.session import Session
+from bulkhead.settings import Settings
 from bulkhead.store import Head, Store, Write
 
 BASE = "https://server.example/fhir/R4"
@@ -57,7 +58,9 @@ REFERRED = ["Location/ward", "Organization/general", "Practitioner/recorder", "P
 
 
 def page(store: Store, query: str, key: str = "Patient/1", who: Caller = EVERYBODY) -> dict[str, Any]:
-    asked = everything_listing.asked(parse_qsl(query, keep_blank_values=True), key, BASE, strict=True)
+    asked = everything_listing.asked(
+        parse_qsl(query, keep_blank_values=True), key, BASE, strict=True, limits=Settings()
+    )
 
     def represent(head: Head, body: dict[str, Any]) -> dict[str, Any]:
         return resources.represent(head, body, membership.in_force(store))
@@ -357,7 +360,7 @@ def test_elements(record: Store) -> None:
 
 
 def test_a_parameter_that_was_ignored_is_told(record: Store) -> None:
-    asked = everything_listing.asked([("code", "1")], "Patient/1", BASE, strict=False)
+    asked = everything_listing.asked([("code", "1")], "Patient/1", BASE, strict=False, limits=Settings())
     assert asked.query.ignored == ("code",)
     with pytest.raises(BadRequest):
-        everything_listing.asked([("code", "1")], "Patient/1", BASE, strict=True)
+        everything_listing.asked([("code", "1")], "Patient/1", BASE, strict=True, limits=Settings())

@@ -63,4 +63,4 @@ def pay_for_a_context(store: Store, key: str) -> None:
 
 
 def _look(store: Store, binary: str, context: str | None) -> dict[str, Head]:
-    return once_a_request(f"context of {binary}", lambda: store.read_many([context or binary]))
+    return once_a_request((_look, binary), lambda: store.read_many([context or binary]))

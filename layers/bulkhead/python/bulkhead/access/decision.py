@@ -207,7 +207,7 @@ def chart_fence(store: Store, caller: Caller) -> Fence:
 def _replaced(store: Store, patient: str) -> frozenset[str]:
     from bulkhead.store import once_a_request
 
-    return once_a_request(f"replaced by {patient}", lambda: patient_links.agreed(store, patient))
+    return once_a_request((_replaced, patient), lambda: patient_links.agreed(store, patient))
 
 
 # Fences

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from bulkhead import settings
 from bulkhead.api import binary, formats, matching, trail
 from bulkhead.errors import BadRequest, UnsupportedMediaType
 from bulkhead.fhir import compression, json, subset
@@ -91,7 +90,7 @@ class Request:
     def body(self) -> bytes:
         """The body, inflated where it is gzip (RFC 9110 8.4.1.3: x-gzip is the same). BadRequest, PayloadTooLarge, UnsupportedMediaType."""
         encoding = self.headers.get("content-encoding", "identity").strip().lower()
-        limit = settings.current().request_limit
+        limit = self.session.settings.request_limit
         if encoding in ("gzip", "x-gzip"):
             return compression.inflate(self.sent, limit)
         if encoding not in ("identity", ""):
@@ -136,7 +135,7 @@ class Request:
 
     @cached_property
     def prefer(self) -> Prefer:
-        given = {"returns": "", "handling": settings.current().search_handling}
+        given = {"returns": "", "handling": self.session.settings.search_handling}
         respond_async = False
         for word in self.headers.get("prefer", "").replace(";", ",").split(","):
             name, _, value = word.strip().partition("=")

@@ -16,7 +16,6 @@ from bulkhead.api import fitting, matching, trail
 from bulkhead.api.request import Request
 from bulkhead.api.response import RETRY_AFTER, Response
 from bulkhead.api.routes import SERVICE
-from bulkhead.audit import recording
 from bulkhead.errors import BulkheadError, MethodNotAllowed, NotFound, Unauthorized, Unavailable
 from bulkhead.fhir import outcome
 from bulkhead.observability import logger
@@ -85,7 +84,7 @@ def answer(request: Request) -> Response:
             _ = request.wanted
         if not request.route.public:
             _ = request.caller
-        with one_request(), recording.noting_changes():
+        with one_request():
             answered = fitting.fitted(request, lambda: perform(request))
             trail.record_reads(request)
             return answered

@@ -66,7 +66,7 @@ def is_recorded(session: Session, operation: str, head: Head) -> bool:
     known = recording.policy(session.settings.audit)
     if not known.records_read(head.type):
         return False
-    return operation in READS or not (known.records_change(head.type) and recording.was_recorded(head))
+    return operation in READS or not (known.records_change(head.type) and session.has_committed(head))
 
 
 def record_reads(request: Request) -> None:

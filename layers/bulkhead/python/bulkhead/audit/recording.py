@@ -6,9 +6,7 @@ A change and its event are one commit (`resources/commit.py`). A read or a refus
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -175,32 +173,6 @@ def of_reads(session: Session, done: Deed, heads: Iterable[Head]) -> list[Write]
         for patients, entities in groups.items()
         for made in _writes(session, done, list(entities.values()), patients)
     ]
-
-
-_recorded: ContextVar[set[tuple[str, int]] | None] = ContextVar("recorded", default=None)
-"""The versions that this request committed and recorded; None outside of a request."""
-
-
-@contextmanager
-def noting_changes() -> Iterator[None]:
-    """Within this context, the server remembers the changes that commits record, so that showing them needs no second event."""
-    token = _recorded.set(set())
-    try:
-        yield
-    finally:
-        _recorded.reset(token)
-
-
-def note_recorded(heads: Iterable[Head]) -> None:
-    """Remembers that the commit of these versions recorded them."""
-    known = _recorded.get()
-    if known is not None:
-        known.update((head.key, head.version) for head in heads)
-
-
-def was_recorded(head: Head) -> bool:
-    """Whether this request made and recorded the version."""
-    return (head.key, head.version) in (_recorded.get() or ())
 
 
 def is_refusal(caller: Caller | None, error: BulkheadError) -> bool:

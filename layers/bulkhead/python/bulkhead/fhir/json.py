@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from bulkhead import settings
 from bulkhead.errors import BadRequest, Issue
+from bulkhead.fhir import site
 
 BODY = "body"
 """The place that errors name for a fault of the body as a whole."""
@@ -62,7 +62,7 @@ def loads(data: bytes | str) -> dict[str, Any]:
     value = decode(data, _decoder, BODY)
     if not isinstance(value, dict):
         raise BadRequest("the body must be one JSON object", BODY)
-    limit = settings.current().depth_limit
+    limit = site.depth_limit()
     members = _count_members(value, limit)
     if members is None:
         raise BadRequest(f"the body is nested more than {limit} levels deep", _deep_place(value, limit))
@@ -75,7 +75,7 @@ def loads_list(data: bytes | str, place: str) -> list[Any]:
     value = decode(data, _decoder, place)
     if not isinstance(value, list):
         raise BadRequest("the body must be one JSON array", place)
-    limit = settings.current().depth_limit
+    limit = site.depth_limit()
     members = _count_members(value, limit)
     if members is None:
         raise BadRequest(f"the body is nested more than {limit} levels deep", place)

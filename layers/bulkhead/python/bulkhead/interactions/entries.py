@@ -42,7 +42,13 @@ class Reader:
             )
         if request.route.operation == "search":
             known = custom.stored_in(request.store, policy.fence(request.store, request.caller, policy.SEARCH))
-            parse.parse(request.query, request.parameters["type"], base=request.base, custom=known)
+            parse.parse(
+                request.query,
+                request.parameters["type"],
+                base=request.base,
+                custom=known,
+                limits=request.session.settings,
+            )
 
     def answer(self, entry: Entry) -> Content:
         """The response that the client would get for the entry's request. BulkheadError."""

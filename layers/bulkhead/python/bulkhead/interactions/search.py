@@ -58,6 +58,7 @@ def _searched(
         compartment_types=types,
         base=request.base,
         strict=request.prefer.handling == "strict",
+        limits=request.session.settings,
         custom=custom.stored_in(
             request.store, policy.fence(request.store, request.caller, policy.SEARCH), notes.append
         ),

@@ -121,12 +121,14 @@ def _with_request(entry: Any) -> Any:
     return {**entry, "request": {"method": "PUT", "url": f"{kind}/{identifier}"}}
 
 
-def members(bundle: Bundle, base: str, departures: Departures, types: Collection[str], what: str) -> list[Member]:
+def members(
+    request: Request, bundle: Bundle, departures: Departures, *, types: Collection[str], what: str
+) -> list[Member]:
     """The entries of a transaction that write resources of `types`; any other entry is a departure. `what` names the pattern.
 
     BadRequest with every fault of the form.
     """
-    entries, faults = parse.entries(bundle, base)
+    entries, faults = parse.entries(bundle, request.base, request.session.settings.entry_limit)
     raise_together(faults[index] for index in sorted(faults))
     found = []
     for entry in entries:
@@ -135,7 +137,7 @@ def members(bundle: Bundle, base: str, departures: Departures, types: Collection
         elif entry.type not in types:
             departures.add(f"{what} may have only {', '.join(types)}, not {entry.type}", f"{entry.place}.resource")
         else:
-            found.append(Member(entry, base))
+            found.append(Member(entry, request.base))
     return found
 
 

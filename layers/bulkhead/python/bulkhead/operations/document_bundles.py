@@ -30,7 +30,7 @@ def new_document(request: Request) -> Response:
     """
     bundle = care_bundles.transaction(request.resource())
     departures = Departures()
-    listed = care_bundles.members(bundle, request.base, departures, _TYPES, "a new document")
+    listed = care_bundles.members(request, bundle, departures, types=_TYPES, what="a new document")
     binary = care_bundles.the_only(listed, BINARY, departures, optional=False)
     document = care_bundles.the_only(listed, DOCUMENT, departures, optional=False)
     if document:
@@ -58,7 +58,7 @@ def update_document(request: Request) -> Response:
     and for an old document that is not there; Conflict where the old one is not current any more, PreconditionFailed under `ifMatch`.
     """
     bundle = care_bundles.transaction(request.resource())
-    old = _updated(bundle, request.base)
+    old = _updated(request, bundle)
 
     def checked(bundle: Bundle) -> dict[int, int]:
         return {old.entry.index: _current_version(request, old)}
@@ -66,10 +66,10 @@ def update_document(request: Request) -> Response:
     return care_bundles.process(request, bundle, checked)
 
 
-def _updated(bundle: Bundle, base: str) -> Member:
+def _updated(request: Request, bundle: Bundle) -> Member:
     """The entry of the old document in a Bundle with the pattern of an update. Unprocessable."""
     departures = Departures()
-    listed = care_bundles.members(bundle, base, departures, _TYPES, "an updated document")
+    listed = care_bundles.members(request, bundle, departures, types=_TYPES, what="an updated document")
     binary = care_bundles.the_only(listed, BINARY, departures, optional=False)
     documents = [member for member in listed if member.type == DOCUMENT]
     if len(documents) != 2:

@@ -19,7 +19,13 @@ def everything(request: Request) -> Response:
     pairs = page_links.opened(request.store, request.caller, request.query)
     if request.method == "POST" and request.content_type != _FORM and request.body.strip():
         pairs += operation.from_parameters(request.resource())
-    asked = operation.asked(pairs, key, request.base, request.prefer.handling == "strict")
+    asked = operation.asked(
+        pairs,
+        key,
+        request.base,
+        strict=request.prefer.handling == "strict",
+        limits=request.session.settings,
+    )
     asked = replace(asked, query=asked.query.of_at_most(request.most_entries))
     bundle = operation.everything(request.session, key, asked, request.base, request.represent)
     sealed = page_links.sealed(request.store, request.caller, bundle)

@@ -29,6 +29,7 @@ from bulkhead.store.version import Fence, Version, prepare
 
 if TYPE_CHECKING:
     from bulkhead.session import Session
+    from bulkhead.settings import Settings
     from bulkhead.store import Head, Store
 
 TYPES = ("Patient", "Encounter")
@@ -82,8 +83,8 @@ def from_parameters(body: dict[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-def asked(pairs: Sequence[tuple[str, str]], key: str, base: str, strict: bool) -> Asked:
-    """The call in a query. BadRequest; NotFound for a type without the operation."""
+def asked(pairs: Sequence[tuple[str, str]], key: str, base: str, *, strict: bool, limits: Settings) -> Asked:
+    """The call in a query; `limits` are the settings that bound it. BadRequest; NotFound for a type without the operation."""
     resource_type = key.partition("/")[0]
     if resource_type not in TYPES:
         raise NotFound(f"{resource_type} has no $everything; {' and '.join(TYPES)} have it", "$everything")
@@ -94,7 +95,9 @@ def asked(pairs: Sequence[tuple[str, str]], key: str, base: str, strict: bool) -
     kept = [pair for pair in own if pair[0] not in ("start", "end")]
     if not any(name == "_count" for name, _ in kept):
         kept.append(("_count", str(COUNT)))
-    query = parse.parse(kept, None, compartment=key, compartment_types=definitions.RESOURCE_TYPES, base=base)
+    query = parse.parse(
+        kept, None, compartment=key, compartment_types=definitions.RESOURCE_TYPES, base=base, limits=limits
+    )
     if query.results.count_only:
         name = "_summary" if query.results.summary == "count" else "_count"
         raise BadRequest("$everything cannot count: search the compartment with this parameter instead", name)

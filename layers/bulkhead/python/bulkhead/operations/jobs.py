@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from bulkhead.api import trail
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response, status_headers
@@ -19,7 +21,9 @@ def listed(request: Request) -> Response:
 
 def status(request: Request) -> Response:
     """202 with `X-Progress` while the job runs, 200 with its result as a batch-response Bundle when it is over."""
-    found = lifecycle.status(request.store, request.caller.owner, request.parameters["id"], executions.is_running)
+    found = lifecycle.status(
+        request.store, request.caller.owner, request.parameters["id"], partial(executions.is_running, request.store)
+    )
     trail.record_shown(request, found.unrecorded)
     if found.bundle:
         return Response(200, found.bundle)
@@ -33,5 +37,7 @@ def status(request: Request) -> Response:
 
 def cancel(request: Request) -> Response:
     """202: the run stops. Finished work stays; the status says how much that is."""
-    lifecycle.cancel(request.store, request.caller.owner, request.parameters["id"], executions.stop)
+    lifecycle.cancel(
+        request.store, request.caller.owner, request.parameters["id"], partial(executions.stop, request.store)
+    )
     return Response(202, headers=status_headers(request, request.parameters["id"]))

@@ -111,6 +111,7 @@ def _parsed(request: Request, pairs: Sequence[tuple[str, str]]) -> Query:
         OBSERVATION,
         base=request.base,
         strict=request.prefer.handling == "strict",
+        limits=request.session.settings,
         custom=custom.stored_in(request.store, policy.fence(request.store, request.caller, policy.SEARCH)),
     )
     care = care_dates.care_parameter(OBSERVATION)

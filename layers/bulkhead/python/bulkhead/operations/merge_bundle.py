@@ -32,7 +32,7 @@ def merge_bundle(request: Request) -> Response:
     a circle, into a Patient that is replaced itself, or of one that another replaces; otherwise the errors of a transaction.
     """
     bundle = care_bundles.transaction(request.resource())
-    source, target = _pair(bundle, request.base)
+    source, target = _pair(request, bundle)
 
     def checked(bundle: Bundle) -> dict[int, int]:
         return _require_mergeable(request, source, target)
@@ -42,10 +42,10 @@ def merge_bundle(request: Request) -> Response:
     return care_bundles.process(request, bundle, checked)
 
 
-def _pair(bundle: Bundle, base: str) -> tuple[Member, Member]:
+def _pair(request: Request, bundle: Bundle) -> tuple[Member, Member]:
     """The source and the target in a Bundle with the pattern. Unprocessable."""
     departures = Departures()
-    listed = care_bundles.members(bundle, base, departures, (PATIENT,), "a merge")
+    listed = care_bundles.members(request, bundle, departures, types=(PATIENT,), what="a merge")
     if len(listed) != 2:
         departures.add(
             "the bundle must have exactly two Patients", listed[2].place if len(listed) > 2 else "Bundle.entry"
@@ -124,7 +124,13 @@ def _head(request: Request, member: Member) -> Head | None:
     key = member.entry.key
     if key is None and member.entry.criteria is not None:
         policy.require(request.caller, policy.SEARCH, PATIENT)
-        wanted = conditions.condition(PATIENT, member.entry.criteria, member.entry.condition_place, request.base)
+        wanted = conditions.condition(
+            PATIENT,
+            member.entry.criteria,
+            member.entry.condition_place,
+            base=request.base,
+            limits=request.session.settings,
+        )
         fence = policy.fence(request.store, request.caller, policy.SEARCH)
         found = conditions.find(request.store, [wanted], fence)[wanted]
         key = found[0].key if len(found) == 1 else None

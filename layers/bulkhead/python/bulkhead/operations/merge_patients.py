@@ -191,7 +191,9 @@ class _Merge:
         """The Patients that have all identifiers of a side and that the caller may see."""
         policy.require(self.request.caller, policy.SEARCH, PATIENT)
         criteria = "&".join(f"identifier={quote(_token(identifier))}" for identifier in side.identifiers)
-        wanted = conditions.condition(PATIENT, criteria, side.place, self.request.base)
+        wanted = conditions.condition(
+            PATIENT, criteria, side.place, base=self.request.base, limits=self.request.session.settings
+        )
         fence = policy.fence(self.request.store, self.request.caller, policy.SEARCH)
         return conditions.find(self.request.store, [wanted], fence, limit=_LISTED)[wanted]
 

@@ -45,7 +45,7 @@ def commit(
     require_allowed(session, writes, inherited, taken, place)
     trail = [*recording.of_changes(session, writes), *events]
     heads = session.store.commit([*writes, *trail], claims, inherited, receipt)[: len(writes)]
-    recording.note_recorded(heads)
+    session.note_committed(heads)
     return heads
 
 

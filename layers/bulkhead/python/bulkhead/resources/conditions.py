@@ -18,7 +18,7 @@ from bulkhead.fhir.definitions import RESOURCE_TYPES
 from bulkhead.parallel import in_parallel
 from bulkhead.resources.written import Matcher
 from bulkhead.search import custom, run
-from bulkhead.search.parse import parse
+from bulkhead.search.parse import OWN, parse
 from bulkhead.search.query import Query, TokenValue
 from bulkhead.store.heads import Claim, Fenced, Head, Identifier, Unique
 from bulkhead.store.keys import IDENTIFIER
@@ -26,6 +26,7 @@ from bulkhead.store.version import Fence, Version
 
 if TYPE_CHECKING:
     from bulkhead.session import Session
+    from bulkhead.settings import Settings
     from bulkhead.store import Store
 
 _CONDITIONAL = re.compile(r"([A-Z][A-Za-z]+)/?\?(.+)", re.DOTALL)
@@ -59,7 +60,7 @@ def condition_for(session: Session, resource_type: str, criteria: str, expressio
     store, fence = session.store, policy.fence(session.store, session.caller, policy.SEARCH)
     own = custom.stored_in(store, fence)
     try:
-        one = condition(resource_type, criteria, expression, base, own)
+        one = condition(resource_type, criteria, expression, base=base, defined=own, limits=session.settings)
         return replace(one, query=run.spelt_out(store, one.query, fence))
     except BulkheadError as error:
         error.issues = tuple(replace(issue, expression=expression) for issue in error.issues)
@@ -67,12 +68,18 @@ def condition_for(session: Session, resource_type: str, criteria: str, expressio
 
 
 def condition(
-    resource_type: str, criteria: str, expression: str, base: str, defined: custom.Custom = custom.none
+    resource_type: str,
+    criteria: str,
+    expression: str,
+    *,
+    base: str,
+    defined: custom.Custom = custom.none,
+    limits: Settings = OWN,
 ) -> Condition:
     """A condition from a query string, percent-encoded or not: `identifier=s|v`, `?identifier=s|v`, `Patient?identifier=s|v`.
 
     A url below `base`, the base URL of this server, is a reference to this server, as in a search. `defined` are
-    the parameters that clients have defined.
+    the parameters that clients have defined, `limits` the settings that bound a search.
 
     BadRequest at `expression` for criteria that do not select: an unknown parameter, an empty value, another
     type, a parameter that shapes the result.
@@ -84,7 +91,7 @@ def condition(
     if not pairs or any(not value for _, value in pairs):
         raise BadRequest("criteria must be search parameters with values", expression)
     try:
-        query = parse(pairs, resource_type, base=base, strict=True, custom=defined)
+        query = parse(pairs, resource_type, base=base, strict=True, custom=defined, limits=limits)
     except BadRequest as error:
         raise BadRequest(str(error), expression) from None
     if len(query.clauses) + len(query.chains) != len(pairs):

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bulkhead import settings
 from bulkhead.access import policy
 from bulkhead.access.policy import Caller
 from bulkhead.audit import events
@@ -57,12 +56,12 @@ class _Given:
     ends: dict[str, str]
 
 
-def _given_accounts(resource: dict[str, Any], caller: Caller) -> _Given | None:
+def _given_accounts(resource: dict[str, Any], session: Session) -> _Given | None:
     """The accounts that the body asks for, if it has any and the caller has the right; None otherwise. BadRequest."""
     listed = resource.get("meta", {}).get("accounts")
-    if listed is None or not policy.may_set_accounts(caller):
+    if listed is None or not policy.may_set_accounts(session.caller):
         return None
-    place, limit = f"{resource['resourceType']}.meta.accounts", settings.current().account_limit
+    place, limit = f"{resource['resourceType']}.meta.accounts", session.settings.account_limit
     if len(listed) > limit:
         raise BadRequest(f"a resource may have at most {limit} accounts", place)
     found = _Given({}, {})
@@ -95,7 +94,7 @@ def prepare_create(session: Session, resource: dict[str, Any], key: str, fresh: 
     resource = _signed({**resource, "id": key.partition("/")[2]}, session.caller)
     _require_served(session.store, resource)
     _require_context(resource, None)
-    given = _given_accounts(resource, session.caller)
+    given = _given_accounts(resource, session)
     explicit, ends = policy.accounts_of_new(session.caller), {}
     if given is not None:
         explicit, ends = policy.own_accounts(session.caller, list(given.places), (), given.places), given.ends
@@ -124,7 +123,7 @@ def prepare_update(session: Session, resource: dict[str, Any], base: Head, *, pa
     resource = _signed({**resource, "id": base.id}, session.caller)
     _require_served(session.store, resource)
     body = session.store.encode(resource)
-    given = _given_accounts(resource, session.caller)
+    given = _given_accounts(resource, session)
     explicit, ends = base.explicit, dict(base.ends.get(OWN, {}))
     if given is not None and not _echoes(session, resource, base, given):
         # An account that has ended since the body was read is an echo, and would have no effect.

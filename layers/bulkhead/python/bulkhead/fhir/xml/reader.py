@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import Any, NoReturn
 from xml.parsers import expat
 
-from bulkhead import settings
 from bulkhead.errors import BadRequest
+from bulkhead.fhir import site
 from bulkhead.fhir.json import BODY, number
 from bulkhead.fhir.xml.narrative import NarrativeReader
 from bulkhead.fhir.xml.tables import FHIR, Property, resource_types, table
@@ -56,7 +56,7 @@ def loads(data: bytes | str) -> dict[str, Any]:
 class _Reader:
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._depth_limit = settings.current().depth_limit
+        self._depth_limit = site.depth_limit()
         self._stack = [_Frame(resource_types(), None, {}, 0)]
         self._beside_primitives = table("Element").by_tag
         self._narrative: NarrativeReader | None = None

@@ -32,7 +32,7 @@ def submit(store: Store, order: Order, bundle: dict[str, Any], background: Backg
     content = json.dumps(bundle)
     job = _job(store, order, background.identifier(order.caller.owner), hashlib.sha256(content).hexdigest())
     if not _is_known(store, job):
-        job = replace(job, total=bundles.check(bundle, order.caller, order.base))
+        job = replace(job, total=bundles.check(bundle, order.caller, order.base, limit=store.settings.entry_limit))
         files.put(store, orders.order(job.request).body, gzip.compress(content, 1))
     return _start(store, job, background)
 
