@@ -38,7 +38,7 @@ from bulkhead.operations import set_accounts_run
 from bulkhead.operations.set_accounts_request import Request
 from bulkhead.search import parse, run
 from bulkhead.session import Session
-from bulkhead.store import Head, Store, erasure, rounds
+from bulkhead.store import Head, Store, erasure, heads, rounds
 from infra.local.lag import LaggingIndexes
 from tests.support.clock import Clock, stopped
 from tests.support.faults import Killed, killed
@@ -263,7 +263,7 @@ class Sharing(RuleBasedStateMachine):
     def serials(self, key: str) -> set[str]:
         """What the table has of a resource: the serial numbers of all versions."""
         bodies = (item for item in self.store.table.query(key) if "body" in item)
-        return {self.store.decode(erasure.heads.from_item(item))["language"] for item in bodies}
+        return {self.store.decode(heads.from_item(item))["language"] for item in bodies}
 
     def purged(self, order: Order, there: set[str]) -> None:
         """Nothing is left of what was there when the purge began: what is there now came after the id had rested."""
@@ -357,7 +357,7 @@ class Sharing(RuleBasedStateMachine):
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Stopped, for purges as well."""
     clock = stopped(monkeypatch)
-    steps = purging.steps
+    steps: Any = purging.steps
 
     class Moment(datetime):
         @classmethod
