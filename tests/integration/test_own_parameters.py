@@ -354,3 +354,45 @@ def test_pages_skip_what_only_points_there(site: Site) -> None:
         url = next((link["url"] for link in answer.json()["link"] if link["relation"] == "next"), "")
     assert found == ["Procedure/both", "Procedure/in", "Procedure/x1", "Procedure/x3", "Procedure/x5"]
     assert index.Pointer("Procedure/x0", frozenset()) in site.store.pointing_at(STUDY)
+
+
+def test_a_fenced_caller_takes_nothing_away_and_no_id_that_hidden_members_name(site: Site) -> None:
+    site.define()
+    clinic = site.door.client(accounts=[B])
+    assert clinic.put("Patient/q", json={"resourceType": "Patient", "id": "q"}).status_code == 201
+    theirs = procedure("theirs", STUDY, subject={"reference": "Patient/q"})
+    assert clinic.put("Procedure/theirs", json=theirs).status_code == 201
+    site.share(STUDY, A)
+    assert site.accounts("Procedure/theirs") == [B, A]
+    # A, to whom the study gave it, would lose it.
+    without = {name: value for name, value in theirs.items() if name != "extension"}
+    assert clinic.put("Procedure/theirs", json=without).status_code == 403
+    assert clinic.put("Procedure/theirs", json=theirs | {"status": "stopped"}).status_code == 200
+    assert site.accounts("Procedure/theirs") == [B, A]
+    # What it names newly gives it nothing: it does not see the study.
+    second = procedure("second", STUDY, subject={"reference": "Patient/q"})
+    assert clinic.put("Procedure/second", json=second).status_code == 201
+    assert site.accounts("Procedure/second") == [B]
+    site.put(procedure("waiting", "ResearchStudy/taken"))
+    site.put(procedure("pointing", extension=[
+        {"url": "http://x.example/other", "valueReference": {"reference": "ResearchStudy/free"}}]))  # fmt: skip
+    for name, status in (("taken", 404), ("free", 201)):
+        body = {"resourceType": "ResearchStudy", "id": name, "status": "active"}
+        assert clinic.put(f"ResearchStudy/{name}", json=body).status_code == status, name
+
+
+def test_a_fenced_callers_own_root_reaches_what_carries_its_accounts(site: Site) -> None:
+    """Nobody pulls a record out of another's fence by a study that it names."""
+    site.define()
+    clinic = site.door.client("system/*.cruds accounts.write", accounts=[A])
+    site.put(procedure("foreign", "ResearchStudy/t"))
+    for key, account in (("ResearchStudy/t", A), ("Procedure/both", A), ("Procedure/foreign", B)):
+        given = {"name": "accounts", "valueReference": {"reference": account}}
+        body = {"resourceType": "Parameters", "parameter": [given]}
+        assert site.admin.post(f"{key}/$set-accounts", json=body).status_code == 200
+    answer = site.share("ResearchStudy/t", A, client=clinic)
+    assert answer.status_code == 200, answer.text
+    # The study, and the one procedure that carries A from elsewhere.
+    assert answer.json()["parameter"][0]["valueInteger"] == 2
+    assert site.accounts("Procedure/foreign") == [B]
+    assert site.accounts("Procedure/other") == []

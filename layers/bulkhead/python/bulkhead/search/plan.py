@@ -88,7 +88,10 @@ def plan(query: Query, definition: membership.Definition | None, now: str, dated
         driven += 1
     if isinstance(driver, Dated):
         driven = len(clinical(query).driven)
-    return Plan(driver, query.clauses, definition, in_order, filtered=len(query.clauses) > driven or bool(query.chains))
+    # Of what points at the target, a parameter of the project's own may choose a few.
+    chosen = bool(query.compartment and definition and definition.own)
+    filtered = len(query.clauses) > driven or bool(query.chains) or chosen
+    return Plan(driver, query.clauses, definition, in_order, filtered)
 
 
 def refuse(query: Query) -> None:
