@@ -186,7 +186,7 @@ def test_who_does_not_see_the_tombstone_cannot_take_the_id(scene: Scene, who: Ca
     errors = []
     for key in (PATIENT, "Patient/q"):
         with pytest.raises(NotFound) as caught:
-            resources.update(Session.of(scene.store, who), {**patient(), "id": key[8:]}, key, 'W/"9"')
+            resources.update(Session.of(scene.store, who), {**patient(), "id": key[8:]}, key, if_match='W/"9"')
         errors.append(str(caught.value).replace(key, ""))
     assert errors[0] == errors[1]
     with pytest.raises(NotFound):

@@ -332,7 +332,7 @@ def test_what_a_dead_worker_left_unrecorded_is_recorded_before_it_is_told(
     assert taken.status_code == 202, taken.text
     status = taken.headers["content-location"]
 
-    def die(*arguments: Any) -> None:
+    def die(*arguments: Any, **named: Any) -> None:
         raise RuntimeError
 
     with monkeypatch.context() as dying:

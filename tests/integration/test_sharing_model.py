@@ -323,7 +323,7 @@ class Sharing(RuleBasedStateMachine):
         for caller in (OF_A, OF_B, APP):
             fence = policy.fence(self.store, caller, policy.SEARCH)
             for name in ("Binary", "Practitioner", "Observation"):
-                found = {one.key for one in run.find(self.store, parse.parse([], name), 100, fence)}
+                found = {one.key for one in run.find(self.store, parse.parse([], name), 100, fence=fence)}
                 expected = {key for key, head in heads.items() if head.type == name and self.sees(caller, head, heads)}
                 assert found == expected, (caller.bounds, name)
 

@@ -76,8 +76,8 @@ def store_with(resources: list[Json], codes: list[str]) -> MemoryStore:
 
 def found(store: MemoryStore, code: str, root: str) -> list[str]:
     """What the ordinary search by one of the parameters finds."""
-    query = parse([(code, root)], "RiskAssessment", custom=custom.stored_in(store.as_store, everything))
-    return [one.key for one in run.find(store.as_store, query, 100, everything)]
+    query = parse([(code, root)], "RiskAssessment", custom=custom.stored_in(store, everything))
+    return [one.key for one in run.find(store, query, 100, fence=everything)]
 
 
 @settings(max_examples=25, deadline=None)
@@ -87,11 +87,11 @@ def found(store: MemoryStore, code: str, root: str) -> list[str]:
 )
 def test_members_are_what_the_parameters_find(resources: list[Json], codes: list[str]) -> None:
     store = store_with(resources, codes)
-    known = membership.in_force(store.as_store)
+    known = membership.in_force(store)
     for root in ROOTS:
         versions = {key: store.version(head) for key, head in store.current.items() if head.type == "RiskAssessment"}
         inside = {key for key, one in versions.items() if root in membership.memberships(one, known)}
-        listed = membership.members(store.as_store, root).members
+        listed = membership.members(store, root).members
         assert inside == {
             pointer.source
             for pointer in listed
@@ -132,7 +132,7 @@ def test_literals_have_items_of_their_own_beside_those_of_older_code() -> None:
 def test_what_is_not_in_force_makes_no_members(fault: str) -> None:
     resource = {"resourceType": "RiskAssessment", "basis": [reference(ROOTS[0])]}
     store = store_with([resource], ["by-element"])
-    known = membership.in_force(store.as_store)
+    known = membership.in_force(store)
     assert known["ResearchStudy"].own["RiskAssessment"].keys() == {"by-element"}
     given_up = parameter("by-element", "RiskAssessment", EXPRESSIONS["by-element"])
     if fault == "gone":
@@ -141,7 +141,7 @@ def test_what_is_not_in_force_makes_no_members(fault: str) -> None:
         store.put(given_up | {"status": "retired"})
     else:
         store.put(given_up, unfenced=False)
-    known = membership.in_force(store.as_store, fresh=True)
+    known = membership.in_force(store, fresh=True)
     assert known["ResearchStudy"].own == {}
     candidate = store.version(store.current["RiskAssessment/0"])
     assert membership.memberships(candidate, known) == []

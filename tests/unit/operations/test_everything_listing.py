@@ -25,7 +25,7 @@ ALL = (Scope("system", "*", "cruds"),)
 def put(store: Store, key: str, **content: Any) -> None:
     resource_type, _, identifier = key.partition("/")
     resources.update(
-        Session.of(store, EVERYBODY), {"resourceType": resource_type, "id": identifier, **content}, key, None
+        Session.of(store, EVERYBODY), {"resourceType": resource_type, "id": identifier, **content}, key, if_match=None
     )
 
 
@@ -65,7 +65,7 @@ def page(store: Store, query: str, key: str = "Patient/1", who: Caller = EVERYBO
     def represent(head: Head, body: dict[str, Any]) -> dict[str, Any]:
         return resources.represent(head, body, membership.in_force(store))
 
-    return everything_listing.everything(Session.of(store, who), key, asked, BASE, represent)
+    return everything_listing.everything(Session.of(store, who), key, asked, base=BASE, represent=represent)
 
 
 def keys(bundle: dict[str, Any], mode: str | None = None) -> list[str]:

@@ -80,7 +80,7 @@ def test_patch(store: Store) -> None:
     key = make(store)
     assert conditional.patch(Session.of(store, EVERYBODY), by("1"), ACTIVATE).version == 2
     with pytest.raises(PreconditionFailed):
-        conditional.patch(Session.of(store, EVERYBODY), by("1"), ACTIVATE, 'W/"1"')
+        conditional.patch(Session.of(store, EVERYBODY), by("1"), ACTIVATE, if_match='W/"1"')
     with pytest.raises(NotFound):
         conditional.patch(Session.of(store, EVERYBODY), by("2"), ACTIVATE)
     assert live(store) == [key]
@@ -106,11 +106,18 @@ def test_delete_of_several_by_setting(new_store: Any) -> None:
 
 def test_preconditions_of_an_update(store: Store) -> None:
     with pytest.raises(PreconditionFailed):
-        conditional.update(Session.of(store, EVERYBODY), patient("1"), by("1"), 'W/"1"')
-    assert conditional.update(Session.of(store, EVERYBODY), patient("1"), by("1"), None, "*")[1]
+        conditional.update(Session.of(store, EVERYBODY), patient("1"), by("1"), if_match='W/"1"')
+    assert conditional.update(Session.of(store, EVERYBODY), patient("1"), by("1"), if_match=None, if_none_match="*")[1]
     with pytest.raises(PreconditionFailed):
-        conditional.update(Session.of(store, EVERYBODY), patient("1", active=True), by("1"), None, "*")
-    assert conditional.update(Session.of(store, EVERYBODY), patient("1", active=True), by("1"), 'W/"1"')[0].version == 2
+        conditional.update(
+            Session.of(store, EVERYBODY), patient("1", active=True), by("1"), if_match=None, if_none_match="*"
+        )
+    assert (
+        conditional.update(Session.of(store, EVERYBODY), patient("1", active=True), by("1"), if_match='W/"1"')[
+            0
+        ].version
+        == 2
+    )
 
 
 def test_what_the_caller_does_not_see_does_not_match(store: Store) -> None:

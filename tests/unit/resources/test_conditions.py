@@ -71,14 +71,14 @@ def test_criteria_that_select_nothing_in_particular_are_refused(criteria: str) -
     "text", ["Patient/1", "urn:uuid:1", "http://x.org/Patient?identifier=1", "Nonsense?identifier=1"]
 )
 def test_other_references_are_not_conditional(store: Store, text: str) -> None:
-    assert conditional_reference(Session.of(store, EVERYBODY), text, BASE, "x") is None
+    assert conditional_reference(Session.of(store, EVERYBODY), text, BASE, expression="x") is None
 
 
 @pytest.mark.parametrize(
     "text", ["Patient?identifier=s|v", "Patient/?identifier=s%7Cv", f"{BASE}/Patient?identifier=s|v"]
 )
 def test_forms_of_conditional_references(store: Store, text: str) -> None:
-    assert conditional_reference(Session.of(store, EVERYBODY), text, BASE, "x") == condition(
+    assert conditional_reference(Session.of(store, EVERYBODY), text, BASE, expression="x") == condition(
         "Patient", "identifier=s|v", "x", base=""
     )
 
@@ -121,7 +121,7 @@ def test_resources_about_to_be_written_are_met(store: Store) -> None:
             "Patient/b": patient("1", gender="female"),
             "Observation/a": observation("Patient/a"),
         },
-        (),
+        gone=(),
     )
     assert sorted(written.meeting(condition("Patient", f"identifier={SYSTEM}|1", "x", base="").query)) == [
         "Patient/a",
@@ -154,4 +154,6 @@ def test_criteria_and_searches_agree_on_what_is_below_the_base(
     resource = {"resourceType": resource_type, "id": "1", element: stored}
     one = condition(resource_type, urlencode({parameter: asked}), "x", base=BASE)
     assert one.query.clauses == parse([(parameter, asked)], resource_type, base=BASE).clauses
-    assert Written(store, everything, {f"{resource_type}/1": resource}, ()).meeting(one.query) == [f"{resource_type}/1"]
+    assert Written(store, everything, {f"{resource_type}/1": resource}, gone=()).meeting(one.query) == [
+        f"{resource_type}/1"
+    ]

@@ -136,10 +136,10 @@ def parsed(name: str, body: bytes) -> dict[str, Any]:
     return xml.loads(body)
 
 
-def rendered(name: str, resource: dict[str, Any], pretty: bool) -> bytes:
+def rendered(name: str, resource: dict[str, Any], *, pretty: bool) -> bytes:
     """A resource in a format."""
     if name == JSON:
-        return json.dumps(resource, pretty)
+        return json.dumps(resource, pretty=pretty)
     from bulkhead.fhir import xml
 
-    return xml.dumps(resource, pretty)
+    return xml.dumps(resource, pretty=pretty)

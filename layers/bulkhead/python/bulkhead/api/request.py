@@ -103,7 +103,7 @@ class Request:
         content_type = self.headers.get("content-type", "")
         if self.is_binary:
             context = self.headers.get("x-security-context")
-            return binary.received(content_type, self.body, self.parameters.get("id"), context)
+            return binary.received(content_type, self.body, self.parameters.get("id"), security_context=context)
         return formats.parsed(formats.received(content_type, self.body), self.body)
 
     @property
@@ -155,4 +155,4 @@ class Request:
         if trail.is_recorded(self.session, self.route.operation, head):
             self.session.shown.append(Shown(self.route.operation, head))
         content = self.store.decode(head) if body is None else body
-        return represent(head, content, self.session.definitions, self.session.extended)
+        return represent(head, content, self.session.definitions, extended=self.session.extended)

@@ -63,6 +63,8 @@ _PLACES: Mapping[str, str] = {
     "smart-configuration": "operations.smart:configuration",
     "openapi": "operations.description:openapi_document",
     "docs": "operations.description:docs",
+    "console": "operations.console:page",
+    "console-file": "operations.console:file",
 }
 """The module of each operation of the route table, below `bulkhead`."""
 

@@ -156,7 +156,7 @@ def faults(resource: Mapping[str, Any], look: Lookup | None = None) -> Iterator[
             elif look is None or resource.get("status") == RETIRED:
                 continue
             else:
-                fault = own_fault(target, resource_type, code, look)
+                fault = own_fault(target, resource_type, code, look=look)
             if fault:
                 yield _fault(fault, f"resource[{n}].param[{m}]")
 
@@ -182,7 +182,7 @@ def _r4_fault(target: str, resource_type: str, code: str) -> str | None:
     return None
 
 
-def own_fault(target: str, resource_type: str, code: str, look: Lookup) -> str | None:
+def own_fault(target: str, resource_type: str, code: str, *, look: Lookup) -> str | None:
     """The same for a parameter that R4 does not have."""
     try:
         parameter = look(resource_type, code)

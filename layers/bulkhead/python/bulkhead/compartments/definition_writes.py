@@ -33,7 +33,7 @@ def faults(store: Store, writes: Sequence[Write]) -> dict[int, BulkheadError]:
     if not touched:
         return {}
     before = stored(store)
-    after = _written(store, before, compartment_definitions.TYPE, touched.values())
+    after = _written(store, before, compartment_definitions.TYPE, writes=touched.values())
     codes = {code for known in (deciding(before.values()), deciding(after.values())) for code in _codes(known)}
     codes |= {code for body in after.values() for _, code in compartment_definitions.defined(body).unknown}
     if not codes:
@@ -43,9 +43,9 @@ def faults(store: Store, writes: Sequence[Write]) -> dict[int, BulkheadError]:
     found: dict[int, BulkheadError] = {}
     for n, write in touched.items():
         if write.key.partition("/")[0] == own_parameters.TYPE:
-            error = _of_parameter(store, write, deciding(after.values()), stood, stands)
+            error = _of_parameter(store, write, deciding(after.values()), stood=stood, stands=stands)
         else:
-            error = _of_definition(store, write, after.get(write.key), stands)
+            error = _of_definition(store, write, after.get(write.key), look=stands)
         if error:
             found[n] = error
     return found
@@ -55,7 +55,7 @@ def _codes(known: Definitions) -> set[str]:
     return {code for its in known.values() for _, code in its.unknown}
 
 
-def _of_definition(store: Store, write: Write, body: dict[str, Any] | None, look: Lookup) -> BulkheadError | None:
+def _of_definition(store: Store, write: Write, body: dict[str, Any] | None, *, look: Lookup) -> BulkheadError | None:
     """The fault of a definition that will be in force: it names what is not, or the index does not have what it needs."""
     if body is None or not write.changes_content:
         return None
@@ -68,20 +68,24 @@ def _of_definition(store: Store, write: Write, body: dict[str, Any] | None, look
 
 
 def _of_parameter(
-    store: Store, write: Write, known: Definitions, stood: Lookup, stands: Lookup
+    store: Store, write: Write, known: Definitions, *, stood: Lookup, stands: Lookup
 ) -> BulkheadError | None:
     """The fault of a SearchParameter that will not serve a definition any more, though it did, or another with its code."""
     codes = {body["code"] for body in _bodies(store, write)}
     for its in known.values():
         for resource_type, code in sorted(its.unknown):
-            if code in codes and _fits(its, resource_type, code, stood) and not _fits(its, resource_type, code, stands):
+            if (
+                code in codes
+                and _fits(its, resource_type, code, look=stood)
+                and not _fits(its, resource_type, code, look=stands)
+            ):
                 text = f"{its.name} names {code} of {resource_type}: change or retire that definition first"
                 return Conflict(text, write.key)
     return None
 
 
-def _fits(its: Definition, resource_type: str, code: str, look: Lookup) -> bool:
-    return compartment_definitions.own_fault(its.code, resource_type, code, look) is None
+def _fits(its: Definition, resource_type: str, code: str, *, look: Lookup) -> bool:
+    return compartment_definitions.own_fault(its.code, resource_type, code, look=look) is None
 
 
 def _bodies(store: Store, write: Write) -> list[dict[str, Any]]:
@@ -99,7 +103,7 @@ def _body(store: Store, write: Write) -> dict[str, Any]:
 
 
 def _written(
-    store: Store, standing: Mapping[str, dict[str, Any]], resource_type: str, writes: Iterable[Write]
+    store: Store, standing: Mapping[str, dict[str, Any]], resource_type: str, *, writes: Iterable[Write]
 ) -> dict[str, dict[str, Any]]:
     """The resources of a type in force, by key, once the writes are done."""
     found = dict(standing)
@@ -116,6 +120,6 @@ def _defining(
 ) -> dict[str, list[dict[str, Any]]]:
     """The SearchParameters in force by code, once the writes are done."""
     listed = {f"{own_parameters.TYPE}/{body['id']}": body for found in standing.values() for body in found}
-    after = _written(store, listed, own_parameters.TYPE, writes)
+    after = _written(store, listed, own_parameters.TYPE, writes=writes)
     by_id = sorted(after.values(), key=lambda body: str(body["id"]))
     return {code: [body for body in by_id if body.get("code") == code] for code in standing}

@@ -25,7 +25,7 @@ from bulkhead.facts.audit_names import is_trail
 from bulkhead.store.version import Version
 
 if TYPE_CHECKING:
-    from bulkhead.store import Pointer, Store, Write
+    from bulkhead.store import Pointer, ReadStore, Write
 
 __all__ = [
     "ITSELF",
@@ -53,11 +53,11 @@ class _Kept:
     until: float
 
 
-_kept: WeakKeyDictionary[Store, _Kept] = WeakKeyDictionary()
-_reading: WeakKeyDictionary[Store, threading.Lock] = WeakKeyDictionary()
+_kept: WeakKeyDictionary[ReadStore, _Kept] = WeakKeyDictionary()
+_reading: WeakKeyDictionary[ReadStore, threading.Lock] = WeakKeyDictionary()
 
 
-def in_force(store: Store, fresh: bool = False) -> Definitions:
+def in_force(store: ReadStore, *, fresh: bool = False) -> Definitions:
     """The definitions in force now: those that clients have stored, and R4's own for the other types.
 
     They are kept for DEFINITIONS_TTL seconds, or until this process writes a definition; `fresh` reads anew.
@@ -73,11 +73,11 @@ def in_force(store: Store, fresh: bool = False) -> Definitions:
     return kept.definitions
 
 
-def _is_current(kept: _Kept, store: Store) -> bool:
+def _is_current(kept: _Kept, store: ReadStore) -> bool:
     return kept.mark is store.definitions_mark and time.monotonic() < kept.until
 
 
-def _read(store: Store) -> _Kept:
+def _read(store: ReadStore) -> _Kept:
     from bulkhead.store import one_request
 
     # Marked and timed before reading, so that the next caller sees what is written meanwhile.
@@ -87,19 +87,19 @@ def _read(store: Store) -> _Kept:
         return _Kept(own_parameters.resolved(store, deciding(stored(store).values())), mark, until)
 
 
-def stored(store: Store) -> dict[str, dict[str, Any]]:
+def stored(store: ReadStore) -> dict[str, dict[str, Any]]:
     """The CompartmentDefinitions in force that clients have written, by key. One Query, and a BatchGet if there ever were any."""
     keys = store.written_definitions()
     heads = store.read_many(keys) if keys else {}
     return {key: {**store.decode(head), "id": head.id} for key, head in heads.items() if governs(head)}
 
 
-def definition(store: Store, code: str) -> Definition | None:
+def definition(store: ReadStore, code: str) -> Definition | None:
     """The definition for targets of type `code`; None if such resources have no compartment."""
     return in_force(store).get(code)
 
 
-def of_write(store: Store, write: Write) -> Version:
+def of_write(store: ReadStore, write: Write) -> Version:
     """The version that a write is about to make, as `memberships` and `is_member` ask for it. The write has facts."""
     return Version(write.head(""), store.decode, write.new.targets if write.new else None)
 
@@ -153,9 +153,10 @@ class Members:
 
 
 def members(
-    store: Store,
+    store: ReadStore,
     target: str,
     resource_type: str | None = None,
+    *,
     after: str | None = None,
     limit: int = 1000,
     known: Definitions | None = None,
@@ -172,7 +173,7 @@ def members(
     its = (in_force(store) if known is None else known).get(target.partition("/")[0])
     if its is None:
         raise BadRequest(f"{target.partition('/')[0]} has no compartment", expression=target)
-    listed = store.pointing_at(target, resource_type, after, limit)
+    listed = store.pointing_at(target, resource_type, after, limit=limit)
     ended = len(listed) < limit
     last = None if ended else listed[-1].source
     found = [pointer for pointer in listed if _may_be_member(its, pointer) and (trail or not is_trail(pointer.source))]
@@ -189,7 +190,7 @@ def _may_be_member(its: Definition, pointer: Pointer) -> bool:
     return resource_type in its.own or not its.parameters.get(resource_type, frozenset()).isdisjoint(pointer.via)
 
 
-def checked(store: Store, code: str, resource_type: str | None) -> Definition:
+def checked(store: ReadStore, code: str, resource_type: str | None) -> Definition:
     """The definition for `GET {code}/{id}/{resource_type}`; BadRequest if there is none, or it lacks the type."""
     its = definition(store, code)
     if its is None:

@@ -23,7 +23,7 @@ from bulkhead.fhir import references
 from bulkhead.fhir.definitions import SearchParameter
 
 if TYPE_CHECKING:
-    from bulkhead.store import Store
+    from bulkhead.store import ReadStore
 
 TYPE = "SearchParameter"
 
@@ -40,7 +40,7 @@ def targets(parameter: SearchParameter, resource: dict[str, Any]) -> frozenset[s
     return frozenset(target for text in texts if isinstance(text, str) and (target := references.local(text)))
 
 
-def defining(store: Store, codes: Iterable[str]) -> Defining:
+def defining(store: ReadStore, codes: Iterable[str]) -> Defining:
     """The SearchParameters in force for everybody under some codes: a Query for each code, and one BatchGet."""
     listed = {code: store.governing(TYPE, code.casefold()) for code in codes}
     keys = {key for found in listed.values() for key in found}
@@ -61,12 +61,12 @@ def lookup(defining: Defining) -> compartment_definitions.Lookup:
     return look
 
 
-def stored_in(store: Store) -> compartment_definitions.Lookup:
+def stored_in(store: ReadStore) -> compartment_definitions.Lookup:
     """The same of what is in force now: each call reads."""
     return lambda resource_type, code: lookup(defining(store, [code]))(resource_type, code)
 
 
-def resolved(store: Store, known: Definitions) -> Definitions:
+def resolved(store: ReadStore, known: Definitions) -> Definitions:
     """The definitions with the parameters that are this server's own. What is not in force, or no longer fits, makes no members."""
     codes = {code for its in known.values() for _, code in its.unknown}
     if not codes:
@@ -78,7 +78,7 @@ def resolved(store: Store, known: Definitions) -> Definitions:
 def _resolved(its: Definition, look: compartment_definitions.Lookup) -> Definition:
     own: dict[str, dict[str, SearchParameter]] = {}
     for resource_type, code in sorted(its.unknown):
-        fault = compartment_definitions.own_fault(its.code, resource_type, code, look)
+        fault = compartment_definitions.own_fault(its.code, resource_type, code, look=look)
         parameter = None if fault else look(resource_type, code)
         if parameter is None:
             extra = {"compartment": its.code, "type": resource_type, "parameter": code}

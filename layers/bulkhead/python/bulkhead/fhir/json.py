@@ -109,7 +109,7 @@ def stored(data: bytes) -> dict[str, Any]:
     return value
 
 
-def dumps(value: Any, pretty: bool = False) -> bytes:
+def dumps(value: Any, *, pretty: bool = False) -> bytes:
     """UTF-8 JSON in the order of the dict; Decimals come out as the numbers that they were read from."""
     encoded = _encoder.encode(value)
     return msgspec.json.format(encoded, indent=2) if pretty else encoded

@@ -56,7 +56,7 @@ class Reader:
         with one_request():
             response = router.perform(request)
         self._outer.session.shown.extend(request.session.shown)
-        return _content(response, entry.method == "HEAD")
+        return _content(response, without_body=entry.method == "HEAD")
 
     def _request(self, entry: Entry) -> Request:
         path, _, query = entry.url.partition("?")
@@ -88,7 +88,7 @@ def _http_date(instant: str | None) -> str | None:
     return format_datetime(datetime.fromisoformat(instant).astimezone(UTC), usegmt=True) if instant else None
 
 
-def _content(answered: Response, without_body: bool) -> Content:
+def _content(answered: Response, *, without_body: bool) -> Content:
     response: dict[str, Any] = {"status": status(answered.status)}
     resource = json.loads(answered.body) if answered.body else answered.resource
     if "etag" in answered.headers:

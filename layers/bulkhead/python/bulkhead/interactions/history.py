@@ -32,7 +32,7 @@ def of_system(request: Request) -> Response:
 def _history(request: Request, path: str) -> Response:
     known = request.session.settings
     pairs = page_links.opened(request.store, request.caller, request.query)
-    query = history.parse(path, pairs, known.count_default, known.count_limit)
+    query = history.parse(path, pairs, known.count_default, limit=known.count_limit)
     if request.most_entries:
         query = replace(query, count=min(query.count, request.most_entries))
     page = history.page(request.session, query)

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from bulkhead.access.policy import Caller
-from bulkhead.errors import Issue, Unavailable, Unprocessable
+from bulkhead.errors import Issue
 from bulkhead.fhir import json, outcome
 from bulkhead.jobs import lifecycle, purging
 from bulkhead.jobs.lifecycle import Background
@@ -59,17 +59,7 @@ def submit(session: Session, order: Order, background: Background) -> str:
         kind=PURGE,
         request=msgspec.json.encode(_Request(session.caller, order)).decode(),
     )
-    created = session.store.jobs.create(job)
-    earlier = None if created else session.store.jobs.read(job.id)
-    if earlier and (earlier.kind != PURGE or _request(earlier).order != order):
-        raise Unprocessable("this Idempotency-Key was used for another request", "Idempotency-Key")
-    try:
-        background.start(job.id)
-    except Exception as error:
-        if created:
-            session.store.jobs.remove(job.id)
-        raise Unavailable("the run could not be started, nothing was changed; send the request again") from error
-    return job.id
+    return lifecycle.submit(session.store, job, background, asked=lambda made: _request(made).order)
 
 
 def _request(job: Job) -> _Request:
@@ -87,10 +77,10 @@ def plan(store: Store, state: State) -> State:
     # Counted on, not anew: what an earlier delivery erased is listed no more.
     number = len(store.jobs.results(job.id))
     if "place" not in state:
-        number = _record(store, job, number, purging.begin(session, asked.order))
+        number = _record(store, job, number, step=purging.begin(session, asked.order))
     place = Place(**state["place"]) if "place" in state else Place()
     for step in purging.steps(session, asked.order, place):
-        number = _record(store, job, number, step)
+        number = _record(store, job, number, step=step)
         store.jobs.beat(job)
         now = store.jobs.read(job.id)
         if step.next is None or now is None or now.state != RUNNING:
@@ -100,12 +90,12 @@ def plan(store: Store, state: State) -> State:
     return state | {"batches": 0, "next": "finish"}
 
 
-def _record(store: Store, job: Job, number: int, step: Step) -> int:
+def _record(store: Store, job: Job, number: int, *, step: Step) -> int:
     """Record a step as result `number`; the number of the next."""
-    store.jobs.record(job, step.turn, number, step.erased, step.shared)
+    store.jobs.record(job, step.turn, number, standing=step.erased, left=step.shared)
     if step.kept:
         number += 1
-        store.jobs.record(job, _KEPT, number, 0, step.kept)
+        store.jobs.record(job, _KEPT, number, standing=0, left=step.kept)
     return number + 1
 
 

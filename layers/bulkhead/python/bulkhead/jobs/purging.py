@@ -106,7 +106,7 @@ def run(session: Session, order: Order, wait: Wait = time.sleep) -> Outcome:
     begun = begin(session, order)
     outcome = Outcome(begun.erased, set(begun.kept))
     kept, turn = set(begun.kept), 0
-    for step in steps(session, order, Place(), wait):
+    for step in steps(session, order, Place(), wait=wait):
         outcome.erased += step.erased
         kept.update(step.kept)
         outcome.shared = {*(outcome.shared if step.turn == turn else ()), *step.shared, *kept}
@@ -153,7 +153,7 @@ def _patients(store: Store, head: Head) -> set[str]:
     return {key for key in found if key and key.startswith("Patient/")}
 
 
-def steps(session: Session, order: Order, place: Place, wait: Wait = time.sleep) -> Iterator[Step]:
+def steps(session: Session, order: Order, place: Place, *, wait: Wait = time.sleep) -> Iterator[Step]:
     """Purge the members from a place on, page by page as they are taken; nothing without `compartment`."""
     if not order.compartment:
         return
@@ -174,14 +174,14 @@ def count(store: Store, order: Order, limit: int) -> int:
     for former in (False, True) if order.compartment else ():
         after: str | None = None
         while number <= limit:
-            keys, after = _listing(store, order.target, former, after)
+            keys, after = _listing(store, order.target, former=former, after=after)
             number += len(keys)
             if after is None:
                 break
     return number
 
 
-def _listing(store: Store, target: str, former: bool, after: str | None) -> tuple[list[str], str | None]:
+def _listing(store: Store, target: str, *, former: bool, after: str | None) -> tuple[list[str], str | None]:
     if former:
         listed = store.formerly_pointing_at(target, after, PAGE)
         return [one.source for one in listed], listed[-1].source if len(listed) == PAGE else None
@@ -196,8 +196,8 @@ def _step(work: _Work, place: Place, wait: Wait) -> Step:
     if place == Place(turn=place.turn) and place.turn == 1:
         # One pass has to begin when the indexes show all that was written before the target was buried.
         wait(store.settings.propagation_settle)
-    keys, after = _listing(store, stone.key, place.former, place.after)
-    judged = _settled(store, stone, keys, place.former, wait)
+    keys, after = _listing(store, stone.key, former=place.former, after=place.after)
+    judged = _settled(store, stone, keys, former=place.former, wait=wait)
     erased = work.erase(judged.alone)
     changed = place.changed or bool(erased)
     following: Place | None
@@ -221,19 +221,19 @@ class _Judged:
     unsettled: list[str] = field(default_factory=list)
 
 
-def _settled(store: Store, stone: Gravestone, keys: Sequence[str], former: bool, wait: Wait) -> _Judged:
+def _settled(store: Store, stone: Gravestone, keys: Sequence[str], *, former: bool, wait: Wait) -> _Judged:
     """`_judge`, once writers under way have had time to commit."""
-    judged = _judge(store, stone, keys, former)
+    judged = _judge(store, stone, keys, former=former)
     for look, seconds in enumerate((*_SECOND_LOOKS, *[_SECOND_LOOKS[-1]] * _TRANSACTION_LOOKS)):
         if not judged.unsettled or (look >= len(_SECOND_LOOKS) and not store.are_held(judged.unsettled)):
             break
         wait(seconds)
-        again = _judge(store, stone, judged.unsettled, former)
+        again = _judge(store, stone, judged.unsettled, former=former)
         judged = _Judged(judged.alone + again.alone, judged.shared + again.shared, again.unsettled)
     return judged
 
 
-def _judge(store: Store, stone: Gravestone, keys: Sequence[str], former: bool) -> _Judged:
+def _judge(store: Store, stone: Gravestone, keys: Sequence[str], *, former: bool) -> _Judged:
     """How each of a page's keys stands. What a deletion left is judged by its last content."""
     heads = store.read_many(keys)
     stones = store.gravestones(key for key in keys if key not in heads)
@@ -303,7 +303,7 @@ class _Work:
         """Whether a resource that this purge leaves alone refers to a Binary, or is a document that has it as an attachment."""
         store = self.session.store
         documents = [found.key for found in store.by_value("DocumentReference", "location", binary)]
-        pointing = _sources(lambda after: store.pointing_at(binary, None, after, _LISTED))
+        pointing = _sources(lambda after: store.pointing_at(binary, None, after, limit=_LISTED))
         others = {key for key in (*documents, *pointing) if key not in self.seen and not is_trail(key)}
         living = [store.version(head) for head in store.read_many(sorted(others)).values() if not head.deleted]
         return any(_links_to(binary, one) and not self._goes(one) for one in living)
@@ -341,7 +341,7 @@ def _bury(session: Session, keys: Sequence[str]) -> None:
 
 def _followers(store: Store, key: str) -> list[str]:
     """The Binaries whose `securityContext` is a resource, or was when they were deleted."""
-    now = _sources(lambda after: store.pointing_at(key, BINARY, after, _LISTED))
+    now = _sources(lambda after: store.pointing_at(key, BINARY, after, limit=_LISTED))
     once = _sources(lambda after: store.formerly_pointing_at(key, after, _LISTED))
     found = dict.fromkeys(source for source in (*now, *once) if source.startswith(f"{BINARY}/"))
     return _following(store, key, list(found)) if found else []

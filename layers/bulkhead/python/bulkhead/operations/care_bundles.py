@@ -80,7 +80,7 @@ class Departures:
     def add(self, text: str, place: str) -> None:
         self.issues.append(Issue(Unprocessable.code, text, place))
 
-    def require(self, condition: bool, text: str, place: str) -> None:
+    def require(self, *, condition: bool, text: str, place: str) -> None:
         """Notes a departure if the condition does not hold."""
         if not condition:
             self.add(text, place)
@@ -161,7 +161,9 @@ def require_provenance(listed: Sequence[Member], about: Sequence[Member], depart
     for member in about:
         known = any(provenance.refers_to(target, member) for target in targets)
         departures.require(
-            known, f"the Provenance must have {member.entry.place} as a target", f"{provenance.place}.target"
+            condition=known,
+            text=f"the Provenance must have {member.entry.place} as a target",
+            place=f"{provenance.place}.target",
         )
 
 
@@ -240,7 +242,7 @@ def changeable(request: Request, key: str) -> Head | None:
         policy.pay_for_a_look(request.store, request.caller, key)
         return None
     try:
-        return require_visible(request.store, request.caller, head, policy.UPDATE)
+        return require_visible(request.store, request.caller, head, right=policy.UPDATE)
     except NotFound:
         return None
 

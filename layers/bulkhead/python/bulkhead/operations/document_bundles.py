@@ -37,9 +37,9 @@ def new_document(request: Request) -> Response:
         _require_current(document, binary, departures)
         replaced = [relation for relation in document.resource.get("relatesTo", ()) if relation["code"] == _REPLACES]
         departures.require(
-            not replaced,
-            "send a document that replaces another to service/document/update",
-            f"{document.place}.relatesTo",
+            condition=not replaced,
+            text="send a document that replaces another to service/document/update",
+            place=f"{document.place}.relatesTo",
         )
         care_bundles.require_provenance(listed, [document], departures)
     departures.raise_any()
@@ -81,9 +81,9 @@ def _updated(request: Request, bundle: Bundle) -> Member:
     _require_current(new, binary, departures)
     relations = [relation for relation in new.resource.get("relatesTo", ()) if relation["code"] == _REPLACES]
     departures.require(
-        any(new.refers_to(relation["target"].get("reference"), old) for relation in relations),
-        f"the new document must have a relatesTo with the code replaces and {old.entry.place} as its target",
-        f"{new.place}.relatesTo",
+        condition=any(new.refers_to(relation["target"].get("reference"), old) for relation in relations),
+        text=f"the new document must have a relatesTo with the code replaces and {old.entry.place} as its target",
+        place=f"{new.place}.relatesTo",
     )
     care_bundles.require_provenance(listed, [old, new], departures)
     departures.raise_any()
@@ -92,28 +92,30 @@ def _updated(request: Request, bundle: Bundle) -> Member:
 
 def _require_superseded(old: Member, departures: Departures) -> None:
     departures.require(
-        old.resource["status"] == _SUPERSEDED, "the old document must have the status superseded", f"{old.place}.status"
+        condition=old.resource["status"] == _SUPERSEDED,
+        text="the old document must have the status superseded",
+        place=f"{old.place}.status",
     )
     departures.require(
-        old.entry.key is not None,
-        "the entry of the old document must update it by its id: PUT DocumentReference/id",
-        f"{old.entry.place}.request",
+        condition=old.entry.key is not None,
+        text="the entry of the old document must update it by its id: PUT DocumentReference/id",
+        place=f"{old.entry.place}.request",
     )
 
 
 def _require_current(document: Member, binary: Member | None, departures: Departures) -> None:
     """Checks that a document is current, and that one of its attachments is the Binary of the bundle."""
     departures.require(
-        document.resource["status"] == _CURRENT,
-        "the new document must have the status current",
-        f"{document.place}.status",
+        condition=document.resource["status"] == _CURRENT,
+        text="the new document must have the status current",
+        place=f"{document.place}.status",
     )
     urls = [content["attachment"].get("url") for content in document.resource["content"]]
     if binary is not None:
         departures.require(
-            any(document.refers_to(url, binary) for url in urls),
-            f"one attachment.url of the new document must be the fullUrl of {binary.entry.place}, the Binary",
-            f"{document.place}.content",
+            condition=any(document.refers_to(url, binary) for url in urls),
+            text=f"one attachment.url of the new document must be the fullUrl of {binary.entry.place}, the Binary",
+            place=f"{document.place}.content",
         )
 
 

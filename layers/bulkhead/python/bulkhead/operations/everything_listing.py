@@ -116,13 +116,13 @@ def _care(period: dict[str, str]) -> Clause | None:
     return Clause("start", nothing, None, values) if values else None
 
 
-def everything(session: Session, key: str, given: Asked, base: str, represent: Represent) -> dict[str, Any]:
+def everything(session: Session, key: str, given: Asked, *, base: str, represent: Represent) -> dict[str, Any]:
     """One page as a searchset Bundle. NotFound, Gone or Forbidden where the caller cannot read the target itself."""
     target = session.store.version(resources.read(session, key))
     fence = policy.fence(session.store, session.caller, policy.SEARCH)
     others = patient_links.followed(session.store, [target], fence).get(key, ()) if key.startswith("Patient/") else ()
     walk = _Walk(session.store, given, target, (key, *others), fence, membership.in_force(session.store))
-    return bundle.searchset(given.query, walk.page(), base, represent)
+    return bundle.searchset(given.query, walk.page(), base, represent=represent)
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,16 @@ def listed(request: Request) -> Response:
     """200 with the caller's own jobs, the newest first, a page at a time."""
     settings = request.session.settings
     query = listing.parse(request.query, settings.count_default, settings.count_limit)
-    return Response(200, listing.page(request.store, request.caller.owner, query, request.base))
+    return Response(200, listing.page(request.store, request.caller.owner, query, base=request.base))
 
 
 def status(request: Request) -> Response:
     """202 with `X-Progress` while the job runs, 200 with its result as a batch-response Bundle when it is over."""
     found = lifecycle.status(
-        request.store, request.caller.owner, request.parameters["id"], partial(executions.is_running, request.store)
+        request.store,
+        request.caller.owner,
+        request.parameters["id"],
+        alive=partial(executions.is_running, request.store),
     )
     trail.record_shown(request, found.unrecorded)
     if found.bundle:
@@ -38,6 +41,6 @@ def status(request: Request) -> Response:
 def cancel(request: Request) -> Response:
     """202: the run stops. Finished work stays; the status says how much that is."""
     lifecycle.cancel(
-        request.store, request.caller.owner, request.parameters["id"], partial(executions.stop, request.store)
+        request.store, request.caller.owner, request.parameters["id"], stop=partial(executions.stop, request.store)
     )
     return Response(202, headers=status_headers(request, request.parameters["id"]))

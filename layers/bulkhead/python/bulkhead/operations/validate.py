@@ -19,5 +19,7 @@ def validate(request: Request) -> Response:
     body = request.resource() if request.body.strip() else None
     asked = validation_report.parse(body, request.query, resource_type)
     look = own_parameters.stored_in(request.store)
-    found = validation_report.issues(request.caller, resource_type, identifier, asked, request.base, look)
+    found = validation_report.issues(
+        request.caller, resource_type, identifier, asked=asked, base=request.base, look=look
+    )
     return Response(200, outcome.outcome(found))

@@ -78,6 +78,7 @@ def issues(
     caller: Caller,
     resource_type: str,
     identifier: str | None,
+    *,
     asked: Asked,
     base: str,
     look: compartment_definitions.Lookup,

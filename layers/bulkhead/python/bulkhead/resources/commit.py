@@ -26,6 +26,7 @@ def commit(
     session: Session,
     writes: Sequence[Write],
     claims: Sequence[Claim] = (),
+    *,
     events: Sequence[Write] = (),
     receipt: Receipt | None = None,
     taken: Collection[str] = (),
@@ -42,9 +43,9 @@ def commit(
         write.unfenced = comes_unfenced(session.caller, write)
         write.maker = session.caller.accounts or ()
     inherited = inherit(session)
-    require_allowed(session, writes, inherited, taken, place)
+    require_allowed(session, writes, inherited, taken=taken, place=place)
     trail = [*recording.of_changes(session, writes), *events]
-    heads = session.store.commit([*writes, *trail], claims, inherited, receipt)[: len(writes)]
+    heads = session.store.commit([*writes, *trail], claims, inherited, receipt=receipt)[: len(writes)]
     session.note_committed(heads)
     return heads
 
@@ -53,6 +54,7 @@ def require_allowed(
     session: Session,
     writes: Sequence[Write],
     inherited: Inherit,
+    *,
     taken: Collection[str] = (),
     place: write_policy.Place = in_place,
 ) -> None:
@@ -61,6 +63,6 @@ def require_allowed(
     Last, the faults of CompartmentDefinitions and of the SearchParameters that they name (`definition_writes`).
     """
     recording.require_untouched(writes, session.store.settings.auth)
-    write_policy.check(session.store, session.caller, writes, taken, inherited, place)
+    write_policy.check(session.store, session.caller, writes, taken=taken, inherit=inherited, place=place)
     faults = definition_writes.faults(session.store, writes)
     raise_together(place(n, faults[n]) for n in sorted(faults))

@@ -51,7 +51,7 @@ Matches = Mapping[Condition, Sequence[Head]]
 """Live heads that meet each condition: none, one, or two if several do."""
 
 
-def condition_for(session: Session, resource_type: str, criteria: str, expression: str, base: str) -> Condition:
+def condition_for(session: Session, resource_type: str, criteria: str, *, expression: str, base: str) -> Condition:
     """A condition from a query string, as the caller of `session` means it: see `condition`.
 
     It understands search parameters that clients have defined, and expands value sets, hierarchies and lists. BadRequest,
@@ -102,23 +102,23 @@ def condition(
     return Condition(f"{resource_type}?{text}", query)
 
 
-def conditional_reference(session: Session, text: str, base: str, expression: str) -> Condition | None:
+def conditional_reference(session: Session, text: str, base: str, *, expression: str) -> Condition | None:
     """The condition in a reference such as `Practitioner?identifier=s|v`; None for a reference of another form."""
     if "?" not in text:
         return None
     match = _CONDITIONAL.fullmatch(text.removeprefix(f"{base}/"))
     if not match or match[1] not in RESOURCE_TYPES:
         return None
-    return condition_for(session, match[1], match[2], expression, base)
+    return condition_for(session, match[1], match[2], expression=expression, base=base)
 
 
-def find(store: Store, conditions: Iterable[Condition], fence: Fence, limit: int = 2) -> dict[Condition, list[Head]]:
+def find(store: Store, conditions: Iterable[Condition], fence: Fence, *, limit: int = 2) -> dict[Condition, list[Head]]:
     """The live resources that meet each condition and that the caller may see; at least `limit` of them if there are as many."""
     wanted = list(dict.fromkeys(conditions))
 
     def listed(one: Condition) -> list[str] | list[Version]:
         keys = _under_identifier(store, one, limit)
-        return run.find(store, one.query, limit, fence) if keys is None else keys
+        return run.find(store, one.query, limit, fence=fence) if keys is None else keys
 
     hits = dict(zip(wanted, in_parallel(listed, wanted, store.settings.threads), strict=True))
     heads = store.read_many({hit for found in hits.values() for hit in found if isinstance(hit, str)})
@@ -127,12 +127,12 @@ def find(store: Store, conditions: Iterable[Condition], fence: Fence, limit: int
         if isinstance(hit, Version):
             return hit.head
         head = heads.get(hit)
-        return head if head and meets(store, head, one, fence) else None
+        return head if head and meets(store, head, one, fence=fence) else None
 
     return {one: [head for hit in found if (head := checked(one, hit))] for one, found in hits.items()}
 
 
-def meets(store: Store, head: Head, one: Condition, fence: Fence) -> bool:
+def meets(store: Store, head: Head, one: Condition, *, fence: Fence) -> bool:
     """Whether a resource exists, is visible to the caller and meets the condition."""
     if head.deleted:
         return False
@@ -140,7 +140,7 @@ def meets(store: Store, head: Head, one: Condition, fence: Fence) -> bool:
     return fence(candidate) and bool(Matcher(store, fence).kept(one.query, [candidate]))
 
 
-def claim(session: Session, one: Condition, owner: str, stale: str | None) -> Claim:
+def claim(session: Session, one: Condition, owner: str, *, stale: str | None) -> Claim:
     """The claim that makes `owner` the only resource that meets the condition, as far as the caller may see.
 
     If the condition names identifiers, this holds against all resources; otherwise against those made under the same condition
@@ -148,7 +148,9 @@ def claim(session: Session, one: Condition, owner: str, stale: str | None) -> Cl
     """
     named, fence = identifiers(one), policy.fence(session.store, session.caller, policy.SEARCH)
     unique = (
-        Unique(named, lambda head: meets(session.store, head, one, fence), _fenced(session, one)) if named else None
+        Unique(named, lambda head: meets(session.store, head, one, fence=fence), _fenced(session, one))
+        if named
+        else None
     )
     return Claim(policy.claim(session.caller, one.text), owner, stale, unique)
 

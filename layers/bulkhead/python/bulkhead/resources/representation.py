@@ -11,7 +11,7 @@ from bulkhead.store.heads import NEVER
 from bulkhead.store.version import Version
 
 
-def represent(head: Head, body: dict[str, Any], known: Definitions, extended: bool = True) -> dict[str, Any]:
+def represent(head: Head, body: dict[str, Any], known: Definitions, *, extended: bool = True) -> dict[str, Any]:
     """A version in the form that a client sees: `body` (which is not changed) with the head's facts in `meta`.
 
     `known` are the compartment definitions in force. `extended` adds `meta.accounts` and `meta.compartment`, both derived now and never stale.

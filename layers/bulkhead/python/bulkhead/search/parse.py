@@ -13,7 +13,7 @@ from bulkhead.errors import BadRequest, NotFound, NotSupported, TooCostly
 from bulkhead.facts import index_facts
 from bulkhead.fhir import definitions, older_versions
 from bulkhead.fhir.definitions import SearchParameter
-from bulkhead.search import literals, names
+from bulkhead.search import literals, parameter_names
 from bulkhead.search.custom import Custom, none
 from bulkhead.search.hierarchy import hierarchical
 from bulkhead.search.literals import unescape
@@ -96,12 +96,16 @@ def parse(
     limit = limits.parameter_limit
     if len(query) > limit:
         raise TooCostly(f"a search may have at most {limit} parameters", expression=query[limit][0])
-    types = (resource_type,) if resource_type else requested_types(query, compartment is not None, compartment_types)
+    types = (
+        (resource_type,)
+        if resource_type
+        else requested_types(query, in_compartment=compartment is not None, of_compartment=compartment_types)
+    )
     known = common(types) | {"_account": ACCOUNT, "_compartment": COMPARTMENT, "_list": LIST}
     among = types or (compartment_types if compartment else definitions.RESOURCE_TYPES)
     reader = _Reader(types, known, base, compartment is not None, strict, custom, among=tuple(among), limits=limits)
     for name, text in query:
-        names.require_form(name, PLAIN, reader.named_in_r4)
+        parameter_names.require_form(name, PLAIN, reader.named_in_r4)
         if text == "":
             reader.skip(name)
         elif name == "_type" and not resource_type:
@@ -123,7 +127,7 @@ def parse(
 
 
 def requested_types(
-    query: Sequence[tuple[str, str]], in_compartment: bool, of_compartment: Iterable[str]
+    query: Sequence[tuple[str, str]], *, in_compartment: bool, of_compartment: Iterable[str]
 ) -> tuple[str, ...]:
     """The types that `_type` names, sorted; () for all. BadRequest for a name that is no type, or not in the compartment."""
     names = sorted({name for parameter, text in query if parameter == "_type" and text for name in text.split(",")})
@@ -297,7 +301,7 @@ class _Reader:
         """The parameter that a code which nothing searched here has is meant for: `whenHandedOver`, `period`. The code itself where nobody knows."""
         if self.parameter(code) is not None:
             return code
-        alike = names.alike(code, (*self.known, *PLAIN, "_include", "_revinclude"))
+        alike = parameter_names.alike(code, (*self.known, *PLAIN, "_include", "_revinclude"))
         return alike or older_versions.parameter(code, self.known) or code
 
     def has(self, resource_type: str, code: str) -> bool:
@@ -321,10 +325,14 @@ class _Reader:
             raise TooCostly(f"{name} may have at most {limit} values", expression=name)
         values: tuple[Value, ...]
         if parameter.type == "reference" and checked not in _NOT_URLS and self.is_canonical(parameter):
-            given = [literals.canonicals(unescape(part), parameter, checked, name, self.base) for part in parts]
+            given = [
+                literals.canonicals(unescape(part), parameter, checked, name=name, base=self.base) for part in parts
+            ]
             values = tuple(value for forms in given for value in forms)
         else:
-            values = tuple(literals.value(part, parameter, checked, name, self.base, siblings) for part in parts)
+            values = tuple(
+                literals.value(part, parameter, checked, name=name, base=self.base, siblings=siblings) for part in parts
+            )
         if not values:
             raise BadRequest(f"{name} must have a value", expression=name)
         self.clauses.append(Clause(name, parameter, checked, values))
@@ -344,7 +352,7 @@ class _Reader:
         if len(self.include) + len(self.revinclude) >= limit:
             raise TooCostly(f"a search may have at most {limit} includes", expression=name)
         known_type = self.types[0] if len(self.types) == 1 else None
-        entry = include(name, text, known_type if code == "_include" else None, self.custom)
+        entry = include(name, text, known_type if code == "_include" else None, custom=self.custom)
         if code == "_revinclude" and entry.parameter and not index_facts.is_own(entry.type, entry.parameter):
             raise NotSupported(f"{name} does not support parameters that clients have defined", expression=name)
         (self.include if code == "_include" else self.revinclude).append(entry)
@@ -465,7 +473,7 @@ def chain(name: str, text: str, limit: int) -> Chain:
             raise TooCostly(f"a chain may have at most {limit} links", expression=name)
 
 
-def include(name: str, text: str, known_type: str | None, custom: Custom) -> Include:
+def include(name: str, text: str, known_type: str | None, *, custom: Custom) -> Include:
     """Parses `Type:parameter[:TargetType]`, or `*`. BadRequest if the type has no such reference parameter."""
     _, _, modifier = name.partition(":")
     if modifier not in ("", "iterate", "recurse"):

@@ -73,7 +73,7 @@ def once_a_request(question: Hashable, find_out: Callable[[], T]) -> T:
     return found
 
 
-def begin(table: Table, members: Sequence[str], lease: int, entries: Sequence[Key] = ()) -> str:
+def begin(table: Table, members: Sequence[str], lease: int, *, entries: Sequence[Key] = ()) -> str:
     """Writes a PENDING transaction over `members`, to be decided within `lease` seconds. Returns its id.
 
     A member is a partition key; a leading `+` says that its id is fresh: no other writer uses it.
@@ -87,7 +87,7 @@ def begin(table: Table, members: Sequence[str], lease: int, entries: Sequence[Ke
             "sk": {"S": keys.members_sort(n)},
             "keys": {"B": zlib.compress(json.dumps({"listed": page}))},
         }
-        for n, page in enumerate(pieces(listed, _size, _KEYS, _PAGE_BYTES))
+        for n, page in enumerate(pieces(listed, _size, _KEYS, room=_PAGE_BYTES))
     ]
     table.put_many(pages)
     table.put(
@@ -117,14 +117,14 @@ def members(table: Table, transaction: str) -> tuple[list[str], list[Key]]:
     ]
 
 
-def decide(table: Table, transaction: str, state: str, checks: Sequence[Item] = ()) -> bool:
+def decide(table: Table, transaction: str, state: str, *, checks: Sequence[Item] = ()) -> bool:
     """Changes PENDING to `state`. Returns whether it has that state now, even if an earlier attempt set it and its answer was lost.
 
     Also False if it is to be committed and was contested, or if one of up to 99 `checks` does not hold.
     """
     condition = PENDING_STILL + (" AND attribute_not_exists(#contested)" if state == COMMITTED else "")
     values = {":state": {"S": state}, ":pending": {"S": PENDING}}
-    action = table.update_action(_key(transaction), "SET #state = :state", values, condition)
+    action = table.update_action(_key(transaction), "SET #state = :state", values, condition=condition)
     try:
         table.write([action, *checks])
     except ConditionFailed:
@@ -135,7 +135,9 @@ def decide(table: Table, transaction: str, state: str, checks: Sequence[Item] = 
 def contest(table: Table, transaction: str) -> None:
     """Prevents the commit of a transaction that is not decided yet. No effect on a decided one."""
     values = {":pending": {"S": PENDING}, ":true": {"BOOL": True}}
-    table.write_each([table.update_action(_key(transaction), "SET #contested = :true", values, PENDING_STILL)])
+    table.write_each(
+        [table.update_action(_key(transaction), "SET #contested = :true", values, condition=PENDING_STILL)]
+    )
 
 
 def undecided(table: Table, transaction: str) -> Item:
@@ -199,7 +201,7 @@ def abort_expired(table: Table, transaction: str) -> bool:
 def renew(table: Table, transaction: str, lease: float) -> None:
     """The lease of a PENDING transaction ends `lease` seconds from now. ConditionFailed where it is decided."""
     values = {":expires": {"N": str(time.time() + lease)}, ":pending": {"S": PENDING}}
-    table.write([table.update_action(_key(transaction), "SET #expires = :expires", values, PENDING_STILL)])
+    table.write([table.update_action(_key(transaction), "SET #expires = :expires", values, condition=PENDING_STILL)])
 
 
 @contextmanager
