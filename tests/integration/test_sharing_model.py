@@ -366,7 +366,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
     monkeypatch.setattr(erasure, "datetime", Moment)
     monkeypatch.setattr(purge_steps, "time", clock)
-    monkeypatch.setattr(purging, "steps", lambda *given: steps(*given[:3], clock.sleep))
+    monkeypatch.setattr(
+        purging, "steps", lambda session, order, place, wait=None: steps(session, order, place, wait=clock.sleep)
+    )
     return clock
 
 
@@ -381,6 +383,6 @@ def test_sharing_follows_the_model(sharing: type[Sharing]) -> None:
     run_state_machine_as_test(
         sharing,
         settings=settings(
-            max_examples=10, stateful_step_count=18, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=7, stateful_step_count=16, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
