@@ -306,7 +306,7 @@ def test_older_tables_get_the_entries_from_the_integrity_check(site: Site) -> No
     literal = [("Procedure/in", keys.entry_sort(STUDY, None)), ("Procedure/both", keys.entry_sort(STUDY, None))]
     assert all(store.table.get(key) for key in literal)
     store.table.put_many([], literal)
-    store.table.put({**key_of((keys.LAYOUT, keys.HEAD)), "layout": {"N": str(layout.CLINICAL_ORDER)}})
+    store.table.put({**key_of((keys.LAYOUT, keys.HEAD)), "layout": {"N": str(layout.DATES)}})
     layout._known.pop(store.table)
     site.put(FUNDED)
     over = definition("study", "ResearchStudy", Procedure=["funded-by"])

@@ -15,6 +15,7 @@ from bulkhead.store import (
     builtin,
     client,
     commits,
+    date_months,
     definitions,
     erasure,
     files,
@@ -406,7 +407,15 @@ class Store:
 
     def is_in_clinical_order(self) -> bool:
         """Whether every resource of the table has its entries in clinical order: see `layout`."""
-        return layout.has(self.table, layout.CLINICAL_ORDER)
+        return layout.has(self.table, layout.CLINICAL)
+
+    def is_in_date_order(self) -> bool:
+        """Whether every resource of the table has its entries in the order of each of its dates: see `layout`."""
+        return layout.has(self.table, layout.DATES)
+
+    def date_months(self, resource_type: str, parameter: str) -> list[str]:
+        """The partitions that hold dates of a parameter, sorted: see `date_months.months`."""
+        return date_months.months(self.table, resource_type, parameter)
 
     def has_literals(self) -> bool:
         """Whether every resource of the table has an entry for each of its literal references: see `layout`."""

@@ -12,8 +12,12 @@ from weakref import WeakKeyDictionary
 from bulkhead.store import keys
 from bulkhead.store.table import Item, Table
 
-CLINICAL_ORDER, LITERALS = 2, 3
-"""2: entries in clinical order. 3: an entry for every literal reference, also where no search parameter leads to it."""
+CLINICAL = 2
+"""Entries in clinical order."""
+DATES = 3
+"""Entries in the order of every date (`facts.date_order`), and lists of their months."""
+LITERALS = 4
+"""An entry for every literal reference, also where no search parameter leads to it."""
 CURRENT = LITERALS
 _KEY = (keys.LAYOUT, keys.HEAD)
 
@@ -21,11 +25,13 @@ _known: WeakKeyDictionary[Table, int] = WeakKeyDictionary()
 
 
 def has(table: Table, layout: int) -> bool:
-    """Whether every resource has the entries of `layout`. Once it has them they stay, and nobody is asked again."""
+    """Whether the entries of a layout are complete. Once they are they stay so, and nobody is asked again."""
     if _known.get(table, 0) < layout:
         item = table.get(_KEY)
-        _known[table] = int(item["layout"]["N"]) if item else 0
-    return _known[table] >= layout
+        if item is None or int(item["layout"]["N"]) < layout:
+            return False
+        _known[table] = int(item["layout"]["N"])
+    return True
 
 
 def begin(table: Table) -> None:
