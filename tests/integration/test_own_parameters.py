@@ -46,20 +46,28 @@ class Site:
     def __init__(self, door: Door) -> None:
         self.door, self.store = door, door.store
         self.admin = door.client()
-        for key, content in (
-            (A, {"name": "a"}),
-            (B, {"name": "b"}),
-            ("Patient/p", {}),
-            (STUDY, {"status": "active"}),
-            ("ResearchStudy/t", {"status": "active"}),
-        ):
-            self.put({"resourceType": key.partition("/")[0], "id": key.partition("/")[2], **content})
-        self.put(procedure("in", STUDY))
-        self.put(procedure("both", STUDY, "ResearchStudy/t"))
-        self.put(procedure("other", "ResearchStudy/t"))
         # It points at the study, and not through the parameter.
-        self.put(procedure("report", report=[{"reference": "DiagnosticReport/x"}], extension=[
-            {"url": "http://x.example/other", "valueReference": {"reference": STUDY}}]))  # fmt: skip
+        extension = [{"url": "http://x.example/other", "valueReference": {"reference": STUDY}}]
+        self.send(
+            {"resourceType": "Organization", "id": "a", "name": "a"},
+            {"resourceType": "Organization", "id": "b", "name": "b"},
+            {"resourceType": "Patient", "id": "p"},
+            {"resourceType": "ResearchStudy", "id": "s", "status": "active"},
+            {"resourceType": "ResearchStudy", "id": "t", "status": "active"},
+            procedure("in", STUDY),
+            procedure("both", STUDY, "ResearchStudy/t"),
+            procedure("other", "ResearchStudy/t"),
+            procedure("report", extension=extension),
+        )
+
+    def send(self, *made: Json) -> None:
+        """All at once."""
+        entries = [
+            {"resource": one, "request": {"method": "PUT", "url": f"{one['resourceType']}/{one['id']}"}} for one in made
+        ]
+        bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+        answer = self.admin.post("", json=bundle)
+        assert answer.status_code == 200, answer.text
 
     def put(self, resource: Json, status: int | None = None) -> httpx.Response:
         answer = self.admin.put(f"{resource['resourceType']}/{resource['id']}", json=resource)
@@ -67,8 +75,7 @@ class Site:
         return answer
 
     def define(self) -> None:
-        for resource in (FUNDED, ABOUT, OVER_STUDY):
-            self.put(resource)
+        self.send(FUNDED, ABOUT, OVER_STUDY)
 
     def share(self, target: str, *accounts: str, client: httpx.Client | None = None, **more: Any) -> httpx.Response:
         given: list[Json] = [{"name": "accounts", "valueReference": {"reference": account}} for account in accounts]
