@@ -95,7 +95,7 @@ def test_it_stays_in_its_compartments(scene: Scene) -> None:
     key = scene.observation("1")
     seal(scene, key)
     session, head = Session.of(scene.store, EVERYBODY), scene.head(key)
-    assert represent(head, scene.store.decode(head), session.definitions)["meta"]["compartment"] == [
+    assert represent(scene.store.version(head), session.definitions)["meta"]["compartment"] == [
         {"reference": PATIENT}
     ]
 

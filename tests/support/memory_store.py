@@ -225,7 +225,8 @@ class MemoryStore:
         return found[:limit]
 
 
-def represent(head: Head, body: dict[str, Any]) -> dict[str, Any]:
+def represent(version: Version) -> dict[str, Any]:
+    head, body = version.head, version.body
     return {**body, "meta": {**body.get("meta", {}), "versionId": str(head.version), "lastUpdated": head.updated}}
 
 

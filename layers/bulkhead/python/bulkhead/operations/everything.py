@@ -21,6 +21,6 @@ def everything(request: Request) -> Response:
         pairs += operation.from_parameters(request.resource())
     asked = operation.asked(pairs, key, request.base, request.prefer.handling == "strict")
     asked = replace(asked, query=asked.query.of_at_most(request.most_entries))
-    bundle = operation.everything(request.session, key, asked, request.base, request.represent)
+    bundle = operation.everything(request.session, key, asked, request.base, request.show)
     sealed = page_links.sealed(request.store, request.caller, bundle)
     return Response(200, sealed, entries=len(bundle.get("entry", ())))

@@ -107,7 +107,7 @@ class Dated(Struct, frozen=True):
     def text(self, candidate: Version) -> str:
         """What a resource sorts by."""
         parameter = search_parameters(self.resource_type)[self.care]
-        return care_dates.of_resource(candidate.body, parameter)[self.newest_first]
+        return candidate.care(parameter)[self.newest_first]
 
     def comes_before(self, one: Place, other: Place) -> bool:
         if one.text == other.text or NONE in (one.text, other.text) or not self.newest_first:

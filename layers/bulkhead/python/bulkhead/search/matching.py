@@ -45,11 +45,31 @@ def matches(candidate: Version, clause: Clause, known: membership.Definitions) -
 
     `known` are the compartment definitions in force, for `_compartment`.
     """
+    if is_about_targets(candidate, clause):
+        return any(is_target(key, via, clause) for key, via in candidate.targets.items())
     found = values(candidate, own(candidate, clause.parameter), known)
     if clause.modifier == "missing":
         return any(isinstance(value, MissingValue) and value.missing == (not found) for value in clause.values)
     met = any(meets_any(item, clause, candidate) for item in found)
     return not met if clause.modifier == "not" else met
+
+
+def is_about_targets(candidate: Version, clause: Clause) -> bool:
+    """Whether a condition is on what the resource points at, so that its targets decide without its body.
+
+    They hold every reference to this server by any of R4's own parameters for the type, and none of a contained resource.
+    """
+    if clause.parameter.type != "reference" or clause.modifier is not None or clause.links or not clause.keys:
+        return False
+    return clause.parameter.code[0] != "_" and index_facts.is_own(candidate.head.type, own(candidate, clause.parameter))
+
+
+def is_target(key: str, via: frozenset[str], clause: Clause) -> bool:
+    """Whether a target is one of those that a clause names."""
+    if clause.parameter.code not in via:
+        return False
+    resource_type, _, identifier = key.partition("/")
+    return (resource_type, identifier) in clause.keys or (None, identifier) in clause.keys
 
 
 def own(candidate: Version, parameter: SearchParameter) -> SearchParameter:

@@ -13,6 +13,7 @@ from msgspec import structs
 from bulkhead.compartments import governing, membership, patient_links
 from bulkhead.errors import Issue, TooCostly
 from bulkhead.fhir import dates
+from bulkhead.fhir.json import JsonResource
 from bulkhead.search import (
     bundle,
     chains,
@@ -39,10 +40,10 @@ from bulkhead.store.heads import PAGE_WEIGHT
 from bulkhead.store.version import Fence, Version, within
 
 if TYPE_CHECKING:
-    from bulkhead.store import Head, Store
+    from bulkhead.store import Store
 
-Represent = Callable[["Head", dict[str, Any]], dict[str, Any]]
-"""(head, stored body) -> the resource in the form that a client sees; must not change the body."""
+Represent = Callable[[Version], JsonResource]
+"""The resource in the form that a client sees; must not change the version's body."""
 Clock = Callable[[], float]
 """Seconds since an arbitrary moment."""
 

@@ -15,6 +15,7 @@ from bulkhead.store import (
     builtin,
     client,
     commits,
+    content,
     definitions,
     erasure,
     files,
@@ -31,6 +32,7 @@ from bulkhead.store import (
     transaction_marks,
 )
 from bulkhead.store.capacity import Meter, metered
+from bulkhead.store.content import Content
 from bulkhead.store.erasure import Bodies, Eraser, Gravestone
 from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
 from bulkhead.store.index import Found, Moment, Pointer
@@ -145,20 +147,24 @@ class Store:
 
     def decode(self, head: Head) -> dict[str, Any]:
         """The resource in a version that is not deleted, without version, time, accounts and compartments in `meta`."""
+        return self.content(head).decode()
+
+    def content(self, head: Head) -> Content:
+        """The content of a version that is not deleted, not parsed."""
         assert head.body is not None
         if head.body[:1] == heads.IN_S3:
             name = BODIES + head.body[1:].decode()
             answer = self.s3.get_object(Bucket=self.settings.bucket, Key=name)
-            return heads.decode(answer["Body"].read())
-        return heads.decode(head.body)
+            return content.read(answer["Body"].read())
+        return content.read(head.body)
 
     def version(self, head: Head) -> Version:
-        """The version that `head` describes; its body is decoded on first use."""
-        return Version(head, self.decode)
+        """The version that `head` describes; its content is read on first use."""
+        return Version(head, self.decode, self.content)
 
-    def encode(self, resource: dict[str, Any]) -> bytes:
-        """A resource in the form of a Write's `body`."""
-        return heads.encode(resource)
+    def encode(self, resource: dict[str, Any], targets: Mapping[str, frozenset[str]] | None = None) -> bytes:
+        """A resource in the form of a Write's `body`; `targets` are those of its facts, where they are known."""
+        return content.encode(resource, targets)
 
     # Writing
 
