@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -164,13 +164,18 @@ class Request:
         version = self.store.version(head) if body is None else Version(head, lambda _: body)
         return represent(version, self.session.definitions, self.session.extended)
 
-    def show(self, version: Version) -> JsonResource:
-        """The same, as JSON where that takes no parsing."""
+    @cached_property
+    def show(self) -> Callable[[Version], JsonResource]:
+        """The same for a version, as JSON where that takes no parsing; under the definitions that are in force when the first is shown."""
         from bulkhead.resources import represent, splice
 
-        self._note_shown(version.head)
         known, extended = self.session.definitions, self.session.extended
-        return splice(version, known, extended) or represent(version, known, extended)
+
+        def shown(version: Version) -> JsonResource:
+            self._note_shown(version.head)
+            return splice(version, known, extended) or represent(version, known, extended)
+
+        return shown
 
     def _note_shown(self, head: Head) -> None:
         if trail.is_recorded(self.session, self.route.operation, head):

@@ -45,8 +45,8 @@ def matches(candidate: Version, clause: Clause, known: membership.Definitions) -
 
     `known` are the compartment definitions in force, for `_compartment`.
     """
-    if is_about_targets(candidate, clause):
-        return any(is_target(key, via, clause) for key, via in candidate.targets.items())
+    if clause.of_targets and is_noted(candidate, clause):
+        return any(clause.parameter.code in via and is_named(key, clause) for key, via in candidate.targets.items())
     found = values(candidate, own(candidate, clause.parameter), known)
     if clause.modifier == "missing":
         return any(isinstance(value, MissingValue) and value.missing == (not found) for value in clause.values)
@@ -54,20 +54,21 @@ def matches(candidate: Version, clause: Clause, known: membership.Definitions) -
     return not met if clause.modifier == "not" else met
 
 
-def is_about_targets(candidate: Version, clause: Clause) -> bool:
-    """Whether a condition is on what the resource points at, so that its targets decide without its body.
+def is_noted(candidate: Version, clause: Clause) -> bool:
+    """Whether the targets of a resource tell whether it meets a clause about references to this server, without its body.
 
-    They hold every reference to this server by any of R4's own parameters for the type, and none of a contained resource.
+    They hold every such reference by R4's own parameters for the type, and none of a contained resource.
     """
-    if clause.parameter.type != "reference" or clause.modifier is not None or clause.links or not clause.keys:
-        return False
-    return clause.parameter.code[0] != "_" and index_facts.is_own(candidate.head.type, own(candidate, clause.parameter))
+    resource_type = candidate.head.type
+    noted = clause.own_to.get(resource_type)
+    if noted is None:
+        noted = index_facts.is_own(resource_type, own(candidate, clause.parameter))
+        clause.own_to[resource_type] = noted
+    return noted
 
 
-def is_target(key: str, via: frozenset[str], clause: Clause) -> bool:
-    """Whether a target is one of those that a clause names."""
-    if clause.parameter.code not in via:
-        return False
+def is_named(key: str, clause: Clause) -> bool:
+    """Whether a clause about references names a resource."""
     resource_type, _, identifier = key.partition("/")
     return (resource_type, identifier) in clause.keys or (None, identifier) in clause.keys
 

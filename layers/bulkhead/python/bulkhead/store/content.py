@@ -87,7 +87,7 @@ def encode(resource: dict[str, Any], targets: Mapping[str, frozenset[str]] | Non
     """
     if targets is None:
         targets = index_facts.targets(resource)
-    pointed_at = {target: ",".join(sorted(via)) for target, via in targets.items() if target[0] != "#"}
+    pointed_at = {target: ",".join(sorted(via)) for target, via in sorted(targets.items()) if target[0] != "#"}
     own = {name: value for name, value in resource.get("meta", {}).items() if name not in _DERIVED}
     text = {name: resource[name] for name in _FIRST if name in resource}
     text.update((name, value) for name, value in resource.items() if name not in text and name != "meta")
