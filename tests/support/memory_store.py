@@ -204,6 +204,13 @@ class MemoryStore:
         self.reads.append("Query")
         return sorted({head.type for head in self.current.values()})
 
+    def can_count(self) -> bool:
+        return True
+
+    def count(self, resource_type: str, most: int) -> int | None:
+        self.reads.append("Query")
+        return sum(1 for head in self.current.values() if head.type == resource_type and not head.deleted)
+
     def by_time(
         self,
         resource_type: str,

@@ -41,7 +41,7 @@ newer = keys.index_entries
 
 def forget(store: Store) -> None:
     """As another process, which does not know the table yet."""
-    layout._known.discard(store.table)
+    layout._known.pop(store.table, None)
 
 
 def write(store: Store, number: int, day: str, code: str = "a") -> None:

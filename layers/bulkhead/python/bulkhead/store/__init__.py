@@ -16,6 +16,7 @@ from bulkhead.store import (
     client,
     commits,
     content,
+    counts,
     definitions,
     erasure,
     files,
@@ -376,7 +377,15 @@ class Store:
 
     def is_in_clinical_order(self) -> bool:
         """Whether every resource of the table has its entries in clinical order: see `layout`."""
-        return layout.is_current(self.table)
+        return layout.is_current(self.table, layout.CLINICAL_ORDER)
+
+    def count(self, resource_type: str, most: int) -> int | None:
+        """How many resources of a type there are, from keys alone, where `can_count`; None if that takes more than about `most`."""
+        return counts.of_type(self.table, resource_type, most)
+
+    def can_count(self) -> bool:
+        """Whether the keys tell what is deleted: see `layout`."""
+        return layout.is_current(self.table, layout.DELETIONS)
 
     def types_in_use(self) -> list[str]:
         """Every type with a resource that was ever written, sorted."""

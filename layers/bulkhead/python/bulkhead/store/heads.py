@@ -340,8 +340,9 @@ def attributes(head: Head) -> Item:
         "v": {"N": str(head.version)},
         "updated": {"S": head.updated},
         "method": {"S": head.method},
-        **{name: {"S": text} for name, text in keys.time_keys(head.key, head.version, head.updated).items()},
     }
+    moment = keys.time_keys(head.key, head.version, head.updated, deleted=head.deleted)
+    item |= {name: {"S": text} for name, text in moment.items()}
     if head.body is not None:
         item["body"] = {"B": head.body}
     if head.explicit:

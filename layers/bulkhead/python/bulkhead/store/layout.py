@@ -6,26 +6,27 @@ integrity check (see `rounds`), which then says so here. Until then a search use
 
 from __future__ import annotations
 
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from bulkhead.store import keys
 from bulkhead.store.table import Item, Table
 
-CURRENT = 2
-"""2: entries in clinical order."""
+CLINICAL_ORDER = 2
+"""The first layout with entries in clinical order."""
+DELETIONS = 3
+"""The first in which by-time says which versions are deletions."""
+CURRENT = 3
 _KEY = (keys.LAYOUT, keys.HEAD)
 
-_known: WeakSet[Table] = WeakSet()
+_known: WeakKeyDictionary[Table, int] = WeakKeyDictionary()
 
 
-def is_current(table: Table) -> bool:
-    """Whether the entries are complete. Once they are they stay so, and nobody is asked again."""
-    if table not in _known:
+def is_current(table: Table, wanted: int = CURRENT) -> bool:
+    """Whether all resources have the entries of the layout `wanted`. Once they do so they always will, and nobody is asked again."""
+    if _known.get(table, 0) < wanted:
         item = table.get(_KEY)
-        if item is None or int(item["layout"]["N"]) < CURRENT:
-            return False
-        _known.add(table)
-    return True
+        _known[table] = int(item["layout"]["N"]) if item else 0
+    return _known[table] >= wanted
 
 
 def begin(table: Table) -> None:
@@ -38,4 +39,4 @@ def complete(table: Table) -> None:
     """Note that every resource has its entries."""
     item: Item = {"pk": {"S": _KEY[0]}, "sk": {"S": _KEY[1]}, "layout": {"N": str(CURRENT)}}
     table.put(item)
-    _known.add(table)
+    _known[table] = CURRENT

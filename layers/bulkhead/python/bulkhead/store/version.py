@@ -96,6 +96,22 @@ class ListedFence:
         return self.sees(candidate)
 
 
+@dataclass(frozen=True, slots=True)
+class OpenFence:
+    """A Fence that knows types of which it lets everything through, so that nobody need ask it about each resource."""
+
+    sees: Fence
+    is_open: Callable[[str], bool]
+
+    def __call__(self, candidate: Version) -> bool:
+        return self.sees(candidate)
+
+
+def is_open(fence: Fence, resource_type: str) -> bool:
+    """Whether a fence lets every resource of a type through, as far as it can tell."""
+    return fence is everything or (isinstance(fence, OpenFence) and fence.is_open(resource_type))
+
+
 def within(fence: Fence) -> Within:
     """The listings of the resources that a fence lets through."""
     return fence.within if isinstance(fence, ListedFence) else lambda resource_type: None
