@@ -71,6 +71,8 @@ FOLLOWERS = 1000
 """The most that one page of these has."""
 TARGETS = 50
 """The limit on targets of one listing."""
+LISTINGS = 4
+"""The limit on listings that are read to estimate how many hints there are."""
 
 
 class Keys(Struct, frozen=True):
@@ -453,6 +455,18 @@ class Each(Struct, frozen=True):
 
     def describe(self) -> str:
         return "; then ".join(driver.describe() for driver in self.drivers)
+
+
+def size(driver: Driver, store: Store, most: int) -> int | None:
+    """How many hints a driver gives, from its first listings; None if these are more than `most`, or not the last."""
+    after: Position | None = None
+    found = 0
+    for _ in range(LISTINGS):
+        listing = driver.list(store, after, most + 1 - found)
+        found, after = found + len(listing.hints), listing.next
+        if after is None or found > most:
+            break
+    return found if after is None and found <= most else None
 
 
 def in_use(store: Store, types: Sequence[str], number: int) -> int:
