@@ -10,7 +10,7 @@ PYTEST = $(BIN)/python -m pytest -n $(TESTERS) --dist=loadgroup $(ARGS)
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup server serve load integrity token test unit integration e2e check format figures synth template layer definitions lock licences audit clean
+.PHONY: help setup server serve load integrity token test unit integration e2e check format figures pictures console synth template layer definitions lock licences settings audit clean
 
 help: ## What can be made
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -68,6 +68,12 @@ format: setup ## Put the code into form
 figures: setup ## Speed and cost; at 100,000 resources with ARGS=--large
 	$(BIN)/python -m tests.load $(ARGS)
 
+pictures: setup ## Draw the pictures of the console in docs/images (it needs Chromium)
+	$(BIN)/python -m tests.support.pictures
+
+console: setup ## Copy Lit and Pico CSS from node_modules into the console
+	$(BIN)/python -m infra.console_assets
+
 synth: setup ## The CloudFormation templates, in cdk.out: ARGS="-c issuer=https://... -c audience=..."
 	node_modules/.bin/cdk synth --quiet $(ARGS)
 
@@ -91,6 +97,9 @@ lock: build/audit/bin/uv ## Write the hashes into the lists of packages
 
 licences: setup ## Write docs/operations/licences.md
 	$(BIN)/python -m infra.licences
+
+settings: server ## Write docs/settings.md
+	PYTHONPATH=layers/bulkhead/python $(BIN)/python -m infra.settings_page > docs/settings.md
 
 audit: build/audit/bin/pip-audit ## Look for known vulnerabilities in all packages (it asks pypi.org)
 	build/audit/bin/pip-audit --disable-pip --require-hashes --requirement requirements.txt

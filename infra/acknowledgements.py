@@ -49,7 +49,7 @@ KEY_WILDCARDS = {
 
 
 def acknowledge(
-    stack: Stack, table: TableConstruct, bucket: BucketConstruct, machines: Iterable[JobStateMachine] = ()
+    stack: Stack, table: TableConstruct, bucket: BucketConstruct, *, machines: Iterable[JobStateMachine] = ()
 ) -> None:
     """Note the reasons at `stack`, for all that is below it. Table and bucket may be another stack's, or nobody's."""
     reasons = dict(REASONS)

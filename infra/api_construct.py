@@ -34,6 +34,9 @@ ACCESS_LOG = {
     "subject": "$context.authorizer.claims.sub",
 }
 
+# How many times as many requests as others the route of the console's files may have.
+FILES_AT_ONCE = 5
+
 
 @jsii.implements(apigatewayv2.IAccessLogSettings)
 class AccessLog:
@@ -86,7 +89,7 @@ class ApiConstruct(Construct):
             throttle=apigatewayv2.ThrottleSettings(
                 rate_limit=deployment.request_rate, burst_limit=2 * deployment.request_rate
             ),
-            access_log_settings=AccessLog(delivered_log_group(self, "AccessLog", deployment, "api")),
+            access_log_settings=AccessLog(delivered_log_group(self, "AccessLog", deployment, kind="api")),
         )
         self._throttle_public_routes(deployment.public_rate)
         # Its settings name routes, which must be there.
@@ -123,11 +126,13 @@ class ApiConstruct(Construct):
         """What anybody may call has a bucket of its own, and leaves the rest to those with a token."""
         stage = self.stage.node.default_child
         assert isinstance(stage, apigatewayv2.CfnStage)
-        stage.route_settings = {
-            route.key: {"ThrottlingRateLimit": rate, "ThrottlingBurstLimit": 2 * rate}
-            for route in GATEWAY
-            if route.public
-        }
+        stage.route_settings = {route.key: _limits(route, rate) for route in GATEWAY if route.public}
+
+
+def _limits(route: Route, rate: int) -> dict[str, int]:
+    """The throttle of a public route. Who opens the console asks for two dozen files at once, and then for none for minutes."""
+    many = FILES_AT_ONCE if route.operation == "console-file" else 1
+    return {"ThrottlingRateLimit": many * rate, "ThrottlingBurstLimit": 2 * many * rate}
 
 
 def _route_key(route: Route) -> apigatewayv2.HttpRouteKey:

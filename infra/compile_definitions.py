@@ -166,12 +166,12 @@ def element_tables(structure: Resource) -> dict[str, list[Row]]:
         parent, _, name = element["path"].rpartition(".")
         if parent:
             tables.setdefault(parent, []).append(
-                element_row(element, name, element["path"] in parents, structure["kind"])
+                element_row(element, name, has_children=element["path"] in parents, kind=structure["kind"])
             )
     return tables
 
 
-def element_row(element: Resource, name: str, has_children: bool, kind: str) -> Row:
+def element_row(element: Resource, name: str, *, has_children: bool, kind: str) -> Row:
     """One definitions.Element; what has its default there is left out."""
     types = [element["path"]] if has_children else element_types(element, kind)
     row: Row = {"name": name.removesuffix("[x]"), "types": types}

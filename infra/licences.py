@@ -6,7 +6,7 @@ import json
 from importlib import metadata
 from pathlib import Path
 
-from infra import lock
+from infra import console_assets, lock
 
 PAGE = lock.ROOT / "docs" / "operations" / "licences.md"
 HEAD = """# Licences
@@ -22,7 +22,7 @@ _USES = {
     "requirements-serve.txt": "The local server",
     "requirements.txt": "Tools: tests, checks, the CDK",
 }
-_NPM = "Tools from npm"
+_COPIED, _NPM = "Deployed: copied from npm into the console", "Tools from npm"
 
 
 def page() -> str:
@@ -31,7 +31,9 @@ def page() -> str:
     for path in lock.LISTS:
         rows = [(name, version, licence(name)) for name, version in lock.pins(path.read_text())]
         parts.append(_table(_USES[path.relative_to(lock.ROOT).as_posix()], rows))
-    parts.append(_table(_NPM, _npm_packages()))
+    packages = npm_packages()
+    parts.append(_table(_COPIED, [row for row in packages if row[0] in console_assets.COPIED]))
+    parts.append(_table(_NPM, [row for row in packages if row[0] not in console_assets.COPIED]))
     return "\n".join(parts)
 
 
@@ -48,7 +50,8 @@ def licence(name: str) -> str:
     return " or ".join(classified) or str(found.get("license", "")).strip().partition("\n")[0]
 
 
-def _npm_packages() -> list[tuple[str, str, str]]:
+def npm_packages() -> list[tuple[str, str, str]]:
+    """Name, version and licence of each package of package-lock.json."""
     packages = json.loads((lock.ROOT / "package-lock.json").read_text())["packages"]
     return [
         (path.removeprefix("node_modules/"), package["version"], package["license"])

@@ -16,19 +16,19 @@ DELIVERED = "/aws/vendedlogs/"
 
 def log_group(scope: Construct, construct_id: str, deployment: Deployment) -> logs.LogGroup:
     """A log group that is kept as `deployment` says, for what functions write."""
-    return _log_group(scope, construct_id, deployment, None)
+    return _log_group(scope, construct_id, deployment, name=None)
 
 
-def delivered_log_group(scope: Construct, construct_id: str, deployment: Deployment, kind: str) -> logs.LogGroup:
+def delivered_log_group(scope: Construct, construct_id: str, deployment: Deployment, *, kind: str) -> logs.LogGroup:
     """A log group that API Gateway or Step Functions delivers to. `kind` tells it from the stack's others.
 
     The stack's own id is in the name: one that a former stack left behind is not in the way.
     """
     incarnation = Fn.select(2, Fn.split("/", Aws.STACK_ID))
-    return _log_group(scope, construct_id, deployment, f"{DELIVERED}{deployment.name}/{kind}-{incarnation}")
+    return _log_group(scope, construct_id, deployment, name=f"{DELIVERED}{deployment.name}/{kind}-{incarnation}")
 
 
-def _log_group(scope: Construct, construct_id: str, deployment: Deployment, name: str | None) -> logs.LogGroup:
+def _log_group(scope: Construct, construct_id: str, deployment: Deployment, *, name: str | None) -> logs.LogGroup:
     made = logs.LogGroup(scope, construct_id, log_group_name=name, removal_policy=removal_policy(deployment))
     resource = made.node.default_child
     assert isinstance(resource, logs.CfnLogGroup)

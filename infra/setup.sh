@@ -17,7 +17,7 @@ step() {
 }
 case $part in
     serve) list=requirements-serve.txt omit=--omit=dev what="the server's packages (some 250 MB with node)" ;;
-    all) list=requirements.txt omit= what="all packages (some 750 MB; the CDK is half of it)" ;;
+    all) list=requirements.txt omit= what="all packages (some 900 MB; the CDK is a good third of it)" ;;
     *) echo "PART is serve or all, not $part" >&2 && exit 2 ;;
 esac
 

@@ -56,7 +56,7 @@ def add(app: App, deployment: Deployment, synthesizer: IStackSynthesizer | None 
         # The data's stack has to be there first even where nothing in it is referred to.
         service.add_stack_dependency(stack)
     machines = add_service(service, data, deployment)
-    acknowledge(service, data.table, data.bucket, machines)
+    acknowledge(service, data.table, data.bucket, machines=machines)
 
 
 def _stack(app: App, name: str, description: str, *, protected: bool, synthesizer: IStackSynthesizer | None) -> Stack:

@@ -42,7 +42,7 @@ class JobStateMachine(Construct):
             definition_substitutions=dict(substitutions),
             # No execution data in the log: what went wrong stands in the job's own item.
             logs=stepfunctions.LogOptions(
-                destination=delivered_log_group(self, "Logs", deployment, construct_id.lower()),
+                destination=delivered_log_group(self, "Logs", deployment, kind=construct_id.lower()),
                 level=stepfunctions.LogLevel.ALL,
                 include_execution_data=False,
             ),

@@ -9,7 +9,6 @@ from bulkhead import bundles
 from bulkhead.api import trail
 from bulkhead.api.request import Request
 from bulkhead.api.routes import BASE
-from bulkhead.audit import recording
 from bulkhead.bundles.context import Journal
 from bulkhead.errors import BulkheadError
 from bulkhead.interactions.contexts import context
@@ -51,7 +50,7 @@ class Edge:
 
 def process(store: Store, given: dict[str, Any]) -> dict[str, Any]:
     """Processes the bundle of `given["job"]`, or continues where an earlier delivery stopped."""
-    with one_request(), recording.noting_changes():
+    with one_request():
         processing.process(store, given["job"], Edge(store))
     return {}
 

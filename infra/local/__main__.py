@@ -94,7 +94,7 @@ def main(arguments: list[str]) -> int:
         running.serve()
         if not options.empty:
             running.load_sample()
-        print(banner.text(running.url, running.identity, not options.empty, running.issuer), flush=True)
+        print(banner.text(running.url, running.identity, sample=not options.empty, issuer=running.issuer), flush=True)
         ended.wait()
     except RuntimeError as error:
         print(f"Cannot go on: {error}", file=sys.stderr)

@@ -44,19 +44,21 @@ log = logging.getLogger("bulkhead.local")
 class Aws:
     """The running emulation. Its constructor starts everything and points this process's boto3 at it."""
 
-    def __init__(self, data: Path | None, auth: bool, gsi_lag: int = 0) -> None:
+    def __init__(self, data: Path | None, *, auth: bool, gsi_lag: int = 0) -> None:
         """`data` is the folder that keeps table, objects and executions; None keeps nothing. `gsi_lag`: milliseconds."""
         self._gsi_lag = gsi_lag / 1000
         self._database = _start_dynamodb(data)
         self.objects = s3.Objects(_file(data, "s3.sqlite"))
         machines = {machine: definition(path) for machine, path in DEFINITIONS.items()}
         self.step_functions = StepFunctions(
-            machines, lambdas.invoke, self._get_object, _file(data, "executions.sqlite")
+            machines, lambdas.invoke, self._get_object, path=_file(data, "executions.sqlite")
         )
         self._secret = _secret(data)
-        self._listener = Listener("127.0.0.1", 0, self._answer, THREADS, admit=self._admit, limits=_limits())
+        self._listener = Listener("127.0.0.1", 0, self._answer, threads=THREADS, admit=self._admit, limits=_limits())
         self._listener.serve()
-        os.environ.update(_environment(f"http://127.0.0.1:{self._listener.port}", self._secret, self._database, auth))
+        os.environ.update(
+            _environment(f"http://127.0.0.1:{self._listener.port}", self._secret, self._database, auth=auth)
+        )
         if gsi_lag:
             # A job that waits for the indexes must wait longer than they lag.
             os.environ.setdefault("PROPAGATION_SETTLE", str(gsi_lag // 1000 + 1))
@@ -151,7 +153,7 @@ def _file(data: Path | None, name: str) -> str | None:
     return str(data / name) if data else None
 
 
-def _environment(endpoint: str, secret: str, database: dynamodb.Process | None, auth: bool) -> dict[str, str]:
+def _environment(endpoint: str, secret: str, database: dynamodb.Process | None, *, auth: bool) -> dict[str, str]:
     """The settings that the functions have on AWS, and those of boto3: dummy keys, and nothing from the user's own configuration."""
     made = {
         "TABLE": NAME,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from bulkhead.api.routes import BASE
-from infra.local.identity import FULL_RIGHTS, Identity
+from infra.local.identity import ALL_BUT_PURGE, Identity
 from infra.local.sample import ORGANIZATIONS
 
 FENCED_RIGHTS = "system/*.cruds"
@@ -19,20 +19,24 @@ SHARED = {
 }
 
 
-def text(url: str, identity: Identity | None, sample: bool, issuer: str = "") -> str:
+def text(url: str, identity: Identity | None, *, sample: bool, issuer: str = "") -> str:
     """The whole text. The commands need the sample clinic, so they are absent without it.
 
     `issuer` is the remote issuer of tokens, if the server does not issue them itself.
     """
-    parts = [f"Bulkhead answers at {url}{BASE}", _access(identity, sample, issuer)]
+    parts = [
+        f"Bulkhead answers at {url}{BASE}",
+        f"Open {url}/console to see who sees what.",
+        _access(identity, sample=sample, issuer=issuer),
+    ]
     if sample:
-        shell = "\n".join(commands(url, bool(identity or issuer)))
+        shell = "\n".join(commands(url, auth=bool(identity or issuer)))
         parts.append(f"Share the patient Anna with a second organisation, follow the job, list her record:\n\n{shell}")
     parts.append("Ctrl-C stops it.")
     return "\n\n".join(parts)
 
 
-def commands(url: str, auth: bool) -> list[str]:
+def commands(url: str, *, auth: bool) -> list[str]:
     """Three shell commands; with `auth` they take the token from `$TOKEN`."""
     token = ' -H "Authorization: Bearer $TOKEN"' if auth else ""
     base = f"{url}{BASE}"
@@ -45,14 +49,14 @@ def commands(url: str, auth: bool) -> list[str]:
     ]
 
 
-def _access(identity: Identity | None, sample: bool, issuer: str) -> str:
+def _access(identity: Identity | None, *, sample: bool, issuer: str) -> str:
     if issuer:
         return f"The server accepts tokens of {issuer}."
     if identity is None:
         return "The server needs no token (--no-auth): every caller has every right."
     lines = [
         "A token that sees and changes everything, for a day (more, and such as may purge: make token):",
-        f"TOKEN={identity.token('local-admin', FULL_RIGHTS)}",
+        f"TOKEN={identity.token('local-admin', ALL_BUT_PURGE)}",
     ]
     for organization in ORGANIZATIONS if sample else ():
         fenced = identity.token(f"local-{organization}", FENCED_RIGHTS, [f"Organization/{organization}"])

@@ -48,10 +48,10 @@ def holds(rule: Mapping[str, Any], value: Any, context: Mapping[str, Any]) -> bo
     actual = paths.read(rule["Variable"], value, context)
     if test.startswith("Is") and test[2:] in TYPES:
         return TYPES[test[2:]](actual) is expected
-    return _compare(test, actual, expected, value, context)
+    return _compare(test, actual, expected, value=value, context=context)
 
 
-def _compare(test: str, actual: Any, expected: Any, value: Any, context: Mapping[str, Any]) -> bool:
+def _compare(test: str, actual: Any, expected: Any, *, value: Any, context: Mapping[str, Any]) -> bool:
     if test.endswith("Path"):
         test, expected = test.removesuffix("Path"), paths.read(expected, value, context)
     for kind, is_of_kind in TYPES.items():

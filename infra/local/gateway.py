@@ -19,7 +19,9 @@ TEXT_TYPES = {"application/json", "application/xml", "application/javascript"}
 Router = Matcher
 
 
-def event(environ: Environ, match: Match, request_id: str, claims: Mapping[str, str] | None = None) -> dict[str, Any]:
+def event(
+    environ: Environ, match: Match, request_id: str, *, claims: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """The event of a request, in the payload format 2.0; `claims` are those of a verified token.
 
     The body is still compressed if the client compressed it, and then in base64, as on AWS.

@@ -15,7 +15,7 @@ from bulkhead.settings import Settings
 AUDIENCE = Settings().audience
 ALGORITHM = "RS256"
 HOUR = 3600
-FULL_RIGHTS = "system/*.cruds accounts.write"
+ALL_BUT_PURGE = "system/*.cruds accounts.write"
 WELL_KNOWN = "/.well-known/openid-configuration"
 KEYS = "/.well-known/jwks.json"
 
@@ -33,6 +33,7 @@ class Identity:
         subject: str,
         scope: str,
         accounts: Sequence[str] | None = None,
+        *,
         patient: str | None = None,
         hours: int = 24,
     ) -> str:

@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
         return 1
     emulation = aws.Aws(options.data, auth=True)
     try:
-        found = _check(not options.dry_run)
+        found = _check(repair=not options.dry_run)
     finally:
         emulation.stop()
         lock.close()
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
     return 1 if found["damaged"] else 0
 
 
-def _check(repair: bool) -> dict[str, Any]:
+def _check(*, repair: bool) -> dict[str, Any]:
     from bulkhead.store import connect
 
     store = connect()

@@ -59,13 +59,13 @@ class LaggingIndexes:
     # Writing
 
     def put_item(self, **arguments: Any) -> Any:
-        return self._write(self._client.put_item, arguments, arguments["TableName"], [arguments["Item"]])
+        return self._write(self._client.put_item, arguments, arguments["TableName"], items=[arguments["Item"]])
 
     def update_item(self, **arguments: Any) -> Any:
-        return self._write(self._client.update_item, arguments, arguments["TableName"], [arguments["Key"]])
+        return self._write(self._client.update_item, arguments, arguments["TableName"], items=[arguments["Key"]])
 
     def delete_item(self, **arguments: Any) -> Any:
-        return self._write(self._client.delete_item, arguments, arguments["TableName"], [arguments["Key"]])
+        return self._write(self._client.delete_item, arguments, arguments["TableName"], items=[arguments["Key"]])
 
     def batch_write_item(self, **arguments: Any) -> Any:
         ((table, requests),) = arguments["RequestItems"].items()
@@ -73,14 +73,14 @@ class LaggingIndexes:
             request["PutRequest"]["Item"] if "PutRequest" in request else request["DeleteRequest"]["Key"]
             for request in requests
         ]
-        return self._write(self._client.batch_write_item, arguments, table, written)
+        return self._write(self._client.batch_write_item, arguments, table, items=written)
 
     def transact_write_items(self, **arguments: Any) -> Any:
         actions = [action for named in arguments["TransactItems"] for action in named.values()]
         written = [action.get("Item") or action["Key"] for action in actions]
-        return self._write(self._client.transact_write_items, arguments, actions[0]["TableName"], written)
+        return self._write(self._client.transact_write_items, arguments, actions[0]["TableName"], items=written)
 
-    def _write(self, call: Callable[..., Any], arguments: dict[str, Any], table: str, items: Iterable[Item]) -> Any:
+    def _write(self, call: Callable[..., Any], arguments: dict[str, Any], table: str, *, items: Iterable[Item]) -> Any:
         with self._lock:
             self._show_what_is_due()
             before = self._read(table, [(item["pk"]["S"], item["sk"]["S"]) for item in items])

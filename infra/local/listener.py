@@ -91,8 +91,8 @@ class Listener:
         host: str,
         port: int,
         answer: Callable[[Environ], Answer],
-        threads: int = THREADS,
         *,
+        threads: int = THREADS,
         admit: Callable[[Environ], Answer | None] | None = None,
         limits: Limits | None = None,
         listening: socket.socket | None = None,
@@ -103,7 +103,7 @@ class Listener:
         """
         self._socket = listening or bound(host, port)
         self.port = int(self._socket.getsockname()[1])
-        self._server = _Server(_config(_Application(answer, admit, limits or Limits(), threads)))
+        self._server = _Server(_config(_Application(answer, admit, limits or Limits(), threads=threads)))
         self._thread: threading.Thread | None = None
 
     def serve(self) -> None:
@@ -125,7 +125,7 @@ def bound(host: str, port: int) -> socket.socket:
     return socket.create_server(cast("tuple[str, int]", address[:2]), family=family, backlog=1024)
 
 
-def outcome(status: int, code: str, diagnostics: str, place: str) -> Answer:
+def outcome(status: int, code: str, diagnostics: str, *, place: str) -> Answer:
     """An OperationOutcome for an error of the local server itself."""
     issue = {"severity": "error", "code": code, "diagnostics": diagnostics, "expression": [place]}
     body = json.dumps({"resourceType": "OperationOutcome", "issue": [issue]})
@@ -135,7 +135,7 @@ def outcome(status: int, code: str, diagnostics: str, place: str) -> Answer:
 def refusal(refused: Refusal) -> Answer:
     """The response to a request that is refused before its content is read."""
     code = {413: "too-long", 503: "throttled", 408: "timeout"}.get(refused.status, "invalid")
-    answer = outcome(refused.status, code, str(refused), POINTS_AT.get(refused.status, "message"))
+    answer = outcome(refused.status, code, str(refused), place=POINTS_AT.get(refused.status, "message"))
     return Answer(answer.status, {**answer.headers, "Connection": "close"}, answer.body)
 
 
@@ -147,6 +147,7 @@ class _Application:
         answer: Callable[[Environ], Answer],
         admit: Callable[[Environ], Answer | None] | None,
         limits: Limits,
+        *,
         threads: int,
     ) -> None:
         self._answer, self._admit, self.limits = answer, admit, limits
@@ -163,7 +164,7 @@ class _Application:
             given, whole = refusal(refused), False
         except Exception as error:
             log.error("the answer failed", extra={"error": type(error).__name__})
-            given, whole = outcome(500, "exception", "internal error", "message"), False
+            given, whole = outcome(500, "exception", "internal error", place="message"), False
         headers = _headers(given, method)
         if not whole:
             headers.append((b"connection", b"close"))

@@ -56,16 +56,16 @@ def write(path: str | None, document: Any, value: Any) -> Any:
     """ResultPath: a copy of `document` with `value` at `path`; `$` replaces it all, None drops the value."""
     if path is None:
         return document
-    return _put(document, steps(path), value, path)
+    return _put(document, steps(path), value, path=path)
 
 
-def _put(document: Any, remaining: tuple[str | int, ...], value: Any, path: str) -> Any:
+def _put(document: Any, remaining: tuple[str | int, ...], value: Any, *, path: str) -> Any:
     if not remaining:
         return value
     first, *rest = remaining
     if not isinstance(first, str) or not isinstance(document, dict):
         raise PathError(f"ResultPath can only add to objects: {path}")
-    return {**document, first: _put(document.get(first, {}), tuple(rest), value, path)}
+    return {**document, first: _put(document.get(first, {}), tuple(rest), value, path=path)}
 
 
 def render(template: Any, document: Any, context: Any) -> Any:

@@ -48,7 +48,7 @@ class Objects:
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute(SCHEMA)
 
-    def put(self, bucket: str, key: str, body: bytes, content_type: str) -> str:
+    def put(self, bucket: str, key: str, body: bytes, *, content_type: str) -> str:
         """Stores `body` as the object's new content, and returns its ETag."""
         etag = f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
         row = (bucket, key, body, len(body), etag, content_type, datetime.now(UTC).isoformat())
@@ -68,7 +68,7 @@ class Objects:
     def delete(self, bucket: str, key: str) -> None:
         self._query("DELETE FROM objects WHERE bucket=? AND key=?", (bucket, key))
 
-    def listed(self, bucket: str, prefix: str, after: str, limit: int) -> list[Entry]:
+    def listed(self, bucket: str, prefix: str, after: str, *, limit: int) -> list[Entry]:
         """Up to `limit` objects whose key begins with `prefix` and comes after `after`, in the order of their keys."""
         rows = self._query(
             "SELECT key, size, etag, type, modified FROM objects"
@@ -118,13 +118,13 @@ def _answer(environ: Environ, objects: Objects) -> Answer:
         case "GET", False if "versions" in query:
             return _list_versions(objects, bucket, query)
         case "PUT", True if "HTTP_X_AMZ_COPY_SOURCE" in environ:
-            return _copy(objects, bucket, key, environ)
+            return _copy(objects, bucket, key, environ=environ)
         case "PUT", True if "aws-chunked" not in environ.get("HTTP_CONTENT_ENCODING", ""):
             body = read_body(environ)
             if not signed_urls.is_signed(environ, body):
                 return _error(400, "XAmzContentSHA256Mismatch")
             content_type = environ.get("CONTENT_TYPE") or "binary/octet-stream"
-            return Answer(200, {"ETag": objects.put(bucket, key, body, content_type)})
+            return Answer(200, {"ETag": objects.put(bucket, key, body, content_type=content_type)})
         case ("GET" | "HEAD") as method, True:
             return _get(objects, bucket, key, with_body=method == "GET")
         case "DELETE", True:
@@ -133,7 +133,7 @@ def _answer(environ: Environ, objects: Objects) -> Answer:
     return _error(501, "NotImplemented")
 
 
-def _get(objects: Objects, bucket: str, key: str, with_body: bool) -> Answer:
+def _get(objects: Objects, bucket: str, key: str, *, with_body: bool) -> Answer:
     entry = objects.head(bucket, key)
     body = objects.body(bucket, key) if with_body else b""
     if entry is None or body is None:
@@ -147,21 +147,21 @@ def _get(objects: Objects, bucket: str, key: str, with_body: bool) -> Answer:
     return Answer(200, headers, body)
 
 
-def _copy(objects: Objects, bucket: str, key: str, environ: Environ) -> Answer:
+def _copy(objects: Objects, bucket: str, key: str, *, environ: Environ) -> Answer:
     source_bucket, _, source_key = unquote(environ["HTTP_X_AMZ_COPY_SOURCE"]).lstrip("/").partition("/")
     entry, body = objects.head(source_bucket, source_key), objects.body(source_bucket, source_key)
     if entry is None or body is None:
         return _error(404, "NoSuchKey")
     if environ.get("HTTP_X_AMZ_COPY_SOURCE_IF_MATCH", entry.etag) != entry.etag:
         return _error(412, "PreconditionFailed")
-    etag = objects.put(bucket, key, body, entry.type)
+    etag = objects.put(bucket, key, body, content_type=entry.type)
     return _xml(200, f"<CopyObjectResult><ETag>{escape(etag)}</ETag></CopyObjectResult>")
 
 
 def _list(objects: Objects, bucket: str, query: dict[str, str]) -> Answer:
     limit = min(int(query.get("max-keys", 1000)), 1000)
     after = query.get("continuation-token") or query.get("start-after", "")
-    found = objects.listed(bucket, query.get("prefix", ""), after, limit + 1)
+    found = objects.listed(bucket, query.get("prefix", ""), after, limit=limit + 1)
     page, more = found[:limit], len(found) > limit
     parts = [
         f"<Name>{escape(bucket)}</Name><KeyCount>{len(page)}</KeyCount><IsTruncated>{str(more).lower()}</IsTruncated>"
@@ -180,7 +180,7 @@ def _list(objects: Objects, bucket: str, query: dict[str, str]) -> Answer:
 def _list_versions(objects: Objects, bucket: str, query: dict[str, str]) -> Answer:
     """The first page of the objects below a prefix: as of a bucket without versioning, each is its only version."""
     parts = [f"<Name>{escape(bucket)}</Name><IsTruncated>false</IsTruncated>"]
-    for entry in objects.listed(bucket, query.get("prefix", ""), "", 1000):
+    for entry in objects.listed(bucket, query.get("prefix", ""), "", limit=1000):
         parts.append(f"<Version><Key>{escape(entry.key)}</Key><VersionId>null</VersionId></Version>")
     return _xml(200, f"<ListVersionsResult>{''.join(parts)}</ListVersionsResult>")
 

@@ -75,13 +75,13 @@ def resources() -> Iterator[Resource]:
     """Every resource of the clinic. Patients have their organisation in meta.accounts; the resources in their compartments inherit it."""
     for name, title in ORGANIZATIONS.items():
         yield _resource("Organization", name, active=True, name=title, identifier=_identifier("organization", name))
-    for practitioner in PRACTITIONERS:
-        yield from _practitioner(*practitioner)
+    for name, family, given, organization in PRACTITIONERS:
+        yield from _practitioner(name, family, given, organization=organization)
     for number, person in enumerate(PEOPLE):
         yield from _record(person, number)
 
 
-def _practitioner(name: str, family: str, given: str, organization: str) -> Iterator[Resource]:
+def _practitioner(name: str, family: str, given: str, *, organization: str) -> Iterator[Resource]:
     yield _resource(
         "Practitioner",
         name,
@@ -105,11 +105,11 @@ def _record(person: Person, number: int) -> Iterator[Resource]:
     for visit, day in enumerate(visits):
         yield _encounter(person, visit, day)
         for vital in range(len(VITALS)):
-            yield _observation(person, visit, day, vital)
+            yield _observation(person, visit, day, vital=vital)
     for index, (code, text) in enumerate(person.conditions):
-        yield _condition(person, index, code, text, visits[0])
+        yield _condition(person, index, code, text=text, day=visits[0])
     for index, (code, text) in enumerate(person.medications):
-        yield _medication_request(person, index, code, text, visits[0])
+        yield _medication_request(person, index, code, text=text, day=visits[0])
     yield _medication_list(person, visits[-1])
     yield from _letter(person, visits[-1])
 
@@ -143,7 +143,7 @@ def _encounter(person: Person, visit: int, day: date) -> Resource:
     )
 
 
-def _observation(person: Person, visit: int, day: date, vital: int) -> Resource:
+def _observation(person: Person, visit: int, day: date, *, vital: int) -> Resource:
     code, text, first, step, unit = VITALS[vital]
     return _resource(
         "Observation",
@@ -159,7 +159,7 @@ def _observation(person: Person, visit: int, day: date, vital: int) -> Resource:
     )
 
 
-def _condition(person: Person, index: int, code: str, text: str, day: date) -> Resource:
+def _condition(person: Person, index: int, code: str, *, text: str, day: date) -> Resource:
     return _resource(
         "Condition",
         f"{person.id}-{index}",
@@ -172,7 +172,7 @@ def _condition(person: Person, index: int, code: str, text: str, day: date) -> R
     )
 
 
-def _medication_request(person: Person, index: int, code: str, text: str, day: date) -> Resource:
+def _medication_request(person: Person, index: int, code: str, *, text: str, day: date) -> Resource:
     return _resource(
         "MedicationRequest",
         f"{person.id}-{index}",

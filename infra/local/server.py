@@ -29,7 +29,7 @@ class Front:
     """
 
     def __init__(
-        self, routes: Iterable[Route], call: Call, verifier: Verifier | None = None, identity: Identity | None = None
+        self, routes: Iterable[Route], call: Call, verifier: Verifier | None = None, *, identity: Identity | None = None
     ) -> None:
         self._router = gateway.Router(routes)
         self._call = call
@@ -77,14 +77,14 @@ class Front:
             answer = _outcome(404, "not-found", "no such route")
         elif isinstance(checked, Refused):
             log.info("token refused", extra={"reason": str(checked), "request": request_id})
-            answer = self._refused(environ, match, request_id, str(checked))
+            answer = self._refused(environ, match, request_id, reason=str(checked))
         elif isinstance(checked, KeysUnavailable):
             answer = _outcome(
                 503, "transient", "the server cannot check tokens at the moment: send the request again later"
             )
             answer = Answer(503, {**answer.headers, "Retry-After": "30"}, answer.body)
         else:
-            answer = self._called(environ, match, request_id, checked)
+            answer = self._called(environ, match, request_id, claims=checked)
         log.info(
             "request",
             extra={
@@ -97,17 +97,17 @@ class Front:
         )
         return cors.with_headers(environ, answer)
 
-    def _refused(self, environ: Environ, match: gateway.Match, request_id: str, reason: str) -> Answer:
+    def _refused(self, environ: Environ, match: gateway.Match, request_id: str, *, reason: str) -> Answer:
         """401. Unlike API Gateway, this door passes the request to the function without a caller, so that the audit trail has the refusal."""
-        answer = self._called(environ, match, request_id, None)
+        answer = self._called(environ, match, request_id, claims=None)
         return answer if answer.status == 503 else _unauthorized(reason)
 
     def _called(
-        self, environ: Environ, match: gateway.Match, request_id: str, claims: Mapping[str, str] | None
+        self, environ: Environ, match: gateway.Match, request_id: str, *, claims: Mapping[str, str] | None
     ) -> Answer:
         try:
             try:
-                event = gateway.event(environ, match, request_id, claims)
+                event = gateway.event(environ, match, request_id, claims=claims)
             except ValueError:
                 # The length or the chunks are malformed, or do not match the body.
                 return _outcome(400, "invalid", "the body of the message cannot be read")
@@ -124,4 +124,4 @@ def _unauthorized(diagnostics: str) -> Answer:
 
 
 def _outcome(status: int, code: str, diagnostics: str) -> Answer:
-    return outcome(status, code, diagnostics, POINTS_AT.get(status, "message"))
+    return outcome(status, code, diagnostics, place=POINTS_AT.get(status, "message"))

@@ -28,7 +28,7 @@ def refusal(environ: Environ, secret: str, body: bytes | None = None) -> str | N
     pairs = [pair.partition("=")[::2] for pair in url.query.split("&") if pair]
     query = {name: unquote(value) for name, value in pairs}
     if _SIGNATURE not in query:
-        return _header_refusal(environ, url.path, pairs, secret, body)
+        return _header_refusal(environ, url.path, pairs, secret=secret, body=body)
     try:
         signed = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
         if datetime.now(UTC) > signed + timedelta(seconds=int(query["X-Amz-Expires"])):
@@ -38,8 +38,8 @@ def refusal(environ: Environ, secret: str, body: bytes | None = None) -> str | N
     except (KeyError, ValueError, OverflowError):
         return "AuthorizationQueryParametersError"
     rest = [(name, value) for name, value in pairs if name != _SIGNATURE]
-    canonical = _canonical(environ, url.path, rest, headers, _UNSIGNED)
-    expected = _signature(canonical, query["X-Amz-Date"], scope, secret)
+    canonical = _canonical(environ, url.path, rest, headers=headers, digest=_UNSIGNED)
+    expected = _signature(canonical, query["X-Amz-Date"], scope, secret=secret)
     return None if _same(expected, query[_SIGNATURE]) else "SignatureDoesNotMatch"
 
 
@@ -52,7 +52,7 @@ def is_signed(environ: Environ, body: bytes) -> bool:
 
 
 def _header_refusal(
-    environ: Environ, path: str, pairs: list[tuple[str, str]], secret: str, body: bytes | None
+    environ: Environ, path: str, pairs: list[tuple[str, str]], *, secret: str, body: bytes | None
 ) -> str | None:
     found = _AUTHORIZATION.fullmatch(environ.get("HTTP_AUTHORIZATION", ""))
     digest, date = environ.get("HTTP_X_AMZ_CONTENT_SHA256", ""), environ.get("HTTP_X_AMZ_DATE", "")
@@ -74,11 +74,11 @@ def _header_refusal(
         digest = hashlib.sha256(body).hexdigest()
     if not required <= set(headers):
         return "AccessDenied"
-    expected = _signature(_canonical(environ, path, pairs, headers, digest), date, scope, secret)
+    expected = _signature(_canonical(environ, path, pairs, headers=headers, digest=digest), date, scope, secret=secret)
     return None if _same(expected, given) else "SignatureDoesNotMatch"
 
 
-def _canonical(environ: Environ, path: str, pairs: list[tuple[str, str]], headers: list[str], digest: str) -> str:
+def _canonical(environ: Environ, path: str, pairs: list[tuple[str, str]], *, headers: list[str], digest: str) -> str:
     return "\n".join(
         [
             environ["REQUEST_METHOD"],
@@ -101,7 +101,7 @@ def _header(environ: Environ, name: str) -> str:
     return " ".join(str(environ.get(variable, "")).split())
 
 
-def _signature(canonical: str, date: str, scope: str, secret: str) -> str:
+def _signature(canonical: str, date: str, scope: str, *, secret: str) -> str:
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     key = f"AWS4{secret}".encode()
     for part in scope.split("/"):

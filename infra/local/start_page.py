@@ -25,6 +25,7 @@ pre {{ background: #f3f3f3; padding: 1rem; overflow-x: auto }}</style>
 <p>This is a FHIR R4 server. Programs use it; this page is for people.</p>
 <ul>
 <li>The base URL, for clients: <code>{base}</code></li>
+<li><a href="/console">/console</a> shows who can see a record, and why.</li>
 <li><a href="/docs">/docs</a> shows every request and lets you try it.</li>
 <li><a href="{root}/metadata?_format=json">{root}/metadata</a> describes what the server can do (CapabilityStatement).</li>
 <li><a href="/openapi.json">/openapi.json</a> describes the same in OpenAPI.</li>
@@ -51,6 +52,6 @@ def page(environ: Environ, path: str, *, auth: bool) -> Answer | None:
         base=escape(f"{url}{BASE}"),
         root=BASE,
         token=TOKEN if auth else NO_TOKEN,
-        commands=escape("\n".join(banner.commands(url, auth))),
+        commands=escape("\n".join(banner.commands(url, auth=auth))),
     )
     return Answer(200, HEADERS, text.encode())

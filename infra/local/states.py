@@ -172,7 +172,7 @@ def _perform(state: Mapping[str, Any], value: Any, runtime: Runtime) -> tuple[An
     context = runtime.context
     given = _through(state.get("InputPath", "$"), value, context)
     if kind == "Fail":
-        raise ExecutionFailed(*(_text(state, name, given, context) for name in ("Error", "Cause")))
+        raise ExecutionFailed(*(_text(state, name, given, context=context) for name in ("Error", "Cause")))
     if kind == "Choice":
         return _through(state.get("OutputPath", "$"), given, context), choices.choose(state, given, context)
     if kind == "Wait":
@@ -191,7 +191,7 @@ def _through(path: str | None, value: Any, context: Mapping[str, Any]) -> Any:
     return {} if path is None else paths.read(path, value, context)
 
 
-def _text(state: Mapping[str, Any], name: str, value: Any, context: Mapping[str, Any]) -> str:
+def _text(state: Mapping[str, Any], name: str, value: Any, *, context: Mapping[str, Any]) -> str:
     if f"{name}Path" in state:
         return str(paths.read(state[f"{name}Path"], value, context))
     return str(state.get(name, ""))

@@ -34,6 +34,7 @@ class StepFunctions:
         machines: Mapping[str, Mapping[str, Any]],
         invoke: Callable[[str, Any], Any],
         get_object: Callable[[str, str], bytes],
+        *,
         path: str | None = None,
     ) -> None:
         """`invoke` and `get_object` are those of states.Runtime; `path` is an SQLite file, None keeps all in memory.
@@ -134,7 +135,7 @@ class StepFunctions:
         self._finish(arn, "FAILED", error=error, cause=cause)
 
     def _finish(
-        self, arn: str, status: str, output: str | None = None, error: str | None = None, cause: str | None = None
+        self, arn: str, status: str, output: str | None = None, *, error: str | None = None, cause: str | None = None
     ) -> None:
         self._query(
             "UPDATE executions SET status=?, output=?, error=?, cause=?, stopped=? WHERE arn=? AND status='RUNNING'",

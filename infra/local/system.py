@@ -22,7 +22,7 @@ from bulkhead.compartments import private
 from bulkhead.fhir.rules import invariants
 from infra import discovery
 from infra.local import aws, dynamodb, lambdas, load, sample, server
-from infra.local.identity import FULL_RIGHTS, KEYS, Identity
+from infra.local.identity import ALL_BUT_PURGE, KEYS, Identity
 from infra.local.listener import Limits, Listener, bound
 from infra.local.tokens import RemoteKeys, Verifier
 from infra.local.workers import Workers
@@ -81,7 +81,7 @@ class Door:
 
     def listener(self, listening: socket.socket) -> Listener:
         """A listener on a socket that listens already."""
-        front = server.Front(routes.GATEWAY, lambdas.call, self.verifier, self.identity)
+        front = server.Front(routes.GATEWAY, lambdas.call, self.verifier, identity=self.identity)
         return Listener("", 0, front, admit=front.admit, limits=self._limits, listening=listening)
 
 
@@ -110,7 +110,7 @@ class System:
             os.environ["JWKS_URI"] = self.url + KEYS
             # For workers: ISSUER is set, but it is this server.
             os.environ[OWN_ISSUER] = self.url
-        self._aws = aws.Aws(options.data, options.auth, options.gsi_lag)
+        self._aws = aws.Aws(options.data, auth=options.auth, gsi_lag=options.gsi_lag)
 
     @property
     def issuer(self) -> str:
@@ -134,7 +134,7 @@ class System:
             # A remote issuer gives us no token for this: the bundle bypasses the front door.
             faults = _loaded(body)
         else:
-            token = self.identity.token("sample", FULL_RIGHTS) if self.identity else None
+            token = self.identity.token("sample", ALL_BUT_PURGE) if self.identity else None
             faults = load.post(f"{self.url}{routes.BASE}", token, body).faults
         if faults:
             raise RuntimeError("; ".join(faults))
@@ -156,7 +156,7 @@ def _loaded(body: bytes) -> list[str]:
         "headers": {"content-type": "application/fhir+json", "content-encoding": "gzip"},
         "requestContext": {
             "http": {"method": "POST"},
-            "authorizer": {"jwt": {"claims": {"sub": "sample", "scope": FULL_RIGHTS}}},
+            "authorizer": {"jwt": {"claims": {"sub": "sample", "scope": ALL_BUT_PURGE}}},
         },
         "isBase64Encoded": True,
         "body": base64.b64encode(body).decode(),

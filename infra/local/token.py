@@ -6,14 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from infra.local.identity import AUDIENCE, FULL_RIGHTS, Identity
+from infra.local.identity import ALL_BUT_PURGE, AUDIENCE, Identity
 from infra.local.system import Options, issuer
 
 
 def main(arguments: list[str]) -> int:
     """Prints a token. Every server on this port with the same key accepts it: with the same `--data`, or without."""
     parser = argparse.ArgumentParser(prog="python -m infra.local.token", description=main.__doc__)
-    parser.add_argument("--scope", default=FULL_RIGHTS, help='default: "%(default)s"; add purge to erase for good')
+    parser.add_argument("--scope", default=ALL_BUT_PURGE, help='default: "%(default)s"; add purge to erase for good')
     parser.add_argument("--accounts", nargs="*", metavar="Organization/a", help="fence the caller to these")
     parser.add_argument("--patient", metavar="ID", help="fence the caller to this patient (scopes patient/...)")
     parser.add_argument("--audience", default=AUDIENCE, help='default: "%(default)s"')
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--data", type=Path, metavar="DIR", help="as given to the server")
     given = parser.parse_args(arguments)
     identity = Identity(issuer(given.host, given.port), Options(data=given.data).key_file, given.audience)
-    print(identity.token(given.subject, given.scope, given.accounts, given.patient, given.hours))
+    print(identity.token(given.subject, given.scope, given.accounts, patient=given.patient, hours=given.hours))
     return 0
 
 

@@ -35,7 +35,7 @@ def fault(answer: httpx.Response) -> tuple[int, str]:
 
 
 def sent(client: httpx.Client, path: str, resource: Json, name: str = JSON, **headers: str) -> httpx.Response:
-    content = rendered(name, resource, False)
+    content = rendered(name, resource, pretty=False)
     sending = {"Content-Type": FHIR_TYPES[name], "Accept": FHIR_TYPES[JSON], **headers}
     return client.post(f"{str(client.base_url).rstrip('/')}{path}", content=content, headers=sending)
 

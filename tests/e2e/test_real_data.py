@@ -38,10 +38,29 @@ def key(entry: dict[str, Any]) -> str:
     return f"{entry['resource']['resourceType']}/{entry['resource']['id']}"
 
 
-def test_as_many_resources_of_each_type_as_entries(loaded: httpx.Client, synthea: Path) -> None:
+def test_as_many_resources_of_each_type_as_entries_and_every_reference_leads_to_one(
+    loaded: httpx.Client, synthea: Path
+) -> None:
     wanted = expected(synthea)
-    found = {name: len({key(entry) for entry in pages(loaded, f"/{name}?_count=1000")}) for name in wanted}
-    assert found == dict(wanted)
+    found: set[str] = set()
+    led: set[str] = set()
+    for name in wanted:
+        for entry in pages(loaded, f"/{name}?_count=1000"):
+            found.add(key(entry))
+            led |= {text for text in references(entry["resource"]) if not text.startswith("#")}
+    assert Counter(each.partition("/")[0] for each in found) == wanted
+    assert led - found == set()
+
+
+def references(value: Any) -> Iterator[str]:
+    """Every `reference` in a resource, wherever it stands."""
+    if isinstance(value, dict):
+        if isinstance(text := value.get("reference"), str):
+            yield text
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from references(inner)
 
 
 def test_the_largest_patient_is_shared_and_taken_back(loaded: httpx.Client, synthea: Path) -> None:

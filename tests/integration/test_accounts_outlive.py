@@ -60,7 +60,9 @@ def put_again(store: Store, who: Caller, body: Json) -> None:
 
 def conditional_again(store: Store, who: Caller, body: Json) -> None:
     resources.delete(Session.of(store, who), key_of(body))
-    conditional.update(Session.of(store, who), body, condition(body["resourceType"], "identifier=urn:s|none", "", ""))
+    conditional.update(
+        Session.of(store, who), body, condition(body["resourceType"], "identifier=urn:s|none", "", base="")
+    )
 
 
 def transactions(store: Store, who: Caller, body: Json) -> None:
@@ -184,7 +186,7 @@ def test_who_does_not_see_the_tombstone_cannot_take_the_id(scene: Scene, who: Ca
     errors = []
     for key in (PATIENT, "Patient/q"):
         with pytest.raises(NotFound) as caught:
-            resources.update(Session.of(scene.store, who), {**patient(), "id": key[8:]}, key, 'W/"9"')
+            resources.update(Session.of(scene.store, who), {**patient(), "id": key[8:]}, key, if_match='W/"9"')
         errors.append(str(caught.value).replace(key, ""))
     assert errors[0] == errors[1]
     with pytest.raises(NotFound):
@@ -214,7 +216,7 @@ class TestSubjects:
             conditional_again,
             transactions,
             lambda store, who, body: conditional.update(
-                Session.of(store, who), body, condition("Observation", "_id=o", "", "")
+                Session.of(store, who), body, condition("Observation", "_id=o", "", base="")
             ),
         ],
     )
@@ -231,7 +233,7 @@ class TestSubjects:
         "patch",
         [
             lambda session, change: resources.patch(session, RECORD, change),
-            lambda session, change: conditional.patch(session, condition("Observation", "_id=o", "", ""), change),
+            lambda session, change: conditional.patch(session, condition("Observation", "_id=o", "", base=""), change),
         ],
         ids=["by id", "by criteria"],
     )

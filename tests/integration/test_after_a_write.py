@@ -78,7 +78,7 @@ def test_what_is_asked_for_by_its_name_is_there_at_once(lag: Lagging) -> None:
     put(lag.store, observation("new", "b", identifier=[{"system": SYSTEM, "value": "1"}]))
     assert resources.read(Session.of(lag.store, EVERYBODY), key).version == 2
     assert resources.read_version(Session.of(lag.store, EVERYBODY), key, "1").version == 1
-    page = history.page(Session.of(lag.store, EVERYBODY), history.parse(key, [], 20, 1000))
+    page = history.page(Session.of(lag.store, EVERYBODY), history.parse(key, [], 20, limit=1000))
     assert [head.version for head in page.heads] == [2, 1]
     for query in ("_id=new", "_id=new&code=b", f"identifier={SYSTEM}|1", "identifier=1", "patient=p&identifier=1"):
         assert found(lag.store, "Observation", query) == [key], query
@@ -224,7 +224,7 @@ def poll(store: Store, link: str | None, given_out: list[tuple[str, int]]) -> st
     """Follow a feed to its present end; returns the link to come back with."""
     while True:
         query = [("_sort", "_lastUpdated"), ("_count", "2"), *([("_cursor", link)] if link else [])]
-        page = history.page(Session.of(store, EVERYBODY), history.parse("Basic", query, 20, 1000))
+        page = history.page(Session.of(store, EVERYBODY), history.parse("Basic", query, 20, limit=1000))
         given_out += [(head.key, head.version) for head in page.heads]
         link = page.next
         if link is None:
@@ -284,6 +284,6 @@ def test_nor_is_a_member_that_joins_while_it_is_hidden_left_behind(scene: Scene,
     key = scene.put("Observation/o", encounter={"reference": "Encounter/e"}).key
     clock.now += 60
     late = scene.put("Observation/late", encounter={"reference": "Encounter/e"}).key
-    scene.store.set_propagate(scene.head("Encounter/e"), True, {})
+    scene.store.set_propagate(scene.head("Encounter/e"), flag=True, within={})
     assert scene.set("Encounter/e", A, propagate=True) == 3
     assert scene.accounts_of([key, late]) == {(A,)}

@@ -326,13 +326,13 @@ def test_what_a_dead_worker_left_unrecorded_is_recorded_before_it_is_told(
     made = {"request": {"method": "POST", "url": "Patient"}, "resource": {"resourceType": "Patient"}}
     entries = [{"request": request, "resource": found}, made, {"request": {"method": "GET", "url": "Patient/p1"}}]
     monkeypatch.setattr(executions, "start", lambda store, job: None)
-    monkeypatch.setattr(executions, "is_running", lambda job: False)
+    monkeypatch.setattr(executions, "is_running", lambda store, job: False)
     headers = {"prefer": "respond-async, return=representation"}
     taken = admin.post("", json={"resourceType": "Bundle", "type": "transaction", "entry": entries}, headers=headers)
     assert taken.status_code == 202, taken.text
     status = taken.headers["content-location"]
 
-    def die(*arguments: Any) -> None:
+    def die(*arguments: Any, **named: Any) -> None:
         raise RuntimeError
 
     with monkeypatch.context() as dying:

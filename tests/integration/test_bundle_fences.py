@@ -42,7 +42,7 @@ def entry(method: str, url: str, resource: Json | None = None, **request: str) -
 def door(store: Store, keys_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Door:
     made = Door(store, keys_folder, monkeypatch)
     monkeypatch.setattr(executions, "start", lambda _, job: processing_steps.process(store, {"job": job}))
-    monkeypatch.setattr(executions, "is_running", lambda job: False)
+    monkeypatch.setattr(executions, "is_running", lambda store, job: False)
     with made.client(subject="admin") as admin:
         for name in ("a", "b"):
             put(admin, {"resourceType": "Organization", "id": name, "name": name})

@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 
 import pytest
 
-from bulkhead import settings
 from bulkhead.access import policy
 from bulkhead.access.policy import EVERYBODY, Caller
 from bulkhead.api.formats import XML, rendered
@@ -27,7 +26,6 @@ from bulkhead.jobs.bundles import answers, processing, submission, uploads
 from bulkhead.jobs.bundles.journal import finish
 from bulkhead.jobs.bundles.orders import Order
 from bulkhead.jobs.lifecycle import Background
-from bulkhead.settings import Settings
 from bulkhead.store import Store, files
 from bulkhead.store import jobs as items
 from bulkhead.store.jobs import DONE, FAILED, STARTING, Job
@@ -54,10 +52,12 @@ class Desk:
         return Order(caller, BASE, returns, True)
 
     def submit(self, body: Json, key: str | None = None, **order: Any) -> str:
-        return submission.submit(self.store, self.order(**order), body, Background(self.machine.start, key))
+        return submission.submit(self.store, self.order(**order), body, background=Background(self.machine.start, key))
 
     def submit_upload(self, upload: str, key: str | None = None, **order: Any) -> str:
-        return submission.submit_upload(self.store, self.order(**order), upload, Background(self.machine.start, key))
+        return submission.submit_upload(
+            self.store, self.order(**order), upload, background=Background(self.machine.start, key)
+        )
 
     def upload(self, content: bytes, owner: str = OWNER) -> str:
         """What a client does with the URL of an upload; that it works is tests/e2e/test_uploads.py."""
@@ -69,7 +69,7 @@ class Desk:
     def entry(self, job: str, owner: str = OWNER) -> Json:
         """The entry of the batch-response of a job, once its execution has ended."""
         self.machine.join(job)
-        found = lifecycle.status(self.store, owner, job, self.machine.is_running)
+        found = lifecycle.status(self.store, owner, job, alive=self.machine.is_running)
         assert found.bundle is not None, found.progress
         entry: Json
         (entry,) = found.bundle["entry"]
@@ -169,7 +169,9 @@ class TestTransaction:
 
     @pytest.mark.parametrize("kind", ["transaction", "batch"])
     def test_the_body_waits_in_s3_until_the_job_is_over(self, desk: Desk, kind: str) -> None:
-        job = submission.submit(desk.store, desk.order(), bundle(create(patient("1")), kind=kind), Background(lost))
+        job = submission.submit(
+            desk.store, desk.order(), bundle(create(patient("1")), kind=kind), background=Background(lost)
+        )
         assert len(desk.objects(files.REQUESTS, job)) == 1
         desk.machine.start(job)
         assert code(desk.entry(job)) == "200"
@@ -206,7 +208,7 @@ class TestRights:
                 desk.entry(job, stranger)
             assert caught.value.status == 404
             with pytest.raises(BulkheadError) as caught:
-                lifecycle.cancel(desk.store, stranger, job, desk.machine.stop)
+                lifecycle.cancel(desk.store, stranger, job, stop=desk.machine.stop)
             assert caught.value.status == 404
         assert code(desk.entry(job, me.owner)) == "200"
 
@@ -275,7 +277,7 @@ class TestAudit:
         assert self.events(desk) == refused
 
     def test_what_cannot_be_recorded_is_not_told(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-        def unavailable(*arguments: Any) -> None:
+        def unavailable(*arguments: Any, **named: Any) -> None:
             raise Unavailable("the trail cannot be written")
 
         desk.run(bundle(update(self.LIST)))
@@ -303,11 +305,11 @@ class TestRefusedAtOnce:
         caller = Caller("me", (policy.Scope("system", "Patient", "cruds"), policy.Scope("system", "Basic", "cruds")))
         for body, status, expression in self.CASES:
             with pytest.raises(BulkheadError) as caught:
-                submission.submit(desk.store, desk.order(caller), body, Background(start))
+                submission.submit(desk.store, desk.order(caller), body, background=Background(start))
             assert (caught.value.status, caught.value.issues[0].expression) == (status, expression)
 
     def test_too_many_entries(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(settings, "current", lambda: Settings(entry_limit=3))
+        monkeypatch.setattr(desk.store, "settings", replace(desk.store.settings, entry_limit=3))
         with pytest.raises(BulkheadError) as caught:
             desk.submit(bundle(*family(3), kind="batch"))
         assert (caught.value.status, caught.value.issues[0].expression) == (413, "Bundle.entry")
@@ -320,7 +322,9 @@ class TestRefusedAtOnce:
             raise ConnectionError
 
         with pytest.raises(BulkheadError) as caught:
-            submission.submit(desk.store, desk.order(), bundle(create(patient("1"))), Background(refuse, "key"))
+            submission.submit(
+                desk.store, desk.order(), bundle(create(patient("1"))), background=Background(refuse, "key")
+            )
         assert caught.value.status == 503
         assert desk.store.jobs.read(begun[0]) is None
         assert code(desk.run(bundle(create(patient("1"))), key="key")) == "200"
@@ -353,7 +357,7 @@ class TestIdempotency:
 
     def test_a_request_that_died_before_the_start_is_started_by_the_next(self, desk: Desk) -> None:
         body = bundle(create(patient("1")))
-        job = submission.submit(desk.store, desk.order(), body, Background(lost, "once"))
+        job = submission.submit(desk.store, desk.order(), body, background=Background(lost, "once"))
         assert desk.item(job).state == STARTING
         assert desk.submit(body, "once") == job
         assert code(desk.entry(job)) == "200"
@@ -361,7 +365,7 @@ class TestIdempotency:
 
 class TestUploads:
     def test_any_format(self, desk: Desk) -> None:
-        forms = [json.dumps(bundle(*family(3))).encode(), rendered(XML, bundle(*family(3)), True)]
+        forms = [json.dumps(bundle(*family(3))).encode(), rendered(XML, bundle(*family(3)), pretty=True)]
         for content in [*forms, *map(gzip.compress, forms)]:
             job = desk.submit_upload(desk.upload(content))
             assert statuses(desk.entry(job)["resource"]["entry"]) == ["201"] * 4
@@ -385,10 +389,10 @@ class TestUploads:
         upload = desk.upload(json.dumps(bundle(create(patient("1")))).encode())
         call, others = getattr(files, moment), []
 
-        def after_another(*arguments: Any) -> Any:
+        def after_another(*arguments: Any, **named: Any) -> Any:
             monkeypatch.setattr(files, moment, call)
             others.append(desk.submit_upload(upload, key))
-            return call(*arguments)
+            return call(*arguments, **named)
 
         monkeypatch.setattr(files, moment, after_another)
         job = desk.submit_upload(upload, key)
@@ -398,7 +402,7 @@ class TestUploads:
 
     def test_what_is_put_later_is_not_seen(self, desk: Desk) -> None:
         upload = desk.upload(json.dumps(bundle(create(patient("1")))).encode())
-        job = submission.submit_upload(desk.store, desk.order(), upload, Background(lost))
+        job = submission.submit_upload(desk.store, desk.order(), upload, background=Background(lost))
         files.put(desk.store, uploads._name(OWNER, upload), b"other")
         assert desk.submit_upload(upload) == job
         assert code(desk.entry(job)) == "200"
@@ -509,13 +513,13 @@ class TestBatch:
         seen: list[str] = []
 
         def observed(*arguments: Any, **named: Any) -> None:
-            seen.append(lifecycle.status(desk.store, OWNER, job.pop(), desk.machine.is_running).progress)
+            seen.append(lifecycle.status(desk.store, OWNER, job.pop(), alive=desk.machine.is_running).progress)
             commit(*arguments, **named)
 
         monkeypatch.setattr(batch, "GROUPS_AT_ONCE", 1)
         monkeypatch.setattr(batch, "commit", observed)
         made = submission.submit(
-            desk.store, desk.order(), bundle(*[create(patient())] * 80, kind="batch"), Background(lost)
+            desk.store, desk.order(), bundle(*[create(patient())] * 80, kind="batch"), background=Background(lost)
         )
         job = [made] * 4
         desk.machine.start(made)
@@ -537,7 +541,7 @@ class TestBatch:
         monkeypatch.setattr(batch, "commit", held)
         job = desk.submit(bundle(*[create(patient())] * 150, kind="batch"))
         begun.wait(20)
-        lifecycle.cancel(desk.store, OWNER, job, desk.machine.stop)
+        lifecycle.cancel(desk.store, OWNER, job, stop=desk.machine.stop)
         cancelled.set()
         entry = desk.entry(job)
         assert calls[0] == 2
@@ -553,9 +557,9 @@ class TestCancel:
         """Cancelled when all but the commit is done: the answer is stored already."""
         keep = answers.keep
 
-        def cancelled(store: Store, job: Job, answer: Json, final: bool = False) -> tuple[str, int]:
-            lifecycle.cancel(store, OWNER, job.id, desk.machine.stop)
-            return keep(store, job, answer, final)
+        def cancelled(store: Store, job: Job, answer: Json, *, final: bool = False) -> tuple[str, int]:
+            lifecycle.cancel(store, OWNER, job.id, stop=desk.machine.stop)
+            return keep(store, job, answer, final=final)
 
         monkeypatch.setattr(answers, "keep", cancelled)
         for size in (3, 120):
@@ -566,7 +570,7 @@ class TestCancel:
 
     def test_after_the_commit_it_comes_too_late(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         def late(store: Store, job: Job, answer: Json) -> None:
-            lifecycle.cancel(store, OWNER, job.id, desk.machine.stop)
+            lifecycle.cancel(store, OWNER, job.id, stop=desk.machine.stop)
             finish(store, job, answer)
 
         monkeypatch.setattr(processing, "finish", late)
@@ -574,8 +578,8 @@ class TestCancel:
             assert code(desk.run(bundle(*family(2), *more))) == "200"
 
     def test_before_it_has_begun(self, desk: Desk) -> None:
-        job = submission.submit(desk.store, desk.order(), bundle(create(patient("1"))), Background(lost))
-        lifecycle.cancel(desk.store, OWNER, job, lambda job: None)
+        job = submission.submit(desk.store, desk.order(), bundle(create(patient("1"))), background=Background(lost))
+        lifecycle.cancel(desk.store, OWNER, job, stop=lambda job: None)
         desk.machine.start(job)
         assert code(desk.entry(job)) == "409"
         assert count(desk.store, "Patient") == 0
@@ -625,11 +629,11 @@ class TestDead:
         assert "name" not in diagnostics
 
     def test_a_state_machine_that_is_gone(self, desk: Desk) -> None:
-        job = submission.submit(desk.store, desk.order(), bundle(create(patient("1"))), Background(lost))
-        assert lifecycle.status(desk.store, OWNER, job, lambda job: False).progress == "0 of 1 entries"
+        job = submission.submit(desk.store, desk.order(), bundle(create(patient("1"))), background=Background(lost))
+        assert lifecycle.status(desk.store, OWNER, job, alive=lambda job: False).progress == "0 of 1 entries"
         taken = desk.store.jobs.take(job)
         assert taken
-        found = lifecycle.status(desk.store, OWNER, job, lambda job: False).bundle
+        found = lifecycle.status(desk.store, OWNER, job, alive=lambda job: False).bundle
         assert found is not None
         assert code(found["entry"][0]) == "503"
         # A worker that hangs, and goes on later, does nothing any more.
@@ -638,7 +642,7 @@ class TestDead:
     def test_committed_is_told_even_if_its_reads_are_never_answered(
         self, desk: Desk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def dies(*arguments: Any) -> None:
+        def dies(*arguments: Any, **named: Any) -> None:
             raise RuntimeError
 
         monkeypatch.setattr(processing, "finish", dies)

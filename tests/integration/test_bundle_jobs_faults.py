@@ -74,7 +74,7 @@ ORDER = Order(EVERYBODY, BASE, REPRESENTATION, True)
 
 
 def submitted(store: Store, body: Json) -> str:
-    return submission.submit(store, ORDER, body, Background(lost))
+    return submission.submit(store, ORDER, body, background=Background(lost))
 
 
 def deliver(store: Store, job: str) -> None:
@@ -214,7 +214,7 @@ def test_a_dead_large_transaction_is_not_waited_for(store: Store, monkeypatch: p
     job = submitted(store, bundle(*entries(0, 110)))
     keep = answers.keep
 
-    def dies(*arguments: Any) -> tuple[str, int]:
+    def dies(*arguments: Any, **named: Any) -> tuple[str, int]:
         raise Killed
 
     monkeypatch.setattr(answers, "keep", dies)
@@ -235,13 +235,13 @@ def test_a_job_that_was_given_up_is_never_committed(store: Store, monkeypatch: p
     job = submitted(store, bundle(*entries(0, size)))
     keep = answers.keep
 
-    def late(*arguments: Any) -> tuple[str, int]:
+    def late(*arguments: Any, **named: Any) -> tuple[str, int]:
         processing.fail(store, job, "States.Timeout")
-        return keep(*arguments)
+        return keep(*arguments, **named)
 
     monkeypatch.setattr(answers, "keep", late)
     deliver(store, job)
-    found = lifecycle.status(store, EVERYBODY.owner, job, lambda job: False).bundle
+    found = lifecycle.status(store, EVERYBODY.owner, job, alive=lambda job: False).bundle
     assert found is not None
     assert found["entry"][0]["response"]["status"].startswith("503")
     assert store.read_many(["Patient/p0", "Patient/q0"])["Patient/p0"].version == 1

@@ -37,7 +37,9 @@ def fill(store: Store, size: int) -> None:
     ]
     for start in range(0, size, 100):
         part = made[start : start + 100]
-        store.commit([resources.prepare_create(session, one | own, f"Observation/{one['id']}", True) for one in part])
+        store.commit(
+            [resources.prepare_create(session, one | own, f"Observation/{one['id']}", fresh=True) for one in part]
+        )
 
 
 @pytest.fixture

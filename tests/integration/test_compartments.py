@@ -109,7 +109,7 @@ def test_workers_go_by_what_is_in_force_now(scene: Scene) -> None:
     machine = Machine(behind)
     job = scene.set(O, A, propagate=True, background=machine.background())
     machine.join(job)
-    status = lifecycle.status(scene.store, EVERYBODY.owner, job, machine.is_running)
+    status = lifecycle.status(scene.store, EVERYBODY.owner, job, alive=machine.is_running)
     assert status.bundle is not None
     assert status.bundle["entry"][0]["response"]["status"] == "200 OK"
     assert scene.accounts("Encounter/e") == (A,)

@@ -77,8 +77,8 @@ def world(make_store: Any, keys_folder: Path) -> Iterator[World]:
         for silenced in (logger, server.log):
             patch.setattr(silenced, "info", lambda *arguments, **named: None)
         patch.setattr(executions, "start", lambda store, job: machines[store.jobs.read(job).kind].start(job))
-        patch.setattr(executions, "stop", lambda job: machines[job.kind].stop(job))
-        patch.setattr(executions, "is_running", lambda job: machines[job.kind].is_running(job))
+        patch.setattr(executions, "stop", lambda store, job: machines[job.kind].stop(job))
+        patch.setattr(executions, "is_running", lambda store, job: machines[job.kind].is_running(job))
         made = leak_world.world(store, keys_folder)
         for owner, caller in ((AONE, "fenced to A"), (ATWO, "fenced to A"), (BEE, "fenced to B")):
             JOBS[owner] = _job(made, caller, f"{BASE}/Patient/{owner}-id/$set-accounts", propagated(owner))

@@ -16,7 +16,7 @@ from bulkhead.access.policy import EVERYBODY
 from bulkhead.fhir import xml
 from bulkhead.session import Session
 from bulkhead.store import Store, queries
-from infra.local.identity import FULL_RIGHTS
+from infra.local.identity import ALL_BUT_PURGE
 from tests.support.door import Door
 
 Json = dict[str, Any]
@@ -103,7 +103,7 @@ def test_how_an_answer_looks_stays_in_the_link_and_how_much_may_change(door: Doo
 
 @pytest.mark.parametrize(
     ("scope", "fence"),
-    [(FULL_RIGHTS, {"accounts": ["Organization/b"]}), (FULL_RIGHTS, {}), ("system/Basic.rs?code=x", FENCED)],
+    [(ALL_BUT_PURGE, {"accounts": ["Organization/b"]}), (ALL_BUT_PURGE, {}), ("system/Basic.rs?code=x", FENCED)],
 )
 def test_a_fenced_callers_link_is_for_who_sees_the_same(door: Door, scope: str, fence: Json) -> None:
     with door.client(**FENCED) as client:
@@ -166,4 +166,4 @@ def test_the_id_of_a_query_tells_nothing_of_it(store: Store) -> None:
     identifier = store.keep_query(pairs)
     assert identifier
     assert store.kept_query(identifier) == pairs
-    assert queries.keep(store.table, b"another secret", pairs, 1) != identifier
+    assert queries.keep(store.table, b"another secret", pairs, days=1) != identifier

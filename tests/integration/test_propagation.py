@@ -116,7 +116,7 @@ class TestJob:
         job = items.Job("j", OWNER, PATIENT, (A,), 0, 2**33, begun=1)
         scene.store.jobs.create(job)
         scene.store.jobs.change("j", ["starting"], state="running", begun=1)
-        scene.store.set_propagate(scene.head(PATIENT), True, {})
+        scene.store.set_propagate(scene.head(PATIENT), flag=True, within={})
         first = propagation_steps.plan(scene.store, {"job": "j"})
         assert (first["batches"], first["next"], first["settle"]) == (0, "settle", 7)
         second = propagation_steps.plan(scene.store, first)
@@ -175,7 +175,7 @@ class TestStart:
         scene.store.jobs.create(items.Job("j", OWNER, PATIENT, (A,), 0, 2**33))
         if changed:
             scene.set(PATIENT, A)
-            scene.store.set_propagate(scene.head(PATIENT), True, {})
+            scene.store.set_propagate(scene.head(PATIENT), flag=True, within={})
         machine.start("j")
         machine.join("j")
         assert found(scene, "j").state == state
@@ -214,12 +214,12 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, before: Callable[[int], None]) ->
     """Call `before(n)` before the n-th batch that a worker applies; the calls so far are returned."""
     calls, lock = [0], threading.Lock()
 
-    def interrupted(*arguments: Any) -> Applied:
+    def interrupted(*arguments: Any, **named: Any) -> Applied:
         with lock:
             calls[0] += 1
             number = calls[0]
         before(number)
-        return propagation.apply(*arguments)
+        return propagation.apply(*arguments, **named)
 
     monkeypatch.setattr(propagation_steps, "apply", interrupted)
     return calls
@@ -301,7 +301,7 @@ class TestTrouble:
     ) -> None:
         """Its writer read the patient before the run changed it, and commits when the workers are done."""
         resource = {"resourceType": "Observation", "id": "late", "subject": {"reference": PATIENT}}
-        write = resources.prepare_create(Session.of(scene.store, EVERYBODY), resource, "Observation/late", True)
+        write = resources.prepare_create(Session.of(scene.store, EVERYBODY), resource, "Observation/late", fresh=True)
         asked, answered = threading.Event(), threading.Event()
 
         def read_early(writes: Any, read: Any) -> None:
@@ -315,10 +315,10 @@ class TestTrouble:
             asked.wait(20)
             second_look = propagation.second_look
 
-            def once_committed(*arguments: Any) -> Any:
+            def once_committed(*arguments: Any, **named: Any) -> Any:
                 answered.set()
                 late.result()
-                return second_look(*arguments)
+                return second_look(*arguments, **named)
 
             monkeypatch.setattr(propagation_steps, "second_look", once_committed)
             job = run(scene, machine, A)
@@ -346,7 +346,7 @@ def pending(scene: Scene, key: str) -> str:
 
 
 def progress(scene: Scene, job: str) -> int:
-    text = lifecycle.status(scene.store, OWNER, job, lambda name: True).progress
+    text = lifecycle.status(scene.store, OWNER, job, alive=lambda name: True).progress
     return int(text.partition(" ")[0]) if text else 0
 
 
@@ -359,7 +359,7 @@ class TestProgressAndCancel:
 
         def observed(store: Store, item: dict[str, Any]) -> dict[str, Any]:
             with lock:
-                seen.append(lifecycle.status(store, OWNER, item["job"], machine.is_running).progress)
+                seen.append(lifecycle.status(store, OWNER, item["job"], alive=machine.is_running).progress)
                 job_ids.append(item["job"])
                 return work(store, item)
 
@@ -386,11 +386,11 @@ class TestProgressAndCancel:
         keys = scene.observations(500)
         job = scene.set(PATIENT, A, propagate=True, background=machine.background())
         begun.wait(20)
-        lifecycle.cancel(scene.store, OWNER, job, machine.stop)
+        lifecycle.cancel(scene.store, OWNER, job, stop=machine.stop)
         cancelled.set()
         machine.join(job)
         assert calls[0] == 2
-        bundle = lifecycle.status(scene.store, OWNER, job, machine.is_running).bundle
+        bundle = lifecycle.status(scene.store, OWNER, job, alive=machine.is_running).bundle
         assert bundle is not None
         (entry,) = bundle["entry"]
         assert entry["response"]["status"].startswith("409")
@@ -403,7 +403,7 @@ class TestProgressAndCancel:
 
     def test_cancelling_a_finished_job_changes_nothing(self, scene: Scene, machine: Machine) -> None:
         job = run(scene, machine, A)
-        lifecycle.cancel(scene.store, OWNER, job, machine.stop)
+        lifecycle.cancel(scene.store, OWNER, job, stop=machine.stop)
         assert found(scene, job).state == DONE
 
     def test_a_planner_that_meets_a_cancelled_job_ends_it(self, scene: Scene, machine: Machine) -> None:
@@ -443,7 +443,7 @@ class TestLargeCompartments:
             def run(store: Store, given: dict[str, Any]) -> dict[str, Any]:
                 done: dict[str, Any] = step(store, given)
                 with lock:
-                    status = lifecycle.status(store, OWNER, given["job"], lambda job: True)
+                    status = lifecycle.status(store, OWNER, given["job"], alive=lambda job: True)
                     progress.append(status.progress)
                 return done
 
@@ -485,7 +485,7 @@ class TestLargeCompartments:
                 propagation_steps.work(small.store, item)
         known = found(small, job)
         assert (known.total, known.listing) == (330, False)
-        assert lifecycle.status(small.store, OWNER, job, lambda job: True).progress == "331 of 331 resources"
+        assert lifecycle.status(small.store, OWNER, job, alive=lambda job: True).progress == "331 of 331 resources"
 
     def test_the_second_pass_begins_with_the_best_of_the_first(self, small: Scene) -> None:
         small.observations(330)
@@ -498,7 +498,7 @@ class TestLargeCompartments:
         state = propagation_steps.plan(small.store, state)
         known = found(small, job)
         assert (known.turn, known.best, known.standing) == (2, 330, 0)
-        assert lifecycle.status(small.store, OWNER, job, lambda job: True).progress == "331 of 331 resources"
+        assert lifecycle.status(small.store, OWNER, job, alive=lambda job: True).progress == "331 of 331 resources"
 
     def test_who_is_at_work_says_so(self, small: Scene) -> None:
         small.observations(30)

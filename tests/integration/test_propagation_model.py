@@ -170,11 +170,11 @@ class Accounts(RuleBasedStateMachine):
         Of others within bounds, by what it has from elsewhere. Deleted targets give as others do. What is sealed or private has its own only.
         An account has the latest of its ends; what is handed on for the sake of another account ends with that.
         """
-        given = [head.grants(OWN)]
+        given = [head.granted_by(OWN)]
         named = [] if self.inherits_nothing(head) else [heads[root] for root in self.named(head) if root in heads]
-        carries = merged([*given, *(root.grants(OWN) for root in named if root.type == "Patient")])
+        carries = merged([*given, *(root.granted_by(OWN) for root in named if root.type == "Patient")])
         for root in named:
-            own = root.grants(OWN)
+            own = root.granted_by(OWN)
             if root.type == "Patient":
                 given.append(own)
             elif root.propagate:
@@ -194,7 +194,7 @@ class Accounts(RuleBasedStateMachine):
 
     def is_possible(self, head: Head, possible: Own) -> bool:
         """Whether a resource has these own accounts, up to those that have ended."""
-        now, own = self.clock.stamp(), head.grants(OWN)
+        now, own = self.clock.stamp(), head.granted_by(OWN)
         left = [(account, end) for account, end in possible if (account in own if end is None else end > now)]
         return [account for account, _ in left] == list(own) and all(end in (None, own[one]) for one, end in left)
 
@@ -318,7 +318,7 @@ class Accounts(RuleBasedStateMachine):
         if after := self.store.read(key):
             if before:
                 now = self.clock.stamp()
-                assert after.explicit == tuple(one for one, end in before.grants(OWN).items() if end > now)
+                assert after.explicit == tuple(one for one, end in before.granted_by(OWN).items() if end > now)
                 assert after.sealed == before.sealed
                 assert patient or self.private(after) == self.private(before)
             self.own[key] = {owned(after)}
@@ -398,7 +398,9 @@ class Accounts(RuleBasedStateMachine):
             self.jobs.append(Job(job, root, flights[0], {"job": job, "next": "plan"}))
 
         def work(store: Store) -> Any:
-            return set_accounts_run.run(Session.of(store, EVERYBODY), root, request, None, Background(start))
+            return set_accounts_run.run(
+                Session.of(store, EVERYBODY), root, request, if_match=None, background=Background(start)
+            )
 
         flights.append(self.start(work, 0, own={root: asked_own(request)}))
         self.go_on(flights[0], steps)
@@ -452,7 +454,9 @@ class Accounts(RuleBasedStateMachine):
         elif kind == "run":
             self.propagate(root, accounts, steps)
         elif kind == "worker":
-            self.start(lambda store: propagation.apply(store, root, [key], propagation.reach(root, None)), steps)
+            self.start(
+                lambda store: propagation.apply(store, root, [key], reaches=propagation.Reach(root, None)), steps
+            )
         elif kind == "job":
             self.propagate_in_the_background(root, accounts, steps)
             for _ in range(8 if steps is None else 0):
@@ -600,7 +604,7 @@ class Accounts(RuleBasedStateMachine):
                 self.scene.create_again(root)
             if head.within:
                 listed = [key for page in propagation.members(self.store, root) for key in page]
-                count = propagation.propagate(self.store, root, listed, None, fence=None, naming=True)
+                count = propagation.propagate(self.store, root, listed, changed_at=None, fence=None, naming=True)
                 assert count == self.members(root)
             else:
                 assert self.scene.set(root, *head.explicit, propagate=True) == 1 + self.members(root)
@@ -647,7 +651,7 @@ def merged(given: list[Grants]) -> Grants:
 
 
 def owned(head: Head) -> Own:
-    return tuple(head.grants(OWN).items())
+    return tuple(head.granted_by(OWN).items())
 
 
 def asked_own(request: Request) -> Own:

@@ -131,7 +131,7 @@ def record(scene: Scene, patient: str = PATIENT, mark: str = MARK) -> list[str]:
         scene.put(key, contentType=f"text/{mark}", securityContext={"reference": context}, data="enhxdm1hcms=")
     session = Session.of(scene.store, EVERYBODY)
     resource = {"resourceType": "Condition", "subject": subject, "code": coded}
-    condition = conditions.condition("Condition", f"code={system}|{mark}", "ifNoneExist", "")
+    condition = conditions.condition("Condition", f"code={system}|{mark}", "ifNoneExist", base="")
     claimed = resources.create(session, resource, condition)[0].key
     scene.set(patient, A, propagate=True)
     return [*made, deleted, letter, *(key for key, _ in binaries), claimed]
@@ -376,7 +376,7 @@ def test_as_a_job(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.observations(250, PATIENT)
     machine = Machine(scene.store)
     monkeypatch.setattr(executions, "start", lambda store, job: machine.start(job))
-    monkeypatch.setattr(executions, "is_running", machine.is_running)
+    monkeypatch.setattr(executions, "is_running", lambda store, job: machine.is_running(job))
     begun = purge(headers={"prefer": "respond-async", "idempotency-key": "k"})
     assert begun["statusCode"] == 202
     status = begun["headers"]["content-location"].rpartition("/fhir/R4/")[2]
@@ -423,7 +423,7 @@ def test_a_job_that_is_cancelled(scene: Scene, monkeypatch: pytest.MonkeyPatch) 
     keys = scene.observations(250, PATIENT)
     machine = Machine(scene.store)
     monkeypatch.setattr(executions, "start", lambda store, job: None)
-    monkeypatch.setattr(executions, "stop", lambda job: None)
+    monkeypatch.setattr(executions, "stop", lambda store, job: None)
     begun = purge(headers={"prefer": "respond-async"})
     status = begun["headers"]["content-location"].rpartition("/fhir/R4/")[2]
     assert request("DELETE", status, scope=PURGE)["statusCode"] == 202

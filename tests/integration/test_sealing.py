@@ -194,9 +194,9 @@ class TestPrivate:
     def test_a_label_added_by_meta_add_or_a_transaction_does_too(self, scene: Scene) -> None:
         key = scene.observation("1")
         session = Session.of(scene.store, EVERYBODY)
-        meta_change.change(session, key, LABELLED, meta_change.added, None)
+        meta_change.change(session, key, LABELLED, how=meta_change.added, if_match=None)
         assert scene.accounts(key) == ()
-        meta_change.change(session, key, LABELLED, meta_change.removed, None)
+        meta_change.change(session, key, LABELLED, how=meta_change.removed, if_match=None)
         assert scene.accounts(key) == (A, B)
         resource = {"resourceType": "Observation", "id": "1", "status": "final", "code": {"text": "x"}}
         resource |= {"subject": {"reference": PATIENT}, "meta": LABELLED}
@@ -221,7 +221,9 @@ class TestPrivate:
             write(scene, caller, "Observation/1", meta=LABELLED)
         assert caught.value.issues[0].expression == "Observation.meta.security"
         with pytest.raises(Forbidden):
-            meta_change.change(Session.of(scene.store, caller), "Observation/1", LABELLED, meta_change.added, None)
+            meta_change.change(
+                Session.of(scene.store, caller), "Observation/1", LABELLED, how=meta_change.added, if_match=None
+            )
         assert scene.accounts("Observation/1") == (B, A)
 
     def test_nor_does_it_open_anything_against_its_maker(self, scene: Scene) -> None:
@@ -282,7 +284,7 @@ def test_a_run_looks_again_at_what_was_closed_when_it_came_by(scene: Scene, how:
             scene.adjust(key, inherited={"M": {PATIENT: {"L": [{"S": A}]}}})
 
     scene.set(PATIENT, C)
-    found = propagation.survey(scene.store, PATIENT, [key], propagation.reach(PATIENT, None))
+    found = propagation.survey(scene.store, PATIENT, [key], reaches=propagation.Reach(PATIENT, None))
     assert found.closed == ((key, True),)
-    again = propagation.second_look(scene.store, PATIENT, found, propagation.reach(PATIENT, None), wait)
+    again = propagation.second_look(scene.store, PATIENT, found, reaches=propagation.Reach(PATIENT, None), wait=wait)
     assert again.wrong == (key,)

@@ -326,7 +326,7 @@ class TestOvertaken:
         assert scene.accounts(PATIENT) == (A,)
 
     def test_too_many_others_are_a_conflict(self, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-        def always(*arguments: Any) -> Any:
+        def always(*arguments: Any, **named: Any) -> Any:
             raise VersionConflict(PATIENT)
 
         monkeypatch.setattr(set_accounts_run, "pause", lambda attempt: None)

@@ -31,7 +31,7 @@ def scene(store: Store) -> Scene:
 def look(
     scene: Scene, key: str, *accounts: str, caller: Any = EVERYBODY, if_match: str | None = None, **asked: Any
 ) -> Preview:
-    return preview(Session.of(scene.store, caller), key, Request(accounts, preview=True, **asked), if_match)
+    return preview(Session.of(scene.store, caller), key, Request(accounts, preview=True, **asked), if_match=if_match)
 
 
 def test_gains_and_losses_are_counted_by_account_and_type(scene: Scene) -> None:
@@ -127,7 +127,7 @@ def test_it_is_refused_as_the_real_thing(
     refusals = []
     for run in (preview, set_accounts_run.run):
         with pytest.raises(error) as caught:
-            run(Session.of(scene.store, caller), key, asked, if_match)
+            run(Session.of(scene.store, caller), key, asked, if_match=if_match)
         refusals.append((type(caught.value), caught.value.issues))
     assert refusals[0] == refusals[1]
 
@@ -187,7 +187,7 @@ def test_whatever_stands_it_says_what_the_run_does(
     request = Request(asked, propagates, inherit=inherit)
     before = scene.store.read_many(everything)
     try:
-        found = preview(Session.of(scene.store, caller), root, request, None)
+        found = preview(Session.of(scene.store, caller), root, request, if_match=None)
     except BulkheadError as error:
         with pytest.raises(type(error)):
             set_accounts_run.run(Session.of(scene.store, caller), root, request)

@@ -181,7 +181,7 @@ def test_the_integrity_check_clears_the_listings_a_day_later_and_changes_no_head
         from bulkhead.store.integrity import Check
 
         facts_of = scene.store._facts_of
-        check = Check(scene.store.table, facts_of, clock.now + seconds, 86_400, True)
+        check = Check(scene.store.table, facts_of, clock.now + seconds, patience=86_400, repair=True)
         return check.look(list(scene.store.table.query(member))).stale
 
     before = scene.head(member)
@@ -234,7 +234,7 @@ class TestMeta:
         self.put(scene, EVERYBODY, [self.account(A, end)])
         self.put(scene, EVERYBODY, [{"reference": A}], language="en")
         self.put(scene, EVERYBODY, [{"reference": A}, {"reference": B}])
-        assert scene.head("Basic/1").grants(OWN) == {A: end, B: NEVER}
+        assert scene.head("Basic/1").granted_by(OWN) == {A: end, B: NEVER}
 
     def test_another_end_is_a_change(self, scene: Scene, clock: Clock) -> None:
         self.put(scene, EVERYBODY, [self.account(A, at(clock, HOUR))])
@@ -262,7 +262,7 @@ class TestMeta:
         echo = shown(scene, member)
         scene.observation("1", meta={"accounts": echo}, status="final")
         scene.observation("1", meta={"accounts": [*echo, {"reference": B}]})
-        assert scene.head(member).grants(OWN) == {A: at(clock, 60), B: NEVER}
+        assert scene.head(member).granted_by(OWN) == {A: at(clock, 60), B: NEVER}
 
 
 def test_a_fenced_caller_ends_its_own_accounts_only(scene: Scene, clock: Clock) -> None:

@@ -75,7 +75,9 @@ def filled(make_store: Any) -> Store:
     for number, resource in enumerate(made.values()):
         if number % 2:
             resource["meta"] = {**resource.get("meta", {}), "accounts": own[:1]}
-    writes = [resources.prepare_create(session, one, key, True) for key, one in made.items() if key != "Organization/t"]
+    writes = [
+        resources.prepare_create(session, one, key, fresh=True) for key, one in made.items() if key != "Organization/t"
+    ]
     for start in range(0, len(writes), 80):
         store.commit(writes[start : start + 80], (), resources.inherit(session))
     return store

@@ -49,7 +49,7 @@ def _work(store: Store, patient: str) -> list[tuple[str, int, Callable[[], objec
 
     def update() -> None:
         resource = clinic.observation(2, subject) | {"id": made[0].id}
-        resources.update(Session.of(store, WHO), resource, made[0].key, None)
+        resources.update(Session.of(store, WHO), resource, made[0].key, if_match=None)
 
     def shown(version: Version) -> dict[str, Any] | Raw:
         known = membership.in_force(store)
@@ -68,7 +68,7 @@ def _work(store: Store, patient: str) -> list[tuple[str, int, Callable[[], objec
         changed = target_write(store, patient, accounts)
         store.commit([changed])
         members = [pointer.source for pointer in store.pointing_at(patient, limit=5000)]
-        propagation.propagate(store, patient, members, None, fence=None, naming=True)
+        propagation.propagate(store, patient, members, changed_at=None, fence=None, naming=True)
 
     return [
         ("create an Observation", 1, create),

@@ -66,7 +66,7 @@ def _fill(store: Store, size: int) -> None:
                 "effectiveDateTime": (_NEWEST - timedelta(hours=number)).isoformat(),
             }
             key = f"Observation/{number:08d}"
-            writes.append(resources.prepare_create(session, resource | {"id": key.partition("/")[2]}, key, True))
+            writes.append(resources.prepare_create(session, resource | {"id": key.partition("/")[2]}, key, fresh=True))
         for first in range(0, len(writes), 100):
             store.commit(writes[first : first + 100])
 

@@ -49,7 +49,8 @@ def _fill(store: Store, size: int) -> None:
 
 def _commit(store: Store, made: list[tuple[str, dict[str, Any]]]) -> None:
     writes = [
-        resources.prepare_create(Session.of(store, policy.EVERYBODY), resource, key, True) for key, resource in made
+        resources.prepare_create(Session.of(store, policy.EVERYBODY), resource, key, fresh=True)
+        for key, resource in made
     ]
     store.commit(writes, (), resources.inherit(Session.of(store, policy.EVERYBODY)))
 
@@ -87,7 +88,7 @@ def _requests(store: Store, size: int) -> float:
     request = set_accounts_run.Request(ORGANIZATIONS[:1], propagate=True)
     with metered(store.table.client) as meter:
         job = set_accounts_run.run(
-            Session.of(store, policy.EVERYBODY), PATIENT, request, None, Background(machine.start)
+            Session.of(store, policy.EVERYBODY), PATIENT, request, if_match=None, background=Background(machine.start)
         )
         while machine.state(str(job)) == "RUNNING":
             time.sleep(0.1)

@@ -77,7 +77,7 @@ def _import(store: Store, bundle: dict[str, Any], account: str | None) -> str:
             if name in resource:
                 resource[name] = {"reference": places[resource[name]["reference"]]}
         key = places[entry["fullUrl"]]
-        writes.append(resources.prepare_create(Session.of(store, policy.EVERYBODY), resource, key, True))
+        writes.append(resources.prepare_create(Session.of(store, policy.EVERYBODY), resource, key, fresh=True))
     writes[0].explicit = (account,) if account else ()
     store.commit(writes, (), resources.inherit(Session.of(store, policy.EVERYBODY)))
     return writes[0].key

@@ -13,7 +13,7 @@ from bulkhead.api.routes import BASE, GATEWAY
 from bulkhead.store import Store
 from functions import http
 from infra.local import lambdas
-from infra.local.identity import AUDIENCE, FULL_RIGHTS, Identity
+from infra.local.identity import ALL_BUT_PURGE, AUDIENCE, Identity
 from infra.local.server import Front
 from infra.local.tokens import Verifier
 
@@ -54,10 +54,10 @@ class Door:
         self.store = store
         self.identity = Identity(HOST, keys / "identity.pem")
         self._transport = Transport(
-            Front(GATEWAY, lambdas.call, Verifier(HOST, [AUDIENCE], self.identity), self.identity)
+            Front(GATEWAY, lambdas.call, Verifier(HOST, [AUDIENCE], self.identity), identity=self.identity)
         )
 
-    def client(self, scope: str = FULL_RIGHTS, subject: str = "somebody", **fence: Any) -> httpx.Client:
+    def client(self, scope: str = ALL_BUT_PURGE, subject: str = "somebody", **fence: Any) -> httpx.Client:
         """A client with a token; `fence` is `accounts=[...]`, `patient=...`."""
         return self.with_token(self.identity.token(subject, scope, **fence))
 

@@ -411,6 +411,8 @@ PUBLIC = [
     "/.well-known/smart-configuration",
     "/openapi.json",
     "/docs",
+    "/console",
+    "/console/{file}",
 ]
 
 

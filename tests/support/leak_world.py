@@ -188,7 +188,9 @@ class World:
     """Of each caller that may come in: the owner after whose data it is."""
 
     def __post_init__(self) -> None:
-        self.front = server.Front(GATEWAY, lambdas.call, Verifier(ISSUER, [AUDIENCE], self.identity), self.identity)
+        self.front = server.Front(
+            GATEWAY, lambdas.call, Verifier(ISSUER, [AUDIENCE], self.identity), identity=self.identity
+        )
 
     def put(self, resource: Json) -> Head:
         key = f"{resource['resourceType']}/{resource['id']}"
@@ -204,7 +206,7 @@ class World:
                 self.put(resource)
             encounter = self.store.read(f"Encounter/{owner}-id")
             assert encounter is not None
-            self.store.set_propagate(encounter, True, {})
+            self.store.set_propagate(encounter, flag=True, within={})
             self._move(owner)
             resources.delete(Session.of(self.store, EVERYBODY), f"Patient/{owner}-gone")
 
@@ -213,7 +215,9 @@ class World:
         body = next(one for one in everything(owner) if one["resourceType"] == "Observation")
         identifier = f"{CEE}-{owner[2:]}"
         planted = json.loads(json.dumps(body).replace(f"{owner}-text", f"{CEE}-text")) | {"id": identifier}
-        write = resources.prepare_create(Session.of(self.store, EVERYBODY), planted, f"Observation/{identifier}", False)
+        write = resources.prepare_create(
+            Session.of(self.store, EVERYBODY), planted, f"Observation/{identifier}", fresh=False
+        )
         write.explicit = (f"Organization/{CEE}-org",)
         self.store.commit([write])
 
@@ -231,7 +235,7 @@ class World:
             "fenced to A": (sign("a", RIGHTS, [a]), BEE, {BEE, CEE}),
             "fenced to B": (sign("b", RIGHTS, [b]), AONE, {AONE, ATWO, CEE}),
             "patient": (sign("p", "patient/*.cruds accounts.write", patient=f"{AONE}-id"), ATWO, {ATWO, BEE}),
-            "both": (sign("ap", f"patient/*.cruds {RIGHTS}", [a], f"{AONE}-id"), ATWO, {ATWO, BEE, CEE}),
+            "both": (sign("ap", f"patient/*.cruds {RIGHTS}", [a], patient=f"{AONE}-id"), ATWO, {ATWO, BEE, CEE}),
             "scopes with a query": (sign("q", f"system/*.cruds?_account={a} accounts.write"), BEE, {BEE, CEE}),
             "patient of nobody": (sign("n", "patient/*.cruds"), AONE, {AONE, ATWO, BEE, CEE}),
             "fenced to nothing": (sign("e", RIGHTS, []), AONE, {AONE, ATWO, BEE, CEE}),

@@ -1,4 +1,4 @@
-"""A store in memory with the reading interface of bulkhead.store.Store: hints by what facts say, stale ones if asked for."""
+"""A store in memory, a `ReadStore`: hints by what facts say, stale ones if asked for."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import replace
 from itertools import count
-from typing import Any, cast
+from typing import Any
 
 from bulkhead.facts.index_facts import Facts, facts
 from bulkhead.settings import Settings
-from bulkhead.store import Found, Head, Moment, Pointer, Store, staging
+from bulkhead.store import Found, Head, Moment, Pointer, staging
 from bulkhead.store.definitions import ALL, NAMED_BY
 from bulkhead.store.version import Version
 
@@ -30,11 +30,6 @@ class MemoryStore:
         self.in_clinical_order = True
         self._second = -1
         self._names = count()
-
-    @property
-    def as_store(self) -> Store:
-        """Itself, typed as the Store for which it stands: it has of a Store what searches and compartments read."""
-        return cast(Store, self)
 
     # Writing
 
@@ -88,10 +83,10 @@ class MemoryStore:
         self.reads.append("GetItem")
         return self.current.get(key)
 
-    def read_many(self, keys: Iterable[str]) -> dict[str, Head]:
-        wanted = list(keys)
-        self.reads += ["BatchGetItem"] * -(-len(wanted) // 100)
-        return {key: self.current[key] for key in wanted if key in self.current}
+    def read_many(self, wanted: Iterable[str]) -> dict[str, Head]:
+        keys = list(wanted)
+        self.reads += ["BatchGetItem"] * -(-len(keys) // 100)
+        return {key: self.current[key] for key in keys if key in self.current}
 
     def read_version(self, key: str, version: int) -> Head | None:
         self.reads.append("GetItem")
@@ -207,7 +202,7 @@ class MemoryStore:
     def can_count(self) -> bool:
         return True
 
-    def count(self, resource_type: str, most: int) -> int | None:
+    def count(self, resource_type: str, *, most: int) -> int | None:
         self.reads.append("Query")
         return sum(1 for head in self.current.values() if head.type == resource_type and not head.deleted)
 

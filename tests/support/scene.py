@@ -48,14 +48,14 @@ class Scene:
         """Create or update, as a client does: it inherits."""
         resource_type, _, identifier = key.partition("/")
         resource = {"resourceType": resource_type, "id": identifier, **content}
-        return resources.update(Session.of(self.store, EVERYBODY), resource, key, None)[0]
+        return resources.update(Session.of(self.store, EVERYBODY), resource, key, if_match=None)[0]
 
     def create_again(self, key: str) -> Head:
         """What was deleted, with the content that it had."""
         last = self.store.read_version(key, self.head(key).version - 1)
         assert last is not None
         resource = {**self.store.decode(last), "id": key.partition("/")[2]}
-        return resources.update(Session.of(self.store, EVERYBODY), resource, key, None)[0]
+        return resources.update(Session.of(self.store, EVERYBODY), resource, key, if_match=None)[0]
 
     def create(self, *keys: str, **content: Any) -> list[str]:
         """Create many with the same content in few commits."""
@@ -63,7 +63,7 @@ class Scene:
             writes = []
             for key in keys[start : start + 20]:
                 resource = {"resourceType": key.partition("/")[0], **content}
-                writes.append(resources.prepare_create(Session.of(self.store, EVERYBODY), resource, key, True))
+                writes.append(resources.prepare_create(Session.of(self.store, EVERYBODY), resource, key, fresh=True))
             self.store.commit(writes, (), resources.inherit(Session.of(self.store, EVERYBODY)))
         return list(keys)
 

@@ -83,7 +83,7 @@ def test_one_id_from_the_request_to_the_worker(
 
 def test_the_items_of_a_manifest_carry_the_id(store: Store) -> None:
     job = jobs.Job("j", "me", "Patient/1", (), 0, 9_999_999_999)
-    (item,) = propagation_steps._items(store, job, {"turn": 1, "batch": 0, "correlation": GUID}, ["Basic/1"])
+    (item,) = propagation_steps._items(store, job, {"turn": 1, "batch": 0, "correlation": GUID}, amiss=["Basic/1"])
     assert item["correlation"] == GUID
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -128,3 +129,50 @@ def test_the_table_is_private_to_the_store(name: str) -> None:
         if isinstance(node, ast.Attribute) and node.attr == "table" and ast.unparse(node.value).endswith("store")
     ]
     assert not found, f"{name} reaches for the store's table in lines {found}"
+
+
+IN_CONTEXT = {
+    "bulkhead.observability",
+    "bulkhead.store.capacity",
+    "bulkhead.store.throttling",
+    "bulkhead.store.transactions",
+}
+"""Whose work it is, what it costs, until when it may wait, and what an attempt has read: docs/architecture.md says why."""
+
+
+def test_what_travels_in_a_context_variable_is_listed() -> None:
+    """All else is in the Session or an argument."""
+    files = {**MODULES, **{str(path): path for top in ("functions", "infra") for path in (ROOT / top).rglob("*.py")}}
+    found = [
+        name
+        for name, path in files.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "ContextVar"
+    ]
+    assert sorted(found) == sorted(IN_CONTEXT)
+
+
+READS_SETTINGS = {
+    "bulkhead.store": "connects the process to its table",
+    "bulkhead.observability": "sets the level of the log when it is imported",
+    "bulkhead.fhir.site": "R4's rules are compiled once in a process",
+    "functions/http.py": "makes the Session of each request",
+}
+"""Where a process reads its settings, and why. All else has them from the Session, the Store or an argument."""
+
+
+def test_settings_are_read_where_a_process_begins() -> None:
+    files = {**MODULES, **{path.relative_to(ROOT).as_posix(): path for path in (ROOT / "functions").rglob("*.py")}}
+    found = {
+        name
+        for name, path in files.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if (isinstance(node, ast.Attribute) and ast.unparse(node).endswith("settings.current"))
+        or (isinstance(node, ast.alias) and node.name == "current" and name != "bulkhead.store.capacity")
+    }
+    assert found == set(READS_SETTINGS)
+
+
+@pytest.mark.parametrize("name", re.findall(r"`([a-z_/]+\.py)`", (ROOT / "docs/architecture.md").read_text()))
+def test_a_file_that_the_architecture_names_is_there(name: str) -> None:
+    assert any((base / name).exists() for base in (ROOT, LAYER, LAYER / "bulkhead"))

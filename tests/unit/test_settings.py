@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Literal, get_origin, get_type_hints
 
 import pytest
 
 from bulkhead.settings import Settings, from_environment
+from infra import settings_page
 
 
 def test_nothing_said_is_the_default() -> None:
@@ -56,10 +58,30 @@ def test_every_default_is_allowed_and_no_number_may_be_negative() -> None:
 
 def test_a_setting_of_few_values_says_which() -> None:
     """A text that only some words are good for has a Literal: else a misspelt one passes."""
-    free = {"table", "bucket", "state_machine", "bundle_state_machine", "audience"}
+    free = {"table", "bucket", "state_machine", "bundle_state_machine", "audience", "console_client"}
     free |= {"audit", "private", "unchecked_invariants", "shared_types"}
     types = get_type_hints(Settings, include_extras=True)
     texts = {each.name for each in fields(Settings) if isinstance(each.default, str)}
     closed = {name for name in texts if get_origin(types[name]) is Literal}
     urls = {name for name in texts if name.endswith(("_url", "_uri", "_endpoint")) or name == "issuer"}
     assert texts == free | closed | urls
+
+
+def test_the_page_has_every_setting_as_the_class_has_it() -> None:
+    """`make settings` writes it anew."""
+    assert (Path(__file__).parents[2] / "docs/settings.md").read_text() == settings_page.page()
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("SYNC_LIMIT", "| `SYNC_LIMIT` | `1000` | from 0 |"),
+        ("BODY_LIMIT", "| `BODY_LIMIT` | `300000` | from 1 |"),
+        ("AUTH", "| `AUTH` | `on` | `on` or `off` |"),
+        ("BASE_URL", "| `BASE_URL` | empty | a URL |"),
+    ],
+)
+def test_a_row_says_default_bounds_and_meaning(name: str, row: str) -> None:
+    (found,) = (line for line in settings_page.page().splitlines() if line.startswith(f"| `{name}` "))
+    assert found.startswith(row)
+    assert len(found.removeprefix(row)) > 20

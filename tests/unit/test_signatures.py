@@ -1,4 +1,8 @@
-"""What a function may see, and for whom, is an argument that its caller gives: no signature of the layer has a default for it."""
+"""What signatures promise their callers.
+
+What a function may see, and for whom, is an argument that its caller gives: nothing has a default for it. A call says what its fourth argument
+is, and what each of its booleans means: they are keyword-only.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,9 @@ import pytest
 import bulkhead
 
 LAYER = Path(bulkhead.__file__).parent
-FUNCTIONS = Path(__file__).parents[2] / "functions"
+ROOT = Path(__file__).parents[2]
+FUNCTIONS = ROOT / "functions"
+INFRA = ROOT / "infra"
 
 NAMES = frozenset({"fence", "who", "caller", "right", "within", "visible", "sees", "inside", "visibility"})
 TYPES = frozenset({"Fence", "Caller", "Within"})
@@ -83,3 +89,58 @@ def test_such_a_default_is_found(tmp_path: Path, text: str) -> None:
     path = tmp_path / "module.py"
     path.write_text(text)
     assert len(list(faults(path, tmp_path))) == 1
+
+
+AT_MOST = 3
+"""Arguments by position, `self` not counted."""
+
+
+def unnamed(tree: ast.Module) -> Iterator[str]:
+    """Functions that take more than three arguments by position, or a boolean."""
+    methods = {
+        id(function)
+        for owner in ast.walk(tree)
+        if isinstance(owner, ast.ClassDef)
+        for function in owner.body
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        and not any(isinstance(one, ast.Name) and one.id == "staticmethod" for one in function.decorator_list)
+    }
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        listed = [*node.args.posonlyargs, *node.args.args][id(node) in methods :]
+        flags = [one.arg for one in listed if one.annotation and ast.unparse(one.annotation) in ("bool", "bool | None")]
+        if len(listed) > AT_MOST:
+            yield f"{node.name} takes {len(listed)} arguments by position"
+        yield from (f"{node.name} takes {name} by position" for name in flags)
+
+
+@pytest.mark.parametrize("root", [LAYER, FUNCTIONS, INFRA], ids=["layer", "functions", "infra"])
+def test_past_three_arguments_and_every_boolean_are_named(root: Path) -> None:
+    paths = sorted(root.rglob("*.py"))
+    assert paths
+    found = {path.relative_to(root).as_posix(): [*unnamed(ast.parse(path.read_text()))] for path in paths}
+    assert {place: faults for place, faults in found.items() if faults} == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def f(a, b, c, d): ...",
+        "def f(a, flag: bool): ...",
+        "def f(flag: bool | None = None): ...",
+        "class F:\n    def f(self, a, b, c, d): ...",
+        "class F:\n    @staticmethod\n    def f(a, b, c, d): ...",
+        "async def f(a, b, c, d): ...",
+    ],
+)
+def test_an_argument_that_must_be_named_is_found(text: str) -> None:
+    assert len(list(unnamed(ast.parse(text)))) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["def f(a, b, c, *, d, flag: bool): ...", "class F:\n    def f(self, a, b, c): ...", "def f(a, *more: bool): ..."],
+)
+def test_named_arguments_are_no_fault(text: str) -> None:
+    assert list(unnamed(ast.parse(text))) == []

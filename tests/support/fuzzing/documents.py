@@ -31,7 +31,7 @@ WITHIN = (
 def document(dice: Dice, seed: Any) -> bytes:
     """A seed in XML, as it is or with a few things about it changed."""
     try:
-        text = rendered(XML, fhir_json.loads(json.dumps(seed)), False)
+        text = rendered(XML, fhir_json.loads(json.dumps(seed)), pretty=False)
     except Exception:
         # What has no form in XML: text of another resource stands for it.
         text = b'<Patient xmlns="http://hl7.org/fhir"><id value="p"/></Patient>'

@@ -58,7 +58,7 @@ def send(sent: Sent) -> Answered:
         **{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in sent.headers.items()},
         "CONTENT_TYPE": sent.headers.get("content-type", "application/fhir+json"),
     }
-    event = gateway.event(environ, match, "fuzz", CALLERS[sent.caller])
+    event = gateway.event(environ, match, "fuzz", claims=CALLERS[sent.caller])
     answer = gateway.answer(lambdas.call(match.route.function, event))
     headers = {name.lower(): value for name, value in answer.headers.items()}
     body = gzip.decompress(answer.body) if headers.get("content-encoding") == "gzip" else answer.body
@@ -90,11 +90,11 @@ def serving(store: Store) -> Iterator[None]:
     with ExitStack() as patches:
         patches.enter_context(patch.object(http, "connect", lambda: store))
         patches.enter_context(patch.object(executions, "start", start))
-        patches.enter_context(patch.object(executions, "stop", lambda job: None))
-        patches.enter_context(patch.object(executions, "is_running", lambda job: True))
+        patches.enter_context(patch.object(executions, "stop", lambda store, job: None))
+        patches.enter_context(patch.object(executions, "is_running", lambda store, job: True))
         for resource in RESOURCES:
             resources.update(
-                Session.of(store, EVERYBODY), resource, f"{resource['resourceType']}/{resource['id']}", None
+                Session.of(store, EVERYBODY), resource, f"{resource['resourceType']}/{resource['id']}", if_match=None
             )
         yield
 

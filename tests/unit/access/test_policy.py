@@ -309,16 +309,16 @@ class TestAccounts:
     FENCED = caller("system/*.cruds accounts.write", accounts=f"[{A} {B}]")
 
     def test_a_fenced_caller_replaces_its_own_and_leaves_the_others_in_their_places(self) -> None:
-        assert policy.own_accounts(self.FENCED, (B,), (C, A, "Organization/d"), {}) == (C, B, "Organization/d")
+        assert policy.own_accounts(self.FENCED, (B,), (C, A, "Organization/d"), places={}) == (C, B, "Organization/d")
 
     def test_what_is_not_its_own_it_may_not_ask_for(self) -> None:
         with pytest.raises(Forbidden) as caught:
-            policy.own_accounts(self.FENCED, (A, C), (C,), {A: "first", C: "second"})
+            policy.own_accounts(self.FENCED, (A, C), (C,), places={A: "first", C: "second"})
         assert [issue.expression for issue in caught.value.issues] == ["second"]
 
     def test_who_is_not_fenced_replaces_all(self) -> None:
         who = caller("accounts.write")
-        assert policy.own_accounts(who, (B, A, B), (C,), {}) == (B, A)
+        assert policy.own_accounts(who, (B, A, B), (C,), places={}) == (B, A)
 
     def test_a_patient_sets_none_of_its_own(self) -> None:
         assert not policy.may_set_accounts(caller("patient/*.rs accounts.write", patient="1"))

@@ -299,7 +299,7 @@ class TestNaming:
         resources.update(Session.of(ward, EVERYBODY), encounter, "Encounter/theirs")
         found = ward.read("Encounter/theirs")
         assert found is not None
-        ward.set_propagate(found, True, {})
+        ward.set_propagate(found, flag=True, within={})
         for named in ("Encounter/theirs", "Encounter/none"):
             body = resource("Observation/new", MINE, encounter={"reference": named})
             assert put(ward, FENCED, body).accounts == (A,)
@@ -363,7 +363,7 @@ class TestHidden:
             lambda key: resources.read(Session.of(gone, who), key),
             lambda key: resources.read_version(Session.of(gone, who), key, "1"),
             lambda key: resources.delete(Session.of(gone, who), key, if_match),
-            lambda key: resources.patch(Session.of(gone, who), key, ACTIVATE, if_match),
+            lambda key: resources.patch(Session.of(gone, who), key, ACTIVATE, if_match=if_match),
             lambda key: process(bundle(entry("DELETE", key)), context(gone, caller=who)),
             lambda key: process(bundle(entry("PATCH", key)), context(gone, caller=who)),
             lambda key: process(bundle(entry("GET", key)), context(gone, caller=who)),
@@ -428,7 +428,7 @@ class TestHidden:
         assert gone.read("Patient/none") is None
 
     def test_criteria_and_a_taken_id(self, gone: Store) -> None:
-        criteria = condition("Patient", "identifier=s|none", "", "")
+        criteria = condition("Patient", "identifier=s|none", "", base="")
         for key in (THEIRS, "Patient/deleted"):
             with pytest.raises(NotFound):
                 conditional.update(Session.of(gone, FENCED), resource(key), criteria)
@@ -456,7 +456,7 @@ class TestHidden:
     def test_a_head_that_comes_between_is_looked_at_again(self, gone: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         commit = gone.commit
 
-        def overtaken(*arguments: Any) -> Any:
+        def overtaken(*arguments: Any, **named: Any) -> Any:
             monkeypatch.setattr(gone, "commit", commit)
             resources.update(Session.of(gone, EVERYBODY), resource("Patient/none", None, B), "Patient/none")
             raise VersionConflict("Patient/none")
@@ -542,11 +542,11 @@ class TestWhoMayOnlyWrite:
         with pytest.raises(Forbidden):
             resources.patch(Session.of(ward, writer), MINE, json_patch.parse(b"[]"))
         with pytest.raises(Forbidden):
-            conditional.patch(Session.of(ward, replace(writer, scopes=(Scope('system', '*', 'cuds'),))), condition("Patient", "_id=mine", "", ""), json_patch.parse(b"[]"))  # fmt: skip
+            conditional.patch(Session.of(ward, replace(writer, scopes=(Scope('system', '*', 'cuds'),))), condition("Patient", "_id=mine", "", base=""), json_patch.parse(b"[]"))  # fmt: skip
 
 
 class TestClaims:
-    CRITERIA = condition("Patient", "identifier=s|v", "", "")
+    CRITERIA = condition("Patient", "identifier=s|v", "", base="")
 
     def made(self, store: Store, who: Caller) -> tuple[str, bool]:
         head, new = conditional.create(Session.of(store, who), IDENTIFIED, self.CRITERIA)

@@ -69,14 +69,30 @@ def test_what_is_a_refusal(who: Caller | None, error: Unauthorized, refused: boo
 
 def test_an_event_is_valid_and_names_each_patient_once() -> None:
     entities = [Entity("List/1", 3, {"note": "x"}), Entity("Patient/1")]
-    made = event("audit-1", Caller("me", (), address="::1"), deed("read"), entities, ["Patient/1", "Patient/2"], NOW)
+    made = event(
+        "audit-1",
+        Caller("me", (), address="::1"),
+        deed("read"),
+        entities=entities,
+        patients=["Patient/1", "Patient/2"],
+        recorded=NOW,
+    )
     assert validation.faults(made, "AuditEvent") == []
     assert [entity["what"]["reference"] for entity in made["entity"]] == ["List/1", "Patient/1", "Patient/2"]
     assert made["entity"][0]["detail"] == [
         {"type": "note", "valueString": "x"},
         {"type": "version", "valueString": "3"},
     ]
-    nothing = event("audit-2", EVERYBODY, deed("operation", "$x"), [], [], NOW, "4", "403 forbidden")
+    nothing = event(
+        "audit-2",
+        EVERYBODY,
+        deed("operation", "$x"),
+        entities=[],
+        patients=[],
+        recorded=NOW,
+        outcome="4",
+        description="403 forbidden",
+    )
     assert validation.faults(nothing, "AuditEvent") == []
 
 
@@ -112,7 +128,7 @@ class TestUntouched:
 
 def test_who_really_sent_a_clients_event_is_added_and_cannot_be_forged(store: Store) -> None:
     someone = Caller("mallory", EVERYBODY.scopes)
-    forged = event("x", EVERYBODY, deed("read"), [], [], NOW) | {
+    forged = event("x", EVERYBODY, deed("read"), entities=[], patients=[], recorded=NOW) | {
         "extension": [
             {"url": SENT_BY, "valueIdentifier": {"value": "alice"}},
             {"url": "urn:other", "valueCode": "kept"},
@@ -132,13 +148,17 @@ def test_who_really_sent_a_clients_event_is_added_and_cannot_be_forged(store: St
 
 
 def test_a_search_tells_the_servers_events_from_those_of_clients(store: Store) -> None:
-    given = {name: value for name, value in event("x", EVERYBODY, deed("read"), [], [], NOW).items() if name != "id"}
+    given = {
+        name: value
+        for name, value in event("x", EVERYBODY, deed("read"), entities=[], patients=[], recorded=NOW).items()
+        if name != "id"
+    }
     made, _ = resources.create(Session.of(store, EVERYBODY), resources.checked(given, "AuditEvent"))
     resources.create(Session.of(store, EVERYBODY), {"resourceType": "List", "status": "current", "mode": "working"})
 
     def found(code: str) -> list[str]:
         query = parse([("_tag", f"{RECORDED_BY}|{code}")], "AuditEvent")
-        return [one.head.id for one in run.find(store, query, 10, policy.fence(store, EVERYBODY, policy.SEARCH))]
+        return [one.head.id for one in run.find(store, query, 10, fence=policy.fence(store, EVERYBODY, policy.SEARCH))]
 
     assert found("client") == [made.id]
     (own,) = found("server")

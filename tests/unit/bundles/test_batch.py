@@ -189,9 +189,9 @@ def test_thousands_of_conditional_creates_share_commits(store: Store, monkeypatc
     commits: list[int] = []
     commit = store.commit
 
-    def counted(writes: Sequence[Write], *others: Any) -> list[Head]:
+    def counted(writes: Sequence[Write], *others: Any, **named: Any) -> list[Head]:
         commits.append(len(writes))
-        return commit(writes, *others)
+        return commit(writes, *others, **named)
 
     monkeypatch.setattr(store, "commit", counted)
     number = 3 * batch.GROUP + 1
@@ -205,10 +205,10 @@ def test_thousands_of_conditional_creates_share_commits(store: Store, monkeypatc
 def test_where_a_shared_commit_fails_entries_are_made_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     commit = store.commit
 
-    def one_conflicts(writes: Sequence[Write], *arguments: Any) -> list[Head]:
+    def one_conflicts(writes: Sequence[Write], *arguments: Any, **named: Any) -> list[Head]:
         if any(write.key == "Patient/b" for write in writes):
             raise VersionConflict("Patient/b")
-        return commit(writes, *arguments)
+        return commit(writes, *arguments, **named)
 
     monkeypatch.setattr(store, "commit", one_conflicts)
     monkeypatch.setattr("bulkhead.bundles.committing.ATTEMPTS", 1)

@@ -13,7 +13,7 @@ from tests.support.bundle_samples import BASE, bundle, create, delete, get, pati
 
 
 def faults_of(*entries: Any) -> dict[int, list[str | None]]:
-    _, faults = parse.entries(bundle(*entries), BASE)
+    _, faults = parse.entries(bundle(*entries), BASE, 100)
     return {index: [issue.expression for issue in error.issues] for index, error in faults.items()}
 
 
@@ -31,7 +31,7 @@ def faults_of(*entries: Any) -> dict[int, list[str | None]]:
 )
 def test_a_faulty_bundle_is_refused(content: Any, expression: str) -> None:
     with pytest.raises(BadRequest) as caught:
-        parse.entries(content, BASE)
+        parse.entries(content, BASE, 100)
     assert [issue.expression for issue in caught.value.issues] == [expression]
 
 
@@ -83,8 +83,8 @@ def test_a_full_url_given_twice_is_refused() -> None:
 
 
 def test_a_bundle_without_entries_is_taken() -> None:
-    assert parse.entries({"resourceType": "Bundle", "type": "batch"}, BASE) == ([], {})
-    assert parse.entries({"resourceType": "Bundle", "type": "batch", "entry": []}, BASE) == ([], {})
+    assert parse.entries({"resourceType": "Bundle", "type": "batch"}, BASE, 100) == ([], {})
+    assert parse.entries({"resourceType": "Bundle", "type": "batch", "entry": []}, BASE, 100) == ([], {})
 
 
 @pytest.mark.parametrize("prefix", ["", "/", f"{BASE}/"])
@@ -101,7 +101,7 @@ def test_urls_may_be_relative_or_of_this_server(prefix: str) -> None:
         {"request": {"method": "POST", "url": f"{prefix}Patient/a/$set-accounts"}},
         {"request": {"method": "PATCH", "url": f"{prefix}Patient/a"}, "resource": {"resourceType": "Parameters"}},
     ]
-    entries, faults = parse.entries(bundle(*given), BASE)
+    entries, faults = parse.entries(bundle(*given), BASE, 100)
     assert faults == {}
     assert [(entry.interaction, entry.key, entry.criteria) for entry in entries] == [
         (Interaction.CREATE, None, None),
@@ -136,7 +136,7 @@ def test_urls_may_be_relative_or_of_this_server(prefix: str) -> None:
 )
 @pytest.mark.parametrize("kind", ["batch", "transaction"])
 def test_a_form_of_an_older_version_is_refused_with_that_of_r4(kind: str, members: Any, where: str, form: str) -> None:
-    _, faults = parse.entries(bundle(create(patient()) | members, kind=kind), BASE)
+    _, faults = parse.entries(bundle(create(patient()) | members, kind=kind), BASE, 100)
     (issue,) = faults[0].issues
     assert issue.expression == f"Bundle.entry[0].{where}"
     assert form in issue.diagnostics
@@ -157,12 +157,12 @@ def test_other_links_and_ids_of_an_entry_are_taken() -> None:
 )
 def test_a_bundle_of_an_older_version_is_refused_with_the_form_of_r4(bundle: dict[str, Any], form: str) -> None:
     with pytest.raises(BadRequest, match=form) as caught:
-        parse.bundle_type(bundle)
+        parse.bundle_type(bundle, 100)
     assert "R4" in str(caught.value)
 
 
 @pytest.mark.parametrize("older", ["MedicationPrescription", "MedicationOrder"])
 def test_a_type_of_an_older_version_is_refused_with_that_of_r4(older: str) -> None:
     entry = {"resource": {"resourceType": older}, "request": {"method": "POST", "url": older}}
-    _, faults = parse.entries({"resourceType": "Bundle", "type": "transaction", "entry": [entry]}, BASE)
+    _, faults = parse.entries({"resourceType": "Bundle", "type": "transaction", "entry": [entry]}, BASE, 100)
     assert "in R4 that is MedicationRequest" in str(faults[0])

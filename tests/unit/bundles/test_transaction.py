@@ -386,12 +386,12 @@ def interrupted(store: Store, monkeypatch: pytest.MonkeyPatch, times: int) -> No
     left = iter(range(times))
     commit = store.commit
 
-    def late(*arguments: Any) -> Any:
+    def late(*arguments: Any, **named: Any) -> Any:
         if next(left, None) is not None:
             monkeypatch.setattr(store, "commit", commit)
             change_elsewhere(store, "Patient/a", birthDate="2000-01-01")
             monkeypatch.setattr(store, "commit", late)
-        return commit(*arguments)
+        return commit(*arguments, **named)
 
     monkeypatch.setattr(store, "commit", late)
 
@@ -449,10 +449,10 @@ def test_a_read_of_what_criteria_select_only_at_the_second_attempt(
     post(store, update(patient("1", id="a")), update(patient(id="b")))
     commit = store.commit
 
-    def late(*arguments: Any) -> Any:
+    def late(*arguments: Any, **named: Any) -> Any:
         monkeypatch.setattr(store, "commit", commit)
         post(store, update(patient(id="a")), update(patient("1", id="b")))
-        return commit(*arguments)
+        return commit(*arguments, **named)
 
     monkeypatch.setattr(store, "commit", late)
     with pytest.raises(NotFound) as caught:

@@ -229,7 +229,7 @@ def test_one_of_r4_can_be_patched(store: Store) -> None:
 
 def test_one_of_r4_is_met_by_criteria(store: Store) -> None:
     url = "url=http://hl7.org/fhir/CompartmentDefinition/device"
-    condition = conditions.condition("CompartmentDefinition", url, "x", "")
+    condition = conditions.condition("CompartmentDefinition", url, "x", base="")
     resource = {name: value for name, value in definition("device", "Device").items() if name != "id"}
     head, new = conditional.update(Session.of(store, EVERYBODY), resource | {"url": condition.text}, condition)
     assert (head.key, head.version, new) == ("CompartmentDefinition/device", 2, False)
@@ -253,8 +253,8 @@ def ways(store: Store) -> Iterator[Any]:
     """Every way to write a definition; each is a call that tries it."""
     put(store, definition("there", "Patient"))
     without_id = {name: value for name, value in WRONG.items() if name != "id"}
-    condition = conditions.condition("CompartmentDefinition", "url=http://x.example/there", "x", "")
-    none = conditions.condition("CompartmentDefinition", "url=http://x.example/none", "x", "")
+    condition = conditions.condition("CompartmentDefinition", "url=http://x.example/there", "x", base="")
+    none = conditions.condition("CompartmentDefinition", "url=http://x.example/none", "x", base="")
     change = [{"op": "add", "path": "/resource", "value": WRONG["resource"]}]
     patch = json_patch.parse(json.dumps(change))
     yield lambda who: resources.create(Session.of(store, who), without_id)

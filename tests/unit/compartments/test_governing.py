@@ -142,7 +142,7 @@ def test_patches_and_meta_leave_it_as_it_is(clinic: Store) -> None:
     change = json_patch.parse(b'[{"op": "replace", "path": "/description", "value": "other"}]')
     put(clinic, definition(), TENANT)
     give_up(clinic, "SearchParameter/eyes")
-    meta_change.change(Session.of(clinic, EVERYBODY), "SearchParameter/eyes", tag, meta_change.added, None)
+    meta_change.change(Session.of(clinic, EVERYBODY), "SearchParameter/eyes", tag, how=meta_change.added, if_match=None)
     resources.patch(Session.of(clinic, EVERYBODY), "SearchParameter/eyes", change)
     entry = {
         "resource": {"resourceType": "Binary", "contentType": "application/json-patch+json", "data": "W10="},
@@ -155,7 +155,7 @@ def test_patches_and_meta_leave_it_as_it_is(clinic: Store) -> None:
     process(clinic, EVERYBODY, bundle)
     assert not is_in_force(clinic)
     put(clinic, definition())
-    meta_change.change(Session.of(clinic, EVERYBODY), "SearchParameter/eyes", tag, meta_change.added, None)
+    meta_change.change(Session.of(clinic, EVERYBODY), "SearchParameter/eyes", tag, how=meta_change.added, if_match=None)
     resources.patch(Session.of(clinic, EVERYBODY), "SearchParameter/eyes", change)
     assert is_in_force(clinic)
 
@@ -212,7 +212,9 @@ def test_a_head_without_the_mark_is_not_in_force(clinic: Store) -> None:
     """As one from before the mark: it fails closed, and is in force when it is written again."""
     put(clinic, definition())
     table = clinic.table
-    table.write([table.update_action(("SearchParameter/eyes", "#"), "REMOVE #unfenced", {}, "attribute_exists(#pk)")])
+    table.write(
+        [table.update_action(("SearchParameter/eyes", "#"), "REMOVE #unfenced", {}, condition="attribute_exists(#pk)")]
+    )
     require_unknown(clinic, EVERYBODY)
     put(clinic, definition())
     assert found(clinic, OTHER) == ["1"]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkhead.compartments import propagation
-from bulkhead.compartments.propagation import Applied, Findings, apply, members, propagate, reach, second_look, survey
+from bulkhead.compartments.propagation import Applied, Findings, Reach, apply, members, propagate, second_look, survey
 from bulkhead.errors import Unavailable
 from bulkhead.fhir import dates
 from bulkhead.settings import Settings
@@ -22,7 +22,7 @@ from tests.support.memory_store import MemoryStore
 
 A, B, C = "Organization/a", "Organization/b", "Organization/c"
 TARGET = "Patient/1"
-ALL = reach(TARGET, None)
+ALL = Reach(TARGET, None)
 
 
 def nothing() -> None:
@@ -131,44 +131,44 @@ class TestMembers:
 class TestApply:
     def test_reads_the_members_then_the_target_then_writes(self, store: Any) -> None:
         key = store.observation("o")
-        assert apply(store, TARGET, [key], ALL) == Applied(standing=1, changed=1)
+        assert apply(store, TARGET, [key], reaches=ALL) == Applied(standing=1, changed=1)
         assert store.calls == ["read_many", "read", "commit_each"]
         assert accounts(store, key) == (A,)
 
     def test_what_stands_is_not_written(self, store: Any) -> None:
         key = store.observation("o", inherited={TARGET: (A,)})
-        assert apply(store, TARGET, [key, key], ALL) == Applied(standing=1, changed=0)
+        assert apply(store, TARGET, [key, key], reaches=ALL) == Applied(standing=1, changed=0)
         assert "commit_each" not in store.calls
         assert store.current[key].version == 1
 
     def test_keeps_what_a_member_has_from_elsewhere(self, store: Any) -> None:
         key = store.observation("o", explicit=(B,), inherited={"Patient/2": (C,)})
-        apply(store, TARGET, [key], ALL)
+        apply(store, TARGET, [key], reaches=ALL)
         assert store.current[key].explicit == (B,)
         assert store.current[key].inherited == {"Patient/2": (C,), TARGET: (A,)}
         store.adjust(TARGET, explicit=())
-        apply(store, TARGET, [key], ALL)
+        apply(store, TARGET, [key], reaches=ALL)
         assert store.current[key].inherited == {"Patient/2": (C,)}
 
     def test_nobody_else_and_nothing_deleted_is_touched_or_counted(self, store: Any) -> None:
         moved = store.observation("moved", "Patient/2", inherited={TARGET: (B,)})
         deleted = store.observation("deleted")
         store.delete(deleted)
-        assert apply(store, TARGET, [moved, deleted, "Observation/unknown"], ALL) == Applied(standing=0)
+        assert apply(store, TARGET, [moved, deleted, "Observation/unknown"], reaches=ALL) == Applied(standing=0)
         assert store.current[moved].version == 1
 
     def test_a_clinical_update_in_between_is_neither_lost_nor_undone(self, store: Any) -> None:
         key, other = store.observation("o"), store.observation("other")
         body = {"resourceType": "Observation", "id": "o", "subject": {"reference": TARGET}, "status": "final"}
         store.before_commit = lambda: store.put(body)
-        assert apply(store, TARGET, [key, other], ALL) == Applied(standing=2, changed=2)
+        assert apply(store, TARGET, [key, other], reaches=ALL) == Applied(standing=2, changed=2)
         assert store.decode(store.current[key])["status"] == "final"
         assert accounts(store, key) == accounts(store, other) == (A,)
 
     def test_a_member_that_leaves_in_between_gets_nothing(self, store: Any) -> None:
         key = store.observation("o")
         store.before_commit = lambda: store.observation("o", "Patient/2")
-        assert apply(store, TARGET, [key], ALL) == Applied(standing=0)
+        assert apply(store, TARGET, [key], reaches=ALL) == Applied(standing=0)
         assert accounts(store, key) == ()
 
     def test_of_a_target_that_changes_in_between_the_next_reading_counts(self, store: Any) -> None:
@@ -179,7 +179,7 @@ class TestApply:
             store.observation("o")
 
         store.before_commit = change
-        apply(store, TARGET, [key], ALL)
+        apply(store, TARGET, [key], reaches=ALL)
         assert accounts(store, key) == (B,)
 
     def test_conflicts_without_end_are_left(self, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +192,7 @@ class TestApply:
             return commit_each(writes)
 
         monkeypatch.setattr(store, "commit_each", contended)
-        assert apply(store, TARGET, [key, other], ALL) == Applied(standing=1, changed=1, left=(key,))
+        assert apply(store, TARGET, [key, other], reaches=ALL) == Applied(standing=1, changed=1, left=(key,))
 
     @pytest.mark.parametrize("size", [1, 2, 7])
     def test_one_that_cannot_be_written_stops_none_of_the_others(
@@ -201,18 +201,20 @@ class TestApply:
         keys = [store.observation(str(n)) for n in range(size)]
         store.broken = {keys[size // 2]}
         monkeypatch.setattr(store, "decode", lambda head: MemoryStore.decode(store, head))
-        assert apply(store, TARGET, keys, ALL) == Applied(standing=size - 1, changed=size - 1, left=(keys[size // 2],))
+        assert apply(store, TARGET, keys, reaches=ALL) == Applied(
+            standing=size - 1, changed=size - 1, left=(keys[size // 2],)
+        )
 
     def test_nor_one_that_cannot_be_read(self, store: Any) -> None:
         key, other = store.observation("o"), store.observation("other")
         store.broken = {key}
-        assert apply(store, TARGET, [key, other], ALL) == Applied(standing=1, changed=1, left=(key,))
+        assert apply(store, TARGET, [key, other], reaches=ALL) == Applied(standing=1, changed=1, left=(key,))
 
     def test_an_outage_is_nobodys_fault(self, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         keys = [store.observation(str(n)) for n in range(9)]
         calls = 0
 
-        def down(*arguments: Any) -> Any:
+        def down(*arguments: Any, **named: Any) -> Any:
             nonlocal calls
             calls += 1
             raise ConnectionError
@@ -223,15 +225,15 @@ class TestApply:
 
         monkeypatch.setattr(store, "commit_each", dies)
         with pytest.raises(ConnectionError):
-            apply(store, TARGET, keys, ALL)
+            apply(store, TARGET, keys, reaches=ALL)
         assert calls == 2
 
     def test_another_kind_of_target_passes_on_only_while_it_propagates(self, store: Any) -> None:
         store.put({"resourceType": "Encounter", "id": "e"}, accounts=(A,))
         store.put({"resourceType": "Observation", "id": "o", "encounter": {"reference": "Encounter/e"}})
-        assert apply(store, "Encounter/e", ["Observation/o"], ALL) == Applied(standing=1)
+        assert apply(store, "Encounter/e", ["Observation/o"], reaches=ALL) == Applied(standing=1)
         store.adjust("Encounter/e", propagate=True)
-        assert apply(store, "Encounter/e", ["Observation/o"], ALL) == Applied(standing=1, changed=1)
+        assert apply(store, "Encounter/e", ["Observation/o"], reaches=ALL) == Applied(standing=1, changed=1)
 
 
 class TestSurvey:
@@ -241,7 +243,7 @@ class TestSurvey:
         stranger = store.observation("stranger", "Patient/2")
         broken = store.observation("broken")
         store.broken = {broken}
-        found = survey(store, TARGET, [right, wrong, stranger, broken, "Observation/absent"], ALL)
+        found = survey(store, TARGET, [right, wrong, stranger, broken, "Observation/absent"], reaches=ALL)
         assert found == Findings(1, (wrong,), (stranger, "Observation/absent"), (broken,))
         assert found.amiss == (wrong, broken)
 
@@ -249,7 +251,7 @@ class TestSurvey:
         """Ten thousand members that stand as asked are told by their heads' attributes alone."""
         key = store.observation("o", inherited={TARGET: (A,)})
         store.broken = {key}
-        assert survey(store, TARGET, [key], ALL) == Findings(1)
+        assert survey(store, TARGET, [key], reaches=ALL) == Findings(1)
 
     def test_a_second_look_finds_who_committed_late(self, store: Any) -> None:
         waits: list[float] = []
@@ -259,7 +261,9 @@ class TestSurvey:
             if len(waits) == 2:
                 store.observation("late")
 
-        found = second_look(store, TARGET, Findings(5, unsettled=("Observation/late", "Observation/never")), ALL, wait)
+        found = second_look(
+            store, TARGET, Findings(5, unsettled=("Observation/late", "Observation/never")), reaches=ALL, wait=wait
+        )
         assert found == Findings(5, ("Observation/late",), ("Observation/never",))
         assert len(waits) == 3
 
@@ -273,19 +277,21 @@ class TestSurvey:
 
         store.held = True
         unsettled = Findings(unsettled=("Observation/late",))
-        assert second_look(store, TARGET, unsettled, ALL, wait) == Findings(wrong=("Observation/late",))
+        assert second_look(store, TARGET, unsettled, reaches=ALL, wait=wait) == Findings(wrong=("Observation/late",))
         assert len(waits) == 7
 
     def test_what_a_transaction_never_stops_writing_is_amiss(self, store: Any) -> None:
         store.held = True
-        found = second_look(store, TARGET, Findings(unsettled=("Observation/x",)), ALL, lambda seconds: None)
+        found = second_look(
+            store, TARGET, Findings(unsettled=("Observation/x",)), reaches=ALL, wait=lambda seconds: None
+        )
         assert found == Findings(wrong=("Observation/x",))
 
     def test_no_second_look_where_all_is_settled(self, store: Any) -> None:
         def wait(seconds: float) -> None:
             raise AssertionError
 
-        assert second_look(store, TARGET, Findings(5), ALL, wait) == Findings(5)
+        assert second_look(store, TARGET, Findings(5), reaches=ALL, wait=wait) == Findings(5)
 
 
 class TestPropagate:
@@ -384,12 +390,12 @@ def test_whatever_happened_a_last_run_of_each_root_makes_it_true(changes: list[t
             subject[first] = second
             store.observation(str(first), second, inherited={second: given[second]} if given[second] else {})
         elif kind == "work":
-            apply(store, first, [f"Observation/{n}" for n in second], ALL)
+            apply(store, first, [f"Observation/{n}" for n in second], reaches=ALL)
         else:
             store.before_commit = lambda n=second: store.touch(f"Observation/{n}")
-            apply(store, first, [f"Observation/{second}"], ALL)
+            apply(store, first, [f"Observation/{second}"], reaches=ALL)
     counted = [
-        propagate(store, root, listed(store, root), None, wait=lambda seconds: None, fence=None, naming=True)
+        propagate(store, root, listed(store, root), changed_at=None, wait=lambda seconds: None, fence=None, naming=True)
         for root in ROOTS
     ]
     assert {n: accounts(store, f"Observation/{n}") for n in subject} == {n: given[subject[n]] for n in subject}
@@ -404,7 +410,7 @@ def test_a_fenced_run_opens_nothing_by_taking_the_last_account(fence: tuple[str,
     store.put({"resourceType": "Practitioner", "id": "1"})
     store.put({"resourceType": "PractitionerRole", "id": "r", "practitioner": {"reference": target}})
     store.current["PractitionerRole/r"] = replace(store.current["PractitionerRole/r"], inherited={target: (A,)})
-    assert apply(store, target, ["PractitionerRole/r"], reach(target, fence)).changed == 1  # type: ignore[arg-type] # a store in memory
+    assert apply(store, target, ["PractitionerRole/r"], reaches=Reach(target, fence)).changed == 1  # type: ignore[arg-type] # a store in memory
     head = store.current["PractitionerRole/r"]
     assert head.accounts == ()
     assert head.open is (fence is None)

@@ -84,7 +84,9 @@ def test_organizations_are_found_too() -> None:
 
 
 def test_the_index_leads() -> None:
-    assert isinstance(plan.plan(parse([("phonetic", "smyth")], "Patient"), None, "2026-01-01", True).driver, Values)
+    assert isinstance(
+        plan.plan(parse([("phonetic", "smyth")], "Patient"), None, "2026-01-01", dated=True).driver, Values
+    )
 
 
 @given(st.text(max_size=12), st.text(max_size=12))

@@ -17,38 +17,38 @@ BINARY = {"resourceType": "Binary", "contentType": "text/css", "data": "YQ=="}
 
 @given(st.binary())
 def test_bytes_come_out_as_they_went_in(data: bytes) -> None:
-    resource = binary.received("image/png", data, None, None)
+    resource = binary.received("image/png", data, None, security_context=None)
     assert binary.raw(resource)[0] == data
     assert ("data" in resource) is bool(data)
 
 
 def test_what_belongs_to_the_bytes() -> None:
-    assert binary.received("image/png", b"a", "1", "Patient/1") == {
+    assert binary.received("image/png", b"a", "1", security_context="Patient/1") == {
         "resourceType": "Binary",
         "id": "1",
         "contentType": "image/png",
         "securityContext": {"reference": "Patient/1"},
         "data": "YQ==",
     }
-    assert binary.received("", b"\x00", None, None)["contentType"] == "application/octet-stream"
+    assert binary.received("", b"\x00", None, security_context=None)["contentType"] == "application/octet-stream"
 
 
 @pytest.mark.parametrize("content_type", ["application/fhir+json", "application/json", ""])
 def test_a_binary_in_json(content_type: str) -> None:
-    assert binary.received(content_type, json.dumps(BINARY), "1", None) == BINARY
+    assert binary.received(content_type, json.dumps(BINARY), "1", security_context=None) == BINARY
 
 
 @pytest.mark.parametrize("content_type", ["application/fhir+xml", "text/xml", ""])
 def test_a_binary_in_xml(content_type: str) -> None:
-    assert binary.received(content_type, xml.dumps(BINARY), "1", None) == BINARY
+    assert binary.received(content_type, xml.dumps(BINARY), "1", security_context=None) == BINARY
 
 
 @pytest.mark.parametrize("body", [b"[1]", b'{"resourceType":"Patient"}', b"{"])
 def test_documents_that_are_json(body: bytes) -> None:
-    assert binary.raw(binary.received("application/json", body, None, None))[0] == body
+    assert binary.raw(binary.received("application/json", body, None, security_context=None))[0] == body
     if body == b"{":
         with pytest.raises(BadRequest):
-            binary.received("application/fhir+json", body, None, None)
+            binary.received("application/fhir+json", body, None, security_context=None)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def delete(store: Store, key: str) -> Seen:
 
 def get(store: Store, path: str, who: Caller = EVERYBODY, **parameters: str) -> Page:
     pairs = [(f"_{name}", value) for name, value in parameters.items()]
-    return history.page(Session.of(store, who), history.parse(path, pairs, 20, 1000))
+    return history.page(Session.of(store, who), history.parse(path, pairs, 20, limit=1000))
 
 
 def seen(page: Page) -> list[Seen]:
@@ -115,7 +115,9 @@ def test_next_pages_are_not_moved_by_later_changes(store: Store, made: list[Seen
 
 def test_resources_of_one_transaction_and_one_id_are_each_listed_once(store: Store) -> None:
     writes = [
-        resources.prepare_create(Session.of(store, EVERYBODY), resource, f"{resource['resourceType']}/same", False)
+        resources.prepare_create(
+            Session.of(store, EVERYBODY), resource, f"{resource['resourceType']}/same", fresh=False
+        )
         for resource in (
             basic(),
             {"resourceType": "Patient"},
@@ -188,7 +190,7 @@ def test_a_cursor_belongs_to_its_history(store: Store, made: list[Seen], path: s
 
 
 def test_forged_positions_are_refused() -> None:
-    query = history.parse("Basic", [], 20, 1000)
+    query = history.parse("Basic", [], 20, limit=1000)
     for place in (cursor.Place("x", "Basic"), cursor.Place("2030-05-01T10:00:00.000Z#a#0000000001", "X")):
         text = cursor.encode(cursor.Cursor(cursor.FORWARD, place), query)
         with pytest.raises(BadRequest):
@@ -336,9 +338,10 @@ class Hidden:
 
     def from_listing(self, by_time: Any) -> Any:
         def listed(
-            resource_type: str, since: Any, until: Any, after: Any, limit: int, newest_first: bool
+            resource_type: str, since: Any, until: Any, *, after: Any, limit: int, newest_first: bool
         ) -> list[Moment]:
-            found = by_time(resource_type, since, until, after, limit + len(self.versions), newest_first)
+            known = limit + len(self.versions)
+            found = by_time(resource_type, since, until, after=after, limit=known, newest_first=newest_first)
             return [one for one in found if (one.key, one.version) not in self.versions][:limit]
 
         return listed
@@ -354,7 +357,8 @@ def test_writers_in_parallel_and_a_large_transaction(new_store: Any) -> None:
 
     def transact() -> None:
         writes = [
-            resources.prepare_create(Session.of(store, EVERYBODY), basic(), f"Basic/t{n}", False) for n in range(120)
+            resources.prepare_create(Session.of(store, EVERYBODY), basic(), f"Basic/t{n}", fresh=False)
+            for n in range(120)
         ]
         made.extend((head.key, head.version) for head in store.commit(writes))
 

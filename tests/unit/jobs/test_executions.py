@@ -12,10 +12,9 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from bulkhead import observability, settings
+from bulkhead import observability
 from bulkhead.errors import Unavailable
 from bulkhead.jobs import executions
-from bulkhead.settings import Settings
 from bulkhead.store import Store
 from bulkhead.store.jobs import BUNDLE, Job
 
@@ -27,16 +26,19 @@ NAME = f"j-{NOW:.0f}"
 EXECUTION = "arn:aws:states:us-east-1:000000000000:execution:propagation:" + NAME
 
 
+@pytest.fixture(autouse=True)
+def machines(store: Store) -> None:
+    """Two state machines in the settings of the store."""
+    store.settings = replace(
+        store.settings, state_machine=MACHINE, bundle_state_machine=MACHINE.replace("propagation", "bundle")
+    )
+
+
 @pytest.fixture
 def step_functions(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
     client: Any = boto3.client("stepfunctions", region_name="us-east-1")
     monkeypatch.setattr(executions, "_client", lambda: client)
     monkeypatch.setattr(executions, "_seen_running", {})
-    monkeypatch.setattr(
-        settings,
-        "current",
-        lambda: Settings(state_machine=MACHINE, bundle_state_machine=MACHINE.replace("propagation", "bundle")),
-    )
     with Stubber(client) as stubber:
         yield stubber
         stubber.assert_no_pending_responses()
@@ -103,7 +105,7 @@ def test_a_bundle_has_a_state_machine_of_its_own(step_functions: Stubber, store:
     step_functions.add_response(
         "describe_execution", answer, {"executionArn": EXECUTION.replace("propagation", "bundle")}
     )
-    assert not executions.is_running(bundle)
+    assert not executions.is_running(store, bundle)
 
 
 def test_starting_twice_is_starting_once(step_functions: Stubber, created: Store) -> None:
@@ -118,34 +120,34 @@ def test_what_cannot_be_started_is_an_error(step_functions: Stubber, created: St
 
 
 @pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"])
-def test_what_is_over_is_not_running(step_functions: Stubber, status: str) -> None:
+def test_what_is_over_is_not_running(step_functions: Stubber, store: Store, status: str) -> None:
     describe(step_functions, status)
-    assert not executions.is_running(JOB)
+    assert not executions.is_running(store, JOB)
 
 
-def test_what_runs_is_not_asked_about_at_every_poll(step_functions: Stubber) -> None:
+def test_what_runs_is_not_asked_about_at_every_poll(step_functions: Stubber, store: Store) -> None:
     describe(step_functions, "RUNNING")
-    assert executions.is_running(JOB)
-    assert executions.is_running(JOB)
+    assert executions.is_running(store, JOB)
+    assert executions.is_running(store, JOB)
 
 
-def test_nobody_asks_about_a_job_that_is_seen_at_work(step_functions: Stubber) -> None:
-    assert executions.is_running(replace(JOB, beat=time.time() - 5))
+def test_nobody_asks_about_a_job_that_is_seen_at_work(step_functions: Stubber, store: Store) -> None:
+    assert executions.is_running(store, replace(JOB, beat=time.time() - 5))
 
 
-def test_a_job_that_is_silent_is_asked_about(step_functions: Stubber) -> None:
+def test_a_job_that_is_silent_is_asked_about(step_functions: Stubber, store: Store) -> None:
     describe(step_functions, "FAILED")
-    assert not executions.is_running(replace(JOB, beat=time.time() - 60))
+    assert not executions.is_running(store, replace(JOB, beat=time.time() - 60))
 
 
-def test_what_was_never_started_is_not_running(step_functions: Stubber) -> None:
+def test_what_was_never_started_is_not_running(step_functions: Stubber, store: Store) -> None:
     step_functions.add_client_error("describe_execution", "ExecutionDoesNotExist")
-    assert not executions.is_running(JOB)
+    assert not executions.is_running(store, JOB)
 
 
-def test_stopping(step_functions: Stubber) -> None:
+def test_stopping(step_functions: Stubber, store: Store) -> None:
     expected = {"executionArn": EXECUTION, "error": "Cancelled"}
     step_functions.add_response("stop_execution", {"stopDate": 0}, expected)
-    executions.stop(JOB)
+    executions.stop(store, JOB)
     step_functions.add_client_error("stop_execution", "ExecutionDoesNotExist")
-    executions.stop(JOB)
+    executions.stop(store, JOB)

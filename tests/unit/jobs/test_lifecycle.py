@@ -74,16 +74,16 @@ class TestItems:
 
     def test_results_by_batch_the_last_delivery_counts(self, store: Store, made: Callable[..., Job]) -> None:
         job = made()
-        store.jobs.record(job, 1, 0, 10, [f"Observation/{n}" for n in range(150)])
-        store.jobs.record(job, 1, 1, 99)
-        store.jobs.record(job, 1, 1, 100)
-        store.jobs.record(job, 2, 0, 5)
+        store.jobs.record(job, 1, 0, standing=10, left=[f"Observation/{n}" for n in range(150)])
+        store.jobs.record(job, 1, 1, standing=99)
+        store.jobs.record(job, 1, 1, standing=100)
+        store.jobs.record(job, 2, 0, standing=5)
         first, *others = store.jobs.results("j")
         assert (first.turn, first.standing, first.left, len(first.names)) == (1, 10, 150, 100)
         assert [(result.turn, result.standing, result.left) for result in others] == [(1, 100, 0), (2, 5, 0)]
 
     def test_everything_of_a_job_expires_with_it(self, store: Store, made: Callable[..., Job]) -> None:
-        store.jobs.record(made(), 1, 0, 10)
+        store.jobs.record(made(), 1, 0, standing=10)
         found = list(store.table.query("job#j"))
         assert [item["ttl"]["N"] for item in found] == [str(LATER)] * 2
 
@@ -97,32 +97,32 @@ class TestStatus:
         self, store: Store, made: Callable[..., Job], changes: dict[str, Any], progress: str
     ) -> None:
         made(**changes)
-        assert lifecycle.status(store, "me", "j", alive) == lifecycle.Status(progress, None)
+        assert lifecycle.status(store, "me", "j", alive=alive) == lifecycle.Status(progress, None)
 
     def test_members_and_the_target_are_counted(self, store: Store, made: Callable[..., Job]) -> None:
         job = made(state=RUNNING, begun=1, total=5000)
-        store.jobs.record(job, 1, 0, 700)
-        store.jobs.record(job, 1, 1, 499)
-        assert lifecycle.status(store, "me", "j", alive).progress == "1200 of 5001 resources"
+        store.jobs.record(job, 1, 0, standing=700)
+        store.jobs.record(job, 1, 1, standing=499)
+        assert lifecycle.status(store, "me", "j", alive=alive).progress == "1200 of 5001 resources"
 
     def test_an_empty_compartment(self, store: Store, made: Callable[..., Job]) -> None:
         made(state=RUNNING, begun=1, total=0)
-        assert lifecycle.status(store, "me", "j", alive).progress == "1 of 1 resources"
+        assert lifecycle.status(store, "me", "j", alive=alive).progress == "1 of 1 resources"
 
     def test_a_later_pass_does_not_start_from_nothing(self, store: Store, made: Callable[..., Job]) -> None:
         job = made(state=RUNNING, begun=1, total=100)
-        store.jobs.record(job, 1, 1, 100)
-        store.jobs.record(job, 2, 0, 20)
-        assert lifecycle.status(store, "me", "j", alive).progress == "101 of 101 resources"
+        store.jobs.record(job, 1, 1, standing=100)
+        store.jobs.record(job, 2, 0, standing=20)
+        assert lifecycle.status(store, "me", "j", alive=alive).progress == "101 of 101 resources"
 
     def test_never_more_than_all(self, store: Store, made: Callable[..., Job]) -> None:
-        store.jobs.record(made(state=RUNNING, begun=1, total=3), 1, 1, 9)
-        assert lifecycle.status(store, "me", "j", alive).progress == "4 of 4 resources"
+        store.jobs.record(made(state=RUNNING, begun=1, total=3), 1, 1, standing=9)
+        assert lifecycle.status(store, "me", "j", alive=alive).progress == "4 of 4 resources"
 
     def test_done(self, store: Store, made: Callable[..., Job]) -> None:
         made(state=RUNNING, begun=1, total=2)
         store.jobs.change("j", [RUNNING], state=DONE, updated=3)
-        assert lifecycle.status(store, "me", "j", nobody).bundle == {
+        assert lifecycle.status(store, "me", "j", alive=nobody).bundle == {
             "resourceType": "Bundle",
             "type": "batch-response",
             "entry": [
@@ -140,7 +140,7 @@ class TestStatus:
         made(state=RUNNING)
         issues = [Issue("incomplete", "2 members"), Issue("incomplete", "this one", "Observation/1")]
         assert lifecycle.give_up(store, "j", Unavailable("", issues=issues))
-        bundle = lifecycle.status(store, "me", "j", nobody).bundle
+        bundle = lifecycle.status(store, "me", "j", alive=nobody).bundle
         assert bundle is not None
         (entry,) = bundle["entry"]
         assert entry["response"]["status"] == "503 Service Unavailable"
@@ -154,7 +154,7 @@ class TestStatus:
     @pytest.mark.parametrize("state", [STARTING, RUNNING])
     def test_a_dead_run_is_a_failed_one(self, store: Store, made: Callable[..., Job], state: str) -> None:
         made(state=state, created=time.time() - 2 * lifecycle.START_GRACE)
-        bundle = lifecycle.status(store, "me", "j", dead).bundle
+        bundle = lifecycle.status(store, "me", "j", alive=dead).bundle
         assert bundle is not None
         assert bundle["entry"][0]["response"]["status"].startswith("503")
         known = store.jobs.read("j")
@@ -163,7 +163,7 @@ class TestStatus:
 
     def test_a_run_that_has_not_started_yet_is_not_dead(self, store: Store, made: Callable[..., Job]) -> None:
         made()
-        assert lifecycle.status(store, "me", "j", dead).bundle is None
+        assert lifecycle.status(store, "me", "j", alive=dead).bundle is None
 
     def test_nor_one_that_ended_just_now(self, store: Store, made: Callable[..., Job]) -> None:
         made(state=RUNNING)
@@ -172,7 +172,7 @@ class TestStatus:
             store.jobs.change("j", [RUNNING], state=DONE, updated=3)
             return False
 
-        bundle = lifecycle.status(store, "me", "j", ends).bundle
+        bundle = lifecycle.status(store, "me", "j", alive=ends).bundle
         assert bundle is not None
         assert bundle["entry"][0]["response"]["status"] == "200 OK"
 
@@ -181,9 +181,9 @@ class TestStatus:
         made()
         made("expired", expires=int(time.time()))
         with pytest.raises(NotFound):
-            lifecycle.status(store, subject, job, alive)
+            lifecycle.status(store, subject, job, alive=alive)
         with pytest.raises(NotFound):
-            lifecycle.cancel(store, subject, job, lambda name: None)
+            lifecycle.cancel(store, subject, job, stop=lambda name: None)
 
 
 class TestCancel:
@@ -196,16 +196,16 @@ class TestCancel:
             known = store.jobs.read(job.id)
             stopped.append(known.state if known else "")
 
-        lifecycle.cancel(store, "me", "j", stop)
+        lifecycle.cancel(store, "me", "j", stop=stop)
         assert stopped == [CANCELLED]
-        bundle = lifecycle.status(store, "me", "j", nobody).bundle
+        bundle = lifecycle.status(store, "me", "j", alive=nobody).bundle
         assert bundle is not None
         assert "cancelled: 1 of 10 resources" in bundle["entry"][0]["response"]["outcome"]["issue"][0]["diagnostics"]
 
     @pytest.mark.parametrize("state", [DONE, FAILED, CANCELLED])
     def test_of_what_is_over_has_no_effect(self, store: Store, made: Callable[..., Job], state: str) -> None:
         made(state=state)
-        lifecycle.cancel(store, "me", "j", nobody)
+        lifecycle.cancel(store, "me", "j", stop=nobody)
         known = store.jobs.read("j")
         assert known is not None
         assert known.state == state
@@ -215,8 +215,8 @@ class TestHandler:
     @pytest.fixture(autouse=True)
     def here(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(http, "connect", lambda: store)
-        monkeypatch.setattr(executions, "is_running", alive)
-        monkeypatch.setattr(executions, "stop", lambda job: None)
+        monkeypatch.setattr(executions, "is_running", lambda store, job: alive(job))
+        monkeypatch.setattr(executions, "stop", lambda store, job: None)
 
     def test_running_then_cancelled(self, made: Callable[..., Job]) -> None:
         made(state=RUNNING, begun=1, total=4, owner=OWNER)

@@ -36,7 +36,7 @@ def made(store: Store) -> Callable[..., Job]:
 
 
 def listed(store: Store, count: int = 10, after: str | None = None, owner: str = OWNER) -> list[str]:
-    bundle = listing.page(store, owner, Query(count, after), BASE)
+    bundle = listing.page(store, owner, Query(count, after), base=BASE)
     return [entry["resource"]["id"] for entry in bundle.get("entry", ())]
 
 
@@ -62,7 +62,7 @@ def test_pages_hold_every_job_once(store: Store, made: Callable[..., Job], count
     found: list[str] = []
     query = Query(count)
     while True:
-        bundle = listing.page(store, OWNER, query, BASE)
+        bundle = listing.page(store, OWNER, query, base=BASE)
         names = [entry["resource"]["id"] for entry in bundle["entry"]]
         assert len(names) <= count
         found += names
@@ -90,14 +90,14 @@ def test_an_id_that_is_taken_anew_is_listed_once(store: Store, made: Callable[..
 def test_each_says_what_it_does_and_how_far_it_is(store: Store, made: Callable[..., Job]) -> None:
     job = made("running", 1, state=RUNNING, begun=1, total=9)
     store.jobs.change(job.id, [RUNNING], begun=1.0)
-    store.jobs.record(job, 1, 1, 4)
+    store.jobs.record(job, 1, 1, standing=4)
     made("done", state=RUNNING, kind=BUNDLE, target="", total=3)
     store.jobs.change("done", [RUNNING], state=DONE, done=3)
-    bundle = listing.page(store, OWNER, Query(10), BASE)
+    bundle = listing.page(store, OWNER, Query(10), base=BASE)
     validation.check(bundle, "Bundle")
     done, running = (values(entry["resource"]) for entry in bundle["entry"])
     assert (running["kind"], running["state"], running["target"]) == ("set-accounts", "running", {"reference": PATIENT})
-    assert running["progress"] == lifecycle.status(store, OWNER, "running", lambda job: True).progress
+    assert running["progress"] == lifecycle.status(store, OWNER, "running", alive=lambda job: True).progress
     assert running["status"] == f"{BASE}/job/running/status"
     assert "ended" not in running
     assert (done["kind"], done["state"], done["progress"]) == ("bundle", "done", "3 of 3 entries")

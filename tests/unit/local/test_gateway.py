@@ -115,7 +115,7 @@ def test_no_body_is_lost(body: bytes, content_type: str) -> None:
 def test_claims_go_where_api_gateway_puts_them() -> None:
     match = ROUTER.match("GET", f"{BASE}/Patient/1")
     assert match is not None
-    made = gateway.event(environ("GET", f"{BASE}/Patient/1"), match, "request-1", {"scope": "a b"})
+    made = gateway.event(environ("GET", f"{BASE}/Patient/1"), match, "request-1", claims={"scope": "a b"})
     assert made["requestContext"]["authorizer"] == {"jwt": {"claims": {"scope": "a b"}, "scopes": None}}
 
 

@@ -24,7 +24,7 @@ def serve() -> Iterator[Serve]:
     listeners: list[Listener] = []
 
     def start(answer: Callable[[Environ], Answer], limits: Limits = LIMITS, **named: Any) -> int:
-        listener = Listener("127.0.0.1", 0, answer, 2, limits=limits, **named)
+        listener = Listener("127.0.0.1", 0, answer, threads=2, limits=limits, **named)
         listeners.append(listener)
         listener.serve()
         return listener.port
@@ -241,7 +241,7 @@ def test_it_stops_while_requests_are_at_work_and_connections_open() -> None:
         ended.wait(30)
         return Answer(200)
 
-    listener = Listener("127.0.0.1", 0, hang, 2)
+    listener = Listener("127.0.0.1", 0, hang, threads=2)
     listener.serve()
     with connected(listener.port) as connection, connected(listener.port):
         connection.sendall(b"GET / HTTP/1.1\r\n\r\n")

@@ -118,7 +118,7 @@ def test_what_is_not_emulated_says_so(client: Any) -> None:
 
 def test_objects_are_there_after_a_restart(tmp_path: Path) -> None:
     path = str(tmp_path / "s3.sqlite")
-    s3.Objects(path).put("b", "k", b"kept", "text/plain")
+    s3.Objects(path).put("b", "k", b"kept", content_type="text/plain")
 
     assert s3.Objects(path).body("b", "k") == b"kept"
 
@@ -130,8 +130,8 @@ def test_objects_are_there_after_a_restart(tmp_path: Path) -> None:
 def test_a_listing_holds_the_keys_with_the_prefix_in_utf8_order(keys: set[str], prefix: str) -> None:
     objects = s3.Objects(None)
     for key in keys:
-        objects.put("b", key, b"", "")
+        objects.put("b", key, b"", content_type="")
 
-    listed = [entry.key for entry in objects.listed("b", prefix, "", 1000)]
+    listed = [entry.key for entry in objects.listed("b", prefix, "", limit=1000)]
 
     assert listed == sorted((key for key in keys if key.startswith(prefix)), key=str.encode)

@@ -96,7 +96,7 @@ def test_a_taken_port_is_seen_at_once(url: str) -> None:
 
 def test_a_token_is_needed_but_for_public_routes(tmp_path: Path) -> None:
     identity = Identity("http://local", tmp_path / "identity.pem")
-    front = server.Front(ROUTES, call, Verifier("http://local", [AUDIENCE], identity), identity)
+    front = server.Front(ROUTES, call, Verifier("http://local", [AUDIENCE], identity), identity=identity)
 
     refused = front(environ("POST", "/echo"))
     allowed = front(environ("POST", "/echo", HTTP_AUTHORIZATION=f"Bearer {identity.token('me', 'x')}"))

@@ -19,7 +19,7 @@ MACHINES = {ARN: {"StartAt": "One", "States": {"One": {**WORK, "Next": "Two"}, "
 
 
 def service(invoke: Callable[[str, Any], Any], path: str | None = None) -> StepFunctions:
-    return StepFunctions(MACHINES, invoke, lambda *_: b"[]", path)
+    return StepFunctions(MACHINES, invoke, lambda *_: b"[]", path=path)
 
 
 def start(functions: StepFunctions, given: str = '{"job": "1"}') -> dict[str, Any]:

@@ -15,6 +15,7 @@ from bulkhead.errors import BadRequest, BulkheadError, Forbidden, Gone, NotFound
 from bulkhead.facts.index_facts import facts
 from bulkhead.operations import everything_listing
 from bulkhead.session import Session
+from bulkhead.settings import Settings
 from bulkhead.store import Head, Store, Version, Write
 
 BASE = "https://server.example/fhir/R4"
@@ -24,7 +25,7 @@ ALL = (Scope("system", "*", "cruds"),)
 def put(store: Store, key: str, **content: Any) -> None:
     resource_type, _, identifier = key.partition("/")
     resources.update(
-        Session.of(store, EVERYBODY), {"resourceType": resource_type, "id": identifier, **content}, key, None
+        Session.of(store, EVERYBODY), {"resourceType": resource_type, "id": identifier, **content}, key, if_match=None
     )
 
 
@@ -57,12 +58,14 @@ REFERRED = ["Location/ward", "Organization/general", "Practitioner/recorder", "P
 
 
 def page(store: Store, query: str, key: str = "Patient/1", who: Caller = EVERYBODY) -> dict[str, Any]:
-    asked = everything_listing.asked(parse_qsl(query, keep_blank_values=True), key, BASE, strict=True)
+    asked = everything_listing.asked(
+        parse_qsl(query, keep_blank_values=True), key, BASE, strict=True, limits=Settings()
+    )
 
     def represent(version: Version) -> dict[str, Any]:
         return resources.represent(version, membership.in_force(store))
 
-    return everything_listing.everything(Session.of(store, who), key, asked, BASE, represent)
+    return everything_listing.everything(Session.of(store, who), key, asked, base=BASE, represent=represent)
 
 
 def keys(bundle: dict[str, Any], mode: str | None = None) -> list[str]:
@@ -357,7 +360,7 @@ def test_elements(record: Store) -> None:
 
 
 def test_a_parameter_that_was_ignored_is_told(record: Store) -> None:
-    asked = everything_listing.asked([("code", "1")], "Patient/1", BASE, strict=False)
+    asked = everything_listing.asked([("code", "1")], "Patient/1", BASE, strict=False, limits=Settings())
     assert asked.query.ignored == ("code",)
     with pytest.raises(BadRequest):
-        everything_listing.asked([("code", "1")], "Patient/1", BASE, strict=True)
+        everything_listing.asked([("code", "1")], "Patient/1", BASE, strict=True, limits=Settings())

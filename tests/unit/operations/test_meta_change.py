@@ -68,26 +68,26 @@ TAG = {"tag": [{"system": "urn:s", "code": "record-lost"}]}
 
 def put(store: Store, who: Caller = EVERYBODY, **content: Any) -> str:
     resource = {"resourceType": "Patient", "id": "p", **content}
-    return resources.update(Session.of(store, who), resource, "Patient/p", None)[0].key
+    return resources.update(Session.of(store, who), resource, "Patient/p", if_match=None)[0].key
 
 
 def test_a_change_makes_a_version_and_nothing_else_changes(store: Store) -> None:
     key = put(store, gender="female")
-    head = change(Session.of(store, EVERYBODY), key, TAG, added, None)
+    head = change(Session.of(store, EVERYBODY), key, TAG, how=added, if_match=None)
     assert (head.version, store.decode(head)["meta"], store.decode(head)["gender"]) == (2, TAG, "female")
-    assert change(Session.of(store, EVERYBODY), key, TAG, added, None).version == 2
-    head = change(Session.of(store, EVERYBODY), key, TAG, removed, 'W/"2"')
+    assert change(Session.of(store, EVERYBODY), key, TAG, how=added, if_match=None).version == 2
+    head = change(Session.of(store, EVERYBODY), key, TAG, how=removed, if_match='W/"2"')
     assert (head.version, "meta" in store.decode(head)) == (3, False)
-    assert change(Session.of(store, EVERYBODY), key, TAG, removed, None).version == 3
+    assert change(Session.of(store, EVERYBODY), key, TAG, how=removed, if_match=None).version == 3
 
 
 def test_who_may(store: Store) -> None:
     key = put(store)
     with pytest.raises(Forbidden):
-        change(Session.of(store, Caller("reader", (Scope("system", "*", "rs"),))), key, TAG, added, None)
+        change(Session.of(store, Caller("reader", (Scope("system", "*", "rs"),))), key, TAG, how=added, if_match=None)
     fenced = Caller("fenced", (Scope("system", "*", "cruds"),), accounts=("Organization/a",))
     with pytest.raises(NotFound):
-        change(Session.of(store, fenced), key, TAG, added, None)
+        change(Session.of(store, fenced), key, TAG, how=added, if_match=None)
     head = store.read(key)
     assert head is not None
     assert head.version == 1
@@ -101,7 +101,7 @@ def test_what_is_gone_or_moved_on(
     if deleted:
         resources.delete(Session.of(store, EVERYBODY), key, None)
     with pytest.raises(error):
-        change(Session.of(store, EVERYBODY), key, TAG, added, if_match)
+        change(Session.of(store, EVERYBODY), key, TAG, how=added, if_match=if_match)
 
 
 def test_another_writer_in_between_loses_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,5 +117,5 @@ def test_another_writer_in_between_loses_nothing(store: Store, monkeypatch: pyte
         return update(*arguments, **named)
 
     monkeypatch.setattr(resources, "update", interrupted)
-    head = change(Session.of(store, EVERYBODY), key, TAG, added, None)
+    head = change(Session.of(store, EVERYBODY), key, TAG, how=added, if_match=None)
     assert (head.version, store.decode(head)["gender"], store.decode(head)["meta"]) == (3, "male", TAG)

@@ -51,22 +51,24 @@ def test_what_cannot_be_understood_is_refused(body: dict[str, Any] | None, query
 
 
 def test_all_is_well() -> None:
-    assert issues(EVERYBODY, "Patient", None, Asked(PATIENT), BASE) == []
+    assert issues(EVERYBODY, "Patient", None, asked=Asked(PATIENT), base=BASE) == []
 
 
 def test_every_fault_is_named() -> None:
     wrong = {**PATIENT, "birthDate": "2020-13-01", "active": "yes", "nonsense": 1}
-    found = issues(EVERYBODY, "Patient", None, Asked(wrong), BASE)
+    found = issues(EVERYBODY, "Patient", None, asked=Asked(wrong), base=BASE)
     assert {issue.expression for issue in found} == {"Patient.birthDate", "Patient.active", "Patient.nonsense"}
 
 
 def test_another_type_is_a_fault() -> None:
-    assert issues(EVERYBODY, "Observation", None, Asked(PATIENT), BASE)[0].expression == "Patient.resourceType"
+    assert (
+        issues(EVERYBODY, "Observation", None, asked=Asked(PATIENT), base=BASE)[0].expression == "Patient.resourceType"
+    )
 
 
 @pytest.mark.parametrize("resource", [None, 3, [], "text", {}])
 def test_no_resource_at_all_is_a_fault(resource: Any) -> None:
-    assert issues(EVERYBODY, "Patient", None, Asked(resource, "update"), BASE)
+    assert issues(EVERYBODY, "Patient", None, asked=Asked(resource, "update"), base=BASE)
 
 
 @pytest.mark.parametrize(
@@ -79,25 +81,31 @@ def test_no_resource_at_all_is_a_fault(resource: Any) -> None:
     ],
 )
 def test_an_update_has_the_id_of_its_url(identifier: str | None, resource: Any, code: list[str]) -> None:
-    assert [issue.code for issue in issues(EVERYBODY, "Patient", identifier, Asked(resource, "update"), BASE)] == code
+    assert [
+        issue.code for issue in issues(EVERYBODY, "Patient", identifier, asked=Asked(resource, "update"), base=BASE)
+    ] == code
 
 
 @pytest.mark.parametrize("mode", ["create", "update", "delete"])
 def test_the_right_is_part_of_the_answer(mode: str) -> None:
-    assert [issue.code for issue in issues(READER, "Patient", "p", Asked(PATIENT, mode), BASE)] == ["forbidden"]
-    assert issues(EVERYBODY, "Patient", "p", Asked(PATIENT, mode), BASE) == []
+    assert [issue.code for issue in issues(READER, "Patient", "p", asked=Asked(PATIENT, mode), base=BASE)] == [
+        "forbidden"
+    ]
+    assert issues(EVERYBODY, "Patient", "p", asked=Asked(PATIENT, mode), base=BASE) == []
 
 
 def test_a_deletion_is_of_an_instance() -> None:
-    assert [issue.code for issue in issues(EVERYBODY, "Patient", None, Asked(None, "delete"), BASE)] == ["required"]
+    assert [issue.code for issue in issues(EVERYBODY, "Patient", None, asked=Asked(None, "delete"), base=BASE)] == [
+        "required"
+    ]
 
 
 def test_profiles_are_not_claimed_to_be_checked() -> None:
     own = "http://hl7.org/fhir/StructureDefinition/Patient"
-    assert issues(EVERYBODY, "Patient", None, Asked(PATIENT, profile=f"{own}|4.0.1"), BASE) == []
-    [unknown] = issues(EVERYBODY, "Patient", None, Asked(PATIENT, profile="http://example.org/p"), BASE)
+    assert issues(EVERYBODY, "Patient", None, asked=Asked(PATIENT, profile=f"{own}|4.0.1"), base=BASE) == []
+    [unknown] = issues(EVERYBODY, "Patient", None, asked=Asked(PATIENT, profile="http://example.org/p"), base=BASE)
     assert (unknown.code, unknown.severity) == ("not-supported", "error")
     [claimed] = issues(
-        EVERYBODY, "Patient", None, Asked({**PATIENT, "meta": {"profile": ["http://example.org/p"]}}), BASE
+        EVERYBODY, "Patient", None, asked=Asked({**PATIENT, "meta": {"profile": ["http://example.org/p"]}}), base=BASE
     )
     assert claimed.severity == "information"

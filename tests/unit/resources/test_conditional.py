@@ -25,7 +25,7 @@ ACTIVATE = json_patch.parse(b'[{"op":"add","path":"/active","value":true}]')
 
 
 def by(value: str) -> Condition:
-    return condition("Patient", f"identifier={SYSTEM}|{value}", "x", "")
+    return condition("Patient", f"identifier={SYSTEM}|{value}", "x", base="")
 
 
 def make(store: Store, value: str = "1", who: Caller = EVERYBODY, **content: Any) -> str:
@@ -80,7 +80,7 @@ def test_patch(store: Store) -> None:
     key = make(store)
     assert conditional.patch(Session.of(store, EVERYBODY), by("1"), ACTIVATE).version == 2
     with pytest.raises(PreconditionFailed):
-        conditional.patch(Session.of(store, EVERYBODY), by("1"), ACTIVATE, 'W/"1"')
+        conditional.patch(Session.of(store, EVERYBODY), by("1"), ACTIVATE, if_match='W/"1"')
     with pytest.raises(NotFound):
         conditional.patch(Session.of(store, EVERYBODY), by("2"), ACTIVATE)
     assert live(store) == [key]
@@ -106,11 +106,18 @@ def test_delete_of_several_by_setting(new_store: Any) -> None:
 
 def test_preconditions_of_an_update(store: Store) -> None:
     with pytest.raises(PreconditionFailed):
-        conditional.update(Session.of(store, EVERYBODY), patient("1"), by("1"), 'W/"1"')
-    assert conditional.update(Session.of(store, EVERYBODY), patient("1"), by("1"), None, "*")[1]
+        conditional.update(Session.of(store, EVERYBODY), patient("1"), by("1"), if_match='W/"1"')
+    assert conditional.update(Session.of(store, EVERYBODY), patient("1"), by("1"), if_match=None, if_none_match="*")[1]
     with pytest.raises(PreconditionFailed):
-        conditional.update(Session.of(store, EVERYBODY), patient("1", active=True), by("1"), None, "*")
-    assert conditional.update(Session.of(store, EVERYBODY), patient("1", active=True), by("1"), 'W/"1"')[0].version == 2
+        conditional.update(
+            Session.of(store, EVERYBODY), patient("1", active=True), by("1"), if_match=None, if_none_match="*"
+        )
+    assert (
+        conditional.update(Session.of(store, EVERYBODY), patient("1", active=True), by("1"), if_match='W/"1"')[
+            0
+        ].version
+        == 2
+    )
 
 
 def test_what_the_caller_does_not_see_does_not_match(store: Store) -> None:
@@ -161,7 +168,7 @@ def test_the_claim_of_what_is_gone_is_taken_over(store: Store) -> None:
 @pytest.mark.parametrize("criteria", [f"identifier={SYSTEM}|1", "identifier=1,2", "birthdate=1970-01-01"])
 def test_an_index_that_lags_does_not_make_a_second_resource(store: Store, criteria: str) -> None:
     lagging(store)
-    by_criteria = condition("Patient", criteria, "x", "")
+    by_criteria = condition("Patient", criteria, "x", base="")
     content = {"birthDate": "1970-01-01"}
     first, _ = conditional.update(Session.of(store, EVERYBODY), patient("1", **content), by_criteria)
     again, made = conditional.update(Session.of(store, EVERYBODY), patient("1", active=True, **content), by_criteria)
@@ -176,7 +183,7 @@ def test_an_index_that_lags_hides_no_identifier(store: Store) -> None:
     assert conditional.patch(Session.of(store, EVERYBODY), by("1"), ACTIVATE).key == key
     with pytest.raises(MultipleMatches):
         conditional.delete(
-            Session.of(store, EVERYBODY), condition("Patient", f"identifier=1,{make(store, '2')},2", "x", "")
+            Session.of(store, EVERYBODY), condition("Patient", f"identifier=1,{make(store, '2')},2", "x", base="")
         )
     assert [head.key for head in conditional.delete(Session.of(store, EVERYBODY), by("1"))] == [key]
     assert resources.create(Session.of(store, EVERYBODY), patient("1"), by("1"))[1]

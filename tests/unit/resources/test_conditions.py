@@ -35,21 +35,25 @@ VALUES = st.text(min_size=1, max_size=20).filter(
 def test_order_and_encoding_do_not_matter(pairs: list[tuple[str, str]], random: Random) -> None:
     shuffled = list(pairs)
     random.shuffle(shuffled)
-    one = condition("Patient", urlencode(pairs), "x", "")
-    other = condition("Patient", "Patient?" + "&".join(f"{n}={quote(v, safe='')}" for n, v in shuffled), "x", "")
+    one = condition("Patient", urlencode(pairs), "x", base="")
+    other = condition("Patient", "Patient?" + "&".join(f"{n}={quote(v, safe='')}" for n, v in shuffled), "x", base="")
     assert one == other
     assert one.text == other.text
 
 
 @given(st.lists(VALUES, min_size=2, max_size=2, unique=True))
 def test_different_criteria_differ(values: list[str]) -> None:
-    one, other = (condition("Patient", urlencode({"name": value}), "x", "") for value in values)
+    one, other = (condition("Patient", urlencode({"name": value}), "x", base="") for value in values)
     assert one.text != other.text
 
 
 def test_the_pipe_may_be_encoded_or_not() -> None:
-    assert condition("Patient", "identifier=s|v", "x", "") == condition("Patient", "?identifier=s%7Cv", "x", "")
-    assert condition("Patient", "identifier=s|v", "x", "") != condition("Practitioner", "identifier=s|v", "x", "")
+    assert condition("Patient", "identifier=s|v", "x", base="") == condition(
+        "Patient", "?identifier=s%7Cv", "x", base=""
+    )
+    assert condition("Patient", "identifier=s|v", "x", base="") != condition(
+        "Practitioner", "identifier=s|v", "x", base=""
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,7 +63,7 @@ def test_the_pipe_may_be_encoded_or_not() -> None:
 )  # fmt: skip
 def test_criteria_that_select_nothing_in_particular_are_refused(criteria: str) -> None:
     with pytest.raises(BadRequest) as caught:
-        condition("Patient", criteria, "Bundle.entry[3].request.ifNoneExist", "")
+        condition("Patient", criteria, "Bundle.entry[3].request.ifNoneExist", base="")
     assert [issue.expression for issue in caught.value.issues] == ["Bundle.entry[3].request.ifNoneExist"]
 
 
@@ -67,15 +71,15 @@ def test_criteria_that_select_nothing_in_particular_are_refused(criteria: str) -
     "text", ["Patient/1", "urn:uuid:1", "http://x.org/Patient?identifier=1", "Nonsense?identifier=1"]
 )
 def test_other_references_are_not_conditional(store: Store, text: str) -> None:
-    assert conditional_reference(Session.of(store, EVERYBODY), text, BASE, "x") is None
+    assert conditional_reference(Session.of(store, EVERYBODY), text, BASE, expression="x") is None
 
 
 @pytest.mark.parametrize(
     "text", ["Patient?identifier=s|v", "Patient/?identifier=s%7Cv", f"{BASE}/Patient?identifier=s|v"]
 )
 def test_forms_of_conditional_references(store: Store, text: str) -> None:
-    assert conditional_reference(Session.of(store, EVERYBODY), text, BASE, "x") == condition(
-        "Patient", "identifier=s|v", "x", ""
+    assert conditional_reference(Session.of(store, EVERYBODY), text, BASE, expression="x") == condition(
+        "Patient", "identifier=s|v", "x", base=""
     )
 
 
@@ -97,14 +101,14 @@ def test_what_conditions_find(store: Store) -> None:
         f"identifier={SYSTEM}|1&gender=female": {keys[1]},
         f"_id={keys[3].partition('/')[2]}": {keys[3]},
     }
-    wanted = {text: condition("Patient", text, "x", "") for text in criteria}
+    wanted = {text: condition("Patient", text, "x", base="") for text in criteria}
     found = conditions.find(store, wanted.values(), everything)
     assert {text: {head.key for head in found[one]} for text, one in wanted.items()} == criteria
 
 
 def test_what_a_caller_may_not_see_is_not_found(store: Store) -> None:
     post(store, create(patient("1")))
-    wanted = [condition("Patient", text, "x", "") for text in (f"identifier={SYSTEM}|1", "identifier=1")]
+    wanted = [condition("Patient", text, "x", base="") for text in (f"identifier={SYSTEM}|1", "identifier=1")]
     assert conditions.find(store, wanted, lambda _: False) == {wanted[0]: [], wanted[1]: []}
 
 
@@ -117,16 +121,16 @@ def test_resources_about_to_be_written_are_met(store: Store) -> None:
             "Patient/b": patient("1", gender="female"),
             "Observation/a": observation("Patient/a"),
         },
-        (),
+        gone=(),
     )
-    assert sorted(written.meeting(condition("Patient", f"identifier={SYSTEM}|1", "x", "").query)) == [
+    assert sorted(written.meeting(condition("Patient", f"identifier={SYSTEM}|1", "x", base="").query)) == [
         "Patient/a",
         "Patient/b",
     ]
-    assert written.meeting(condition("Patient", "gender=female", "x", "").query) == ["Patient/b"]
-    assert written.meeting(condition("Patient", "_id=a", "x", "").query) == ["Patient/a"]
-    assert written.meeting(condition("Observation", "patient=Patient/a", "x", "").query) == ["Observation/a"]
-    assert written.meeting(condition("Encounter", "patient=Patient/a", "x", "").query) == []
+    assert written.meeting(condition("Patient", "gender=female", "x", base="").query) == ["Patient/b"]
+    assert written.meeting(condition("Patient", "_id=a", "x", base="").query) == ["Patient/a"]
+    assert written.meeting(condition("Observation", "patient=Patient/a", "x", base="").query) == ["Observation/a"]
+    assert written.meeting(condition("Encounter", "patient=Patient/a", "x", base="").query) == []
 
 
 @pytest.mark.parametrize(
@@ -148,6 +152,8 @@ def test_criteria_and_searches_agree_on_what_is_below_the_base(
     store: Store, resource_type: str, element: str, parameter: str, stored: Any, asked: str
 ) -> None:
     resource = {"resourceType": resource_type, "id": "1", element: stored}
-    one = condition(resource_type, urlencode({parameter: asked}), "x", BASE)
+    one = condition(resource_type, urlencode({parameter: asked}), "x", base=BASE)
     assert one.query.clauses == parse([(parameter, asked)], resource_type, base=BASE).clauses
-    assert Written(store, everything, {f"{resource_type}/1": resource}, ()).meeting(one.query) == [f"{resource_type}/1"]
+    assert Written(store, everything, {f"{resource_type}/1": resource}, gone=()).meeting(one.query) == [
+        f"{resource_type}/1"
+    ]

@@ -213,7 +213,7 @@ def test_without_the_right_nothing_is_written(store: Store) -> None:
 def test_if_match_holds(store: Store, header: str) -> None:
     put(store)
     put(store, active=True)
-    assert resources.update(Session.of(store, EVERYBODY), patient(active=False), KEY, header)[0].version == 3
+    assert resources.update(Session.of(store, EVERYBODY), patient(active=False), KEY, if_match=header)[0].version == 3
 
 
 @pytest.mark.parametrize(("header", "error"), [('W/"1"', PreconditionFailed), ("2", BadRequest), ('W/"x"', BadRequest), ("", BadRequest)])  # fmt: skip
@@ -221,9 +221,9 @@ def test_if_match_fails(store: Store, header: str, error: type[Exception]) -> No
     put(store)
     put(store, active=True)
     for attempt in (
-        lambda: resources.update(Session.of(store, EVERYBODY), patient(active=False), KEY, header),
+        lambda: resources.update(Session.of(store, EVERYBODY), patient(active=False), KEY, if_match=header),
         lambda: resources.delete(Session.of(store, EVERYBODY), KEY, header),
-        lambda: resources.patch(Session.of(store, EVERYBODY), KEY, lambda resource: resource, header),
+        lambda: resources.patch(Session.of(store, EVERYBODY), KEY, lambda resource: resource, if_match=header),
     ):
         with pytest.raises(error):
             attempt()
@@ -232,16 +232,18 @@ def test_if_match_fails(store: Store, header: str, error: type[Exception]) -> No
 @pytest.mark.parametrize("header", ["*", 'W/"1"'])
 def test_if_match_wants_a_resource(store: Store, header: str) -> None:
     with pytest.raises(PreconditionFailed):
-        resources.update(Session.of(store, EVERYBODY), patient(), KEY, header)
+        resources.update(Session.of(store, EVERYBODY), patient(), KEY, if_match=header)
 
 
 def test_if_none_match(store: Store) -> None:
-    assert resources.update(Session.of(store, EVERYBODY), patient(), KEY, None, "*")[1]
+    assert resources.update(Session.of(store, EVERYBODY), patient(), KEY, if_match=None, if_none_match="*")[1]
     for header in ("*", 'W/"1"', 'W/"0", W/"1"'):
         with pytest.raises(PreconditionFailed):
-            resources.update(Session.of(store, EVERYBODY), patient(active=True), KEY, None, header)
+            resources.update(
+                Session.of(store, EVERYBODY), patient(active=True), KEY, if_match=None, if_none_match=header
+            )
     resources.delete(Session.of(store, EVERYBODY), KEY)
-    assert resources.update(Session.of(store, EVERYBODY), patient(), KEY, None, "*")[1]
+    assert resources.update(Session.of(store, EVERYBODY), patient(), KEY, if_match=None, if_none_match="*")[1]
 
 
 @pytest.mark.parametrize(
@@ -273,7 +275,7 @@ def interfere(store: Store, monkeypatch: pytest.MonkeyPatch, times: int) -> None
     """Another writer commits between the read and the commit of the next `times` updates."""
     commit, left = store.commit, [times]
 
-    def first_another(*arguments: Any) -> list[Head]:
+    def first_another(*arguments: Any, **named: Any) -> list[Head]:
         if left[0]:
             left[0] -= 1
             base = store.read(KEY)
@@ -283,7 +285,7 @@ def interfere(store: Store, monkeypatch: pytest.MonkeyPatch, times: int) -> None
             )
             assert other
             commit([other])
-        return commit(*arguments)
+        return commit(*arguments, **named)
 
     monkeypatch.setattr(store, "commit", first_another)
 
@@ -301,7 +303,7 @@ def test_if_match_fails_when_another_was_faster(store: Store, monkeypatch: pytes
     put(store)
     interfere(store, monkeypatch, 1)
     with pytest.raises(PreconditionFailed):
-        resources.update(Session.of(store, EVERYBODY), patient(active=True), KEY, 'W/"1"')
+        resources.update(Session.of(store, EVERYBODY), patient(active=True), KEY, if_match='W/"1"')
 
 
 def test_too_many_writers_are_a_conflict(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -268,7 +268,7 @@ def test_references_to_this_server_become_relative(store: Store, anna: str) -> N
     change = json_patch.parse(
         b'[{"op":"add","path":"/managingOrganization","value":{"reference":"http://us/Organization/a"}}]'
     )
-    resources.patch(Session.of(store, EVERYBODY), anna, change, None, "http://us")
+    resources.patch(Session.of(store, EVERYBODY), anna, change, if_match=None, url="http://us")
     assert stored(store, anna)["managingOrganization"] == {"reference": "Organization/a"}
 
 
@@ -317,8 +317,8 @@ def test_who_may_patch_what(store: Store, anna: str) -> None:
     with pytest.raises(NotFound):
         resources.patch(Session.of(store, Caller("x", EVERYBODY.scopes, accounts=("Organization/a",))), anna, RENAME)
     with pytest.raises(PreconditionFailed):
-        resources.patch(Session.of(store, EVERYBODY), anna, RENAME, 'W/"2"')
-    assert resources.patch(Session.of(store, EVERYBODY), anna, RENAME, 'W/"1"').version == 2
+        resources.patch(Session.of(store, EVERYBODY), anna, RENAME, if_match='W/"2"')
+    assert resources.patch(Session.of(store, EVERYBODY), anna, RENAME, if_match='W/"1"').version == 2
     resources.delete(Session.of(store, EVERYBODY), anna)
     with pytest.raises(Gone):
         resources.patch(Session.of(store, EVERYBODY), anna, RENAME)

@@ -166,7 +166,7 @@ def test_a_value_set_beside_an_identifier_finds_what_is_there(ward: Store, crite
     resource = problem("1", identifier=[{"system": SYSTEM, "value": "c"}])
 
     def made() -> tuple[str, bool]:
-        wanted = condition_for(session, "Condition", criteria, "If-None-Exist", "")
+        wanted = condition_for(session, "Condition", criteria, expression="If-None-Exist", base="")
         head, new = resources.create(session, resource, wanted)
         return head.key, new
 

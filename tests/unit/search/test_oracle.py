@@ -101,7 +101,7 @@ def world(make_store: Any) -> World:
         part = everything[start : start + COMMIT]
         store.commit(
             [
-                resources.prepare_create(Session.of(store, policy.EVERYBODY), resource, key, True)
+                resources.prepare_create(Session.of(store, policy.EVERYBODY), resource, key, fresh=True)
                 for key, resource in part
             ]
         )

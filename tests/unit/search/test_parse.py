@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkhead import settings
 from bulkhead.errors import BadRequest, NotFound, NotSupported, TooCostly
 from bulkhead.fhir.definitions import search_parameters
 from bulkhead.search.literals import split, unescape
@@ -173,12 +172,12 @@ def test_what_is_not_supported_says_so(name: str) -> None:
     ],
 )
 def test_each_limit_is_a_setting_and_names_where_it_was_passed(
-    setting: str, parameters: list[tuple[str, str]], place: str, monkeypatch: pytest.MonkeyPatch
+    setting: str, parameters: list[tuple[str, str]], place: str
 ) -> None:
     parse(parameters, "Patient")
-    monkeypatch.setattr(settings, "current", lambda: Settings(**{setting: 3}))  # type: ignore[arg-type] # numbers all
+    limits = Settings(**{setting: 3})  # type: ignore[arg-type] # numbers all
     with pytest.raises(TooCostly) as caught:
-        parse(parameters, "Patient")
+        parse(parameters, "Patient", limits=limits)
     assert caught.value.issues[0].expression == place
     assert "3" in caught.value.issues[0].diagnostics
 

@@ -111,7 +111,7 @@ def test_what_a_built_in_set_is_made_of_gives_the_codes_that_hl7_gives() -> None
         if compose is None:
             continue
         try:
-            found = composed(compose, lambda *asked: [], "", ())
+            found = composed(compose, lambda *asked: [], "", within=())
         except NotSupported:
             continue
         listed = {(system, code) for system, codes in expanded.items() for code in codes}

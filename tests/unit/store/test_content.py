@@ -98,13 +98,13 @@ def test_content_under_another_key_is_not_put_together(odd: Resource) -> None:
 
 def whole(resource: Resource, extended: bool) -> bytes:
     """The answer as parsing gives it."""
-    return json.dumps(represent(Version(head_of(resource), lambda _: stored(resource)), built_in(), extended))
+    return json.dumps(represent(Version(head_of(resource), lambda _: stored(resource)), built_in(), extended=extended))
 
 
 @pytest.mark.parametrize("extended", [True, False])
 def test_meta_is_put_in_to_the_byte(extended: bool) -> None:
     for resource in (OBSERVATION, {"resourceType": "Basic", "id": "1"}):
-        spliced = splice(Version(head_of(resource), unread, read), built_in(), extended)
+        spliced = splice(Version(head_of(resource), unread, read), built_in(), extended=extended)
         assert spliced is not None
         assert json.dumps(spliced) == whole(resource, extended)
 

@@ -50,8 +50,8 @@ def test_whatever_was_written_and_deleted(make_store: Any, steps: list[tuple[str
             write(store, name, f"{number}")
         else:
             delete(store, name)
-    assert store.count("Basic", MOST) == by_heads(store, "Basic")
-    assert store.count("Patient", MOST) == 0
+    assert store.count("Basic", most=MOST) == by_heads(store, "Basic")
+    assert store.count("Patient", most=MOST) == 0
 
 
 def test_no_head_is_read(store: Store) -> None:
@@ -59,14 +59,14 @@ def test_no_head_is_read(store: Store) -> None:
         write(store, name)
     delete(store, "a")
     with store.metered() as meter:
-        assert store.count("Basic", MOST) == 2
+        assert store.count("Basic", most=MOST) == 2
     assert set(meter.requests) == {"Query"}
 
 
 def test_more_keys_than_a_count_may_read(store: Store) -> None:
     for number in range(10):
         write(store, f"{number}")
-    assert store.count("Basic", 4) is None
+    assert store.count("Basic", most=4) is None
 
 
 def test_a_head_that_moves_while_it_is_counted_counts_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +86,7 @@ def test_a_head_that_moves_while_it_is_counted_counts_once(store: Store, monkeyp
                     write(store, name, "moved")
 
     monkeypatch.setattr(Table, "query", after_first)
-    assert store.count("Basic", MOST) == len(names)
+    assert store.count("Basic", most=MOST) == len(names)
     assert moved
 
 
@@ -100,14 +100,15 @@ def commit_large(store: Store, decide: Callable[[Table, str], None], monkeypatch
     seen: list[int | None] = []
     mark_again = large._mark_again
 
-    def looked(table: Table, transaction: str, *rest: Any) -> None:
-        mark_again(table, transaction, *rest)
+    def looked(table: Table, transaction: str, *rest: Any, **named: Any) -> None:
+        mark_again(table, transaction, *rest, **named)
         decide(table, transaction)
-        seen.append(store.count("Basic", MOST))
+        seen.append(store.count("Basic", most=MOST))
 
     monkeypatch.setattr(large, "_mark_again", looked)
     writes = [
-        resources.prepare_create(session(store), {"resourceType": "Basic"}, f"Basic/n{n}", n > 0) for n in range(3)
+        resources.prepare_create(session(store), {"resourceType": "Basic"}, f"Basic/n{n}", fresh=n > 0)
+        for n in range(3)
     ]
     head = store.read("Basic/gone")
     assert head is not None
@@ -117,7 +118,7 @@ def commit_large(store: Store, decide: Callable[[Table, str], None], monkeypatch
 
 def test_what_a_transaction_is_about_to_do_does_not_count(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     assert commit_large(store, lambda table, transaction: None, monkeypatch) == 2
-    assert store.count("Basic", MOST) == by_heads(store, "Basic") == 4
+    assert store.count("Basic", most=MOST) == by_heads(store, "Basic") == 4
 
 
 def test_what_a_transaction_has_decided_counts_before_it_is_settled(
@@ -136,12 +137,12 @@ def test_lagging_indexes_show_the_count_of_before(store: Store) -> None:
     write(store, "a", "other")
     delete(store, "b")
     write(store, "c")
-    assert store.count("Basic", MOST) == 2
+    assert store.count("Basic", most=MOST) == 2
     indexes.catch_up()
-    assert store.count("Basic", MOST) == 2
+    assert store.count("Basic", most=MOST) == 2
     delete(store, "c")
     indexes.catch_up()
-    assert store.count("Basic", MOST) == 1
+    assert store.count("Basic", most=MOST) == 1
 
 
 def test_a_table_of_older_code_counts_once_its_deletions_are_marked(store: Store) -> None:
@@ -158,4 +159,4 @@ def test_a_table_of_older_code_counts_once_its_deletions_are_marked(store: Store
     assert not store.can_count()
     rounds.check(store.table, facts_of(store), patience=None)
     assert store.can_count()
-    assert store.count("Basic", MOST) == 1
+    assert store.count("Basic", most=MOST) == 1

@@ -161,7 +161,7 @@ STRIDES = [("killed before", 4, first) for first in range(4)] + [
 @pytest.mark.parametrize(("mode", "stride", "first"), STRIDES)
 def test_a_fault_in_a_large_transaction(new_store: Any, mode: str, stride: int, first: int) -> None:
     at = first
-    while _run(new_store, transaction(300), mode, at):
+    while _run(new_store, transaction(130), mode, at):
         at += stride
     assert at >= 20
 

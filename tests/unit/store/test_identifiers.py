@@ -69,7 +69,7 @@ def identified(body: dict[str, Any], value: str) -> bool:
 
 
 def under(value: str, criteria: str = "identifier={}") -> Any:
-    return condition("Patient", criteria.format(f"{SYSTEM}|{value}"), "x", "")
+    return condition("Patient", criteria.format(f"{SYSTEM}|{value}"), "x", base="")
 
 
 # Who creates under a condition: returns the key of what was made, None where somebody else's was found.
@@ -375,7 +375,7 @@ def seen_as(caller: Caller, subject: str, value: str, criteria: str = "") -> Wor
 
     def work(store: Store) -> str | None:
         resource = observation(subject, identifier=[{"system": SYSTEM, "value": value}])
-        wanted = condition("Observation", criteria.format(f"{SYSTEM}|{value}"), "x", "") if criteria else None
+        wanted = condition("Observation", criteria.format(f"{SYSTEM}|{value}"), "x", base="") if criteria else None
         head, made = resources.create(Session.of(store, caller), resource, wanted)
         return head.key if made else None
 

@@ -201,7 +201,7 @@ LATER: dict[str, tuple[dict[str, Any], str, str]] = {
 def found(store: Store, resource_type: str, query: str) -> list[str]:
     """Keys of what a search finds."""
     asked = parse.parse(parse_qsl(query), resource_type)
-    return [version.head.key for version in run.find(store, asked, 10, lambda _: True)]
+    return [version.head.key for version in run.find(store, asked, 10, fence=lambda _: True)]
 
 
 @pytest.mark.parametrize("kind", LATER)

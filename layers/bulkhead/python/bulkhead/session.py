@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -42,6 +42,7 @@ class Session:
 
         `extended`: whether `meta.accounts` and `meta.compartment` are shown.
         """
+        self._committed: set[tuple[str, int]] = set()
         self._connect, self._identify = connect, identify
         self.settings, self.base, self.extended, self.address = settings, base, extended, address
         self.shown: list[Shown] = []
@@ -68,9 +69,17 @@ class Session:
 
         return membership.in_force(self.store)
 
+    def note_committed(self, heads: Iterable[Head]) -> None:
+        """Remembers that this request made these versions: the commit has recorded them where AUDIT says so."""
+        self._committed.update((head.key, head.version) for head in heads)
+
+    def has_committed(self, head: Head) -> bool:
+        """Whether this request, or another entry of its bundle, made the version."""
+        return (head.key, head.version) in self._committed
+
     def of_entry(self) -> Session:
-        """The session of one entry of this request's bundle: the same caller and store, a read log of its own."""
-        return Session(
+        """The session of one entry of this request's bundle: the same caller, store and commits, a read log of its own."""
+        entry = Session(
             connect=lambda: self.store,
             identify=lambda: self.caller,
             settings=self.settings,
@@ -78,6 +87,8 @@ class Session:
             extended=self.extended,
             address=self.address,
         )
+        entry._committed = self._committed
+        return entry
 
 
 def of_claims(claims: Mapping[str, str] | None, auth: str, address: str) -> Caller:

@@ -65,6 +65,8 @@ class Settings:
     """The URL where users sign in, for clients (SMART App Launch); absent from the answer when empty."""
     token_endpoint: HttpUrl = ""
     """The URL where clients get tokens; absent from the answer when empty."""
+    console_client: str = ""
+    """The client id under which the page at /console signs users in at the issuer (a public client, code with PKCE); if empty, the page asks for it."""
     sync_limit: int = 1000
     """The limit on members for a synchronous `$set-accounts` that propagates."""
     account_limit: Positive = 50

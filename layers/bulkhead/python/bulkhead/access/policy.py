@@ -22,13 +22,13 @@ from bulkhead.access.claims import caller_of as caller_of
 from bulkhead.access.decision import accounts_fence as accounts_fence
 from bulkhead.access.decision import chart_fence as chart_fence
 from bulkhead.access.decision import charts as charts
+from bulkhead.access.decision import claims_fence as claims_fence
 from bulkhead.access.decision import decide as decide
 from bulkhead.access.decision import fence as fence
 from bulkhead.access.decision import is_open_otherwise as is_open_otherwise
 from bulkhead.access.decision import listed_under as listed_under
 from bulkhead.access.decision import of_type
 from bulkhead.access.decision import pay_for_a_look as pay_for_a_look
-from bulkhead.access.decision import reach as reach
 from bulkhead.access.decision import scoped as scoped
 from bulkhead.access.rules import CREATE as CREATE
 from bulkhead.access.rules import DELETE as DELETE
@@ -42,7 +42,7 @@ from bulkhead.errors import Forbidden, Issue
 from bulkhead.store.version import Fence, ListedFence, Version
 
 if TYPE_CHECKING:
-    from bulkhead.store import Head, Store, Write
+    from bulkhead.store import Head, ReadStore, Write
 
 CURRENT = "current"
 """The value of HISTORY_ACCESS that shows every version of a visible resource; otherwise a version must be within the fence itself."""
@@ -126,7 +126,7 @@ def require_writing(caller: Caller) -> None:
 # What a caller may see
 
 
-def versions(store: Store, caller: Caller, right: str) -> Fence:
+def versions(store: ReadStore, caller: Caller, right: str) -> Fence:
     """The versions, including deletions, that are shown of a visible resource: see the setting HISTORY_ACCESS.
 
     A deletion does not say whether it was inside.
@@ -141,17 +141,17 @@ def versions(store: Store, caller: Caller, right: str) -> Fence:
     return replace(sees, sees=is_shown) if isinstance(sees, ListedFence) else is_shown
 
 
-def shows_every_version(store: Store, caller: Caller) -> bool:
+def shows_every_version(store: ReadStore, caller: Caller) -> bool:
     """Whether a caller who may see a resource now may see all its versions."""
     return store.settings.history_access == CURRENT or not caller.restricted
 
 
-def settable(store: Store, caller: Caller) -> Fence:
+def settable(store: ReadStore, caller: Caller) -> Fence:
     """Whether a caller with the right to set accounts may set those of a resource: only within its fence.
 
     The right needs no other scope. But a caller who may read only some resources of a type may set only their accounts.
     """
-    inside, readable = reach(store, caller), fence(store, caller, READ)
+    inside, readable = claims_fence(store, caller), fence(store, caller, READ)
     return lambda candidate: inside(candidate) and (not may(caller, READ, candidate.head.type) or readable(candidate))
 
 
@@ -159,7 +159,7 @@ def settable(store: Store, caller: Caller) -> Fence:
 
 
 def own_accounts(
-    caller: Caller, asked: Sequence[str], standing: Sequence[str], places: Mapping[str, str]
+    caller: Caller, asked: Sequence[str], standing: Sequence[str], *, places: Mapping[str, str]
 ) -> tuple[str, ...]:
     """The new own accounts of a resource where a caller with the right asks for `asked`, and `standing` are the current ones.
 

@@ -17,7 +17,7 @@ _UNKNOWN = "application/octet-stream"
 _CONTENT_TYPE = r"[\w.+*-]+/[\w.+*-]+( ?; ?[\w.+-]+=[^;\r\n\"]+| ?; ?[\w.+-]+=\"[^\r\n\"]*\")*"
 
 
-def received(content_type: str, body: bytes, identifier: str | None, security_context: str | None) -> dict[str, Any]:
+def received(content_type: str, body: bytes, identifier: str | None, *, security_context: str | None) -> dict[str, Any]:
     """The Binary in a body: as FHIR if its type says so, or if its type is JSON or XML and it contains a Binary; raw otherwise.
 
     `identifier` is the id in the URL of an update, `security_context` the `X-Security-Context` header. BadRequest.
@@ -29,7 +29,7 @@ def received(content_type: str, body: bytes, identifier: str | None, security_co
         found = _in_fhir(formats.received(media_type, body), body)
         if found:
             return found
-    return _resource(content_type.strip() or _UNKNOWN, body, identifier, security_context)
+    return _resource(content_type.strip() or _UNKNOWN, body, identifier, security_context=security_context)
 
 
 def _in_fhir(name: str, body: bytes) -> dict[str, Any] | None:
@@ -40,7 +40,9 @@ def _in_fhir(name: str, body: bytes) -> dict[str, Any] | None:
     return found if found.get("resourceType") == "Binary" else None
 
 
-def _resource(content_type: str, body: bytes, identifier: str | None, security_context: str | None) -> dict[str, Any]:
+def _resource(
+    content_type: str, body: bytes, identifier: str | None, *, security_context: str | None
+) -> dict[str, Any]:
     resource: dict[str, Any] = {"resourceType": "Binary"}
     if identifier:
         resource["id"] = identifier

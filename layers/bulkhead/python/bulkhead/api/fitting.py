@@ -105,7 +105,14 @@ def _redirected(request: Request, answered: Response, size: int) -> Response:
     body, headers = answered.rendered
     store, name = request.store, f"{files.ANSWERS}{uuid4().hex}"
     content_type = headers.get("content-type", "application/octet-stream")
-    files.put(store, name, body, content_type, headers.get("content-encoding"), headers.get("content-disposition"))
+    files.put(
+        store,
+        name,
+        body,
+        content_type=content_type,
+        content_encoding=headers.get("content-encoding"),
+        content_disposition=headers.get("content-disposition"),
+    )
     told = f"the response has {size} bytes: GET it at the Location, without a token, within {URL_SECONDS} seconds"
     # After a POST the client fetches the response by GET; a GET is repeated as it is.
     status = HTTPStatus.TEMPORARY_REDIRECT if request.method == "GET" else HTTPStatus.SEE_OTHER

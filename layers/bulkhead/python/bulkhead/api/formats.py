@@ -137,12 +137,12 @@ def parsed(name: str, body: bytes) -> dict[str, Any]:
     return xml.loads(body)
 
 
-def rendered(name: str, resource: JsonResource, pretty: bool) -> bytes:
+def rendered(name: str, resource: JsonResource, *, pretty: bool) -> bytes:
     """A resource in a format."""
-    text = json.dumps(resource, pretty and name == JSON)
+    text = json.dumps(resource, pretty=pretty and name == JSON)
     if name == JSON:
         return text
     from bulkhead.fhir import xml
 
     # What it holds may be JSON, at any depth.
-    return xml.dumps(json.stored(text), pretty)
+    return xml.dumps(json.stored(text), pretty=pretty)

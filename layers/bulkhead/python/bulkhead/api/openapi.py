@@ -75,6 +75,8 @@ WORDS: Mapping[str, Words] = {
     "smart-configuration": Words("Server", "The issuer of accepted tokens (SMART App Launch 2)", gives="object"),
     "openapi": Words("Server", "This document", gives="object"),
     "docs": Words("Server", "A page to try the API", gives="text"),
+    "console": Words("Server", "A page that shows who can see a record, and why", gives="text"),
+    "console-file": Words("Server", "A file of that page", gives="text"),
 }  # fmt: skip
 
 
@@ -83,7 +85,7 @@ def document(routes: Iterable[Route], host: str, issuer: str) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         if route.path != DEFAULT and route.method != "HEAD":
-            paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, bool(issuer))
+            paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, secured=bool(issuer))
     components: dict[str, Any] = {
         "schemas": _schemas(),
         "responses": {"Error": _response("OperationOutcome", "Refused")},
@@ -107,7 +109,7 @@ def document(routes: Iterable[Route], host: str, issuer: str) -> dict[str, Any]:
     }
 
 
-def _operation(route: Route, secured: bool) -> dict[str, Any]:
+def _operation(route: Route, *, secured: bool) -> dict[str, Any]:
     words = WORDS.get(route.operation) or Words("Others", route.operation.replace("-", " ").capitalize())
     found: dict[str, Any] = {
         "operationId": _identifier(route),

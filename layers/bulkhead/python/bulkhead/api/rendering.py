@@ -50,4 +50,4 @@ def _content(request: Request, response: Response) -> tuple[bytes, dict[str, str
         if wanted.format == formats.JSON:
             return response.body, headers
         resource = json.loads(response.body)
-    return formats.rendered(wanted.format, resource, request.pretty), headers
+    return formats.rendered(wanted.format, resource, pretty=request.pretty), headers

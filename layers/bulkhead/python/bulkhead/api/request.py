@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from bulkhead import settings
 from bulkhead.api import binary, formats, matching, trail
 from bulkhead.errors import BadRequest, UnsupportedMediaType
 from bulkhead.fhir import compression, json, subset
@@ -92,7 +91,7 @@ class Request:
     def body(self) -> bytes:
         """The body, inflated where it is gzip (RFC 9110 8.4.1.3: x-gzip is the same). BadRequest, PayloadTooLarge, UnsupportedMediaType."""
         encoding = self.headers.get("content-encoding", "identity").strip().lower()
-        limit = settings.current().request_limit
+        limit = self.session.settings.request_limit
         if encoding in ("gzip", "x-gzip"):
             return compression.inflate(self.sent, limit)
         if encoding not in ("identity", ""):
@@ -105,7 +104,7 @@ class Request:
         content_type = self.headers.get("content-type", "")
         if self.is_binary:
             context = self.headers.get("x-security-context")
-            return binary.received(content_type, self.body, self.parameters.get("id"), context)
+            return binary.received(content_type, self.body, self.parameters.get("id"), security_context=context)
         return formats.parsed(formats.received(content_type, self.body), self.body)
 
     @property
@@ -139,7 +138,7 @@ class Request:
 
     @cached_property
     def prefer(self) -> Prefer:
-        given = {"returns": "", "handling": settings.current().search_handling}
+        given = {"returns": "", "handling": self.session.settings.search_handling}
         respond_async = False
         for word in self.headers.get("prefer", "").replace(";", ",").split(","):
             name, _, value = word.strip().partition("=")
@@ -162,7 +161,7 @@ class Request:
 
         self._note_shown(head)
         version = self.store.version(head) if body is None else Version(head, lambda _: body)
-        return represent(version, self.session.definitions, self.session.extended)
+        return represent(version, self.session.definitions, extended=self.session.extended)
 
     @cached_property
     def show(self) -> Callable[[Version], JsonResource]:
@@ -173,7 +172,7 @@ class Request:
 
         def shown(version: Version) -> JsonResource:
             self._note_shown(version.head)
-            return splice(version, known, extended) or represent(version, known, extended)
+            return splice(version, known, extended=extended) or represent(version, known, extended=extended)
 
         return shown
 

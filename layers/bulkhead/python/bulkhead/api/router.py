@@ -16,7 +16,6 @@ from bulkhead.api import fitting, matching, trail
 from bulkhead.api.request import Request
 from bulkhead.api.response import RETRY_AFTER, Response
 from bulkhead.api.routes import SERVICE
-from bulkhead.audit import recording
 from bulkhead.errors import BulkheadError, MethodNotAllowed, NotFound, Unauthorized, Unavailable
 from bulkhead.fhir import outcome
 from bulkhead.observability import logger
@@ -64,6 +63,8 @@ _PLACES: Mapping[str, str] = {
     "smart-configuration": "operations.smart:configuration",
     "openapi": "operations.description:openapi_document",
     "docs": "operations.description:docs",
+    "console": "operations.console:page",
+    "console-file": "operations.console:file",
 }
 """The module of each operation of the route table, below `bulkhead`."""
 
@@ -85,7 +86,7 @@ def answer(request: Request) -> Response:
             _ = request.wanted
         if not request.route.public:
             _ = request.caller
-        with one_request(), recording.noting_changes():
+        with one_request():
             answered = fitting.fitted(request, lambda: perform(request))
             trail.record_reads(request)
             return answered

@@ -109,6 +109,8 @@ _OPERATIONS: tuple[Route, ...] = (
     ),
     Route("GET", "/openapi.json", "capabilities", "openapi", public=True),
     Route("GET", "/docs", "capabilities", "docs", public=True),
+    Route("GET", "/console", "capabilities", "console", public=True),
+    Route("GET", "/console/{file}", "capabilities", "console-file", public=True),
     Route("ANY", DEFAULT, "capabilities", "unmatched", public=True),
 )
 

@@ -66,7 +66,7 @@ def is_recorded(session: Session, operation: str, head: Head) -> bool:
     known = recording.policy(session.settings.audit)
     if not known.records_read(head.type):
         return False
-    return operation in READS or not (known.records_change(head.type) and recording.was_recorded(head))
+    return operation in READS or not (known.records_change(head.type) and session.has_committed(head))
 
 
 def record_reads(request: Request) -> None:
@@ -95,7 +95,7 @@ def record_refusal(request: Request, error: BulkheadError) -> None:
         key = references.local(f"{request.parameters.get('type')}/{request.parameters.get('id')}")
         recording.record(
             request.store,
-            recording.of_refusal(Session.of(request.store, caller), DEEDS[request.route.operation], key, error),
+            recording.of_refusal(Session.of(request.store, caller), DEEDS[request.route.operation], key, error=error),
         )
 
 
@@ -107,7 +107,7 @@ def record_refused_entries(request: Request, asked: Sequence[Any], answered: Seq
         if error and recording.is_refusal(request.caller, error):
             url = entry["request"]["url"].removeprefix(f"{request.base}/").partition("?")[0]
             done = DEEDS["bundle"]
-            events += recording.of_refusal(request.session, done, references.local(url), error)
+            events += recording.of_refusal(request.session, done, references.local(url), error=error)
     recording.record(request.store, events)
 
 

@@ -65,6 +65,7 @@ def event(
     identifier: str,
     caller: Caller,
     done: Deed,
+    *,
     entities: Sequence[Entity],
     patients: Sequence[str],
     recorded: str,

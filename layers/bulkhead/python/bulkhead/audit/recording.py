@@ -6,9 +6,7 @@ A change and its event are one commit (`resources/commit.py`). A read or a refus
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -98,7 +96,7 @@ def of_changes(session: Session, writes: Sequence[Write]) -> list[Write]:
     return [
         made
         for (interaction, patients), entities in groups.items()
-        for made in _writes(session, deed(interaction), entities, patients)
+        for made in _writes(session, deed(interaction), entities, patients=patients)
     ]
 
 
@@ -126,8 +124,8 @@ def of_set_accounts(
     session: Session,
     target: Head,
     accounts: Sequence[str],
-    propagate: bool,
     *,
+    propagate: bool,
     ends: Mapping[str, str],
     inherit: bool | None,
 ) -> list[Write]:
@@ -141,7 +139,7 @@ def of_set_accounts(
         asked["inherit"] = str(inherit).lower()
     patients = of_patients(target.key, session.store.version(target).targets)
     entity = Entity(target.key, target.version, asked)
-    return _writes(session, deed("operation", SET_ACCOUNTS), [entity], patients)
+    return _writes(session, deed("operation", SET_ACCOUNTS), [entity], patients=patients)
 
 
 def of_purge(session: Session, heads: Sequence[Head]) -> list[Write]:
@@ -154,7 +152,9 @@ def of_purge(session: Session, heads: Sequence[Head]) -> list[Write]:
         pointed_at = session.store.version(living).targets if living else {}
         groups.setdefault(of_patients(head.key, pointed_at), []).append(Entity(head.key, head.version))
     done = deed("operation", PURGE)
-    return [made for patients, entities in groups.items() for made in _writes(session, done, entities, patients)]
+    return [
+        made for patients, entities in groups.items() for made in _writes(session, done, entities, patients=patients)
+    ]
 
 
 def of_reads(session: Session, done: Deed, heads: Iterable[Head]) -> list[Write]:
@@ -168,34 +168,8 @@ def of_reads(session: Session, done: Deed, heads: Iterable[Head]) -> list[Write]
     return [
         made
         for patients, entities in groups.items()
-        for made in _writes(session, done, list(entities.values()), patients)
+        for made in _writes(session, done, list(entities.values()), patients=patients)
     ]
-
-
-_recorded: ContextVar[set[tuple[str, int]] | None] = ContextVar("recorded", default=None)
-"""The versions that this request committed and recorded; None outside of a request."""
-
-
-@contextmanager
-def noting_changes() -> Iterator[None]:
-    """Within this context, the server remembers the changes that commits record, so that showing them needs no second event."""
-    token = _recorded.set(set())
-    try:
-        yield
-    finally:
-        _recorded.reset(token)
-
-
-def note_recorded(heads: Iterable[Head]) -> None:
-    """Remembers that the commit of these versions recorded them."""
-    known = _recorded.get()
-    if known is not None:
-        known.update((head.key, head.version) for head in heads)
-
-
-def was_recorded(head: Head) -> bool:
-    """Whether this request made and recorded the version."""
-    return (head.key, head.version) in (_recorded.get() or ())
 
 
 def is_refusal(caller: Caller | None, error: BulkheadError) -> bool:
@@ -205,12 +179,12 @@ def is_refusal(caller: Caller | None, error: BulkheadError) -> bool:
     return isinstance(error, NotFound) and caller is not None and caller.restricted
 
 
-def of_refusal(session: Session, done: Deed, key: str | None, error: BulkheadError) -> list[Write]:
+def of_refusal(session: Session, done: Deed, key: str | None, *, error: BulkheadError) -> list[Write]:
     """The event of a refused request about `key` (if it names a resource); empty if the policy does not record it."""
     if not policy(session.store.settings.audit).refusals:
         return []
     entities = [Entity(key)] if key else []
-    return _writes(session, done, entities, (), REFUSED, f"{error.status} {error.code}")
+    return _writes(session, done, entities, patients=(), outcome=REFUSED, description=f"{error.status} {error.code}")
 
 
 def record(store: Store, events: Sequence[Write]) -> None:
@@ -223,6 +197,7 @@ def _writes(
     session: Session,
     done: Deed,
     entities: Sequence[Entity],
+    *,
     patients: Sequence[str],
     outcome: str = SUCCESS,
     description: str | None = None,
@@ -233,7 +208,16 @@ def _writes(
     for start in range(0, max(len(entities), 1), _ENTITIES):
         identifier = f"{PREFIX}{uuid4()}"
         part = entities[start : start + _ENTITIES]
-        resource = event(identifier, session.caller, done, part, patients, dates.now(), outcome, description)
+        resource = event(
+            identifier,
+            session.caller,
+            done,
+            entities=part,
+            patients=patients,
+            recorded=dates.now(),
+            outcome=outcome,
+            description=description,
+        )
         body = session.store.encode(resource)
         key = f"{AUDIT_EVENT}/{identifier}"
         made.append(Write(key, None, body, None, index_facts.facts(resource), method="POST", fresh=True))

@@ -23,21 +23,22 @@ def process(bundle: dict[str, Any], context: Context) -> dict[str, Any]:
     Resolves references in the resources of `bundle` in place. BulkheadError for an invalid Bundle (400, with the place of
     every fault), and for a transaction that fails: then nothing of it is written.
     """
-    kind = parse.bundle_type(bundle)
-    entries, faults = parse.entries(bundle, context.base)
+    limit = context.session.settings.entry_limit
+    kind = parse.bundle_type(bundle, limit)
+    entries, faults = parse.entries(bundle, context.base, limit)
     run = transaction.run if kind == parse.TRANSACTION else batch.run
     return response_bundle(kind, run(entries, faults, context))
 
 
-def check(bundle: dict[str, Any], caller: Caller, base: str) -> int:
-    """Raises the errors of `process` that need no read of the store; returns the number of entries.
+def check(bundle: dict[str, Any], caller: Caller, base: str, *, limit: int) -> int:
+    """Raises the errors of `process` that need no read of the store; returns the number of entries, `limit` at most.
 
     For a transaction: every fault of form, and every right that `caller` lacks. Entries of a batch get these errors in their responses.
     """
-    kind = parse.bundle_type(bundle)
+    kind = parse.bundle_type(bundle, limit)
     parse.check_bundle(bundle)
     if kind == parse.TRANSACTION:
-        entries, faults = parse.entries(bundle, base)
+        entries, faults = parse.entries(bundle, base, limit)
         raise_together(faults[index] for index in sorted(faults))
         raise_together(_forbidden(entry, caller) for entry in entries)
     return len(bundle.get("entry", []))
@@ -54,7 +55,7 @@ def _forbidden(entry: Entry, caller: Caller) -> BulkheadError | None:
 
 def read_again(bundle: dict[str, Any], answer: dict[str, Any], context: Context) -> dict[str, Any]:
     """The `answer` to a committed transaction, with the responses of its reads made anew."""
-    entries, _ = parse.entries(bundle, context.base)
+    entries, _ = parse.entries(bundle, context.base, context.session.settings.entry_limit)
     contents = dict(enumerate(answer.get("entry", []))) | transaction.read(
         entries, context, _written(entries, answer).get
     )

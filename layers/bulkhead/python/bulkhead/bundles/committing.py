@@ -29,6 +29,7 @@ Receipts = Callable[[Sequence[Change]], "Receipt"]
 def commit(
     changes: Sequence[Change],
     context: Context,
+    *,
     together: bool,
     receipts: Receipts | None = None,
     check: Callable[[], None] = lambda: None,
@@ -44,7 +45,7 @@ def commit(
     for attempt in range(ATTEMPTS):
         # Another caller's large transaction may have been decided since the last attempt.
         with one_request():
-            prepare(changes, context, owners, together)
+            prepare(changes, context, owners, together=together)
         check()
         made = faultless(changes)
         try:
@@ -87,7 +88,7 @@ def _look_at_owners(made: Sequence[Change], context: Context, owners: Owners) ->
         if owner is None:
             continue
         head = heads.get(owner)
-        if head and meets(store, head, condition, context.found_by):
+        if head and meets(store, head, condition, fence=context.found_by):
             owners.live[condition] = head
         else:
             owners.stale[condition] = owner

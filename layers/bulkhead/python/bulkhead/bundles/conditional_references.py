@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Find = Callable[[Iterable[Condition]], dict[Condition, list["Head"]]]
 
 
-def resolve_conditional(changes: Sequence[Change], context: Context, find: Find, key_of: KeyOf | None) -> None:
+def resolve_conditional(changes: Sequence[Change], context: Context, find: Find, *, key_of: KeyOf | None) -> None:
     """Sets every conditional reference of these changes. A reference that matches no resource, or several, becomes its change's fault.
 
     `key_of` (in a transaction): the key of the resource that is written under a fullUrl, which criteria may name. The search then
@@ -36,7 +36,7 @@ def resolve_conditional(changes: Sequence[Change], context: Context, find: Find,
         for link in change.links:
             if link.kind is Kind.REFERENCE and "?" in link.text and link.container[link.name] == link.text:
                 if link.text not in known:
-                    known[link.text] = _condition(change, link, context, key_of)
+                    known[link.text] = _condition(change, link, context, key_of=key_of)
                 if condition := known[link.text]:
                     uses.setdefault(change.entry.index, []).append((link, condition))
 
@@ -44,7 +44,11 @@ def resolve_conditional(changes: Sequence[Change], context: Context, find: Find,
     if not uses:
         return
     targets = _targets(
-        {condition for of in uses.values() for _, condition in of}, changes, context, find, key_of is not None
+        {condition for of in uses.values() for _, condition in of},
+        changes,
+        context,
+        find=find,
+        together=key_of is not None,
     )
 
     def resolve(change: Change) -> None:
@@ -58,7 +62,7 @@ def resolve_conditional(changes: Sequence[Change], context: Context, find: Find,
 
 
 def _targets(
-    wanted: Iterable[Condition], changes: Sequence[Change], context: Context, find: Find, together: bool
+    wanted: Iterable[Condition], changes: Sequence[Change], context: Context, *, find: Find, together: bool
 ) -> dict[Condition, list[str]]:
     """The keys of the resources that will meet each condition after the changes."""
     found = find(wanted)
@@ -69,7 +73,7 @@ def _targets(
         for change in writing
         if change.resource and change.entry.interaction is not Interaction.DELETE
     }
-    written = Written(context.store, context.found_by, bodies, moved - bodies.keys())
+    written = Written(context.store, context.found_by, bodies, gone=moved - bodies.keys())
     targets: dict[Condition, list[str]] = {}
     for condition, heads in found.items():
         keys = [head.key for head in heads if head.key not in moved] + written.meeting(condition.query)
@@ -81,14 +85,14 @@ def _owner(condition: Condition, context: Context, moved: set[str]) -> list[str]
     """The owner of the condition's claim: a resource created a moment ago, which the index may not have yet."""
     owner = claimant(context.session, condition)
     head = context.store.read(owner) if owner and owner not in moved else None
-    return [head.key] if head and meets(context.store, head, condition, context.found_by) else []
+    return [head.key] if head and meets(context.store, head, condition, fence=context.found_by) else []
 
 
-def _condition(change: Change, link: Link, context: Context, key_of: KeyOf | None) -> Condition | None:
+def _condition(change: Change, link: Link, context: Context, *, key_of: KeyOf | None) -> Condition | None:
     target, _, criteria = link.text.partition("?")
     if key_of:
         criteria = resolve_criteria(criteria, target.rstrip("/").rpartition("/")[2], key_of)
-    return conditional_reference(context.session, f"{target}?{criteria}", context.base, _place(change, link))
+    return conditional_reference(context.session, f"{target}?{criteria}", context.base, expression=_place(change, link))
 
 
 def _failure(matches: int, expression: str) -> BulkheadError:

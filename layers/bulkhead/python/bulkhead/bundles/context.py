@@ -52,7 +52,7 @@ class Journal(Protocol):
         """The receipt that marks entries of a batch as done, in the same commit as their changes."""
 
     def of_all(
-        self, changes: Sequence[Change], answer: Callable[[], Sequence[dict[str, Any]]], complete: bool
+        self, changes: Sequence[Change], answer: Callable[[], Sequence[dict[str, Any]]], *, complete: bool
     ) -> Receipt:
         """The receipt of a transaction: `answer` makes its response from the committed changes; `complete` if that is all of it."""
 
@@ -81,7 +81,7 @@ class Context:
 
     def condition(self, resource_type: str, criteria: str, place: str) -> Condition:
         """The condition that criteria express for this caller; BadRequest at `place`."""
-        return condition_for(self.session, resource_type, criteria, place, self.base)
+        return condition_for(self.session, resource_type, criteria, expression=place, base=self.base)
 
     @property
     def found_by(self) -> Fence:

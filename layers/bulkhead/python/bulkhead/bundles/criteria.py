@@ -36,7 +36,7 @@ def settle_criteria(changes: Sequence[Change], find: Find, context: Context) -> 
             waiting[change.entry.index] = targets
     if not waiting:
         return
-    settled = _settle_in_rounds(changes, waiting, find, context)
+    settled = _settle_in_rounds(changes, waiting, find, context=context)
     _resolve_creates(changes, settled, context.base)
 
 
@@ -50,7 +50,7 @@ def criteria_of(change: Change) -> str:
 
 
 def _settle_in_rounds(
-    changes: Sequence[Change], waiting: dict[int, list[Change]], find: Find, context: Context
+    changes: Sequence[Change], waiting: dict[int, list[Change]], find: Find, *, context: Context
 ) -> dict[int, str]:
     """The keys of the named entries, by number."""
     left = [change for change in changes if change.entry.index in waiting]
@@ -69,7 +69,7 @@ def _settle_in_rounds(
                 )
             return settled
         targets = {target.entry.index: target for change in ready for target in waiting[change.entry.index]}
-        _name([target for number, target in targets.items() if number not in settled], settled, deleted, find)
+        _name([target for number, target in targets.items() if number not in settled], settled, deleted, find=find)
         keys = {
             name: settled[target.entry.index]
             for target in targets.values()
@@ -101,7 +101,7 @@ def _numbers(changes: Iterable[Change]) -> set[int]:
     return {change.entry.index for change in changes}
 
 
-def _name(targets: Sequence[Change], settled: dict[int, str], deleted: set[str], find: Find) -> None:
+def _name(targets: Sequence[Change], settled: dict[int, str], deleted: set[str], *, find: Find) -> None:
     """Sets the key that each target has or will have. A target whose criteria match several resources fails later by itself."""
     found = find([target.condition for target in targets if target.condition])
     for target in targets:

@@ -19,7 +19,7 @@ class SameResource(BadRequest):
     """Two entries write one resource."""
 
 
-def identify(changes: Sequence[Change], found: Matches, together: bool, sees: Sees) -> None:
+def identify(changes: Sequence[Change], found: Matches, *, together: bool, sees: Sees) -> None:
     """Sets `key`, `base` (where a condition found it), `exists` and `new` of each change; errors stay with their change.
 
     `found` holds the matches of all conditions before the commit; `sees` makes the view that conditions get of the commit. `together`: the
@@ -116,7 +116,7 @@ def _identify_patch(change: Change, seen: _Seen) -> None:
     change.key = key
 
 
-def refuse_overlaps(changes: Sequence[Change], together: bool, sees: Sees) -> None:
+def refuse_overlaps(changes: Sequence[Change], *, together: bool, sees: Sees) -> None:
     """Refuses a conditional entry where another entry writes a resource that meets its condition.
 
     Its resource would not be the only match. The caller has applied patches and resolved links before. SameResource is the fault

@@ -65,7 +65,7 @@ def _within(value: dict[str, Any], type_name: str) -> Iterator[Link]:
         if step is None:
             continue
         if isinstance(step, Kind):
-            yield from _strings(value, name, content, step)
+            yield from _strings(value, name, content, kind=step)
         elif type(content) is dict:
             yield from _within(content, _named(step, content))
         elif type(content) is list:
@@ -78,10 +78,10 @@ def _named(step: str, value: dict[str, Any]) -> str:
     return value["resourceType"] if step == definitions.ANY_RESOURCE else step
 
 
-def _strings(container: Any, name: str | int, content: Any, kind: Kind) -> Iterator[Link]:
+def _strings(container: Any, name: str | int, content: Any, *, kind: Kind) -> Iterator[Link]:
     if type(content) is list:
         for position, item in enumerate(content):
-            yield from _strings(content, position, item, kind)
+            yield from _strings(content, position, item, kind=kind)
     elif (
         type(content) is str
         and not content.startswith("#")

@@ -7,7 +7,6 @@ from collections.abc import Container, Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from bulkhead import settings
 from bulkhead.bundles.entries import Entry, Interaction, place
 from bulkhead.bundles.full_urls import root_of
 from bulkhead.bundles.links import Kind, Link, find_links
@@ -27,8 +26,8 @@ Faults = dict[int, BadRequest]
 """The fault of each invalid entry, by the index of the entry."""
 
 
-def bundle_type(bundle: dict[str, Any]) -> str:
-    """`transaction` or `batch`. BadRequest for any other resource or Bundle, PayloadTooLarge for too many entries."""
+def bundle_type(bundle: dict[str, Any], limit: int) -> str:
+    """`transaction` or `batch`. BadRequest for any other resource or Bundle, PayloadTooLarge for more than `limit` entries."""
     if "resourceType" not in bundle and "entry" in bundle:
         raise BadRequest(older_versions.ATOM_MESSAGE, expression="resourceType")
     if bundle.get("resourceType") != "Bundle":
@@ -40,18 +39,17 @@ def bundle_type(bundle: dict[str, Any]) -> str:
         )
     if not isinstance(bundle.get("entry", []), list):
         raise BadRequest("entry must be an array", expression="Bundle.entry")
-    limit = settings.current().entry_limit
     if len(bundle.get("entry", [])) > limit:
         raise PayloadTooLarge(f"a Bundle may have at most {limit} entries", expression="Bundle.entry")
     return str(bundle["type"])
 
 
-def entries(bundle: dict[str, Any], base: str) -> tuple[list[Entry], Faults]:
+def entries(bundle: dict[str, Any], base: str, limit: int) -> tuple[list[Entry], Faults]:
     """The valid entries in request order, and the faults of the others. BadRequest where the Bundle itself is invalid.
 
     `base` is the URL of this server, such as `http://127.0.0.1:8000/fhir/R4`: urls of entries may begin with it.
     """
-    bundle_type(bundle)
+    bundle_type(bundle, limit)
     check_bundle(bundle)
     given = bundle.get("entry", [])
     valid: list[Entry] = []

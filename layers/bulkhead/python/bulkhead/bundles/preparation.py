@@ -71,7 +71,7 @@ class Attempt:
 
     def written(self, resources: Mapping[str, dict[str, Any]], gone: Collection[str]) -> Written:
         """The view of criteria on `resources`, by key as they will be, and on the deletion of the keys in `gone`."""
-        return Written(self.context.store, self.context.found_by, resources, gone)
+        return Written(self.context.store, self.context.found_by, resources, gone=gone)
 
     def find_owned(self, wanted: Iterable[Condition]) -> dict[Condition, list[Head]]:
         """`find`, with the owners of claims that the index does not have yet."""
@@ -82,7 +82,7 @@ class Attempt:
         return found
 
 
-def prepare(changes: Sequence[Change], context: Context, owners: Owners, together: bool) -> None:
+def prepare(changes: Sequence[Change], context: Context, owners: Owners, *, together: bool) -> None:
     """Fills in the changes up to their `write` and `claim`, from the current state of the store.
 
     In a transaction the first step with faults fails the whole: it raises the faults of all its entries. Otherwise a fault
@@ -108,7 +108,7 @@ def _identify(attempt: Attempt) -> None:
     if attempt.together:
         settle_criteria(attempt.faultless, attempt.find_owned, attempt.context)
     found = attempt.find_owned(change.condition for change in attempt.faultless if change.condition)
-    identify(attempt.changes, found, attempt.together, attempt.written)
+    identify(attempt.changes, found, together=attempt.together, sees=attempt.written)
 
 
 def _may_search(change: Change, context: Context) -> None:
@@ -148,14 +148,14 @@ def _check_base(change: Change, context: Context) -> None:
         _check_absent(change, context)
         return
     if entry.interaction is Interaction.PATCH:
-        require_visible(store, caller, base, policy.READ)
-    Preconditions(entry.if_match, entry.if_none_match).check(require_visible(store, caller, base, right))
+        require_visible(store, caller, base, right=policy.READ)
+    Preconditions(entry.if_match, entry.if_none_match).check(require_visible(store, caller, base, right=right))
 
 
 def _check_update(change: Change, context: Context) -> None:
     entry, caller = change.entry, context.caller
     if change.base and change.condition and not change.new:
-        require_visible(context.store, caller, change.base, policy.UPDATE)
+        require_visible(context.store, caller, change.base, right=policy.UPDATE)
     elif not _is_fresh(change):
         change.base, change.taken = base_of_update(context.store, caller, change.base)
     base = change.base
@@ -163,7 +163,12 @@ def _check_update(change: Change, context: Context) -> None:
     if not there:
         policy.require(caller, policy.CREATE, entry.type)
     require_preconditions(
-        context.store, caller, policy.UPDATE, change.key, base, Preconditions(entry.if_match, entry.if_none_match)
+        context.store,
+        caller,
+        policy.UPDATE,
+        key=change.key,
+        base=base,
+        wanted=Preconditions(entry.if_match, entry.if_none_match),
     )
     if change.new and there:
         raise Conflict("the id belongs to a resource that does not match the criteria", f"{entry.place}.resource.id")
@@ -206,7 +211,7 @@ def _resolve_links(attempt: Attempt) -> None:
 
     for_each(attempt.changes, resolve)
     resolve_conditional(
-        attempt.faultless, attempt.context, attempt.find, attempt.full_urls.key if attempt.together else None
+        attempt.faultless, attempt.context, attempt.find, key_of=attempt.full_urls.key if attempt.together else None
     )
 
 
@@ -231,7 +236,7 @@ def _write(change: Change, context: Context) -> None:
         return
     if base is None:
         fresh = change.entry.interaction is Interaction.CREATE
-        change.write = resources.prepare_create(context.session, resource, change.key, fresh)
+        change.write = resources.prepare_create(context.session, resource, change.key, fresh=fresh)
     else:
         change.write = resources.prepare_update(
             context.session, resource, base, partial=change.entry.interaction is Interaction.PATCH
@@ -247,14 +252,14 @@ def _name_versions_again(attempt: Attempt) -> None:
 
 
 def _refuse_overlaps(attempt: Attempt) -> None:
-    refuse_overlaps(attempt.changes, attempt.together, attempt.written)
+    refuse_overlaps(attempt.changes, together=attempt.together, sees=attempt.written)
 
 
 def _claim(attempt: Attempt) -> None:
     for change in attempt.faultless:
         if change.condition and change.new:
             stale = attempt.owners.stale.get(change.condition)
-            change.claim = conditions.claim(attempt.context.session, change.condition, change.key, stale)
+            change.claim = conditions.claim(attempt.context.session, change.condition, change.key, stale=stale)
 
 
 _STEPS = (

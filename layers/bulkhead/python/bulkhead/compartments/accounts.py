@@ -57,7 +57,7 @@ def carried(own: Grants, given: Mapping[str, Grants]) -> Grants:
 
 def carried_by(holder: Head | Write) -> Grants:
     """What `carried` says of a resource as it stands, or as it is about to be written."""
-    return carried(holder.grants(OWN), holder.given)
+    return carried(holder.granted_by(OWN), holder.inherited_grants)
 
 
 def passed_on(target: Head | Write | None, carries: Mapping[str, str]) -> Grants:
@@ -68,7 +68,7 @@ def passed_on(target: Head | Write | None, carries: Mapping[str, str]) -> Grants
     """
     if target is None:
         return {}
-    own = target.grants(OWN)
+    own = target.granted_by(OWN)
     if is_patient(target.key):
         return own
     if not target.propagate:
@@ -95,12 +95,12 @@ def flagged(base: Head, explicit: Sequence[str], *, fence: Sequence[str] | None,
     if fence is None:
         kept = base.within if asked and propagate is None else {}
         return Flag(asked, {account: bound for account, bound in kept.items() if account in explicit})
-    bounds = {account: _bound(base, account, fence, propagate) for account in explicit}
+    bounds = {account: _bound(base, account, fence, propagate=propagate) for account in explicit}
     flag = asked or any(bound != () for bound in bounds.values())
     return Flag(flag, {account: bound for account, bound in bounds.items() if flag and bound is not None})
 
 
-def _bound(base: Head, account: str, fence: Sequence[str], propagate: bool | None) -> tuple[str, ...] | None:
+def _bound(base: Head, account: str, fence: Sequence[str], *, propagate: bool | None) -> tuple[str, ...] | None:
     """The bound of one account of `base` after a caller with this `fence` has set accounts; None: it reaches every member."""
     was_handed_on = base.propagate and account in base.explicit
     former = base.within.get(account) if was_handed_on else ()
@@ -112,10 +112,10 @@ def _bound(base: Head, account: str, fence: Sequence[str], propagate: bool | Non
 
 
 def ends_of_own(
-    base: Head | None, explicit: Iterable[str], asked: Collection[str], ends: Mapping[str, str]
+    base: Head | None, explicit: Iterable[str], asked: Collection[str], *, ends: Mapping[str, str]
 ) -> dict[str, str]:
     """The ends of the own accounts `explicit`: of those that are `asked` for the given `ends`, of the others what they have on `base`."""
-    former = base.grants(OWN) if base else {}
+    former = base.granted_by(OWN) if base else {}
     found = {name: ends.get(name, NEVER) if name in asked else former.get(name, NEVER) for name in explicit}
     return {account: end for account, end in found.items() if end != NEVER}
 

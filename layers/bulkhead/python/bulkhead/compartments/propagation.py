@@ -108,11 +108,6 @@ class Reach:
         return not accounts.carried_by(head).keys().isdisjoint(self.fence)
 
 
-def reach(target: str, fence: Sequence[str] | None) -> Reach:
-    """What a caller who is fenced to `fence` (None: it is not) reaches through `target`."""
-    return Reach(target, fence)
-
-
 def sleep(seconds: float) -> None:
     """The default wait of a run."""
     time.sleep(seconds)
@@ -133,7 +128,7 @@ def members(store: Store, target: str, after: str | None = None) -> Iterator[lis
         after = listed.next
 
 
-def apply(store: Store, target: str, keys: Sequence[str], reaches: Reach) -> Applied:
+def apply(store: Store, target: str, keys: Sequence[str], *, reaches: Reach) -> Applied:
     """Updates the members among `keys` (one batch). A member that is up to date gets no new version.
 
     Conflicts with other writers are retried. A member that cannot be changed is `left`, and does not stop the others.
@@ -145,8 +140,10 @@ def apply(store: Store, target: str, keys: Sequence[str], reaches: Reach) -> App
     for attempt in range(_ATTEMPTS):
         heads = store.read_many(pending)
         passing = _passing(store, target)
-        findings = _judge(store, passing, pending, heads, reaches)
-        conflicts, failed = _commit(store, _writes(store, passing, [heads[key] for key in findings.wrong], reaches))
+        findings = _judge(store, passing, pending, heads=heads, reaches=reaches)
+        conflicts, failed = _commit(
+            store, _writes(store, passing, [heads[key] for key in findings.wrong], reaches=reaches)
+        )
         written = [key for key in findings.wrong if key not in conflicts and key not in failed]
         standing += findings.standing + sum(counts for _, counts in findings.closed)
         standing += sum(reaches(heads[key]) for key in written)
@@ -161,26 +158,26 @@ def apply(store: Store, target: str, keys: Sequence[str], reaches: Reach) -> App
     return Applied(standing, changed, left + tuple(pending))
 
 
-def survey(store: Store, target: str, keys: Sequence[str], reaches: Reach) -> Findings:
+def survey(store: Store, target: str, keys: Sequence[str], *, reaches: Reach) -> Findings:
     """The state of `keys` (up to 1,000). Changes nothing."""
     heads = store.read_many(keys)
-    return _judge(store, _passing(store, target), keys, heads, reaches)
+    return _judge(store, _passing(store, target), keys, heads=heads, reaches=reaches)
 
 
-def foresee(store: Store, target: Head, keys: Sequence[str], reaches: Reach) -> tuple[int, list[tuple[Head, Head]]]:
+def preview(store: Store, target: Head, keys: Sequence[str], *, reaches: Reach) -> tuple[int, list[tuple[Head, Head]]]:
     """What `apply` would do to `keys` (up to 1,000) if the target stood as `target`. Changes nothing.
 
     How many members within reach would stand as asked; and of each that would change, its head now and then.
     """
     heads = store.read_many(keys)
     passing = _Passing(target.key, target)
-    found = _judge(store, passing, keys, heads, reaches).settled
-    writes = _writes(store, passing, [heads[key] for key in found.wrong], reaches)
+    found = _judge(store, passing, keys, heads=heads, reaches=reaches).settled
+    writes = _writes(store, passing, [heads[key] for key in found.wrong], reaches=reaches)
     changes = [(heads[write.key], write.head(heads[write.key].updated)) for write in writes]
     return found.standing + sum(reaches(before) for before, _ in changes), changes
 
 
-def second_look(store: Store, target: str, found: Findings, reaches: Reach, wait: Wait = sleep) -> Findings:
+def second_look(store: Store, target: str, found: Findings, *, reaches: Reach, wait: Wait = sleep) -> Findings:
     """`found`, once the writers of what is unsettled or closed have had time to commit: those of large transactions 10 seconds, others one.
 
     A key that a transaction still writes is then wrong. Nobody writes the others: dead processes left them.
@@ -191,31 +188,31 @@ def second_look(store: Store, target: str, found: Findings, reaches: Reach, wait
             break
         wait(seconds)
         waited += seconds
-        found = replace(found, unsettled=()) + _survey_each(store, target, found.unsettled, reaches)
+        found = replace(found, unsettled=()) + _survey_each(store, target, found.unsettled, reaches=reaches)
     if found.closed:
         # One look is enough: nobody waits for them to come.
         wait(sum(_SECOND_LOOKS) - waited)
-        found = replace(found, unsettled=(), closed=()) + _survey_each(store, target, found.waiting, reaches)
+        found = replace(found, unsettled=(), closed=()) + _survey_each(store, target, found.waiting, reaches=reaches)
     for _ in range(_TRANSACTION_LOOKS):
         if not found.waiting:
             return found
         if not store.are_held(found.waiting):
             return found.settled
         wait(_SECOND_LOOKS[-1])
-        found = replace(found, unsettled=(), closed=()) + _survey_each(store, target, found.waiting, reaches)
+        found = replace(found, unsettled=(), closed=()) + _survey_each(store, target, found.waiting, reaches=reaches)
     return replace(found.settled, unsettled=(), wrong=found.wrong + found.unsettled)
 
 
-def _survey_each(store: Store, target: str, keys: Sequence[str], reaches: Reach) -> Findings:
-    return sum((survey(store, target, page, reaches) for page in chunks(keys, PAGE)), Findings())
+def _survey_each(store: Store, target: str, keys: Sequence[str], *, reaches: Reach) -> Findings:
+    return sum((survey(store, target, page, reaches=reaches) for page in chunks(keys, PAGE)), Findings())
 
 
 def propagate(
     store: Store,
     target: str,
     keys: Sequence[str],
-    changed_at: float | None,
     *,
+    changed_at: float | None,
     fence: Sequence[str] | None,
     naming: bool,
     wait: Wait = sleep,
@@ -226,10 +223,10 @@ def propagate(
     Members are listed again until all are up to date, unless all were and nobody has changed the target recently.
     Unavailable if some members resist: with their names if `naming`, and their number.
     """
-    reaches = reach(target, fence)
+    reaches = Reach(target, fence)
     # Separate threads: they must not use the states of large transactions that the caller's request remembers.
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="propagation") as workers:
-        applied = _apply_all(workers, store, target, keys, reaches)
+        applied = _apply_all(workers, store, target, keys=keys, reaches=reaches)
         if changed_at is None:
             changed_at = _changed_lately(store, target)
         if changed_at is None and not any(each.changed or each.left for each in applied):
@@ -237,12 +234,14 @@ def propagate(
         if changed_at is not None:
             wait(max(0.0, changed_at + store.settings.propagation_settle - time.time()))
         for turn in range(TURNS):
-            pages = workers.map(lambda page: survey(store, target, page, reaches), members(store, target))
-            found = workers.submit(second_look, store, target, sum(pages, Findings()), reaches, wait).result()
+            pages = workers.map(lambda page: survey(store, target, page, reaches=reaches), members(store, target))
+            found = workers.submit(
+                second_look, store, target, sum(pages, Findings()), reaches=reaches, wait=wait
+            ).result()
             if not found.amiss:
                 return found.standing
             if turn < TURNS - 1:
-                _apply_all(workers, store, target, found.amiss, reaches)
+                _apply_all(workers, store, target, keys=found.amiss, reaches=reaches)
     issues = left_issues(found.amiss, len(found.amiss)) if naming else left_issues((), None)
     raise Unavailable("some members could not be changed", issues=issues)
 
@@ -257,11 +256,11 @@ def _changed_lately(store: Store, target: str) -> float | None:
 
 
 def _apply_all(
-    workers: ThreadPoolExecutor, store: Store, target: str, keys: Sequence[str], reaches: Reach
+    workers: ThreadPoolExecutor, store: Store, target: str, *, keys: Sequence[str], reaches: Reach
 ) -> list[Applied]:
     def apply_batch(batch: Sequence[str]) -> Applied:
         try:
-            return apply(store, target, batch, reaches)
+            return apply(store, target, batch, reaches=reaches)
         except Unavailable:
             # Too many writers on the same members. If the table is down, the survey that follows fails as well.
             return Applied(0, 0, tuple(batch))
@@ -293,7 +292,9 @@ def _passing(store: Store, target: str) -> _Passing:
     return _Passing(target, store.read(target))
 
 
-def _judge(store: Store, passing: _Passing, keys: Sequence[str], heads: Mapping[str, Head], reaches: Reach) -> Findings:
+def _judge(
+    store: Store, passing: _Passing, keys: Sequence[str], *, heads: Mapping[str, Head], reaches: Reach
+) -> Findings:
     target = passing.target
     its = membership.definition(store, target.partition("/")[0])
     assert its is not None
@@ -305,13 +306,13 @@ def _judge(store: Store, passing: _Passing, keys: Sequence[str], heads: Mapping[
             unsettled.append(key)
             continue
         given = {} if head.sealed else passing.to(head)
-        as_asked = list(head.grants(target).items()) == list(given.items())
+        as_asked = list(head.granted_by(target).items()) == list(given.items())
         # Every write of a body sets `inherited` anew, so a resource that inherits from the target names it: the body need not be read.
         if as_asked and given and not store.settings.private:
             standing += reaches(head)
             continue
         try:
-            is_member = membership.is_member(its, target, key, store.version(head).targets)
+            is_member = membership.is_member(its, target, key, targets=store.version(head).targets)
             is_closed = _is_closed(store, head)
         except Exception as error:
             logger.error("member cannot be read", extra={"resource": key, "error": type(error).__name__})
@@ -328,7 +329,7 @@ def _judge(store: Store, passing: _Passing, keys: Sequence[str], heads: Mapping[
     return Findings(standing, tuple(wrong), tuple(unsettled), tuple(broken), tuple(closed))
 
 
-def _writes(store: Store, passing: _Passing, members: Sequence[Head], reaches: Reach) -> list[Write]:
+def _writes(store: Store, passing: _Passing, members: Sequence[Head], *, reaches: Reach) -> list[Write]:
     """Writes that give each of `members` (as read before the target) what the target passes on to it.
 
     Where a member loses what it had through a Patient, other targets may have handed it something for the sake of just that. One that
@@ -349,8 +350,8 @@ def _is_closed(store: Store, head: Head) -> bool:
 
 
 def _write(member: Head, passing: _Passing, others: Mapping[str, Head]) -> Write:
-    given = member.given | {passing.target: passing.to(member)}
-    carries = accounts.carried(member.grants(OWN), given)
+    given = member.inherited_grants | {passing.target: passing.to(member)}
+    carries = accounts.carried(member.granted_by(OWN), given)
     given |= {root: accounts.passed_on(others[root], carries) for root in given if root in others}
     return accounts_write(member, given)
 

@@ -7,16 +7,14 @@ To evaluate a resource then takes a few dictionary lookups, and every value come
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 from bulkhead.errors import NotSupported
-from bulkhead.facts.fhirpath import Call, Child, Index, Literal, Name, Node, Operation, TooMuch, parse
 from bulkhead.fhir.definitions import PRIMITIVES, RESOURCE_TYPES, elements
+from bulkhead.fhir.fhirpath import Call, Child, Index, Literal, Name, Node, Operation, TooMuch, parse, unsupported
 
 Typed = tuple[str, Any]
 """A FHIR type and a JSON value of it. A code under a required binding has the type `code|<url of its value set>`."""
@@ -24,13 +22,14 @@ Typed = tuple[str, Any]
 Evaluate = Callable[[Any, Any], list[Typed]]
 """(the element that the expression is about, the whole resource) -> values with their types."""
 
+OPERATORS = frozenset({"|", "and", "=", "!=", "as", "is"})
+"""What HL7's search expressions use. One that uses another is not supported: a SearchParameter is taken whole or not at all."""
 COMPILED = 4096
 """How many compiled expressions are kept. R4 has 1,400; clients define more."""
 ROUTES = 2_000
 """The limit on the routes of one expression."""
 WORK = 20_000
 """The limit on the routes that the compilation of one expression passes through."""
-_left: ContextVar[list[int] | None] = ContextVar("left", default=None)
 _APART = 30
 # Above this number, routes of one type are walked as one: a choice has up to 50 types, and each may lead to any of them.
 
@@ -60,7 +59,7 @@ class Route:
     def kind(self) -> str:
         return f"{self.type}|{self.binding}" if self.binding else self.type
 
-    def then(self, step: Step, type_name: str | None = None, first: str | None = None, binding: str = "") -> Route:
+    def then(self, step: Step, type_name: str | None = None, first: str | None = None, *, binding: str = "") -> Route:
         return replace(
             self,
             type=type_name or self.type,
@@ -70,55 +69,64 @@ class Route:
         )
 
 
+@dataclass(slots=True)
+class Work:
+    """What the compilation of one expression may still do, nested conditions included."""
+
+    left: int = WORK
+
+    def spend(self, number: int) -> None:
+        """Counts routes that the compilation has passed through. TooMuch beyond the limit."""
+        self.left -= number
+        if self.left < 0:
+            raise TooMuch("the expression leads to too many places through its conditions and choices")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where an expression is compiled: the type of the element that it is about, and the common limit on the work."""
+
+    expression: str
+    context: str
+    work: Work = field(default_factory=Work)
+
+    @property
+    def start(self) -> tuple[Route, ...]:
+        return (Route(self.context),)
+
+    def within(self, context: str) -> Scope:
+        """The scope of a condition on an element of another type."""
+        return Scope(self.expression, context, self.work)
+
+
 @lru_cache(COMPILED)
 def compiled(expression: str, context: str) -> Evaluate:
     """The closure of a search expression about a type: a resource type, or any element's type for parts of a composite.
 
     NotSupported for FHIRPath beyond HL7's own search expressions, and for elements that the type does not have.
     """
-    tree = parse(expression)
-    with bounded():
-        if is_condition(tree):
-            condition = predicate(tree, context)
-            return lambda focus, resource: [("boolean", condition(focus))]
-        return evaluator(routes(tree, (Route(context),), context))
+    tree, scope = parse(expression, OPERATORS), Scope(expression, context)
+    if is_condition(tree):
+        condition = predicate(tree, scope)
+        return lambda focus, resource: [("boolean", condition(focus))]
+    return evaluator(routes(tree, scope.start, scope))
 
 
 @lru_cache(COMPILED)
 def begins_with(expression: str, context: str) -> frozenset[str]:
     """The properties of the element, without all of which an expression finds nothing; empty where it may find something anyway."""
-    tree = parse(expression)
-    with bounded():
-        firsts = [None] if is_condition(tree) else [route.first for route in routes(tree, (Route(context),), context)]
+    tree, scope = parse(expression, OPERATORS), Scope(expression, context)
+    firsts = [None] if is_condition(tree) else [route.first for route in routes(tree, scope.start, scope)]
     return frozenset(first for first in firsts if first) if all(firsts) else frozenset()
 
 
 @lru_cache(COMPILED)
 def types(expression: str, context: str) -> frozenset[str]:
     """The types that the values of an expression can have, with bindings: `code|http://hl7.org/fhir/ValueSet/...`."""
-    tree = parse(expression)
+    tree, scope = parse(expression, OPERATORS), Scope(expression, context)
     if is_condition(tree):
         return frozenset({"boolean"})
-    with bounded():
-        return frozenset(route.kind for route in routes(tree, (Route(context),), context))
-
-
-@contextmanager
-def bounded() -> Iterator[None]:
-    """Within this context, compilation has one common limit, nested conditions included. TooMuch beyond it."""
-    token = _left.set([WORK])
-    try:
-        yield
-    finally:
-        _left.reset(token)
-
-
-def spend(number: int) -> None:
-    left = _left.get()
-    if left is not None:
-        left[0] -= number
-        if left[0] < 0:
-            raise TooMuch("the expression leads to too many places through its conditions and choices")
+    return frozenset(route.kind for route in routes(tree, scope.start, scope))
 
 
 def evaluator(found: Iterable[Route]) -> Evaluate:
@@ -143,46 +151,49 @@ def evaluator(found: Iterable[Route]) -> Evaluate:
     return evaluate
 
 
-def routes(node: Node, focus: tuple[Route, ...], context: str) -> tuple[Route, ...]:
+def routes(node: Node, focus: tuple[Route, ...], scope: Scope) -> tuple[Route, ...]:
     """The routes on which `node` leads on from `focus`, the routes to the element in question."""
     match node:
         case Name(name="%resource"):
-            root = context.partition(".")[0]
+            root = scope.context.partition(".")[0]
             return (Route(root, from_resource=True),)
         case Name(name=name) if name[0].isupper():
             return tuple(route for route in focus if is_type(route.type, name))
         case Name(name=name):
-            return children(focus, name)
+            return children(focus, name, scope)
         case Child(base=base, name=name):
-            return children(routes(base, focus, context), name)
+            return children(routes(base, focus, scope), name, scope)
         case Index(base=base, index=index):
-            return tuple(route.then(item(index)) for route in routes(base, focus, context))
+            return tuple(route.then(item(index)) for route in routes(base, focus, scope))
         case Operation(operator="|", left=left, right=right):
-            found = routes(left, focus, context) + routes(right, focus, context)
+            found = routes(left, focus, scope) + routes(right, focus, scope)
             if len(found) > ROUTES:
                 raise TooMuch(f"the expression leads to more than {ROUTES} paths")
             return found
         case Operation(operator="as", left=left, right=Name(name=name)):
-            return narrowed(routes(left, focus, context), name)
-        case Call(base=base, function=function, argument=argument) if base is not None:
-            return called(routes(base, focus, context), function, argument)
-    raise unsupported(node)
+            return narrowed(routes(left, focus, scope), name)
+        case Call(base=base, function=function, arguments=arguments) if base is not None:
+            return called(routes(base, focus, scope), function, arguments, scope=scope)
+    raise unsupported(scope.expression)
 
 
-def called(base: tuple[Route, ...], function: str, argument: Node | None) -> tuple[Route, ...]:
-    match function, argument:
-        case (("as" | "ofType"), Name(name=name)):
+def called(base: tuple[Route, ...], function: str, arguments: tuple[Node, ...], *, scope: Scope) -> tuple[Route, ...]:
+    match function, arguments:
+        case (("as" | "ofType"), (Name(name=name),)):
             return narrowed(base, name)
-        case "where", condition if condition is not None:
-            return tuple(route.then(where(predicate(condition, route.type)), binding=route.binding) for route in base)
-        case "extension", Literal(value=str(url)):
-            return children(base, "extension", where(lambda item: item.get("url") == url))
-        case "resolve", None:
+        case "where", (condition,):
+            return tuple(
+                route.then(where(predicate(condition, scope.within(route.type))), binding=route.binding)
+                for route in base
+            )
+        case "extension", (Literal(value=str(url)),):
+            return children(base, "extension", scope, where(lambda item: item.get("url") == url))
+        case "resolve", ():
             return base
     raise NotSupported(f"the FHIRPath function {function}() is not supported here")
 
 
-def children(base: tuple[Route, ...], name: str, *more: Step) -> tuple[Route, ...]:
+def children(base: tuple[Route, ...], name: str, scope: Scope, *more: Step) -> tuple[Route, ...]:
     found: list[Route] = []
     for route in base:
         for element in elements(route.type).elements if route.type not in PRIMITIVES else ():
@@ -191,13 +202,13 @@ def children(base: tuple[Route, ...], name: str, *more: Step) -> tuple[Route, ..
             for type_code in element.types:
                 property_name = element.property_name(type_code)
                 bound = element.binding if type_code == "code" else ""
-                child = route.then(key(property_name), type_code, property_name, bound)
+                child = route.then(key(property_name), type_code, property_name, binding=bound)
                 for step in more:
                     child = child.then(step)
                 found.append(child)
         if len(found) > ROUTES:
             raise TooMuch(f"the expression leads to more than {ROUTES} paths")
-    spend(len(found))
+    scope.work.spend(len(found))
     if base and not found:
         raise NotSupported(f"{base[0].type} has no element {name}")
     return tuple(found) if len(found) <= _APART else together(found)
@@ -257,26 +268,26 @@ def is_condition(node: Node) -> bool:
     return False
 
 
-def predicate(node: Node, context: str) -> Callable[[Any], bool]:
-    """A function that evaluates a condition on one element of type `context`."""
+def predicate(node: Node, scope: Scope) -> Callable[[Any], bool]:
+    """A function that evaluates a condition on one element of the scope's type."""
     match node:
         case Operation(operator="and", left=left, right=right):
-            one, other = predicate(left, context), predicate(right, context)
+            one, other = predicate(left, scope), predicate(right, scope)
             return lambda focus: one(focus) and other(focus)
         case Operation(operator="=", left=left, right=Literal(value=value)):
-            evaluate = evaluator(routes(left, (Route(context),), context))
+            evaluate = evaluator(routes(left, scope.start, scope))
             return lambda focus: any(found == value for _, found in evaluate(focus, focus))
         case Operation(operator="!=", left=left, right=Literal(value=value)):
-            evaluate = evaluator(routes(left, (Route(context),), context))
+            evaluate = evaluator(routes(left, scope.start, scope))
             return lambda focus: all(found != value for _, found in evaluate(focus, focus))
         case Operation(operator="is", left=Call(base=None, function="resolve"), right=Name(name=name)):
             return lambda focus: refers_to(focus, name)
-        case Call(base=base, function="exists", argument=None) if base is not None:
-            evaluate = evaluator(routes(base, (Route(context),), context))
+        case Call(base=base, function="exists", arguments=()) if base is not None:
+            evaluate = evaluator(routes(base, scope.start, scope))
             return lambda focus: bool(evaluate(focus, focus))
-        case Call(base=None, function="hasExtension", argument=Literal(value=url)):
+        case Call(base=None, function="hasExtension", arguments=(Literal(value=url),)):
             return lambda focus: any(extension.get("url") == url for extension in focus.get("extension", ()))
-    raise unsupported(node)
+    raise unsupported(scope.expression)
 
 
 def refers_to(reference: Any, resource_type: str) -> bool:
@@ -309,7 +320,3 @@ def where(condition: Callable[[Any], bool]) -> Step:
 
 def item(index: int) -> Step:
     return lambda nodes: nodes[index : index + 1]
-
-
-def unsupported(node: Node) -> NotSupported:
-    return NotSupported(f"this FHIRPath is not supported in a search expression: {node}")

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from bulkhead import settings
 from bulkhead.errors import BadRequest, Issue
+from bulkhead.fhir import site
 
 JsonResource = dict[str, Any] | msgspec.Raw
 """A resource, or its JSON: `dumps` takes both, at any depth."""
@@ -65,7 +65,7 @@ def loads(data: bytes | str) -> dict[str, Any]:
     value = decode(data, _decoder, BODY)
     if not isinstance(value, dict):
         raise BadRequest("the body must be one JSON object", BODY)
-    limit = settings.current().depth_limit
+    limit = site.depth_limit()
     members = _count_members(value, limit)
     if members is None:
         raise BadRequest(f"the body is nested more than {limit} levels deep", _deep_place(value, limit))
@@ -78,7 +78,7 @@ def loads_list(data: bytes | str, place: str) -> list[Any]:
     value = decode(data, _decoder, place)
     if not isinstance(value, list):
         raise BadRequest("the body must be one JSON array", place)
-    limit = settings.current().depth_limit
+    limit = site.depth_limit()
     members = _count_members(value, limit)
     if members is None:
         raise BadRequest(f"the body is nested more than {limit} levels deep", place)
@@ -112,7 +112,7 @@ def stored(data: bytes | msgspec.Raw) -> dict[str, Any]:
     return value
 
 
-def dumps(value: Any, pretty: bool = False) -> bytes:
+def dumps(value: Any, *, pretty: bool = False) -> bytes:
     """UTF-8 JSON in the order of the dict; Decimals come out as the numbers that they were read from."""
     encoded = _encoder.encode(value)
     return msgspec.json.format(encoded, indent=2) if pretty else encoded

@@ -57,10 +57,10 @@ def walk(resource: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def _collect_resource(value: dict[str, Any], path: str | None, found: list[tuple[str, dict[str, Any]]]) -> None:
     type_name = value.get("resourceType")
     if isinstance(type_name, str) and type_name in definitions.RESOURCE_TYPES:
-        _collect(value, type_name, path or type_name, found)
+        _collect(value, type_name, path or type_name, found=found)
 
 
-def _collect(value: dict[str, Any], type_name: str, path: str, found: list[tuple[str, dict[str, Any]]]) -> None:
+def _collect(value: dict[str, Any], type_name: str, path: str, *, found: list[tuple[str, dict[str, Any]]]) -> None:
     properties = definitions.elements(type_name).properties
     for name, content in value.items():
         kind = type(content)
@@ -75,17 +75,19 @@ def _collect(value: dict[str, Any], type_name: str, path: str, found: list[tuple
             continue
         child_path = f"{path}.{known.element.name}"
         if kind is dict:
-            _collect_child(content, child_type, child_path, found)
+            _collect_child(content, child_type, child_path, found=found)
             continue
         for position, item in enumerate(content):
             if type(item) is dict:
-                _collect_child(item, child_type, f"{child_path}[{position}]", found)
+                _collect_child(item, child_type, f"{child_path}[{position}]", found=found)
 
 
-def _collect_child(value: dict[str, Any], type_name: str, path: str, found: list[tuple[str, dict[str, Any]]]) -> None:
+def _collect_child(
+    value: dict[str, Any], type_name: str, path: str, *, found: list[tuple[str, dict[str, Any]]]
+) -> None:
     if type_name == definitions.ANY_RESOURCE:
         _collect_resource(value, path, found)
         return
     if type_name == "Reference":
         found.append((path, value))
-    _collect(value, type_name, path, found)
+    _collect(value, type_name, path, found=found)

@@ -12,9 +12,8 @@ from typing import Any, NoReturn
 
 import yaml
 
-from bulkhead import settings
 from bulkhead.errors import BadRequest, Issue, PayloadTooLarge
-from bulkhead.fhir import json
+from bulkhead.fhir import json, site
 
 SIZE_LIMIT = 200_000
 """The limit in bytes. PyYAML takes some 0.8 s for this many; programs write larger bodies, and programs write JSON."""
@@ -54,7 +53,7 @@ class _Reader:
 
     def __init__(self, text: str) -> None:
         self._events: Iterator[yaml.Event] = yaml.parse(text, Loader=_Loader)
-        self._limit = settings.current().depth_limit
+        self._limit = site.depth_limit()
 
     def document(self) -> Any:
         """The one document of the stream; None if it is empty."""

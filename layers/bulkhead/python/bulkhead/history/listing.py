@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from bulkhead.access import policy
 from bulkhead.history.cursor import Place
@@ -38,8 +39,10 @@ class Batch:
     heads: Sequence[Head] = ()
 
 
-Lister = Callable[[Place | None, int, bool], Batch]
-"""(the place to continue after, how many, newest first) -> the next batch."""
+class Lister(Protocol):
+    """Gives the next batch of `limit` versions, after a place."""
+
+    def __call__(self, after: Place | None, limit: int, *, newest_first: bool) -> Batch: ...
 
 
 def lister(store: Store, query: Query, types: Sequence[str]) -> Lister:
@@ -48,10 +51,12 @@ def lister(store: Store, query: Query, types: Sequence[str]) -> Lister:
 
 
 def _of_types(store: Store, query: Query, types: Sequence[str]) -> Lister:
-    def listed(after: Place | None, limit: int, newest_first: bool) -> Batch:
+    def listed(after: Place | None, limit: int, *, newest_first: bool) -> Batch:
         def of_type(resource_type: str) -> list[Listed]:
-            start = _after(after, resource_type, newest_first)
-            found = store.by_time(resource_type, query.since, query.last, start, limit, newest_first)
+            start = _after(after, resource_type, newest_first=newest_first)
+            found = store.by_time(
+                resource_type, query.since, query.last, after=start, limit=limit, newest_first=newest_first
+            )
             return [Listed(moment.key, moment.version, moment.updated) for moment in found]
 
         found = in_parallel(of_type, types, store.settings.threads)
@@ -63,7 +68,7 @@ def _of_types(store: Store, query: Query, types: Sequence[str]) -> Lister:
     return listed
 
 
-def _after(place: Place | None, resource_type: str, newest_first: bool) -> str | None:
+def _after(place: Place | None, resource_type: str, *, newest_first: bool) -> str | None:
     """The position in this type that precedes everything after `place`. Types share positions: one transaction, one id."""
     if place is None or place.type == resource_type:
         return place.position if place else None
@@ -76,7 +81,7 @@ def _after(place: Place | None, resource_type: str, newest_first: bool) -> str |
 def _of_one(store: Store, query: Query) -> Lister:
     """The versions of one resource: strongly consistent, without the index."""
 
-    def listed(after: Place | None, limit: int, newest_first: bool) -> Batch:
+    def listed(after: Place | None, limit: int, *, newest_first: bool) -> Batch:
         at = int(after.position.rpartition("#")[2]) if after else None
         if newest_first:
             found = store.versions(query.path, at, limit)
@@ -88,7 +93,9 @@ def _of_one(store: Store, query: Query) -> Lister:
     return listed
 
 
-def resolve(session: Session, query: Query, listed: Sequence[Listed], known: Sequence[Head] = ()) -> dict[Listed, Head]:
+def resolve(
+    session: Session, query: Query, listed: Sequence[Listed], *, known: Sequence[Head] = ()
+) -> dict[Listed, Head]:
     """The versions that exist, that the caller may see, and that were current at the time that the query asks for.
 
     `known` are versions that the caller of this function has read already.
@@ -96,7 +103,7 @@ def resolve(session: Session, query: Query, listed: Sequence[Listed], known: Seq
     heads = session.store.read_many({one.key for one in listed})
     sees = policy.fence(session.store, session.caller, _right(query))
     prepare(sees, [session.store.version(head) for head in heads.values()])
-    visible = {key: head for key, head in heads.items() if _visible(session, query, head, sees)}
+    visible = {key: head for key, head in heads.items() if _visible(session, query, head, sees=sees)}
     real = [one for one in listed if one.key in visible and one.version <= visible[one.key].version]
     wanted = {(one.key, one.version) for one in real}
     if query.at:
@@ -117,7 +124,7 @@ def resolve(session: Session, query: Query, listed: Sequence[Listed], known: Seq
     }
 
 
-def _visible(session: Session, query: Query, head: Head, sees: Fence) -> bool:
+def _visible(session: Session, query: Query, head: Head, *, sees: Fence) -> bool:
     """Whether the caller may see the resource now. A deleted resource is visible only to a caller without a fence."""
     if head.deleted:
         return policy.sees_all(session.caller, _right(query), head.type)

@@ -83,14 +83,14 @@ class _Scan:
     heads: dict[Listed, Head] = field(default_factory=dict)
     ended: bool = False
 
-    def take(self, after: Place | None, count: int, newest_first: bool, known: frozenset[bytes]) -> list[Listed]:
+    def take(self, after: Place | None, count: int, *, newest_first: bool, known: frozenset[bytes]) -> list[Listed]:
         """The next `count` visible versions after a place, without `known` ones. Sets `examined` to the last one read, and `ended`."""
         found: list[Listed] = []
         weight = 0
         while len(found) < count and not self.ended and len(self.examined) < EXAMINED:
-            batch = self.lister(after, max(_BATCH, count), newest_first)
+            batch = self.lister(after, max(_BATCH, count), newest_first=newest_first)
             new = [one for one in batch.listed if not known or cursor.digest(one.place) not in known]
-            heads = listing.resolve(self.session, self.query, new, batch.heads)
+            heads = listing.resolve(self.session, self.query, new, known=batch.heads)
             self.heads |= heads
             for one in batch.listed:
                 if len(found) == count or weight > PAGE_WEIGHT:
@@ -106,7 +106,7 @@ class _Scan:
 
 def _count(scan: _Scan) -> int:
     """The number of versions in the whole history that the caller may see. TooCostly where one request cannot count them."""
-    number = len(scan.take(None, EXAMINED, scan.query.newest_first, frozenset()))
+    number = len(scan.take(None, EXAMINED, newest_first=scan.query.newest_first, known=frozenset()))
     if not scan.ended:
         raise too_costly("counting this history", "_summary")
     return number
@@ -115,7 +115,7 @@ def _count(scan: _Scan) -> int:
 def _forward(scan: _Scan, at: Cursor | None, horizon: str | None) -> Page:
     """The page after a cursor, or the first one."""
     query = scan.query
-    found = scan.take(at.place if at else None, query.count + 1, query.newest_first, frozenset())
+    found = scan.take(at.place if at else None, query.count + 1, newest_first=query.newest_first, known=frozenset())
     shown = found[: query.count]
     more = len(found) > query.count
     resume = shown[-1].place if more else scan.examined[-1].place if scan.examined and not scan.ended else None
@@ -123,12 +123,12 @@ def _forward(scan: _Scan, at: Cursor | None, horizon: str | None) -> Page:
         [scan.heads[one] for one in shown],
         next=cursor.encode(Cursor(FORWARD, resume), query) if resume else None,
         previous=_previous(at, shown, query),
-        total=_total(scan, at, shown, resume),
+        total=_total(scan, at, shown, resume=resume),
         settled=horizon,
     )
 
 
-def _total(scan: _Scan, at: Cursor | None, shown: list[Listed], resume: Place | None) -> int | None:
+def _total(scan: _Scan, at: Cursor | None, shown: list[Listed], *, resume: Place | None) -> int | None:
     if at is not None:
         return None
     if resume is None:
@@ -150,7 +150,7 @@ def _previous(at: Cursor | None, shown: list[Listed], query: Query) -> str | Non
 def _backward(scan: _Scan, at: Cursor) -> Page:
     """The page before a cursor: read in reverse, and turned round."""
     query = scan.query
-    found = scan.take(at.place, query.count + 1, not query.newest_first, frozenset())
+    found = scan.take(at.place, query.count + 1, newest_first=not query.newest_first, known=frozenset())
     shown = found[: query.count][::-1]
     first = shown[0].place if shown and (len(found) > query.count or not scan.ended) else None
     last = shown[-1].place if shown else None
@@ -165,12 +165,12 @@ def _feed(scan: _Scan, at: Cursor, horizon: str) -> Page:
     """A page forward by time. Its cursors neither miss nor repeat a version: see `cursor`."""
     query = scan.query
     room = max(0, DELIVERED - len(at.delivered))
-    found = scan.take(at.place, query.count + 1, False, at.delivered)
+    found = scan.take(at.place, query.count + 1, newest_first=False, known=at.delivered)
     shown = found[: query.count]
     above = [one for one in shown if one.updated > horizon]
     if len(above) > room:
         shown = shown[: len(shown) - (len(above) - room)]
-    after = _advanced(at, scan, shown, len(found) > len(shown), horizon)
+    after = _advanced(at, scan, shown, cut=len(found) > len(shown), horizon=horizon)
     left = len(found) > len(shown) or not scan.ended
     # The next versions are above the horizon, and the cursor has no room to remember them.
     full = len(found) > len(shown) and found[len(shown)].updated > horizon and len(above) >= room
@@ -189,7 +189,7 @@ def _feed(scan: _Scan, at: Cursor, horizon: str) -> Page:
     )
 
 
-def _advanced(at: Cursor, scan: _Scan, shown: list[Listed], cut: bool, horizon: str) -> Cursor:
+def _advanced(at: Cursor, scan: _Scan, shown: list[Listed], *, cut: bool, horizon: str) -> Cursor:
     """The cursor after `shown`; `cut` says that the scan examined more than it shows."""
     place = at.place
     for one in scan.examined:

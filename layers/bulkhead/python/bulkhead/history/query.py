@@ -55,7 +55,7 @@ class Query:
         return [self.path, self.since, *(self.at or (None, None)), str(self.newest_first), *self.types]
 
 
-def parse(path: str, pairs: Iterable[tuple[str, str]], default: int, limit: int) -> Query:
+def parse(path: str, pairs: Iterable[tuple[str, str]], default: int, *, limit: int) -> Query:
     """The query of a history request. `default` and `limit` apply to `_count`. BadRequest, naming the parameter, for a parameter
     that history does not have, and for a value that the parameter cannot have.
     """

@@ -36,9 +36,9 @@ def bundle(request: Request) -> Response:
     order = Order(request.caller, request.base, request.prefer.returns, request.session.extended)
     background = Background(partial(executions.start, request.store), request.headers.get("idempotency-key"))
     if is_upload:
-        job = submission.submit_upload(request.store, order, uploads.referred(body), background)
+        job = submission.submit_upload(request.store, order, uploads.referred(body), background=background)
         return accepted(request, job, NOT_COUNTED)
-    return accepted(request, submission.submit(request.store, order, body, background), NOT_COUNTED)
+    return accepted(request, submission.submit(request.store, order, body, background=background), NOT_COUNTED)
 
 
 def upload(request: Request) -> Response:

@@ -42,7 +42,13 @@ class Reader:
             )
         if request.route.operation == "search":
             known = custom.stored_in(request.store, policy.fence(request.store, request.caller, policy.SEARCH))
-            parse.parse(request.query, request.parameters["type"], base=request.base, custom=known)
+            parse.parse(
+                request.query,
+                request.parameters["type"],
+                base=request.base,
+                custom=known,
+                limits=request.session.settings,
+            )
 
     def answer(self, entry: Entry) -> Content:
         """The response that the client would get for the entry's request. BulkheadError."""
@@ -50,7 +56,7 @@ class Reader:
         with one_request():
             response = router.perform(request)
         self._outer.session.shown.extend(request.session.shown)
-        return _content(response, entry.method == "HEAD")
+        return _content(response, without_body=entry.method == "HEAD")
 
     def _request(self, entry: Entry) -> Request:
         path, _, query = entry.url.partition("?")
@@ -82,7 +88,7 @@ def _http_date(instant: str | None) -> str | None:
     return format_datetime(datetime.fromisoformat(instant).astimezone(UTC), usegmt=True) if instant else None
 
 
-def _content(answered: Response, without_body: bool) -> Content:
+def _content(answered: Response, *, without_body: bool) -> Content:
     response: dict[str, Any] = {"status": status(answered.status)}
     resource = json.loads(answered.body) if answered.body else json.plain(answered.resource or {})
     if "etag" in answered.headers:

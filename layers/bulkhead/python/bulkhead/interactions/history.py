@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
-from bulkhead import history, resources, settings
+from bulkhead import history, resources
 from bulkhead.access import page_links
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response
@@ -30,9 +30,9 @@ def of_system(request: Request) -> Response:
 
 
 def _history(request: Request, path: str) -> Response:
-    known = settings.current()
+    known = request.session.settings
     pairs = page_links.opened(request.store, request.caller, request.query)
-    query = history.parse(path, pairs, known.count_default, known.count_limit)
+    query = history.parse(path, pairs, known.count_default, limit=known.count_limit)
     if request.most_entries:
         query = replace(query, count=min(query.count, request.most_entries))
     page = history.page(request.session, query)

@@ -32,7 +32,7 @@ def _condition(request: Request) -> Condition:
 
     resource_type = resources.known_type(request.parameters["type"])
     criteria = urlencode([pair for pair in request.query if pair[0] not in _FORMS])
-    return condition_for(request.session, resource_type, criteria, "request.url", request.base)
+    return condition_for(request.session, resource_type, criteria, expression="request.url", base=request.base)
 
 
 def read(request: Request) -> Response:
@@ -63,7 +63,7 @@ def create(request: Request) -> Response:
         from bulkhead.resources.conditions import condition_for
 
         place = "request.url" if header is None else "If-None-Exist"
-        condition = condition_for(request.session, resource_type, criteria, place, request.base)
+        condition = condition_for(request.session, resource_type, criteria, expression=place, base=request.base)
     head, made = resources.create(request.session, resource, condition)
     return written(request, head, CREATED if made else OK)
 
@@ -87,8 +87,16 @@ def update(request: Request) -> Response:
     if not resources.ID.fullmatch(request.parameters["id"]):
         raise BadRequest("an id must have 1 to 64 letters, digits, - and .", "id")
     key = _key(request)
-    resource = resources.checked(request.resource(), request.parameters["type"], request.parameters["id"], request.base)
-    head, made = resources.update(request.session, resource, key, *_preconditions(request))
+    resource = resources.checked(
+        request.resource(), request.parameters["type"], request.parameters["id"], base=request.base
+    )
+    head, made = resources.update(
+        request.session,
+        resource,
+        key,
+        if_match=request.headers.get("if-match"),
+        if_none_match=request.headers.get("if-none-match"),
+    )
     return written(request, head, CREATED if made else OK)
 
 
@@ -98,7 +106,13 @@ def conditional_update(request: Request) -> Response:
 
     condition = _condition(request)
     resource = resources.checked(request.resource(), condition.type, base=request.base)
-    head, made = conditional.update(request.session, resource, condition, *_preconditions(request))
+    head, made = conditional.update(
+        request.session,
+        resource,
+        condition,
+        if_match=request.headers.get("if-match"),
+        if_none_match=request.headers.get("if-none-match"),
+    )
     return written(request, head, CREATED if made else OK)
 
 
@@ -106,7 +120,7 @@ def patch(request: Request) -> Response:
     """`PATCH [base]/Type/id` with JSON Patch or FHIRPath Patch."""
     key = _key(request)
     if_match = request.headers.get("if-match")
-    head = resources.patch(request.session, key, _patch(request), if_match, request.base)
+    head = resources.patch(request.session, key, _patch(request), if_match=if_match, url=request.base)
     return written(request, head, OK)
 
 
@@ -116,7 +130,7 @@ def conditional_patch(request: Request) -> Response:
 
     condition = _condition(request)
     if_match = request.headers.get("if-match")
-    head = conditional.patch(request.session, condition, _patch(request), if_match, request.base)
+    head = conditional.patch(request.session, condition, _patch(request), if_match=if_match, url=request.base)
     return written(request, head, OK)
 
 
@@ -143,7 +157,3 @@ def conditional_delete(request: Request) -> Response:
     condition = _condition(request)
     deleted = conditional.delete(request.session, condition, request.headers.get("if-match"))
     return Response(NO_CONTENT, headers=version_headers(deleted[0]) if len(deleted) == 1 else {})
-
-
-def _preconditions(request: Request) -> tuple[str | None, str | None]:
-    return request.headers.get("if-match"), request.headers.get("if-none-match")

@@ -38,16 +38,20 @@ def compartment(request: Request) -> Response:
     if resource_type is not None and resource_type not in RESOURCE_TYPES:
         raise NotFound(f"{member[:64]} is not a resource type of R4{older_versions.instead_of(member)}", "path")
     definition = membership.checked(request.store, request.parameters["type"], resource_type)
-    return _searched(request, resource_type, target, tuple(definition.parameters))
+    return _searched(request, resource_type, target, types=tuple(definition.parameters))
 
 
 def _searched(
-    request: Request, resource_type: str | None, target: str | None = None, types: tuple[str, ...] = ()
+    request: Request, resource_type: str | None, target: str | None = None, *, types: tuple[str, ...] = ()
 ) -> Response:
     if request.method == "POST" and request.body and request.content_type != FORM:
         raise UnsupportedMediaType(f"the parameters of a search in a body must be sent as {FORM}", "Content-Type")
     pairs = page_links.opened(request.store, request.caller, request.query)
-    named = parse.requested_types(pairs, False, ()) if resource_type is None and target is None else ()
+    named = (
+        parse.requested_types(pairs, in_compartment=False, of_compartment=())
+        if resource_type is None and target is None
+        else ()
+    )
     for name in named or (resource_type or "*",):
         policy.require(request.caller, policy.SEARCH, name)
     notes: list[Issue] = []
@@ -58,6 +62,7 @@ def _searched(
         compartment_types=types,
         base=request.base,
         strict=request.prefer.handling == "strict",
+        limits=request.session.settings,
         custom=custom.stored_in(
             request.store, policy.fence(request.store, request.caller, policy.SEARCH), notes.append
         ),
@@ -65,12 +70,12 @@ def _searched(
     query = query.of_at_most(request.most_entries)
     if ("_explain", "true") in request.query:
         return Response(200, _explained(request, query, notes))
-    bundle = _run(request, query, lambda chosen: None, notes)
+    bundle = _run(request, query, lambda chosen: None, notes=notes)
     modes = Counter(entry["search"]["mode"] for entry in bundle.get("entry", ()))
     return Response(200, bundle, entries=modes["match"], included=modes["include"])
 
 
-def _run(request: Request, query: Query, explain: Callable[[Plan], None], notes: Sequence[Issue]) -> dict[str, Any]:
+def _run(request: Request, query: Query, explain: Callable[[Plan], None], *, notes: Sequence[Issue]) -> dict[str, Any]:
     known, most = request.store.settings, request.most_included
     bundle = run.search(
         request.store,
@@ -93,7 +98,7 @@ def _explained(request: Request, query: Query, notes: Sequence[Issue]) -> dict[s
     policy.require(request.caller, policy.SET_ACCOUNTS)
     plans: list[Plan] = []
     with request.store.metered() as meter:
-        bundle = _run(request, query, plans.append, notes)
+        bundle = _run(request, query, plans.append, notes=notes)
     lines = [line for chosen in plans for line in describe(chosen)]
     lines += [f"{name}: {count} requests, {meter.units[name]:g} units" for name, count in meter.requests.items()]
     issues = [Issue("informational", line, severity="information") for line in lines]

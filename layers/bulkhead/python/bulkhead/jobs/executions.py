@@ -10,7 +10,7 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from bulkhead import observability, settings
+from bulkhead import observability
 from bulkhead.errors import Unavailable
 from bulkhead.fhir import json
 from bulkhead.store import timeouts
@@ -35,10 +35,9 @@ def _client() -> Any:
     return boto3.client("stepfunctions", config=Config(**timeouts.options()))
 
 
-def _machine(kind: str) -> str:
+def _machine(store: Store, kind: str) -> str:
     """The ARN of the state machine for a kind of job."""
-    known = settings.current()
-    return known.bundle_state_machine if kind == BUNDLE else known.state_machine
+    return store.settings.bundle_state_machine if kind == BUNDLE else store.settings.state_machine
 
 
 def start(store: Store, job: str) -> None:
@@ -50,12 +49,12 @@ def start(store: Store, job: str) -> None:
     # What the execution begins with, and each of its tasks is given: see functions/running.py.
     given = json.dumps({"job": job, "correlation": observability.correlation()})
     try:
-        client.start_execution(stateMachineArn=_machine(made.kind), name=_name(made), input=given.decode())
+        client.start_execution(stateMachineArn=_machine(store, made.kind), name=_name(made), input=given.decode())
     except client.exceptions.ExecutionAlreadyExists:
         return
 
 
-def is_running(job: Job) -> bool:
+def is_running(store: Store, job: Job) -> bool:
     """Whether the job's execution is at work: by the job's own word, if it is fresh, or Step Functions'."""
     if time.time() - job.beat < _BEATING:
         return True
@@ -63,7 +62,7 @@ def is_running(job: Job) -> bool:
         return True
     client = _client()
     try:
-        answer = client.describe_execution(executionArn=_execution(job))
+        answer = client.describe_execution(executionArn=_execution(store, job))
     except client.exceptions.ExecutionDoesNotExist:
         return False
     running = bool(answer["status"] == "RUNNING")
@@ -73,11 +72,11 @@ def is_running(job: Job) -> bool:
     return running
 
 
-def stop(job: Job) -> None:
+def stop(store: Store, job: Job) -> None:
     """Stops the job's execution, if there is one."""
     client = _client()
     try:
-        client.stop_execution(executionArn=_execution(job), error="Cancelled")
+        client.stop_execution(executionArn=_execution(store, job), error="Cancelled")
     except client.exceptions.ExecutionDoesNotExist:
         return
 
@@ -86,5 +85,5 @@ def _name(job: Job) -> str:
     return f"{job.id}-{job.created:.0f}"
 
 
-def _execution(job: Job) -> str:
-    return f"{_machine(job.kind).replace(':stateMachine:', ':execution:')}:{_name(job)}"
+def _execution(store: Store, job: Job) -> str:
+    return f"{_machine(store, job.kind).replace(':stateMachine:', ':execution:')}:{_name(job)}"

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from bulkhead import observability
 from bulkhead.compartments import accounts
-from bulkhead.errors import BulkheadError, Issue, NotFound, Unavailable
+from bulkhead.errors import BulkheadError, Issue, NotFound, Unavailable, Unprocessable
 from bulkhead.fhir import dates, json, outcome
 from bulkhead.settings import Settings
 from bulkhead.store import Head, Store
@@ -60,6 +60,35 @@ def expiry(settings: Settings, now: float) -> int:
     return int(now) + settings.job_days * _DAY
 
 
+Asked = Callable[[Job], object]
+"""What two requests with one Idempotency-Key must have in common."""
+
+
+def require_same(job: Job, earlier: Job | None, asked: Asked) -> None:
+    """Raises Unprocessable where the request that made a job under this id before was another one."""
+    if earlier and (earlier.kind != job.kind or asked(earlier) != asked(job)):
+        raise Unprocessable(
+            "another request used this Idempotency-Key: send each request with a key of its own", "Idempotency-Key"
+        )
+
+
+def submit(store: Store, job: Job, background: Background, *, asked: Asked) -> str:
+    """Creates the job and starts its run; returns its id. An earlier request may have died between the two: then this one starts it.
+
+    Unprocessable as `require_same`. Unavailable where the run cannot be started: a job that was created just now is taken back.
+    """
+    created = store.jobs.create(job)
+    if not created:
+        require_same(job, store.jobs.read(job.id), asked)
+    try:
+        background.start(job.id)
+    except Exception as error:
+        if created:
+            store.jobs.remove(job.id)
+        raise Unavailable("the server could not start the job and changed nothing: send the request again") from error
+    return job.id
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
     """The status of a job. `bundle` is its result as a batch-response Bundle once it is over; until then `progress` describes it."""
@@ -70,7 +99,7 @@ class Status:
     """Versions in the bundle without an AuditEvent: they must be recorded before they are shown."""
 
 
-def status(store: Store, owner: str, job_id: str, alive: Callable[[Job], bool]) -> Status:
+def status(store: Store, owner: str, job_id: str, *, alive: Callable[[Job], bool]) -> Status:
     """The status of the job `job_id` of its `owner` (see `access.Caller`). `alive` says whether the state machine works on it.
 
     NotFound for a job that is unknown, expired, or another caller's.
@@ -82,7 +111,7 @@ def status(store: Store, owner: str, job_id: str, alive: Callable[[Job], bool]) 
     if job.kind == BUNDLE:
         from bulkhead.jobs.bundles import answers
 
-        return Status(*answers.of(store, job, dead), answers.unrecorded(store, job, dead))
+        return Status(*answers.of(store, job, dead=dead), answers.unrecorded(store, job, dead=dead))
     if job.kind == PURGE:
         from bulkhead.jobs import purge_steps
 
@@ -102,7 +131,7 @@ def status(store: Store, owner: str, job_id: str, alive: Callable[[Job], bool]) 
     return Status(progress, None)
 
 
-def cancel(store: Store, owner: str, job_id: str, stop: Callable[[Job], None]) -> None:
+def cancel(store: Store, owner: str, job_id: str, *, stop: Callable[[Job], None]) -> None:
     """Stops a job: workers see the mark before their next batch; `stop` ends the state machine. No effect if the job is over. NotFound."""
     job = _own(store, owner, job_id)
     if store.jobs.change(job_id, UNFINISHED, state=CANCELLED):
@@ -118,7 +147,7 @@ def has_begun(store: Store, job: Job) -> bool:
     # Of what has ended since nothing is left on the target.
     asked = [account for account in job.accounts if job.ends.get(account, NEVER) > now]
     explicit = accounts.replaced(target.explicit, asked, job.within)
-    ends = accounts.ends_of_own(target, explicit, asked, job.ends)
+    ends = accounts.ends_of_own(target, explicit, asked, ends=job.ends)
     flag = accounts.flagged(target, explicit, fence=job.within, propagate=True)
     return (
         target.explicit == explicit
@@ -128,7 +157,7 @@ def has_begun(store: Store, job: Job) -> bool:
     )
 
 
-def give_up(store: Store, job_id: str, error: BulkheadError, attempt: int | None = None) -> bool:
+def give_up(store: Store, job_id: str, error: BulkheadError, *, attempt: int | None = None) -> bool:
     """Marks a job as failed with `error`. False if it is over already, or (with `attempt`) has been taken up anew."""
     text = json.dumps(outcome.outcome(_fitting(error.issues))).decode()
     failed = store.jobs.change(job_id, UNFINISHED, attempt, state=FAILED, status=error.status, error=text)
@@ -206,6 +235,7 @@ def batch_response(
     status: HTTPStatus,
     resource: dict[str, Any] | None,
     failure: dict[str, Any] | None = None,
+    *,
     location: str = "",
 ) -> dict[str, Any]:
     """The response of an asynchronous request, as R5 wraps it; `location` is the URL of the resource if it is not included."""

@@ -42,7 +42,7 @@ def parse(pairs: Sequence[tuple[str, str]], default: int, limit: int) -> Query:
     return Query(max(1, min(int(count), limit)), after)
 
 
-def page(store: Store, owner: str, query: Query, base: str) -> dict[str, Any]:
+def page(store: Store, owner: str, query: Query, *, base: str) -> dict[str, Any]:
     """A Bundle of type collection, with a Parameters resource for each job of `owner` (see `access.Caller`), and a link to the next page.
 
     The state is what the job's own item says: whether a run is still alive is asked by its status only.

@@ -20,11 +20,11 @@ from bulkhead.compartments.propagation import (
     PAGE,
     TURNS,
     Findings,
+    Reach,
     Wait,
     apply,
     left_issues,
     members,
-    reach,
     second_look,
     sleep,
     survey,
@@ -71,13 +71,15 @@ def plan(store: Store, state: State, wait: Wait = sleep) -> State:
     state |= _summed(store, job, state) | {"concurrency": _share(store, job)}
     keys, more = _list(store, job, state)
     state |= {"listed": state["listed"] + len(keys), "last": [state["turn"], state["batch"]]}
-    found = _examine(store, job, state, keys, wait)
+    found = _examine(store, job, state, keys=keys, wait=wait)
     if found is None:
         return state | {"batches": 0, "next": "finish"}
     last_turn = state["turn"] == TURNS
-    store.jobs.record(job, state["turn"], state["batch"], found.standing, found.amiss if last_turn else ())
-    handed_on = [] if last_turn else _items(store, job, state, found.amiss)
-    manifest = manifests.write(store, job.id, state["turn"], state["batch"], handed_on) if handed_on else ""
+    store.jobs.record(
+        job, state["turn"], state["batch"], standing=found.standing, left=found.amiss if last_turn else ()
+    )
+    handed_on = [] if last_turn else _items(store, job, state, amiss=found.amiss)
+    manifest = manifests.write(store, job.id, state["turn"], batch=state["batch"], items=handed_on) if handed_on else ""
     state |= {"batches": len(handed_on), "manifest": manifest}
     state |= {"standing": state["standing"] + found.standing, "amiss": state["amiss"] + len(found.amiss)}
     if more:
@@ -95,8 +97,8 @@ def work(store: Store, item: Mapping[str, Any]) -> State:
         if job is None or job.state != RUNNING:
             break
         store.jobs.beat(job)
-        applied = apply(store, job.target, batch, reach(job.target, job.within))
-        store.jobs.record(job, item["turn"], item["batch"] + n, applied.standing, applied.left)
+        applied = apply(store, job.target, batch, reaches=Reach(job.target, job.within))
+        store.jobs.record(job, item["turn"], item["batch"] + n, standing=applied.standing, left=applied.left)
         standing += applied.standing
     return {"standing": standing}
 
@@ -191,7 +193,7 @@ def _list(store: Store, job: Job, state: State) -> tuple[list[str], bool]:
     return keys, more
 
 
-def _examine(store: Store, job: Job, state: State, keys: Sequence[str], wait: Wait) -> Findings | None:
+def _examine(store: Store, job: Job, state: State, *, keys: Sequence[str], wait: Wait) -> Findings | None:
     """The state of `keys`, recorded page by page so that progress shows. None once the job is over."""
     found = Findings()
     for page in chunks(keys, PAGE):
@@ -200,19 +202,19 @@ def _examine(store: Store, job: Job, state: State, keys: Sequence[str], wait: Wa
             return None
         store.jobs.beat(now)
         found += _look(store, job, page, sample=state["turn"] == 1)
-        store.jobs.record(job, state["turn"], state["batch"], found.standing)
-    return second_look(store, job.target, found, reach(job.target, job.within), wait)
+        store.jobs.record(job, state["turn"], state["batch"], standing=found.standing)
+    return second_look(store, job.target, found, reaches=Reach(job.target, job.within), wait=wait)
 
 
 def _look(store: Store, job: Job, page: Sequence[str], *, sample: bool) -> Findings:
     """Examines a page. In the first pass, nearly all members or none need a change: a sample saves reads that the workers repeat."""
-    reaches = reach(job.target, job.within)
-    if sample and len(page) > _SAMPLE and survey(store, job.target, page[:_SAMPLE], reaches).amiss:
+    reaches = Reach(job.target, job.within)
+    if sample and len(page) > _SAMPLE and survey(store, job.target, page[:_SAMPLE], reaches=reaches).amiss:
         return Findings(wrong=tuple(page))
-    return survey(store, job.target, page, reaches)
+    return survey(store, job.target, page, reaches=reaches)
 
 
-def _items(store: Store, job: Job, state: State, amiss: Sequence[str]) -> list[State]:
+def _items(store: Store, job: Job, state: State, *, amiss: Sequence[str]) -> list[State]:
     """The items of a manifest. Each has all that a child of the Map needs, and stays far below Step Functions' 256 KB."""
     size = store.settings.propagation_batch
     batches = -(-len(amiss) // size)

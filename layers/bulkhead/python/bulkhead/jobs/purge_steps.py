@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from bulkhead.access.policy import Caller
-from bulkhead.errors import Issue, Unavailable, Unprocessable
+from bulkhead.errors import Issue
 from bulkhead.fhir import json, outcome
 from bulkhead.jobs import lifecycle, purging
 from bulkhead.jobs.lifecycle import Background
@@ -56,17 +56,7 @@ def submit(session: Session, order: Order, background: Background) -> str:
         kind=PURGE,
         request=msgspec.json.encode(_Request(session.caller, order)).decode(),
     )
-    created = session.store.jobs.create(job)
-    earlier = None if created else session.store.jobs.read(job.id)
-    if earlier and (earlier.kind != PURGE or _request(earlier).order != order):
-        raise Unprocessable("this Idempotency-Key was used for another request", "Idempotency-Key")
-    try:
-        background.start(job.id)
-    except Exception as error:
-        if created:
-            session.store.jobs.remove(job.id)
-        raise Unavailable("the run could not be started, nothing was changed; send the request again") from error
-    return job.id
+    return lifecycle.submit(session.store, job, background, asked=lambda made: _request(made).order)
 
 
 def _request(job: Job) -> _Request:
@@ -84,11 +74,11 @@ def plan(store: Store, state: State) -> State:
     # Counted on, not anew: what an earlier delivery erased is listed no more.
     number = len(store.jobs.results(job.id))
     if "place" not in state:
-        store.jobs.record(job, 0, number, purging.begin(session, asked.order))
+        store.jobs.record(job, 0, number, standing=purging.begin(session, asked.order))
         number += 1
     place = Place(**state["place"]) if "place" in state else Place()
     for step in purging.steps(session, asked.order, place):
-        store.jobs.record(job, step.turn, number, step.erased, step.shared)
+        store.jobs.record(job, step.turn, number, standing=step.erased, left=step.shared)
         number += 1
         store.jobs.beat(job)
         now = store.jobs.read(job.id)

@@ -100,7 +100,7 @@ def run(session: Session, order: Order, wait: Wait = time.sleep) -> Outcome:
     """Purge to the end. Conflict where other writers are faster again and again; whatever DynamoDB and S3 raise. Sent again, it goes on."""
     outcome = Outcome(erased=begin(session, order))
     turn = 0
-    for step in steps(session, order, Place(), wait):
+    for step in steps(session, order, Place(), wait=wait):
         outcome.erased += step.erased
         outcome.shared = {*(outcome.shared if step.turn == turn else ()), *step.shared}
         turn = step.turn
@@ -143,7 +143,7 @@ def _patients(store: Store, head: Head) -> set[str]:
     return {key for key in found if key and key.startswith("Patient/")}
 
 
-def steps(session: Session, order: Order, place: Place, wait: Wait = time.sleep) -> Iterator[Step]:
+def steps(session: Session, order: Order, place: Place, *, wait: Wait = time.sleep) -> Iterator[Step]:
     """Purge the members from a place on, page by page as they are taken; nothing without `compartment`."""
     if not order.compartment:
         return
@@ -153,7 +153,7 @@ def steps(session: Session, order: Order, place: Place, wait: Wait = time.sleep)
         return
     left: Place | None = place
     while left is not None:
-        step = _step(session, stone, left, wait)
+        step = _step(session, stone, left, wait=wait)
         yield step
         left = step.next
 
@@ -164,14 +164,14 @@ def count(store: Store, order: Order, limit: int) -> int:
     for former in (False, True) if order.compartment else ():
         after: str | None = None
         while number <= limit:
-            keys, after = _listing(store, order.target, former, after)
+            keys, after = _listing(store, order.target, former=former, after=after)
             number += len(keys)
             if after is None:
                 break
     return number
 
 
-def _listing(store: Store, target: str, former: bool, after: str | None) -> tuple[list[str], str | None]:
+def _listing(store: Store, target: str, *, former: bool, after: str | None) -> tuple[list[str], str | None]:
     if former:
         listed = store.formerly_pointing_at(target, after, PAGE)
         return [one.source for one in listed], listed[-1].source if len(listed) == PAGE else None
@@ -180,14 +180,14 @@ def _listing(store: Store, target: str, former: bool, after: str | None) -> tupl
     return [source for source in sources if not is_trail(source)], page.next
 
 
-def _step(session: Session, stone: Gravestone, place: Place, wait: Wait) -> Step:
+def _step(session: Session, stone: Gravestone, place: Place, *, wait: Wait) -> Step:
     """Judge and erase one page of a listing."""
     store = session.store
     if place == Place(turn=place.turn) and place.turn == 1:
         # One pass has to begin when the indexes show all that was written before the target was buried.
         wait(store.settings.propagation_settle)
-    keys, after = _listing(store, stone.key, place.former, place.after)
-    judged = _settled(store, stone, keys, place.former, wait)
+    keys, after = _listing(store, stone.key, former=place.former, after=place.after)
+    judged = _settled(store, stone, keys, former=place.former, wait=wait)
     erased = _erase(session, judged.alone, {stone.key})
     changed = place.changed or bool(erased)
     following: Place | None
@@ -211,19 +211,19 @@ class _Judged:
     unsettled: list[str] = field(default_factory=list)
 
 
-def _settled(store: Store, stone: Gravestone, keys: Sequence[str], former: bool, wait: Wait) -> _Judged:
+def _settled(store: Store, stone: Gravestone, keys: Sequence[str], *, former: bool, wait: Wait) -> _Judged:
     """`_judge`, once writers under way have had time to commit."""
-    judged = _judge(store, stone, keys, former)
+    judged = _judge(store, stone, keys, former=former)
     for look, seconds in enumerate((*_SECOND_LOOKS, *[_SECOND_LOOKS[-1]] * _TRANSACTION_LOOKS)):
         if not judged.unsettled or (look >= len(_SECOND_LOOKS) and not store.are_held(judged.unsettled)):
             break
         wait(seconds)
-        again = _judge(store, stone, judged.unsettled, former)
+        again = _judge(store, stone, judged.unsettled, former=former)
         judged = _Judged(judged.alone + again.alone, judged.shared + again.shared, again.unsettled)
     return judged
 
 
-def _judge(store: Store, stone: Gravestone, keys: Sequence[str], former: bool) -> _Judged:
+def _judge(store: Store, stone: Gravestone, keys: Sequence[str], *, former: bool) -> _Judged:
     """How each of a page's keys stands. What a deletion left is judged by its last content."""
     heads = store.read_many(keys)
     stones = store.gravestones(key for key in keys if key not in heads)
@@ -239,7 +239,7 @@ def _judge(store: Store, stone: Gravestone, keys: Sequence[str], former: bool) -
             judged.unsettled.append(key)
             continue
         pointed_at = index_facts.targets(store.decode(living))
-        is_member = its is not None and membership.is_member(its, stone.key, key, pointed_at)
+        is_member = its is not None and membership.is_member(its, stone.key, key, targets=pointed_at)
         others = _patients(store, living) - set(stone.patients)
         if not is_member and not former:
             # It points elsewhere now, and is listed as having pointed here.
@@ -285,7 +285,7 @@ def _bury(session: Session, keys: Sequence[str]) -> None:
 def _followers(store: Store, key: str) -> list[str]:
     """The Binaries whose `securityContext` is a resource, or was when they were deleted."""
     listings: list[Callable[[str | None], list[Pointer]]] = [
-        lambda after: store.pointing_at(key, BINARY, after, _LISTED),
+        lambda after: store.pointing_at(key, BINARY, after, limit=_LISTED),
         lambda after: store.formerly_pointing_at(key, after, _LISTED),
     ]
     found: dict[str, None] = {}

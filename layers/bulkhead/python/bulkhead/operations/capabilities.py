@@ -85,7 +85,7 @@ def statement(server: Server, compartments: Sequence[str]) -> dict[str, Any]:
                 "security": _security(server.authorization),
                 **_shared(server.shared_types),
                 "resource": [
-                    _resource(resource_type, server, operations, pointing.get(resource_type, ()))
+                    _resource(resource_type, server, operations, pointing=pointing.get(resource_type, ()))
                     for resource_type in sorted(definitions.RESOURCE_TYPES)
                 ],
                 "interaction": _interactions(_SYSTEM_INTERACTIONS, server.served),
@@ -139,7 +139,7 @@ def _interactions(kinds: Mapping[str, tuple[str, str]], served: Served) -> list[
 
 
 def _resource(
-    resource_type: str, server: Server, operations: Sequence[Operation], pointing: Sequence[str]
+    resource_type: str, server: Server, operations: Sequence[Operation], *, pointing: Sequence[str]
 ) -> dict[str, Any]:
     """One type: `pointing` are the parameters of all types that can point at it."""
     served = server.served

@@ -80,7 +80,7 @@ class Departures:
     def add(self, text: str, place: str) -> None:
         self.issues.append(Issue(Unprocessable.code, text, place))
 
-    def require(self, condition: bool, text: str, place: str) -> None:
+    def require(self, *, condition: bool, text: str, place: str) -> None:
         """Notes a departure if the condition does not hold."""
         if not condition:
             self.add(text, place)
@@ -121,12 +121,14 @@ def _with_request(entry: Any) -> Any:
     return {**entry, "request": {"method": "PUT", "url": f"{kind}/{identifier}"}}
 
 
-def members(bundle: Bundle, base: str, departures: Departures, types: Collection[str], what: str) -> list[Member]:
+def members(
+    request: Request, bundle: Bundle, departures: Departures, *, types: Collection[str], what: str
+) -> list[Member]:
     """The entries of a transaction that write resources of `types`; any other entry is a departure. `what` names the pattern.
 
     BadRequest with every fault of the form.
     """
-    entries, faults = parse.entries(bundle, base)
+    entries, faults = parse.entries(bundle, request.base, request.session.settings.entry_limit)
     raise_together(faults[index] for index in sorted(faults))
     found = []
     for entry in entries:
@@ -135,7 +137,7 @@ def members(bundle: Bundle, base: str, departures: Departures, types: Collection
         elif entry.type not in types:
             departures.add(f"{what} may have only {', '.join(types)}, not {entry.type}", f"{entry.place}.resource")
         else:
-            found.append(Member(entry, base))
+            found.append(Member(entry, request.base))
     return found
 
 
@@ -159,7 +161,9 @@ def require_provenance(listed: Sequence[Member], about: Sequence[Member], depart
     for member in about:
         known = any(provenance.refers_to(target, member) for target in targets)
         departures.require(
-            known, f"the Provenance must have {member.entry.place} as a target", f"{provenance.place}.target"
+            condition=known,
+            text=f"the Provenance must have {member.entry.place} as a target",
+            place=f"{provenance.place}.target",
         )
 
 
@@ -238,7 +242,7 @@ def changeable(request: Request, key: str) -> Head | None:
         policy.pay_for_a_look(request.store, request.caller, key)
         return None
     try:
-        return require_visible(request.store, request.caller, head, policy.UPDATE)
+        return require_visible(request.store, request.caller, head, right=policy.UPDATE)
     except NotFound:
         return None
 

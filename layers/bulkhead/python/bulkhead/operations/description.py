@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from bulkhead import settings
 from bulkhead.api import cached, openapi
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response
@@ -31,7 +30,7 @@ _PAGE = """<!DOCTYPE html>
 def openapi_document(request: Request) -> Response:
     """`GET /openapi.json`."""
     host = request.base.removesuffix(BASE)
-    found = openapi.document(ROUTES, host, settings.current().issuer)
+    found = openapi.document(ROUTES, host, request.session.settings.issuer)
     return cached.document(request, json.dumps(found), "application/json")
 
 

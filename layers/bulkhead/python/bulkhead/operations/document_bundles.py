@@ -30,16 +30,16 @@ def new_document(request: Request) -> Response:
     """
     bundle = care_bundles.transaction(request.resource())
     departures = Departures()
-    listed = care_bundles.members(bundle, request.base, departures, _TYPES, "a new document")
+    listed = care_bundles.members(request, bundle, departures, types=_TYPES, what="a new document")
     binary = care_bundles.the_only(listed, BINARY, departures, optional=False)
     document = care_bundles.the_only(listed, DOCUMENT, departures, optional=False)
     if document:
         _require_current(document, binary, departures)
         replaced = [relation for relation in document.resource.get("relatesTo", ()) if relation["code"] == _REPLACES]
         departures.require(
-            not replaced,
-            "send a document that replaces another to service/document/update",
-            f"{document.place}.relatesTo",
+            condition=not replaced,
+            text="send a document that replaces another to service/document/update",
+            place=f"{document.place}.relatesTo",
         )
         care_bundles.require_provenance(listed, [document], departures)
     departures.raise_any()
@@ -58,7 +58,7 @@ def update_document(request: Request) -> Response:
     and for an old document that is not there; Conflict where the old one is not current any more, PreconditionFailed under `ifMatch`.
     """
     bundle = care_bundles.transaction(request.resource())
-    old = _updated(bundle, request.base)
+    old = _updated(request, bundle)
 
     def checked(bundle: Bundle) -> dict[int, int]:
         return {old.entry.index: _current_version(request, old)}
@@ -66,10 +66,10 @@ def update_document(request: Request) -> Response:
     return care_bundles.process(request, bundle, checked)
 
 
-def _updated(bundle: Bundle, base: str) -> Member:
+def _updated(request: Request, bundle: Bundle) -> Member:
     """The entry of the old document in a Bundle with the pattern of an update. Unprocessable."""
     departures = Departures()
-    listed = care_bundles.members(bundle, base, departures, _TYPES, "an updated document")
+    listed = care_bundles.members(request, bundle, departures, types=_TYPES, what="an updated document")
     binary = care_bundles.the_only(listed, BINARY, departures, optional=False)
     documents = [member for member in listed if member.type == DOCUMENT]
     if len(documents) != 2:
@@ -81,9 +81,9 @@ def _updated(bundle: Bundle, base: str) -> Member:
     _require_current(new, binary, departures)
     relations = [relation for relation in new.resource.get("relatesTo", ()) if relation["code"] == _REPLACES]
     departures.require(
-        any(new.refers_to(relation["target"].get("reference"), old) for relation in relations),
-        f"the new document must have a relatesTo with the code replaces and {old.entry.place} as its target",
-        f"{new.place}.relatesTo",
+        condition=any(new.refers_to(relation["target"].get("reference"), old) for relation in relations),
+        text=f"the new document must have a relatesTo with the code replaces and {old.entry.place} as its target",
+        place=f"{new.place}.relatesTo",
     )
     care_bundles.require_provenance(listed, [old, new], departures)
     departures.raise_any()
@@ -92,28 +92,30 @@ def _updated(bundle: Bundle, base: str) -> Member:
 
 def _require_superseded(old: Member, departures: Departures) -> None:
     departures.require(
-        old.resource["status"] == _SUPERSEDED, "the old document must have the status superseded", f"{old.place}.status"
+        condition=old.resource["status"] == _SUPERSEDED,
+        text="the old document must have the status superseded",
+        place=f"{old.place}.status",
     )
     departures.require(
-        old.entry.key is not None,
-        "the entry of the old document must update it by its id: PUT DocumentReference/id",
-        f"{old.entry.place}.request",
+        condition=old.entry.key is not None,
+        text="the entry of the old document must update it by its id: PUT DocumentReference/id",
+        place=f"{old.entry.place}.request",
     )
 
 
 def _require_current(document: Member, binary: Member | None, departures: Departures) -> None:
     """Checks that a document is current, and that one of its attachments is the Binary of the bundle."""
     departures.require(
-        document.resource["status"] == _CURRENT,
-        "the new document must have the status current",
-        f"{document.place}.status",
+        condition=document.resource["status"] == _CURRENT,
+        text="the new document must have the status current",
+        place=f"{document.place}.status",
     )
     urls = [content["attachment"].get("url") for content in document.resource["content"]]
     if binary is not None:
         departures.require(
-            any(document.refers_to(url, binary) for url in urls),
-            f"one attachment.url of the new document must be the fullUrl of {binary.entry.place}, the Binary",
-            f"{document.place}.content",
+            condition=any(document.refers_to(url, binary) for url in urls),
+            text=f"one attachment.url of the new document must be the fullUrl of {binary.entry.place}, the Binary",
+            place=f"{document.place}.content",
         )
 
 

@@ -19,8 +19,14 @@ def everything(request: Request) -> Response:
     pairs = page_links.opened(request.store, request.caller, request.query)
     if request.method == "POST" and request.content_type != _FORM and request.body.strip():
         pairs += operation.from_parameters(request.resource())
-    asked = operation.asked(pairs, key, request.base, request.prefer.handling == "strict")
+    asked = operation.asked(
+        pairs,
+        key,
+        request.base,
+        strict=request.prefer.handling == "strict",
+        limits=request.session.settings,
+    )
     asked = replace(asked, query=asked.query.of_at_most(request.most_entries))
-    bundle = operation.everything(request.session, key, asked, request.base, request.show)
+    bundle = operation.everything(request.session, key, asked, base=request.base, represent=request.show)
     sealed = page_links.sealed(request.store, request.caller, bundle)
     return Response(200, sealed, entries=len(bundle.get("entry", ())))

@@ -30,6 +30,7 @@ from bulkhead.store.version import Fence, Version, prepare
 
 if TYPE_CHECKING:
     from bulkhead.session import Session
+    from bulkhead.settings import Settings
     from bulkhead.store import Head, Store
 
 TYPES = ("Patient", "Encounter")
@@ -84,8 +85,8 @@ def from_parameters(body: dict[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-def asked(pairs: Sequence[tuple[str, str]], key: str, base: str, strict: bool) -> Asked:
-    """The call in a query. BadRequest; NotFound for a type without the operation."""
+def asked(pairs: Sequence[tuple[str, str]], key: str, base: str, *, strict: bool, limits: Settings) -> Asked:
+    """The call in a query; `limits` are the settings that bound it. BadRequest; NotFound for a type without the operation."""
     resource_type = key.partition("/")[0]
     if resource_type not in TYPES:
         raise NotFound(f"{resource_type} has no $everything; {' and '.join(TYPES)} have it", "$everything")
@@ -96,7 +97,9 @@ def asked(pairs: Sequence[tuple[str, str]], key: str, base: str, strict: bool) -
     kept = [pair for pair in own if pair[0] not in ("start", "end")]
     if not any(name == "_count" for name, _ in kept):
         kept.append(("_count", str(COUNT)))
-    query = parse.parse(kept, None, compartment=key, compartment_types=definitions.RESOURCE_TYPES, base=base)
+    query = parse.parse(
+        kept, None, compartment=key, compartment_types=definitions.RESOURCE_TYPES, base=base, limits=limits
+    )
     if query.results.count_only:
         name = "_summary" if query.results.summary == "count" else "_count"
         raise BadRequest("$everything cannot count: search the compartment with this parameter instead", name)
@@ -115,13 +118,13 @@ def _care(period: dict[str, str]) -> Clause | None:
     return Clause("start", nothing, None, values) if values else None
 
 
-def everything(session: Session, key: str, given: Asked, base: str, represent: Represent) -> dict[str, Any]:
+def everything(session: Session, key: str, given: Asked, *, base: str, represent: Represent) -> dict[str, Any]:
     """One page as a searchset Bundle. NotFound, Gone or Forbidden where the caller cannot read the target itself."""
     target = session.store.version(resources.read(session, key))
     fence = policy.fence(session.store, session.caller, policy.SEARCH)
     others = patient_links.followed(session.store, [target], fence).get(key, ()) if key.startswith("Patient/") else ()
     walk = _Walk(session.store, given, target, (key, *others), fence, membership.in_force(session.store))
-    return bundle.searchset(given.query, walk.page(), base, represent)
+    return bundle.searchset(given.query, walk.page(), base, represent=represent)
 
 
 @dataclass(frozen=True)
@@ -231,7 +234,7 @@ class _Walk:
 
     def is_member(self, candidate: Version) -> bool:
         its = self.known[self.target.head.type]
-        return any(membership.is_member(its, key, candidate.key, candidate.targets) for key in self.targets)
+        return any(membership.is_member(its, key, candidate.key, targets=candidate.targets) for key in self.targets)
 
     def wanted(self, candidate: Version) -> bool:
         """Whether `_type`, `_since`, `start` and `end` select it."""

@@ -142,7 +142,7 @@ def _through(codes: Iterable[str]) -> list[Part]:
 
 
 def _decided(session: Session, caller: Caller, version: Version) -> Iterable[Part]:
-    verdicts = explanation.decide_for(session.store, session.caller, caller, version)
+    verdicts = explanation.decide_for(session.store, session.caller, caller, version=version)
     for interaction, verdict in verdicts.items():
         if interaction in ("update", "delete") and recording.is_untouchable(version.key, session.settings.auth):
             verdict = rules.NEVER_CHANGED if verdict.rule != rules.Rule.NO_SCOPE else verdict

@@ -34,7 +34,7 @@ def find_list(request: Request) -> Response:
     fence = policy.fence(request.store, request.caller, policy.SEARCH)
     # The check of a hidden Patient costs a read of the caller's own; so must that of an absent one.
     policy.pay_for_a_look(request.store, request.caller, patient)
-    found = current_lists.current(request.store, fence, run.find, patient, name)
+    found = current_lists.current(request.store, fence, run.find, patient=patient, name=name)
     if found is None:
         raise NotFound("the patient has no List of this name", "name")
     return Response(200, request.represent(found.head), {"etag": f'W/"{found.head.version}"'})

@@ -53,7 +53,7 @@ def lastn(request: Request) -> Response:
     for one in by_code(query):
         found += _read(request, one, most)
     shown = [candidate for group in groups(found) for candidate in group[:most]]
-    answer = bundle.searchset(query, run.Page(shown, total=len(shown)), request.base, request.show)
+    answer = bundle.searchset(query, run.Page(shown, total=len(shown)), request.base, represent=request.show)
     return Response(200, answer)
 
 
@@ -111,6 +111,7 @@ def _parsed(request: Request, pairs: Sequence[tuple[str, str]]) -> Query:
         OBSERVATION,
         base=request.base,
         strict=request.prefer.handling == "strict",
+        limits=request.session.settings,
         custom=custom.stored_in(request.store, policy.fence(request.store, request.caller, policy.SEARCH)),
     )
     care = care_dates.care_parameter(OBSERVATION)
@@ -139,7 +140,7 @@ def _read(request: Request, query: Query, most: int) -> Sequence[Version]:
     count = most if single else READ
     query = structs.replace(query, results=structs.replace(query.results, count=count))
     fence = policy.fence(request.store, request.caller, policy.SEARCH)
-    page = run.first_page(request.store, query, fence, run.Limits(seconds=request.store.settings.search_seconds))
+    page = run.first_page(request.store, query, fence, limits=run.Limits(seconds=request.store.settings.search_seconds))
     if page.next is not None and (not single or len(page.matches) < count):
         text = f"$lastn would read more than {READ} observations: name their codes, or dates"
         raise TooCostly(text, expression="code")

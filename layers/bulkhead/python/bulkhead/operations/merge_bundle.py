@@ -32,7 +32,7 @@ def merge_bundle(request: Request) -> Response:
     a circle, into a Patient that is replaced itself, or of one that another replaces; otherwise the errors of a transaction.
     """
     bundle = care_bundles.transaction(request.resource())
-    source, target = _pair(bundle, request.base)
+    source, target = _pair(request, bundle)
 
     def checked(bundle: Bundle) -> dict[int, int]:
         return _require_mergeable(request, source, target)
@@ -42,10 +42,10 @@ def merge_bundle(request: Request) -> Response:
     return care_bundles.process(request, bundle, checked)
 
 
-def _pair(bundle: Bundle, base: str) -> tuple[Member, Member]:
+def _pair(request: Request, bundle: Bundle) -> tuple[Member, Member]:
     """The source and the target in a Bundle with the pattern. Unprocessable."""
     departures = Departures()
-    listed = care_bundles.members(bundle, base, departures, (PATIENT,), "a merge")
+    listed = care_bundles.members(request, bundle, departures, types=(PATIENT,), what="a merge")
     if len(listed) != 2:
         departures.add(
             "the bundle must have exactly two Patients", listed[2].place if len(listed) > 2 else "Bundle.entry"
@@ -54,27 +54,27 @@ def _pair(bundle: Bundle, base: str) -> tuple[Member, Member]:
     one, other = listed
     source, target = (one, other) if _has_link(one, REPLACED_BY) and not _has_link(other, REPLACED_BY) else (other, one)
     departures.require(
-        care_bundles.linked(target, REPLACES, source),
-        f"the Patient that stays must have a link of type {REPLACES} to {source.entry.place}",
-        f"{target.place}.link",
+        condition=care_bundles.linked(target, REPLACES, source),
+        text=f"the Patient that stays must have a link of type {REPLACES} to {source.entry.place}",
+        place=f"{target.place}.link",
     )
     departures.require(
-        care_bundles.linked(source, REPLACED_BY, target),
-        f"the Patient that is replaced must have a link of type {REPLACED_BY} to {target.entry.place}",
-        f"{source.place}.link",
+        condition=care_bundles.linked(source, REPLACED_BY, target),
+        text=f"the Patient that is replaced must have a link of type {REPLACED_BY} to {target.entry.place}",
+        place=f"{source.place}.link",
     )
     departures.require(
-        sum(link.get("type") == REPLACED_BY for link in source.resource.get("link", ())) <= 1,
-        "a Patient can be replaced by only one other",
-        f"{source.place}.link",
+        condition=sum(link.get("type") == REPLACED_BY for link in source.resource.get("link", ())) <= 1,
+        text="a Patient can be replaced by only one other",
+        place=f"{source.place}.link",
     )
     departures.require(
-        source.resource.get("active") is False,
-        "the Patient that is replaced must have active false",
-        f"{source.place}.active",
+        condition=source.resource.get("active") is False,
+        text="the Patient that is replaced must have active false",
+        place=f"{source.place}.active",
     )
     fault = patient_merges.target_fault(target.entry.place, target.resource)
-    departures.require(fault is None, fault or "", f"{target.place}.link")
+    departures.require(condition=fault is None, text=fault or "", place=f"{target.place}.link")
     departures.raise_any()
     return source, target
 
@@ -91,13 +91,13 @@ def _require_mergeable(request: Request, source: Member, target: Member) -> dict
     target_head, source_head = heads[target.entry.index], heads[source.entry.index]
     if target_head:
         fault = _replaced(target_head.key, there[target.entry.index])
-        departures.require(fault is None, fault or "", target.place)
+        departures.require(condition=fault is None, text=fault or "", place=target.place)
     if source_head:
         target_key = target_head.key if target_head else target.entry.key or ""
         fault = patient_merges.source_fault(source_head.key, there[source.entry.index], target_key)
-        departures.require(fault is None, fault or "", source.place)
+        departures.require(condition=fault is None, text=fault or "", place=source.place)
     departures.raise_any()
-    _require_no_circle(request, source, target, heads)
+    _require_no_circle(request, source, target, heads=heads)
     return {index: head.version for index, head in heads.items() if head}
 
 
@@ -106,7 +106,7 @@ def _replaced(key: str, stored: dict[str, Any]) -> str | None:
     return patient_merges.target_fault(key, {**stored, "active": True})
 
 
-def _require_no_circle(request: Request, source: Member, target: Member, heads: Mapping[int, Head | None]) -> None:
+def _require_no_circle(request: Request, source: Member, target: Member, *, heads: Mapping[int, Head | None]) -> None:
     """Raises Unprocessable if the Patients that the two would replace, through their chains, lead back to the target."""
     target_head, source_head = heads[target.entry.index], heads[source.entry.index]
     target_key = target_head.key if target_head else target.entry.key
@@ -115,7 +115,7 @@ def _require_no_circle(request: Request, source: Member, target: Member, heads: 
     starts = set(care_bundles.local_links(source, REPLACES)) | set(care_bundles.local_links(target, REPLACES))
     starts -= {source_head.key if source_head else source.entry.key or ""}
     fence = policy.fence(request.store, request.caller, policy.READ)
-    if patient_merges.leads_to(request.store, fence, starts, target_key):
+    if patient_merges.leads_to(request.store, fence, starts, target=target_key):
         raise Unprocessable(f"{target_key} would replace itself, through other Patients", f"{source.place}.link")
 
 
@@ -124,7 +124,13 @@ def _head(request: Request, member: Member) -> Head | None:
     key = member.entry.key
     if key is None and member.entry.criteria is not None:
         policy.require(request.caller, policy.SEARCH, PATIENT)
-        wanted = conditions.condition(PATIENT, member.entry.criteria, member.entry.condition_place, request.base)
+        wanted = conditions.condition(
+            PATIENT,
+            member.entry.criteria,
+            member.entry.condition_place,
+            base=request.base,
+            limits=request.session.settings,
+        )
         fence = policy.fence(request.store, request.caller, policy.SEARCH)
         found = conditions.find(request.store, [wanted], fence)[wanted]
         key = found[0].key if len(found) == 1 else None
@@ -139,11 +145,12 @@ def _stand_already(request: Request, pair: Sequence[Member]) -> bool:
     heads = {member.entry.index: _head(request, member) for member in pair}
     names = {name: head.key for member in pair if (head := heads[member.entry.index]) for name in member.names}
     return all(
-        (head := heads[member.entry.index]) is not None and _is_same(request, member, head, names) for member in pair
+        (head := heads[member.entry.index]) is not None and _is_same(request, member, head, names=names)
+        for member in pair
     )
 
 
-def _is_same(request: Request, member: Member, head: Head, names: Mapping[str, str]) -> bool:
+def _is_same(request: Request, member: Member, head: Head, *, names: Mapping[str, str]) -> bool:
     given = copy.deepcopy(member.resource)
     for _, reference in references.walk(given):
         if "reference" in reference:

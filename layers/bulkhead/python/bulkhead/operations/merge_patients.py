@@ -160,7 +160,7 @@ class _Merge:
         if self.asked.preview:
             shown = self.request.represent(target, made)
             return self._response("Preview only: the Patients can be merged, and nothing was changed", shown)
-        return self._commit(source, target, stored, made)
+        return self._commit(source, target, stored, made=made)
 
     @cached_property
     def _target(self) -> Head:
@@ -191,7 +191,9 @@ class _Merge:
         """The Patients that have all identifiers of a side and that the caller may see."""
         policy.require(self.request.caller, policy.SEARCH, PATIENT)
         criteria = "&".join(f"identifier={quote(_token(identifier))}" for identifier in side.identifiers)
-        wanted = conditions.condition(PATIENT, criteria, side.place, self.request.base)
+        wanted = conditions.condition(
+            PATIENT, criteria, side.place, base=self.request.base, limits=self.request.session.settings
+        )
         fence = policy.fence(self.request.store, self.request.caller, policy.SEARCH)
         return conditions.find(self.request.store, [wanted], fence, limit=_LISTED)[wanted]
 
@@ -205,14 +207,14 @@ class _Merge:
             raise Unprocessable(f"source and target are the same, {source.key}", self.asked.source.place)
         store, departures = self.request.store, Departures()
         fault = patient_merges.target_fault(target.key, store.decode(target))
-        departures.require(fault is None, fault or "", self.asked.target.place)
+        departures.require(condition=fault is None, text=fault or "", place=self.asked.target.place)
         fault = patient_merges.source_fault(source.key, store.decode(source), target.key)
-        departures.require(fault is None, fault or "", self.asked.source.place)
+        departures.require(condition=fault is None, text=fault or "", place=self.asked.source.place)
         fence = policy.fence(store, self.request.caller, policy.READ)
         departures.require(
-            not patient_merges.leads_to(store, fence, [source.key], target.key),
-            f"{source.key} replaces {target.key} already, so each would replace the other",
-            self.asked.source.place,
+            condition=not patient_merges.leads_to(store, fence, [source.key], target=target.key),
+            text=f"{source.key} replaces {target.key} already, so each would replace the other",
+            place=self.asked.source.place,
         )
         if self.asked.deletes_source and self._is_pointed_at(source, target):
             text = f"resources refer to {source.key}: leave out delete-source, and {target.key} answers for both"
@@ -243,24 +245,28 @@ class _Merge:
             )
         result, place, departures = self.asked.result, self.asked.result_place, Departures()
         departures.require(
-            result.get("id") == target.id, f"result-patient must have the id of {target.key}", f"{place}.id"
+            condition=result.get("id") == target.id,
+            text=f"result-patient must have the id of {target.key}",
+            place=f"{place}.id",
         )
         departures.require(
-            patient_merges.has_all(result, self.asked.target.identifiers),
-            "result-patient must have the identifiers that the target is named by",
-            f"{place}.identifier",
+            condition=patient_merges.has_all(result, self.asked.target.identifiers),
+            text="result-patient must have the identifiers that the target is named by",
+            place=f"{place}.identifier",
         )
         links = patient_merges.others(result, REPLACES).count(source_key)
         wanted = f"one link of type {REPLACES}" if keeps_source else "no link"
         departures.require(
-            links == int(keeps_source), f"result-patient must have {wanted} to {source_key}", f"{place}.link"
+            condition=links == int(keeps_source),
+            text=f"result-patient must have {wanted} to {source_key}",
+            place=f"{place}.link",
         )
         fault = patient_merges.target_fault("result-patient", result)
-        departures.require(fault is None, fault or "", place)
+        departures.require(condition=fault is None, text=fault or "", place=place)
         departures.raise_any()
         return dict(result)
 
-    def _commit(self, source: Head, target: Head, stored: Patient, made: Patient) -> Response:
+    def _commit(self, source: Head, target: Head, stored: Patient, *, made: Patient) -> Response:
         replaced: dict[str, Any] = {"request": {"method": "DELETE", "url": source.key}}
         if not self.asked.deletes_source:
             replaced = {

@@ -35,7 +35,7 @@ def meta_delete(request: Request) -> Response:
 def _changed(request: Request, how: Change) -> Response:
     given = meta_change.parse(request.resource())
     if_match = request.headers.get("if-match")
-    return _answer(request, meta_change.change(request.session, _key(request), given, how, if_match))
+    return _answer(request, meta_change.change(request.session, _key(request), given, how=how, if_match=if_match))
 
 
 def _answer(request: Request, head: Head) -> Response:

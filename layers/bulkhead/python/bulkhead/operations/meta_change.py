@@ -68,7 +68,7 @@ def _identity(item: Any) -> tuple[str | None, str | None] | str:
     return (item.get("system"), item.get("code")) if isinstance(item, Mapping) else str(item)
 
 
-def change(session: Session, key: str, given: Meta, how: Change, if_match: str | None) -> Head:
+def change(session: Session, key: str, given: Meta, *, how: Change, if_match: str | None) -> Head:
     """Applies `how` (`added` or `removed`) to the meta of `key` and `given`, and commits the result. Returns the head.
 
     NotFound, Gone, Forbidden; PreconditionFailed where `if_match` is not the current version.
@@ -88,7 +88,7 @@ def change(session: Session, key: str, given: Meta, how: Change, if_match: str |
             return head
         try:
             whole = {**changed, "id": head.id}
-            return resources.update(session, whole, key, f'W/"{head.version}"', partial=True)[0]
+            return resources.update(session, whole, key, if_match=f'W/"{head.version}"', partial=True)[0]
         except PreconditionFailed:
             continue
     raise Conflict("other requests keep changing this resource: send the request again")

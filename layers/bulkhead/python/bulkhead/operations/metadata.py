@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from bulkhead import settings
 from bulkhead.access.shared_types import shared_types
 from bulkhead.api import cached, formats
 from bulkhead.api.request import Request
@@ -14,6 +13,7 @@ from bulkhead.api.routes import BASE, ROUTES
 from bulkhead.compartments import membership
 from bulkhead.errors import BadRequest
 from bulkhead.operations import capabilities, operation_definitions, smart
+from bulkhead.settings import Settings
 
 SERVED = frozenset(
     (route.method, route.path.removeprefix(BASE).lstrip("/")) for route in ROUTES if route.path.startswith(BASE)
@@ -33,11 +33,12 @@ def metadata(request: Request) -> Response:
     if mode not in ("full", "normative"):
         raise BadRequest("mode must be full, normative or terminology", "mode")
     known = membership.in_force(request.store)
-    return cached.answer(request, statement(request.base, tuple(sorted(its.url for its in known.values() if its.url))))
+    compartments = tuple(sorted(its.url for its in known.values() if its.url))
+    return cached.answer(request, statement(request.base, compartments, request.session.settings))
 
 
 @lru_cache(maxsize=8)
-def statement(base: str, compartments: tuple[str, ...]) -> dict[str, Any]:
+def statement(base: str, compartments: tuple[str, ...], settings: Settings) -> dict[str, Any]:
     """The CapabilityStatement for a base URL. The cache is bounded, so that clients with invented hosts do not fill the memory."""
     server = capabilities.Server(
         base=base,
@@ -45,9 +46,9 @@ def statement(base: str, compartments: tuple[str, ...]) -> dict[str, Any]:
         formats=FORMATS,
         patch_formats=PATCH_FORMATS if ("PATCH", "{type}/{id}") in SERVED else (),
         conditional_read="full-support",
-        conditional_delete=settings.current().conditional_delete,
-        authorization=smart.authorization(settings.current()),
-        shared_types=shared_types(settings.current().shared_types),
+        conditional_delete=settings.conditional_delete,
+        authorization=smart.authorization(settings),
+        shared_types=shared_types(settings.shared_types),
     )
     return capabilities.statement(server, compartments)
 

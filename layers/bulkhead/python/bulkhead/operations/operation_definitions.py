@@ -67,7 +67,7 @@ class Operation:
         return not self.system and (not self.resource_types or resource_type in self.resource_types)
 
 
-def _of_bundle(name: str, code: str, title: str, description: str, contents: str) -> Operation:
+def _of_bundle(name: str, code: str, title: str, *, description: str, contents: str) -> Operation:
     """An operation of the system that takes a Bundle with `contents`, and does it as one transaction."""
     taken = Parameter("resource", "in", 1, "1", "Bundle", contents)
     returned = Parameter("return", "out", 1, "1", "Bundle", "The response of the transaction")
@@ -348,22 +348,22 @@ OPERATIONS: tuple[Operation, ...] = (
         "bulkhead-patient-merge-bundle",
         "patient-merge",
         "Take over a merge of an identity source",
-        "Takes a Bundle with both Patients, as they are after the merge, and does it as one transaction; as POST service/patient/merge.",
-        "Two Patients: one replaces the other, which is not active and replaced-by it",
+        description="Takes a Bundle with both Patients, as they are after the merge, and does it as one transaction; as POST service/patient/merge.",
+        contents="Two Patients: one replaces the other, which is not active and replaced-by it",
     ),
     _of_bundle(
         "bulkhead-document-new",
         "document-new",
         "Add a document",
-        "Takes a Bundle with a document and its bytes, and does it as one transaction; as POST service/document/new.",
-        "A Binary, a current DocumentReference that points at it, perhaps a Provenance of that",
+        description="Takes a Bundle with a document and its bytes, and does it as one transaction; as POST service/document/new.",
+        contents="A Binary, a current DocumentReference that points at it, perhaps a Provenance of that",
     ),
     _of_bundle(
         "bulkhead-document-update",
         "document-update",
         "Replace a document",
-        "Takes a Bundle with both versions of a document, and does it as one transaction; as POST service/document/update.",
-        "A Binary, the old DocumentReference, superseded, the new one, which replaces it, perhaps a Provenance of both",
+        description="Takes a Bundle with both versions of a document, and does it as one transaction; as POST service/document/update.",
+        contents="A Binary, the old DocumentReference, superseded, the new one, which replaces it, perhaps a Provenance of both",
     ),
     Operation(
         "bulkhead-meta",

@@ -39,7 +39,7 @@ def others(patient: Patient, kind: str) -> list[str]:
     return [other.get("reference", "another Patient").partition("/_history/")[0] for other in links]
 
 
-def leads_to(store: Store, fence: Fence, starts: Collection[str], target: str) -> bool:
+def leads_to(store: Store, fence: Fence, starts: Collection[str], *, target: str) -> bool:
     """Whether `target` is among these Patients, or those that they replace, as far as `fence` shows them. TooCostly as `followed`."""
     if target in starts:
         return True

@@ -26,12 +26,13 @@ def set_accounts_of(request: Request) -> Response:
     if_match = request.headers.get("if-match")
     if asked.preview:
         return Response(
-            200, set_accounts_preview.answer(set_accounts_preview.preview(request.session, key, asked, if_match))
+            200,
+            set_accounts_preview.answer(set_accounts_preview.preview(request.session, key, asked, if_match=if_match)),
         )
     background = None
     if request.prefer.respond_async:
         background = Background(partial(executions.start, store), request.headers.get("idempotency-key"))
-    done = set_accounts_run.run(request.session, key, asked, if_match, background)
+    done = set_accounts_run.run(request.session, key, asked, if_match=if_match, background=background)
     if isinstance(done, int):
         return Response(200, lifecycle.resources_updated(done))
     return accepted(request, done, lifecycle.NOT_BEGUN)

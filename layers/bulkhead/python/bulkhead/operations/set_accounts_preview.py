@@ -48,23 +48,23 @@ class Preview:
             self.changed.append(before.key)
 
 
-def preview(session: Session, key: str, request: Request, if_match: str | None) -> Preview:
+def preview(session: Session, key: str, request: Request, *, if_match: str | None) -> Preview:
     """What `set_accounts_run.run` would do. It looks at SYNC_LIMIT members at most.
 
     Raises what the run raises before it changes anything, but for TooCostly.
     """
     store, caller = session.store, session.caller
-    target = set_accounts_run.checked_target(session, key, request, if_match)
-    foreseen = set_accounts_run.foreseen(session, target, request)
+    target = set_accounts_run.checked_target(session, key, request, if_match=if_match)
+    previewed = set_accounts_run.previewed(session, target, request)
     found = Preview(updated=1)
     visible = policy.fence(store, caller, policy.READ) if caller.restricted else lambda version: True
-    if _differs(target, foreseen) and visible(store.version(target)):
-        found.note(target, foreseen)
+    if _differs(target, previewed) and visible(store.version(target)):
+        found.note(target, previewed)
     if not request.propagate:
         return found
-    reaches = propagation.reach(key, caller.accounts)
+    reaches = propagation.Reach(key, caller.accounts)
     for page in _pages(session, key, found):
-        standing, changes = propagation.foresee(store, foreseen, page, reaches)
+        standing, changes = propagation.preview(store, previewed, page, reaches=reaches)
         found.updated += standing
         for before, after in changes:
             if visible(store.version(before)):

@@ -92,17 +92,17 @@ def _take(found: _Found, parameter: Any, place: str) -> None:
         found.accounts[account] = end
         found.places[account] = place
     elif name == UNTIL:
-        _require_once(found.until is None, UNTIL, place)
+        _require_once(first=found.until is None, name=UNTIL, place=place)
         found.until = _end(parameter, place)
     elif name in (PROPAGATE, INHERIT, PREVIEW):
-        _require_once(name not in found.flags, name, place)
+        _require_once(first=name not in found.flags, name=name, place=place)
         found.flags[name] = _flag(parameter, place)
     else:
         named = f" {name}" if isinstance(name, str) else ""
         raise BadRequest(f"$set-accounts has no parameter{named}, only {', '.join(NAMES)}", f"{place}.name")
 
 
-def _require_once(first: bool, name: str, place: str) -> None:
+def _require_once(*, first: bool, name: str, place: str) -> None:
     if not first:
         raise BadRequest(f"{name} may be given only once", place)
 
@@ -137,7 +137,7 @@ def _account(parameter: Named, place: str) -> tuple[str, str | None]:
         name = part.get("name") if isinstance(part, dict) else None
         if name not in read:
             raise BadRequest("accounts has only the parts account and until", f"{where}.name")
-        _require_once(name not in found, name, where)
+        _require_once(first=name not in found, name=name, place=where)
         found[name] = read[name](part, where)
     if ACCOUNT not in found:
         raise BadRequest("accounts with parts must have one that is named account", f"{place}.part")

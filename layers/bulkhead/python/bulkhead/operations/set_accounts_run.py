@@ -24,7 +24,6 @@ from bulkhead.errors import (
     Issue,
     PreconditionFailed,
     TooCostly,
-    Unavailable,
     Unprocessable,
     VersionConflict,
 )
@@ -47,6 +46,7 @@ def run(
     session: Session,
     key: str,
     request: Request,
+    *,
     if_match: str | None = None,
     background: Background | None = None,
 ) -> int | str:
@@ -62,25 +62,30 @@ def run(
     _require_right(session, key, request)
     expected = resources.version_of(if_match)
     if background and request.propagate:
-        return _run_in_background(session, key, request, expected, background)
-    target = _checked(session, key, request, expected)
+        return _run_in_background(session, key, request, expected=expected, background=background)
+    target = _checked(session, key, request, expected=expected)
     if not request.propagate:
-        _set(session, target, request, expected)
+        _set(session, target, request, expected=expected)
         return 1
     keys = _listed(session, key)
-    changed_at = time.time() if _set(session, target, request, expected) else None
+    changed_at = time.time() if _set(session, target, request, expected=expected) else None
     return 1 + propagation.propagate(
-        session.store, key, keys, changed_at, fence=session.caller.accounts, naming=not session.caller.restricted
+        session.store,
+        key,
+        keys,
+        changed_at=changed_at,
+        fence=session.caller.accounts,
+        naming=not session.caller.restricted,
     )
 
 
-def checked_target(session: Session, key: str, request: Request, if_match: str | None) -> Head:
+def checked_target(session: Session, key: str, request: Request, *, if_match: str | None) -> Head:
     """The target as it stands, once `request` is found to be one that `run` would carry out. Raises as `run` does then."""
     _require_right(session, key, request)
-    return _checked(session, key, request, resources.version_of(if_match))
+    return _checked(session, key, request, expected=resources.version_of(if_match))
 
 
-def foreseen(session: Session, target: Head, request: Request) -> Head:
+def previewed(session: Session, target: Head, request: Request) -> Head:
     """The target as `request` would leave it. Raises what its commit would, where there is one and the caller may not make it."""
     write, inherit = _write(session, target, request), resources.inherit(session)
     if not _leaves(target, write):
@@ -100,11 +105,11 @@ def _require_right(session: Session, key: str, request: Request) -> None:
 
 def _wanted(caller: Caller, request: Request, standing: Sequence[str]) -> tuple[str, ...]:
     """The new own accounts of a target with the current accounts `standing`. Forbidden if the caller asks for accounts of others."""
-    return policy.own_accounts(caller, request.accounts, standing, dict.fromkeys(request.accounts, ACCOUNTS))
+    return policy.own_accounts(caller, request.accounts, standing, places=dict.fromkeys(request.accounts, ACCOUNTS))
 
 
 def _run_in_background(
-    session: Session, key: str, request: Request, expected: int | None, background: Background
+    session: Session, key: str, request: Request, *, expected: int | None, background: Background
 ) -> str:
     now = time.time()
     expires = lifecycle.expiry(session.store.settings, now)
@@ -121,25 +126,16 @@ def _run_in_background(
         inherit=request.inherit,
     )
     earlier = session.store.jobs.read(job.id) if background.idempotency_key else None
-    _require_same(job, earlier)
+    lifecycle.require_same(job, earlier, _asked)
     if earlier and earlier.state != STARTING:
         return job.id
     # If an earlier attempt has changed the target already, there is nothing to check: the caller may not even see it any more.
     begun = earlier is not None and lifecycle.has_begun(session.store, earlier)
-    target = None if begun else _checked(session, key, request, expected)
-    created = session.store.jobs.create(job)
-    if not created:
-        # Another request with the same key came in between.
-        _require_same(job, session.store.jobs.read(job.id))
-    try:
-        background.start(job.id)
-    except Exception as error:
-        if created:
-            session.store.jobs.remove(job.id)
-        raise Unavailable("the server could not start the run and changed nothing: send the request again") from error
+    target = None if begun else _checked(session, key, request, expected=expected)
+    lifecycle.submit(session.store, job, background, asked=_asked)
     try:
         if target:
-            _set(session, target, request, expected)
+            _set(session, target, request, expected=expected)
     except BulkheadError as error:
         lifecycle.give_up(session.store, job.id, error)
         raise
@@ -147,19 +143,11 @@ def _run_in_background(
     return job.id
 
 
-def _require_same(job: Job, earlier: Job | None) -> None:
-    if earlier and _asked(earlier) != _asked(job):
-        raise Unprocessable(
-            "another request used this Idempotency-Key: send each request with a key of its own", "Idempotency-Key"
-        )
-
-
 def _asked(job: Job) -> object:
-    """What two requests with one Idempotency-Key must have in common."""
-    return job.kind, job.target, job.accounts, dict(job.ends), job.inherit
+    return job.target, job.accounts, dict(job.ends), job.inherit
 
 
-def _checked(session: Session, key: str, request: Request, expected: int | None) -> Head:
+def _checked(session: Session, key: str, request: Request, *, expected: int | None) -> Head:
     """The target's head, after checks that it and all accounts exist, and that it has the expected version."""
     heads = session.store.read_many([key, *request.accounts])
     target = _settable(session, key, heads.get(key))
@@ -212,7 +200,7 @@ def _listed(session: Session, key: str) -> list[str]:
     return keys
 
 
-def _set(session: Session, target: Head, request: Request, expected: int | None) -> bool:
+def _set(session: Session, target: Head, request: Request, *, expected: int | None) -> bool:
     """Sets the target's own accounts, in one commit; False if it had them. Retried where another writer was faster.
 
     Under If-Match: PreconditionFailed then, because the version has changed.
@@ -232,14 +220,14 @@ def _set(session: Session, target: Head, request: Request, expected: int | None)
 def _set_once(session: Session, target: Head, request: Request) -> bool:
     write = _write(session, target, request)
     events = recording.of_set_accounts(
-        session, target, request.accounts, request.propagate, ends=request.ends, inherit=request.inherit
+        session, target, request.accounts, propagate=request.propagate, ends=request.ends, inherit=request.inherit
     )
     if _leaves(target, write):
         # Before the flag is changed, so that no change goes unrecorded.
         recording.record(session.store, events)
         if (write.propagate, write.within) == (target.propagate, target.within):
             return False
-        session.store.set_propagate(target, write.propagate, write.within)
+        session.store.set_propagate(target, flag=write.propagate, within=write.within)
         return True
     resources.commit(session, [write], events=events)
     return True
@@ -255,7 +243,7 @@ def _write(session: Session, target: Head, request: Request) -> Write:
         explicit=explicit,
         propagate=flag.propagate,
         within=flag.within,
-        ends={OWN: accounts.ends_of_own(target, explicit, request.accounts, request.ends)},
+        ends={OWN: accounts.ends_of_own(target, explicit, request.accounts, ends=request.ends)},
         sealed=target.sealed if request.inherit is None else not request.inherit,
         # Whoever is fenced decides for its own accounts only: not whether a resource that nobody has is open to all.
         lapsed=target.lapsed and caller.fenced,
@@ -266,6 +254,6 @@ def _leaves(target: Head, write: Write) -> bool:
     """Whether the target has its own accounts, and is sealed or not, as the write would have it."""
     made = write.head("")
     names = ("explicit", "lapsed", "sealed")
-    return all(getattr(target, name) == getattr(made, name) for name in names) and target.grants(OWN) == made.grants(
+    return all(getattr(target, name) == getattr(made, name) for name in names) and target.granted_by(
         OWN
-    )
+    ) == made.granted_by(OWN)

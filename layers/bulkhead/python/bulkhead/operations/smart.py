@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bulkhead import settings
 from bulkhead.api import cached
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response
@@ -23,7 +22,7 @@ CAPABILITIES = ("permission-patient", "permission-user", "permission-v1", "permi
 
 def configuration(request: Request) -> Response:
     """`GET [base]/.well-known/smart-configuration`, and the same below the host."""
-    found = document(settings.current())
+    found = document(request.session.settings)
     return cached.document(request, json.dumps(found), "application/json")
 
 

@@ -17,5 +17,5 @@ def validate(request: Request) -> Response:
         resources.key_of(resource_type, identifier)
     body = request.resource() if request.body.strip() else None
     asked = validation_report.parse(body, request.query, resource_type)
-    found = validation_report.issues(request.caller, resource_type, identifier, asked, request.base)
+    found = validation_report.issues(request.caller, resource_type, identifier, asked=asked, base=request.base)
     return Response(200, outcome.outcome(found))

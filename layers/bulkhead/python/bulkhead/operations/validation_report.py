@@ -74,7 +74,7 @@ def _unwrapped(body: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def issues(caller: Caller, resource_type: str, identifier: str | None, asked: Asked, base: str) -> list[Issue]:
+def issues(caller: Caller, resource_type: str, identifier: str | None, *, asked: Asked, base: str) -> list[Issue]:
     """Every fault, and notes on what was not checked; [] if all is well.
 
     `identifier` is that of the URL if the operation is called on an instance; `base` is the URL of this server.

@@ -25,6 +25,7 @@ def commit(
     session: Session,
     writes: Sequence[Write],
     claims: Sequence[Claim] = (),
+    *,
     events: Sequence[Write] = (),
     receipt: Receipt | None = None,
     taken: Collection[str] = (),
@@ -41,10 +42,10 @@ def commit(
         write.unfenced = comes_unfenced(session.caller, write)
         write.maker = session.caller.accounts or ()
     inherited = inherit(session)
-    require_allowed(session, writes, inherited, taken, place)
+    require_allowed(session, writes, inherited, taken=taken, place=place)
     trail = [*recording.of_changes(session, writes), *events]
-    heads = session.store.commit([*writes, *trail], claims, inherited, receipt)[: len(writes)]
-    recording.note_recorded(heads)
+    heads = session.store.commit([*writes, *trail], claims, inherited, receipt=receipt)[: len(writes)]
+    session.note_committed(heads)
     return heads
 
 
@@ -52,9 +53,10 @@ def require_allowed(
     session: Session,
     writes: Sequence[Write],
     inherited: Inherit,
+    *,
     taken: Collection[str] = (),
     place: write_policy.Place = in_place,
 ) -> None:
     """Raises what a commit of `writes` raises before it writes anything, where the caller may not make them: see `commit`."""
     recording.require_untouched(writes, session.store.settings.auth)
-    write_policy.check(session.store, session.caller, writes, taken, inherited, place)
+    write_policy.check(session.store, session.caller, writes, taken=taken, inherit=inherited, place=place)

@@ -14,8 +14,8 @@ from bulkhead.errors import BadRequest, Conflict, MultipleMatches, NotFound, Too
 from bulkhead.resources import conditions
 from bulkhead.resources.commit import commit
 from bulkhead.resources.conditions import Condition
+from bulkhead.resources.ids import new_id
 from bulkhead.resources.interactions import commit_patch, commit_update, retried
-from bulkhead.resources.names import new_id
 from bulkhead.resources.preparation import prepare_create, prepare_delete, prepare_update
 from bulkhead.store import Head, Write
 from bulkhead.store.preconditions import Preconditions
@@ -40,8 +40,8 @@ def create(session: Session, resource: dict[str, Any], condition: Condition) -> 
         if found:
             return found, False
         key = f"{condition.type}/{new_id()}"
-        write = prepare_create(session, resource, key, True)
-        return _claimed(session, write, False, condition, owner), True
+        write = prepare_create(session, resource, key, fresh=True)
+        return _claimed(session, write, taken=False, condition=condition, stale=owner), True
 
     return retried(attempt)
 
@@ -50,6 +50,7 @@ def update(
     session: Session,
     resource: dict[str, Any],
     condition: Condition,
+    *,
     if_match: str | None = None,
     if_none_match: str | None = None,
 ) -> tuple[Head, bool]:
@@ -69,11 +70,11 @@ def update(
         if found is None:
             policy.require(session.caller, policy.CREATE, condition.type)
             write, taken = _prepare_new(session, resource, condition)
-            return _claimed(session, write, taken, condition, owner), True
+            return _claimed(session, write, taken=taken, condition=condition, stale=owner), True
         if given not in (None, found.id):
             raise BadRequest("the id is not that of the resource that matches the criteria", f"{condition.type}.id")
         return commit_update(
-            session, resource, require_visible(session.store, session.caller, found, policy.UPDATE), partial=False
+            session, resource, require_visible(session.store, session.caller, found, right=policy.UPDATE), partial=False
         ), False
 
     return retried(attempt)
@@ -86,11 +87,11 @@ def _prepare_new(session: Session, resource: dict[str, Any], condition: Conditio
     """
     given = resource.get("id")
     if given is None:
-        return prepare_create(session, resource, f"{condition.type}/{new_id()}", True), False
+        return prepare_create(session, resource, f"{condition.type}/{new_id()}", fresh=True), False
     key = f"{condition.type}/{given}"
     base, taken = base_of_update(session.store, session.caller, session.store.read(key))
     if base is None:
-        return prepare_create(session, resource, key, False), taken
+        return prepare_create(session, resource, key, fresh=False), taken
     write = prepare_update(session, resource, base, partial=False) if base.deleted else None
     if write is None:
         raise Conflict("the id belongs to a resource that does not match the criteria", f"{condition.type}.id")
@@ -101,6 +102,7 @@ def patch(
     session: Session,
     condition: Condition,
     change: Patch,
+    *,
     if_match: str | None = None,
     url: str | None = None,
 ) -> Head:
@@ -121,10 +123,10 @@ def patch(
             require_visible(
                 session.store,
                 session.caller,
-                require_visible(session.store, session.caller, found, policy.READ),
-                policy.UPDATE,
+                require_visible(session.store, session.caller, found, right=policy.READ),
+                right=policy.UPDATE,
             ),
-            url,
+            url=url,
         )
 
     return retried(attempt)
@@ -144,13 +146,13 @@ def delete(session: Session, condition: Condition, if_match: str | None = None) 
 
     def attempt() -> list[Head]:
         fence = policy.fence(session.store, session.caller, policy.SEARCH)
-        found = conditions.find(session.store, [condition], fence, limit)[condition]
+        found = conditions.find(session.store, [condition], fence, limit=limit)[condition]
         if len(found) > 1 and not multiple:
             raise _several(_CRITERIA)
         if len(found) > _MOST_DELETED:
             raise TooCostly(f"more than {_MOST_DELETED} resources match the criteria; narrow them", _CRITERIA)
         for head in found:
-            wanted.check(require_visible(session.store, session.caller, head, policy.DELETE))
+            wanted.check(require_visible(session.store, session.caller, head, right=policy.DELETE))
         return commit(session, [prepare_delete(session.store, head) for head in found]) if found else []
 
     return retried(attempt)
@@ -175,13 +177,13 @@ def _the_one(session: Session, condition: Condition, place: str) -> tuple[Head |
     owner = conditions.claimant(session, condition)
     # The index may not have the owner of the claim yet.
     head = session.store.read(owner) if owner else None
-    if head and conditions.meets(session.store, head, condition, fence):
+    if head and conditions.meets(session.store, head, condition, fence=fence):
         return head, None
     return None, owner
 
 
-def _claimed(session: Session, write: Write, taken: bool, condition: Condition, stale: str | None) -> Head:
-    claim = conditions.claim(session, condition, write.key, stale)
+def _claimed(session: Session, write: Write, *, taken: bool, condition: Condition, stale: str | None) -> Head:
+    claim = conditions.claim(session, condition, write.key, stale=stale)
     return commit(session, [write], [claim], taken=[write.key] if taken else ())[0]
 
 

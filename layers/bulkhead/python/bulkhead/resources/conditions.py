@@ -18,7 +18,7 @@ from bulkhead.fhir.definitions import RESOURCE_TYPES
 from bulkhead.parallel import in_parallel
 from bulkhead.resources.written import Matcher
 from bulkhead.search import custom, run
-from bulkhead.search.parse import parse
+from bulkhead.search.parse import OWN, parse
 from bulkhead.search.query import Query, TokenValue
 from bulkhead.store.heads import Claim, Fenced, Head, Identifier, Unique
 from bulkhead.store.keys import IDENTIFIER
@@ -26,6 +26,7 @@ from bulkhead.store.version import Fence, Version
 
 if TYPE_CHECKING:
     from bulkhead.session import Session
+    from bulkhead.settings import Settings
     from bulkhead.store import Store
 
 _CONDITIONAL = re.compile(r"([A-Z][A-Za-z]+)/?\?(.+)", re.DOTALL)
@@ -50,7 +51,7 @@ Matches = Mapping[Condition, Sequence[Head]]
 """Live heads that meet each condition: none, one, or two if several do."""
 
 
-def condition_for(session: Session, resource_type: str, criteria: str, expression: str, base: str) -> Condition:
+def condition_for(session: Session, resource_type: str, criteria: str, *, expression: str, base: str) -> Condition:
     """A condition from a query string, as the caller of `session` means it: see `condition`.
 
     It understands search parameters that clients have defined, and expands value sets, hierarchies and lists. BadRequest,
@@ -59,7 +60,7 @@ def condition_for(session: Session, resource_type: str, criteria: str, expressio
     store, fence = session.store, policy.fence(session.store, session.caller, policy.SEARCH)
     own = custom.stored_in(store, fence)
     try:
-        one = condition(resource_type, criteria, expression, base, own)
+        one = condition(resource_type, criteria, expression, base=base, defined=own, limits=session.settings)
         return replace(one, query=run.spelt_out(store, one.query, fence))
     except BulkheadError as error:
         error.issues = tuple(replace(issue, expression=expression) for issue in error.issues)
@@ -67,12 +68,18 @@ def condition_for(session: Session, resource_type: str, criteria: str, expressio
 
 
 def condition(
-    resource_type: str, criteria: str, expression: str, base: str, defined: custom.Custom = custom.none
+    resource_type: str,
+    criteria: str,
+    expression: str,
+    *,
+    base: str,
+    defined: custom.Custom = custom.none,
+    limits: Settings = OWN,
 ) -> Condition:
     """A condition from a query string, percent-encoded or not: `identifier=s|v`, `?identifier=s|v`, `Patient?identifier=s|v`.
 
     A url below `base`, the base URL of this server, is a reference to this server, as in a search. `defined` are
-    the parameters that clients have defined.
+    the parameters that clients have defined, `limits` the settings that bound a search.
 
     BadRequest at `expression` for criteria that do not select: an unknown parameter, an empty value, another
     type, a parameter that shapes the result.
@@ -84,7 +91,7 @@ def condition(
     if not pairs or any(not value for _, value in pairs):
         raise BadRequest("criteria must be search parameters with values", expression)
     try:
-        query = parse(pairs, resource_type, base=base, strict=True, custom=defined)
+        query = parse(pairs, resource_type, base=base, strict=True, custom=defined, limits=limits)
     except BadRequest as error:
         raise BadRequest(str(error), expression) from None
     if len(query.clauses) + len(query.chains) != len(pairs):
@@ -95,23 +102,23 @@ def condition(
     return Condition(f"{resource_type}?{text}", query)
 
 
-def conditional_reference(session: Session, text: str, base: str, expression: str) -> Condition | None:
+def conditional_reference(session: Session, text: str, base: str, *, expression: str) -> Condition | None:
     """The condition in a reference such as `Practitioner?identifier=s|v`; None for a reference of another form."""
     if "?" not in text:
         return None
     match = _CONDITIONAL.fullmatch(text.removeprefix(f"{base}/"))
     if not match or match[1] not in RESOURCE_TYPES:
         return None
-    return condition_for(session, match[1], match[2], expression, base)
+    return condition_for(session, match[1], match[2], expression=expression, base=base)
 
 
-def find(store: Store, conditions: Iterable[Condition], fence: Fence, limit: int = 2) -> dict[Condition, list[Head]]:
+def find(store: Store, conditions: Iterable[Condition], fence: Fence, *, limit: int = 2) -> dict[Condition, list[Head]]:
     """The live resources that meet each condition and that the caller may see; at least `limit` of them if there are as many."""
     wanted = list(dict.fromkeys(conditions))
 
     def listed(one: Condition) -> list[str] | list[Version]:
         keys = _under_identifier(store, one, limit)
-        return run.find(store, one.query, limit, fence) if keys is None else keys
+        return run.find(store, one.query, limit, fence=fence) if keys is None else keys
 
     hits = dict(zip(wanted, in_parallel(listed, wanted, store.settings.threads), strict=True))
     heads = store.read_many({hit for found in hits.values() for hit in found if isinstance(hit, str)})
@@ -120,12 +127,12 @@ def find(store: Store, conditions: Iterable[Condition], fence: Fence, limit: int
         if isinstance(hit, Version):
             return hit.head
         head = heads.get(hit)
-        return head if head and meets(store, head, one, fence) else None
+        return head if head and meets(store, head, one, fence=fence) else None
 
     return {one: [head for hit in found if (head := checked(one, hit))] for one, found in hits.items()}
 
 
-def meets(store: Store, head: Head, one: Condition, fence: Fence) -> bool:
+def meets(store: Store, head: Head, one: Condition, *, fence: Fence) -> bool:
     """Whether a resource exists, is visible to the caller and meets the condition."""
     if head.deleted:
         return False
@@ -133,7 +140,7 @@ def meets(store: Store, head: Head, one: Condition, fence: Fence) -> bool:
     return fence(candidate) and bool(Matcher(store, fence).kept(one.query, [candidate]))
 
 
-def claim(session: Session, one: Condition, owner: str, stale: str | None) -> Claim:
+def claim(session: Session, one: Condition, owner: str, *, stale: str | None) -> Claim:
     """The claim that makes `owner` the only resource that meets the condition, as far as the caller may see.
 
     If the condition names identifiers, this holds against all resources; otherwise against those made under the same condition
@@ -141,7 +148,9 @@ def claim(session: Session, one: Condition, owner: str, stale: str | None) -> Cl
     """
     named, fence = identifiers(one), policy.fence(session.store, session.caller, policy.SEARCH)
     unique = (
-        Unique(named, lambda head: meets(session.store, head, one, fence), _fenced(session, one)) if named else None
+        Unique(named, lambda head: meets(session.store, head, one, fence=fence), _fenced(session, one))
+        if named
+        else None
     )
     return Claim(policy.claim(session.caller, one.text), owner, stale, unique)
 

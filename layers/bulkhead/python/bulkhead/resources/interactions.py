@@ -10,7 +10,7 @@ from bulkhead.access import policy
 from bulkhead.access.visibility import base_of_update, not_known, require_preconditions, require_visible
 from bulkhead.errors import ClaimTaken, Conflict, Gone, NotFound, VersionConflict
 from bulkhead.resources.commit import commit
-from bulkhead.resources.names import new_id
+from bulkhead.resources.ids import new_id
 from bulkhead.resources.preparation import prepare_create, prepare_delete, prepare_update
 from bulkhead.store import Head, one_request
 from bulkhead.store.preconditions import Preconditions
@@ -39,7 +39,7 @@ def read(session: Session, key: str) -> Head:
             if policy.sees_all(session.caller, policy.READ, resource_type)
             else not_known(session.store, session.caller, key)
         )
-    return require_visible(session.store, session.caller, head, policy.READ)
+    return require_visible(session.store, session.caller, head, right=policy.READ)
 
 
 def read_version(session: Session, key: str, version: str) -> Head:
@@ -73,7 +73,7 @@ def create(session: Session, resource: dict[str, Any], condition: Condition | No
 
         return conditional.create(session, resource, condition)
     policy.require(session.caller, policy.CREATE, resource_type)
-    write = prepare_create(session, resource, f"{resource_type}/{new_id()}", True)
+    write = prepare_create(session, resource, f"{resource_type}/{new_id()}", fresh=True)
     return commit(session, [write])[0], True
 
 
@@ -81,9 +81,9 @@ def update(
     session: Session,
     resource: dict[str, Any],
     key: str,
+    *,
     if_match: str | None = None,
     if_none_match: str | None = None,
-    *,
     partial: bool = False,
 ) -> tuple[Head, bool]:
     """Makes a checked resource the next version of `key`, or its first. Returns its head, and whether it is new.
@@ -97,11 +97,11 @@ def update(
 
     def attempt() -> tuple[Head, bool]:
         base, taken = base_of_update(session.store, session.caller, session.store.read(key))
-        require_preconditions(session.store, session.caller, policy.UPDATE, key, base, wanted)
+        require_preconditions(session.store, session.caller, policy.UPDATE, key=key, base=base, wanted=wanted)
         if base is None or base.deleted:
             policy.require(session.caller, policy.CREATE, resource_type)
         if base is None:
-            write = prepare_create(session, resource, key, False)
+            write = prepare_create(session, resource, key, fresh=False)
             return commit(session, [write], taken=[key] if taken else ())[0], True
         return commit_update(session, resource, base, partial=partial), base.deleted
 
@@ -114,7 +114,7 @@ def commit_update(session: Session, resource: dict[str, Any], base: Head, *, par
     return commit(session, [write])[0] if write else base
 
 
-def patch(session: Session, key: str, change: Patch, if_match: str | None = None, url: str | None = None) -> Head:
+def patch(session: Session, key: str, change: Patch, *, if_match: str | None = None, url: str | None = None) -> Head:
     """Applies `change` to the current version and commits the result as the next version. Returns its head.
 
     NotFound, Gone; PreconditionFailed where `if_match` is not the current version; the errors of `change` where it does not
@@ -135,18 +135,18 @@ def patch(session: Session, key: str, change: Patch, if_match: str | None = None
             require_visible(
                 session.store,
                 session.caller,
-                require_visible(session.store, session.caller, base, policy.READ),
-                policy.UPDATE,
+                require_visible(session.store, session.caller, base, right=policy.READ),
+                right=policy.UPDATE,
             )
         wanted.check(base)
         if gone:
             raise Gone(f"{key} was deleted", "id")
-        return commit_patch(session, change, base, url)
+        return commit_patch(session, change, base, url=url)
 
     return retried(attempt)
 
 
-def commit_patch(session: Session, change: Patch, base: Head, url: str | None) -> Head:
+def commit_patch(session: Session, change: Patch, base: Head, *, url: str | None) -> Head:
     """Commits the patched resource as the next version of `base`; `url` is that of this server."""
     from bulkhead.resources.patches import patched
 
@@ -169,7 +169,7 @@ def delete(session: Session, key: str, if_match: str | None = None) -> Head | No
         if not there and not policy.sees_all(session.caller, policy.DELETE, resource_type):
             raise not_known(session.store, session.caller, key)
         if base is not None and there:
-            require_visible(session.store, session.caller, base, policy.DELETE)
+            require_visible(session.store, session.caller, base, right=policy.DELETE)
         wanted.check(base)
         return commit(session, [prepare_delete(session.store, base)])[0] if base is not None and there else None
 

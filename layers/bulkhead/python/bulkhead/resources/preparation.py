@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bulkhead import settings
 from bulkhead.access import policy
 from bulkhead.access.policy import Caller
 from bulkhead.audit import events
@@ -30,8 +29,8 @@ def checked(
     resource: Any,
     resource_type: str,
     identifier: str | None = None,
-    base: str | None = None,
     *,
+    base: str | None = None,
     conditional_references: bool = False,
 ) -> dict[str, Any]:
     """A valid resource of the type; with `identifier`, the id of the URL, its `id` must agree. InvalidResource, BadRequest.
@@ -57,12 +56,12 @@ class _Given:
     ends: dict[str, str]
 
 
-def _given_accounts(resource: dict[str, Any], caller: Caller) -> _Given | None:
+def _given_accounts(resource: dict[str, Any], session: Session) -> _Given | None:
     """The accounts that the body asks for, if it has any and the caller has the right; None otherwise. BadRequest."""
     listed = resource.get("meta", {}).get("accounts")
-    if listed is None or not policy.may_set_accounts(caller):
+    if listed is None or not policy.may_set_accounts(session.caller):
         return None
-    place, limit = f"{resource['resourceType']}.meta.accounts", settings.current().account_limit
+    place, limit = f"{resource['resourceType']}.meta.accounts", session.settings.account_limit
     if len(listed) > limit:
         raise BadRequest(f"a resource may have at most {limit} accounts", place)
     found = _Given({}, {})
@@ -87,7 +86,7 @@ def _end_of(reference: dict[str, Any], place: str) -> str | None:
     return dates.bounds(given[0]["valueInstant"])[0]
 
 
-def prepare_create(session: Session, resource: dict[str, Any], key: str, fresh: bool) -> Write:
+def prepare_create(session: Session, resource: dict[str, Any], key: str, *, fresh: bool) -> Write:
     """The write that makes `resource` (checked) as `key`. `fresh`: the id was made by the server just now. Forbidden (accounts).
 
     Unprocessable where an account would have ended before.
@@ -95,10 +94,10 @@ def prepare_create(session: Session, resource: dict[str, Any], key: str, fresh: 
     resource = _signed({**resource, "id": key.partition("/")[2]}, session.caller)
     _require_served(session.store, resource)
     _require_context(resource, None)
-    given = _given_accounts(resource, session.caller)
+    given = _given_accounts(resource, session)
     explicit, ends = policy.accounts_of_new(session.caller), {}
     if given is not None:
-        explicit, ends = policy.own_accounts(session.caller, list(given.places), (), given.places), given.ends
+        explicit, ends = policy.own_accounts(session.caller, list(given.places), (), places=given.places), given.ends
         for account in _ended(given):
             raise Unprocessable("the account's end is in the past", given.places[account])
     new = index_facts.facts(resource)
@@ -124,15 +123,15 @@ def prepare_update(session: Session, resource: dict[str, Any], base: Head, *, pa
     resource = _signed({**resource, "id": base.id}, session.caller)
     _require_served(session.store, resource)
     body = session.store.encode(resource)
-    given = _given_accounts(resource, session.caller)
+    given = _given_accounts(resource, session)
     explicit, ends = base.explicit, dict(base.ends.get(OWN, {}))
-    if given is not None and not _echoes(session, resource, base, given):
+    if given is not None and not _echoes(session, resource, base, given=given):
         # An account that has ended since the body was read is an echo, and would have no effect.
         ended = _ended(given)
         asked = [account for account in given.places if account not in ended]
         asked = list(accounts.own(asked, base, session.caller.accounts))
-        explicit = policy.own_accounts(session.caller, asked, base.explicit, given.places)
-        ends = accounts.ends_of_own(base, explicit, asked, _meant(given, base))
+        explicit = policy.own_accounts(session.caller, asked, base.explicit, places=given.places)
+        ends = accounts.ends_of_own(base, explicit, asked, ends=_meant(given, base))
     former = None if base.deleted else session.store.decode(base)
     _require_context(resource, former)
     adopted = base.type in governing.TYPES and not base.unfenced and not partial and not session.caller.fenced
@@ -161,7 +160,7 @@ def _meant(given: _Given, base: Head) -> dict[str, str]:
     One that it does not give, or gives as `base` shows it, stays: a client that leaves out extensions makes nothing endless, and one
     that sends back the end of an account that the resource inherits as well does not make its own last as long.
     """
-    own = base.grants(OWN)
+    own = base.granted_by(OWN)
     meant = {}
     for account in given.places:
         end = given.ends.get(account)
@@ -209,7 +208,7 @@ def _require_context(resource: dict[str, Any], former: dict[str, Any] | None) ->
     )
 
 
-def _echoes(session: Session, resource: dict[str, Any], base: Head, given: _Given) -> bool:
+def _echoes(session: Session, resource: dict[str, Any], base: Head, *, given: _Given) -> bool:
     """Whether the body's accounts are those of the version that it is based on: the client sends them back and asks for no change."""
     if _shows(base, given):
         return True
@@ -275,7 +274,7 @@ def inherit(session: Session) -> Inherit:
     see them, or if they gave something before. (It may not name Patients that it cannot see.) So the accounts of a caller's own resource
     tell nothing about resources that it cannot see. A write of accounts alone keeps what it has from Patients: only what they bound may change.
     """
-    inside = policy.reach(session.store, session.caller)
+    inside = policy.claims_fence(session.store, session.caller)
 
     def gives(write: Write, root: str, target: Head | Write | None) -> bool:
         if not session.caller.fenced or accounts.is_patient(root) or not isinstance(target, Head):
@@ -297,12 +296,12 @@ def inherit(session: Session) -> Inherit:
                 continue
             if write.new is None and not found:
                 continue
-            kept = write.given if write.new is None else {}
+            kept = write.inherited_grants if write.new is None else {}
             given = {root: passed for root, passed in kept.items() if accounts.is_patient(root)}
             givers = [root for root in found if gives(write, root, targets.get(root))]
             for root in filter(accounts.is_patient, givers):
                 given[root] = accounts.passed_on(targets.get(root), {})
-            carries = accounts.carried(write.grants(OWN), given)
+            carries = accounts.carried(write.granted_by(OWN), given)
             for root in givers:
                 if not accounts.is_patient(root):
                     given[root] = accounts.passed_on(targets.get(root), carries)

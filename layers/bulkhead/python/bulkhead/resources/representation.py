@@ -13,27 +13,31 @@ from bulkhead.store import Head, Version
 from bulkhead.store.heads import NEVER
 
 
-def represent(version: Version, known: Definitions, extended: bool = True) -> dict[str, Any]:
+def represent(version: Version, known: Definitions, *, extended: bool = True) -> dict[str, Any]:
     """A version in the form that a client sees: its body (which is not changed) with the head's facts in `meta`.
 
     `known` are the compartment definitions in force. `extended` adds `meta.accounts` and `meta.compartment`, both derived now and never stale.
     """
     head, body = version.head, version.body
-    shown = {"resourceType": head.type, "id": head.id, "meta": _meta(version, body.get("meta", {}), known, extended)}
+    shown = {
+        "resourceType": head.type,
+        "id": head.id,
+        "meta": _meta(version, body.get("meta", {}), known, extended=extended),
+    }
     shown.update((name, value) for name, value in body.items() if name not in shown)
     return shown
 
 
-def splice(version: Version, known: Definitions, extended: bool = True) -> Raw | None:
+def splice(version: Version, known: Definitions, *, extended: bool = True) -> Raw | None:
     """The JSON of `represent`, to the byte, without parsing the body; None where that takes parsing it."""
     content = version.content
     if content is None or content.meta is None:
         return None
     own = json.stored(content.meta) if content.meta else {}
-    return content.splice(version.key, _meta(version, own, known, extended))
+    return content.splice(version.key, _meta(version, own, known, extended=extended))
 
 
-def _meta(version: Version, own: dict[str, Any], known: Definitions, extended: bool) -> dict[str, Any]:
+def _meta(version: Version, own: dict[str, Any], known: Definitions, *, extended: bool) -> dict[str, Any]:
     """The `meta` that a client sees; `own` is the resource's."""
     head = version.head
     meta: dict[str, Any] = {"versionId": str(head.version), "lastUpdated": head.updated, **own}

@@ -56,7 +56,7 @@ class Matcher:
     """Tests single resources against the clauses and chains of a query, within the caller's fence."""
 
     def __init__(
-        self, store: Store, fence: Fence, own: Mapping[str, Version] | None = None, gone: Collection[str] = ()
+        self, store: Store, fence: Fence, own: Mapping[str, Version] | None = None, *, gone: Collection[str] = ()
     ) -> None:
         """`own` are the bundle's resources as they will be, by key; `gone` are the keys of those that it deletes."""
         self._store, self._fence, self._own, self._gone = store, fence, own or {}, frozenset(gone)
@@ -87,7 +87,7 @@ class Matcher:
         own = self.kept(query, [one for one in self._own.values() if one.head.type in query.types])
         moved = self._own.keys() | set(self._gone)
         most = limit + sum(key.partition("/")[0] in query.types for key in moved)
-        found = run.find(self._store, query, most, self._fence)
+        found = run.find(self._store, query, most, fence=self._fence)
         return own + [one for one in found if one.key not in moved][:limit], len(found) < most
 
     def _expanded(self, query: Query) -> Query:
@@ -98,7 +98,7 @@ class Written:
     """The resources that a bundle writes, ready for matching."""
 
     def __init__(
-        self, store: Store, fence: Fence, resources: Mapping[str, dict[str, Any]], gone: Collection[str]
+        self, store: Store, fence: Fence, resources: Mapping[str, dict[str, Any]], *, gone: Collection[str]
     ) -> None:
         """`resources` by key, as they will be; `gone` are the keys of deleted ones."""
         updated = dates.now()
@@ -108,7 +108,7 @@ class Written:
             head = Head(key, version=1, updated=updated, method="POST", body=_UNWRITTEN)
             own[key] = Version(head, partial(_body, resource))
             self._by_type.setdefault(head.type, {})[key] = own[key]
-        self._matcher = Matcher(store, fence, own, gone)
+        self._matcher = Matcher(store, fence, own, gone=gone)
         self._identifiers: dict[str, dict[tuple[str, str], list[str]]] = {}
 
     def meeting(self, query: Query) -> list[str]:

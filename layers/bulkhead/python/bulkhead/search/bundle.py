@@ -20,7 +20,7 @@ NAMED = 100
 """How many characters of an ignored parameter's name are repeated."""
 
 
-def searchset(query: Query, page: Page, base: str, represent: Represent) -> dict[str, Any]:
+def searchset(query: Query, page: Page, base: str, *, represent: Represent) -> dict[str, Any]:
     """The Bundle: `total` if known, `self`, `next` unless this is the end, matches, included resources, notes."""
     base = base.rstrip("/")
     result: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
@@ -32,8 +32,12 @@ def searchset(query: Query, page: Page, base: str, represent: Represent) -> dict
     if page.next is not None:
         following = ("_cursor", cursor.encode(page.next, page.total, query))
         result["link"].append({"relation": "next", "url": url(base, query, (*query.used, following))})
-    entries = [entry(candidate, "match", base, represent, query.results) for candidate in page.matches]
-    entries += [entry(candidate, "include", base, represent, query.results) for candidate in page.included]
+    entries = [
+        entry(candidate, "match", base, represent=represent, results=query.results) for candidate in page.matches
+    ]
+    entries += [
+        entry(candidate, "include", base, represent=represent, results=query.results) for candidate in page.included
+    ]
     notes = [*ignored(query), *page.notes]
     if notes:
         entries.append({"resource": outcome.outcome(notes), "search": {"mode": "outcome"}})
@@ -55,7 +59,7 @@ def ignored(query: Query) -> list[Issue]:
     ]
 
 
-def entry(candidate: Version, mode: str, base: str, represent: Represent, results: Results) -> dict[str, Any]:
+def entry(candidate: Version, mode: str, base: str, *, represent: Represent, results: Results) -> dict[str, Any]:
     return {
         "fullUrl": f"{base}/{candidate.key}",
         "resource": shown(represent(candidate), mode, results),

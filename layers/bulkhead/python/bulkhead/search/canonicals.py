@@ -48,7 +48,7 @@ class Canonicals:
             self.found[resource_type, url], _ = self.find(query(resource_type, parameter, UriValue(url)), MOST)
         return [one for one in self.found[resource_type, url] if version in (None, "", one.body.get("version"))]
 
-    def pointing_at(self, target: Version, resource_type: str, parameter: SearchParameter, most: int) -> list[str]:
+    def pointing_at(self, target: Version, resource_type: str, parameter: SearchParameter, *, most: int) -> list[str]:
         """The keys of the resources of a type that refer to one by its url."""
         values = names(target.body)
         if not values or not index_facts.is_canonical(resource_type, parameter):

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bulkhead.compartments import patient_links
 from bulkhead.fhir import dates
 from bulkhead.search.functional_lists import CODES
 from bulkhead.search.parse import parse
-from bulkhead.search.query import Query
+from bulkhead.search.serving import Find
 from bulkhead.store.version import Fence, Version
 
 if TYPE_CHECKING:
-    from bulkhead.store import Store
-
-Find = Callable[["Store", Query, int, Fence], list[Version]]
+    from bulkhead.store import ReadStore
 
 _CHANGES = "changes"
 _LOOKED_AT = 1_000
 
 
-def current(store: Store, fence: Fence, find: Find, patient: str, name: str) -> Version | None:
+def current(store: ReadStore, fence: Fence, find: Find, *, patient: str, name: str) -> Version | None:
     """The List that is `name` (a key of CODES) of `patient`, such as `Patient/1`; None if `fence` lets none through.
 
     Its status is current, and its code is one of the name's. If there are several, the newest `date` wins, then the latest update;
@@ -30,13 +27,13 @@ def current(store: Store, fence: Fence, find: Find, patient: str, name: str) -> 
     """
     for key in _answered_for(store, fence, patient):
         pairs = [("subject", key), ("status", "current"), ("code", ",".join(CODES[name]))]
-        found = find(store, parse(pairs, "List"), _LOOKED_AT, fence)
+        found = find(store, parse(pairs, "List"), _LOOKED_AT, fence=fence)
         if found:
             return max(found, key=_newest)
     return None
 
 
-def _answered_for(store: Store, fence: Fence, patient: str) -> tuple[str, ...]:
+def _answered_for(store: ReadStore, fence: Fence, patient: str) -> tuple[str, ...]:
     """The patient, and those that it replaces, the nearest first."""
     head = store.read(patient)
     version = store.version(head) if head and not head.deleted else None

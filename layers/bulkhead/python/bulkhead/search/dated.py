@@ -19,7 +19,7 @@ from bulkhead.search.drivers import Hint, Listing, Position, Values
 from bulkhead.store.version import Version
 
 if TYPE_CHECKING:
-    from bulkhead.store import Found, Store
+    from bulkhead.store import Found, ReadStore
 
 EARLIEST, LATEST = "0", "9"
 """Before and behind all dates."""
@@ -80,18 +80,18 @@ class Dated(Struct, frozen=True):
     last: str | None = None
     shape: ClassVar[object] = tuple[str, str]
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         place = Place(*after) if after is not None else None
         found: Listed = []
         cut: Place | None = None
         if place is None or place.text != NONE:
             found, cut = self._merged(
-                [each for line in self.lines for each in self._of_line(store, line, place, limit)]
+                [each for line in self.lines for each in self._of_line(store, line, place, limit=limit)]
             )
             place = None
         if cut is None and not self.bounded:
             last = place.id if place else ""
-            undated, cut = self._merged([self._undated(store, line, last, limit) for line in self.lines])
+            undated, cut = self._merged([self._undated(store, line, last, limit=limit) for line in self.lines])
             found += undated
         hints = [Hint(entry.key, [*entry.place], entry.place.text) for entry in found]
         return Listing(hints, [*cut] if cut else None)
@@ -100,7 +100,7 @@ class Dated(Struct, frozen=True):
     def bounded(self) -> bool:
         return self.first is not None or self.last is not None
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         # What had another date when the entry was made is met where it stands now.
         return bool(self.text(candidate) == hint.entry)
 
@@ -128,21 +128,33 @@ class Dated(Struct, frozen=True):
                 cut = each.cut
         return Entries([one for one in found if cut is None or not self.comes_before(cut, one.place)], cut)
 
-    def _undated(self, store: Store, line: Line, last_id: str, limit: int) -> Entries:
-        found = self._read(store, line, NONE, NONE, f"{NONE}#{last_id}" if last_id else None, limit, newest_first=False)
+    def _undated(self, store: ReadStore, line: Line, last_id: str, *, limit: int) -> Entries:
+        found = self._read(
+            store,
+            line,
+            NONE,
+            last=NONE,
+            after=f"{NONE}#{last_id}" if last_id else None,
+            limit=limit,
+            newest_first=False,
+        )
         return Entries([entry(one) for one in found], entry(found[-1]).place if len(found) == limit else None)
 
-    def _of_line(self, store: Store, line: Line, after: Place | None, limit: int) -> Iterator[Entries]:
+    def _of_line(self, store: ReadStore, line: Line, after: Place | None, *, limit: int) -> Iterator[Entries]:
         if self.newest_first:
-            yield self._newest_first(store, line, after, limit)
+            yield self._newest_first(store, line, after, limit=limit)
             if self.last is not None:
                 yield self._begun_before(store, line, after)
             return
         position = f"{after.text}#{after.id}" if after else None
         lowest = care_dates.later(self.first, days=-1) if self.first else EARLIEST
         highest = self.last or LATEST
-        yield self._kept(self._read(store, line, lowest, highest, position, limit, newest_first=False), limit)
-        periods = self._read(store, line, LONG, LONG + highest, position and LONG + position, limit, newest_first=False)
+        yield self._kept(
+            self._read(store, line, lowest, last=highest, after=position, limit=limit, newest_first=False), limit
+        )
+        periods = self._read(
+            store, line, LONG, last=LONG + highest, after=position and LONG + position, limit=limit, newest_first=False
+        )
         yield self._kept(periods, limit)
 
     def _kept(self, found: Sequence[Found], limit: int) -> Entries:
@@ -151,11 +163,11 @@ class Dated(Struct, frozen=True):
         wanted = [one for one in entries if not one.place.text.endswith(END) and self._in_range(one.place.text)]
         return Entries(wanted, entries[-1].place if len(entries) == limit else None)
 
-    def _newest_first(self, store: Store, line: Line, after: Place | None, limit: int) -> Entries:
+    def _newest_first(self, store: ReadStore, line: Line, after: Place | None, *, limit: int) -> Entries:
         """Entries by their last instant. Those of one text are by id all the same, so that what is equal is in one order only."""
         highest = care_dates.later(self.last, days=1) if self.last else LATEST
         if after is not None:
-            same = self._read_text(store, line, after.text, after.id, limit) if after.id != ABOVE else []
+            same = self._read_text(store, line, after.text, last_id=after.id, limit=limit) if after.id != ABOVE else []
             if len(same) == limit:
                 return self._ends(same, same[-1].place)
         else:
@@ -163,7 +175,10 @@ class Dated(Struct, frozen=True):
         lowest = min(care_dates.later(self.first, seconds=-1), self.first[:10]) if self.first else EARLIEST
         position = f"{after.text}#" if after else None
         most = limit + TIES
-        found = [entry(one) for one in self._read(store, line, lowest, highest, position, most, newest_first=True)]
+        found = [
+            entry(one)
+            for one in self._read(store, line, lowest, last=highest, after=position, limit=most, newest_first=True)
+        ]
         if len(found) < most:
             return self._ends([*same, *found], None)
         # Of the last text there may be more, with lower ids.
@@ -172,7 +187,7 @@ class Dated(Struct, frozen=True):
         if whole or same:
             ends_at = whole[-1].place.text if whole else same[-1].place.text
             return self._ends([*same, *whole], Place(ends_at, ABOVE))
-        group = self._read_text(store, line, partial, "", limit)
+        group = self._read_text(store, line, partial, last_id="", limit=limit)
         return self._ends(group, group[-1].place if len(group) == limit else Place(partial, ABOVE))
 
     def _ends(self, entries: Sequence[Entry], cut: Place | None) -> Entries:
@@ -187,13 +202,13 @@ class Dated(Struct, frozen=True):
     def _in_range(self, text: str) -> bool:
         return self.first is None or care_dates.may_reach(text, self.first)
 
-    def _begun_before(self, store: Store, line: Line, after: Place | None) -> Entries:
+    def _begun_before(self, store: ReadStore, line: Line, after: Place | None) -> Entries:
         """Periods of more than a day that have begun by `last`, by their last instant: all of them, since it may be any."""
         assert self.last is not None
         found: Listed = []
         position: str | None = None
         while True:
-            read = self._read(store, line, LONG, LONG + self.last, position, PAGE, newest_first=False)
+            read = self._read(store, line, LONG, last=LONG + self.last, after=position, limit=PAGE, newest_first=False)
             texts = (entry(one) for one in read)
             ended = [Entry(Place(care_dates.end_of(one.place.text), one.place.id), one.key) for one in texts]
             found += [one for one in ended if self._in_range(one.place.text)]
@@ -202,13 +217,15 @@ class Dated(Struct, frozen=True):
             position = read[-1].position
         return Entries([one for one in found if after is None or self.comes_before(after, one.place)], None)
 
-    def _read_text(self, store: Store, line: Line, text: str, last_id: str, limit: int) -> Listed:
+    def _read_text(self, store: ReadStore, line: Line, text: str, *, last_id: str, limit: int) -> Listed:
         """The entries of one text, by id."""
-        found = self._read(store, line, f"{text}#", f"{text}#", f"{text}#{last_id}", limit, newest_first=False)
+        found = self._read(
+            store, line, f"{text}#", last=f"{text}#", after=f"{text}#{last_id}", limit=limit, newest_first=False
+        )
         return [entry(one) for one in found]
 
     def _read(
-        self, store: Store, line: Line, first: str, last: str, after: str | None, limit: int, *, newest_first: bool
+        self, store: ReadStore, line: Line, first: str, *, last: str, after: str | None, limit: int, newest_first: bool
     ) -> Sequence[Found]:
         return store.by_date(
             self.resource_type,
@@ -229,7 +246,7 @@ class Gathered(Struct, frozen=True):
     drivers: tuple[Values | Dated, ...]
     shape: ClassVar[object] = str
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         keys: set[str] = set()
         for driver in self.drivers:
             position: Position | None = None
@@ -245,7 +262,7 @@ class Gathered(Struct, frozen=True):
                     break
         return Listing([Hint(key, key) for key in sorted(keys) if after is None or key > after], None)
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         return True
 
     def describe(self) -> str:

@@ -21,7 +21,7 @@ from bulkhead.parallel import in_parallel
 from bulkhead.store.version import Version
 
 if TYPE_CHECKING:
-    from bulkhead.store import Moment, Pointer, Store
+    from bulkhead.store import Moment, Pointer, ReadStore
 
 Position = Any
 """JSON: a text, or a list of texts and numbers."""
@@ -46,10 +46,10 @@ class Driver(Protocol):
     shape: ClassVar[Any]
     """The type of its positions: a cursor's position is checked against it."""
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         """About `limit` hints after a position (None: from the start)."""
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         """Whether the driver gives the resource at this hint; False for another entry of the same resource."""
 
     def describe(self) -> str:
@@ -82,12 +82,12 @@ class Keys(Struct, frozen=True):
     descending: bool = False
     shape: ClassVar[Any] = str
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         ordered = sorted(set(self.keys), reverse=self.descending)
         left = [key for key in ordered if after is None or (key < after if self.descending else key > after)]
         return Listing([Hint(key, key) for key in left[:limit]], left[limit - 1] if len(left) > limit else None)
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         return True
 
     def describe(self) -> str:
@@ -99,10 +99,10 @@ class AllDefinitions(Struct, frozen=True):
 
     shape: ClassVar[Any] = str
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         return Keys(tuple(store.compartment_definitions())).list(store, after, limit)
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         return True
 
     def describe(self) -> str:
@@ -116,8 +116,8 @@ class Pointers(Struct, frozen=True):
     resource_type: str | None
     via: frozenset[str] | None
 
-    def keys(self, store: Store, after: str | None, limit: int) -> Source:
-        found = store.pointing_at(self.target, self.resource_type, after, limit)
+    def keys(self, store: ReadStore, after: str | None, limit: int) -> Source:
+        found = store.pointing_at(self.target, self.resource_type, after, limit=limit)
         return source(found, limit, lambda pointer: self.via is None or not self.via.isdisjoint(pointer.via))
 
 
@@ -127,8 +127,10 @@ class Account(Struct, frozen=True):
     account: str
     resource_type: str | None
 
-    def keys(self, store: Store, after: str | None, limit: int) -> Source:
-        return source(store.in_account(self.account, self.resource_type, after, limit), limit, lambda pointer: True)
+    def keys(self, store: ReadStore, after: str | None, limit: int) -> Source:
+        return source(
+            store.in_account(self.account, self.resource_type, after, limit=limit), limit, lambda pointer: True
+        )
 
 
 class Itself(Struct, frozen=True):
@@ -136,7 +138,7 @@ class Itself(Struct, frozen=True):
 
     key: str
 
-    def keys(self, store: Store, after: str | None, limit: int) -> Source:
+    def keys(self, store: ReadStore, after: str | None, limit: int) -> Source:
         return Source([self.key] if after is None or self.key > after else [], None)
 
 
@@ -147,10 +149,12 @@ class Compartment(Struct, frozen=True):
     definition: membership.Definition
     types: tuple[str, ...]
 
-    def keys(self, store: Store, after: str | None, limit: int) -> Source:
+    def keys(self, store: ReadStore, after: str | None, limit: int) -> Source:
         only = self.types[0] if len(self.types) == 1 else None
         known = {self.definition.code: self.definition}
-        page = membership.members(store, self.target, only, after, limit, known, trail=bool(self.types))
+        page = membership.members(
+            store, self.target, only, after=after, limit=limit, known=known, trail=bool(self.types)
+        )
         wanted = frozenset(self.types)
         keys = [member.source for member in page.members if not wanted or member.source.partition("/")[0] in wanted]
         return Source(keys, page.next)
@@ -173,7 +177,7 @@ class Merged(Struct, frozen=True):
     """Types that the streams leave out."""
     shape: ClassVar[Any] = str
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         pages = [stream.keys(store, after, limit) for stream in self.streams]
         bounds = [page.last for page in pages if page.last is not None]
         # Beyond the end of the shortest listing, the others may come before keys that it has not given yet.
@@ -183,7 +187,7 @@ class Merged(Struct, frozen=True):
             keys = [key for key in keys if key.partition("/")[0] not in self.without]
         return Listing([Hint(key, key) for key in keys], bound)
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         return True
 
     def describe(self) -> str:
@@ -199,26 +203,26 @@ class Following(Struct, frozen=True):
     streams: tuple[KeyStream, ...]
     shape: ClassVar[Any] = str
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         """The followers of a tenth as many contexts as `limit`: each costs a Query, which is about what a head costs."""
         page = Merged(self.streams).list(store, after, max(limit // CONTEXT, 1))
         followers = in_parallel(lambda hint: followers_of(store, hint.key), list(page.hints), store.settings.threads)
         found = dict.fromkeys(key for keys in followers for key in keys)
         return Listing([Hint(key, page.next) for key in found], page.next)
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         return True
 
     def describe(self) -> str:
         return f"what follows {len(self.streams)} listings"
 
 
-def followers_of(store: Store, context: str) -> Sequence[str]:
+def followers_of(store: ReadStore, context: str) -> Sequence[str]:
     """The Binaries that follow a resource, as the index has it."""
     found: list[str] = []
     after: str | None = None
     while True:
-        page = store.pointing_at(context, BINARY, after, FOLLOWERS)
+        page = store.pointing_at(context, BINARY, after, limit=FOLLOWERS)
         found += [one.source for one in page if SECURITY_CONTEXT in one.via]
         if len(page) < FOLLOWERS:
             return found
@@ -257,25 +261,25 @@ class Values(Struct, frozen=True):
     """True if the ranges also name a patient."""
     shape: ClassVar[Any] = tuple[int, str | None]
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         number, position = after if after is not None else (0, None)
         branch = self.branches[number % len(self.branches)]
         found = store.by_value(
             self.resource_type,
             branch.parameter,
             branch.value,
-            branch.prefix,
-            branch.first,
-            branch.last,
-            position,
-            limit,
+            prefix=branch.prefix,
+            first=branch.first,
+            last=branch.last,
+            after=position,
+            limit=limit,
         )
         hints = [Hint(one.key, [number, one.position], [number, one.sort[: index_facts.PLACE_LENGTH]]) for one in found]
         if len(found) == limit:
             return Listing(hints, [number, found[-1].position])
         return Listing(hints, [number + 1, None] if number + 1 < len(self.branches) else None)
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         if self.once:
             return True
         known = search_parameters(candidate.head.type)
@@ -312,20 +316,20 @@ class Targets(Struct, frozen=True):
     code: str
     shape: ClassVar[Any] = tuple[str, str | None]
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         start, source = after if after is not None else ("", None)
         hints: list[Hint] = []
         left = self.targets[bisect_left(self.targets, start) :]
         for number, target in enumerate(left):
             if len(hints) >= limit or number == TARGETS:
                 return Listing(hints, [target, None])
-            found = store.pointing_at(target, self.resource_type, source if target == start else None, limit)
+            found = store.pointing_at(target, self.resource_type, source if target == start else None, limit=limit)
             hints += [Hint(one.source, [target, one.source], target) for one in found if self.code in one.via]
             if len(found) == limit:
                 return Listing(hints, [target, found[-1].source])
         return Listing(hints, None)
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         known = frozenset(self.targets)
         pointed_at = candidate.targets
         if any(target.startswith("#") for target in self.targets):
@@ -349,17 +353,17 @@ class Created(Struct, frozen=True):
     """The time of the first page, so that paging ends although others create."""
     shape: ClassVar[Any] = tuple[int, str, str | None]
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         number, until, position = after if after is not None else (0, self.until, None)
         number = in_use(store, self.types, number)
-        found = store.by_time(self.types[number % len(self.types)], None, until, position, limit)
+        found = store.by_time(self.types[number % len(self.types)], None, until, after=position, limit=limit)
         first = {moment.key: [number, until, moment.position] for moment in found if moment.version == 1}
         return Listing(
             [Hint(key, position) for key, position in first.items()],
-            following(found, number, until, limit, self.types),
+            following(found, number, until, limit=limit, types=self.types),
         )
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         return True
 
     def describe(self) -> str:
@@ -379,18 +383,20 @@ class Updated(Struct, frozen=True):
     newest_first: bool = False
     shape: ClassVar[Any] = tuple[int, str, str | None]
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         number, until, position = after if after is not None else (0, self.until, None)
         number = in_use(store, self.types, number)
         resource_type = self.types[number % len(self.types)]
-        found = store.by_time(resource_type, self.since, until, position, limit, self.newest_first)
+        found = store.by_time(
+            resource_type, self.since, until, after=position, limit=limit, newest_first=self.newest_first
+        )
         hints = {
             (moment.key, moment.version): Hint(moment.key, [number, until, moment.position], [moment.version, until])
             for moment in found
         }
-        return Listing(list(hints.values()), following(found, number, until, limit, self.types))
+        return Listing(list(hints.values()), following(found, number, until, limit=limit, types=self.types))
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         version, until = hint.entry
         head = candidate.head
         if head.version == version:
@@ -413,11 +419,11 @@ class Among(Struct, frozen=True):
     keys: frozenset[str]
     shape: ClassVar[Any] = Updated.shape
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         listing = self.driver.list(store, after, limit)
         return Listing([hint for hint in listing.hints if hint.key in self.keys], listing.next)
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         return self.driver.accepts(store, hint, candidate)
 
     def describe(self) -> str:
@@ -430,7 +436,7 @@ class Each(Struct, frozen=True):
     drivers: tuple[Driver, ...]
     shape: ClassVar[Any] = tuple[int, Any]
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         number, position = after if after is not None else (0, None)
         number %= len(self.drivers)
         driver = self.drivers[number]
@@ -448,7 +454,7 @@ class Each(Struct, frozen=True):
             return Listing(hints, [number, listing.next])
         return Listing(hints, [number + 1, None] if number + 1 < len(self.drivers) else None)
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         number, own = hint.entry
         accepted: bool = self.drivers[number].accepts(store, own, candidate)
         return accepted
@@ -457,7 +463,7 @@ class Each(Struct, frozen=True):
         return "; then ".join(driver.describe() for driver in self.drivers)
 
 
-def size(driver: Driver, store: Store, most: int) -> int | None:
+def size(driver: Driver, store: ReadStore, most: int) -> int | None:
     """How many hints a driver gives, from its first listings; None if these are more than `most`, or not the last."""
     after: Position | None = None
     found = 0
@@ -469,7 +475,7 @@ def size(driver: Driver, store: Store, most: int) -> int | None:
     return found if after is None and found <= most else None
 
 
-def in_use(store: Store, types: Sequence[str], number: int) -> int:
+def in_use(store: ReadStore, types: Sequence[str], number: int) -> int:
     """The number of the first type, from `number` on, with any resource; asked only if the search covers all types."""
     if len(types) < FEW or number >= len(types):
         return number
@@ -477,7 +483,7 @@ def in_use(store: Store, types: Sequence[str], number: int) -> int:
     return next((n for n in range(number, len(types)) if types[n] in used), len(types) - 1)
 
 
-def following(found: Sequence[Moment], number: int, until: str, limit: int, types: Sequence[str]) -> Position | None:
+def following(found: Sequence[Moment], number: int, until: str, *, limit: int, types: Sequence[str]) -> Position | None:
     """The position where a by-time listing continues: within its type, in the next type, or None at the end."""
     if len(found) == limit:
         return [number, until, found[-1].position]

@@ -16,7 +16,7 @@ from bulkhead.search.race import Races
 from bulkhead.store.version import Fence, Version, prepare
 
 if TYPE_CHECKING:
-    from bulkhead.store import Store
+    from bulkhead.store import ReadStore
 
 BATCH = 100
 """How many heads are read at once."""
@@ -30,7 +30,7 @@ NAMED = 5_000
 class Includes:
     """The resources that one page includes."""
 
-    store: Store
+    store: ReadStore
     fence: Fence
     races: Races
     canonicals: Canonicals
@@ -84,7 +84,7 @@ class Includes:
                 continue
             after: str | None = None
             while True:
-                found = self.store.pointing_at(key, types[0] if types else None, after, LISTED)
+                found = self.store.pointing_at(key, types[0] if types else None, after, limit=LISTED)
                 left = [one.source for one in found if include.code == ANYTHING or include.code in one.via]
                 for start in range(0, len(left), BATCH):
                     race = self.races.won(types)
@@ -136,7 +136,7 @@ def naming(target: Version, include: Include, canonicals: Canonicals) -> Iterabl
     if include.type == ANYTHING or include.target not in (None, target.head.type):
         return
     for parameter in [include.parameter] if include.parameter else own(include.type):
-        yield from canonicals.pointing_at(target, include.type, parameter, NAMED)
+        yield from canonicals.pointing_at(target, include.type, parameter, most=NAMED)
 
 
 def still_points(candidate: Version, to: frozenset[str], revinclude: Sequence[Include]) -> bool:

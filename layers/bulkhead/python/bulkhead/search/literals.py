@@ -10,7 +10,7 @@ from decimal import Decimal
 from bulkhead.errors import BadRequest
 from bulkhead.fhir import dates, definitions, references
 from bulkhead.fhir.definitions import SearchParameter
-from bulkhead.search import functional_lists, names, units
+from bulkhead.search import functional_lists, parameter_names, units
 from bulkhead.search.hierarchy import hierarchical
 from bulkhead.search.query import (
     CompositeValue,
@@ -66,6 +66,7 @@ def value(
     text: str,
     parameter: SearchParameter,
     modifier: str | None,
+    *,
     name: str,
     base: str,
     siblings: Mapping[str, SearchParameter],
@@ -87,7 +88,7 @@ def value(
     if modifier == "text":
         return string(text, modifier, name)
     if modifier in ("above", "below") and parameter.type == "reference":
-        return part(unescape(text), parameter, name, base)
+        return part(unescape(text), parameter, name, base=base)
     match parameter.type:
         case "token":
             return token(text, name)
@@ -104,9 +105,9 @@ def value(
         case "reference" if parameter.code == "_list" and text.startswith("$"):
             return functional_lists.named(unescape(text), name)
         case "reference":
-            return reference(unescape(text), modifier, name, base)
+            return reference(unescape(text), modifier, name, base=base)
         case "composite":
-            return composite(text, parameter, name, base, siblings)
+            return composite(text, parameter, name, base=base, siblings=siblings)
         case "special" if parameter.code == "near":
             return near(text, name)
     raise malformed(name, "cannot be searched by value")
@@ -168,7 +169,7 @@ def date(text: str, name: str) -> DateValue:
         first, last = dates.bounds(moment.replace(" ", "+"))
     except BadRequest:
         fault = "must be a date or an instant, such as 2020-03-01 or 2020-03-01T10:00:00Z"
-        raise malformed(name, fault + names.habit(text)) from None
+        raise malformed(name, fault + parameter_names.habit(text)) from None
     return DateValue(prefix, *(widened(first, last) if prefix == "ap" else (first, last)))
 
 
@@ -188,7 +189,7 @@ def number(text: str, name: str) -> NumberValue:
     # A `+` that was not percent-encoded arrives as a space.
     digits = digits.replace(" ", "+")
     if not _NUMBER.fullmatch(digits):
-        raise malformed(name, "must be a number" + names.habit(text))
+        raise malformed(name, "must be a number" + parameter_names.habit(text))
     return NumberValue(prefix, Decimal(digits), margin(digits))
 
 
@@ -215,7 +216,7 @@ def prefixed(text: str) -> tuple[str, str]:
     return match[1] or "eq", match[2]
 
 
-def reference(text: str, modifier: str | None, name: str, base: str) -> ReferenceValue:
+def reference(text: str, modifier: str | None, name: str, *, base: str) -> ReferenceValue:
     """`modifier` may be a resource type: `subject:Patient=1`. A url below `base` is a reference to this server."""
     relative = text.removeprefix(base.rstrip("/") + "/") if base else text
     match = _REFERENCE.fullmatch(relative)
@@ -231,13 +232,13 @@ def reference(text: str, modifier: str | None, name: str, base: str) -> Referenc
 
 
 def canonicals(
-    text: str, parameter: SearchParameter, modifier: str | None, name: str, base: str
+    text: str, parameter: SearchParameter, modifier: str | None, *, name: str, base: str
 ) -> tuple[ReferenceValue, ...]:
     """All spellings of a canonical below `base`: as a url, and as `Type/id`. Any other canonical has one spelling.
 
     The store keeps canonicals as they came (unlike References below the base), so a search must look for both.
     """
-    given = reference(text, modifier, name, base)
+    given = reference(text, modifier, name, base=base)
     if not base:
         return (given,)
     root = base.rstrip("/") + "/"
@@ -257,7 +258,7 @@ def near(text: str, name: str) -> NearValue:
         raise malformed(
             name, "must be latitude|longitude, latitude|longitude|distance or latitude|longitude|distance|unit"
         )
-    latitude, longitude = degrees(parts[0], 90, "latitude", name), degrees(parts[1], 180, "longitude", name)
+    latitude, longitude = degrees(parts[0], 90, "latitude", name=name), degrees(parts[1], 180, "longitude", name=name)
     far = parts[2] if len(parts) > 2 and parts[2] else NEAR
     if not _NUMBER.fullmatch(far) or Decimal(far) < 0:
         raise malformed(name, "must have a distance of 0 or more")
@@ -268,23 +269,23 @@ def near(text: str, name: str) -> NearValue:
     return NearValue(latitude, longitude, float(Decimal(far) * scale))
 
 
-def degrees(text: str, limit: int, what: str, name: str) -> float:
+def degrees(text: str, limit: int, what: str, *, name: str) -> float:
     digits = text.replace(" ", "+")
     if not _NUMBER.fullmatch(digits) or abs(Decimal(digits)) > limit:
         raise malformed(name, f"must have a {what} from -{limit} to {limit} degrees")
     return float(digits)
 
 
-def part(text: str, parameter: SearchParameter, name: str, base: str) -> ReferenceValue:
+def part(text: str, parameter: SearchParameter, name: str, *, base: str) -> ReferenceValue:
     """A reference to a resource in a hierarchy of its type."""
-    found = reference(text, None, name, base)
+    found = reference(text, None, name, base=base)
     if found.id is None or found.version is not None or (found.type and found.type not in hierarchical(parameter)):
         raise malformed(name, f"must be the id of a {' or '.join(hierarchical(parameter))}")
     return found
 
 
 def composite(
-    text: str, parameter: SearchParameter, name: str, base: str, siblings: Mapping[str, SearchParameter]
+    text: str, parameter: SearchParameter, name: str, *, base: str, siblings: Mapping[str, SearchParameter]
 ) -> CompositeValue:
     parts = split(text, "$")
     if len(parts) != len(parameter.components) or not all(parts):
@@ -292,7 +293,7 @@ def composite(
     by_url = {sibling.url: sibling for sibling in siblings.values()}
     return CompositeValue(
         tuple(
-            value(part, by_url[url], None, name, base, siblings)
+            value(part, by_url[url], None, name=name, base=base, siblings=siblings)
             for part, (url, _) in zip(parts, parameter.components, strict=True)
         )
     )

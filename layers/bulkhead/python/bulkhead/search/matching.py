@@ -104,10 +104,10 @@ def meets_any(item: Typed, clause: Clause, candidate: Version) -> bool:
     if clause.modifier is None and is_phonetic(clause.parameter):
         held = sounds(extract.spoken(*item))
         return any(asked <= held for asked in clause.sounds)
-    return any(meets(item, value, clause, candidate) for value in clause.values)
+    return any(meets(item, value, clause, candidate=candidate) for value in clause.values)
 
 
-def meets(item: Typed, value: Value, clause: Clause, candidate: Version) -> bool:
+def meets(item: Typed, value: Value, clause: Clause, *, candidate: Version) -> bool:
     """Whether one value of the resource matches one value of the search."""
     kind, content = item
     match value:
@@ -134,14 +134,14 @@ def meets(item: Typed, value: Value, clause: Clause, candidate: Version) -> bool
         case QuantityValue():
             return is_quantity(kind, content, value)
         case UriValue():
-            return is_uri(kind, content, value.uri, clause.modifier)
+            return is_uri(kind, content, value.uri, modifier=clause.modifier)
         case ReferenceValue():
             text = index_facts.reference_text(kind, content, clause.parameter)
             return text is not None and is_reference(text, value)
         case NearValue():
             return geography.is_near(content, value)
         case CompositeValue():
-            return is_composite(item, value, clause, candidate)
+            return is_composite(item, value, clause, candidate=candidate)
     return False
 
 
@@ -237,7 +237,7 @@ def in_units_of(kind: str, content: Any, value: QuantityValue) -> Decimal | None
     if value.code is None and value.system is None:
         return ONE
     found = list(ranges.units(kind, content))
-    if any(is_unit(system, code, printed, value) for system, code, printed in found):
+    if any(is_unit(system, code, printed, value=value) for system, code, printed in found):
         return ONE
     if value.system != units.SYSTEM or value.code is None:
         return None
@@ -245,14 +245,14 @@ def in_units_of(kind: str, content: Any, value: QuantityValue) -> Decimal | None
     return next((scale for code in codes if (scale := units.ratio(code, value.code)) is not None), None)
 
 
-def is_unit(system: str | None, code: str | None, printed: str | None, value: QuantityValue) -> bool:
+def is_unit(system: str | None, code: str | None, printed: str | None, *, value: QuantityValue) -> bool:
     """Whether a unit is exactly the searched one; without a system it may be the printed one."""
     if value.system is not None:
         return system == value.system and value.code in (None, code)
     return value.code in (code, printed)
 
 
-def is_uri(kind: str, content: Any, uri: str, modifier: str | None) -> bool:
+def is_uri(kind: str, content: Any, uri: str, *, modifier: str | None) -> bool:
     """Whether a uri matches. A canonical also matches without its version: `_profile=http://profile` finds `http://profile|1.0`."""
     if not isinstance(content, str):
         # A parameter that a client has defined may lead to values of any type.
@@ -284,19 +284,19 @@ def is_canonical(text: str, wanted: str) -> bool:
     )
 
 
-def is_composite(item: Typed, value: CompositeValue, clause: Clause, candidate: Version) -> bool:
+def is_composite(item: Typed, value: CompositeValue, clause: Clause, *, candidate: Version) -> bool:
     """Whether one element meets every component."""
     kind, content = item
     return all(
-        component_meets(kind, content, part, url, expression, candidate)
+        component_meets(kind, content, part, url=url, expression=expression, candidate=candidate)
         for part, (url, expression) in zip(value.parts, clause.parameter.components, strict=True)
     )
 
 
-def component_meets(kind: str, content: Any, part: Value, url: str, expression: str, candidate: Version) -> bool:
+def component_meets(kind: str, content: Any, part: Value, *, url: str, expression: str, candidate: Version) -> bool:
     inner = Clause(url, component(candidate.head.type, url), None, (part,))
     found: Sequence[Typed] = compiled(expression, kind)(content, candidate.body)
-    return any(meets(item, part, inner, candidate) for item in found)
+    return any(meets(item, part, inner, candidate=candidate) for item in found)
 
 
 def component(resource_type: str, url: str) -> SearchParameter:

@@ -9,17 +9,20 @@ from types import MappingProxyType
 
 from msgspec import structs
 
-from bulkhead import settings
 from bulkhead.errors import BadRequest, NotFound, NotSupported, TooCostly
 from bulkhead.facts import index_facts
 from bulkhead.fhir import definitions, older_versions
 from bulkhead.fhir.definitions import SearchParameter
-from bulkhead.search import literals, names
+from bulkhead.search import literals, parameter_names
 from bulkhead.search.custom import Custom, none
 from bulkhead.search.hierarchy import hierarchical
 from bulkhead.search.literals import unescape
 from bulkhead.search.query import ANYTHING, Chain, Clause, Include, Link, Query, Results, Sort, Value
 from bulkhead.search.sorting import SORTABLE
+from bulkhead.settings import Settings
+
+OWN = Settings()
+"""The limits on searches that the server makes for itself."""
 
 MODIFIERS: Mapping[str, frozenset[str]] = {
     "token": frozenset({"missing", "not", "text", "of-type", "in", "not-in", "above", "below"}),
@@ -71,6 +74,7 @@ def parse(
     base: str = "",
     strict: bool = False,
     custom: Custom = none,
+    limits: Settings = OWN,
 ) -> Query:
     """The Query of `GET [base]/{resource_type}?query`.
 
@@ -80,6 +84,7 @@ def parse(
     base:               base URL of this server: references below it are local
     strict:             `Prefer: handling=strict`: an unknown parameter is an error instead of being ignored
     custom:             the parameters that clients have defined: see `custom.stored_in`
+    limits:             the settings that bound a client's search
 
     Raises BadRequest or NotSupported with the parameter as expression; NotFound for a type that R4 does not have.
     """
@@ -88,15 +93,19 @@ def parse(
             f"there is no resource type {resource_type}{older_versions.instead_of(resource_type)}",
             expression=resource_type,
         )
-    limit = settings.current().parameter_limit
+    limit = limits.parameter_limit
     if len(query) > limit:
         raise TooCostly(f"a search may have at most {limit} parameters", expression=query[limit][0])
-    types = (resource_type,) if resource_type else requested_types(query, compartment is not None, compartment_types)
+    types = (
+        (resource_type,)
+        if resource_type
+        else requested_types(query, in_compartment=compartment is not None, of_compartment=compartment_types)
+    )
     known = common(types) | {"_account": ACCOUNT, "_compartment": COMPARTMENT, "_list": LIST}
     among = types or (compartment_types if compartment else definitions.RESOURCE_TYPES)
-    reader = _Reader(types, known, base, compartment is not None, strict, custom, among=tuple(among))
+    reader = _Reader(types, known, base, compartment is not None, strict, custom, among=tuple(among), limits=limits)
     for name, text in query:
-        names.require_form(name, PLAIN, reader.named_in_r4)
+        parameter_names.require_form(name, PLAIN, reader.named_in_r4)
         if text == "":
             reader.skip(name)
         elif name == "_type" and not resource_type:
@@ -118,7 +127,7 @@ def parse(
 
 
 def requested_types(
-    query: Sequence[tuple[str, str]], in_compartment: bool, of_compartment: Iterable[str]
+    query: Sequence[tuple[str, str]], *, in_compartment: bool, of_compartment: Iterable[str]
 ) -> tuple[str, ...]:
     """The types that `_type` names, sorted; () for all. BadRequest for a name that is no type, or not in the compartment."""
     names = sorted({name for parameter, text in query if parameter == "_type" and text for name in text.split(",")})
@@ -163,6 +172,7 @@ class _Reader:
     custom: Custom
     among: tuple[str, ...]
     """The types that the search can find."""
+    limits: Settings
     clauses: list[Clause] = field(default_factory=list)
     chains: list[Chain] = field(default_factory=list)
     used: list[tuple[str, str]] = field(default_factory=list)
@@ -204,7 +214,7 @@ class _Reader:
         elif code in ("_include", "_revinclude"):
             self.read_include(code, name, text)
         elif name.startswith("_has:") or ("." in name and self.parameter(re.split("[:.]", name)[0])):
-            self.chains.append(self.linked(chain(name, text)))
+            self.chains.append(self.linked(chain(name, text, self.limits.chain_limit)))
         elif not self.read_clause(name, text):
             return
         self.keep(name, text)
@@ -249,7 +259,14 @@ class _Reader:
 
     def inner(self, resource_type: str, found: Chain) -> Query:
         try:
-            return parse([(found.rest, found.value)], resource_type, base=self.base, strict=True, custom=self.custom)
+            return parse(
+                [(found.rest, found.value)],
+                resource_type,
+                base=self.base,
+                strict=True,
+                custom=self.custom,
+                limits=self.limits,
+            )
         except BadRequest as error:
             issues = [replace(issue, expression=found.name) for issue in error.issues]
             raise type(error)(str(error), issues=issues) from None
@@ -284,7 +301,7 @@ class _Reader:
         """The parameter that a code which nothing searched here has is meant for: `whenHandedOver`, `period`. The code itself where nobody knows."""
         if self.parameter(code) is not None:
             return code
-        alike = names.alike(code, (*self.known, *PLAIN, "_include", "_revinclude"))
+        alike = parameter_names.alike(code, (*self.known, *PLAIN, "_include", "_revinclude"))
         return alike or older_versions.parameter(code, self.known) or code
 
     def has(self, resource_type: str, code: str) -> bool:
@@ -303,15 +320,19 @@ class _Reader:
             return False
         siblings = MappingProxyType(dict(self.known))
         parts = [part for part in literals.split(text, ",") if part]
-        limit = settings.current().value_limit
+        limit = self.limits.value_limit
         if len(parts) > limit:
             raise TooCostly(f"{name} may have at most {limit} values", expression=name)
         values: tuple[Value, ...]
         if parameter.type == "reference" and checked not in _NOT_URLS and self.is_canonical(parameter):
-            given = [literals.canonicals(unescape(part), parameter, checked, name, self.base) for part in parts]
+            given = [
+                literals.canonicals(unescape(part), parameter, checked, name=name, base=self.base) for part in parts
+            ]
             values = tuple(value for forms in given for value in forms)
         else:
-            values = tuple(literals.value(part, parameter, checked, name, self.base, siblings) for part in parts)
+            values = tuple(
+                literals.value(part, parameter, checked, name=name, base=self.base, siblings=siblings) for part in parts
+            )
         if not values:
             raise BadRequest(f"{name} must have a value", expression=name)
         self.clauses.append(Clause(name, parameter, checked, values))
@@ -327,11 +348,11 @@ class _Reader:
         )
 
     def read_include(self, code: str, name: str, text: str) -> None:
-        limit = settings.current().include_limit
+        limit = self.limits.include_limit
         if len(self.include) + len(self.revinclude) >= limit:
             raise TooCostly(f"a search may have at most {limit} includes", expression=name)
         known_type = self.types[0] if len(self.types) == 1 else None
-        entry = include(name, text, known_type if code == "_include" else None, self.custom)
+        entry = include(name, text, known_type if code == "_include" else None, custom=self.custom)
         if code == "_revinclude" and entry.parameter and not index_facts.is_own(entry.type, entry.parameter):
             raise NotSupported(f"{name} does not support parameters that clients have defined", expression=name)
         (self.include if code == "_include" else self.revinclude).append(entry)
@@ -339,11 +360,11 @@ class _Reader:
     def read_count(self, text: str) -> None:
         if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
             raise BadRequest("_count must be a whole number, 0 or more", expression="_count")
-        self.single["_count"] = str(min(int(text), settings.current().count_limit))
+        self.single["_count"] = str(min(int(text), self.limits.count_limit))
 
     def read_sort(self, text: str) -> None:
         keys = [(key.removeprefix("-"), key.startswith("-")) for key in text.split(",") if key]
-        limit = settings.current().sort_limit
+        limit = self.limits.sort_limit
         if len(self.sort) + len(keys) > limit:
             raise TooCostly(f"_sort may name at most {limit} parameters", expression="_sort")
         for code, _ in keys:
@@ -373,7 +394,7 @@ class _Reader:
     def results(self) -> Results:
         if self.single.get("_summary") == "text" and (self.include or self.revinclude):
             raise BadRequest("_summary=text cannot be combined with includes", expression="_summary")
-        default = settings.current().count_default
+        default = self.limits.count_default
         self.used = [(name, self.single["_count"] if name == "_count" else text) for name, text in self.used]
         return Results(
             count=int(self.single.get("_count", default)),
@@ -429,8 +450,8 @@ def chained_types(link: Link, parameter: SearchParameter | None, name: str) -> t
     return ("Patient",) if index_facts.only_patients(parameter) else parameter.targets
 
 
-def chain(name: str, text: str) -> Chain:
-    """Parses `subject:Patient.organization.name` or `_has:Observation:patient:code`, at any depth."""
+def chain(name: str, text: str, limit: int) -> Chain:
+    """Parses `subject:Patient.organization.name` or `_has:Observation:patient:code`, of at most `limit` links."""
     links: list[Link] = []
     rest = name
     while True:
@@ -448,12 +469,11 @@ def chain(name: str, text: str) -> Chain:
             links.append(Link(match["code"], match["modifier"]))
         else:
             return Chain(name, tuple(links), rest, text)
-        limit = settings.current().chain_limit
         if len(links) > limit:
             raise TooCostly(f"a chain may have at most {limit} links", expression=name)
 
 
-def include(name: str, text: str, known_type: str | None, custom: Custom) -> Include:
+def include(name: str, text: str, known_type: str | None, *, custom: Custom) -> Include:
     """Parses `Type:parameter[:TargetType]`, or `*`. BadRequest if the type has no such reference parameter."""
     _, _, modifier = name.partition(":")
     if modifier not in ("", "iterate", "recurse"):

@@ -12,7 +12,7 @@ from bulkhead.store import keys
 from bulkhead.store.version import Version
 
 if TYPE_CHECKING:
-    from bulkhead.store import Store
+    from bulkhead.store import ReadStore
 
 
 def has_places(driver: Driver) -> bool:
@@ -22,7 +22,7 @@ def has_places(driver: Driver) -> bool:
     return isinstance(driver, (Dated, Values, Targets, Updated))
 
 
-def place(driver: Driver, store: Store, candidate: Version) -> Position | None:
+def place(driver: Driver, store: ReadStore, candidate: Version) -> Position | None:
     """The position at which a driver gives a resource; None if it does not give it."""
     match driver:
         case Dated():
@@ -62,7 +62,7 @@ def _among_values(driver: Values, candidate: Version) -> Position | None:
     return min(positions, default=None)
 
 
-def _in_time(driver: Updated, store: Store, candidate: Version) -> Position | None:
+def _in_time(driver: Updated, store: ReadStore, candidate: Version) -> Position | None:
     """The place of the version that was current at the time of the first page."""
     if candidate.head.type not in driver.types:
         return None

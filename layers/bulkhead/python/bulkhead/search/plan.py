@@ -75,14 +75,14 @@ class Plan:
     """Whether there are conditions beyond the driver's, so that many candidates may not match."""
 
 
-def plan(query: Query, definition: membership.Definition | None, now: str, dated: bool) -> Plan:
+def plan(query: Query, definition: membership.Definition | None, now: str, *, dated: bool) -> Plan:
     """The plan of a query. `definition` is that of its compartment; `now` is the time as of which paging by time lists.
 
     `dated` tells whether all resources have their entries in clinical order (`Store.is_in_clinical_order`).
     NotSupported for a search of the whole system without any condition.
     """
     refuse(query)
-    driver, in_order = choose(query, definition, now, dated)
+    driver, in_order = choose(query, definition, now, dated=dated)
     driven = 0 if isinstance(driver, (AllDefinitions, Created, Updated)) or query.compartment else 1
     if isinstance(driver, Values) and driver.owned:
         driven += 1
@@ -97,7 +97,7 @@ def refuse(query: Query) -> None:
         raise NotSupported(text, expression="_type")
 
 
-def choose(query: Query, definition: membership.Definition | None, now: str, dated: bool) -> tuple[Driver, bool]:
+def choose(query: Query, definition: membership.Definition | None, now: str, *, dated: bool) -> tuple[Driver, bool]:
     """The driver, and whether its order is the requested one."""
     order = query.results.sort[0] if query.results.sort else None
     single = len(query.results.sort) == 1 and len(query.types) == 1
@@ -107,16 +107,16 @@ def choose(query: Query, definition: membership.Definition | None, now: str, dat
         return Keys(keys), by_key
     if query.types == (DEFINITIONS,) and not query.compartment:
         return AllDefinitions(), by_key
-    in_clinical_order = by_care(query, dated)
+    in_clinical_order = by_care(query, dated=dated)
     if in_clinical_order is not None:
         return in_clinical_order
-    owned = by_owner(query, dated)
+    owned = by_owner(query, dated=dated)
     if owned is not None:
         return owned, order is None or (by_key and isinstance(owned, Gathered))
     if query.compartment and definition:
         return Merged(tuple(Compartment(key, definition, query.types) for key in query.compartments)), by_key
     if len(query.types) == 1:
-        driver = best(query, dated)
+        driver = best(query, dated=dated)
         if driver is not None:
             return driver, order is None or (by_key and isinstance(driver, (Merged, Gathered)))
     accounts = streams(query.clauses, None)
@@ -127,7 +127,7 @@ def choose(query: Query, definition: membership.Definition | None, now: str, dat
         if of_meta:
             return of_meta[0], order is None
     if len(query.types) > 1 and (not query.results.sort or DEFINITIONS in query.types):
-        each = tuple(choose(of_type(query, name), None, now, dated)[0] for name in query.types)
+        each = tuple(choose(of_type(query, name), None, now, dated=dated)[0] for name in query.types)
         if not all(isinstance(driver, (Created, Updated)) for driver in each):
             return Each(each), order is None
     return by_time(query, now)
@@ -171,7 +171,7 @@ def ids(query: Query) -> tuple[str, ...] | None:
     return None
 
 
-def best(query: Query, dated: bool) -> Driver | None:
+def best(query: Query, *, dated: bool) -> Driver | None:
     """The most selective driver for a search of one type; None if no parameter has one."""
     resource_type = query.types[0]
     ranked: list[tuple[int, Driver]] = []
@@ -298,7 +298,7 @@ def is_of_care(found: Values) -> bool:
     return any(is_dated(found.resource_type, branch) for branch in found.branches)
 
 
-def by_care(query: Query, dated: bool) -> tuple[Driver, bool] | None:
+def by_care(query: Query, *, dated: bool) -> tuple[Driver, bool] | None:
     """What leads in clinical order: a patient with a code; a patient alone, or a code, where the search is about dates.
 
     And whether that is the order asked for. None where nothing does, or something else selects more.
@@ -326,7 +326,7 @@ def by_care(query: Query, dated: bool) -> tuple[Driver, bool] | None:
     return driver, its.sorted or order is None
 
 
-def by_owner(query: Query, dated: bool) -> Values | Gathered | None:
+def by_owner(query: Query, *, dated: bool) -> Values | Gathered | None:
     """The ranges of a code and of a patient together, where a search of one type names both.
 
     Those of codes whose entries are in clinical order are listed besides those of others, for `combo-code`.
@@ -375,13 +375,15 @@ def owners_of(query: Query) -> tuple[tuple[str, ...], Clause | None]:
             continue
         if query.types and clause.parameter != search_parameters(query.types[0]).get(clause.parameter.code):
             continue
-        found = [patient_of(value, index_facts.only_patients(clause.parameter)) for value in clause.values]
+        found = [
+            patient_of(value, only_patients=index_facts.only_patients(clause.parameter)) for value in clause.values
+        ]
         if clause.parameter.code[0] != "_" and all(found):
             return tuple(dict.fromkeys(one for one in found if one)), clause
     return (), None
 
 
-def patient_of(value: Value, only_patients: bool) -> str | None:
+def patient_of(value: Value, *, only_patients: bool) -> str | None:
     """The Patient that a reference must be to; `only_patients` says whether an id alone means a Patient."""
     if not isinstance(value, ReferenceValue) or value.id is None:
         return None

@@ -16,7 +16,7 @@ from bulkhead.search.plan import UNION, listings
 from bulkhead.store.version import FOLLOWING, Fence, ListedFence, Within, within
 
 if TYPE_CHECKING:
-    from bulkhead.store import Store
+    from bulkhead.store import ReadStore
 
 FREE = 100
 """How many hidden heads a search may meet before the race begins: one batch."""
@@ -78,7 +78,7 @@ def fence_streams(code: str, key: str, resource_type: str | None) -> list[KeyStr
 class FenceListing:
     """The keys of the resources of some types that the caller may see, read as far as a race has come."""
 
-    store: Store
+    store: ReadStore
     driver: Driver
     within: Within
     complete: bool
@@ -106,7 +106,7 @@ class FenceListing:
 class Races:
     """The fence's listings within one request, by types; inner searches and includes share them."""
 
-    store: Store
+    store: ReadStore
     fence: Fence
     hidden: int = 0
     """The number of heads that the fence refused while there was a listing to race against."""

@@ -40,7 +40,7 @@ from bulkhead.store.heads import PAGE_WEIGHT
 from bulkhead.store.version import Fence, Version, is_open, within
 
 if TYPE_CHECKING:
-    from bulkhead.store import Store
+    from bulkhead.store import ReadStore
 
 Represent = Callable[[Version], JsonResource]
 """The resource in the form that a client sees; must not change the version's body."""
@@ -88,7 +88,7 @@ class Page:
 
 
 def search(
-    store: Store,
+    store: ReadStore,
     query: Query,
     *,
     base: str,
@@ -106,18 +106,18 @@ def search(
     `notes` are added to those of the page. `explain` is called with the plan. BadRequest for a cursor of another search,
     NotSupported for a search that has no plan (see `plan.plan`), TooCostly where counting or sorting would read too much.
     """
-    query, page = _answered(store, query, fence, limits, explain, clock)
-    return bundle.searchset(query, replace(page, notes=(*notes, *page.notes)), base, represent)
+    query, page = _answered(store, query, fence, limits=limits, explain=explain, clock=clock)
+    return bundle.searchset(query, replace(page, notes=(*notes, *page.notes)), base, represent=represent)
 
 
-def first_page(store: Store, query: Query, fence: Fence, limits: Limits) -> Page:
+def first_page(store: ReadStore, query: Query, fence: Fence, *, limits: Limits) -> Page:
     """The first page of a query, for operations that make an answer of their own. Errors as of `search`."""
-    _, page = _answered(store, query, fence, limits, lambda chosen: None, monotonic)
+    _, page = _answered(store, query, fence, limits=limits, explain=lambda chosen: None, clock=monotonic)
     return page
 
 
 def _answered(
-    store: Store, query: Query, fence: Fence, limits: Limits, explain: Callable[[Plan], None], clock: Clock
+    store: ReadStore, query: Query, fence: Fence, *, limits: Limits, explain: Callable[[Plan], None], clock: Clock
 ) -> tuple[Query, Page]:
     """The query as it was run, and the page that it asks for."""
     query = spelt_out(store, query, fence)
@@ -140,9 +140,9 @@ def _answered(
     return answered(widening.widened(query, others), widening.Named())
 
 
-def planned(store: Store, query: Query, definition: membership.Definition | None) -> Plan:
+def planned(store: ReadStore, query: Query, definition: membership.Definition | None) -> Plan:
     """The plan of a query, as of now and as far as the entries of the table go."""
-    return plan(query, definition, dates.now(), store.is_in_clinical_order())
+    return plan(query, definition, dates.now(), dated=store.is_in_clinical_order())
 
 
 def asked_page(scanner: Scanner) -> Page:
@@ -158,7 +158,7 @@ def asked_page(scanner: Scanner) -> Page:
     return replace(page, included=included, notes=notes)
 
 
-def find(store: Store, query: Query, limit: int, fence: Fence) -> list[Version]:
+def find(store: ReadStore, query: Query, limit: int, *, fence: Fence) -> list[Version]:
     """Up to `limit` matches, in any order: for conditional interactions, which refuse two matches.
 
     TooCostly if so many candidates were read that there may be more matches.
@@ -178,17 +178,22 @@ def find(store: Store, query: Query, limit: int, fence: Fence) -> list[Version]:
     return found
 
 
-def spelt_out(store: Store, query: Query, fence: Fence) -> Query:
+def spelt_out(store: ReadStore, query: Query, fence: Fence) -> Query:
     """The query with its value sets, hierarchies and lists expanded, as the caller may see them."""
 
     def look(resource_type: str, parameter: str, value: str) -> list[dict[str, Any]]:
         if resource_type in governing.TYPES:
-            return [one.body for one in serving.serving(store, fence, find, resource_type, parameter, value)]
+            return [
+                one.body
+                for one in serving.serving(
+                    store, fence, find, resource_type=resource_type, parameter=parameter, value=value
+                )
+            ]
         wanted = parse([(parameter, literals.escape(value))], resource_type)
-        return [found.body for found in find(store, wanted, LOOKED_AT, fence)]
+        return [found.body for found in find(store, wanted, LOOKED_AT, fence=fence)]
 
     def current(patient: str, name: str) -> dict[str, Any] | None:
-        found = current_lists.current(store, fence, find, patient, name)
+        found = current_lists.current(store, fence, find, patient=patient, name=name)
         return found.body if found else None
 
     for spell in (value_sets.resolved, subsumption.resolved, hierarchy.resolved):
@@ -225,7 +230,9 @@ def chained(scanner: Scanner) -> Scanner:
 def chain_driver(scanner: Scanner, limit: int) -> Driver | None:
     """What leads by the first chain that can, where its inner search reads at most `limit` heads."""
     types = scanner.query.types
-    drivers = (chains.driver(one, types[0] if types else None, scanner.found, limit) for one in scanner.query.chains)
+    drivers = (
+        chains.driver(one, types[0] if types else None, scanner.found, limit=limit) for one in scanner.query.chains
+    )
     return next((driver for driver in drivers if driver is not None), None)
 
 
@@ -259,7 +266,7 @@ def smaller_by_chain(scanner: Scanner) -> Driver | None:
 def narrowed(scanner: Scanner) -> Scanner:
     """The same search with each chain that leads to one resource only replaced by a reference."""
     query = scanner.query
-    found = [chains.reference(chain, query.types[0], scanner.indexed, scanner.store) for chain in query.chains]
+    found = [chains.reference(chain, query.types[0], scanner.indexed, store=scanner.store) for chain in query.chains]
     clauses = tuple(clause for clause in found if clause is not None)
     if not clauses:
         return scanner
@@ -473,7 +480,7 @@ class Scanner(Scan):
             return None
         total, left = 0, self.limits.names
         for name in query.types:
-            found = self.store.count(name, left)
+            found = self.store.count(name, most=left)
             if found is None:
                 raise too_costly("counting", "_total" if query.results.total else "_summary")
             total, left = total + found, left - found

@@ -26,7 +26,7 @@ from bulkhead.search.race import ENTRIES_PER_HEAD, FenceListing, Races
 from bulkhead.store.version import Fence, Version, prepare
 
 if TYPE_CHECKING:
-    from bulkhead.store import Head, Store
+    from bulkhead.store import Head, ReadStore
 
 BATCH = 100
 """Keys of one BatchGetItem: the limit of the first read if candidates are filtered; later reads double it."""
@@ -62,7 +62,7 @@ class Progress:
 class Scan:
     """One search over one store for one caller: reads its matches."""
 
-    store: Store
+    store: ReadStore
     query: Query
     plan: Plan
     known: membership.Definitions
@@ -81,18 +81,18 @@ class Scan:
         continue. With `in_order` False, the order may be any, and positions mean nothing.
         """
         given: set[str] = set()
-        for found in self._followed(self.plan.driver, after, wanted, progress, in_order=in_order):
+        for found in self._followed(self.plan.driver, after, wanted, progress=progress, in_order=in_order):
             given.add(found[0].key)
             yield found
         race = None if progress.ended or progress.spent else self._race()
         if race is None:
             return
         if not in_order:
-            yield from self._followed(Keys(tuple(race.keys - given)), None, LISTED, progress, in_order=False)
+            yield from self._followed(Keys(tuple(race.keys - given)), None, LISTED, progress=progress, in_order=False)
         elif isinstance(self.plan.driver, BY_KEY):
             descending = isinstance(self.plan.driver, Keys) and self.plan.driver.descending
             listed = Keys(tuple(race.keys), descending)
-            yield from self._followed(listed, progress.position, wanted, progress, in_order=True)
+            yield from self._followed(listed, progress.position, wanted, progress=progress, in_order=True)
         else:
             yield from self._placed(race, progress)
 
@@ -131,7 +131,7 @@ class Scan:
         progress.ended = True
 
     def _followed(
-        self, driver: Driver, after: Position | None, wanted: int, progress: Progress, *, in_order: bool
+        self, driver: Driver, after: Position | None, wanted: int, *, progress: Progress, in_order: bool
     ) -> Iterator[Found]:
         """Matches in the order of one driver, until it ends, the limit is reached, or the fence's listing replaces it."""
         filtered = self.plan.filtered
@@ -158,7 +158,7 @@ class Scan:
                     return
                 unchecked, named = None, self.looked_at(named, heads)
                 self.prepare(heads[hint.key] for hint in chunk if hint.key in heads)
-                admitted = [self._accepted(driver, hint, heads.get(hint.key), progress) for hint in chunk]
+                admitted = [self._accepted(driver, hint, heads.get(hint.key), progress=progress) for hint in chunk]
                 admitted = self._checked(admitted, progress)
                 for number, (hint, candidate) in enumerate(zip(chunk, admitted, strict=True), at - len(chunk) + 1):
                     progress.position = hint.position
@@ -215,7 +215,7 @@ class Scan:
         """Whether a resource exists and the caller may see it."""
         return head is not None and not head.deleted and self.fence(self.store.version(head))
 
-    def _accepted(self, driver: Driver, hint: Hint, head: Head | None, progress: Progress) -> Version | None:
+    def _accepted(self, driver: Driver, hint: Hint, head: Head | None, *, progress: Progress) -> Version | None:
         """The hint's resource, if it is a match and the driver gives it here. Counts reads."""
         if head is None or head.deleted:
             progress.read += 1
@@ -245,4 +245,6 @@ class Scan:
         its = self.plan.membership
         if its is None or self.query.compartment is None:
             return True
-        return any(membership.is_member(its, one, candidate.key, candidate.targets) for one in self.query.compartments)
+        return any(
+            membership.is_member(its, one, candidate.key, targets=candidate.targets) for one in self.query.compartments
+        )

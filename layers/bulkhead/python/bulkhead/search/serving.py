@@ -5,9 +5,8 @@ A strongly consistent list holds those in force. Definitions of other tenants ar
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from bulkhead.compartments.governing import governs
 from bulkhead.errors import TooCostly
@@ -18,16 +17,22 @@ from bulkhead.store.definitions import ALL, NAMED_BY
 from bulkhead.store.version import Fence, ListedFence, Version
 
 if TYPE_CHECKING:
-    from bulkhead.store import Store
+    from bulkhead.store import ReadStore
 
-Find = Callable[["Store", Query, int, Fence], list[Version]]
-"""`run.find`."""
+
+class Find(Protocol):
+    """`run.find`."""
+
+    def __call__(self, store: ReadStore, query: Query, limit: int, *, fence: Fence) -> list[Version]: ...
+
 
 MOST = 1000
 """The limit on definitions under one name."""
 
 
-def serving(store: Store, fence: Fence, find: Find, resource_type: str, parameter: str, value: str) -> list[Version]:
+def serving(
+    store: ReadStore, fence: Fence, find: Find, *, resource_type: str, parameter: str, value: str
+) -> list[Version]:
     """The definitions of a type that meet `parameter=value` and serve a search of the caller with this `fence`.
 
     First those in force for all, then those of the caller's own tenant, each by id. `parameter` is `_id`, the parameter that names the
@@ -47,11 +52,11 @@ def serving(store: Store, fence: Fence, find: Find, resource_type: str, paramete
     from bulkhead.search.parse import parse
 
     query = parse([(parameter, escape(value))], resource_type)
-    own = find(store, query, MOST, replace(fence, sees=lambda candidate: is_own(candidate, fence)))
+    own = find(store, query, MOST, fence=replace(fence, sees=lambda candidate: is_own(candidate, fence)))
     return common + sorted(own, key=lambda one: one.key)
 
 
-def _in_force(store: Store, resource_type: str, name: str) -> list[Version]:
+def _in_force(store: ReadStore, resource_type: str, name: str) -> list[Version]:
     keys = store.governing(resource_type, name)
     if len(keys) > MOST:
         raise TooCostly(f"more than {MOST} {resource_type} resources have one name: a search can use at most that many")

@@ -66,14 +66,14 @@ def value(candidate: Version, sort: Sort, known: Definitions) -> str | Decimal |
     found: list[str | Decimal] = [
         one
         for kind, content in matching.values(candidate, sort.parameter, known)
-        for one in values(kind, content, sort.parameter, sort.descending)
+        for one in values(kind, content, sort.parameter, descending=sort.descending)
     ]
     if not found:
         return None
     return (max if sort.descending else min)(found)
 
 
-def values(kind: str, content: Any, parameter: SearchParameter, descending: bool) -> list[Any]:
+def values(kind: str, content: Any, parameter: SearchParameter, *, descending: bool) -> list[Any]:
     match parameter.type:
         case "token":
             texts = [code.casefold() for _, code in extract.tokens(kind, content)]

@@ -39,14 +39,14 @@ def in_codes(clause: Clause, look: Look) -> Clause:
     codes: Codes = set()
     for value in clause.values:
         assert isinstance(value, UriValue)
-        codes |= members(value.uri, look, clause.name, ())
+        codes |= members(value.uri, look, clause.name, within=())
     if len(codes) > MOST:
         raise TooCostly("the value set has too many codes for a search", expression=clause.name)
     values = tuple(TokenValue(system, code) for system, code in sorted(codes))
     return structs.replace(clause, values=values, modifier="not" if clause.modifier == "not-in" else None)
 
 
-def members(name: str, look: Look, clause: str, within: tuple[str, ...]) -> Codes:
+def members(name: str, look: Look, clause: str, *, within: tuple[str, ...]) -> Codes:
     """The codes of a ValueSet by its url or `ValueSet/id`."""
     url = name.partition("|")[0]
     if url in within:
@@ -61,25 +61,25 @@ def members(name: str, look: Look, clause: str, within: tuple[str, ...]) -> Code
     compose = own if stored is None else stored.get("compose", {})
     if compose is None:
         raise BadRequest("this server does not have the value set", expression=clause)
-    return composed(compose, look, clause, (*within, url))
+    return composed(compose, look, clause, within=(*within, url))
 
 
-def composed(compose: Mapping[str, Any], look: Look, clause: str, within: tuple[str, ...]) -> Codes:
+def composed(compose: Mapping[str, Any], look: Look, clause: str, *, within: tuple[str, ...]) -> Codes:
     """The codes of a `ValueSet.compose`; `within` are the sets that include it."""
-    found = _union(compose.get("include", ()), look, clause, within)
-    return found - _union(compose.get("exclude", ()), look, clause, within)
+    found = _union(compose.get("include", ()), look, clause, within=within)
+    return found - _union(compose.get("exclude", ()), look, clause, within=within)
 
 
-def _union(parts: Any, look: Look, clause: str, within: tuple[str, ...]) -> Codes:
+def _union(parts: Any, look: Look, clause: str, *, within: tuple[str, ...]) -> Codes:
     found: Codes = set()
     for part in parts:
-        found |= part_codes(part, look, clause, within)
+        found |= part_codes(part, look, clause, within=within)
     return found
 
 
-def part_codes(part: dict[str, Any], look: Look, clause: str, within: tuple[str, ...]) -> Codes:
+def part_codes(part: dict[str, Any], look: Look, clause: str, *, within: tuple[str, ...]) -> Codes:
     """The codes of one `compose.include`: those of its system that are in every value set that it names."""
-    sets = [members(url, look, clause, within) for url in part.get("valueSet", ())]
+    sets = [members(url, look, clause, within=within) for url in part.get("valueSet", ())]
     if "system" not in part:
         return set.intersection(*sets) if sets else set()
     system = part["system"]

@@ -38,6 +38,7 @@ from bulkhead.store.erasure import Bodies, Eraser, Gravestone
 from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
 from bulkhead.store.index import Found, Moment, Pointer
 from bulkhead.store.jobs import Job, Jobs
+from bulkhead.store.reading import ReadStore
 from bulkhead.store.table import Table, item_key
 from bulkhead.store.throttling import Patience
 from bulkhead.store.transactions import once_a_request, one_request
@@ -59,6 +60,7 @@ __all__ = [
     "Inherit",
     "Moment",
     "Pointer",
+    "ReadStore",
     "Receipt",
     "Store",
     "Version",
@@ -77,7 +79,13 @@ class Store:
     def __init__(self, dynamodb: DynamoDBClient, s3: Any, settings: _settings.Settings) -> None:
         self.settings = settings
         patience = Patience(settings.throttle_patience)
-        self.table = Table(dynamodb, settings.table, settings.threads, settings.bulk_writes == "transact", patience)
+        self.table = Table(
+            dynamodb,
+            settings.table,
+            settings.threads,
+            transact_bulk=settings.bulk_writes == "transact",
+            patience=patience,
+        )
         self._s3 = s3
         self.definitions_mark = object()
         """A new object after each write of CompartmentDefinitions by this process."""
@@ -174,6 +182,7 @@ class Store:
         writes: Sequence[Write],
         claims: Sequence[Claim] = (),
         inherit: Inherit | None = None,
+        *,
         receipt: Receipt | None = None,
     ) -> list[Head]:
         """Commits all or nothing: see `commits.commit`. VersionConflict, ClaimTaken, JobMovedOn, Conflict, Unavailable."""
@@ -181,7 +190,15 @@ class Store:
         if listed:
             definitions.note(self.table, listed)
         try:
-            return commits.commit(self.table, self._bodies.put, self.settings, writes, claims, inherit, receipt)
+            return commits.commit(
+                self.table,
+                self._bodies.put,
+                self.settings,
+                writes=writes,
+                claims=claims,
+                inherit=inherit,
+                receipt=receipt,
+            )
         except Conflict:
             self._require_unburied([write for write in writes if not write.fresh])
             raise
@@ -226,7 +243,7 @@ class Store:
         self, buried: Sequence[Head], events: Sequence[Write], *, is_open: bool = False, patients: Sequence[str] = ()
     ) -> None:
         """Make up to 50 resources unreadable, in one commit with `events`: see `erasure`. VersionConflict."""
-        self._eraser.bury(self.settings, buried, events, is_open, patients)
+        self._eraser.bury(self.settings, buried, events, is_open=is_open, patients=patients)
 
     def erase(self, key: str) -> bool:
         """Erase all that there is of a buried resource; whether there was anything. Idempotent."""
@@ -236,7 +253,7 @@ class Store:
         """The purge of this target is done."""
         self._eraser.close(key)
 
-    def set_propagate(self, head: Head, flag: bool, within: Mapping[str, tuple[str, ...]]) -> None:
+    def set_propagate(self, head: Head, *, flag: bool, within: Mapping[str, tuple[str, ...]]) -> None:
         """Sets whether, and within which bounds, new resources in its compartment inherit the accounts of `head`. VersionConflict."""
         if not account_commits.set_propagate(self.table, head, replace(head, propagate=flag, within=within)):
             transaction_marks.clear(self.table, head.key)
@@ -252,7 +269,7 @@ class Store:
 
     def keep_query(self, pairs: Sequence[tuple[str, str]]) -> str | None:
         """Keep the parameters of a search for its page links, under the id that is returned: see `queries.keep`."""
-        return queries.keep(self.table, self.secret, pairs, self.settings.page_link_days)
+        return queries.keep(self.table, self.secret, pairs, days=self.settings.page_link_days)
 
     def kept_query(self, identifier: str) -> list[tuple[str, str]] | None:
         """What `keep_query` kept; None where there is nothing (any more)."""
@@ -294,13 +311,13 @@ class Store:
         """Compares the whole table with its index, and repairs faults if `repair` is True: see `rounds.check`."""
         from bulkhead.store import rounds
 
-        return rounds.check(self.table, self._facts_of, repair, patience)
+        return rounds.check(self.table, self._facts_of, repair=repair, patience=patience)
 
     def check_integrity_on(self, pages: int, time_left: Callable[[], bool]) -> Report:
         """Continues the integrity check where the last round ended: see `rounds.check_on`."""
         from bulkhead.store import rounds
 
-        return rounds.check_on(self.table, self._facts_of, pages, time_left)
+        return rounds.check_on(self.table, self._facts_of, pages, time_left=time_left)
 
     def _facts_of(self, head: Head) -> Facts:
         from bulkhead.facts import index_facts
@@ -329,26 +346,27 @@ class Store:
         return sorted({*definitions.written(self.table), *builtin.heads()})
 
     def pointing_at(
-        self, target: str, resource_type: str | None = None, after: str | None = None, limit: int = 1000
+        self, target: str, resource_type: str | None = None, after: str | None = None, *, limit: int = 1000
     ) -> list[Pointer]:
         """Resources that point at `target`, ordered by type and id, after the source `after`; fewer than `limit` at the end."""
-        return index.pointing_at(self.table, keys.target_partitions(target), resource_type, after, limit)
+        return index.pointing_at(self.table, keys.target_partitions(target), resource_type, after=after, limit=limit)
 
     def formerly_pointing_at(self, target: str, after: str | None = None, limit: int = 1000) -> list[Pointer]:
         """Resources that pointed at a Patient, or at what a Binary followed, and were deleted or changed since; paged the same way."""
-        return index.pointing_at(self.table, [keys.former_partition(target)], None, after, limit)
+        return index.pointing_at(self.table, [keys.former_partition(target)], None, after=after, limit=limit)
 
     def in_account(
-        self, account: str, resource_type: str | None = None, after: str | None = None, limit: int = 1000
+        self, account: str, resource_type: str | None = None, after: str | None = None, *, limit: int = 1000
     ) -> list[Pointer]:
         """Resources that carry `account`, in the same order and paging. NO_ACCOUNT: what of SHARED_TYPES carries none."""
-        return index.pointing_at(self.table, keys.account_partitions(account), resource_type, after, limit)
+        return index.pointing_at(self.table, keys.account_partitions(account), resource_type, after=after, limit=limit)
 
     def by_value(
         self,
         resource_type: str,
         parameter: str,
         value: str,
+        *,
         prefix: str | None = None,
         first: str | None = None,
         last: str | None = None,
@@ -356,7 +374,17 @@ class Store:
         limit: int = 1000,
     ) -> list[Found]:
         """Resources under a value, ordered by sort and id, after the position `after`: see `index.by_value`."""
-        return index.by_value(self.table, resource_type, parameter, value, prefix, first, last, after, limit)
+        return index.by_value(
+            self.table,
+            resource_type,
+            parameter,
+            value=value,
+            prefix=prefix,
+            first=first,
+            last=last,
+            after=after,
+            limit=limit,
+        )
 
     def by_date(
         self,
@@ -373,13 +401,22 @@ class Store:
     ) -> list[Found]:
         """Resources of a patient or of a code (`of_code`) in clinical order, after a position: see `index.by_date`."""
         partition = (keys.value_partition if of_code else keys.care_partition)(resource_type, parameter, value)
-        return index.by_date(self.table, of_code, partition, first, last, after, limit, newest_first)
+        return index.by_date(
+            self.table,
+            of_code=of_code,
+            partition=partition,
+            first=first,
+            last=last,
+            after=after,
+            limit=limit,
+            newest_first=newest_first,
+        )
 
     def is_in_clinical_order(self) -> bool:
         """Whether every resource of the table has its entries in clinical order: see `layout`."""
         return layout.is_current(self.table, layout.CLINICAL_ORDER)
 
-    def count(self, resource_type: str, most: int) -> int | None:
+    def count(self, resource_type: str, *, most: int) -> int | None:
         """How many resources of a type there are, from keys alone, where `can_count`; None if that takes more than about `most`."""
         return counts.of_type(self.table, resource_type, most)
 
@@ -396,12 +433,15 @@ class Store:
         resource_type: str,
         since: str | None = None,
         until: str | None = None,
+        *,
         after: str | None = None,
         limit: int = 1000,
         newest_first: bool = False,
     ) -> list[Moment]:
         """Versions by lastUpdated, after the position `after`: see `index.by_time`."""
-        return index.by_time(self.table, resource_type, since, until, after, limit, newest_first)
+        return index.by_time(
+            self.table, resource_type, since, until=until, after=after, limit=limit, newest_first=newest_first
+        )
 
 
 @lru_cache(maxsize=1)

@@ -18,7 +18,7 @@ def commit_each(table: Table, writes: Sequence[Write]) -> set[str]:
     updated = dates.now()
     active_months.note(table, {write.key.partition("/")[0] for write in writes}, updated)
     left_out: set[str] = set()
-    for batch in pieces(writes, lambda write: heads.size(write.head("")), TRANSACT_LIMIT, TRANSACT_BYTES):
+    for batch in pieces(writes, lambda write: heads.size(write.head("")), TRANSACT_LIMIT, room=TRANSACT_BYTES):
         left_out |= _commit_batch(table, batch, updated)
     return left_out
 
@@ -48,7 +48,7 @@ def _head_action(table: Table, base: Head, head: Head) -> Item:
     if gone := [name for name in heads.ACCOUNT_ATTRIBUTES if name not in changed]:
         expression += " REMOVE " + ", ".join(f"#{name}" for name in gone)
     values = {f":{name}": value for name, value in changed.items()} | {":base": {"N": str(base.version)}}
-    return table.update_action((head.key, keys.HEAD), expression, values, staging.CURRENT)
+    return table.update_action((head.key, keys.HEAD), expression, values, condition=staging.CURRENT)
 
 
 def set_propagate(table: Table, head: Head, changed: Head) -> bool:
@@ -60,4 +60,6 @@ def set_propagate(table: Table, head: Head, changed: Head) -> bool:
     expression += " REMOVE " + ", ".join(f"#{name}" for name in gone) if gone else ""
     values: Item = {":base": {"N": str(head.version)}, ":now": {"S": dates.now()}}
     values |= {f":{name}": made[name] for name in kept}
-    return not table.write_each([table.update_action((head.key, keys.HEAD), expression, values, staging.CURRENT)])
+    return not table.write_each(
+        [table.update_action((head.key, keys.HEAD), expression, values, condition=staging.CURRENT)]
+    )

@@ -36,6 +36,7 @@ def commit(
     table: Table,
     put_body: Bodies,
     settings: Settings,
+    *,
     writes: Sequence[Write],
     claims: Sequence[Claim] = (),
     inherit: Inherit | None = None,
@@ -54,11 +55,20 @@ def commit(
     owned = [claim for claim in claims if claim.unique is None]
     between = Between(table, inherit, guard)
     if _is_large(writes, 2 * len(owned) + guard.room + (receipt.size if receipt else 0)):
-        new = large.commit(table, settings.transaction_lease, writes, owned, guard, between, updated, receipt)
+        new = large.commit(
+            table,
+            settings.transaction_lease,
+            writes,
+            claims=owned,
+            guard=guard,
+            between=between,
+            updated=updated,
+            receipt=receipt,
+        )
     else:
-        new = _commit_at_once(table, writes, owned, guard, between, updated, receipt)
+        new = _commit_at_once(table, writes, owned, guard=guard, between=between, updated=updated, receipt=receipt)
     staging.afterwards(lambda: staging.settle(table, writes), writes=len(writes))
-    staging.afterwards(lambda: _inherit_again(table, writes, new, between), writes=len(writes))
+    staging.afterwards(lambda: _inherit_again(table, writes, new, between=between), writes=len(writes))
     return new
 
 
@@ -69,10 +79,10 @@ def _is_large(writes: Sequence[Write], others: int) -> bool:
     return sum(len(write.body or b"") + _OVERHEAD for write in writes) > TRANSACT_BYTES
 
 
-def _inherit_again(table: Table, writes: Sequence[Write], new: list[Head], between: Between) -> None:
+def _inherit_again(table: Table, writes: Sequence[Write], new: list[Head], *, between: Between) -> None:
     """After a late commit: gives the new heads the current accounts of their targets, and puts the changed heads into `new`."""
     changed = [
-        replace(heads.accounts_write(head, writes[n].given), method=head.method)
+        replace(heads.accounts_write(head, writes[n].inherited_grants), method=head.method)
         for n in between.again(writes)
         if (head := new[n]).body is not None
     ]
@@ -87,6 +97,7 @@ def _commit_at_once(
     table: Table,
     writes: Sequence[Write],
     claims: Sequence[Claim],
+    *,
     guard: Guard,
     between: Between,
     updated: str,
@@ -111,7 +122,7 @@ def _commit_at_once(
             actions += accounts
         else:
             table.write_each(accounts)
-        _write(table, actions, writes, claims, guard, receipt)
+        _write(table, actions, writes, claims=claims, guard=guard, receipt=receipt)
         if guard.shared:
             staging.afterwards(guard.tidy)
     except Conflict:
@@ -126,6 +137,7 @@ def _write(
     table: Table,
     actions: Sequence[Item],
     writes: Sequence[Write],
+    *,
     claims: Sequence[Claim],
     guard: Guard,
     receipt: Receipt | None,
@@ -146,7 +158,7 @@ def _write(
                 if set(ends).issuperset(error.failed) and (shared := guard.shared_actions()):
                     actions = [*actions[: ends.start], *shared, *actions[ends.stop :]]
                     continue
-                raise _overtaken(failed - len(writes) - len(claims), writes, guard, receipt) from None
+                raise _overtaken(failed - len(writes) - len(claims), writes, guard, receipt=receipt) from None
             conflict = explain(failed, writes, claims)
             if not transaction_marks.clear(table, staging.blocked(conflict)):
                 raise conflict from None
@@ -169,7 +181,7 @@ def explain(failed: int, writes: Sequence[Write], claims: Sequence[Claim]) -> Ve
     return ClaimTaken(claims[failed - len(writes)].condition, None)
 
 
-def _overtaken(failed: int, writes: Sequence[Write], guard: Guard, receipt: Receipt | None) -> Conflict:
+def _overtaken(failed: int, writes: Sequence[Write], guard: Guard, *, receipt: Receipt | None) -> Conflict:
     """The error for a failed condition after those: of the receipt, then of the guard, then of account entries."""
     if receipt and failed < receipt.size:
         return receipt.refusal()

@@ -71,7 +71,7 @@ class DirectClient(ShortWay, _Full):
     """The methods of boto3's client."""
 
     def __init__(
-        self, endpoint: str, region: str, credentials: Any, http_session: Any, make_full: Callable[[], Any]
+        self, endpoint: str, region: str, credentials: Any, *, http_session: Any, make_full: Callable[[], Any]
     ) -> None:
         self._make_full = make_full
         self._request_signer = SimpleNamespace(_credentials=credentials)
@@ -113,7 +113,7 @@ def client(
     from botocore.httpsession import URLLib3Session
 
     options: dict[str, Any] = {"timeout": timeout, "max_pool_connections": connections, "socket_options": _KEEPALIVE}
-    return DirectClient(endpoint, region, credentials, URLLib3Session(**options), make_full)
+    return DirectClient(endpoint, region, credentials, http_session=URLLib3Session(**options), make_full=make_full)
 
 
 def _credentials(environment: Mapping[str, str]) -> Any:

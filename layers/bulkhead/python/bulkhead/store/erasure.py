@@ -111,6 +111,7 @@ class Eraser:
         settings: Settings,
         buried: Sequence[Head],
         events: Sequence[Write],
+        *,
         is_open: bool,
         patients: Sequence[str],
     ) -> None:
@@ -119,7 +120,7 @@ class Eraser:
         self._table.put_many([heads.to_item(head, keys.version_sort(head.version)) for head in buried])
         burial = _Burial(buried, dates.text(moment), is_open, patients)
         try:
-            commits.commit(self._table, self._bodies.put, settings, events, receipt=burial)
+            commits.commit(self._table, self._bodies.put, settings, writes=events, receipt=burial)
         except VersionConflict:
             for head in buried:
                 # What a large transaction has decided, or left behind, would be in the way of the next attempt as well.
@@ -191,7 +192,7 @@ class Eraser:
     def close(self, key: str) -> None:
         """The purge of this target is done: its gravestone ends like any other."""
         action = self._table.update_action(
-            (key, keys.HEAD), f"REMOVE #{_OPEN}, #{_PATIENTS}", None, f"attribute_exists(#{GRAVESTONE})"
+            (key, keys.HEAD), f"REMOVE #{_OPEN}, #{_PATIENTS}", None, condition=f"attribute_exists(#{GRAVESTONE})"
         )
         self._table.write_each([action])
 

@@ -45,6 +45,7 @@ def put(
     store: Store,
     name: str,
     body: bytes,
+    *,
     content_type: str = "application/octet-stream",
     content_encoding: str | None = None,
     content_disposition: str | None = None,
@@ -81,7 +82,7 @@ def _is_absence(error: ClientError) -> bool:
     return error.response.get("Error", {}).get("Code") in _ABSENT
 
 
-def copy(store: Store, source: str, name: str, etag: str) -> bool:
+def copy(store: Store, source: str, name: str, *, etag: str) -> bool:
     """Copies an object within S3. False if it is gone, or no longer has this `etag`."""
     bucket = store.settings.bucket
     place = {"Bucket": bucket, "Key": source}
@@ -101,15 +102,15 @@ def remove(store: Store, name: str) -> None:
 
 def url_to_put(store: Store, name: str, seconds: int) -> str:
     """A URL at which its holder can PUT the object without a token for `seconds`: give it to one client only."""
-    return _signed(store, "put_object", name, seconds)
+    return _signed(store, "put_object", name, seconds=seconds)
 
 
 def url_to_get(store: Store, name: str, seconds: int) -> str:
     """A URL at which its holder can GET the object without a token for `seconds`."""
-    return _signed(store, "get_object", name, seconds)
+    return _signed(store, "get_object", name, seconds=seconds)
 
 
-def _signed(store: Store, operation: str, name: str, seconds: int) -> str:
+def _signed(store: Store, operation: str, name: str, *, seconds: int) -> str:
     place = {"Bucket": store.settings.bucket, "Key": name}
     url: str = store.s3.generate_presigned_url(operation, Params=place, ExpiresIn=seconds)
     return url

@@ -108,18 +108,18 @@ class Head:
         """Whether the resource carries no account because nobody wants it to: the end of the last account opens nothing to others."""
         return not self.lapsed and not self.accounts
 
-    def grants(self, giver: str) -> Grants:
+    def granted_by(self, giver: str) -> Grants:
         """What a giver (OWN, or the key of a target) gives the resource."""
         return _grants(self.explicit if giver == OWN else self.inherited.get(giver, ()), self.ends.get(giver, {}))
 
     @property
-    def given(self) -> dict[str, Grants]:
+    def inherited_grants(self) -> dict[str, Grants]:
         """What the resource inherits, by target."""
-        return {root: self.grants(root) for root in self.inherited}
+        return {root: self.granted_by(root) for root in self.inherited}
 
     def until(self, account: str) -> str:
         """When the resource carries an account no longer: NEVER where a giver gives it for good, "" where it does not now."""
-        return max(self.grants(giver).get(account, "") for giver in (OWN, *self.inherited))
+        return max(self.granted_by(giver).get(account, "") for giver in (OWN, *self.inherited))
 
 
 def _grants(accounts: Iterable[str], ends: Mapping[str, str]) -> Grants:
@@ -174,16 +174,16 @@ class Write:
         """Whether the resource is sealed once this is written."""
         return (self.base is not None and self.base.sealed) if self.sealed is None else self.sealed
 
-    def grants(self, giver: str) -> Grants:
+    def granted_by(self, giver: str) -> Grants:
         """What a giver gives the resource once this is written."""
         given = self.explicit if giver == OWN else self.inherited.get(giver, ())
         kept: Mapping[str, str] = self.base.ends.get(giver, {}) if self.base else {}
         return _grants(given, self.ends.get(giver, kept))
 
     @property
-    def given(self) -> dict[str, Grants]:
+    def inherited_grants(self) -> dict[str, Grants]:
         """What the resource inherits once this is written, by target."""
-        return {root: self.grants(root) for root in self.inherited}
+        return {root: self.granted_by(root) for root in self.inherited}
 
     def inherit(self, given: Mapping[str, Grants]) -> None:
         """Make what each target gives the resource `given`, by target."""
@@ -204,7 +204,7 @@ class Write:
         """The head that this write makes."""
         base = self.base
         kept = base is not None and base.unfenced
-        ends = {giver: ending for giver in (OWN, *self.inherited) if (ending := _with_end(self.grants(giver)))}
+        ends = {giver: ending for giver in (OWN, *self.inherited) if (ending := _with_end(self.granted_by(giver)))}
         return Head(
             self.key,
             self.version,

@@ -103,7 +103,9 @@ class Guard:
             try:
                 self.table.write(
                     [
-                        reservations.reserve_action(self.table, partition, self.fence, self.by, until, self.transaction)
+                        reservations.reserve_action(
+                            self.table, partition, self.fence, by=self.by, until=until, transaction=self.transaction
+                        )
                         for partition in partitions
                     ]
                 )
@@ -140,7 +142,7 @@ class Guard:
     def _others(self) -> dict[str, _Other]:
         """All resources with an identifier that a claim names."""
         listed = self._listed()
-        others = _seen(self.table, self._staged(listed), self.fence, self.before)
+        others = _seen(self.table, self._staged(listed), self.fence, before=self.before)
         for (condition, unique), found in listed:
             for key in found.keys() & others.keys():
                 head = others[key].head
@@ -164,30 +166,30 @@ class Guard:
 
     def actions(self) -> list[Item]:
         """The actions that end the reservations in the commit, on condition that they exist and that no one else holds the items."""
-        return [reservations.sole_end_action(*arguments) for arguments in self._ends]
+        return [reservations.sole_end_action(self.table, partition, name, by=by) for partition, name, by in self._ends]
 
     def shared_actions(self) -> list[Item] | None:
         """The same, where others who are fenced off hold reservations too. None if one of ours is gone."""
         items = self.table.get_many((partition, keys.HEAD) for partition in self.partitions)
         taken = {(key[0], slot.name, slot.by) for key, item in items.items() for slot in reservations.slots(item)}
-        if any(arguments[1:] not in taken for arguments in self._ends):
+        if not taken.issuperset(self._ends):
             return None
         self.shared = True
-        return [reservations.end_action(*arguments) for arguments in self._ends]
+        return [reservations.end_action(self.table, partition, name, by=by) for partition, name, by in self._ends]
 
     def tidy(self) -> None:
         """Deletes the items without holders, after the reservations of `shared_actions` have ended."""
         reservations.tidy(self.table, self.partitions)
 
     @property
-    def _ends(self) -> list[tuple[Table, str, str, str]]:
+    def _ends(self) -> list[tuple[str, str, str]]:
         name = reservations.slot_name(self.fence)
-        return [(self.table, partition, name, self.by) for partition in self.partitions]
+        return [(partition, name, self.by) for partition in self.partitions]
 
     def release(self) -> None:
         """Ends the reservations after a failed commit; those of a large transaction end with it."""
         if not self.transaction:
-            reservations.end(self.table, [arguments[1:] for arguments in self._ends])
+            reservations.end(self.table, self._ends)
 
     def overtaken(self) -> ClaimTaken:
         """The error for a commit that another writer has overtaken."""
@@ -206,7 +208,7 @@ def reservable(writes: Iterable[Write]) -> list[str]:
     return list(dict.fromkeys(partition for partition, _ in added))
 
 
-def take_away(table: Table, writes: Sequence[Write], items: Sequence[Item], own: str | None) -> None:
+def take_away(table: Table, writes: Sequence[Write], items: Sequence[Item], *, own: str | None) -> None:
     """Ends the reservations, in slots other than `own`, of those who may see the resources in `writes`, so that they look again.
 
     `items` are the reservations as read after staging; `writes` have the accounts that they inherit.
@@ -216,7 +218,7 @@ def take_away(table: Table, writes: Sequence[Write], items: Sequence[Item], own:
     for write in writes if wanted else ():
         for partition in wanted.intersection(reservable([write])):
             by_partition[partition].append(write)
-    reservations.take_away(table, by_partition, items, own)
+    reservations.take_away(table, by_partition, items, own=own)
 
 
 def _partition(identifier: Identifier) -> str:
@@ -235,7 +237,7 @@ def _listed(table: Table, identifier: Identifier) -> dict[str, int]:
     return found
 
 
-def _seen(table: Table, staged: dict[str, int], fence: Fenced | None, before: Collection[str]) -> dict[str, _Other]:
+def _seen(table: Table, staged: dict[str, int], fence: Fenced | None, *, before: Collection[str]) -> dict[str, _Other]:
     """The current resource under each key for which an identifier was staged. Clears dead transactions away."""
     others: dict[str, _Other] = {}
     left = list(staged)
@@ -250,10 +252,10 @@ def _seen(table: Table, staged: dict[str, int], fence: Fenced | None, before: Co
                 continue
             transaction = transaction_marks.marked(item) if item else None
             if transaction is None:
-                others[key] = _settled(table, key, item, staged[key], fence, before)
+                others[key] = _settled(table, key, item, staged=staged[key], fence=fence, before=before)
             elif fence and item and "made" in item and fence.hides(heads.from_item(item)):
                 # The caller will not see what the other's transaction makes, so it need not wait for its end.
-                others[key] = _settled(table, key, None, 0, fence, before)._replace(underway=False)
+                others[key] = _settled(table, key, None, staged=0, fence=fence, before=before)._replace(underway=False)
             elif transactions.state_now(table, transaction) == (transactions.PENDING, False):
                 visible = None if item is None or "made" in item else heads.from_item(item)
                 others[key] = _Other(visible, transactions.undecided(table, transaction), True)
@@ -267,7 +269,7 @@ def _seen(table: Table, staged: dict[str, int], fence: Fenced | None, before: Co
 
 
 def _settled(
-    table: Table, key: str, item: Item | None, staged: int, fence: Fenced | None, before: Collection[str]
+    table: Table, key: str, item: Item | None, *, staged: int, fence: Fenced | None, before: Collection[str]
 ) -> _Other:
     """A resource without a transaction's mark, or none yet, with the check that it does not come to meet a condition."""
     head = heads.from_item(item) if item else None
@@ -275,18 +277,18 @@ def _settled(
         if fence and not _is_listed(fence) and key not in before:
             # Staged after our reservation: its writer ends the reservation, unless we cannot see the resource.
             return _Other(None, None, False)
-        return _Other(None, _check(table, key, staging.NEW, {}, fence), True)
+        return _Other(None, _check(table, key, staging.NEW, values={}, fence=fence), True)
     underway = staged > head.version
-    current = staging.CURRENT, {":base": {"N": str(head.version)}}
+    base: Item = {":base": {"N": str(head.version)}}
     if not fence or not fence.hides(head):
-        return _Other(head, _check(table, key, *current, None), underway)
+        return _Other(head, _check(table, key, staging.CURRENT, values=base, fence=None), underway)
     if fence.accounts is None or not set(fence.accounts).isdisjoint(head.accounts):
         # In another chart: see above.
         return _Other(head, None, underway)
     if _is_listed(fence):
-        return _Other(head, _check(table, key, *current, fence), underway)
+        return _Other(head, _check(table, key, staging.CURRENT, values=base, fence=fence), underway)
     condition, values = _carrying_the_same(head)
-    check = table.check_action((key, keys.HEAD), f"({current[0]}) OR ({condition})", current[1] | values)
+    check = table.check_action((key, keys.HEAD), f"({staging.CURRENT}) OR ({condition})", base | values)
     return _Other(head, check, underway)
 
 
@@ -295,7 +297,7 @@ def _is_listed(fence: Fenced) -> bool:
     return fence.charts is None and fence.accounts is not None and len(fence.accounts) <= _LISTED_ACCOUNTS
 
 
-def _check(table: Table, key: str, condition: str, values: Item, fence: Fenced | None) -> Item:
+def _check(table: Table, key: str, condition: str, *, values: Item, fence: Fenced | None) -> Item:
     if fence and fence.accounts is not None and len(fence.accounts) <= _LISTED_ACCOUNTS:
         # Changes by others do not matter as long as the caller cannot see the resource.
         hidden, listed = _hidden(fence.accounts)

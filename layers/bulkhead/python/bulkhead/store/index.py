@@ -46,6 +46,7 @@ def _merged(
     table: Table,
     name: str,
     partitions: Sequence[str],
+    *,
     first: str | None,
     last: str | None,
     after: str | None,
@@ -64,7 +65,7 @@ def _merged(
 
 
 def pointing_at(
-    table: Table, partitions: Sequence[str], resource_type: str | None, after: str | None, limit: int
+    table: Table, partitions: Sequence[str], resource_type: str | None, *, after: str | None, limit: int
 ) -> list[Pointer]:
     """Sources in the by-target `partitions` of one target, ordered by type and id, each once; fewer than `limit` at the end.
 
@@ -74,7 +75,7 @@ def pointing_at(
     position = keys.source_sort(after) if after else None
     pointers: list[Pointer] = []
     # One more than asked for, in the same page: only the next source shows that all entries of the last one were read.
-    for item in _merged(table, keys.BY_TARGET, partitions, prefix, prefix, position, limit + 1):
+    for item in _merged(table, keys.BY_TARGET, partitions, first=prefix, last=prefix, after=position, limit=limit + 1):
         source = keys.source_key(item["tsk"]["S"])
         via = frozenset(item["via"]["SS"]) if "via" in item else frozenset()
         if pointers and pointers[-1].source == source:
@@ -90,6 +91,7 @@ def by_value(
     table: Table,
     resource_type: str,
     parameter: str,
+    *,
     value: str,
     prefix: str | None,
     first: str | None,
@@ -105,9 +107,17 @@ def by_value(
         first = last = keys.limited(prefix[:-1], keys.SORT_LIMIT) + "#" if prefix.endswith("#") else prefix
     partition = keys.value_partition(resource_type, parameter, value)
     if parameter == keys.IDENTIFIER:
-        found = _identified(table, partition, first, last, after, limit)
+        found = _identified(table, partition, first, last=last, after=after, limit=limit)
     elif parameter[0] == "_":
-        items = _merged(table, keys.BY_VALUE, keys.meta_partitions(parameter, value), first, last, after, limit)
+        items = _merged(
+            table,
+            keys.BY_VALUE,
+            keys.meta_partitions(parameter, value),
+            first=first,
+            last=last,
+            after=after,
+            limit=limit,
+        )
         found = ((item["pk"]["S"], item["vsk"]["S"]) for item in items)
     else:
         items = table.query(partition, first, last, index=_index(keys.BY_VALUE), after=after, limit=limit)
@@ -117,6 +127,7 @@ def by_value(
 
 def by_date(
     table: Table,
+    *,
     of_code: bool,
     partition: str,
     first: str,
@@ -137,7 +148,7 @@ def by_date(
 
 
 def _identified(
-    table: Table, partition: str, first: str | None, last: str | None, after: str | None, limit: int
+    table: Table, partition: str, first: str | None, *, last: str | None, after: str | None, limit: int
 ) -> Iterator[tuple[str, str]]:
     for item in table.query(partition, first, last, after=after, limit=limit):
         key = partition, item["sk"]["S"]
@@ -149,6 +160,7 @@ def by_time(
     table: Table,
     resource_type: str,
     since: str | None,
+    *,
     until: str | None,
     after: str | None,
     limit: int,
@@ -169,7 +181,9 @@ def by_time(
     for month in reversed(listed) if newest_first else listed:
         partitions = keys.time_partitions(resource_type, month)
         left = limit - len(moments)
-        items = _merged(table, keys.BY_TIME, partitions, since, until, after, left, newest_first)
+        items = _merged(
+            table, keys.BY_TIME, partitions, first=since, last=until, after=after, limit=left, backwards=newest_first
+        )
         for item in islice(items, left):
             updated, version, _ = keys.time_of(item["msk"]["S"])
             moments.append(Moment(item["pk"]["S"], version, updated, item["msk"]["S"]))

@@ -82,7 +82,7 @@ class Check:
     With `patience` None no other process is at work, and an entry is removed at once instead of being noted.
     """
 
-    def __init__(self, table: Table, facts_of: FactsOf, now: float, patience: float | None, repair: bool) -> None:
+    def __init__(self, table: Table, facts_of: FactsOf, now: float, *, patience: float | None, repair: bool) -> None:
         self._table, self._facts_of, self._repair = table, facts_of, repair
         self._now, self._patience = now, patience
         # Who read a head before an account ended may be about to write one on which it does not: its entry stays that long.
@@ -110,12 +110,12 @@ class Check:
                 again = {pk: list(self._table.query(pk))}
                 report.held += _held(again)
                 head = next((item for item in again[pk] if item["sk"]["S"] == keys.HEAD), None)
-                self._mend(pk, self._faults(again)[pk], report, head)
+                self._mend(pk, self._faults(again)[pk], report, head=head)
         for pk, faults in self._faults_of_identifiers(identifiers).items():
             self._mend(pk, faults, report)
         return report
 
-    def _mend(self, pk: str, faults: Sequence[_Fault], report: Report, head: Item | None = None) -> None:
+    def _mend(self, pk: str, faults: Sequence[_Fault], report: Report, *, head: Item | None = None) -> None:
         actions = [(kind, action) for kind, action in faults if action]
         failed = self._written(actions, head)
         for n, (kind, action) in enumerate(actions):
@@ -187,7 +187,11 @@ class Check:
         for pk, entries in expected.items():
             own = {item_key(item): item for item in resources[pk]}
             unlisted = [(MISSING, self._table.put_action(key_of(key))) for key in listed[pk] if key not in there]
-            found[pk] = [*self._faults_of_one(pk, own, entries, there), *unlisted, *self._faults_of_time(pk, own)]
+            found[pk] = [
+                *self._faults_of_one(pk, own, entries, elsewhere=there),
+                *unlisted,
+                *self._faults_of_time(pk, own),
+            ]
             found[pk] += self._forgotten_targets(pk, own)
         return found
 
@@ -203,7 +207,7 @@ class Check:
         ), listed
 
     def _faults_of_one(
-        self, pk: str, own: dict[Key, Item], expected: dict[Key, Entry], elsewhere: dict[Key, Item]
+        self, pk: str, own: dict[Key, Item], expected: dict[Key, Entry], *, elsewhere: dict[Key, Item]
     ) -> list[_Fault]:
         version = int(own[pk, keys.HEAD]["v"]["N"]) if (pk, keys.HEAD) in own else 0
         faults: list[_Fault | None] = []
@@ -213,7 +217,7 @@ class Check:
             elif key[1].startswith(keys.STAGED) and self._is_over(key[1].removeprefix(keys.STAGED)):
                 faults.append((STALE, self._table.delete_action(key)))
         for key, entry in expected.items():
-            faults.append(self._compared(key, own.get(key) or elsewhere.get(key), entry, version))
+            faults.append(self._compared(key, own.get(key) or elsewhere.get(key), entry, version=version))
         return [fault for fault in faults if fault]
 
     def _forgotten_targets(self, pk: str, own: dict[Key, Item]) -> list[_Fault]:
@@ -242,21 +246,21 @@ class Check:
         if "noted" not in item:
             values = staged_for | {":now": {"N": str(self._now)}}
             condition = "#v = :v AND attribute_not_exists(#noted)"
-            return NOTED, self._table.update_action(key, "SET #noted = :now", values, condition)
+            return NOTED, self._table.update_action(key, "SET #noted = :now", values, condition=condition)
         if float(item["noted"]["N"]) <= self._now - self._patience:
             values = staged_for | {":noted": item["noted"]}
             return ORPHANS, self._table.delete_action(key, "#v = :v AND #noted = :noted", values)
         return None
 
-    def _compared(self, key: Key, item: Item | None, entry: Entry, version: int) -> _Fault | None:
+    def _compared(self, key: Key, item: Item | None, entry: Entry, *, version: int) -> _Fault | None:
         """The fault of an entry that the head needs."""
         attributes, via = entry
         there = frozenset(item["via"]["SS"]) if item and "via" in item else frozenset()
         if item is None or via - there or any(item.get(name) != {"S": text} for name, text in attributes.items()):
-            return MISSING, staging.entry_action(self._table, key, entry, version)
+            return MISSING, staging.entry_action(self._table, key, entry, version=version)
         if there - via and int(item["v"]["N"]) <= version:
             values = {":v": {"N": str(version)}, ":gone": {"SS": sorted(there - via)}}
-            return WIDE, self._table.update_action(key, "DELETE #via :gone", values, staging.NOT_LATER)
+            return WIDE, self._table.update_action(key, "DELETE #via :gone", values, condition=staging.NOT_LATER)
         return None
 
     def _unnamed_claims(self, pk: str, items: Sequence[Item]) -> list[_Fault]:
@@ -289,7 +293,9 @@ class Check:
         state, _ = transactions.state_now(self._table, transaction)
         if "made" in head and state != transactions.COMMITTED:
             return STALE, self._table.delete_action(item_key(head), transaction_marks.MARKED, values)
-        return STALE, self._table.update_action(item_key(head), "REMOVE #txn, #made", values, transaction_marks.MARKED)
+        return STALE, self._table.update_action(
+            item_key(head), "REMOVE #txn, #made", values, condition=transaction_marks.MARKED
+        )
 
     def _is_over(self, transaction: str) -> bool:
         item = self._table.get((keys.transaction_key(transaction), keys.HEAD))
@@ -304,7 +310,7 @@ class Check:
             if any(item.get(name) != {"S": text} for name, text in expected.items()):
                 values = {":v": item["v"]} | {f":{name}": {"S": text} for name, text in expected.items()}
                 expression = "SET " + ", ".join(f"#{name} = :{name}" for name in expected)
-                faults.append((MISSING, self._table.update_action(key, expression, values, "#v = :v")))
+                faults.append((MISSING, self._table.update_action(key, expression, values, condition="#v = :v")))
         for key in self._lists(pk, versions.values()) - self._listed:
             faults.append((MISSING, self._table.put_action(key_of(key))))
         if (pk, keys.HEAD) in own:

@@ -205,7 +205,9 @@ class Jobs:
         if taken is not None:
             condition += " AND #attempt = :taken"
             attributes[":taken"] = {"N": str(taken)}
-        return self._table.update_action((keys.job_key(job), keys.HEAD), expression, attributes | states, condition)
+        return self._table.update_action(
+            (keys.job_key(job), keys.HEAD), expression, attributes | states, condition=condition
+        )
 
     def take(self, job: str) -> Job | None:
         """Takes up a job that is not over, as its next attempt: earlier attempts cannot commit any more.
@@ -227,7 +229,7 @@ class Jobs:
         """Removes a job that never started."""
         self._table.write([self._table.delete_action((keys.job_key(job), keys.HEAD))])
 
-    def record(self, job: Job, turn: int, batch: int, standing: int, left: Sequence[str] = ()) -> None:
+    def record(self, job: Job, turn: int, batch: int, *, standing: int, left: Sequence[str] = ()) -> None:
         """Records the result of a batch. `left` are members that could not get the requested accounts; the first hundred are named."""
         item: Item = {
             "pk": {"S": keys.job_key(job.id)},
@@ -263,7 +265,7 @@ class Jobs:
         listed = [_job(name, items[key]) for name in names if (key := (keys.job_key(name), keys.HEAD)) in items]
         return [job for job in listed if job.state == RUNNING and now - job.beat < _SILENT and now < job.expires]
 
-    def results(self, job: str, turn: int = 0, first: int = 0, last: int = 99_999_999) -> list[Result]:
+    def results(self, job: str, turn: int = 0, first: int = 0, *, last: int = 99_999_999) -> list[Result]:
         """What batches came to so far: those of the pass `turn` from number `first` to `last`, or of all passes."""
         low, high = (
             (keys.result_sort(turn, first), keys.result_sort(turn, last)) if turn else (keys.RESULT, keys.RESULT)

@@ -301,7 +301,7 @@ def index_entries(key: str, facts: Facts | None) -> dict[Key, Entry]:
     # Values about `meta` come last, so that they do not shift the pairs of the others.
     for value in sorted(facts.values, key=lambda value: (value.parameter[0] == "_", *value)):
         if value.parameter == IDENTIFIER:
-            entries[identifier_key(resource_type, value.value, value.sort, identifier)] = ({}, frozenset())
+            entries[identifier_key(resource_type, value.value, value.sort, identifier=identifier)] = ({}, frozenset())
         else:
             values.append(value)
     for pair, value, dated in zip_longest(targets, values, sorted(facts.dated)):
@@ -323,7 +323,7 @@ def index_entries(key: str, facts: Facts | None) -> dict[Key, Entry]:
     return entries
 
 
-def identifier_key(resource_type: str, value: str, sort: str, identifier: str) -> Key:
+def identifier_key(resource_type: str, value: str, sort: str, *, identifier: str) -> Key:
     """The key of the item which says that the resource `identifier` has the identifier `value` of the system `sort`."""
     return value_partition(resource_type, IDENTIFIER, value), value_sort(sort, identifier)
 

@@ -24,6 +24,7 @@ def commit(
     table: Table,
     lease: int,
     writes: Sequence[Write],
+    *,
     claims: Sequence[Claim],
     guard: Guard,
     between: Between,
@@ -38,7 +39,7 @@ def commit(
     members += [keys.claim_key(claim.condition) for claim in claims] + guard.partitions
     fresh = [key for write in writes if write.fresh for key in staging.added(write) if keys.is_identifier(key)]
     seconds = lease + int(len(writes) * _LEASE_PER_WRITE)
-    transaction = transactions.begin(table, members, seconds, fresh)
+    transaction = transactions.begin(table, members, seconds, entries=fresh)
     guard.transaction = transaction
     try:
         with transactions.renewed(table, transaction, seconds):
@@ -50,11 +51,11 @@ def commit(
             checks = guard.look()
             between(writes)
             new = [write.head(updated) for write in writes]
-            _mark(table, transaction, writes, new, claims)
-            _mark_again(table, transaction, writes, new, between)
+            _mark(table, transaction, writes, new=new, claims=claims)
+            _mark_again(table, transaction, writes, new=new, between=between)
             receipts = receipt.actions(table, new) if receipt else []
-            if not transactions.decide(table, transaction, transactions.COMMITTED, [*checks, *receipts]):
-                raise _undone(table, transaction, guard, receipt)
+            if not transactions.decide(table, transaction, transactions.COMMITTED, checks=[*checks, *receipts]):
+                raise _undone(table, transaction, guard, receipt=receipt)
     except Exception:
         # Not aborted: the commit succeeded, but its answer was lost.
         if transactions.decide(table, transaction, transactions.ABORTED):
@@ -64,7 +65,7 @@ def commit(
     return new
 
 
-def _mark_again(table: Table, transaction: str, writes: Sequence[Write], new: list[Head], between: Between) -> None:
+def _mark_again(table: Table, transaction: str, writes: Sequence[Write], *, new: list[Head], between: Between) -> None:
     """Marking takes its time: what the targets pass on may be something else by now."""
     for _ in range(_ATTEMPTS):
         changed = between.again(writes)
@@ -72,10 +73,10 @@ def _mark_again(table: Table, transaction: str, writes: Sequence[Write], new: li
             break
         for n in changed:
             new[n] = writes[n].head(new[n].updated)
-        _mark(table, transaction, [writes[n] for n in changed], [new[n] for n in changed], ())
+        _mark(table, transaction, [writes[n] for n in changed], new=[new[n] for n in changed], claims=())
 
 
-def _undone(table: Table, transaction: str, guard: Guard, receipt: Receipt | None) -> Conflict:
+def _undone(table: Table, transaction: str, guard: Guard, *, receipt: Receipt | None) -> Conflict:
     """The reason why a transaction could not be committed. If there may be two, the next attempt finds a job that moved on."""
     if transactions.state_now(table, transaction)[0] == transactions.PENDING:
         if guard.claims:
@@ -86,7 +87,7 @@ def _undone(table: Table, transaction: str, guard: Guard, receipt: Receipt | Non
 
 
 def _mark(
-    table: Table, transaction: str, writes: Sequence[Write], new: Sequence[Head], claims: Sequence[Claim]
+    table: Table, transaction: str, writes: Sequence[Write], *, new: Sequence[Head], claims: Sequence[Claim]
 ) -> None:
     """Writes the new heads under the mark: beside the old ones, or as `made` if there was none. Entries of their accounts come first."""
     table.write_each([action for write in writes for action in staging.account_actions(table, write)])
@@ -98,7 +99,7 @@ def _mark(
         if write.base is not None and not builtin.is_unwritten(write.base):
             unshared.append(heads.to_item(head, keys.staged_sort(transaction)))
             values = {":base": {"N": str(write.base.version)}, ":txn": mark["txn"]}
-            action = table.update_action((write.key, keys.HEAD), "SET #txn = :txn", values, _CURRENT_OR_MINE)
+            action = table.update_action((write.key, keys.HEAD), "SET #txn = :txn", values, condition=_CURRENT_OR_MINE)
             shared.append((action, VersionConflict(write.key)))
         elif write.fresh:
             unshared.append(heads.to_item(head) | made)
@@ -140,7 +141,7 @@ def finish(table: Table, transaction: str) -> None:
     if state == transactions.ABORTED:
         fresh = [member.removeprefix(_FRESH) for member in members if member.startswith(_FRESH)]
         table.put_many([], [*entries, *_staged(table, fresh)])
-    transaction_marks.settle(table, transaction, state, held)
+    transaction_marks.settle(table, transaction, state, items=held)
     reservations.end_of_transaction(table, transaction, items.values())
     staged = [(member, keys.staged_sort(transaction)) for member in members if not member.startswith(_FRESH)]
     table.put_many([], staged)

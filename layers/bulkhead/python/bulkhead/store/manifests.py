@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 PREFIX = "manifests/"
 
 
-def write(store: Store, job: str, turn: int, batch: int, items: Sequence[dict[str, Any]]) -> str:
+def write(store: Store, job: str, turn: int, *, batch: int, items: Sequence[dict[str, Any]]) -> str:
     """Puts a JSON array with one element for each child of the Map, and returns its S3 key.
 
     `job`, `turn` and `batch` determine the key: a planner that runs again writes the same object again.

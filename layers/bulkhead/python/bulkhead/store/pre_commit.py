@@ -35,16 +35,16 @@ class Between:
             self._inherit(writes, self._read)
         if self._unread:
             self._read(())
-        identifiers.take_away(self._table, writes, self._reservations, self._guard.slot)
+        identifiers.take_away(self._table, writes, self._reservations, own=self._guard.slot)
 
     def again(self, writes: Sequence[Write]) -> list[int]:
         """Sets what `writes` inherit again, if time has passed; returns the positions of the writes that changed."""
         if not self._inherit or not self.late:
             return []
-        before = [write.given for write in writes]
+        before = [write.inherited_grants for write in writes]
         self._asked = time.monotonic()
         self._inherit(writes, self._read)
-        return [n for n, write in enumerate(writes) if write.given != before[n]]
+        return [n for n, write in enumerate(writes) if write.inherited_grants != before[n]]
 
     @property
     def late(self) -> bool:

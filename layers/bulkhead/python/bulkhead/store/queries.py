@@ -19,7 +19,7 @@ _DAY = 86_400
 Pairs = list[tuple[str, str]]
 
 
-def keep(table: Table, secret: bytes, pairs: Sequence[tuple[str, str]], days: int) -> str | None:
+def keep(table: Table, secret: bytes, pairs: Sequence[tuple[str, str]], *, days: int) -> str | None:
     """Keeps the parameters for `days` days, and returns their id; None if they are too long.
 
     The same query has the same id, so its second page costs no second item. A query does not reveal its id to anyone else.

@@ -81,7 +81,7 @@ def _key(partition: str) -> keys.Key:
 
 
 def reserve_action(
-    table: Table, partition: str, fence: Fenced | None, by: str, until: float, transaction: str | None
+    table: Table, partition: str, fence: Fenced | None, *, by: str, until: float, transaction: str | None
 ) -> Item:
     """The action that takes a free slot if the open slot is free too; the open slot only if no other is taken."""
     name = slot_name(fence)
@@ -98,20 +98,22 @@ def reserve_action(
         _key(partition),
         f"SET #{name} = :slot ADD #{HOLDERS} :name",
         {":slot": {"M": content}, ":name": {"SS": [name]}, ":by": {"S": by}},
-        f"({free}) OR #{name}.#by = :by",
+        condition=f"({free}) OR #{name}.#by = :by",
     )
 
 
 _NOT_HELD = f"attribute_not_exists(#{HOLDERS})"
 
 
-def end_action(table: Table, partition: str, name: str, by: str) -> Item:
+def end_action(table: Table, partition: str, name: str, *, by: str) -> Item:
     """The action that ends an existing reservation, whoever else holds the item."""
     values = {":name": {"SS": [name]}, ":by": {"S": by}}
-    return table.update_action(_key(partition), f"REMOVE #{name} DELETE #{HOLDERS} :name", values, f"#{name}.#by = :by")
+    return table.update_action(
+        _key(partition), f"REMOVE #{name} DELETE #{HOLDERS} :name", values, condition=f"#{name}.#by = :by"
+    )
 
 
-def sole_end_action(table: Table, partition: str, name: str, by: str) -> Item:
+def sole_end_action(table: Table, partition: str, name: str, *, by: str) -> Item:
     """The action that ends the only reservation of an item, and deletes the item."""
     values = {":name": {"SS": [name]}, ":by": {"S": by}}
     return table.delete_action(_key(partition), f"#{name}.#by = :by AND #{HOLDERS} = :name", values)
@@ -120,7 +122,7 @@ def sole_end_action(table: Table, partition: str, name: str, by: str) -> Item:
 def end(table: Table, ended: Iterable[tuple[str, str, str]]) -> None:
     """Ends reservations, given as (partition, name of the slot, owner), if they exist."""
     given = list(ended)
-    table.write_each([end_action(table, partition, name, by) for partition, name, by in given])
+    table.write_each([end_action(table, partition, name, by=by) for partition, name, by in given])
     tidy(table, dict.fromkeys(partition for partition, _, _ in given))
 
 
@@ -150,7 +152,7 @@ def _is_dead(table: Table, slot: Slot) -> bool:
     return state != transactions.PENDING
 
 
-def take_away(table: Table, writes: Mapping[str, Sequence[Write]], items: Sequence[Item], own: str | None) -> None:
+def take_away(table: Table, writes: Mapping[str, Sequence[Write]], items: Sequence[Item], *, own: str | None) -> None:
     """Ends the reservations of those who may see what is written, except in the slot `own`, so that they look again.
 
     `writes` by partition, with the accounts that they inherit; `items` as they were read after staging.

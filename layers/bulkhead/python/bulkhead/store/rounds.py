@@ -20,12 +20,12 @@ _SEGMENTS = 4
 _DAY = 86_400.0
 
 
-def check(table: Table, facts_of: FactsOf, repair: bool = True, patience: float | None = _DAY) -> Report:
+def check(table: Table, facts_of: FactsOf, *, repair: bool = True, patience: float | None = _DAY) -> Report:
     """Compares the whole table with its index, and repairs faults unless `repair` is False. `patience`: see `integrity.Check`."""
-    examined = Check(table, facts_of, time.time(), patience, repair)
+    examined = Check(table, facts_of, time.time(), patience=patience, repair=repair)
 
     def segment(number: int) -> Report:
-        report, _, _ = _scanned(table, examined, number, None, lambda: True)
+        report, _, _ = _scanned(table, examined, number, after=None, go_on=lambda: True)
         return report
 
     report = sum(in_parallel(segment, range(_SEGMENTS), _SEGMENTS), Report())
@@ -34,9 +34,9 @@ def check(table: Table, facts_of: FactsOf, repair: bool = True, patience: float 
     return report
 
 
-def check_on(table: Table, facts_of: FactsOf, pages: int, time_left: Callable[[], bool]) -> Report:
+def check_on(table: Table, facts_of: FactsOf, pages: int, *, time_left: Callable[[], bool]) -> Report:
     """Continues the integrity check where the last round ended: for `pages` pages of 1 MB, while there is time."""
-    examined = Check(table, facts_of, time.time(), _DAY, True)
+    examined = Check(table, facts_of, time.time(), patience=_DAY, repair=True)
 
     def segment(number: int) -> tuple[Report, bool]:
         left = iter(range(-(-pages // _SEGMENTS)))
@@ -46,7 +46,7 @@ def check_on(table: Table, facts_of: FactsOf, pages: int, time_left: Callable[[]
         # A pass that older code began has not given all entries to what it has gone through.
         is_whole = after is None or "whole" in kept
         report, after, ended = _scanned(
-            table, examined, number, after, lambda: next(left, None) is not None and time_left()
+            table, examined, number, after=after, go_on=lambda: next(left, None) is not None and time_left()
         )
         is_whole = is_whole and not report.held
         passed = (ended and is_whole) or _has_layout(kept)
@@ -63,7 +63,7 @@ def check_on(table: Table, facts_of: FactsOf, pages: int, time_left: Callable[[]
 
 
 def _scanned(
-    table: Table, examined: Check, segment: int, after: Item | None, go_on: Callable[[], bool]
+    table: Table, examined: Check, segment: int, *, after: Item | None, go_on: Callable[[], bool]
 ) -> tuple[Report, Item | None, bool]:
     """What the pages of a segment after a place come to, where to go on, and whether its end was reached."""
     report, ended = Report(), False

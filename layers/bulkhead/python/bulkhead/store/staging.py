@@ -38,7 +38,7 @@ def stage(table: Table, writes: Sequence[Write]) -> None:
         if write.fresh:
             unshared += [_entry_item(write, key, entry) for key, entry in entries.items()]
         else:
-            shared += [(write, stage_action(table, write, key, entry)) for key, entry in entries.items()]
+            shared += [(write, stage_action(table, write, key, entry=entry)) for key, entry in entries.items()]
     table.put_many([*copies, *unshared, *(item for write in writes for item in _former(write))])
     for batch in chunks(shared, TRANSACT_LIMIT):
         try:
@@ -85,12 +85,12 @@ def _entry_item(write: Write, key: Key, entry: Entry) -> Item:
     return item
 
 
-def stage_action(table: Table, write: Write, key: Key, entry: Entry) -> Item:
+def stage_action(table: Table, write: Write, key: Key, *, entry: Entry) -> Item:
     """The action that stages an entry for the new version of `write`."""
-    return entry_action(table, key, entry, write.version)
+    return entry_action(table, key, entry, version=write.version)
 
 
-def entry_action(table: Table, key: Key, entry: Entry, version: int) -> Item:
+def entry_action(table: Table, key: Key, entry: Entry, *, version: int) -> Item:
     """The action that adds an entry, or widens it: `via` becomes the union, and its version never falls.
 
     It removes a note that the entry's version has not come (`integrity`).
@@ -101,7 +101,7 @@ def entry_action(table: Table, key: Key, entry: Entry, version: int) -> Item:
     if via:
         expression += " ADD #via :via"
         values[":via"] = {"SS": sorted(via)}
-    return table.update_action(key, expression, values, f"attribute_not_exists(#v) OR {NOT_LATER}")
+    return table.update_action(key, expression, values, condition=f"attribute_not_exists(#v) OR {NOT_LATER}")
 
 
 def listed_accounts(head: Head | None) -> tuple[str, ...]:
@@ -119,7 +119,8 @@ def account_actions(table: Table, write: Write) -> list[Item]:
         return []
     had = set(() if builtin.is_unwritten(write.base) else listed_accounts(write.base))
     gained = [account for account in listed_accounts(write.head("")) if account not in had]
-    return [stage_action(table, write, *keys.account_entry(write.key, account)) for account in gained]
+    staged = (keys.account_entry(write.key, account) for account in gained)
+    return [stage_action(table, write, key, entry=entry) for key, entry in staged]
 
 
 def head_action(table: Table, write: Write, head: Head) -> Item:
@@ -181,7 +182,7 @@ def settle(table: Table, writes: Sequence[Write]) -> None:
                 actions.append(table.delete_action(key, NOT_LATER, version))
             elif gone := via - new[key][1]:
                 values = version | {":gone": {"SS": sorted(gone)}}
-                actions.append(table.update_action(key, "DELETE #via :gone", values, NOT_LATER))
+                actions.append(table.update_action(key, "DELETE #via :gone", values, condition=NOT_LATER))
         kept = set(listed_accounts(write.head("")))
         for account in (*listed_accounts(write.base), *write.base.ended):
             if account not in kept:

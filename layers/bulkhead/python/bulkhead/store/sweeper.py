@@ -6,7 +6,7 @@ from bulkhead.store import large, transactions
 from bulkhead.store.table import Table
 
 
-def abort(table: Table, everything: bool = False) -> list[str]:
+def abort(table: Table, *, everything: bool = False) -> list[str]:
     """Aborts the open transactions that outlived their lease; returns all decided ones that wait to be finished.
 
     `everything` aborts all undecided ones: for the only process on the table (the local server, when it starts).

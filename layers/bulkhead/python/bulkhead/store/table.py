@@ -48,7 +48,7 @@ def even_chunks(items: Sequence[T], limit: int) -> list[Sequence[T]]:
     return [items[start:end] for start, end in pairwise(bounds)]
 
 
-def pieces(items: Iterable[T], size: Callable[[T], int], number: int, room: int) -> Iterator[list[T]]:
+def pieces(items: Iterable[T], size: Callable[[T], int], number: int, *, room: int) -> Iterator[list[T]]:
     """`items` in lists of at most `number`, whose sizes add up to at most `room`; a single item may exceed it."""
     piece: list[T] = []
     left = room
@@ -85,6 +85,7 @@ class Table:
         client: DynamoDBClient,
         name: str,
         threads: int,
+        *,
         transact_bulk: bool = False,
         patience: Patience | None = None,
     ) -> None:
@@ -152,7 +153,7 @@ class Table:
         """
         if self._transact_bulk:
             actions = [self.put_action(item) for item in items] + [self.delete_action(key) for key in deletes]
-            self.parallel(self.write, list(pieces(actions, _size, TRANSACT_LIMIT, TRANSACT_BYTES)))
+            self.parallel(self.write, list(pieces(actions, _size, TRANSACT_LIMIT, room=TRANSACT_BYTES)))
             return
         requests: list[Any] = [{"PutRequest": {"Item": item}} for item in items]
         requests += [{"DeleteRequest": {"Key": key_of(key)}} for key in deletes]
@@ -185,7 +186,7 @@ class Table:
         return {"Delete": self._action({"Key": key_of(key)}, condition, values)}
 
     def update_action(
-        self, key: Key, expression: str, values: Item | None = None, condition: str | None = None
+        self, key: Key, expression: str, values: Item | None = None, *, condition: str | None = None
     ) -> Item:
         return {"Update": self._action({"Key": key_of(key), "UpdateExpression": expression}, condition, values)}
 

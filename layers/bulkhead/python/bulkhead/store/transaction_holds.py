@@ -24,7 +24,7 @@ def release(table: Table, resources: Iterable[str]) -> None:
             transactions.decide(table, transaction, ABORTED)
             state, _ = transactions.state_now(table, transaction)
         if state != PENDING:
-            transaction_marks.settle(table, transaction, state, items)
+            transaction_marks.settle(table, transaction, state, items=items)
 
 
 def _held(table: Table, resources: Iterable[str]) -> dict[str, dict[Key, Item]]:

@@ -72,14 +72,14 @@ def clear(table: Table, pk: str) -> bool:
             decide(table, transaction, ABORTED)
             state, _ = state_now(table, transaction)
         if state != PENDING:
-            settle(table, transaction, state, {(pk, keys.HEAD): item})
+            settle(table, transaction, state, items={(pk, keys.HEAD): item})
             table.put_many([], [(pk, keys.staged_sort(transaction))])
             return True
         pause(attempt + 3)
     return True
 
 
-def settle(table: Table, transaction: str, state: str, items: Mapping[Key, Item]) -> None:
+def settle(table: Table, transaction: str, state: str, *, items: Mapping[Key, Item]) -> None:
     """Rolls marked items forward or back, each on condition that it still has the mark; a faster process did the same.
 
     The caller deletes the staged heads when no mark can lead a reader to them any more.
@@ -92,13 +92,13 @@ def settle(table: Table, transaction: str, state: str, items: Mapping[Key, Item]
         if marked(item) != transaction:
             continue
         if state == COMMITTED and not _replaces(item):
-            actions.append(table.update_action(key, "REMOVE #txn, #made", values, MARKED))
+            actions.append(table.update_action(key, "REMOVE #txn, #made", values, condition=MARKED))
         elif state == COMMITTED:
             new = staged.get((key[0], keys.staged_sort(transaction)))
             if new:
                 actions.append(table.put_action(new | {"sk": {"S": keys.HEAD}}, MARKED, values))
         elif _replaces(item):
-            actions.append(table.update_action(key, "REMOVE #txn", values, MARKED))
+            actions.append(table.update_action(key, "REMOVE #txn", values, condition=MARKED))
         else:
             actions.append(table.delete_action(key, MARKED, values))
     table.write_each(actions)

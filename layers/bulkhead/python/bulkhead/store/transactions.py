@@ -9,9 +9,10 @@ from __future__ import annotations
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -32,12 +33,18 @@ _KEYS = 4000
 _PAGE_BYTES = 300_000
 _DAY = 86_400
 
-# The state of each transaction within this request: it never sees two heads of one transaction on different sides of the commit.
-_decided: ContextVar[dict[str, str] | None] = ContextVar("decided", default=None)
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What one request, or one attempt of it, has found out: it never sees two heads of a transaction on different sides of the commit."""
+
+    states: dict[str, str] = field(default_factory=dict)
+    found: dict[Hashable, Any] = field(default_factory=dict)
 
 
-# Other facts that were found out once in this request.
-_known: ContextVar[dict[str, Any] | None] = ContextVar("known", default=None)
+# Neither the Session nor an argument: each attempt to commit, and each entry of a bundle, has a view of its own, several at once in
+# threads, below functions that know one store only. Without a view everything is read anew each time, which is always right.
+_view: ContextVar[_View | None] = ContextVar("view", default=None)
 
 T = TypeVar("T")
 
@@ -45,26 +52,28 @@ T = TypeVar("T")
 @contextmanager
 def one_request() -> Iterator[None]:
     """Within this context, one client's request, the state of each large transaction is read once, so it does not change."""
-    tokens = _decided.set({}), _known.set({})
+    token = _view.set(_View())
     try:
         yield
     finally:
-        _decided.reset(tokens[0])
-        _known.reset(tokens[1])
+        _view.reset(token)
 
 
-def once_a_request(name: str, find_out: Callable[[], T]) -> T:
-    """The result of `find_out`, called once in this request under this name; every time if there is no request."""
-    known = _known.get()
-    if known is None:
+def once_a_request(question: Hashable, find_out: Callable[[], T]) -> T:
+    """The result of `find_out`, called once in this request for a question; every time if there is no request.
+
+    A question is the function that asks, and the resource that it asks about.
+    """
+    view = _view.get()
+    if view is None:
         return find_out()
-    if name not in known:
-        known[name] = find_out()
-    found: T = known[name]
+    if question not in view.found:
+        view.found[question] = find_out()
+    found: T = view.found[question]
     return found
 
 
-def begin(table: Table, members: Sequence[str], lease: int, entries: Sequence[Key] = ()) -> str:
+def begin(table: Table, members: Sequence[str], lease: int, *, entries: Sequence[Key] = ()) -> str:
     """Writes a PENDING transaction over `members`, to be decided within `lease` seconds. Returns its id.
 
     A member is a partition key; a leading `+` says that its id is fresh: no other writer uses it.
@@ -78,7 +87,7 @@ def begin(table: Table, members: Sequence[str], lease: int, entries: Sequence[Ke
             "sk": {"S": keys.members_sort(n)},
             "keys": {"B": zlib.compress(json.dumps({"listed": page}))},
         }
-        for n, page in enumerate(pieces(listed, _size, _KEYS, _PAGE_BYTES))
+        for n, page in enumerate(pieces(listed, _size, _KEYS, room=_PAGE_BYTES))
     ]
     table.put_many(pages)
     table.put(
@@ -108,14 +117,14 @@ def members(table: Table, transaction: str) -> tuple[list[str], list[Key]]:
     ]
 
 
-def decide(table: Table, transaction: str, state: str, checks: Sequence[Item] = ()) -> bool:
+def decide(table: Table, transaction: str, state: str, *, checks: Sequence[Item] = ()) -> bool:
     """Changes PENDING to `state`. Returns whether it has that state now, even if an earlier attempt set it and its answer was lost.
 
     Also False if it is to be committed and was contested, or if one of up to 99 `checks` does not hold.
     """
     condition = PENDING_STILL + (" AND attribute_not_exists(#contested)" if state == COMMITTED else "")
     values = {":state": {"S": state}, ":pending": {"S": PENDING}}
-    action = table.update_action(_key(transaction), "SET #state = :state", values, condition)
+    action = table.update_action(_key(transaction), "SET #state = :state", values, condition=condition)
     try:
         table.write([action, *checks])
     except ConditionFailed:
@@ -126,7 +135,9 @@ def decide(table: Table, transaction: str, state: str, checks: Sequence[Item] = 
 def contest(table: Table, transaction: str) -> None:
     """Prevents the commit of a transaction that is not decided yet. No effect on a decided one."""
     values = {":pending": {"S": PENDING}, ":true": {"BOOL": True}}
-    table.write_each([table.update_action(_key(transaction), "SET #contested = :true", values, PENDING_STILL)])
+    table.write_each(
+        [table.update_action(_key(transaction), "SET #contested = :true", values, condition=PENDING_STILL)]
+    )
 
 
 def undecided(table: Table, transaction: str) -> Item:
@@ -140,8 +151,8 @@ def _key(transaction: str) -> Key:
 
 def states(table: Table, transactions: Iterable[str]) -> dict[str, str]:
     """The state of each transaction, read once in this request. A transaction that is gone was never committed: ABORTED."""
-    decided = _decided.get()
-    known = decided if decided is not None else {}
+    view = _view.get()
+    known = view.states if view else {}
     missing = [transaction for transaction in set(transactions) if transaction not in known]
     if missing:
         items = table.get_many((keys.transaction_key(transaction), keys.HEAD) for transaction in missing)
@@ -190,7 +201,7 @@ def abort_expired(table: Table, transaction: str) -> bool:
 def renew(table: Table, transaction: str, lease: float) -> None:
     """The lease of a PENDING transaction ends `lease` seconds from now. ConditionFailed where it is decided."""
     values = {":expires": {"N": str(time.time() + lease)}, ":pending": {"S": PENDING}}
-    table.write([table.update_action(_key(transaction), "SET #expires = :expires", values, PENDING_STILL)])
+    table.write([table.update_action(_key(transaction), "SET #expires = :expires", values, condition=PENDING_STILL)])
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
 from bulkhead.fhir import definitions
-from bulkhead.fhir.invariants.grammar import Binary, Call, Literal, Member, Node, Variable, parse
+from bulkhead.fhir.fhirpath import Call, Child, Literal, Name, Node, Operation, parse
 from bulkhead.fhir.invariants.values import (
     FALSE,
     NO_VALUE,
@@ -70,23 +70,25 @@ def _compile(node: Node, focus: frozenset[str]) -> _Step:
     match node:
         case Literal(value):
             return _constant([value])
-        case Variable("$this"):
+        case Name("$this"):
             return _Step(lambda this, _: [this], focus)
-        case Variable("%resource"):
+        case Name("%resource"):
             return _Step(lambda _, environment: [environment.resource], _UNKNOWN)
-        case Variable("%context"):
+        case Name("%context"):
             return _Step(lambda _, environment: [environment.context], _UNKNOWN)
-        case Variable("%ucum"):
+        case Name("%ucum"):
             return _constant([UCUM])
-        case Member(None, name) if name in focus and name[0].isupper():
+        case Name(name) if name in focus and name[0].isupper():
             return _Step(lambda this, _: [this], focus)
-        case Member(base, name):
+        case Name(name):
+            return _member(None, name, focus)
+        case Child(base, name):
             return _member(base, name, focus)
         case Call(base, function, arguments):
-            return _call(base, function, arguments, focus)
-        case Binary(("is" | "as") as operator, left, right):
+            return _call(base, function, arguments, focus=focus)
+        case Operation(("is" | "as") as operator, left, right):
             return _typed(operator, _compile(left, focus), _type_name(right))
-        case Binary(operator, left, right):
+        case Operation(operator, left, right):
             return _binary(operator, _compile(left, focus), _compile(right, focus))
     raise ValueError(f"the compiler does not know this node: {node}")
 
@@ -153,13 +155,13 @@ def _get(item: Any, names: tuple[str, ...]) -> Values:
 # --- Functions
 
 
-def _call(base: Node | None, function: str, arguments: tuple[Node, ...], focus: frozenset[str]) -> _Step:
+def _call(base: Node | None, function: str, arguments: tuple[Node, ...], *, focus: frozenset[str]) -> _Step:
     step = _Step(lambda this, _: [this], focus) if base is None else _compile(base, focus)
     if function in ("is", "as", "ofType"):
         return _typed("is" if function == "is" else "as", step, _type_name(arguments[0]))
     if function in ("exists", "empty") and not arguments and step.names:
         objects = all(type_name in definitions.DATATYPES or "." in type_name for type_name in focus)
-        return _presence(step.names, function == "exists", objects)
+        return _presence(step.names, wanted=function == "exists", objects=objects)
     if function == "iif":
         condition, *branches = (_compile(argument, focus).run for argument in arguments)
         return _choice(condition, branches)
@@ -188,7 +190,7 @@ def _call(base: Node | None, function: str, arguments: tuple[Node, ...], focus: 
     raise ValueError(f"the function {function} is not known")
 
 
-def _presence(names: tuple[str, ...], wanted: bool, objects: bool) -> _Step:
+def _presence(names: tuple[str, ...], *, wanted: bool, objects: bool) -> _Step:
     def run(this: Any, _: Environment) -> Values:
         if type(this) is dict:
             for name in names:
@@ -223,10 +225,10 @@ def _per_item(function: str, step: _Step, inner: Closure) -> _Step:
         return [found for item in before(this, environment) for found in inner(item, environment)]
 
     def every(this: Any, environment: Environment) -> Values:
-        return truth(all(inner(item, environment) == TRUE for item in before(this, environment)))
+        return truth(holds=all(inner(item, environment) == TRUE for item in before(this, environment)))
 
     def exists(this: Any, environment: Environment) -> Values:
-        return truth(any(inner(item, environment) == TRUE for item in before(this, environment)))
+        return truth(holds=any(inner(item, environment) == TRUE for item in before(this, environment)))
 
     runs = {"where": where, "select": select, "all": every, "exists": exists}
     return _Step(runs[function], step.types if function == "where" else _UNKNOWN)
@@ -245,11 +247,11 @@ def _on_text(test: Callable[[str, str], Any]) -> Callable[..., Values]:
 
 
 def _negated(values: Values) -> Values:
-    return truth(not values[0]) if len(values) == 1 and type(values[0]) is bool else NOTHING
+    return truth(holds=not values[0]) if len(values) == 1 and type(values[0]) is bool else NOTHING
 
 
 def _has_value(values: Values) -> Values:
-    return truth(len(values) == 1 and values[0] is not NO_VALUE and type(values[0]) is not dict)
+    return truth(holds=len(values) == 1 and values[0] is not NO_VALUE and type(values[0]) is not dict)
 
 
 def _to_integer(values: Values) -> Values:
@@ -269,15 +271,15 @@ def _replaced(values: Values, pattern: Values, substitute: Values) -> Values:
 
 
 _PLAIN: dict[str, Callable[..., Values]] = {
-    "exists": lambda values: truth(bool(values)),
-    "empty": lambda values: truth(not values),
+    "exists": lambda values: truth(holds=bool(values)),
+    "empty": lambda values: truth(holds=not values),
     "not": _negated,
     "count": lambda values: [len(values)],
     "first": lambda values: values[:1],
     "tail": lambda values: values[1:],
     "trace": lambda values: values,
     "hasValue": _has_value,
-    "isDistinct": lambda values: truth(distinct(values)),
+    "isDistinct": lambda values: truth(holds=distinct(values)),
     "descendants": lambda values: [found for value in values for found in descendants(value)],
     "children": lambda values: [found for value in values for found in children(value)],
     "combine": lambda values, others: values + others,
@@ -296,7 +298,7 @@ _KEEPS_TYPE = ("first", "tail", "trace")
 
 
 def _type_name(node: Node) -> str:
-    if isinstance(node, Member) and node.base is None:
+    if isinstance(node, Name):
         return node.name
     raise ValueError(f"not the name of a type: {node}")
 
@@ -317,7 +319,7 @@ def _typed(operator: str, step: _Step, name: str) -> _Step:
         values = before(this, environment)
         if operator == "as":
             return [item for item in values if is_type(item)]
-        return truth(is_type(values[0])) if len(values) == 1 else NOTHING
+        return truth(holds=is_type(values[0])) if len(values) == 1 else NOTHING
 
     return _Step(run, frozenset({name}))
 
@@ -380,7 +382,7 @@ def _or(one: Closure, other: Closure) -> Closure:
 def _xor(one: Closure, other: Closure) -> Closure:
     def run(this: Any, environment: Environment) -> Values:
         left, right = _logical(one(this, environment)), _logical(other(this, environment))
-        return NOTHING if left is None or right is None else truth(left != right)
+        return NOTHING if left is None or right is None else truth(holds=left != right)
 
     return run
 
@@ -402,7 +404,7 @@ _LOGIC: dict[str, Callable[[Closure, Closure], Closure]] = {"and": _and, "or": _
 
 
 def _member_of(left: Values, right: Values) -> Values:
-    return truth(any(same(left[0], value) for value in right)) if len(left) == 1 else NOTHING
+    return truth(holds=any(same(left[0], value) for value in right)) if len(left) == 1 else NOTHING
 
 
 def _sum(left: Values, right: Values) -> Values:

@@ -30,7 +30,7 @@ class _NoValue:
 NO_VALUE: Final = _NoValue()
 
 
-def truth(holds: bool) -> Values:
+def truth(*, holds: bool) -> Values:
     return TRUE if holds else FALSE
 
 
@@ -38,7 +38,7 @@ def equal(left: Values, right: Values) -> Values:
     """FHIRPath's `=`: empty where either side is empty or has no value."""
     if not left or not right or NO_VALUE in left or NO_VALUE in right:
         return NOTHING
-    return truth(len(left) == len(right) and all(same(a, b) for a, b in zip(left, right, strict=True)))
+    return truth(holds=len(left) == len(right) and all(same(a, b) for a, b in zip(left, right, strict=True)))
 
 
 def same(left: Any, right: Any) -> bool:
@@ -66,11 +66,11 @@ def compare(operator: str, left: Values, right: Values) -> Values:
         left, right = right, left
     one, other = left[0], right[0]
     if type(one) is str and type(other) is str and _alike(one, other):
-        return truth(one <= other if operator.endswith("=") else one < other)
+        return truth(holds=one <= other if operator.endswith("=") else one < other)
     low, high = _lowest(left[0]), _highest(right[0])
     if low is None or high is None or not _comparable(left[0], right[0]):
         return TRUE
-    return truth(low <= high if operator.endswith("=") else low < high)
+    return truth(holds=low <= high if operator.endswith("=") else low < high)
 
 
 def _alike(one: str, other: str) -> bool:

@@ -35,13 +35,13 @@ def reference_rule(elements: Rule, targets: tuple[str, ...]) -> Rule:
             literal = _LITERAL.fullmatch(reference)
             if literal and literal[1] in allowed and (scope.conditional or "?" not in reference):
                 return found
-        result = _reference_faults(reference, declared, allowed, scope)
+        result = _reference_faults(reference, declared, allowed, scope=scope)
         return [*(found or ()), *result] if result else found
 
     return check
 
 
-def _reference_faults(reference: Any, declared: Any, allowed: frozenset[str], scope: Scope) -> Faults:
+def _reference_faults(reference: Any, declared: Any, allowed: frozenset[str], *, scope: Scope) -> Faults:
     found: Faults = []
     named = None
     if isinstance(reference, str) and reference:

@@ -59,12 +59,12 @@ def object_rule(type_name: str) -> Rule:
             if known is None:
                 if is_resource and key == "resourceType":
                     continue
-                bit, faults = _irregular(properties, value, key, scope)
+                bit, faults = _irregular(properties, value, key, scope=scope)
             else:
                 bit, rule, _, _ = known
                 faults = rule(content, scope)
                 if faults:
-                    faults = _explained(faults, known, content, value.get("_" + key))
+                    faults = _explained(faults, known, content, companion=value.get("_" + key))
             clashing |= seen & bit
             seen |= bit
             if faults:
@@ -164,7 +164,7 @@ def _repeating(rule: Rule) -> Rule:
 
 
 def _irregular(
-    properties: Mapping[str, _Property], value: Mapping[str, Any], key: str, scope: Scope
+    properties: Mapping[str, _Property], value: Mapping[str, Any], key: str, *, scope: Scope
 ) -> tuple[int, Faults | None]:
     """Checks a property that is no element: the companion of a primitive, or a fault. Returns the bit of the element, if any."""
     known = properties.get(key[1:]) if key.startswith("_") else None
@@ -173,7 +173,9 @@ def _irregular(
     path = "." + known.element.name
     companion, plain = value[key], value.get(key[1:])
     if not known.element.repeats:
-        return known.bit, [fault.under(path) for fault in _companion_faults(companion, plain is not None, scope)]
+        return known.bit, [
+            fault.under(path) for fault in _companion_faults(companion, has_value=plain is not None, scope=scope)
+        ]
     return known.bit, [fault.under(path) for fault in _companions_faults(companion, plain, scope)]
 
 
@@ -187,7 +189,7 @@ def _unknown(key: str) -> Fault:
     )
 
 
-def _companion_faults(companion: Any, has_value: bool, scope: Scope) -> Faults:
+def _companion_faults(companion: Any, *, has_value: bool, scope: Scope) -> Faults:
     """`_birthDate` beside `birthDate`: an object with id and extensions; an id alone only beside a value (ele-1)."""
     if has_value and isinstance(companion, dict) and companion.keys() == {"id"}:
         return [fault.under(".id") for fault in element_id(companion["id"], scope) or ()]
@@ -204,7 +206,7 @@ def _companions_faults(companions: Any, values: Any, scope: Scope) -> Faults:
         found.append(Fault(STRUCTURE, "the arrays of values and of their extensions must have the same length"))
     for position, (companion, value) in enumerate(zip(companions, plain, strict=False)):
         if companion is not None:
-            faults = _companion_faults(companion, value is not None, scope)
+            faults = _companion_faults(companion, has_value=value is not None, scope=scope)
             found += [fault.under(f"[{position}]") for fault in faults]
         elif values is None:
             found.append(Fault(INVARIANT, "must have a value or extensions (ele-1)", f"[{position}]"))
@@ -213,7 +215,7 @@ def _companions_faults(companions: Any, values: Any, scope: Scope) -> Faults:
     return found
 
 
-def _explained(faults: Faults, known: _Property, content: Any, companion: Any) -> Faults:
+def _explained(faults: Faults, known: _Property, content: Any, *, companion: Any) -> Faults:
     """The faults of a property, without those for nulls that mark a value with extensions only."""
     if type(content) is list and not known.element.repeats:
         return [Fault(STRUCTURE, "must not be an array: it occurs once at most")]

@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from bulkhead import settings
-from bulkhead.fhir import definitions
+from bulkhead.fhir import definitions, site
 from bulkhead.fhir.definitions.tables import all_constraints
 from bulkhead.fhir.invariants.compiling import Environment, compile_constraint
 from bulkhead.fhir.rules.faults import INVARIANT, Fault, Faults, Rule, Scope
@@ -61,7 +60,7 @@ def invariants_of(path: str, type_name: str) -> tuple[Invariant, ...]:
 
 def unchecked_invariants() -> frozenset[str]:
     """The keys in the setting UNCHECKED_INVARIANTS. ValueError, as for `unchecked`."""
-    return unchecked(settings.current().unchecked_invariants)
+    return unchecked(site.unchecked_invariants())
 
 
 @cache

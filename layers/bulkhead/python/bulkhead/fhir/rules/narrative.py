@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from xml.parsers import expat
 
-from bulkhead import settings
+from bulkhead.fhir import site
 from bulkhead.fhir.rules.invariants import TXT_2, unchecked_invariants
 
 XHTML = "http://www.w3.org/1999/xhtml"
@@ -40,7 +40,7 @@ def narrative_fault(xhtml: str) -> str | None:
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
     content: list[bool] = []
-    start, parser.EndElementHandler = _handlers(settings.current().depth_limit)
+    start, parser.EndElementHandler = _handlers(site.depth_limit())
 
     def text(characters: str) -> None:
         if not content and not characters.isspace():

@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import Any, NoReturn
 from xml.parsers import expat
 
-from bulkhead import settings
 from bulkhead.errors import BadRequest
+from bulkhead.fhir import site
 from bulkhead.fhir.json import BODY, number
 from bulkhead.fhir.xml.narrative import NarrativeReader
 from bulkhead.fhir.xml.tables import FHIR, Property, resource_types, table
@@ -28,7 +28,7 @@ class _Frame:
     __slots__ = ("companions", "content", "depth", "expected", "property")
 
     def __init__(
-        self, expected: Mapping[str, Property], child: Property | None, content: dict[str, Any], depth: int
+        self, expected: Mapping[str, Property], child: Property | None, content: dict[str, Any], *, depth: int
     ) -> None:
         self.expected = expected
         """The child elements that may occur."""
@@ -56,8 +56,8 @@ def loads(data: bytes | str) -> dict[str, Any]:
 class _Reader:
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._depth_limit = settings.current().depth_limit
-        self._stack = [_Frame(resource_types(), None, {}, 0)]
+        self._depth_limit = site.depth_limit()
+        self._stack = [_Frame(resource_types(), None, {}, depth=0)]
         self._beside_primitives = table("Element").by_tag
         self._narrative: NarrativeReader | None = None
         # The body must be UTF-8, whatever the XML declaration says. (expat still understands UTF-16 with a byte order mark.)
@@ -188,7 +188,7 @@ class _Reader:
             depth += 2 if child.repeats else 1
         if depth > self._depth_limit:
             self._fail(f"is nested more than {self._depth_limit} levels deep")
-        self._stack.append(_Frame(expected, child, content, depth))
+        self._stack.append(_Frame(expected, child, content, depth=depth))
 
     def _attach(self, frame: _Frame, child: Property, value: Any) -> None:
         """Put a value under its name; without a value None, until the element has ended."""

@@ -28,27 +28,27 @@ _ESCAPES = {chr(code): "\ufffd" for code in (*range(0x20), 0xFFFE, 0xFFFF, *rang
 _Write = Callable[[str], None]
 
 
-def dumps(resource: Mapping[str, Any], pretty: bool = False) -> bytes:
+def dumps(resource: Mapping[str, Any], *, pretty: bool = False) -> bytes:
     """UTF-8 XML of a valid resource, elements in the order of the specification; Decimals keep their digits.
 
     ValueError for a property that its type does not have.
     """
     parts = [_DECLARATION]
-    _write_resource(parts.append, resource, "\n" if pretty else "", f' xmlns="{FHIR}"')
+    _write_resource(parts.append, resource, "\n" if pretty else "", namespace=f' xmlns="{FHIR}"')
     if pretty:
         parts.append("\n")
     return "".join(parts).encode()
 
 
-def _write_resource(write: _Write, resource: Mapping[str, Any], margin: str, namespace: str = "") -> None:
+def _write_resource(write: _Write, resource: Mapping[str, Any], margin: str, *, namespace: str = "") -> None:
     """`margin` precedes each tag, here and below: a line break and its indent, or nothing."""
     name = resource["resourceType"]
     write(f"{margin}<{name}{namespace}>")
-    _write_children(write, resource, table(name), _deeper(margin))
+    _write_children(write, resource, table(name), margin=_deeper(margin))
     write(f"{margin}</{name}>")
 
 
-def _write_object(write: _Write, name: str, value: Mapping[str, Any], type_name: str, margin: str) -> None:
+def _write_object(write: _Write, name: str, value: Mapping[str, Any], *, type_name: str, margin: str) -> None:
     known = table(type_name)
     given = [each for each in sorted(known.attributes) if each in value]
     attributes = "".join(f' {each}="{_text(value[each])}"' for each in given)
@@ -56,24 +56,24 @@ def _write_object(write: _Write, name: str, value: Mapping[str, Any], type_name:
         write(f"{margin}<{name}{attributes}/>")
         return
     write(f"{margin}<{name}{attributes}>")
-    _write_children(write, value, known, _deeper(margin))
+    _write_children(write, value, known, margin=_deeper(margin))
     write(f"{margin}</{name}>")
 
 
-def _write_children(write: _Write, value: Mapping[str, Any], known: Table, margin: str) -> None:
+def _write_children(write: _Write, value: Mapping[str, Any], known: Table, *, margin: str) -> None:
     for child in _children(value, known):
         content, companion = value.get(child.name), value.get("_" + child.name)
         if child.kind == "primitive":
             if child.repeats:
                 for item, extra in zip_longest(content or (), companion or ()):
-                    _write_primitive(write, child.name, item, extra, margin)
+                    _write_primitive(write, child.name, item, companion=extra, margin=margin)
             else:
-                _write_primitive(write, child.name, content, companion, margin)
+                _write_primitive(write, child.name, content, companion=companion, margin=margin)
         elif child.repeats:
             for item in content or ():
-                _write_child(write, child, item, margin)
+                _write_child(write, child, item, margin=margin)
         else:
-            _write_child(write, child, content, margin)
+            _write_child(write, child, content, margin=margin)
 
 
 def _children(value: Mapping[str, Any], known: Table) -> list[Property]:
@@ -93,9 +93,9 @@ def _position(child: Property) -> int:
     return child.position
 
 
-def _write_child(write: _Write, child: Property, value: Any, margin: str) -> None:
+def _write_child(write: _Write, child: Property, value: Any, *, margin: str) -> None:
     if child.kind == "object":
-        _write_object(write, child.name, value, child.type, margin)
+        _write_object(write, child.name, value, type_name=child.type, margin=margin)
     elif child.kind == "resource":
         write(f"{margin}<{child.name}>")
         _write_resource(write, value, _deeper(margin))
@@ -104,7 +104,7 @@ def _write_child(write: _Write, child: Property, value: Any, margin: str) -> Non
         write(margin + _XML_DECLARATION.sub("", value))
 
 
-def _write_primitive(write: _Write, name: str, value: Any, companion: Mapping[str, Any] | None, margin: str) -> None:
+def _write_primitive(write: _Write, name: str, value: Any, *, companion: Mapping[str, Any] | None, margin: str) -> None:
     """`companion` is what JSON has under `_name`: id and extensions."""
     attribute = "" if value is None else f' value="{_text(value)}"'
     if companion and "id" in companion:
@@ -115,7 +115,7 @@ def _write_primitive(write: _Write, name: str, value: Any, companion: Mapping[st
         return
     write(f"{margin}<{name}{attribute}>")
     for extension in extensions:
-        _write_object(write, "extension", extension, "Extension", _deeper(margin))
+        _write_object(write, "extension", extension, type_name="Extension", margin=_deeper(margin))
     write(f"{margin}</{name}>")
 
 

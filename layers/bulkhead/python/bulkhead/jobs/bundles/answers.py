@@ -18,7 +18,7 @@ URL_SECONDS = 3600
 _TYPE = "application/fhir+json"
 
 
-def keep(store: Store, job: Job, answer: dict[str, Any], final: bool = False) -> tuple[str, int]:
+def keep(store: Store, job: Job, answer: dict[str, Any], *, final: bool = False) -> tuple[str, int]:
     """Stores a result of this attempt of the job; returns its name and size. A `final` result is stored beside that of the commit."""
     name = f"{files.RESULTS}{job.id}/{job.attempt}{'-final' if final else ''}.json"
     return name, _put(store, name, answer)
@@ -26,7 +26,7 @@ def keep(store: Store, job: Job, answer: dict[str, Any], final: bool = False) ->
 
 def _put(store: Store, name: str, answer: dict[str, Any]) -> int:
     content = json.dumps(answer)
-    files.put(store, name, content, _TYPE)
+    files.put(store, name, content, content_type=_TYPE)
     return len(content)
 
 
@@ -37,19 +37,19 @@ def kept(store: Store, job: Job) -> dict[str, Any]:
     return json.loads(content)
 
 
-def of(store: Store, job: Job, dead: bool) -> tuple[str, dict[str, Any] | None]:
+def of(store: Store, job: Job, *, dead: bool) -> tuple[str, dict[str, Any] | None]:
     """Progress, and the batch-response once the job is over. `dead`: no state machine works on the job, nor will one."""
     if job.state == DONE or (job.state == COMMITTED and dead):
-        return "", _answer(store, job.result, job.size, HTTPStatus.OK)
+        return "", _answer(store, job.result, job.size, status=HTTPStatus.OK)
     if job.state == CANCELLED:
         cancelled = outcome.outcome([Issue("incomplete", "the job was cancelled")])
-        return "", _broken_off(store, job, HTTPStatus.CONFLICT, cancelled)
+        return "", _broken_off(store, job, HTTPStatus.CONFLICT, failure=cancelled)
     if job.state == FAILED:
-        return "", _broken_off(store, job, HTTPStatus(job.status), json.loads(job.error))
+        return "", _broken_off(store, job, HTTPStatus(job.status), failure=json.loads(job.error))
     return progress_of(store, job), None
 
 
-def unrecorded(store: Store, job: Job, dead: bool) -> list[Head]:
+def unrecorded(store: Store, job: Job, *, dead: bool) -> list[Head]:
     """The versions that `of` shows without an AuditEvent: those of a worker that died after its commit."""
     if job.state != COMMITTED or not dead:
         return []
@@ -64,7 +64,7 @@ def unrecorded(store: Store, job: Job, dead: bool) -> list[Head]:
 
 
 def _answer(
-    store: Store, name: str, size: int, status: HTTPStatus, failure: dict[str, Any] | None = None
+    store: Store, name: str, size: int, *, status: HTTPStatus, failure: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """The result itself, or the place to fetch it: the response of a Lambda function has a size limit."""
     if size <= store.settings.answer_limit:
@@ -74,7 +74,7 @@ def _answer(
     told = (
         f"the response has {size} bytes: GET it at the location; when that URL has expired, this status gives a new one"
     )
-    return batch_response(status, None, _also(told, failure), files.url_to_get(store, name, URL_SECONDS))
+    return batch_response(status, None, _also(told, failure), location=files.url_to_get(store, name, URL_SECONDS))
 
 
 def _also(told: str, failure: dict[str, Any] | None) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def _also(told: str, failure: dict[str, Any] | None) -> dict[str, Any]:
     return more | {"issue": [*failure["issue"], *more["issue"]]} if failure else more
 
 
-def _broken_off(store: Store, job: Job, status: HTTPStatus, failure: dict[str, Any]) -> dict[str, Any]:
+def _broken_off(store: Store, job: Job, status: HTTPStatus, *, failure: dict[str, Any]) -> dict[str, Any]:
     """The response of a broken-off job: a transaction did nothing; a batch shows the entries that have a receipt at their places."""
     done = store.receipts(job.id)
     if not done:
@@ -96,4 +96,4 @@ def _broken_off(store: Store, job: Job, status: HTTPStatus, failure: dict[str, A
     if len(json.dumps(answer)) <= store.settings.answer_limit:
         return batch_response(status, answer, failure)
     name = f"{files.RESULTS}{job.id}/broken-off.json"
-    return _answer(store, name, _put(store, name, answer), status, failure)
+    return _answer(store, name, _put(store, name, answer), status=status, failure=failure)

@@ -22,7 +22,7 @@ from bulkhead.store.jobs import COMMITTED, DONE, RUNNING, Job
 class JobJournal:
     """The `Journal` of the attempt that has taken up `job`."""
 
-    def __init__(self, store: Store, job: Job, represent: Represent, returns: str) -> None:
+    def __init__(self, store: Store, job: Job, represent: Represent, *, returns: str) -> None:
         self._store, self._job, self._represent, self._returns = store, job, represent, returns
         self._lock = threading.Lock()
         self._finished = 0
@@ -68,7 +68,7 @@ class JobJournal:
 
         return receipts.Entries(self._job, len(changes), contents)
 
-    def of_all(self, changes: Sequence[Change], answer: Callable[[], Sequence[Content]], complete: bool) -> Receipt:
+    def of_all(self, changes: Sequence[Change], answer: Callable[[], Sequence[Content]], *, complete: bool) -> Receipt:
         def keep(new: Sequence[Head]) -> tuple[str, int]:
             _set_heads(changes, new)
             return answers.keep(self._store, self._job, response_bundle("transaction", answer()))

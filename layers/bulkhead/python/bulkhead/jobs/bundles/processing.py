@@ -56,7 +56,7 @@ def process(store: Store, job_id: str, edge: Edge) -> None:
         raise
     except BulkheadError as error:
         edge.refused(error)
-        lifecycle.give_up(store, job_id, error, job.attempt)
+        lifecycle.give_up(store, job_id, error, attempt=job.attempt)
     _forget_body(store, job)
 
 
@@ -67,7 +67,7 @@ def fail(store: Store, job_id: str, error: str) -> None:
 
 def _process(store: Store, job: Job, edge: Edge) -> None:
     order = orders.order(job.request)
-    journal = JobJournal(store, job, edge.represent, order.returns)
+    journal = JobJournal(store, job, edge.represent, returns=order.returns)
     context = edge.context(order, journal)
     bundle = _bundle(store, order)
     if isinstance(bundle.get("entry"), list):

@@ -76,7 +76,7 @@ def referred(parameters: dict[str, Any]) -> str:
     return identifier
 
 
-def take(store: Store, owner: str, identifier: str, name: str) -> None:
+def take(store: Store, owner: str, identifier: str, *, name: str) -> None:
     """Copies an upload to the object `name`, where no later PUT to the same URL reaches it.
 
     NotFound, PayloadTooLarge; Conflict where another PUT has just replaced the upload, or another request took it.
@@ -87,7 +87,7 @@ def take(store: Store, owner: str, identifier: str, name: str) -> None:
     limit = store.settings.upload_limit
     if found.size > limit:
         raise PayloadTooLarge(f"an upload may have at most {limit} bytes", _PLACE)
-    if not files.copy(store, _name(owner, identifier), name, found.etag):
+    if not files.copy(store, _name(owner, identifier), name, etag=found.etag):
         raise Conflict("another request is replacing or using this upload: send the request again", _PLACE)
 
 

@@ -120,11 +120,13 @@ def _add(resource: Resource, operation: Operation, visits: Visits) -> None:
     element = places.element_of(holder.type, operation.name)
     key, content = operation.given.for_element(element)
     if element.repeats:
-        _insert_at(holder.content, key, len(holder.content.get(key, ())), content, operation.given.companion)
+        _insert_at(
+            holder.content, key, len(holder.content.get(key, ())), content=content, companion=operation.given.companion
+        )
         return
     if any(_has(holder.content, element.property_name(code)) for code in element.types):
         raise Unprocessable("the element exists already and does not repeat: use replace", "name")
-    _set(holder.content, key, content, operation.given.companion)
+    _set(holder.content, key, content, companion=operation.given.companion)
 
 
 def _insert(resource: Resource, operation: Operation, visits: Visits) -> None:
@@ -134,7 +136,7 @@ def _insert(resource: Resource, operation: Operation, visits: Visits) -> None:
     element = places.element_of(holder.parent_type, key)
     _, content = operation.given.for_element(element)
     assert holder.parent is not None
-    _insert_at(holder.parent, key, operation.index, content, operation.given.companion)
+    _insert_at(holder.parent, key, operation.index, content=content, companion=operation.given.companion)
 
 
 def _delete(resource: Resource, operation: Operation, visits: Visits) -> None:
@@ -153,7 +155,7 @@ def _replace(resource: Resource, operation: Operation, visits: Visits) -> None:
     if place.index is None:
         place.parent.pop(place.name, None)
         place.parent.pop(f"_{place.name}", None)
-        _set(place.parent, key, content, operation.given.companion)
+        _set(place.parent, key, content, companion=operation.given.companion)
         return
     place.parent[place.name][place.index] = content
     companions = place.parent.get(f"_{place.name}")
@@ -205,14 +207,14 @@ def _has(holder: Resource, key: str) -> bool:
     return key in holder or f"_{key}" in holder
 
 
-def _set(holder: Resource, key: str, content: Any, companion: Any) -> None:
+def _set(holder: Resource, key: str, content: Any, *, companion: Any) -> None:
     if content is not None:
         holder[key] = content
     if companion is not None:
         holder[f"_{key}"] = companion
 
 
-def _insert_at(holder: Resource, key: str, index: int, content: Any, companion: Any) -> None:
+def _insert_at(holder: Resource, key: str, index: int, *, content: Any, companion: Any) -> None:
     """Inserts into a list, and into the parallel list of extensions (JSON: `given` and `_given`)."""
     items = holder.setdefault(key, [])
     companions = holder.get(f"_{key}")

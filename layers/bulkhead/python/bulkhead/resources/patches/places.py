@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from bulkhead.errors import BadRequest, NotSupported
-from bulkhead.facts import fhirpath
-from bulkhead.facts.fhirpath import Call, Child, Index, Literal, Name, Node, Operation
-from bulkhead.fhir import definitions
+from bulkhead.fhir import definitions, fhirpath
 from bulkhead.fhir.definitions import Element
+from bulkhead.fhir.fhirpath import Call, Child, Index, Literal, Name, Node, Operation
 from bulkhead.resources.patches.limits import Visits
 
 # Each step of a path costs a level of recursion here.
@@ -39,7 +39,9 @@ class Place:
 
 def find(path: str, resource: dict[str, Any], visits: Visits) -> list[Place]:
     """The places that a path such as `Patient.name.where(use = 'official').family` leads to. BadRequest, NotSupported, TooCostly."""
-    return list(_walk(parse(path), [Place(resource, resource["resourceType"])], resource["resourceType"], visits))
+    return list(
+        _walk(parse(path), [Place(resource, resource["resourceType"])], resource["resourceType"], visits=visits)
+    )
 
 
 def parse(path: str) -> Node:
@@ -66,7 +68,7 @@ def element_of(parent_type: str, name: str) -> Element:
     raise BadRequest(f"{parent_type} has no element of this name", "name")
 
 
-def _walk(node: Node, start: list[Place], root_type: str | None, visits: Visits) -> Iterator[Place]:
+def _walk(node: Node, start: list[Place], root_type: str | None, *, visits: Visits) -> Iterator[Place]:
     """Places below `start`. `root_type` is the name that a path may begin with; None inside a `where`."""
     match node:
         case Name(name) if root_type is not None and name in (root_type, "Resource", "DomainResource"):
@@ -74,14 +76,14 @@ def _walk(node: Node, start: list[Place], root_type: str | None, visits: Visits)
         case Name(name):
             yield from _children(start, name, visits)
         case Child(base, name):
-            yield from _children(list(_walk(base, start, root_type, visits)), name, visits)
+            yield from _children(list(_walk(base, start, root_type, visits=visits)), name, visits)
         case Index(base, index):
-            yield from list(_walk(base, start, root_type, visits))[index : index + 1]
-        case Call(base, function, argument):
-            places = list(_walk(base, start, root_type, visits)) if base is not None else start
-            yield from _called(places, function, argument, visits)
+            yield from list(_walk(base, start, root_type, visits=visits))[index : index + 1]
+        case Call(base, function, arguments):
+            places = list(_walk(base, start, root_type, visits=visits)) if base is not None else start
+            yield from _called(places, function, arguments, visits=visits)
         case Operation("as", left, Name(name)):
-            yield from _of_type(list(_walk(left, start, root_type, visits)), name)
+            yield from _of_type(list(_walk(left, start, root_type, visits=visits)), name)
         case _:
             raise _refused()
 
@@ -97,10 +99,10 @@ def _children(places: list[Place], name: str, visits: Visits) -> Iterator[Place]
             key = element.property_name(code)
             # A primitive may consist of extensions only.
             if key in place.content or f"_{key}" in place.content:
-                yield from _items(place, key, table.properties[key].type, element, visits)
+                yield from _items(place, key, table.properties[key].type, element=element, visits=visits)
 
 
-def _items(parent: Place, key: str, type_code: str, element: Element, visits: Visits) -> Iterator[Place]:
+def _items(parent: Place, key: str, type_code: str, *, element: Element, visits: Visits) -> Iterator[Place]:
     holder: dict[str, Any] = parent.content
     content = holder.get(key)
     if not isinstance(content, list):
@@ -118,23 +120,22 @@ def _type(content: Any, type_code: str) -> str:
     return type_code
 
 
-def _called(places: list[Place], function: str, argument: Node | None, visits: Visits) -> Iterator[Place]:
+def _called(places: list[Place], function: str, arguments: tuple[Node, ...], *, visits: Visits) -> Iterator[Place]:
     visits.count(len(places))
-    if function == "first" and argument is None:
-        yield from places[:1]
-    elif function == "last" and argument is None:
-        yield from places[-1:]
-    elif function == "where" and argument is not None:
-        meets = _condition(argument, visits)
-        yield from (place for place in places if meets(place))
-    elif function == "extension" and isinstance(argument, Literal):
-        yield from (
-            place for place in _children(places, "extension", visits) if place.content.get("url") == argument.value
-        )
-    elif function in ("ofType", "as") and isinstance(argument, Name):
-        yield from _of_type(places, argument.name)
-    else:
-        raise _refused()
+    match function, arguments:
+        case "first", ():
+            yield from places[:1]
+        case "last", ():
+            yield from places[-1:]
+        case "where", (condition,):
+            meets = _condition(condition, visits)
+            yield from (place for place in places if meets(place))
+        case "extension", (Literal(url),):
+            yield from (place for place in _children(places, "extension", visits) if place.content.get("url") == url)
+        case (("ofType" | "as"), (Name(name),)):
+            yield from _of_type(places, name)
+        case _:
+            raise _refused()
 
 
 def _of_type(places: list[Place], name: str) -> Iterator[Place]:
@@ -145,13 +146,13 @@ def _condition(node: Node, visits: Visits) -> Callable[[Place], bool]:
     """The condition in `where(...)`, as a test of one place."""
     match node:
         case Operation(("=" | "!=") as operator, left, Literal(value)):
-            return lambda place: _equal(place, left, value, visits) == (operator == "=")
+            return lambda place: _equal(place, left, value, visits=visits) == (operator == "=")
     raise _refused()
 
 
-def _equal(place: Place, path: Node, value: str | bool | int, visits: Visits) -> bool:
+def _equal(place: Place, path: Node, value: str | bool | int | Decimal, *, visits: Visits) -> bool:
     """Whether the one value below `place` is `value`; a list of another length is unequal, as in FHIRPath."""
-    found = [other.content for other in _walk(path, [place], None, visits)]
+    found = [other.content for other in _walk(path, [place], None, visits=visits)]
     return len(found) == 1 and type(found[0]) is type(value) and found[0] == value
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkhead.errors import BadRequest
-from bulkhead.search import names
+from bulkhead.search import parameter_names
 from bulkhead.search.parse import parse
 
 
@@ -174,7 +174,7 @@ def test_any_other_result_parameter_is_given_once(name: str) -> None:
 @given(st.text())
 def test_any_name_has_a_form_or_is_a_bad_request(name: str) -> None:
     with suppress(BadRequest):
-        names.require_form(name, frozenset({"_sort"}), str)
+        parameter_names.require_form(name, frozenset({"_sort"}), str)
         assert "_has:" in name or all(step.count(":") <= 1 for step in name.split("."))
 
 
@@ -182,6 +182,6 @@ def test_any_name_has_a_form_or_is_a_bad_request(name: str) -> None:
 def test_what_is_no_name_is_refused_and_not_repeated(text: str) -> None:
     """A form may be a resource that was sent as one."""
     with pytest.raises(BadRequest) as refused:
-        names.require_form(text, (), str)
+        parameter_names.require_form(text, (), str)
     assert text not in str(refused.value)
     assert text != refused.value.issues[0].expression
