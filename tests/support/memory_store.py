@@ -204,7 +204,8 @@ class MemoryStore:
 
     def count(self, resource_type: str, *, most: int) -> int | None:
         self.reads.append("Query")
-        return sum(1 for head in self.current.values() if head.type == resource_type and not head.deleted)
+        found = sum(1 for head in self.current.values() if head.type == resource_type and not head.deleted)
+        return found if found <= most else None
 
     def by_time(
         self,

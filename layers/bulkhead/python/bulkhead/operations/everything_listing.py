@@ -166,10 +166,10 @@ class _Walk:
             if self.wanted(candidate):
                 matches.append(candidate)
                 weight += candidate.head.weight
-        return self.referred_to(matches, "", "", passed if after is None else None)
+        return self.referred_to(matches, "", "", members=passed if after is None else None)
 
     def referred_to(
-        self, matches: list[Version], window: str, after: str, members: Sequence[Version] | None = None
+        self, matches: list[Version], window: str, after: str, *, members: Sequence[Version] | None = None
     ) -> Page:
         """`matches`, filled up with resources outside the compartment that the members after `window` refer to.
 

@@ -418,7 +418,7 @@ class Store:
 
     def count(self, resource_type: str, *, most: int) -> int | None:
         """How many resources of a type there are, from keys alone, where `can_count`; None if that takes more than about `most`."""
-        return counts.of_type(self.table, resource_type, most)
+        return counts.of_type(self.table, resource_type, most=most)
 
     def can_count(self) -> bool:
         """Whether the keys tell what is deleted: see `layout`."""

@@ -10,19 +10,22 @@ are hints, which a writer that lost a race or died may leave behind. What these 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from bulkhead.store import active_months, keys, transaction_marks, transactions
-from bulkhead.store.table import Item, Table
+from bulkhead.store.table import Table
 
 _INDEX = keys.BY_TIME, keys.INDEXES[keys.BY_TIME]
 
 
-def of_type(table: Table, resource_type: str, most: int) -> int | None:
+def of_type(table: Table, resource_type: str, *, most: int) -> int | None:
     """How many resources of a type there are; None if that takes more than about `most` keys. The `layout` must mark deletions."""
-    months = active_months.months(table, resource_type)
+    listed = active_months.months(table, resource_type)
+    months = [keys.time_partitions(resource_type, month) for month in listed]
     each = most // keys.TIME_SHARDS
-    found = table.parallel(lambda shard: _of_shard(table, resource_type, months, shard, each), range(keys.TIME_SHARDS))
+    found = table.parallel(
+        lambda shard: _of_shard(table, [partitions[shard] for partitions in months], most=each), range(keys.TIME_SHARDS)
+    )
     alive: set[str] = set()
     for part in found:
         if part is None:
@@ -35,12 +38,12 @@ def of_type(table: Table, resource_type: str, most: int) -> int | None:
     return len(alive) + sum(1 for head in current.values() if not head.deleted)
 
 
-def _of_shard(table: Table, resource_type: str, months: list[str], shard: int, most: int) -> set[str] | None:
-    """The resources whose heads are in one shard of each month."""
+def _of_shard(table: Table, partitions: Sequence[str], *, most: int) -> set[str] | None:
+    """The resources whose heads are in some partitions, those of one shard in the order of their months."""
     alive: set[str] = set()
     read = 0
-    for month in months:
-        for item in _listed(table, keys.time_partitions(resource_type, month)[shard]):
+    for partition in partitions:
+        for item in table.query(partition, index=_INDEX):
             read += 1
             if read > most:
                 return None
@@ -49,10 +52,6 @@ def _of_shard(table: Table, resource_type: str, months: list[str], shard: int, m
             _, _, deleted = keys.time_of(item["msk"]["S"])
             (alive.discard if deleted else alive.add)(item["pk"]["S"])
     return alive
-
-
-def _listed(table: Table, partition: str) -> Iterator[Item]:
-    return table.query(partition, index=_INDEX)
 
 
 def _held(table: Table, resource_type: str) -> set[str]:
