@@ -10,7 +10,7 @@ from typing import Any
 
 from bulkhead.facts.index_facts import Facts, facts
 from bulkhead.settings import Settings
-from bulkhead.store import Found, Head, Moment, Pointer, staging
+from bulkhead.store import Found, Head, Moment, Pointer, date_months, staging
 from bulkhead.store.definitions import ALL, NAMED_BY
 from bulkhead.store.version import Version
 
@@ -28,6 +28,7 @@ class MemoryStore:
         self.settings = Settings(definitions_ttl=0)
         self.definitions_mark = object()
         self.in_clinical_order = True
+        self.in_date_order = True
         self._second = -1
         self._names = count()
 
@@ -194,6 +195,20 @@ class MemoryStore:
 
     def is_in_clinical_order(self) -> bool:
         return self.in_clinical_order
+
+    def is_in_date_order(self) -> bool:
+        return self.in_date_order
+
+    def date_months(self, resource_type: str, parameter: str) -> list[str]:
+        self.reads.append("Query")
+        sorts = {
+            sort
+            for key, known in self.facts.items()
+            for one in known
+            for sort in date_months.of_facts(key.partition("/")[0], one)
+        }
+        prefix = f"{resource_type}|{parameter}#"
+        return sorted(sort.removeprefix(prefix) for sort in sorts if sort.startswith(prefix))
 
     def types_in_use(self) -> list[str]:
         self.reads.append("Query")

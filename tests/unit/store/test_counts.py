@@ -16,6 +16,7 @@ from bulkhead.store import Store, layout, rounds, transactions
 from bulkhead.store.table import Table
 from tests.conftest import lagging
 from tests.unit.store.test_integrity import change, facts_of
+from tests.unit.store.test_layout import forget
 
 MOST = 1_000_000
 
@@ -153,8 +154,8 @@ def test_a_table_of_older_code_counts_once_its_deletions_are_marked(store: Store
     assert head is not None
     older = {"S": f"{head.updated}#b#0000000002"}
     change(store, ("Basic/b", "#"), msk=older)
-    change(store, (layout._KEY[0], layout._KEY[1]), layout={"N": "2"})
-    layout._known.pop(store.table, None)
+    change(store, (layout._KEY[0], layout._KEY[1]), layout={"N": str(layout.DATES)})
+    forget(store)
     assert store.is_in_clinical_order()
     assert not store.can_count()
     rounds.check(store.table, facts_of(store), patience=None)

@@ -39,11 +39,10 @@ if TYPE_CHECKING:
 
 OF_THE_SERVER = frozenset({"CompartmentDefinition"})
 """Types that say how the server works: written by callers who are not fenced."""
-UNLISTED = frozenset({AUDIT_EVENT}) | OF_THE_SERVER
-"""Types of which no listing holds all that a fenced caller may see: AuditEvents of the server are visible where what they speak of is.
-
-R4's own CompartmentDefinitions are in no index.
-"""
+UNLISTED = OF_THE_SERVER
+"""Types of which no listing holds all that a fenced caller may see: R4's own CompartmentDefinitions are in no index."""
+FOLLOWERS = frozenset({BINARY, AUDIT_EVENT})
+"""Types of which a caller sees what follows what it sees: a Binary its `securityContext`, an event of the server what it speaks of."""
 
 Judge = Callable[["Version"], Verdict]
 
@@ -250,7 +249,7 @@ def pay_for_a_look(store: ReadStore, caller: Caller, key: str) -> None:
 def listed_under(store: ReadStore, caller: Caller, resource_type: str | None) -> tuple[tuple[str, str], ...] | None:
     """Listings that hold all that the caller may see of a type, as (`_account` or `_compartment`, its value); None where nobody knows.
 
-    With FOLLOWING before the name: Binaries that follow what is in the listing. Without a type: of all types that have such listings.
+    With FOLLOWING before the name: what follows what is in the listing (FOLLOWERS). Without a type: of all types that have such listings.
     They lead a search that would read what others have otherwise.
     """
     shared = shared_types(store.settings.shared_types)
@@ -262,6 +261,9 @@ def listed_under(store: ReadStore, caller: Caller, resource_type: str | None) ->
     common = (("_account", NO_ACCOUNT),) if shared else ()
     if resource_type == BINARY:
         return own + tuple((f"{FOLLOWING}{code}", value) for code, value in own + common)
+    if resource_type == AUDIT_EVENT:
+        # What is shared is not the caller's: what others did with it stays closed.
+        return own + tuple((f"{FOLLOWING}{code}", value) for code, value in own)
     return own + common if resource_type is None or resource_type in shared else own
 
 
@@ -274,11 +276,7 @@ def _listed_for(store: ReadStore, caller: Caller) -> tuple[tuple[str, str], ...]
 
 def is_open_otherwise(store: ReadStore, resource_type: str) -> bool:
     """Whether resources of a type may be open to a fenced caller for other reasons than their own accounts and compartments."""
-    return (
-        resource_type in UNLISTED
-        or resource_type == BINARY
-        or resource_type in shared_types(store.settings.shared_types)
-    )
+    return resource_type in UNLISTED | FOLLOWERS or resource_type in shared_types(store.settings.shared_types)
 
 
 def charts(store: ReadStore, caller: Caller) -> tuple[str, ...] | None:

@@ -36,7 +36,7 @@ export function title(resource) {
     const text = typeof found === "object" ? (concept(found) ?? found.display) : undefined;
     if (text) return text;
   }
-  return personName(resource) ?? resource.medicationReference?.display ?? resource.description ?? resource.status ?? resource.id;
+  return personName(resource) ?? resource.medicationReference?.display ?? resource.description ?? resource.resourceType;
 }
 
 /** The measured value of an Observation, "" where there is none. */
@@ -62,7 +62,7 @@ const MONTH = new Intl.DateTimeFormat(undefined, { month: "short", year: "numeri
 const MOMENT = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
 
 /** The elements that `title`, `measured` and `when` read: what a list of resources needs of them. */
-export const ELEMENTS = ["meta", "title", "name", "description", "status", "medicationReference", ...TITLES, ...VALUES, ...DATES, ...PERIODS].join(",");
+export const ELEMENTS = ["meta", "title", "name", "description", "medicationReference", ...TITLES, ...VALUES, ...DATES, ...PERIODS].join(",");
 
 /** A FHIR date as the reader writes it. A calendar day stays that day in every zone; an instant is in the reader's zone. */
 export function day(text) {

@@ -32,6 +32,7 @@ export class RecordsPage extends View {
     rows: { state: true },
     loading: { state: true },
     expected: { state: true },
+    loaded: { state: true },
     type: { state: true },
     only: { state: true },
     version: { state: true },
@@ -87,11 +88,14 @@ export class RecordsPage extends View {
     const { patient } = this;
     const round = (this.loads = (this.loads ?? 0) + 1);
     const fresh = [];
+    // After a share the former page stays until all of the new one is there: half of it would be wrong.
+    const isReload = this.rows.length > 0;
     this.loading = true;
+    this.loaded = 0;
     await this.attempt(async () => {
       const { body } = await this.ask("GET", `Patient/${patient}`, { headers: EXTENDED });
       if (round !== this.loads) return;
-      this.person = body;
+      if (!isReload) this.person = body;
       this.accounts.know(`Patient/${patient}`, personName(body));
       let path = `Patient/${patient}/*?_elements=${ELEMENTS}&_count=${PAGE}`;
       while (path) {
@@ -99,11 +103,12 @@ export class RecordsPage extends View {
         if (round !== this.loads) return;
         this.expected = page.body.total;
         fresh.push(...(page.body.entry ?? []).map(({ resource }) => resource).filter(({ resourceType }) => resourceType !== AUDIT && resourceType !== "OperationOutcome").map(rowOf));
-        // While a reload is under way, the former list stays until the new one is as long.
-        if (fresh.length >= this.rows.length) this.rows = [...fresh];
+        if (!isReload) this.rows = [...fresh];
+        this.loaded = fresh.length;
         const next = nextOf(page.body);
         path = next && this.api.path(next);
       }
+      this.person = body;
       this.rows = fresh.sort((one, other) => (other.when ?? "").localeCompare(one.when ?? ""));
       this.explain();
     });
@@ -224,7 +229,7 @@ export class RecordsPage extends View {
           ${columns.map((account) => cell(members, account))}</tr>`)}</tbody>
       </table></div>
       ${all.length > columns.length ? html`<p><small>and ${all.length - columns.length} more accounts</small></p>` : nothing}
-      ${unshared ? html`<p class="unshared">${count(unshared, "record")} ${unshared === 1 ? "is" : "are"} not with everybody who has the patient.
+      ${unshared ? html`<p class="unshared">${count(unshared, "record")} ${shared.length ? `${unshared === 1 ? "is" : "are"} not with everybody who has the patient` : `${unshared === 1 ? "carries" : "carry"} no account`}.
         <button class="quiet" aria-pressed=${this.only === "unshared"} @click=${() => (this.only = this.only === "unshared" ? "" : "unshared")}>${this.only === "unshared" ? "Show all" : "Show them"}</button></p>` : nothing}
     </section>`;
   }
@@ -237,7 +242,7 @@ export class RecordsPage extends View {
       <header class="list-head"><h2 id="list-title">${filtered ? `${count(shown.length, "record")} of ${this.rows.length.toLocaleString()}` : count(this.rows.length, "record")}</h2>
         ${filtered ? html`<button class="quiet" @click=${() => { this.type = this.only = ""; }}>Show all</button>` : nothing}
         ${this.api.session.explains ? html`<p class="legend" aria-hidden="true"><span class="chip own hue-legend">own</span> <span class="chip inherited hue-legend">inherited</span></p>` : nothing}</header>
-      <div class="load" role="status">${this.loading ? html`<progress aria-label="Loading records" max=${this.expected ?? 1} value=${this.expected ? this.rows.length : nothing}></progress> ${count(this.rows.length, "record")} so far` : nothing}</div>
+      <div class="load" role="status">${this.loading ? html`<progress aria-label="Loading records" max=${this.expected ?? 1} value=${this.expected ? this.loaded : nothing}></progress> ${count(this.loaded, "record")} so far` : nothing}</div>
       <record-timeline .rows=${shown} .selected=${this.selected} .outside=${outside} @open=${(event) => this.go(`why/${event.detail}`)}></record-timeline>
       <record-rows .rows=${shown} .accounts=${this.accounts} .explanations=${this.explanations} .selected=${this.selected} .shared=${this.shared} .verdicts=${this.isOther} .version=${this.version}
         @seen=${(event) => this.seen(event.detail)} @open=${(event) => this.go(`why/${event.detail}`)}></record-rows>

@@ -63,10 +63,15 @@ export class RecordRows extends LitElement {
     if (changed.has("selected") || changed.has("rows")) {
       const number = this.rows.findIndex((row) => row.key === this.selected);
       if (number >= 0) this.active = number;
+      // What is selected stays in view where the list is sorted or filtered anew.
+      this.moved = number >= 0 && number !== this.place;
+      this.place = number;
     }
   }
 
   updated() {
+    if (this.moved) this.show(this.place);
+    this.moved = false;
     const [first, last] = this.window;
     const keys = this.rows.slice(first, last).map((row) => row.key);
     if (keys.join() !== this.lastSeen) {

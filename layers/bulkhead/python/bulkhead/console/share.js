@@ -262,7 +262,7 @@ export class ShareForm extends View {
     const total = types.reduce((sum, [, number]) => sum + number, 0);
     const end = this.own.find((each) => each.account === account)?.until;
     const verb = name === "gains" ? html`<b class="yes">gains</b>` : html`<b class="no">loses</b>`;
-    return html`<li>${chip(this.accounts, { account, kind: "own" })} ${verb} ${count(total, "record")}${name === "gains" && end ? html` <b>${until(end)}</b>` : nothing}:
+    return html`<li>${chip(this.accounts, { account, kind: "own" })} ${verb} ${valueOf(this.preview, "complete") === false ? "at least " : ""}${count(total, "record")}${name === "gains" && end ? html` <b>${until(end)}</b>` : nothing}:
       ${listed(types.map(([type, number]) => `${number.toLocaleString()} ${type}`))}.</li>`;
   }
 

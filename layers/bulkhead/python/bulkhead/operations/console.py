@@ -12,7 +12,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import bulkhead
-from bulkhead import settings
 from bulkhead.api import cached
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response
@@ -35,7 +34,7 @@ def page(request: Request) -> Response:
     """`GET /console`. A slash at its end would have the page look for its files one level too deep."""
     if request.path.endswith("/"):
         return Response(308, headers={"location": "../console"})
-    client = escape(settings.current().console_client, quote=True)
+    client = escape(request.session.settings.console_client, quote=True)
     return _sent(request, PAGE, _files()[PAGE].replace(b"{{client}}", client.encode()))
 
 
@@ -49,7 +48,7 @@ def file(request: Request) -> Response:
 
 def _sent(request: Request, name: str, body: bytes) -> Response:
     answered = cached.document(request, body, CONTENT_TYPES[Path(name).suffix])
-    answered.headers |= headers(settings.current())
+    answered.headers |= headers(request.session.settings)
     return answered
 
 

@@ -15,9 +15,7 @@ from msgspec import Struct, ValidationError, convert
 from bulkhead.compartments import membership
 from bulkhead.errors import BadRequest
 from bulkhead.facts import index_facts
-from bulkhead.facts.security_context import BINARY, SECURITY_CONTEXT
 from bulkhead.fhir.definitions import search_parameters
-from bulkhead.parallel import in_parallel
 from bulkhead.store.version import Version
 
 if TYPE_CHECKING:
@@ -65,10 +63,6 @@ class Source(NamedTuple):
 
 FEW = 10
 """A search of this many types does not first ask which of them are in use."""
-CONTEXT = 10
-"""Entries of a listing that cost as much as it does to find what follows one resource."""
-FOLLOWERS = 1000
-"""The most that one page of these has."""
 TARGETS = 50
 """The limit on targets of one listing."""
 LISTINGS = 4
@@ -192,41 +186,6 @@ class Merged(Struct, frozen=True):
 
     def describe(self) -> str:
         return f"{len(self.streams)} by-target listings"
-
-
-class Following(Struct, frozen=True):
-    """The Binaries that follow, by their `securityContext`, what some streams list: for a listing that is read to its end.
-
-    In the order of the contexts, and maybe several times.
-    """
-
-    streams: tuple[KeyStream, ...]
-    shape: ClassVar[Any] = str
-
-    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
-        """The followers of a tenth as many contexts as `limit`: each costs a Query, which is about what a head costs."""
-        page = Merged(self.streams).list(store, after, max(limit // CONTEXT, 1))
-        followers = in_parallel(lambda hint: followers_of(store, hint.key), list(page.hints), store.settings.threads)
-        found = dict.fromkeys(key for keys in followers for key in keys)
-        return Listing([Hint(key, page.next) for key in found], page.next)
-
-    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
-        return True
-
-    def describe(self) -> str:
-        return f"what follows {len(self.streams)} listings"
-
-
-def followers_of(store: ReadStore, context: str) -> Sequence[str]:
-    """The Binaries that follow a resource, as the index has it."""
-    found: list[str] = []
-    after: str | None = None
-    while True:
-        page = store.pointing_at(context, BINARY, after, limit=FOLLOWERS)
-        found += [one.source for one in page if SECURITY_CONTEXT in one.via]
-        if len(page) < FOLLOWERS:
-            return found
-        after = page[-1].source
 
 
 class Branch(Struct, frozen=True):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bulkhead.facts import index_facts
 from bulkhead.fhir.definitions import search_parameters
+from bulkhead.search.date_order import DateOrder
 from bulkhead.search.dated import Dated, Place
 from bulkhead.search.drivers import Driver, Each, Position, Targets, Updated, Values
 from bulkhead.store import keys
@@ -19,7 +20,7 @@ def has_places(driver: Driver) -> bool:
     """Whether `place` can compute the positions of a driver."""
     if isinstance(driver, Each):
         return all(has_places(one) for one in driver.drivers)
-    return isinstance(driver, (Dated, Values, Targets, Updated))
+    return isinstance(driver, (DateOrder, Dated, Values, Targets, Updated))
 
 
 def place(driver: Driver, store: ReadStore, candidate: Version) -> Position | None:
@@ -27,6 +28,8 @@ def place(driver: Driver, store: ReadStore, candidate: Version) -> Position | No
     match driver:
         case Dated():
             return [driver.text(candidate), candidate.head.id] if candidate.head.type == driver.resource_type else None
+        case DateOrder():
+            return driver.place(store, candidate)
         case Values():
             return _among_values(driver, candidate)
         case Targets():
@@ -87,6 +90,8 @@ def compare(driver: Driver, one: Position, other: Position) -> int:
         return compare(driver.drivers[one[0]], one[1], other[1])
     if isinstance(driver, Dated):
         return driver.comes_before(Place(*other), Place(*one)) - driver.comes_before(Place(*one), Place(*other))
+    if isinstance(driver, DateOrder):
+        return driver.compare(one, other)
     # A position without its last part is the beginning of its range.
     left, right = ((position[0], position[-1] or "") for position in (one, other))
     if left == right:

@@ -17,6 +17,7 @@ from bulkhead.store import (
     commits,
     content,
     counts,
+    date_months,
     definitions,
     erasure,
     files,
@@ -414,7 +415,15 @@ class Store:
 
     def is_in_clinical_order(self) -> bool:
         """Whether every resource of the table has its entries in clinical order: see `layout`."""
-        return layout.is_current(self.table, layout.CLINICAL_ORDER)
+        return layout.has(self.table, layout.CLINICAL)
+
+    def is_in_date_order(self) -> bool:
+        """Whether every resource of the table has its entries in the order of each of its dates: see `layout`."""
+        return layout.has(self.table, layout.DATES)
+
+    def date_months(self, resource_type: str, parameter: str) -> list[str]:
+        """The partitions that hold dates of a parameter, sorted: see `date_months.months`."""
+        return date_months.months(self.table, resource_type, parameter)
 
     def count(self, resource_type: str, *, most: int) -> int | None:
         """How many resources of a type there are, from keys alone, where `can_count`; None if that takes more than about `most`."""
@@ -422,7 +431,7 @@ class Store:
 
     def can_count(self) -> bool:
         """Whether the keys tell what is deleted: see `layout`."""
-        return layout.is_current(self.table, layout.DELETIONS)
+        return layout.has(self.table, layout.DELETIONS)
 
     def types_in_use(self) -> list[str]:
         """Every type with a resource that was ever written, sorted."""

@@ -11,27 +11,31 @@ from weakref import WeakKeyDictionary
 from bulkhead.store import keys
 from bulkhead.store.table import Item, Table
 
-CLINICAL_ORDER = 2
-"""The first layout with entries in clinical order."""
-DELETIONS = 3
-"""The first in which by-time says which versions are deletions."""
-CURRENT = 3
+CLINICAL = 2
+"""Entries in clinical order."""
+DATES = 3
+"""Entries in the order of every date (`facts.date_order`), and lists of their months."""
+DELETIONS = 4
+"""By-time says which versions are deletions (`counts`)."""
+CURRENT = DELETIONS
 _KEY = (keys.LAYOUT, keys.HEAD)
 
 _known: WeakKeyDictionary[Table, int] = WeakKeyDictionary()
 
 
-def is_current(table: Table, wanted: int = CURRENT) -> bool:
-    """Whether all resources have the entries of the layout `wanted`. Once they do so they always will, and nobody is asked again."""
-    if _known.get(table, 0) < wanted:
+def has(table: Table, layout: int) -> bool:
+    """Whether the entries of a layout are complete. Once they are they stay so, and nobody is asked again."""
+    if _known.get(table, 0) < layout:
         item = table.get(_KEY)
-        _known[table] = int(item["layout"]["N"]) if item else 0
-    return _known[table] >= wanted
+        if item is None or int(item["layout"]["N"]) < layout:
+            return False
+        _known[table] = int(item["layout"]["N"])
+    return True
 
 
 def begin(table: Table) -> None:
     """Called before this process first writes: a table without any resource has all its entries."""
-    if not is_current(table) and next(table.query(keys.MONTHS, limit=1), None) is None:
+    if not has(table, CURRENT) and next(table.query(keys.MONTHS, limit=1), None) is None:
         complete(table)
 
 
