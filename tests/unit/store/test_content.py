@@ -84,7 +84,7 @@ def test_a_type_without_a_care_date_has_none() -> None:
 
 def test_older_content_is_read_as_ever() -> None:
     head = Head("Observation/1", 1, "", "PUT", content.PLAIN + zlib.compress(json.dumps(stored(OBSERVATION))))
-    version = Version(head, unread, read)
+    version = Version(head, unread, read=read)
     assert splice(version, built_in()) is None
     assert version.body == stored(OBSERVATION)
     assert version.targets == index_facts.targets(OBSERVATION)
@@ -93,7 +93,7 @@ def test_older_content_is_read_as_ever() -> None:
 @pytest.mark.parametrize("odd", [{"resourceType": "Patient"}, {"resourceType": "Patient", "id": "other"}])
 def test_content_under_another_key_is_not_put_together(odd: Resource) -> None:
     head = Head("Patient/1", 1, "", "PUT", content.encode(odd))
-    assert splice(Version(head, unread, read), built_in()) is None
+    assert splice(Version(head, unread, read=read), built_in()) is None
 
 
 def whole(resource: Resource, extended: bool) -> bytes:
@@ -104,14 +104,14 @@ def whole(resource: Resource, extended: bool) -> bytes:
 @pytest.mark.parametrize("extended", [True, False])
 def test_meta_is_put_in_to_the_byte(extended: bool) -> None:
     for resource in (OBSERVATION, {"resourceType": "Basic", "id": "1"}):
-        spliced = splice(Version(head_of(resource), unread, read), built_in(), extended=extended)
+        spliced = splice(Version(head_of(resource), unread, read=read), built_in(), extended=extended)
         assert spliced is not None
         assert json.dumps(spliced) == whole(resource, extended)
 
 
 def test_all_examples_come_back_and_are_shown_without_parsing() -> None:
     for resource in examples():
-        version = Version(head_of(resource), unread, read)
+        version = Version(head_of(resource), unread, read=read)
         spliced = splice(version, built_in())
         assert spliced is not None
         assert json.dumps(spliced) == whole(resource, True)
@@ -146,7 +146,7 @@ def test_any_members_come_back_in_their_order(members: Resource, tag: str | None
     resource = {"resourceType": "Basic", "id": "1", **meta, **{f"x{name}": value for name, value in members.items()}}
     encoded = content.encode(resource, {})
     assert list(content.read(encoded).decode().items()) == list(resource.items())
-    spliced = splice(Version(Head("Basic/1", 1, "", "PUT", encoded), unread, read), built_in())
+    spliced = splice(Version(Head("Basic/1", 1, "", "PUT", encoded), unread, read=read), built_in())
     assert spliced is not None
     shown = represent(Version(Head("Basic/1", 1, "", "PUT", encoded), lambda _: resource), built_in())
     assert json.dumps(spliced) == json.dumps(shown)

@@ -312,7 +312,7 @@ def _judge(
             standing += reaches(head)
             continue
         try:
-            is_member = membership.is_member(its, target, key, targets=store.version(head).targets)
+            is_member = membership.is_member(its, target, store.version(head))
             is_closed = _is_closed(store, head)
         except Exception as error:
             logger.error("member cannot be read", extra={"resource": key, "error": type(error).__name__})

@@ -9,8 +9,9 @@ from msgspec import Raw
 from bulkhead.compartments import accounts, membership
 from bulkhead.compartments.membership import Definitions
 from bulkhead.fhir import json
-from bulkhead.store import Head, Version
+from bulkhead.store import Head
 from bulkhead.store.heads import NEVER
+from bulkhead.store.version import Version
 
 
 def represent(version: Version, known: Definitions, *, extended: bool = True) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def _meta(version: Version, own: dict[str, Any], known: Definitions, *, extended
         carried = head.accounts
         if carried:
             meta["accounts"] = [_account(head, account) for account in carried]
-        inside = dict.fromkeys(membership.memberships(version.targets, head.key, known))
+        inside = dict.fromkeys(membership.memberships(version, known))
         inside.update(dict.fromkeys(carried))
         if inside:
             meta["compartment"] = [{"reference": compartment} for compartment in inside]

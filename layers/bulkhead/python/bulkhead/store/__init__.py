@@ -170,7 +170,7 @@ class Store:
 
     def version(self, head: Head) -> Version:
         """The version that `head` describes; its content is read on first use."""
-        return Version(head, self.decode, self.content)
+        return Version(head, self.decode, read=self.content)
 
     def encode(self, resource: dict[str, Any], targets: Mapping[str, frozenset[str]] | None = None) -> bytes:
         """A resource in the form of a Write's `body`; `targets` are those of its facts, where they are known."""
@@ -226,8 +226,7 @@ class Store:
     def commit_each(self, writes: Sequence[Write]) -> set[str]:
         """Independent changes of accounts; the keys that were not written, because someone else was faster."""
         left_out = account_commits.commit_each(self.table, writes)
-        for key in self.gravestones(left_out):
-            self._eraser.erase(key)
+        self._eraser.erase(list(self.gravestones(left_out)))
         return left_out
 
     # Erasing
@@ -246,9 +245,9 @@ class Store:
         """Make up to 50 resources unreadable, in one commit with `events`: see `erasure`. VersionConflict."""
         self._eraser.bury(self.settings, buried, events, is_open=is_open, patients=patients)
 
-    def erase(self, key: str) -> bool:
-        """Erase all that there is of a buried resource; whether there was anything. Idempotent."""
-        return self._eraser.erase(key)
+    def erase(self, buried: Sequence[str]) -> set[str]:
+        """Erase all that there is of some buried resources; of which there was anything. Idempotent."""
+        return self._eraser.erase(buried)
 
     def close_grave(self, key: str) -> None:
         """The purge of this target is done."""
@@ -432,6 +431,10 @@ class Store:
     def can_count(self) -> bool:
         """Whether the keys tell what is deleted: see `layout`."""
         return layout.has(self.table, layout.DELETIONS)
+
+    def has_literals(self) -> bool:
+        """Whether every resource of the table has an entry for each of its literal references: see `layout`."""
+        return layout.has(self.table, layout.LITERALS)
 
     def types_in_use(self) -> list[str]:
         """Every type with a resource that was ever written, sorted."""

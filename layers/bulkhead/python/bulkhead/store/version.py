@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,14 +24,17 @@ class Version:
         self,
         head: Head,
         decode: Callable[[Head], dict[str, Any]],
+        targets: Mapping[str, frozenset[str]] | None = None,
+        *,
         read: Callable[[Head], Content] | None = None,
     ) -> None:
-        """`decode` gives the body; `read` the content as it is stored, where there is such a thing."""
+        """`targets`: those of the body, where they are known (`Facts.targets`). `read` gives the content as it is stored, where there is
+        such a thing; `decode` the body, where not."""
         self.head = head
         self._decode, self._read = decode, read
         self._content: Content | None = None
         self._body: dict[str, Any] | None = None
-        self._targets: dict[str, frozenset[str]] | None = None
+        self._targets = targets
 
     @property
     def key(self) -> str:
@@ -53,7 +56,7 @@ class Version:
         return self._content
 
     @property
-    def targets(self) -> dict[str, frozenset[str]]:
+    def targets(self) -> Mapping[str, frozenset[str]]:
         """The current targets of the resource, with the search parameters that lead to them: `index_facts.targets`."""
         if self._targets is None:
             content = self.content if self._body is None else self._content
@@ -66,6 +69,11 @@ class Version:
         content = self.content if self._body is None else self._content
         known = content.care if content else None
         return care_dates.of_resource(self.body, parameter) if known is None else known
+
+    @property
+    def named(self) -> frozenset[str]:
+        """Every resource of this server that the resource names now, whether or not a search parameter leads there."""
+        return index_facts.literals(self.body).union(self.targets)
 
     def through(self, parameter: SearchParameter) -> Iterable[str]:
         """The current targets of the resource through one reference parameter of its type."""
