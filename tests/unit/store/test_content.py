@@ -20,7 +20,7 @@ from bulkhead.resources import represent, splice, stored
 from bulkhead.store import Head, Version, content
 from tests.support.shared_data import shared
 
-FACTS_OF_FORM_T = "6bd12b1f1c664016097434a5769a55506b492661ac7914ed9e8f0084ebcef30e"
+FACTS_OF_FORM_T = "7bd86a6d97400ddabdf80d989d66ccc683b37163c4ac9035ae33c48ac524c9ef"
 
 Resource = dict[str, Any]
 
@@ -33,6 +33,7 @@ OBSERVATION: Resource = {
     "hasMember": [{"reference": "#inner"}],
     "contained": [{"resourceType": "Observation", "id": "inner", "status": "final"}],
     "effectivePeriod": {"start": "2020-01-01", "end": "2020-02-01"},
+    "code": {"coding": [{"system": "http://loinc.org", "code": "1-8"}, {"code": "own"}], "text": "x"},
     "meta": {"versionId": "7", "lastUpdated": "2020-01-01T00:00:00Z", "tag": [{"code": "x"}]},
     "valueString": 'a line\nbreak, a "quote" and a letter that is no ASCII: ß',
 }
@@ -69,6 +70,7 @@ def test_the_facts_lie_beside_it() -> None:
         "Patient/1": frozenset({"subject", "patient"}),
         "Organization/a": frozenset({"performer"}),
     }
+    assert found.codes == [("http://loinc.org", "1-8"), ("", "own")]
     assert found.care == ("2020-01-01T00:00:00.000Z-2020-02-01T23:59:59.999Z", "2020-02-01T23:59:59.999Z+")
 
 
@@ -119,6 +121,9 @@ def test_all_examples_come_back_and_are_shown_without_parsing() -> None:
         care = care_dates.care_parameter(resource["resourceType"])
         if care:
             assert version.care(care) == care_dates.of_resource(resource, care)
+        code = care_dates.code_parameter(resource["resourceType"])
+        if code:
+            assert tuple(version.codes(code)) == care_dates.codes_of(resource, code)
         assert json.canonical(read(version.head).decode()) == json.canonical(stored(resource))
 
 

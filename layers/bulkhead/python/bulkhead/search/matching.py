@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from bulkhead.compartments import membership
-from bulkhead.facts import extract, index_facts
+from bulkhead.facts import care_dates, extract, index_facts
 from bulkhead.facts.expressions import Typed, compiled
 from bulkhead.facts.normalise import spellings
 from bulkhead.facts.phonetic import is_phonetic, sounds
@@ -47,6 +47,9 @@ def matches(candidate: Version, clause: Clause, known: membership.Definitions) -
     """
     if clause.of_targets and is_noted(candidate, clause):
         return any(clause.parameter.code in via and is_named(key, clause) for key, via in candidate.targets.items())
+    if clause.of_tokens and clause.parameter == care_dates.code_parameter(candidate.head.type):
+        pairs = candidate.codes(clause.parameter)
+        return any(is_asked(system, code.casefold(), clause.folded_tokens) for system, code in pairs)
     found = values(candidate, own(candidate, clause.parameter), known)
     if clause.modifier == "missing":
         return any(isinstance(value, MissingValue) and value.missing == (not found) for value in clause.values)
@@ -150,10 +153,14 @@ def is_one_of(item: Typed, clause: Clause) -> bool:
     exact = is_exact(kind)
     wanted = clause.tokens if exact else clause.folded_tokens
     for system, code in extract.tokens(kind, content):
-        code = code if exact else code.casefold()
-        if not wanted.isdisjoint(((system, code), (None, code), (system, None))):
+        if is_asked(system, code if exact else code.casefold(), wanted):
             return True
     return False
+
+
+def is_asked(system: str, code: str, wanted: frozenset[tuple[str | None, str | None]]) -> bool:
+    """Whether a token is among those of a search, of which each may lack its system or its code."""
+    return not wanted.isdisjoint(((system, code), (None, code), (system, None)))
 
 
 def is_referred_to(item: Typed, clause: Clause) -> bool:

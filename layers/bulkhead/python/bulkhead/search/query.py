@@ -153,6 +153,11 @@ class Clause(Struct, frozen=True, dict=True):
         return is_plain and bool(self.keys) and not self.links
 
     @cached_property
+    def of_tokens(self) -> bool:
+        """Whether the values are tokens, and no modifier changes what they mean."""
+        return self.modifier is None and all(isinstance(value, TokenValue) for value in self.values)
+
+    @cached_property
     def own_to(self) -> dict[str, bool]:
         """What is known of types: whether the parameter is R4's own there, so that targets are noted under it (`matching`)."""
         return {}

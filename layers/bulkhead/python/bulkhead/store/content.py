@@ -6,18 +6,18 @@
 | `z`      | deflated: the JSON of the resource. Older code wrote it; it is read for ever                                |
 | `s`      | the name of an object in S3 that holds one of the others (`heads.IN_S3`)                                    |
 
-The facts are what a search and a fence ask of nearly every resource: what it points at, and when its care took place. So a page can be
+The facts are what a search and a fence ask of nearly every resource: what it points at, when its care took place and what it was. So a page can be
 answered without parsing what it shows: `splice` puts a `meta` into the text. The text is what `json.dumps` wrote, which has no line break
 outside of its strings and none within them.
 
-The facts are those of the code that wrote them. Whoever changes `index_facts.targets` or `care_dates.of_resource` must give the form a
+The facts are those of the code that wrote them. Whoever changes `index_facts.targets` or `care_dates.of_resource` and `codes_of` must give the form a
 new letter, and read this one as if it had no facts; a test holds the facts of all examples against that.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -44,6 +44,8 @@ class _Facts(msgspec.Struct, array_like=True):
     """The codes of the parameters, sorted and joined by commas, by target."""
     care: list[str]
     """`care_dates.Texts`, once where both are the same; empty for types without a care date."""
+    codes: list[tuple[str, str]]
+    """What the care was: `care_dates.codes_of`."""
 
 
 _decoder = msgspec.json.Decoder(_Facts)
@@ -60,6 +62,8 @@ class Content(NamedTuple):
     """None of form `z`: the resource itself says it."""
     care: Texts | None
     """Likewise, and None for types without a care date."""
+    codes: Sequence[tuple[str, str]] | None
+    """None of form `z`. Empty for types that have none."""
 
     def decode(self) -> dict[str, Any]:
         """The resource, without what the head says of it."""
@@ -91,7 +95,9 @@ def encode(resource: dict[str, Any], targets: Mapping[str, frozenset[str]] | Non
     own = {name: value for name, value in resource.get("meta", {}).items() if name not in _DERIVED}
     text = {name: resource[name] for name in _FIRST if name in resource}
     text.update((name, value) for name, value in resource.items() if name not in text and name != "meta")
-    facts = _Facts(pointed_at, list(_care(resource)))
+    code = care_dates.code_parameter(resource["resourceType"])
+    codes = care_dates.codes_of(resource, code) if code else ()
+    facts = _Facts(pointed_at, list(_care(resource)), list(codes))
     lines = (json.dumps(facts), json.dumps(own) if own else b"", json.dumps(text))
     return WITH_FACTS + zlib.compress(b"\n".join(lines), LEVEL)
 
@@ -105,11 +111,11 @@ def read(body: bytes) -> Content:
     """The content in a body that is not in S3."""
     text = zlib.decompress(memoryview(body)[1:])
     if body[:1] == PLAIN:
-        return Content(text, None, None, None)
+        return Content(text, None, None, None, None)
     line, meta, text = text.split(b"\n", 2)
     facts = _decoder.decode(line)
     care = Texts(facts.care[0], facts.care[-1]) if facts.care else None
-    return Content(text, meta, {target: _codes(codes) for target, codes in facts.targets.items()}, care)
+    return Content(text, meta, {target: _codes(codes) for target, codes in facts.targets.items()}, care, facts.codes)
 
 
 @lru_cache(4096)

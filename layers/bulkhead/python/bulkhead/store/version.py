@@ -70,6 +70,12 @@ class Version:
         known = content.care if content else None
         return care_dates.of_resource(self.body, parameter) if known is None else known
 
+    def codes(self, parameter: SearchParameter) -> Sequence[tuple[str, str]]:
+        """(system, code) of what the care was. `parameter` is the one that says it of the type (`care_dates.code_parameter`)."""
+        content = self.content if self._body is None else self._content
+        known = content.codes if content else None
+        return care_dates.codes_of(self.body, parameter) if known is None else known
+
     @property
     def named(self) -> frozenset[str]:
         """Every resource of this server that the resource names now, whether or not a search parameter leads there."""
