@@ -217,6 +217,14 @@ class MemoryStore:
         self.reads.append("Query")
         return sorted({head.type for head in self.current.values()})
 
+    def can_count(self) -> bool:
+        return True
+
+    def count(self, resource_type: str, *, most: int) -> int | None:
+        self.reads.append("Query")
+        found = sum(1 for head in self.current.values() if head.type == resource_type and not head.deleted)
+        return found if found <= most else None
+
     def by_time(
         self,
         resource_type: str,
@@ -238,7 +246,8 @@ class MemoryStore:
         return found[:limit]
 
 
-def represent(head: Head, body: dict[str, Any]) -> dict[str, Any]:
+def represent(version: Version) -> dict[str, Any]:
+    head, body = version.head, version.body
     return {**body, "meta": {**body.get("meta", {}), "versionId": str(head.version), "lastUpdated": head.updated}}
 
 

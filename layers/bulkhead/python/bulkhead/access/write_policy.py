@@ -90,7 +90,7 @@ def _former(store: ReadStore, caller: Caller, write: Write) -> Version | None:
 
 def _candidate(store: ReadStore, write: Write) -> Version:
     """The version that the write makes, before it is written."""
-    return Version(write.head(dates.now()), store.decode)
+    return store.version(write.head(dates.now()))
 
 
 def _outside_charts(store: ReadStore, caller: Caller, made: dict[int, Write]) -> Faults:

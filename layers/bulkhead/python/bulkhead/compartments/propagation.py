@@ -312,9 +312,8 @@ def _judge(
             standing += reaches(head)
             continue
         try:
-            member = store.version(head)
-            is_member = membership.is_member(its, target, member)
-            is_closed = head.sealed or private.is_private(store.settings.private, member.body)
+            is_member = membership.is_member(its, target, store.version(head))
+            is_closed = _is_closed(store, head)
         except Exception as error:
             logger.error("member cannot be read", extra={"resource": key, "error": type(error).__name__})
             broken.append(key)

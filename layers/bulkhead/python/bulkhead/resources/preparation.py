@@ -100,9 +100,9 @@ def prepare_create(session: Session, resource: dict[str, Any], key: str, *, fres
         explicit, ends = policy.own_accounts(session.caller, list(given.places), (), places=given.places), given.ends
         for account in _ended(given):
             raise Unprocessable("the account's end is in the past", given.places[account])
-    body = session.store.encode(resource)
-    method = "POST" if fresh else "PUT"
     new = index_facts.facts(resource)
+    body = session.store.encode(resource, new.targets)
+    method = "POST" if fresh else "PUT"
     return Write(key, None, body, None, new, explicit, method=method, fresh=fresh, ends={OWN: ends})
 
 

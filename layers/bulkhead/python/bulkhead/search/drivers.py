@@ -65,6 +65,8 @@ FEW = 10
 """A search of this many types does not first ask which of them are in use."""
 TARGETS = 50
 """The limit on targets of one listing."""
+LISTINGS = 4
+"""The limit on listings that are read to estimate how many hints there are."""
 
 
 class Keys(Struct, frozen=True):
@@ -418,6 +420,18 @@ class Each(Struct, frozen=True):
 
     def describe(self) -> str:
         return "; then ".join(driver.describe() for driver in self.drivers)
+
+
+def size(driver: Driver, store: ReadStore, most: int) -> int | None:
+    """How many hints a driver gives, from its first listings; None if these are more than `most`, or not the last."""
+    after: Position | None = None
+    found = 0
+    for _ in range(LISTINGS):
+        listing = driver.list(store, after, most + 1 - found)
+        found, after = found + len(listing.hints), listing.next
+        if after is None or found > most:
+            break
+    return found if after is None and found <= most else None
 
 
 def in_use(store: ReadStore, types: Sequence[str], number: int) -> int:

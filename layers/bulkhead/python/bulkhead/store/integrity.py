@@ -319,7 +319,7 @@ class Check:
         versions = {key: item for key, item in own.items() if key[1].startswith((keys.HEAD, keys.VERSION))}
         faults: list[_Fault] = []
         for key, item in versions.items():
-            expected = keys.time_keys(pk, int(item["v"]["N"]), item["updated"]["S"])
+            expected = keys.time_keys(pk, int(item["v"]["N"]), item["updated"]["S"], deleted="body" not in item)
             if any(item.get(name) != {"S": text} for name, text in expected.items()):
                 values = {":v": item["v"]} | {f":{name}": {"S": text} for name, text in expected.items()}
                 expression = "SET " + ", ".join(f"#{name} = :{name}" for name in expected)

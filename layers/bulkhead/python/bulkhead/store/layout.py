@@ -18,7 +18,9 @@ DATES = 3
 """Entries in the order of every date (`facts.date_order`), and lists of their months."""
 LITERALS = 4
 """An entry for every literal reference, also where no search parameter leads to it."""
-CURRENT = LITERALS
+DELETIONS = 5
+"""By-time says which versions are deletions (`counts`)."""
+CURRENT = DELETIONS
 _KEY = (keys.LAYOUT, keys.HEAD)
 
 _known: WeakKeyDictionary[Table, int] = WeakKeyDictionary()
