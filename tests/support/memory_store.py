@@ -1,4 +1,4 @@
-"""A store in memory with the reading interface of bulkhead.store.Store: hints by what facts say, stale ones if asked for."""
+"""A store in memory, a `ReadStore`: hints by what facts say, stale ones if asked for."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import replace
 from itertools import count
-from typing import Any, cast
+from typing import Any
 
 from bulkhead.facts.index_facts import Facts, facts
 from bulkhead.settings import Settings
-from bulkhead.store import Found, Head, Moment, Pointer, Store, staging
+from bulkhead.store import Found, Head, Moment, Pointer, date_months, staging
 from bulkhead.store.definitions import ALL, NAMED_BY
 from bulkhead.store.version import Version
 
@@ -28,13 +28,9 @@ class MemoryStore:
         self.settings = Settings(definitions_ttl=0)
         self.definitions_mark = object()
         self.in_clinical_order = True
+        self.in_date_order = True
         self._second = -1
         self._names = count()
-
-    @property
-    def as_store(self) -> Store:
-        """Itself, typed as the Store for which it stands: it has of a Store what searches and compartments read."""
-        return cast(Store, self)
 
     # Writing
 
@@ -88,10 +84,10 @@ class MemoryStore:
         self.reads.append("GetItem")
         return self.current.get(key)
 
-    def read_many(self, keys: Iterable[str]) -> dict[str, Head]:
-        wanted = list(keys)
-        self.reads += ["BatchGetItem"] * -(-len(wanted) // 100)
-        return {key: self.current[key] for key in wanted if key in self.current}
+    def read_many(self, wanted: Iterable[str]) -> dict[str, Head]:
+        keys = list(wanted)
+        self.reads += ["BatchGetItem"] * -(-len(keys) // 100)
+        return {key: self.current[key] for key in keys if key in self.current}
 
     def read_version(self, key: str, version: int) -> Head | None:
         self.reads.append("GetItem")
@@ -199,6 +195,20 @@ class MemoryStore:
 
     def is_in_clinical_order(self) -> bool:
         return self.in_clinical_order
+
+    def is_in_date_order(self) -> bool:
+        return self.in_date_order
+
+    def date_months(self, resource_type: str, parameter: str) -> list[str]:
+        self.reads.append("Query")
+        sorts = {
+            sort
+            for key, known in self.facts.items()
+            for one in known
+            for sort in date_months.of_facts(key.partition("/")[0], one)
+        }
+        prefix = f"{resource_type}|{parameter}#"
+        return sorted(sort.removeprefix(prefix) for sort in sorts if sort.startswith(prefix))
 
     def types_in_use(self) -> list[str]:
         self.reads.append("Query")

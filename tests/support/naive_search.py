@@ -15,7 +15,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from bulkhead.facts.fhirpath import Call, Child, Index, Literal, Name, Node, Operation, parse
+from bulkhead.fhir.fhirpath import Call, Child, Index, Literal, Name, Node, Operation, parse
 
 Found = tuple[str, Any]
 """The name of a property ("valueQuantity") and what it holds."""
@@ -60,11 +60,11 @@ def walk(node: Node, focus: list[Found], resource: dict[str, Any]) -> list[Found
             return walk(left, focus, resource) + walk(right, focus, resource)
         case Operation(operator="as", left=left, right=Name(name=name)):
             return cast(walk(left, focus, resource), name)
-        case Call(base=base, function="as" | "ofType", argument=Name(name=name)) if base:
+        case Call(base=base, function="as" | "ofType", arguments=(Name(name=name),)) if base:
             return cast(walk(base, focus, resource), name)
-        case Call(base=base, function="where", argument=condition) if base and condition:
+        case Call(base=base, function="where", arguments=(condition,)) if base:
             return [one for one in walk(base, focus, resource) if holds(condition, one, resource)]
-        case Call(base=base, function="extension", argument=Literal(value=url)) if base:
+        case Call(base=base, function="extension", arguments=(Literal(value=url),)) if base:
             found = [inner for one in walk(base, focus, resource) for inner in children(one[1], "extension")]
             return [one for one in found if one[1].get("url") == url]
         case Call(base=base, function="resolve") if base:
@@ -85,7 +85,7 @@ def holds(node: Node, one: Found, resource: dict[str, Any]) -> bool:
             return refers_to(one[1], name)
         case Call(base=base, function="exists") if base:
             return bool(walk(base, [one], resource))
-        case Call(function="hasExtension", argument=Literal(value=url)):
+        case Call(function="hasExtension", arguments=(Literal(value=url),)):
             return any(inner.get("url") == url for inner in one[1].get("extension", ()))
     raise AssertionError(node)
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 from bulkhead.compartments import membership
 from bulkhead.search import run
 from bulkhead.search.parse import parse
-from bulkhead.store import Store
+from bulkhead.store import ReadStore
 from bulkhead.store.version import everything
 from tests.support.memory_store import MemoryStore, represent
 from tests.support.search_samples import observation, patient, quantity
@@ -17,18 +17,17 @@ from tests.support.search_samples import observation, patient, quantity
 BASE = "http://here/fhir/R4"
 
 
-def search(store: Store | MemoryStore, path: str, query: str = "", **more: Any) -> dict[str, Any]:
+def search(store: ReadStore, path: str, query: str = "", **more: Any) -> dict[str, Any]:
     """The Bundle for `GET {path}?{query}`."""
-    searched = store.as_store if isinstance(store, MemoryStore) else store
     pairs = parse_qsl(query, keep_blank_values=True)
     *target, resource_type = path.split("/")
     wanted = None if resource_type in ("*", "") else resource_type
     if target:
-        its = membership.checked(searched, target[0], wanted)
+        its = membership.checked(store, target[0], wanted)
         parsed = parse(pairs, wanted, compartment="/".join(target), compartment_types=its.parameters, base=BASE)
     else:
         parsed = parse(pairs, wanted, base=BASE)
-    return run.search(searched, parsed, base=BASE, represent=represent, **{"fence": everything, **more})
+    return run.search(store, parsed, base=BASE, represent=represent, **{"fence": everything, **more})
 
 
 def link(bundle: dict[str, Any], relation: str) -> str | None:
@@ -44,7 +43,7 @@ def keys(bundle: dict[str, Any], mode: str = "match") -> list[str]:
 
 
 def pages(
-    store: Store | MemoryStore, path: str, query: str, between: Callable[[int], None] = lambda page: None, **more: Any
+    store: ReadStore, path: str, query: str, between: Callable[[int], None] = lambda page: None, **more: Any
 ) -> list[str]:
     """Keys of all pages, following next links as a client does."""
     found: list[str] = []

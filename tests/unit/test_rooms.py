@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -170,3 +171,8 @@ def test_settings_are_read_where_a_process_begins() -> None:
         or (isinstance(node, ast.alias) and node.name == "current" and name != "bulkhead.store.capacity")
     }
     assert found == set(READS_SETTINGS)
+
+
+@pytest.mark.parametrize("name", re.findall(r"`([a-z_/]+\.py)`", (ROOT / "docs/architecture.md").read_text()))
+def test_a_file_that_the_architecture_names_is_there(name: str) -> None:
+    assert any((base / name).exists() for base in (ROOT, LAYER, LAYER / "bulkhead"))

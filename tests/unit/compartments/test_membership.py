@@ -75,7 +75,7 @@ def listed(store: MemoryStore, target: str, resource_type: str | None = None, li
     found: list[str] = []
     after: str | None = None
     while True:
-        page = membership.members(store.as_store, target, resource_type, after=after, limit=limit)
+        page = membership.members(store, target, resource_type, after=after, limit=limit)
         found += [member.source for member in page.members]
         after = page.next
         if after is None:
@@ -110,14 +110,14 @@ def test_a_member_is_told_by_what_it_points_at_now() -> None:
 def test_a_type_without_compartment_is_refused() -> None:
     store = clinic()
     with pytest.raises(BadRequest):
-        membership.members(store.as_store, "Organization/o")
+        membership.members(store, "Organization/o")
     with pytest.raises(BadRequest):
-        membership.checked(store.as_store, "Organization", None)
+        membership.checked(store, "Organization", None)
 
 
 def test_a_type_outside_the_definition_is_refused_by_name() -> None:
     with pytest.raises(BadRequest) as caught:
-        membership.checked(clinic().as_store, "Patient", "Practitioner")
+        membership.checked(clinic(), "Patient", "Practitioner")
     assert caught.value.issues[0].expression == "Practitioner"
 
 
@@ -132,7 +132,7 @@ def test_what_the_server_has_recorded_is_listed_where_it_is_asked_for() -> None:
     store.put(trail("by-a-client"))
     assert "AuditEvent/audit-1" not in listed(store, "Patient/1")
     assert "AuditEvent/by-a-client" in listed(store, "Patient/1")
-    page = membership.members(store.as_store, "Patient/1", "AuditEvent", trail=True)
+    page = membership.members(store, "Patient/1", "AuditEvent", trail=True)
     assert [member.source for member in page.members] == ["AuditEvent/audit-1", "AuditEvent/by-a-client"]
     assert "AuditEvent/audit-1" not in pages(store, "Patient/1/*", "")
     for path, query in (("Patient/1/AuditEvent", ""), ("Patient/1/*", "_type=AuditEvent"), ("AuditEvent", "patient=1")):

@@ -99,7 +99,8 @@ def test_uris() -> None:
 def test_dates_are_sorted_by_their_start_within_their_months() -> None:
     resource = observation(effectivePeriod={"start": "2020-01-31T23:00:00Z", "end": "2020-02-01"})
     start = "2020-01-31T23:00:00.000Z"
-    assert values(resource, "date") == {("2020-01", start), ("2020-02", start)}
+    end = "2020-02-01T23:59:59.999Z"
+    assert values(resource, "date") == {("2020-01", start), ("2020-02", start), ("2020-02+", f"{end}+{start}")}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json as stdlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkhead import settings
-from bulkhead.errors import BadRequest
+from bulkhead.errors import BadRequest, PayloadTooLarge
 from bulkhead.fhir import json
 from bulkhead.settings import Settings
 
@@ -203,3 +205,56 @@ def test_twice_is_found_whatever_is_in_names_and_texts(made: tuple[str, bool]) -
 def test_a_byte_order_mark_is_passed_over() -> None:
     assert json.loads(b'\xef\xbb\xbf{"a":1}') == json.loads('\ufeff{"a":1}') == {"a": 1}
     assert json.loads_list(b"\xef\xbb\xbf[1]", "patch") == [1]
+
+
+# --- The number of values
+
+MANY = 400_000
+
+
+@pytest.mark.parametrize(
+    "value", ["[]", "{}", "1", "1.1", "1e9", '""', '"a"', '",{["', '"\\""', '"\\\\"', '{"a":1}', "null"]
+)
+def test_many_small_values_are_refused_before_they_are_made(value: str) -> None:
+    text = f'{{"a":[{",".join([value] * MANY)}]}}'
+    with monkeypatched_decoder(), pytest.raises(PayloadTooLarge, match="values") as refused:
+        json.loads(text)
+    assert refused.value.issues[0].expression == json.BODY
+    with pytest.raises(PayloadTooLarge):
+        json.loads_list(text.encode()[5:-1], "patch")
+
+
+@contextmanager
+def monkeypatched_decoder() -> Iterator[None]:
+    """Within this context nothing can be decoded."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json, "_decoder", None)
+        yield
+
+
+@pytest.mark.parametrize("text", ["a, b, [c] {d} ", '{\\"a\\": [1,2,3]}', "\\\\", ',\\\\\\",'])
+def test_what_strings_contain_is_no_value(text: str) -> None:
+    assert json.loads(f'{{"a":["{text * 60_000}","{text * 60_000}"]}}')["a"][1]
+
+
+def test_as_many_values_as_real_resources_have_are_read() -> None:
+    dense = '{"itemSequence":1234},' * (MANY - 1)
+    assert len(json.loads(f'{{"a":[{dense}{{"b":2}}]}}'.encode())["a"]) == MANY
+
+
+@given(DOCUMENTS, st.integers(1, 9))
+def test_values_outside_of_strings_are_counted_wherever_a_piece_ends(document: dict[str, Any], size: int) -> None:
+    text = json.dumps(document)
+    expected = json.dumps(_without_signs(document))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json, "_PIECE", size)
+        assert json._count_outside_strings(text) == json._count_values(expected)
+
+
+def _without_signs(value: Any) -> Any:
+    """The same structure with numbers in place of the names and strings, which could hold anything."""
+    if isinstance(value, dict):
+        return {str(n): _without_signs(child) for n, child in enumerate(value.values())}
+    if isinstance(value, list):
+        return [_without_signs(child) for child in value]
+    return 1

@@ -76,12 +76,12 @@ def registry() -> MemoryStore:
 
 
 def search(store: MemoryStore, resource_type: str, query: str, strict: bool = True) -> dict[str, Any]:
-    look = custom.stored_in(store.as_store, everything)
+    look = custom.stored_in(store, everything)
     compartment, _, resource_type = resource_type.rpartition("/")
     parsed = parse(
         parse_qsl(query), resource_type, compartment=compartment or None, base=BASE, strict=strict, custom=look
     )
-    return run.search(store.as_store, parsed, base=BASE, represent=represent, fence=everything)
+    return run.search(store, parsed, base=BASE, represent=represent, fence=everything)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_what_one_tenant_defines_is_nothing_to_the_others() -> None:
         def fence(candidate: Version) -> bool:
             return account in candidate.head.accounts
 
-        return custom.stored_in(store.as_store, ListedFence(fence, lambda resource_type: None))
+        return custom.stored_in(store, ListedFence(fence, lambda resource_type: None))
 
     assert look("Organization/a")("Patient", "mark")
     assert look("Organization/b")("Patient", "mark") is None

@@ -102,7 +102,7 @@ def test_sorted_pages_are_what_sorting_by_hand_gives(
     store: MemoryStore, what: str, bounds: str, sort: str, more: str, count: int
 ) -> None:
     query = "&".join([what, *(f"date={bound}" for bound in bounds.split())]).replace("+", "%2B") + more
-    chosen = plan(parse([pair.split("=") for pair in f"{query}&_sort={sort}".split("&")], "Observation"), None, dates.now(), True)  # type: ignore[misc] # fmt: skip
+    chosen = plan(parse([pair.split("=") for pair in f"{query}&_sort={sort}".split("&")], "Observation"), None, dates.now(), dated=True)  # type: ignore[misc] # fmt: skip
     assert isinstance(chosen.driver, dated.Dated)
     # Led by a filter that nothing indexes, so that everything is looked at.
     expected = by_hand(store, f"{query}&_id={','.join(f'{n:02d}' for n in range(14))}", sort)

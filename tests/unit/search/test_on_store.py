@@ -36,6 +36,10 @@ QUERIES = [
     ("", "_type=Observation,Patient&_id=1,03"),
     ("", "_type=Condition,Observation&patient=1&_count=5"),
     ("Patient/1/Observation", "code=b&_count=3"),
+    ("Observation", "_sort=date&_count=4"),
+    ("Observation", "_sort=-date&_count=4"),
+    ("Observation", "date=ge2020-05&_count=4"),
+    ("Observation", "date=le2020-05&status=final&_sort=-date,_id&_count=2"),
 ]
 
 

@@ -274,13 +274,13 @@ def test_the_fence_holds_wherever_a_resource_can_show() -> None:
     assert "Observation/01" not in keys(brought, "include")
     assert keys(search(store, "Patient/1/*", fence=fence)) == []
     parsed = parse([("name", "smi")], "Patient")
-    assert [one.key for one in find(store.as_store, parsed, 2, fence=fence)] == ["Patient/2"]
+    assert [one.key for one in find(store, parsed, 2, fence=fence)] == ["Patient/2"]
 
 
 def test_finding_for_a_condition_stops_at_its_limit() -> None:
     store = ward()
     parsed = parse([("status", "final")], "Observation")
-    assert len(find(store.as_store, parsed, 2, fence=everything)) == 2
+    assert len(find(store, parsed, 2, fence=everything)) == 2
 
 
 def test_includes_go_one_level_both_ways() -> None:

@@ -217,6 +217,55 @@ def test_who_comes_to_meet_the_condition_meanwhile_counts(lagging_store: Store) 
         race(lagging_store, [(by_active, "small")], [(activation, "small")], schedule)
 
 
+def crowd(store: Store, values: Sequence[str], size: int, accounts: tuple[str, ...] = ()) -> None:
+    """Patients with all these identifiers, none of them active."""
+    named = [{"system": SYSTEM, "value": value} for value in values]
+    made = [update(patient(identifier=named, active=False, id=f"{values[0]}-{n:03}")) for n in range(size)]
+    post(store, *made)
+    if accounts:
+        heads = store.read_many(f"Patient/{values[0]}-{n:03}" for n in range(size))
+        store.commit([accounts_write(head, explicit=accounts) for head in heads.values()])
+
+
+def test_of_any_number_who_comes_to_meet_the_condition_counts(lagging_store: Store) -> None:
+    """Ninety have the identifier: the one that is activated meanwhile, at each place, is neither the first nor the last."""
+    schedules = [[0] * begun + [1] * 100 for begun in range(9, 17)]
+    values = [f"v{next(_values)}" for _ in schedules]
+    crowd(lagging_store, values, 90)
+    for value, schedule in zip(values, schedules, strict=True):
+        key, order = f"Patient/{values[0]}-045", list[str]()
+
+        def activate(store: Store, key: str = key) -> None:
+            body = store.decode(store.read(key) or pytest.fail("it is gone"))
+            resources.update(Session.of(store, EVERYBODY), {**body, "active": True}, key)
+
+        def note(value: str = value, order: list[str] = order) -> None:
+            order.extend(sorted(found(lagging_store, value) - set(order)))
+
+        writers = [Writer(lagging_store, by_active(value)), Writer(lagging_store, activate)]
+        run(writers, schedule, note)
+        assert [writer.error for writer in writers] == [None, None]
+        made = writers[0].result
+        assert order == ([made, key] if made else [key]), "made although one met the condition"
+        body = lagging_store.decode(lagging_store.read(key) or pytest.fail("it is gone"))
+        resources.update(Session.of(lagging_store, EVERYBODY), {**body, "active": False}, key)
+
+
+@pytest.mark.parametrize("size", ["small", LARGE])
+def test_more_than_can_be_watched_are_refused_unless_the_caller_does_not_see_them(store: Store, size: str) -> None:
+    crowd(store, ["v"], 110, ("Organization/b",))
+    refused = Writer(store, by_active("v"), size)
+    refused.finish()
+    assert isinstance(refused.error, MultipleMatches)
+    assert "resources have this identifier" in str(refused.error)
+    assert not found(store, "v")
+    assert store.table.get(("Patient|identifier|v", "#")) is None
+    fenced = Writer(store, made_by(OF_A, "v"), size)
+    fenced.finish()
+    assert fenced.error is None
+    assert found(store, "v") == {fenced.result}
+
+
 def test_a_dead_conditional_writer_holds_nobody_up(lagging_store: Store) -> None:
     for at in range(7):
         value = f"v{next(_values)}"

@@ -8,7 +8,7 @@ import pytest
 
 from bulkhead.facts import index_facts
 from bulkhead.facts.index_facts import Facts, Value
-from bulkhead.store import Store, keys, layout, rounds, transactions
+from bulkhead.store import Store, date_months, keys, layout, rounds, transactions
 from bulkhead.store.table import key_of
 from tests.support.search_samples import LOINC, observation, patient
 from tests.support.searches import pages
@@ -16,6 +16,9 @@ from tests.unit.store.test_integrity import Paging, check, facts_of, put
 
 QUERIES = [
     "patient=1&_sort=-date&_count=3",
+    "_sort=date&_count=3",
+    "_sort=-date&_count=3",
+    "date=ge2020-03&_count=3",
     "patient=1&date=ge2020-03&_count=3",
     "patient=1&code=a&_count=3",
     "patient=1&code=a&_sort=date&_count=3",
@@ -33,6 +36,7 @@ def older(key: str, facts: Facts | None) -> dict[keys.Key, keys.Entry]:
     values = {one for one in facts.values if one.parameter != "code"}
     codes = {one.value for one in facts.values if one.parameter == "code"}
     values |= {Value("code", code, f"{owner}#{LOINC}") for code in codes for owner in owners}
+    values = {one for one in values if not (one.value.endswith("+") and keys.is_date_month(one.value))}
     return newer(key, Facts(facts.targets, frozenset(values)))
 
 
@@ -41,7 +45,7 @@ newer = keys.index_entries
 
 def forget(store: Store) -> None:
     """As another process, which does not know the table yet."""
-    layout._known.discard(store.table)
+    layout._known.pop(store.table, None)
 
 
 def write(store: Store, number: int, day: str, code: str = "a") -> None:
@@ -57,10 +61,12 @@ def old(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     """Twelve observations of two patients, as older code left them."""
     with monkeypatch.context() as before:
         before.setattr(keys, "index_entries", older)
+        before.setattr(date_months, "note", lambda table, writes: None)
         for number in (1, 2):
             put(store, patient(str(number)))
         for number in range(12):
             write(store, number, f"2020-{number + 1:02d}-03", "ab"[number % 3 == 0])
+        write(store, 12, "2019", "a")
     store.table.put_many([], [(keys.LAYOUT, keys.HEAD)])
     forget(store)
     return store
@@ -73,9 +79,30 @@ def in_order(store: Store) -> bool:
 
 def test_a_new_table_has_all_from_its_first_write_on(store: Store) -> None:
     assert not store.is_in_clinical_order()
+    assert not store.is_in_date_order()
     put(store, patient("1"))
     forget(store)
     assert store.is_in_clinical_order()
+    assert store.is_in_date_order()
+
+
+def test_a_table_in_clinical_order_only_gets_the_order_of_all_dates_from_a_check(old: Store) -> None:
+    """Of the layout before: its entries are in use, and a whole check completes the next ones."""
+    check(old)
+    months = old.date_months("Observation", "date")
+    assert months[0] == "2019-12+"
+    gone = [(keys.DATE_MONTHS, keys.date_month_sort("Observation", "date", month)) for month in months]
+    old.table.put_many([], gone)
+    item: Any = {**key_of((keys.LAYOUT, keys.HEAD)), "layout": {"N": str(layout.CLINICAL)}}
+    old.table.put(item)
+    forget(old)
+    expected = answers(old)
+    assert old.is_in_clinical_order()
+    assert not old.is_in_date_order()
+    assert check(old).missing == len(months)
+    assert old.is_in_date_order()
+    assert old.date_months("Observation", "date") == months
+    assert answers(old) == expected
 
 
 def test_nothing_is_missed_before_the_check_while_it_goes_on_and_after_it(old: Store) -> None:

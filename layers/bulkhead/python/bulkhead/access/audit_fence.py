@@ -8,14 +8,14 @@ from bulkhead.facts.audit_names import is_trail
 from bulkhead.store.version import Version
 
 if TYPE_CHECKING:
-    from bulkhead.store import Store
+    from bulkhead.store import ReadStore
     from bulkhead.store.version import Fence
 
 # The search parameter for the entities of an AuditEvent.
 _ENTITY = "entity"
 
 
-def audit_fence(store: Store, inside: Fence) -> Fence:
+def audit_fence(store: ReadStore, inside: Fence) -> Fence:
     """Whether one of the server's AuditEvents is within a fence: if all its entities are, in their current state.
 
     So an event follows its entities when their accounts change. An event without entities, or about other events, is in no fence.

@@ -14,14 +14,14 @@ from bulkhead.facts.security_context import BINARY, context_of
 from bulkhead.store import once_a_request
 
 if TYPE_CHECKING:
-    from bulkhead.store import Head, Store
+    from bulkhead.store import Head, ReadStore
     from bulkhead.store.version import Fence, Version
 
 
 class Contexts:
     """The contexts of the Binaries that one fence is asked about. Each is read once; those of a batch in one read (`prepare`)."""
 
-    def __init__(self, store: Store, sees: Fence) -> None:
+    def __init__(self, store: ReadStore, sees: Fence) -> None:
         """`sees` tells whether the caller sees a context without following anything."""
         self._store, self._sees = store, sees
         self._known: dict[str, bool] = {}
@@ -56,11 +56,11 @@ class Contexts:
         )
 
 
-def pay_for_a_context(store: Store, key: str) -> None:
+def pay_for_a_context(store: ReadStore, key: str) -> None:
     """Read as much for a Binary that is not there as for one that is hidden, so that nobody can tell them apart by the time."""
     if key.startswith(f"{BINARY}/"):
         _look(store, key, None)
 
 
-def _look(store: Store, binary: str, context: str | None) -> dict[str, Head]:
+def _look(store: ReadStore, binary: str, context: str | None) -> dict[str, Head]:
     return once_a_request((_look, binary), lambda: store.read_many([context or binary]))

@@ -34,16 +34,15 @@ from bulkhead.store.keys import NO_ACCOUNT
 from bulkhead.store.version import FOLLOWING, ListedFence
 
 if TYPE_CHECKING:
-    from bulkhead.store import Store
+    from bulkhead.store import ReadStore
     from bulkhead.store.version import Fence, Version
 
 OF_THE_SERVER = frozenset({"CompartmentDefinition"})
 """Types that say how the server works: written by callers who are not fenced."""
-UNLISTED = frozenset({AUDIT_EVENT}) | OF_THE_SERVER
-"""Types of which no listing holds all that a fenced caller may see: AuditEvents of the server are visible where what they speak of is.
-
-R4's own CompartmentDefinitions are in no index.
-"""
+UNLISTED = OF_THE_SERVER
+"""Types of which no listing holds all that a fenced caller may see: R4's own CompartmentDefinitions are in no index."""
+FOLLOWERS = frozenset({BINARY, AUDIT_EVENT})
+"""Types of which a caller sees what follows what it sees: a Binary its `securityContext`, an event of the server what it speaks of."""
 
 Judge = Callable[["Version"], Verdict]
 
@@ -57,7 +56,7 @@ class Decision:
     """Told of resources before they are judged, reads what judging them takes in one request."""
 
 
-def decide(store: Store, caller: Caller, right: str) -> Decision:
+def decide(store: ReadStore, caller: Caller, right: str) -> Decision:
     """How `right` is decided for a caller, resource by resource. Nothing is read where the head and its body tell."""
     if not caller.fenced:
         return Decision(_within_scopes(caller, right, lambda candidate: rules.UNFENCED), _nothing)
@@ -73,7 +72,7 @@ def decide(store: Store, caller: Caller, right: str) -> Decision:
     return _decide_reading(store, caller, right, shared=shared)
 
 
-def _decide_reading(store: Store, caller: Caller, right: str, *, shared: frozenset[str]) -> Decision:
+def _decide_reading(store: ReadStore, caller: Caller, right: str, *, shared: frozenset[str]) -> Decision:
     direct = _direct(store, caller)
 
     def unfollowed(candidate: Version) -> Verdict:
@@ -137,7 +136,7 @@ def of_type(caller: Caller, right: str, resource_type: str) -> Verdict | tuple[S
 # What a claim fences a caller to
 
 
-def _own(store: Store, caller: Caller) -> Judge:
+def _own(store: ReadStore, caller: Caller) -> Judge:
     """What is within the caller's claims by itself: nothing shared or followed."""
     direct = _direct(store, caller)
     spoken_of = audit_fence(store, lambda candidate: direct(candidate).opens)
@@ -150,7 +149,7 @@ def _own(store: Store, caller: Caller) -> Judge:
     return verdict
 
 
-def _direct(store: Store, caller: Caller) -> Judge:
+def _direct(store: ReadStore, caller: Caller) -> Judge:
     """What carries an account of the caller's, and is in its Patient's compartment, whichever of these its claims ask for."""
     in_accounts, in_chart = accounts_fence(caller), chart_fence(store, caller)
     if caller.patient is None:
@@ -174,7 +173,7 @@ def accounts_fence(caller: Caller) -> Fence:
     return lambda candidate: not allowed.isdisjoint(candidate.head.accounts)
 
 
-def chart_fence(store: Store, caller: Caller) -> Fence:
+def chart_fence(store: ReadStore, caller: Caller) -> Fence:
     """Whether a resource is in the compartment of the Patient that the caller is fenced to, if it is to one.
 
     Or in that of a Patient that this one replaces and that says so itself.
@@ -204,7 +203,7 @@ def chart_fence(store: Store, caller: Caller) -> Fence:
     return is_inside
 
 
-def _replaced(store: Store, patient: str) -> frozenset[str]:
+def _replaced(store: ReadStore, patient: str) -> frozenset[str]:
     from bulkhead.store import once_a_request
 
     return once_a_request((_replaced, patient), lambda: patient_links.agreed(store, patient))
@@ -213,7 +212,7 @@ def _replaced(store: Store, patient: str) -> frozenset[str]:
 # Fences
 
 
-def fence(store: Store, caller: Caller, right: str) -> Fence:
+def fence(store: ReadStore, caller: Caller, right: str) -> Fence:
     """Whether the caller has `right` on a resource: asked for every resource that a request comes upon."""
     decision = decide(store, caller, right)
     verdict = decision.verdict
@@ -226,12 +225,12 @@ def fence(store: Store, caller: Caller, right: str) -> Fence:
     return ListedFence(sees, lambda resource_type: listed_under(store, caller, resource_type), decision.prepare)
 
 
-def scoped(store: Store, caller: Caller, right: str) -> Fence:
+def scoped(store: ReadStore, caller: Caller, right: str) -> Fence:
     """Whether the caller's scopes give `right` on a resource, wherever it is."""
     return fence(store, replace(caller, accounts=None, patient=None), right)
 
 
-def claims_fence(store: Store, caller: Caller) -> Fence:
+def claims_fence(store: ReadStore, caller: Caller) -> Fence:
     """Whether a resource is itself within what the caller is fenced to, whatever its scopes give: nothing shared or followed is."""
     if not caller.fenced:
         return lambda candidate: True
@@ -239,7 +238,7 @@ def claims_fence(store: Store, caller: Caller) -> Fence:
     return lambda candidate: own(candidate).opens
 
 
-def pay_for_a_look(store: Store, caller: Caller, key: str) -> None:
+def pay_for_a_look(store: ReadStore, caller: Caller, key: str) -> None:
     """Read what a look at a hidden resource may have to read: so that one that is not there takes as long."""
     if caller.patient:
         _replaced(store, f"Patient/{caller.patient}")
@@ -247,10 +246,10 @@ def pay_for_a_look(store: Store, caller: Caller, key: str) -> None:
         pay_for_a_context(store, key)
 
 
-def listed_under(store: Store, caller: Caller, resource_type: str | None) -> tuple[tuple[str, str], ...] | None:
+def listed_under(store: ReadStore, caller: Caller, resource_type: str | None) -> tuple[tuple[str, str], ...] | None:
     """Listings that hold all that the caller may see of a type, as (`_account` or `_compartment`, its value); None where nobody knows.
 
-    With FOLLOWING before the name: Binaries that follow what is in the listing. Without a type: of all types that have such listings.
+    With FOLLOWING before the name: what follows what is in the listing (FOLLOWERS). Without a type: of all types that have such listings.
     They lead a search that would read what others have otherwise.
     """
     shared = shared_types(store.settings.shared_types)
@@ -262,26 +261,25 @@ def listed_under(store: Store, caller: Caller, resource_type: str | None) -> tup
     common = (("_account", NO_ACCOUNT),) if shared else ()
     if resource_type == BINARY:
         return own + tuple((f"{FOLLOWING}{code}", value) for code, value in own + common)
+    if resource_type == AUDIT_EVENT:
+        # What is shared is not the caller's: what others did with it stays closed.
+        return own + tuple((f"{FOLLOWING}{code}", value) for code, value in own)
     return own + common if resource_type is None or resource_type in shared else own
 
 
-def _listed_for(store: Store, caller: Caller) -> tuple[tuple[str, str], ...]:
+def _listed_for(store: ReadStore, caller: Caller) -> tuple[tuple[str, str], ...]:
     own = charts(store, caller)
     if own is not None:
         return tuple(("_compartment", chart) for chart in own)
     return tuple(("_account", account) for account in caller.accounts or ())
 
 
-def is_open_otherwise(store: Store, resource_type: str) -> bool:
+def is_open_otherwise(store: ReadStore, resource_type: str) -> bool:
     """Whether resources of a type may be open to a fenced caller for other reasons than their own accounts and compartments."""
-    return (
-        resource_type in UNLISTED
-        or resource_type == BINARY
-        or resource_type in shared_types(store.settings.shared_types)
-    )
+    return resource_type in UNLISTED | FOLLOWERS or resource_type in shared_types(store.settings.shared_types)
 
 
-def charts(store: Store, caller: Caller) -> tuple[str, ...] | None:
+def charts(store: ReadStore, caller: Caller) -> tuple[str, ...] | None:
     """The Patients whose compartments hold all that is in a patient's fence by itself; None for who is not fenced to a Patient."""
     if caller.patient is None:
         return None

@@ -23,7 +23,7 @@ from bulkhead.facts.security_context import BINARY, context_of
 from bulkhead.store.heads import OWN
 
 if TYPE_CHECKING:
-    from bulkhead.store import Head, Store
+    from bulkhead.store import Head, ReadStore
     from bulkhead.store.version import Fence, Version
 
 RIGHTS: Mapping[str, str] = {"read": READ, "search": SEARCH, "update": UPDATE, "delete": DELETE}
@@ -79,7 +79,7 @@ class Explanation:
     """What a Binary follows, if it follows anything of this server."""
 
 
-def knows(store: Store, asker: Caller) -> Fence:
+def knows(store: ReadStore, asker: Caller) -> Fence:
     """Whether `asker` may be told of a resource: where it may read it, or set its accounts."""
     reads, settable, may_set = (
         policy.fence(store, asker, READ),
@@ -89,7 +89,7 @@ def knows(store: Store, asker: Caller) -> Fence:
     return lambda version: reads(version) or (may_set and settable(version))
 
 
-def explain(store: Store, asker: Caller, version: Version) -> Explanation:
+def explain(store: ReadStore, asker: Caller, version: Version) -> Explanation:
     """What opens a resource that `asker` knows. Reads the targets that it inherits from, in one request."""
     head, known = version.head, membership.in_force(store)
     sees = knows(store, asker)
@@ -131,7 +131,7 @@ def _through(version: Version, target: str, known: membership.Definitions) -> tu
     return tuple(sorted(listed & version.targets.get(target, frozenset())))
 
 
-def decide_for(store: Store, asker: Caller, caller: Caller, *, version: Version) -> dict[str, Verdict]:
+def decide_for(store: ReadStore, asker: Caller, caller: Caller, *, version: Version) -> dict[str, Verdict]:
     """By interaction (RIGHTS), what `caller` may do with a resource that `asker` knows: the verdict that its requests would get."""
     found = {name: policy.decide(store, caller, right).verdict(version) for name, right in RIGHTS.items()}
     if _depends_on_hidden_context(store, asker, caller, version=version):
@@ -170,7 +170,7 @@ def _is_asked_by_query(caller: Caller, right: str, version: Version) -> bool:
     return not isinstance(given, Verdict) and bool(given)
 
 
-def _depends_on_hidden_context(store: Store, asker: Caller, caller: Caller, *, version: Version) -> bool:
+def _depends_on_hidden_context(store: ReadStore, asker: Caller, caller: Caller, *, version: Version) -> bool:
     """Whether the caller sees a Binary or not by a resource, or by the content of one, that `asker` may not read."""
     context = context_of(version.body) if version.head.type == BINARY else None
     if context is None or not caller.fenced or policy.claims_fence(store, caller)(version):
@@ -185,7 +185,7 @@ def _depends_on_hidden_context(store: Store, asker: Caller, caller: Caller, *, v
     return not knows(store, asker)(its)
 
 
-def _depends_on_hidden_links(store: Store, asker: Caller, caller: Caller, *, version: Version) -> bool:
+def _depends_on_hidden_links(store: ReadStore, asker: Caller, caller: Caller, *, version: Version) -> bool:
     """Whether the resource may be the caller's by a Patient that its own says to replace, and that `asker` may not read.
 
     The same whether that one is there, and whether it agrees.
@@ -203,7 +203,7 @@ def _depends_on_hidden_links(store: Store, asker: Caller, caller: Caller, *, ver
     return not seen.issuperset(replaced)
 
 
-def _depends_on_hidden_entities(store: Store, asker: Caller, caller: Caller, *, version: Version) -> bool:
+def _depends_on_hidden_entities(store: ReadStore, asker: Caller, caller: Caller, *, version: Version) -> bool:
     """Whether one of the server's AuditEvents is the caller's or not by something that `asker` may not know of, there or not."""
     if not is_trail(version.key) or not caller.fenced or policy.sees_all(asker, READ, "*"):
         return False

@@ -42,7 +42,7 @@ from bulkhead.errors import Forbidden, Issue
 from bulkhead.store.version import Fence, ListedFence, Version
 
 if TYPE_CHECKING:
-    from bulkhead.store import Head, Store, Write
+    from bulkhead.store import Head, ReadStore, Write
 
 CURRENT = "current"
 """The value of HISTORY_ACCESS that shows every version of a visible resource; otherwise a version must be within the fence itself."""
@@ -126,7 +126,7 @@ def require_writing(caller: Caller) -> None:
 # What a caller may see
 
 
-def versions(store: Store, caller: Caller, right: str) -> Fence:
+def versions(store: ReadStore, caller: Caller, right: str) -> Fence:
     """The versions, including deletions, that are shown of a visible resource: see the setting HISTORY_ACCESS.
 
     A deletion does not say whether it was inside.
@@ -141,12 +141,12 @@ def versions(store: Store, caller: Caller, right: str) -> Fence:
     return replace(sees, sees=is_shown) if isinstance(sees, ListedFence) else is_shown
 
 
-def shows_every_version(store: Store, caller: Caller) -> bool:
+def shows_every_version(store: ReadStore, caller: Caller) -> bool:
     """Whether a caller who may see a resource now may see all its versions."""
     return store.settings.history_access == CURRENT or not caller.restricted
 
 
-def settable(store: Store, caller: Caller) -> Fence:
+def settable(store: ReadStore, caller: Caller) -> Fence:
     """Whether a caller with the right to set accounts may set those of a resource: only within its fence.
 
     The right needs no other scope. But a caller who may read only some resources of a type may set only their accounts.

@@ -6,7 +6,7 @@ from bulkhead.access import policy
 from bulkhead.access.policy import Caller
 from bulkhead.compartments import membership
 from bulkhead.errors import NotFound
-from bulkhead.store import Head, Store
+from bulkhead.store import Head, ReadStore
 from bulkhead.store.preconditions import Preconditions
 
 _LISTED = 100
@@ -16,13 +16,13 @@ _MOST_LISTED = 1000
 _AUDIT = "AuditEvent/"
 
 
-def not_known(store: Store, caller: Caller, key: str) -> NotFound:
+def not_known(store: ReadStore, caller: Caller, key: str) -> NotFound:
     """The error for an absent resource and, word for word and as late, for one that the caller may not see."""
     policy.pay_for_a_look(store, caller, key)
     return NotFound(f"{key} is not known", "id")
 
 
-def require_visible(store: Store, caller: Caller, head: Head, *, right: str) -> Head:
+def require_visible(store: ReadStore, caller: Caller, head: Head, *, right: str) -> Head:
     """A live head on which the caller has `right`. NotFound if it may not see the resource, Forbidden if it may only see it."""
     candidate = store.version(head)
     found = policy.decide(store, caller, right).verdict(candidate)
@@ -33,7 +33,7 @@ def require_visible(store: Store, caller: Caller, head: Head, *, right: str) -> 
     return head
 
 
-def base_of_update(store: Store, caller: Caller, base: Head | None) -> tuple[Head | None, bool]:
+def base_of_update(store: ReadStore, caller: Caller, base: Head | None) -> tuple[Head | None, bool]:
     """The version that an update builds on, where `base` is the current one; and whether the id belongs to a resource that is hidden.
 
     Such an id counts as free up to the commit, which then refuses it (see `write_policy`). All other checks come first, so that a
@@ -53,7 +53,7 @@ def base_of_update(store: Store, caller: Caller, base: Head | None) -> tuple[Hea
 
 
 def require_preconditions(
-    store: Store, caller: Caller, right: str, *, key: str, base: Head | None, wanted: Preconditions
+    store: ReadStore, caller: Caller, right: str, *, key: str, base: Head | None, wanted: Preconditions
 ) -> None:
     """Raises PreconditionFailed where the current version is not as `wanted`.
 
@@ -65,7 +65,7 @@ def require_preconditions(
     wanted.check(base)
 
 
-def last_living(store: Store, head: Head) -> Head | None:
+def last_living(store: ReadStore, head: Head) -> Head | None:
     """The version itself; for a deletion, the one before it, which has the accounts that the deletion keeps, and the old targets."""
     if not head.deleted:
         return head
@@ -73,7 +73,7 @@ def last_living(store: Store, head: Head) -> Head | None:
     return last if last and not last.deleted else None
 
 
-def was_visible(store: Store, caller: Caller, deleted: Head) -> bool:
+def was_visible(store: ReadStore, caller: Caller, deleted: Head) -> bool:
     """Whether the caller could have deleted the resource itself: the version before the deletion is one that it may change."""
     if policy.sees_all(caller, policy.UPDATE, deleted.type):
         return True
@@ -81,13 +81,13 @@ def was_visible(store: Store, caller: Caller, deleted: Head) -> bool:
     return last is not None and policy.fence(store, caller, policy.UPDATE)(store.version(last))
 
 
-def was_within(store: Store, caller: Caller, head: Head) -> bool:
+def was_within(store: ReadStore, caller: Caller, head: Head) -> bool:
     """Whether a resource is, or was when it was deleted, within the caller's fence."""
     last = last_living(store, head)
     return last is not None and policy.claims_fence(store, caller)(store.version(last))
 
 
-def is_named_by_others(store: Store, caller: Caller, key: str) -> bool:
+def is_named_by_others(store: ReadStore, caller: Caller, key: str) -> bool:
     """Whether a free id is that of a compartment with members that the caller may not see.
 
     A caller who could create their Patient would pass its own accounts to them: at once by `$set-accounts`, or at their next change.

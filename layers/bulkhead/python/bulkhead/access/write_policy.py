@@ -20,7 +20,7 @@ from bulkhead.compartments import membership, private
 from bulkhead.errors import BulkheadError, Forbidden, Issue, Unprocessable, raise_together
 from bulkhead.facts.security_context import BINARY, followed
 from bulkhead.fhir import dates, references
-from bulkhead.store import Inherit, Store, Write
+from bulkhead.store import Inherit, ReadStore, Write
 from bulkhead.store.version import Fence, Version, prepare
 
 Place = Callable[[int, BulkheadError], BulkheadError]
@@ -32,7 +32,7 @@ _PATIENT = "Patient/"
 
 
 def check(
-    store: Store, caller: Caller, writes: Sequence[Write], *, taken: Collection[str], inherit: Inherit, place: Place
+    store: ReadStore, caller: Caller, writes: Sequence[Write], *, taken: Collection[str], inherit: Inherit, place: Place
 ) -> None:
     """Raises a BulkheadError, with an issue per write at fault, where `caller` may not make these changes.
 
@@ -69,7 +69,7 @@ def _raise(faults: Faults, place: Place) -> None:
     raise_together(place(n, faults[n]) for n in sorted(faults))
 
 
-def _is_taken(store: Store, caller: Caller, write: Write, *, taken: Collection[str]) -> bool:
+def _is_taken(store: ReadStore, caller: Caller, write: Write, *, taken: Collection[str]) -> bool:
     if write.key in taken:
         return True
     if write.base is None:
@@ -77,7 +77,7 @@ def _is_taken(store: Store, caller: Caller, write: Write, *, taken: Collection[s
     return write.base.deleted and not was_visible(store, caller, write.base)
 
 
-def _former(store: Store, caller: Caller, write: Write) -> Version | None:
+def _former(store: ReadStore, caller: Caller, write: Write) -> Version | None:
     """The version that the write changes, if the caller may see it; for a deletion, the version before it. None if there is none."""
     if write.base is None:
         return None
@@ -87,12 +87,12 @@ def _former(store: Store, caller: Caller, write: Write) -> Version | None:
     return store.version(last) if last else None
 
 
-def _candidate(store: Store, write: Write) -> Version:
+def _candidate(store: ReadStore, write: Write) -> Version:
     """The version that the write makes, before it is written."""
     return Version(write.head(dates.now()), store.decode)
 
 
-def _outside_charts(store: Store, caller: Caller, made: dict[int, Write]) -> Faults:
+def _outside_charts(store: ReadStore, caller: Caller, made: dict[int, Write]) -> Faults:
     inside = policy.chart_fence(store, caller)
     text = (
         "a token for one patient can create and change only resources that are, and stay, in that patient's compartment"
@@ -102,7 +102,7 @@ def _outside_charts(store: Store, caller: Caller, made: dict[int, Write]) -> Fau
     return {n: Forbidden(text, made[n].key.partition("/")[0]) for n in sorted(outside)}
 
 
-def _following_into(store: Store, inside: Fence, made: dict[int, Write]) -> set[int]:
+def _following_into(store: ReadStore, inside: Fence, made: dict[int, Write]) -> set[int]:
     """New Binaries that follow what is, or is made, in the patient's compartment: a patient's app may add a document so."""
     new = {n: context for n, write in made.items() if write.base is None and (context := _context(write))}
     here = {write.key: _candidate(store, write) for write in made.values()}
@@ -116,7 +116,7 @@ def _context(write: Write) -> str | None:
     return followed(write.key, write.new.targets) if write.new else None
 
 
-def _unseen_contexts(store: Store, caller: Caller, writes: Sequence[Write], *, made: dict[int, Write]) -> Faults:
+def _unseen_contexts(store: ReadStore, caller: Caller, writes: Sequence[Write], *, made: dict[int, Write]) -> Faults:
     """Binaries that newly follow what the caller cannot read: who sees a Binary would be decided by what its writer does not know."""
     named = {
         n: context
@@ -140,7 +140,7 @@ def _unseen_contexts(store: Store, caller: Caller, writes: Sequence[Write], *, m
     }
 
 
-def _outside_scopes(store: Store, caller: Caller, made: dict[int, Write]) -> Faults:
+def _outside_scopes(store: ReadStore, caller: Caller, made: dict[int, Write]) -> Faults:
     if not any(scope.query for scope in caller.scopes):
         return {}
     scoped = {right: policy.scoped(store, caller, right) for right in (policy.CREATE, policy.UPDATE)}
@@ -157,7 +157,7 @@ def _outside_scopes(store: Store, caller: Caller, made: dict[int, Write]) -> Fau
 Formers = Mapping[int, Version | None]
 
 
-def _naming_others(store: Store, caller: Caller, made: dict[int, Write], *, former: Formers) -> Faults:
+def _naming_others(store: ReadStore, caller: Caller, made: dict[int, Write], *, former: Formers) -> Faults:
     """Faults for Patients that a resource names newly, unless the caller may see them, or makes them in the same commit."""
     if not caller.fenced:
         return {}
@@ -172,7 +172,7 @@ def _naming_others(store: Store, caller: Caller, made: dict[int, Write], *, form
     return {n: _no_such_patient(store.decode(made[n].head("")), patients) for n, patients in unseen.items()}
 
 
-def _taking_away(store: Store, caller: Caller, made: dict[int, Write], *, former: Formers) -> Faults:
+def _taking_away(store: ReadStore, caller: Caller, made: dict[int, Write], *, former: Formers) -> Faults:
     """Faults for resources that leave a Patient, or another target that gave them accounts, which the caller may not see."""
     if not caller.fenced:
         return {}
@@ -184,7 +184,7 @@ def _taking_away(store: Store, caller: Caller, made: dict[int, Write], *, former
     return {n: Forbidden(text, made[n].key.partition("/")[0]) for n, roots in left.items() if roots - known}
 
 
-def _leaving_contexts(store: Store, caller: Caller, made: dict[int, Write], *, former: Formers) -> Faults:
+def _leaving_contexts(store: ReadStore, caller: Caller, made: dict[int, Write], *, former: Formers) -> Faults:
     """Faults for Binaries that stop following what the caller may not read: others may see them only through it."""
     if not caller.fenced:
         return {}
@@ -209,7 +209,7 @@ def _leaving_contexts(store: Store, caller: Caller, made: dict[int, Write], *, f
     return {n: Forbidden(text, f"{BINARY}.securityContext") for n, context in left.items() if context not in known}
 
 
-def _opening_or_closing(store: Store, caller: Caller, made: dict[int, Write], *, former: Formers) -> Faults:
+def _opening_or_closing(store: ReadStore, caller: Caller, made: dict[int, Write], *, former: Formers) -> Faults:
     """Resources that a label makes private, or its absence not private any more, though the caller may not seal them."""
     setting = store.settings.private
     if not caller.fenced or not setting:
@@ -228,7 +228,7 @@ def _opening_or_closing(store: Store, caller: Caller, made: dict[int, Write], *,
     return faults
 
 
-def _left(store: Store, write: Write, former: Version | None) -> set[str]:
+def _left(store: ReadStore, write: Write, former: Version | None) -> set[str]:
     """The Patients from whose compartments the write removes a resource, and other targets that gave it accounts and that it leaves."""
     if former is None or write.new is None:
         return set()
@@ -238,11 +238,11 @@ def _left(store: Store, write: Write, former: Version | None) -> set[str]:
     return {root for root in left if root != write.key and root in former.targets}
 
 
-def _former_patients(store: Store, former: Version | None) -> set[str]:
+def _former_patients(store: ReadStore, former: Version | None) -> set[str]:
     return _patients(store, former.key, former.targets) if former else set()
 
 
-def _patients(store: Store, key: str, targets: Mapping[str, frozenset[str]]) -> set[str]:
+def _patients(store: ReadStore, key: str, targets: Mapping[str, frozenset[str]]) -> set[str]:
     """The Patients whose compartments contain a resource with these targets."""
     found = membership.memberships(targets, key, membership.in_force(store))
     return {root for root in found if root.startswith(_PATIENT) and root != key}
@@ -257,7 +257,7 @@ def _no_such_patient(resource: dict[str, Any], unseen: Collection[str]) -> Unpro
 
 
 def _outside_accounts(
-    store: Store, caller: Caller, writes: Sequence[Write], *, made: dict[int, Write], inherit: Inherit
+    store: ReadStore, caller: Caller, writes: Sequence[Write], *, made: dict[int, Write], inherit: Inherit
 ) -> Faults:
     if caller.accounts is None:
         return {}
@@ -271,7 +271,7 @@ def _outside_accounts(
     return {n: Forbidden(text, made[n].key.partition("/")[0]) for n in outside}
 
 
-def _newly_shared(store: Store, caller: Caller, writes: Sequence[Write], *, inherit: Inherit) -> Faults:
+def _newly_shared(store: ReadStore, caller: Caller, writes: Sequence[Write], *, inherit: Inherit) -> Faults:
     """Resources of shared types that a fenced caller would leave without any account: every caller would read them from then on."""
     shared = shared_types(store.settings.shared_types)
     asked = {

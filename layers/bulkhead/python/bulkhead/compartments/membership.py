@@ -23,7 +23,7 @@ from bulkhead.errors import BadRequest
 from bulkhead.facts.audit_names import is_trail
 
 if TYPE_CHECKING:
-    from bulkhead.store import Pointer, Store
+    from bulkhead.store import Pointer, ReadStore
 
 __all__ = [
     "ITSELF",
@@ -48,11 +48,11 @@ class _Kept:
     until: float
 
 
-_kept: WeakKeyDictionary[Store, _Kept] = WeakKeyDictionary()
-_reading: WeakKeyDictionary[Store, threading.Lock] = WeakKeyDictionary()
+_kept: WeakKeyDictionary[ReadStore, _Kept] = WeakKeyDictionary()
+_reading: WeakKeyDictionary[ReadStore, threading.Lock] = WeakKeyDictionary()
 
 
-def in_force(store: Store, *, fresh: bool = False) -> Definitions:
+def in_force(store: ReadStore, *, fresh: bool = False) -> Definitions:
     """The definitions in force now: those that clients have stored, and R4's own for the other types.
 
     They are kept for DEFINITIONS_TTL seconds, or until this process writes a definition; `fresh` reads anew.
@@ -67,11 +67,11 @@ def in_force(store: Store, *, fresh: bool = False) -> Definitions:
     return kept.definitions
 
 
-def _is_current(kept: _Kept, store: Store) -> bool:
+def _is_current(kept: _Kept, store: ReadStore) -> bool:
     return kept.mark is store.definitions_mark and time.monotonic() < kept.until
 
 
-def _read(store: Store) -> _Kept:
+def _read(store: ReadStore) -> _Kept:
     from bulkhead.store import one_request
 
     # Marked and timed before reading, so that the next caller sees what is written meanwhile.
@@ -84,7 +84,7 @@ def _read(store: Store) -> _Kept:
     return _Kept(deciding(stored), mark, until)
 
 
-def definition(store: Store, code: str) -> Definition | None:
+def definition(store: ReadStore, code: str) -> Definition | None:
     """The definition for targets of type `code`; None if such resources have no compartment."""
     return in_force(store).get(code)
 
@@ -122,7 +122,7 @@ class Members:
 
 
 def members(
-    store: Store,
+    store: ReadStore,
     target: str,
     resource_type: str | None = None,
     *,
@@ -159,7 +159,7 @@ def members(
     return Members(found, last)
 
 
-def checked(store: Store, code: str, resource_type: str | None) -> Definition:
+def checked(store: ReadStore, code: str, resource_type: str | None) -> Definition:
     """The definition for `GET {code}/{id}/{resource_type}`; BadRequest if there is none, or it lacks the type."""
     its = definition(store, code)
     if its is None:

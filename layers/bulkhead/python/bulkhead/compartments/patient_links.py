@@ -13,7 +13,7 @@ from bulkhead.errors import TooCostly
 from bulkhead.fhir import references
 
 if TYPE_CHECKING:
-    from bulkhead.store import Store
+    from bulkhead.store import ReadStore
     from bulkhead.store.version import Fence, Version
 
 REPLACES, REPLACED_BY = "replaces", "replaced-by"
@@ -30,7 +30,7 @@ def linked(patient: Mapping[str, Any], kind: str) -> list[str]:
     return list(dict.fromkeys(key for key in keys if key and key.startswith(_PREFIX)))
 
 
-def followed(store: Store, patients: Iterable[Version], fence: Fence) -> dict[str, tuple[str, ...]]:
+def followed(store: ReadStore, patients: Iterable[Version], fence: Fence) -> dict[str, tuple[str, ...]]:
     """The Patients that each of these visible Patients replaces, by its key; Patients that replace none are left out.
 
     A chain continues from a replaced Patient only if the caller sees that one too. One BatchGet per step of the chains,
@@ -62,7 +62,7 @@ def _reached(start: str, links: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     return tuple(reached)[1:]
 
 
-def agreed(store: Store, patient: str) -> frozenset[str]:
+def agreed(store: ReadStore, patient: str) -> frozenset[str]:
     """The Patients that `patient` replaces, and that say so themselves: 1 `replaces` 2, and 2 is `replaced-by` 1.
 
     For a caller who is fenced to a Patient's compartment, and may have written one side of the link. Chains are followed

@@ -13,8 +13,8 @@ from functools import lru_cache
 from typing import Any
 
 from bulkhead.errors import NotSupported
-from bulkhead.facts.fhirpath import Call, Child, Index, Literal, Name, Node, Operation, TooMuch, parse
 from bulkhead.fhir.definitions import PRIMITIVES, RESOURCE_TYPES, elements
+from bulkhead.fhir.fhirpath import Call, Child, Index, Literal, Name, Node, Operation, TooMuch, parse, unsupported
 
 Typed = tuple[str, Any]
 """A FHIR type and a JSON value of it. A code under a required binding has the type `code|<url of its value set>`."""
@@ -22,6 +22,8 @@ Typed = tuple[str, Any]
 Evaluate = Callable[[Any, Any], list[Typed]]
 """(the element that the expression is about, the whole resource) -> values with their types."""
 
+OPERATORS = frozenset({"|", "and", "=", "!=", "as", "is"})
+"""What HL7's search expressions use. One that uses another is not supported: a SearchParameter is taken whole or not at all."""
 COMPILED = 4096
 """How many compiled expressions are kept. R4 has 1,400; clients define more."""
 ROUTES = 2_000
@@ -84,6 +86,7 @@ class Work:
 class Scope:
     """Where an expression is compiled: the type of the element that it is about, and the common limit on the work."""
 
+    expression: str
     context: str
     work: Work = field(default_factory=Work)
 
@@ -93,7 +96,7 @@ class Scope:
 
     def within(self, context: str) -> Scope:
         """The scope of a condition on an element of another type."""
-        return Scope(context, self.work)
+        return Scope(self.expression, context, self.work)
 
 
 @lru_cache(COMPILED)
@@ -102,7 +105,7 @@ def compiled(expression: str, context: str) -> Evaluate:
 
     NotSupported for FHIRPath beyond HL7's own search expressions, and for elements that the type does not have.
     """
-    tree, scope = parse(expression), Scope(context)
+    tree, scope = parse(expression, OPERATORS), Scope(expression, context)
     if is_condition(tree):
         condition = predicate(tree, scope)
         return lambda focus, resource: [("boolean", condition(focus))]
@@ -112,7 +115,7 @@ def compiled(expression: str, context: str) -> Evaluate:
 @lru_cache(COMPILED)
 def begins_with(expression: str, context: str) -> frozenset[str]:
     """The properties of the element, without all of which an expression finds nothing; empty where it may find something anyway."""
-    tree, scope = parse(expression), Scope(context)
+    tree, scope = parse(expression, OPERATORS), Scope(expression, context)
     firsts = [None] if is_condition(tree) else [route.first for route in routes(tree, scope.start, scope)]
     return frozenset(first for first in firsts if first) if all(firsts) else frozenset()
 
@@ -120,7 +123,7 @@ def begins_with(expression: str, context: str) -> frozenset[str]:
 @lru_cache(COMPILED)
 def types(expression: str, context: str) -> frozenset[str]:
     """The types that the values of an expression can have, with bindings: `code|http://hl7.org/fhir/ValueSet/...`."""
-    tree, scope = parse(expression), Scope(context)
+    tree, scope = parse(expression, OPERATORS), Scope(expression, context)
     if is_condition(tree):
         return frozenset({"boolean"})
     return frozenset(route.kind for route in routes(tree, scope.start, scope))
@@ -169,23 +172,23 @@ def routes(node: Node, focus: tuple[Route, ...], scope: Scope) -> tuple[Route, .
             return found
         case Operation(operator="as", left=left, right=Name(name=name)):
             return narrowed(routes(left, focus, scope), name)
-        case Call(base=base, function=function, argument=argument) if base is not None:
-            return called(routes(base, focus, scope), function, argument, scope=scope)
-    raise unsupported(node)
+        case Call(base=base, function=function, arguments=arguments) if base is not None:
+            return called(routes(base, focus, scope), function, arguments, scope=scope)
+    raise unsupported(scope.expression)
 
 
-def called(base: tuple[Route, ...], function: str, argument: Node | None, *, scope: Scope) -> tuple[Route, ...]:
-    match function, argument:
-        case (("as" | "ofType"), Name(name=name)):
+def called(base: tuple[Route, ...], function: str, arguments: tuple[Node, ...], *, scope: Scope) -> tuple[Route, ...]:
+    match function, arguments:
+        case (("as" | "ofType"), (Name(name=name),)):
             return narrowed(base, name)
-        case "where", condition if condition is not None:
+        case "where", (condition,):
             return tuple(
                 route.then(where(predicate(condition, scope.within(route.type))), binding=route.binding)
                 for route in base
             )
-        case "extension", Literal(value=str(url)):
+        case "extension", (Literal(value=str(url)),):
             return children(base, "extension", scope, where(lambda item: item.get("url") == url))
-        case "resolve", None:
+        case "resolve", ():
             return base
     raise NotSupported(f"the FHIRPath function {function}() is not supported here")
 
@@ -279,12 +282,12 @@ def predicate(node: Node, scope: Scope) -> Callable[[Any], bool]:
             return lambda focus: all(found != value for _, found in evaluate(focus, focus))
         case Operation(operator="is", left=Call(base=None, function="resolve"), right=Name(name=name)):
             return lambda focus: refers_to(focus, name)
-        case Call(base=base, function="exists", argument=None) if base is not None:
+        case Call(base=base, function="exists", arguments=()) if base is not None:
             evaluate = evaluator(routes(base, scope.start, scope))
             return lambda focus: bool(evaluate(focus, focus))
-        case Call(base=None, function="hasExtension", argument=Literal(value=url)):
+        case Call(base=None, function="hasExtension", arguments=(Literal(value=url),)):
             return lambda focus: any(extension.get("url") == url for extension in focus.get("extension", ()))
-    raise unsupported(node)
+    raise unsupported(scope.expression)
 
 
 def refers_to(reference: Any, resource_type: str) -> bool:
@@ -317,7 +320,3 @@ def where(condition: Callable[[Any], bool]) -> Step:
 
 def item(index: int) -> Step:
     return lambda nodes: nodes[index : index + 1]
-
-
-def unsupported(node: Node) -> NotSupported:
-    return NotSupported(f"this FHIRPath is not supported in a search expression: {node}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
-from bulkhead.facts import care_dates, extract
+from bulkhead.facts import care_dates, date_order, extract
 from bulkhead.facts.expressions import Evaluate, Typed, begins_with, compiled, types
 from bulkhead.facts.normalise import spellings
 from bulkhead.facts.phonetic import is_phonetic, sounds
@@ -215,6 +215,7 @@ def index_values(
     phonetic: value = how a word sounds;                sort = ""
     uri:    value = the uri, of a canonical without version and fragment;  sort = ""
     date:   value = each month covered, or "long";      sort = the first instant
+            value = the last month, then `+`;           sort = the last instant: see `date_order`
     of meta (OF_META): value = the code, or the uri without a version; sort = the type, then `#`, then the system
     """
     if not is_indexed(resource["resourceType"], parameter):
@@ -222,6 +223,8 @@ def index_values(
     rows = _rows_of(parameter)
     found = extract.values(resource, parameter)
     entries = [Value(parameter.code, value, sort) for kind, item in found for value, sort in rows(kind, item)]
+    if parameter.type == "date":
+        return {*entries, *_ending(resource["resourceType"], parameter, found)}
     if parameter.code in OF_META:
         return {_of_meta(entry, resource["resourceType"]) for entry in entries}
     if is_dated(resource["resourceType"], parameter):
@@ -368,8 +371,10 @@ def _indexed(resource_type: str) -> _Table:
 
 def _values(resource: dict[str, Any], owners: Sequence[str]) -> Iterator[Value]:
     for row in _rows_for(resource, _indexed(resource["resourceType"])):
-        rows = row.rows
-        for kind, item in _unwrapped(row.evaluate(resource, resource)):
+        rows, found = row.rows, _unwrapped(row.evaluate(resource, resource))
+        if row.parameter.type == "date":
+            yield from _ending(resource["resourceType"], row.parameter, found)
+        for kind, item in found:
             for value, sort in rows(kind, item):
                 entry = Value(row.parameter.code, value, sort)
                 if entry.parameter in OF_META:
@@ -451,6 +456,14 @@ def _date_rows(kind: str, item: Any) -> Iterator[tuple[str, str]]:
     for first, last in extract.periods(kind, item):
         for bucket in month_buckets(first, last):
             yield bucket, first
+
+
+def _ending(resource_type: str, parameter: SearchParameter, found: Sequence[Typed]) -> Iterator[Value]:
+    """The entry by which a resource is in order of its last instant, if it needs one of its own."""
+    spans = [span for kind, item in found for span in extract.periods(kind, item)]
+    its = date_order.ending(resource_type, parameter, spans) if spans else None
+    if its:
+        yield Value(parameter.code, its.partition, its.text)
 
 
 _Rows = Callable[[str, Any], Iterator[tuple[str, str]]]

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from bulkhead.errors import BadRequest, Issue
+from bulkhead.errors import BadRequest, Issue, PayloadTooLarge
 from bulkhead.fhir import site
 
 BODY = "body"
@@ -17,6 +17,15 @@ BODY = "body"
 
 
 _SPACES = b" \t\n\r"
+
+# A value in memory takes up to 190 bytes, and as few as two in the text. Real resources have one in 13 bytes or more, without any space.
+VALUES = 100_000
+"""How many values a text may have whatever its size."""
+BYTES_PER_VALUE = 10
+"""Beyond VALUES, a text may have one value in so many bytes."""
+# Each value but the first of all comes after one of these.
+_BEFORE_VALUES = (b"{", b"[", b",")
+_PIECE = 65_536
 
 # The number of steps in the path to a nesting that is too deep: enough to find it in a bundle.
 _NAMED = 6
@@ -58,6 +67,7 @@ def loads(data: bytes | str) -> dict[str, Any]:
 
     BadRequest for anything else, with the byte or the place where known: malformed JSON or UTF-8, NaN, a top level that is not
     an object, nesting deeper than the setting DEPTH_LIMIT, a repeated member (R4 json.html: names are unique).
+    PayloadTooLarge where there are too many values: see `require_sparse`.
     """
     value = decode(data, _decoder, BODY)
     if not isinstance(value, dict):
@@ -84,8 +94,12 @@ def loads_list(data: bytes | str, place: str) -> list[Any]:
 
 
 def decode(data: bytes | str, decoder: msgspec.json.Decoder[Any], place: str) -> Any:
-    """Reads one JSON value of any kind, without a check for repeated members. BadRequest where it cannot be read."""
+    """Reads one JSON value of any kind, without a check for repeated members.
+
+    BadRequest where it cannot be read, PayloadTooLarge where it has too many values for its size (`require_sparse`).
+    """
     data = _without_mark(data)
+    require_sparse(data, place)
     try:
         return decoder.decode(data)
     except msgspec.DecodeError as error:
@@ -131,7 +145,39 @@ def _misencoded(data: bytes | str) -> str:
     return "invalid Unicode"
 
 
-# --- Depth, and repeated members
+# --- Number of values, depth, and repeated members
+
+
+def require_sparse(data: bytes | str, place: str) -> None:
+    """Raises PayloadTooLarge where a text has more than VALUES values, and more than one in BYTES_PER_VALUE bytes.
+
+    A gzipped body of 10 KB can hold millions of them, which take fifty times as much memory as their text. So they are counted before
+    any is made: by what comes before each, strings included; if these are too many, without the strings.
+    """
+    if len(data) <= VALUES:
+        return
+    text = data.encode(errors="surrogatepass") if isinstance(data, str) else data
+    most = VALUES + len(text) // BYTES_PER_VALUE
+    if _count_values(text) > most and _count_outside_strings(text) > most:
+        raise PayloadTooLarge(
+            f"a body of {len(text)} bytes may have at most {most} values, objects and arrays included: send fewer at once",
+            place,
+        )
+
+
+def _count_values(text: bytes) -> int:
+    return sum(map(text.count, _BEFORE_VALUES))
+
+
+def _count_outside_strings(text: bytes) -> int:
+    """The same, without what strings contain; piece by piece, because a piece is split into its strings."""
+    text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    found, is_inside = 0, False
+    for start in range(0, len(text), _PIECE):
+        parts = text[start : start + _PIECE].split(b'"')
+        found += _count_values(b"".join(parts[is_inside::2]))
+        is_inside ^= len(parts) % 2 == 0
+    return found
 
 
 def require_unique(data: bytes | str, members: int, root: str) -> None:

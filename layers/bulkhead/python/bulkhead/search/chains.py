@@ -26,7 +26,7 @@ from bulkhead.search.query import Chain, Clause, Query, ReferenceValue
 from bulkhead.store.version import Fence, Version, prepare
 
 if TYPE_CHECKING:
-    from bulkhead.store import Store
+    from bulkhead.store import ReadStore
 
 Exists = Callable[[Query], bool]
 
@@ -47,7 +47,7 @@ TYPES = 8
 class Chains:
     """The chains of one search, and the results about the resources behind them."""
 
-    store: Store
+    store: ReadStore
     known: membership.Definitions
     fence: Fence
     exists: Exists
@@ -168,7 +168,7 @@ def within(candidate: Version, chain: Chain) -> dict[str, Version]:
     return {}
 
 
-def may_be_within(chain: Chain, resource_type: str, store: Store) -> bool:
+def may_be_within(chain: Chain, resource_type: str, store: ReadStore) -> bool:
     """Whether, according to the index, a resource of a type contains one that the first link of a forward chain leads to."""
     code = parameter_of(chain).code
     for name, _ in chain.inner:
@@ -188,7 +188,7 @@ def pointing_at(candidate: Version, chain: Chain) -> Query:
     return structs.replace(query, clauses=(*query.clauses, Clause(chain.name, parameter, None, to)))
 
 
-def reference(chain: Chain, resource_type: str, find: Find, *, store: Store) -> Clause | None:
+def reference(chain: Chain, resource_type: str, find: Find, *, store: ReadStore) -> Clause | None:
     """A forward chain as a plain reference, if it leads to one resource at most: `patient.identifier=s|v`.
 
     A reference can lead together with a code. None if the chain leads to several, which could change from page to page, or

@@ -12,13 +12,13 @@ from bulkhead.search.serving import Find
 from bulkhead.store.version import Fence, Version
 
 if TYPE_CHECKING:
-    from bulkhead.store import Store
+    from bulkhead.store import ReadStore
 
 _CHANGES = "changes"
 _LOOKED_AT = 1_000
 
 
-def current(store: Store, fence: Fence, find: Find, *, patient: str, name: str) -> Version | None:
+def current(store: ReadStore, fence: Fence, find: Find, *, patient: str, name: str) -> Version | None:
     """The List that is `name` (a key of CODES) of `patient`, such as `Patient/1`; None if `fence` lets none through.
 
     Its status is current, and its code is one of the name's. If there are several, the newest `date` wins, then the latest update;
@@ -33,7 +33,7 @@ def current(store: Store, fence: Fence, find: Find, *, patient: str, name: str) 
     return None
 
 
-def _answered_for(store: Store, fence: Fence, patient: str) -> tuple[str, ...]:
+def _answered_for(store: ReadStore, fence: Fence, patient: str) -> tuple[str, ...]:
     """The patient, and those that it replaces, the nearest first."""
     head = store.read(patient)
     version = Version(head, store.decode) if head and not head.deleted else None

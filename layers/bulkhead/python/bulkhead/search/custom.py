@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from bulkhead.compartments.governing import governs
 from bulkhead.errors import Issue, NotSupported, Unprocessable
 from bulkhead.facts.expressions import compiled, types
-from bulkhead.facts.fhirpath import TooMuch
 from bulkhead.fhir import definitions
 from bulkhead.fhir.definitions import SearchParameter
+from bulkhead.fhir.fhirpath import TooMuch
 from bulkhead.store.version import Fence
 
 if TYPE_CHECKING:
-    from bulkhead.store import Store
+    from bulkhead.store import ReadStore
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def none(resource_type: str, code: str) -> SearchParameter | None:
     return None
 
 
-def stored_in(store: Store, fence: Fence, tell: Callable[[Issue], None] | None = None) -> Custom:
+def stored_in(store: ReadStore, fence: Fence, tell: Callable[[Issue], None] | None = None) -> Custom:
     """The parameters that serve the searches of a caller with this `fence`. Called only for codes that R4 does not have.
 
     A parameter that is in force for all wins over one of a fenced caller's own tenant. If several are in force, the first by id wins; the

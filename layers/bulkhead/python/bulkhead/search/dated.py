@@ -7,7 +7,7 @@ what is met in the other one is left out by its text, as is most of what a range
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -19,7 +19,7 @@ from bulkhead.search.drivers import Hint, Listing, Position, Values
 from bulkhead.store.version import Version
 
 if TYPE_CHECKING:
-    from bulkhead.store import Found, Store
+    from bulkhead.store import Found, ReadStore
 
 EARLIEST, LATEST = "0", "9"
 """Before and behind all dates."""
@@ -57,6 +57,12 @@ class Entries(NamedTuple):
     cut: Place | None
 
 
+class Read(Protocol):
+    """Reads entries of one partition, as `Store.by_date` has them."""
+
+    def __call__(self, first: str, last: str, *, after: str | None, limit: int, newest_first: bool) -> Listed: ...
+
+
 class Line(Struct, frozen=True):
     """One partition: of a patient, a patient with a code (by-time), or a code (`of_code`, by-value)."""
 
@@ -80,7 +86,7 @@ class Dated(Struct, frozen=True):
     last: str | None = None
     shape: ClassVar[object] = tuple[str, str]
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         place = Place(*after) if after is not None else None
         found: Listed = []
         cut: Place | None = None
@@ -100,7 +106,7 @@ class Dated(Struct, frozen=True):
     def bounded(self) -> bool:
         return self.first is not None or self.last is not None
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         # What had another date when the entry was made is met where it stands now.
         return bool(self.text(candidate) == hint.entry)
 
@@ -110,25 +116,16 @@ class Dated(Struct, frozen=True):
         return care_dates.of_resource(candidate.body, parameter)[self.newest_first]
 
     def comes_before(self, one: Place, other: Place) -> bool:
-        if one.text == other.text or NONE in (one.text, other.text) or not self.newest_first:
-            return one < other
-        return one.text > other.text
+        return comes_before(one, other, newest_first=self.newest_first)
 
     def describe(self) -> str:
         order = "the newest first" if self.newest_first else "the oldest first"
         return f"{len(self.lines)} ranges of {self.resource_type} by {self.care}, {order}"
 
     def _merged(self, read: Sequence[Entries]) -> Entries:
-        """All entries in order, each resource once, up to where the shortest one has been read."""
-        found = sorted({entry for each in read for entry in each.entries}, key=lambda entry: entry.place.id)
-        found.sort(key=lambda entry: entry.place.text, reverse=self.newest_first)
-        cut: Place | None = None
-        for each in read:
-            if each.cut and (cut is None or self.comes_before(each.cut, cut)):
-                cut = each.cut
-        return Entries([one for one in found if cut is None or not self.comes_before(cut, one.place)], cut)
+        return merged(read, newest_first=self.newest_first)
 
-    def _undated(self, store: Store, line: Line, last_id: str, *, limit: int) -> Entries:
+    def _undated(self, store: ReadStore, line: Line, last_id: str, *, limit: int) -> Entries:
         found = self._read(
             store,
             line,
@@ -140,7 +137,7 @@ class Dated(Struct, frozen=True):
         )
         return Entries([entry(one) for one in found], entry(found[-1]).place if len(found) == limit else None)
 
-    def _of_line(self, store: Store, line: Line, after: Place | None, *, limit: int) -> Iterator[Entries]:
+    def _of_line(self, store: ReadStore, line: Line, after: Place | None, *, limit: int) -> Iterator[Entries]:
         if self.newest_first:
             yield self._newest_first(store, line, after, limit=limit)
             if self.last is not None:
@@ -163,34 +160,16 @@ class Dated(Struct, frozen=True):
         wanted = [one for one in entries if not one.place.text.endswith(END) and self._in_range(one.place.text)]
         return Entries(wanted, entries[-1].place if len(entries) == limit else None)
 
-    def _newest_first(self, store: Store, line: Line, after: Place | None, *, limit: int) -> Entries:
-        """Entries by their last instant. Those of one text are by id all the same, so that what is equal is in one order only."""
+    def _newest_first(self, store: ReadStore, line: Line, after: Place | None, *, limit: int) -> Entries:
+        """Entries by their last instant."""
         highest = care_dates.later(self.last, days=1) if self.last else LATEST
-        if after is not None:
-            same = self._read_text(store, line, after.text, last_id=after.id, limit=limit) if after.id != ABOVE else []
-            if len(same) == limit:
-                return self._ends(same, same[-1].place)
-        else:
-            same = []
         lowest = min(care_dates.later(self.first, seconds=-1), self.first[:10]) if self.first else EARLIEST
-        position = f"{after.text}#" if after else None
-        most = limit + TIES
-        found = [
-            entry(one)
-            for one in self._read(store, line, lowest, last=highest, after=position, limit=most, newest_first=True)
-        ]
-        if len(found) < most:
-            return self._ends([*same, *found], None)
-        # Of the last text there may be more, with lower ids.
-        partial = found[-1].place.text
-        whole = [one for one in found if one.place.text != partial]
-        if whole or same:
-            ends_at = whole[-1].place.text if whole else same[-1].place.text
-            return self._ends([*same, *whole], Place(ends_at, ABOVE))
-        group = self._read_text(store, line, partial, last_id="", limit=limit)
-        return self._ends(group, group[-1].place if len(group) == limit else Place(partial, ABOVE))
 
-    def _ends(self, entries: Sequence[Entry], cut: Place | None) -> Entries:
+        def read(first: str, last: str, *, after: str | None, limit: int, newest_first: bool) -> Listed:
+            found = self._read(store, line, first, last=last, after=after, limit=limit, newest_first=newest_first)
+            return [entry(one) for one in found]
+
+        entries, cut = backwards(read, lowest, highest, after=after, limit=limit)
         return Entries([one for one in entries if self._is_end(one.place.text)], cut)
 
     def _is_end(self, text: str) -> bool:
@@ -202,7 +181,7 @@ class Dated(Struct, frozen=True):
     def _in_range(self, text: str) -> bool:
         return self.first is None or care_dates.may_reach(text, self.first)
 
-    def _begun_before(self, store: Store, line: Line, after: Place | None) -> Entries:
+    def _begun_before(self, store: ReadStore, line: Line, after: Place | None) -> Entries:
         """Periods of more than a day that have begun by `last`, by their last instant: all of them, since it may be any."""
         assert self.last is not None
         found: Listed = []
@@ -217,15 +196,8 @@ class Dated(Struct, frozen=True):
             position = read[-1].position
         return Entries([one for one in found if after is None or self.comes_before(after, one.place)], None)
 
-    def _read_text(self, store: Store, line: Line, text: str, *, last_id: str, limit: int) -> Listed:
-        """The entries of one text, by id."""
-        found = self._read(
-            store, line, f"{text}#", last=f"{text}#", after=f"{text}#{last_id}", limit=limit, newest_first=False
-        )
-        return [entry(one) for one in found]
-
     def _read(
-        self, store: Store, line: Line, first: str, *, last: str, after: str | None, limit: int, newest_first: bool
+        self, store: ReadStore, line: Line, first: str, *, last: str, after: str | None, limit: int, newest_first: bool
     ) -> Sequence[Found]:
         return store.by_date(
             self.resource_type,
@@ -246,7 +218,7 @@ class Gathered(Struct, frozen=True):
     drivers: tuple[Values | Dated, ...]
     shape: ClassVar[object] = str
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         keys: set[str] = set()
         for driver in self.drivers:
             position: Position | None = None
@@ -262,11 +234,56 @@ class Gathered(Struct, frozen=True):
                     break
         return Listing([Hint(key, key) for key in sorted(keys) if after is None or key > after], None)
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         return True
 
     def describe(self) -> str:
         return " and ".join(driver.describe() for driver in self.drivers)
+
+
+def comes_before(one: Place, other: Place, *, newest_first: bool) -> bool:
+    """The order of places: by text, what has none last, equal texts by id in both directions."""
+    if one.text == other.text or NONE in (one.text, other.text) or not newest_first:
+        return one < other
+    return one.text > other.text
+
+
+def merged(read: Sequence[Entries], *, newest_first: bool) -> Entries:
+    """All entries in order, each resource once, up to where the shortest one has been read."""
+    found = sorted({entry for each in read for entry in each.entries}, key=lambda entry: entry.place.id)
+    found.sort(key=lambda entry: entry.place.text, reverse=newest_first)
+    cut: Place | None = None
+    for each in read:
+        if each.cut and (cut is None or comes_before(each.cut, cut, newest_first=newest_first)):
+            cut = each.cut
+    kept = [one for one in found if cut is None or not comes_before(cut, one.place, newest_first=newest_first)]
+    return Entries(kept, cut)
+
+
+def backwards(read: Read, lowest: str, highest: str, *, after: Place | None, limit: int) -> Entries:
+    """About `limit` entries of a partition from the last text down; those of one text by id, so that equal ones have one order only."""
+    same: Listed = []
+    if after is not None and after.id != ABOVE:
+        same = _of_text(read, after.text, last_id=after.id, limit=limit)
+        if len(same) == limit:
+            return Entries(same, same[-1].place)
+    most = limit + TIES
+    found = read(lowest, highest, after=f"{after.text}#" if after else None, limit=most, newest_first=True)
+    if len(found) < most:
+        return Entries([*same, *found], None)
+    # Of the last text there may be more, with lower ids.
+    partial = found[-1].place.text
+    whole = [one for one in found if one.place.text != partial]
+    if whole or same:
+        ends_at = whole[-1].place.text if whole else same[-1].place.text
+        return Entries([*same, *whole], Place(ends_at, ABOVE))
+    group = _of_text(read, partial, last_id="", limit=limit)
+    return Entries(group, group[-1].place if len(group) == limit else Place(partial, ABOVE))
+
+
+def _of_text(read: Read, text: str, *, last_id: str, limit: int) -> Listed:
+    """The entries of one text, by id."""
+    return read(f"{text}#", f"{text}#", after=f"{text}#{last_id}", limit=limit, newest_first=False)
 
 
 def entry(found: Found) -> Entry:

@@ -15,13 +15,11 @@ from msgspec import Struct, ValidationError, convert
 from bulkhead.compartments import membership
 from bulkhead.errors import BadRequest
 from bulkhead.facts import index_facts
-from bulkhead.facts.security_context import BINARY, SECURITY_CONTEXT
 from bulkhead.fhir.definitions import search_parameters
-from bulkhead.parallel import in_parallel
 from bulkhead.store.version import Version
 
 if TYPE_CHECKING:
-    from bulkhead.store import Moment, Pointer, Store
+    from bulkhead.store import Moment, Pointer, ReadStore
 
 Position = Any
 """JSON: a text, or a list of texts and numbers."""
@@ -46,10 +44,10 @@ class Driver(Protocol):
     shape: ClassVar[Any]
     """The type of its positions: a cursor's position is checked against it."""
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         """About `limit` hints after a position (None: from the start)."""
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         """Whether the driver gives the resource at this hint; False for another entry of the same resource."""
 
     def describe(self) -> str:
@@ -65,10 +63,6 @@ class Source(NamedTuple):
 
 FEW = 10
 """A search of this many types does not first ask which of them are in use."""
-CONTEXT = 10
-"""Entries of a listing that cost as much as it does to find what follows one resource."""
-FOLLOWERS = 1000
-"""The most that one page of these has."""
 TARGETS = 50
 """The limit on targets of one listing."""
 
@@ -80,12 +74,12 @@ class Keys(Struct, frozen=True):
     descending: bool = False
     shape: ClassVar[Any] = str
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         ordered = sorted(set(self.keys), reverse=self.descending)
         left = [key for key in ordered if after is None or (key < after if self.descending else key > after)]
         return Listing([Hint(key, key) for key in left[:limit]], left[limit - 1] if len(left) > limit else None)
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         return True
 
     def describe(self) -> str:
@@ -97,10 +91,10 @@ class AllDefinitions(Struct, frozen=True):
 
     shape: ClassVar[Any] = str
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         return Keys(tuple(store.compartment_definitions())).list(store, after, limit)
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         return True
 
     def describe(self) -> str:
@@ -114,7 +108,7 @@ class Pointers(Struct, frozen=True):
     resource_type: str | None
     via: frozenset[str] | None
 
-    def keys(self, store: Store, after: str | None, limit: int) -> Source:
+    def keys(self, store: ReadStore, after: str | None, limit: int) -> Source:
         found = store.pointing_at(self.target, self.resource_type, after, limit=limit)
         return source(found, limit, lambda pointer: self.via is None or not self.via.isdisjoint(pointer.via))
 
@@ -125,7 +119,7 @@ class Account(Struct, frozen=True):
     account: str
     resource_type: str | None
 
-    def keys(self, store: Store, after: str | None, limit: int) -> Source:
+    def keys(self, store: ReadStore, after: str | None, limit: int) -> Source:
         return source(
             store.in_account(self.account, self.resource_type, after, limit=limit), limit, lambda pointer: True
         )
@@ -136,7 +130,7 @@ class Itself(Struct, frozen=True):
 
     key: str
 
-    def keys(self, store: Store, after: str | None, limit: int) -> Source:
+    def keys(self, store: ReadStore, after: str | None, limit: int) -> Source:
         return Source([self.key] if after is None or self.key > after else [], None)
 
 
@@ -147,7 +141,7 @@ class Compartment(Struct, frozen=True):
     definition: membership.Definition
     types: tuple[str, ...]
 
-    def keys(self, store: Store, after: str | None, limit: int) -> Source:
+    def keys(self, store: ReadStore, after: str | None, limit: int) -> Source:
         only = self.types[0] if len(self.types) == 1 else None
         known = {self.definition.code: self.definition}
         page = membership.members(
@@ -175,7 +169,7 @@ class Merged(Struct, frozen=True):
     """Types that the streams leave out."""
     shape: ClassVar[Any] = str
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         pages = [stream.keys(store, after, limit) for stream in self.streams]
         bounds = [page.last for page in pages if page.last is not None]
         # Beyond the end of the shortest listing, the others may come before keys that it has not given yet.
@@ -185,46 +179,11 @@ class Merged(Struct, frozen=True):
             keys = [key for key in keys if key.partition("/")[0] not in self.without]
         return Listing([Hint(key, key) for key in keys], bound)
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         return True
 
     def describe(self) -> str:
         return f"{len(self.streams)} by-target listings"
-
-
-class Following(Struct, frozen=True):
-    """The Binaries that follow, by their `securityContext`, what some streams list: for a listing that is read to its end.
-
-    In the order of the contexts, and maybe several times.
-    """
-
-    streams: tuple[KeyStream, ...]
-    shape: ClassVar[Any] = str
-
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
-        """The followers of a tenth as many contexts as `limit`: each costs a Query, which is about what a head costs."""
-        page = Merged(self.streams).list(store, after, max(limit // CONTEXT, 1))
-        followers = in_parallel(lambda hint: followers_of(store, hint.key), list(page.hints), store.settings.threads)
-        found = dict.fromkeys(key for keys in followers for key in keys)
-        return Listing([Hint(key, page.next) for key in found], page.next)
-
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
-        return True
-
-    def describe(self) -> str:
-        return f"what follows {len(self.streams)} listings"
-
-
-def followers_of(store: Store, context: str) -> Sequence[str]:
-    """The Binaries that follow a resource, as the index has it."""
-    found: list[str] = []
-    after: str | None = None
-    while True:
-        page = store.pointing_at(context, BINARY, after, limit=FOLLOWERS)
-        found += [one.source for one in page if SECURITY_CONTEXT in one.via]
-        if len(page) < FOLLOWERS:
-            return found
-        after = page[-1].source
 
 
 class Branch(Struct, frozen=True):
@@ -259,7 +218,7 @@ class Values(Struct, frozen=True):
     """True if the ranges also name a patient."""
     shape: ClassVar[Any] = tuple[int, str | None]
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         number, position = after if after is not None else (0, None)
         branch = self.branches[number % len(self.branches)]
         found = store.by_value(
@@ -277,7 +236,7 @@ class Values(Struct, frozen=True):
             return Listing(hints, [number, found[-1].position])
         return Listing(hints, [number + 1, None] if number + 1 < len(self.branches) else None)
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         if self.once:
             return True
         known = search_parameters(candidate.head.type)
@@ -314,7 +273,7 @@ class Targets(Struct, frozen=True):
     code: str
     shape: ClassVar[Any] = tuple[str, str | None]
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         start, source = after if after is not None else ("", None)
         hints: list[Hint] = []
         left = self.targets[bisect_left(self.targets, start) :]
@@ -327,7 +286,7 @@ class Targets(Struct, frozen=True):
                 return Listing(hints, [target, found[-1].source])
         return Listing(hints, None)
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         known = frozenset(self.targets)
         pointed_at = candidate.targets
         if any(target.startswith("#") for target in self.targets):
@@ -351,7 +310,7 @@ class Created(Struct, frozen=True):
     """The time of the first page, so that paging ends although others create."""
     shape: ClassVar[Any] = tuple[int, str, str | None]
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         number, until, position = after if after is not None else (0, self.until, None)
         number = in_use(store, self.types, number)
         found = store.by_time(self.types[number % len(self.types)], None, until, after=position, limit=limit)
@@ -361,7 +320,7 @@ class Created(Struct, frozen=True):
             following(found, number, until, limit=limit, types=self.types),
         )
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         return True
 
     def describe(self) -> str:
@@ -381,7 +340,7 @@ class Updated(Struct, frozen=True):
     newest_first: bool = False
     shape: ClassVar[Any] = tuple[int, str, str | None]
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         number, until, position = after if after is not None else (0, self.until, None)
         number = in_use(store, self.types, number)
         resource_type = self.types[number % len(self.types)]
@@ -394,7 +353,7 @@ class Updated(Struct, frozen=True):
         }
         return Listing(list(hints.values()), following(found, number, until, limit=limit, types=self.types))
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         version, until = hint.entry
         head = candidate.head
         if head.version == version:
@@ -417,11 +376,11 @@ class Among(Struct, frozen=True):
     keys: frozenset[str]
     shape: ClassVar[Any] = Updated.shape
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         listing = self.driver.list(store, after, limit)
         return Listing([hint for hint in listing.hints if hint.key in self.keys], listing.next)
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         return self.driver.accepts(store, hint, candidate)
 
     def describe(self) -> str:
@@ -434,7 +393,7 @@ class Each(Struct, frozen=True):
     drivers: tuple[Driver, ...]
     shape: ClassVar[Any] = tuple[int, Any]
 
-    def list(self, store: Store, after: Position | None, limit: int) -> Listing:
+    def list(self, store: ReadStore, after: Position | None, limit: int) -> Listing:
         number, position = after if after is not None else (0, None)
         number %= len(self.drivers)
         driver = self.drivers[number]
@@ -452,7 +411,7 @@ class Each(Struct, frozen=True):
             return Listing(hints, [number, listing.next])
         return Listing(hints, [number + 1, None] if number + 1 < len(self.drivers) else None)
 
-    def accepts(self, store: Store, hint: Hint, candidate: Version) -> bool:
+    def accepts(self, store: ReadStore, hint: Hint, candidate: Version) -> bool:
         number, own = hint.entry
         accepted: bool = self.drivers[number].accepts(store, own, candidate)
         return accepted
@@ -461,7 +420,7 @@ class Each(Struct, frozen=True):
         return "; then ".join(driver.describe() for driver in self.drivers)
 
 
-def in_use(store: Store, types: Sequence[str], number: int) -> int:
+def in_use(store: ReadStore, types: Sequence[str], number: int) -> int:
     """The number of the first type, from `number` on, with any resource; asked only if the search covers all types."""
     if len(types) < FEW or number >= len(types):
         return number

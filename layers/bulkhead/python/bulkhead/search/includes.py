@@ -16,7 +16,7 @@ from bulkhead.search.race import Races
 from bulkhead.store.version import Fence, Version, prepare
 
 if TYPE_CHECKING:
-    from bulkhead.store import Store
+    from bulkhead.store import ReadStore
 
 BATCH = 100
 """How many heads are read at once."""
@@ -30,7 +30,7 @@ NAMED = 5_000
 class Includes:
     """The resources that one page includes."""
 
-    store: Store
+    store: ReadStore
     fence: Fence
     races: Races
     canonicals: Canonicals

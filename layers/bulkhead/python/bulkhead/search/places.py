@@ -6,27 +6,30 @@ from typing import TYPE_CHECKING
 
 from bulkhead.facts import index_facts
 from bulkhead.fhir.definitions import search_parameters
+from bulkhead.search.date_order import DateOrder
 from bulkhead.search.dated import Dated, Place
 from bulkhead.search.drivers import Driver, Each, Position, Targets, Updated, Values
 from bulkhead.store import keys
 from bulkhead.store.version import Version
 
 if TYPE_CHECKING:
-    from bulkhead.store import Store
+    from bulkhead.store import ReadStore
 
 
 def has_places(driver: Driver) -> bool:
     """Whether `place` can compute the positions of a driver."""
     if isinstance(driver, Each):
         return all(has_places(one) for one in driver.drivers)
-    return isinstance(driver, (Dated, Values, Targets, Updated))
+    return isinstance(driver, (DateOrder, Dated, Values, Targets, Updated))
 
 
-def place(driver: Driver, store: Store, candidate: Version) -> Position | None:
+def place(driver: Driver, store: ReadStore, candidate: Version) -> Position | None:
     """The position at which a driver gives a resource; None if it does not give it."""
     match driver:
         case Dated():
             return [driver.text(candidate), candidate.head.id] if candidate.head.type == driver.resource_type else None
+        case DateOrder():
+            return driver.place(store, candidate)
         case Values():
             return _among_values(driver, candidate)
         case Targets():
@@ -62,7 +65,7 @@ def _among_values(driver: Values, candidate: Version) -> Position | None:
     return min(positions, default=None)
 
 
-def _in_time(driver: Updated, store: Store, candidate: Version) -> Position | None:
+def _in_time(driver: Updated, store: ReadStore, candidate: Version) -> Position | None:
     """The place of the version that was current at the time of the first page."""
     if candidate.head.type not in driver.types:
         return None
@@ -83,6 +86,8 @@ def compare(driver: Driver, one: Position, other: Position) -> int:
         return compare(driver.drivers[one[0]], one[1], other[1])
     if isinstance(driver, Dated):
         return driver.comes_before(Place(*other), Place(*one)) - driver.comes_before(Place(*one), Place(*other))
+    if isinstance(driver, DateOrder):
+        return driver.compare(one, other)
     # A position without its last part is the beginning of its range.
     left, right = ((position[0], position[-1] or "") for position in (one, other))
     if left == right:

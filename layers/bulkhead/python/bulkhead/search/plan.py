@@ -1,8 +1,8 @@
 """Plans a Query: chooses the driver and the filters. The most selective index leads, and the bodies are checked exactly.
 
 Order of preference: ids, a patient with a code, a patient or a code in clinical order where the search is about dates, a compartment,
-identifiers, references to this server, accounts, other tokens, strings, uris, dates with both ends known, and as the last resort
-everything by time, page by page.
+identifiers, references to this server, accounts, other tokens, strings, uris, dates with both ends known, all of a type in the order of
+a date, and as the last resort everything by time, page by page.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from bulkhead.facts.normalise import fold, spellings
 from bulkhead.facts.phonetic import is_phonetic, sound
 from bulkhead.fhir.definitions import RESOURCE_TYPES, SearchParameter, search_parameters
 from bulkhead.fhir.references import canonical_url
+from bulkhead.search.date_order import DateOrder
 from bulkhead.search.date_spans import span
 from bulkhead.search.dated import Dated, Gathered, Line
 from bulkhead.search.drivers import (
@@ -75,19 +76,25 @@ class Plan:
     """Whether there are conditions beyond the driver's, so that many candidates may not match."""
 
 
-def plan(query: Query, definition: membership.Definition | None, now: str, *, dated: bool) -> Plan:
+def plan(
+    query: Query, definition: membership.Definition | None, now: str, *, dated: bool, by_dates: bool = False
+) -> Plan:
     """The plan of a query. `definition` is that of its compartment; `now` is the time as of which paging by time lists.
 
-    `dated` tells whether all resources have their entries in clinical order (`Store.is_in_clinical_order`).
+    `dated` tells whether all resources have their entries in clinical order (`Store.is_in_clinical_order`), `by_dates` whether in the
+    order of every date (`Store.is_in_date_order`).
     NotSupported for a search of the whole system without any condition.
     """
     refuse(query)
-    driver, in_order = choose(query, definition, now, dated=dated)
+    in_order_of_dates = in_date_order(query, now, dated=dated) if by_dates else None
+    driver, in_order = in_order_of_dates or choose(query, definition, now, dated=dated)
     driven = 0 if isinstance(driver, (AllDefinitions, Created, Updated)) or query.compartment else 1
     if isinstance(driver, Values) and driver.owned:
         driven += 1
     if isinstance(driver, Dated):
         driven = len(clinical(query).driven)
+    if isinstance(driver, DateOrder):
+        driven = sum(clause.parameter.code == driver.code for clause in query.clauses) if driver.bounded else 0
     return Plan(driver, query.clauses, definition, in_order, filtered=len(query.clauses) > driven or bool(query.chains))
 
 
@@ -353,6 +360,39 @@ def by_owner(query: Query, *, dated: bool) -> Values | Gathered | None:
             return Values(resource_type, branches, owned=True)
         older = branches if not dated else tuple(one for one in branches if not is_dated(resource_type, one))
         return Gathered((Dated(resource_type, care.code, lines, True), Values(resource_type, older)))
+    return None
+
+
+def in_date_order(query: Query, now: str, *, dated: bool) -> tuple[Driver, bool] | None:
+    """What leads through a type in the order of a date: where the search is sorted by it, or has a bound of it, and nothing else leads.
+
+    And whether that is the order asked for.
+    """
+    sorts, bounds = query.results.sort, [clause for clause in query.clauses if clause.parameter.type == "date"]
+    if len(query.types) != 1 or query.compartment or query.chains or query.types == (DEFINITIONS,):
+        return None
+    rest = [(sort.code, sort.descending) for sort in sorts[1:]]
+    if sorts and rest not in ([], [("_id", False)]):
+        return None
+    if ids(query) is not None or by_care(query, dated=dated) or by_owner(query, dated=dated):
+        return None
+    resource_type = query.types[0]
+    possible = [sorts[0].parameter] if sorts else list(dict.fromkeys(clause.parameter for clause in bounds))
+    for parameter in possible:
+        if parameter is None or parameter.type != "date" or not index_facts.is_indexed(resource_type, parameter):
+            continue
+        own = [clause for clause in bounds if clause.parameter == parameter and clause.modifier is None]
+        first, last = span(own)
+        rest_of_query = structs.replace(query, clauses=tuple(one for one in query.clauses if one not in own))
+        best_of_rest = best(rest_of_query, dated=dated)
+        since, _ = span(clause for clause in query.clauses if clause.parameter.code == "_lastUpdated")
+        if best_of_rest is not None or since is not None:
+            continue
+        if not sorts and ((first is None and last is None) or best(query, dated=dated) is not None):
+            continue
+        # Without an order asked for, that which finds all in the range at its first entries.
+        newest_first = sorts[0].descending if sorts else first is not None
+        return DateOrder(resource_type, parameter.code, newest_first, now, first, last), True
     return None
 
 

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bulkhead.search.drivers import Account, Driver, Each, Following, KeyStream, Merged, Position
+from bulkhead.search.drivers import Account, Driver, Each, KeyStream, Merged, Position
+from bulkhead.search.following import THROUGH, Following
 from bulkhead.search.plan import UNION, listings
 from bulkhead.store.version import FOLLOWING, Fence, ListedFence, Within, within
 
 if TYPE_CHECKING:
-    from bulkhead.store import Store
+    from bulkhead.store import ReadStore
 
 FREE = 100
 """How many hidden heads a search may meet before the race begins: one batch."""
@@ -31,7 +32,7 @@ LISTED = 1000
 def fence_driver(listings_of: Within, types: Sequence[str | None]) -> Driver | None:
     """What lists all that the caller may see of some types; None where nobody knows, or in too many listings.
 
-    By type and id, and each resource once, unless `has_followers` says otherwise.
+    By type and id, and each resource once, unless `has_followers` says otherwise. Of all types (None): without what follows others.
     """
     drivers: list[Driver] = []
     for resource_type in types:
@@ -53,9 +54,15 @@ def fence_driver(listings_of: Within, types: Sequence[str | None]) -> Driver | N
         if len(streams) > UNION or len(followed) > UNION:
             return None
         drivers.append(Merged(tuple(streams)))
-        if followed:
-            drivers.append(Following(tuple(followed)))
+        if followed and resource_type:
+            drivers.append(Following(tuple(followed), resource_type, tuple(streams)))
     return drivers[0] if len(drivers) == 1 else Each(tuple(drivers))
+
+
+def followers_driver(listings_of: Within) -> Driver | None:
+    """What lists all that the caller may see of the types whose resources follow others; None where nobody knows, or nothing does."""
+    types = sorted(name for name in THROUGH if has_followers(listings_of, name))
+    return fence_driver(listings_of, types) if types else None
 
 
 def is_followed(code: str) -> bool:
@@ -78,7 +85,7 @@ def fence_streams(code: str, key: str, resource_type: str | None) -> list[KeyStr
 class FenceListing:
     """The keys of the resources of some types that the caller may see, read as far as a race has come."""
 
-    store: Store
+    store: ReadStore
     driver: Driver
     within: Within
     complete: bool
@@ -106,7 +113,7 @@ class FenceListing:
 class Races:
     """The fence's listings within one request, by types; inner searches and includes share them."""
 
-    store: Store
+    store: ReadStore
     fence: Fence
     hidden: int = 0
     """The number of heads that the fence refused while there was a listing to race against."""
@@ -132,5 +139,7 @@ class Races:
         if types not in self._listings:
             listed = within(self.fence)
             driver = fence_driver(listed, types or (None,))
+            if driver is not None and not types:
+                driver = Each((driver, followers_driver(listed) or Merged(())))
             self._listings[types] = FenceListing(self.store, driver, listed, bool(types)) if driver else None
         return self._listings[types]

@@ -29,17 +29,18 @@ from bulkhead.search import (
     widening,
 )
 from bulkhead.search.canonicals import Canonicals
+from bulkhead.search.date_order import DateOrder
 from bulkhead.search.drivers import Among, Created, Driver, Each, Keys, Merged, Position, Updated
 from bulkhead.search.parse import parse
 from bulkhead.search.plan import Plan, plan
 from bulkhead.search.query import Query
-from bulkhead.search.race import Races, fence_driver, has_followers
+from bulkhead.search.race import Races, fence_driver, followers_driver, has_followers
 from bulkhead.search.scan import LISTED, Progress, Scan
 from bulkhead.store.heads import PAGE_WEIGHT
 from bulkhead.store.version import Fence, Version, within
 
 if TYPE_CHECKING:
-    from bulkhead.store import Head, Store
+    from bulkhead.store import Head, ReadStore
 
 Represent = Callable[["Head", dict[str, Any]], dict[str, Any]]
 """(head, stored body) -> the resource in the form that a client sees; must not change the body."""
@@ -85,7 +86,7 @@ class Page:
 
 
 def search(
-    store: Store,
+    store: ReadStore,
     query: Query,
     *,
     base: str,
@@ -107,14 +108,14 @@ def search(
     return bundle.searchset(query, replace(page, notes=(*notes, *page.notes)), base, represent=represent)
 
 
-def first_page(store: Store, query: Query, fence: Fence, *, limits: Limits) -> Page:
+def first_page(store: ReadStore, query: Query, fence: Fence, *, limits: Limits) -> Page:
     """The first page of a query, for operations that make an answer of their own. Errors as of `search`."""
     _, page = _answered(store, query, fence, limits=limits, explain=lambda chosen: None, clock=monotonic)
     return page
 
 
 def _answered(
-    store: Store, query: Query, fence: Fence, *, limits: Limits, explain: Callable[[Plan], None], clock: Clock
+    store: ReadStore, query: Query, fence: Fence, *, limits: Limits, explain: Callable[[Plan], None], clock: Clock
 ) -> tuple[Query, Page]:
     """The query as it was run, and the page that it asks for."""
     query = spelt_out(store, query, fence)
@@ -137,9 +138,10 @@ def _answered(
     return answered(widening.widened(query, others), widening.Named())
 
 
-def planned(store: Store, query: Query, definition: membership.Definition | None) -> Plan:
+def planned(store: ReadStore, query: Query, definition: membership.Definition | None) -> Plan:
     """The plan of a query, as of now and as far as the entries of the table go."""
-    return plan(query, definition, dates.now(), dated=store.is_in_clinical_order())
+    dated, by_dates = store.is_in_clinical_order(), store.is_in_date_order()
+    return plan(query, definition, dates.now(), dated=dated, by_dates=by_dates)
 
 
 def asked_page(scanner: Scanner) -> Page:
@@ -155,7 +157,7 @@ def asked_page(scanner: Scanner) -> Page:
     return replace(page, included=included, notes=notes)
 
 
-def find(store: Store, query: Query, limit: int, *, fence: Fence) -> list[Version]:
+def find(store: ReadStore, query: Query, limit: int, *, fence: Fence) -> list[Version]:
     """Up to `limit` matches, in any order: for conditional interactions, which refuse two matches.
 
     TooCostly if so many candidates were read that there may be more matches.
@@ -175,7 +177,7 @@ def find(store: Store, query: Query, limit: int, *, fence: Fence) -> list[Versio
     return found
 
 
-def spelt_out(store: Store, query: Query, fence: Fence) -> Query:
+def spelt_out(store: ReadStore, query: Query, fence: Fence) -> Query:
     """The query with its value sets, hierarchies and lists expanded, as the caller may see them."""
 
     def look(resource_type: str, parameter: str, value: str) -> list[dict[str, Any]]:
@@ -245,13 +247,17 @@ def led_by_fence(scanner: Scanner) -> Scanner:
 
 
 def fence_driver_of_all(scanner: Scanner) -> Driver | None:
-    """A driver that lists all that the caller may see of any type: the fence's listing, then the types that it does not cover."""
+    """A driver that lists all that the caller may see of any type: the fence's listing, what follows others, what no listing covers."""
     listed = within(scanner.fence)
     driver, by_time = fence_driver(listed, (None,)), scanner.plan.driver
     if not isinstance(driver, Merged) or not isinstance(by_time, (Created, Updated)):
         return None
-    unlisted = tuple(name for name in by_time.types if listed(name) is None or has_followers(listed, name))
-    return Each((Merged(driver.streams, unlisted), Created(unlisted, by_time.until)))
+    unlisted = tuple(name for name in by_time.types if listed(name) is None)
+    followers = followers_driver(listed)
+    following = tuple(name for name in by_time.types if followers and has_followers(listed, name))
+    unlisted += tuple(name for name in by_time.types if not followers and has_followers(listed, name))
+    first = Merged(driver.streams, (*unlisted, *following))
+    return Each((first, *([followers] if followers else []), Created(unlisted, by_time.until)))
 
 
 def by_names(scanner: Scanner) -> Scanner:
@@ -328,7 +334,7 @@ class Scanner(Scan):
             if len(kept) < KEPT:
                 kept[candidate.key] = candidate
         if not progress.ended:
-            raise too_costly("sorting", "_sort")
+            raise too_many_to_sort(self.limits.gathered)
         number = len(left)
         after, _ = self.start(tuple[str, int])
         if after is not None:
@@ -360,7 +366,7 @@ class Scanner(Scan):
                 return keys
             if race and race.complete and race.read_to(entries):
                 return race.keys
-        raise too_costly("sorting", "_sort")
+        raise too_many_to_sort(self.limits.names)
 
     def found(self, query: Query, limit: int) -> tuple[list[Version], bool]:
         """Matches of an inner search for the same caller, and whether they are all: see `chains.Find`."""
@@ -414,10 +420,18 @@ class Scanner(Scan):
                     return None
         return None
 
+    def unordered(self) -> Scanner:
+        """The same search in any order: what is led by an order of dates meets what has none only after all others."""
+        if not isinstance(self.plan.driver, DateOrder) or self.plan.driver.bounded:
+            return self
+        query = structs.replace(self.query, results=structs.replace(self.query.results, sort=(), cursor=None))
+        chosen = planned(self.store, query, self.plan.membership)
+        return led_by_fence(replace(self, query=query, plan=chosen))
+
     def count(self) -> int:
         """The exact number of all matches; TooCostly if too much had to be read."""
-        progress = Progress(self.limits.counted)
-        total = sum(1 for _ in self.scan(None, LISTED, progress, in_order=False))
+        progress, counted = Progress(self.limits.counted), self.unordered()
+        total = sum(1 for _ in counted.scan(None, LISTED, progress, in_order=False))
         if not progress.ended:
             raise too_costly("counting", "_total" if self.query.results.total else "_summary")
         return total
@@ -431,6 +445,13 @@ def cut_off(limit: int) -> Issue:
 def timed_out(seconds: float) -> Issue:
     text = f"the search found no match within {seconds:g} seconds: follow the next link to continue, or narrow it with more parameters"
     return Issue("timeout", text, severity="warning")
+
+
+def too_many_to_sort(limit: int) -> TooCostly:
+    return TooCostly(
+        f"a search can sort up to {limit} resources by this: narrow it with more parameters, or sort all of a type by one date",
+        expression="_sort",
+    )
 
 
 def too_costly(doing: str, expression: str | None = None) -> TooCostly:

@@ -26,7 +26,7 @@ from bulkhead.search.race import ENTRIES_PER_HEAD, FenceListing, Races
 from bulkhead.store.version import Fence, Version, prepare
 
 if TYPE_CHECKING:
-    from bulkhead.store import Head, Store
+    from bulkhead.store import Head, ReadStore
 
 BATCH = 100
 """Keys of one BatchGetItem: the limit of the first read if candidates are filtered; later reads double it."""
@@ -62,7 +62,7 @@ class Progress:
 class Scan:
     """One search over one store for one caller: reads its matches."""
 
-    store: Store
+    store: ReadStore
     query: Query
     plan: Plan
     known: membership.Definitions

@@ -17,20 +17,22 @@ from bulkhead.store.definitions import ALL, NAMED_BY
 from bulkhead.store.version import Fence, ListedFence, Version
 
 if TYPE_CHECKING:
-    from bulkhead.store import Store
+    from bulkhead.store import ReadStore
 
 
 class Find(Protocol):
     """`run.find`."""
 
-    def __call__(self, store: Store, query: Query, limit: int, *, fence: Fence) -> list[Version]: ...
+    def __call__(self, store: ReadStore, query: Query, limit: int, *, fence: Fence) -> list[Version]: ...
 
 
 MOST = 1000
 """The limit on definitions under one name."""
 
 
-def serving(store: Store, fence: Fence, find: Find, *, resource_type: str, parameter: str, value: str) -> list[Version]:
+def serving(
+    store: ReadStore, fence: Fence, find: Find, *, resource_type: str, parameter: str, value: str
+) -> list[Version]:
     """The definitions of a type that meet `parameter=value` and serve a search of the caller with this `fence`.
 
     First those in force for all, then those of the caller's own tenant, each by id. `parameter` is `_id`, the parameter that names the
@@ -54,7 +56,7 @@ def serving(store: Store, fence: Fence, find: Find, *, resource_type: str, param
     return common + sorted(own, key=lambda one: one.key)
 
 
-def _in_force(store: Store, resource_type: str, name: str) -> list[Version]:
+def _in_force(store: ReadStore, resource_type: str, name: str) -> list[Version]:
     keys = store.governing(resource_type, name)
     if len(keys) > MOST:
         raise TooCostly(f"more than {MOST} {resource_type} resources have one name: a search can use at most that many")

@@ -15,6 +15,7 @@ from bulkhead.store import (
     builtin,
     client,
     commits,
+    date_months,
     definitions,
     erasure,
     files,
@@ -35,6 +36,7 @@ from bulkhead.store.erasure import Bodies, Eraser, Gravestone
 from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
 from bulkhead.store.index import Found, Moment, Pointer
 from bulkhead.store.jobs import Job, Jobs
+from bulkhead.store.reading import ReadStore
 from bulkhead.store.table import Table, item_key
 from bulkhead.store.throttling import Patience
 from bulkhead.store.transactions import once_a_request, one_request
@@ -56,6 +58,7 @@ __all__ = [
     "Inherit",
     "Moment",
     "Pointer",
+    "ReadStore",
     "Receipt",
     "Store",
     "Version",
@@ -405,7 +408,15 @@ class Store:
 
     def is_in_clinical_order(self) -> bool:
         """Whether every resource of the table has its entries in clinical order: see `layout`."""
-        return layout.is_current(self.table)
+        return layout.has(self.table, layout.CLINICAL)
+
+    def is_in_date_order(self) -> bool:
+        """Whether every resource of the table has its entries in the order of each of its dates: see `layout`."""
+        return layout.has(self.table, layout.DATES)
+
+    def date_months(self, resource_type: str, parameter: str) -> list[str]:
+        """The partitions that hold dates of a parameter, sorted: see `date_months.months`."""
+        return date_months.months(self.table, resource_type, parameter)
 
     def types_in_use(self) -> list[str]:
         """Every type with a resource that was ever written, sorted."""

@@ -13,9 +13,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
+from bulkhead.errors import ClaimTaken, Conflict, MultipleMatches, VersionConflict
 from bulkhead.fhir import dates
-from bulkhead.store import account_commits, active_months, heads, identifiers, keys, large, staging, transaction_marks
+from bulkhead.store import (
+    account_commits,
+    active_months,
+    date_months,
+    heads,
+    identifiers,
+    keys,
+    large,
+    staging,
+    transaction_marks,
+)
 from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
 from bulkhead.store.identifiers import Guard
 from bulkhead.store.pre_commit import Between
@@ -46,11 +56,13 @@ def commit(
 
     `put_body(key, data)` stores a large body. `inherit` is called between staging and committing and sets each write's `inherited`:
     a later propagation to a target finds these resources in the index; an earlier one has left its accounts to read.
-    VersionConflict where a base is no longer current, ClaimTaken where another resource owns a claim's condition, JobMovedOn.
+    VersionConflict where a base is no longer current, ClaimTaken where another resource owns a claim's condition, JobMovedOn,
+    MultipleMatches where too many resources have the identifier of a claim (`Guard.look`).
     """
     updated = dates.now()
     offload(writes, put_body, settings.body_limit)
     active_months.note(table, {write.key.partition("/")[0] for write in writes}, updated)
+    date_months.note(table, writes)
     guard = identifiers.guard(table, writes, claims)
     owned = [claim for claim in claims if claim.unique is None]
     between = Between(table, inherit, guard)
@@ -107,7 +119,8 @@ def _commit_at_once(
     guard.reserve()
     try:
         staging.stage(table, writes)
-        checks = guard.look()
+        taken = len(writes) + 2 * len(claims) + (receipt.size if receipt else 0) + len(guard.partitions)
+        checks = guard.look(TRANSACT_LIMIT - taken)
         between(writes)
         new = [write.head(updated) for write in writes]
         actions = [staging.head_action(table, write, head) for write, head in zip(writes, new, strict=True)]
@@ -125,7 +138,7 @@ def _commit_at_once(
         _write(table, actions, writes, claims=claims, guard=guard, receipt=receipt)
         if guard.shared:
             staging.afterwards(guard.tidy)
-    except Conflict:
+    except (Conflict, MultipleMatches):
         # Nothing was written, and our fresh ids serve one attempt only: nobody else uses what was staged for them.
         staging.afterwards(guard.release)
         staging.afterwards(lambda: staging.drop(table, [write for write in writes if write.fresh]))

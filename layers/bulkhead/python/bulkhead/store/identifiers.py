@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import uuid4
 
-from bulkhead.errors import ClaimTaken, Conflict
+from bulkhead.errors import ClaimTaken, Conflict, MultipleMatches
 from bulkhead.parallel import chunks
 from bulkhead.store import heads, keys, reservations, staging, transaction_marks, transactions
 from bulkhead.store.heads import Claim, Fenced, Head, Identifier, Unique, Write
@@ -38,7 +38,7 @@ _LEASE = 2.0
 _POLLS = 12
 # A writer that has staged and not committed is awaited for these seconds, in turn; most such writers are dead.
 _LOOKS = (0.01, 0.04, 0.1)
-# If more resources than this have an identifier without meeting the condition, they are not watched one by one.
+# A commit keeps room to watch this many resources that have an identifier without meeting the condition; most have room for more.
 _WATCHED = 30
 
 # The limit on accounts in a condition.
@@ -52,6 +52,8 @@ class _Other(NamedTuple):
     check: Item | None
     """None if its changes do not matter."""
     underway: bool
+    required: bool = True
+    """Whether the commit must not happen without the check: the caller sees the resource, or may come to see it as soon as it is made."""
 
 
 @dataclass
@@ -87,7 +89,7 @@ class Guard:
 
     @property
     def room(self) -> int:
-        """The largest number of items that the guard adds to a commit."""
+        """How many items of a commit the guard needs at least: for its reservations, and to watch other resources."""
         return len(self.partitions) + _WATCHED if self.claims else 0
 
     def reserve(self) -> None:
@@ -129,15 +131,25 @@ class Guard:
             raise Conflict("a large transaction is creating resources with this identifier: send the request again")
         return True
 
-    def look(self) -> list[Item]:
-        """The checks, for the commit, that no other resource meets the claims' conditions. ClaimTaken if one does."""
+    def look(self, room: int) -> list[Item]:
+        """The checks, for the commit, that no other resource meets the claims' conditions: as many as have `room`. ClaimTaken if one does.
+
+        MultipleMatches if more resources than that have one of the identifiers, do not meet its condition, and may come to meet it.
+        Resources that the caller cannot see are watched if there is room left: they never refuse it anything.
+        """
         for seconds in (*_LOOKS, 0.0):
             others = self._others()
             if not seconds or not any(other.underway for other in others.values()):
                 break
             time.sleep(seconds)
-        checks = {str(other.check): other.check for other in others.values() if other.check}
-        return list(checks.values())[:_WATCHED]
+        watched = sorted((other for other in others.values() if other.check), key=lambda other: not other.required)
+        checks = {str(other.check): other.check for other in watched if other.check}
+        if len({str(other.check) for other in watched if other.required}) > room:
+            raise MultipleMatches(
+                f"more than {room} resources have this identifier without meeting the other criteria, so the server cannot make sure "
+                "that none comes to meet them at this moment: use an identifier that fewer resources have"
+            )
+        return list(checks.values())[:room]
 
     def _others(self) -> dict[str, _Other]:
         """All resources with an identifier that a claim names."""
@@ -248,7 +260,7 @@ def _seen(table: Table, staged: dict[str, int], fence: Fenced | None, *, before:
             item = items.get((key, keys.HEAD))
             if item and heads.GRAVESTONE in item:
                 still_gone = f"attribute_exists(#{heads.GRAVESTONE})"
-                others[key] = _Other(None, table.check_action((key, keys.HEAD), still_gone), False)
+                others[key] = _Other(None, table.check_action((key, keys.HEAD), still_gone), False, fence is None)
                 continue
             transaction = transaction_marks.marked(item) if item else None
             if transaction is None:
@@ -258,7 +270,8 @@ def _seen(table: Table, staged: dict[str, int], fence: Fenced | None, *, before:
                 others[key] = _settled(table, key, None, staged=0, fence=fence, before=before)._replace(underway=False)
             elif transactions.state_now(table, transaction) == (transactions.PENDING, False):
                 visible = None if item is None or "made" in item else heads.from_item(item)
-                others[key] = _Other(visible, transactions.undecided(table, transaction), True)
+                required = fence is None or (visible is not None and not fence.hides(visible))
+                others[key] = _Other(visible, transactions.undecided(table, transaction), True, required)
             else:
                 transaction_marks.clear(table, key)
                 again.append(key)
@@ -277,7 +290,7 @@ def _settled(
         if fence and not _is_listed(fence) and key not in before:
             # Staged after our reservation: its writer ends the reservation, unless we cannot see the resource.
             return _Other(None, None, False)
-        return _Other(None, _check(table, key, staging.NEW, values={}, fence=fence), True)
+        return _Other(None, _check(table, key, staging.NEW, values={}, fence=fence), True, fence is None)
     underway = staged > head.version
     base: Item = {":base": {"N": str(head.version)}}
     if not fence or not fence.hides(head):
@@ -286,10 +299,10 @@ def _settled(
         # In another chart: see above.
         return _Other(head, None, underway)
     if _is_listed(fence):
-        return _Other(head, _check(table, key, staging.CURRENT, values=base, fence=fence), underway)
+        return _Other(head, _check(table, key, staging.CURRENT, values=base, fence=fence), underway, False)
     condition, values = _carrying_the_same(head)
     check = table.check_action((key, keys.HEAD), f"({staging.CURRENT}) OR ({condition})", base | values)
-    return _Other(head, check, underway)
+    return _Other(head, check, underway, False)
 
 
 def _is_listed(fence: Fenced) -> bool:

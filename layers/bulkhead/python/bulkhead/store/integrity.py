@@ -24,7 +24,17 @@ from typing import TYPE_CHECKING
 
 from bulkhead.fhir import dates
 from bulkhead.parallel import chunks
-from bulkhead.store import builtin, definitions, heads, keys, reservations, staging, transaction_marks, transactions
+from bulkhead.store import (
+    builtin,
+    date_months,
+    definitions,
+    heads,
+    keys,
+    reservations,
+    staging,
+    transaction_marks,
+    transactions,
+)
 from bulkhead.store.heads import Head
 from bulkhead.store.keys import Entry, Key
 from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, item_key, key_of
@@ -88,7 +98,9 @@ class Check:
         # Who read a head before an account ended may be about to write one on which it does not: its entry stays that long.
         self._accounts_at = None if patience is None else dates.text(datetime.fromtimestamp(now - patience, UTC))
         self._listed = {
-            item_key(item) for partition in (keys.MONTHS, keys.DEFINITIONS) for item in table.query(partition)
+            item_key(item)
+            for partition in (keys.MONTHS, keys.DATE_MONTHS, keys.DEFINITIONS)
+            for item in table.query(partition)
         }
 
     def look(self, items: Iterable[Item]) -> Report:
@@ -196,12 +208,13 @@ class Check:
         return found
 
     def _needed(self, head: Head | None) -> tuple[dict[Key, Entry], set[Key]]:
-        """All entries that a head needs, and the lists that must name the resource because it may govern the server."""
+        """All entries that a head needs, and what must be listed: its dates' months, and itself if it may govern the server."""
         if head is None or head.deleted:
             return {}, set()
         facts = self._facts_of(head)
         entries = keys.index_entries(head.key, facts)
         listed = definitions.listed_by_name(head.key, facts) if head.unfenced else set()
+        listed |= {(keys.DATE_MONTHS, sort) for sort in date_months.of_facts(head.type, facts)} - self._listed
         return entries | dict(
             keys.account_entry(head.key, account) for account in staging.listed_accounts(head)
         ), listed

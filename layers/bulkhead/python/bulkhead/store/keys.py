@@ -21,6 +21,7 @@
 | owner's list  | `job#of#<owner>`     | `<created>#<job id>`        |                                                         |
 | propagation at work | `jobs`         | `<id of the job>`           |                                                         |
 | month in use  | `months`             | `Observation#2026-11`       |                                                         |
+| month with dates | `date-months`     | `Observation|date#2026-11`  |                                                         |
 | definition    | `definitions`        | `CompartmentDefinition/x`   |                                                         |
 | place of the integrity check | `integrity` | `0001`, the segment    |                                                         |
 | layout        | `layout`             | `#`                         |                                                         |
@@ -43,6 +44,7 @@ of an identifier sees what is staged and committed at that moment, however far t
 from __future__ import annotations
 
 import hashlib
+import re
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -71,6 +73,7 @@ IDENTIFIER = "identifier"
 OPEN_TRANSACTIONS = "txn"
 GRAVESTONES = "purged"
 MONTHS = "months"
+DATE_MONTHS = "date-months"
 DEFINITIONS = "definitions"
 INTEGRITY = "integrity"
 LAYOUT = "layout"
@@ -94,6 +97,8 @@ NO_ACCOUNT = "-"
 META_SHARDS = 4
 """The number of partitions of one tag, label, profile or source: all data of an organisation may carry it."""
 TIME_SHARDS = 4
+
+_DATE_MONTH = re.compile(r"\d{4}-\d\d\+?")
 
 SORT_LIMIT = 800
 PARTITION_LIMIT = 1500
@@ -272,6 +277,16 @@ def time_keys(key: str, version: int, updated: str) -> dict[str, str]:
     }
 
 
+def date_month_sort(resource_type: str, parameter: str, partition: str) -> str:
+    """The sort key that lists a partition of dates: `Observation|date#2026-11`."""
+    return f"{resource_type}|{parameter}#{partition}"
+
+
+def is_date_month(value: str) -> bool:
+    """Whether the value of an entry is a month of dates (see `facts.date_order`): a code hardly ever looks like one."""
+    return value[4:5] == "-" and _DATE_MONTH.fullmatch(value) is not None
+
+
 def month_sort(resource_type: str, month: str) -> str:
     return f"{resource_type}#{month}"
 
@@ -288,8 +303,8 @@ def index_entries(key: str, facts: Facts | None) -> dict[Key, Entry]:
     entries: dict[Key, Entry] = {}
     targets: Iterable[tuple[str, frozenset[str]]] = sorted(facts.targets.items())
     values: list[Value] = []
-    # Values about `meta` come last, so that they do not shift the pairs of the others.
-    for value in sorted(facts.values, key=lambda value: (value.parameter[0] == "_", *value)):
+    # Values about `meta`, and those that only newer code has, come last, so that they do not shift the pairs of the others.
+    for value in sorted(facts.values, key=_in_pairing_order):
         if value.parameter == IDENTIFIER:
             entries[identifier_key(resource_type, value.value, value.sort, identifier=identifier)] = ({}, frozenset())
         else:
@@ -311,6 +326,10 @@ def index_entries(key: str, facts: Facts | None) -> dict[Key, Entry]:
             attributes["msk"] = value_sort(dated.sort, identifier)
         entries[key, entry_sort(pair[0] if pair else None, value, dated)] = (attributes, via)
     return entries
+
+
+def _in_pairing_order(value: Value) -> tuple[bool, bool, Value]:
+    return value.value.endswith("+") and is_date_month(value.value), value.parameter[0] == "_", value
 
 
 def identifier_key(resource_type: str, value: str, sort: str, *, identifier: str) -> Key:

@@ -48,7 +48,7 @@ def commit(
             staging.stage(table, writes)
             table.put_many(staging.claim_pointers(claims))
             guard.reserve()
-            checks = guard.look()
+            checks = guard.look(TRANSACT_LIMIT - 1 - (receipt.size if receipt else 0))
             between(writes)
             new = [write.head(updated) for write in writes]
             _mark(table, transaction, writes, new=new, claims=claims)

@@ -6,31 +6,34 @@ integrity check (see `rounds`), which then says so here. Until then a search use
 
 from __future__ import annotations
 
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from bulkhead.store import keys
 from bulkhead.store.table import Item, Table
 
-CURRENT = 2
-"""2: entries in clinical order."""
+CLINICAL = 2
+"""Entries in clinical order."""
+DATES = 3
+"""Entries in the order of every date (`facts.date_order`), and lists of their months."""
+CURRENT = DATES
 _KEY = (keys.LAYOUT, keys.HEAD)
 
-_known: WeakSet[Table] = WeakSet()
+_known: WeakKeyDictionary[Table, int] = WeakKeyDictionary()
 
 
-def is_current(table: Table) -> bool:
-    """Whether the entries are complete. Once they are they stay so, and nobody is asked again."""
-    if table not in _known:
+def has(table: Table, layout: int) -> bool:
+    """Whether the entries of a layout are complete. Once they are they stay so, and nobody is asked again."""
+    if _known.get(table, 0) < layout:
         item = table.get(_KEY)
-        if item is None or int(item["layout"]["N"]) < CURRENT:
+        if item is None or int(item["layout"]["N"]) < layout:
             return False
-        _known.add(table)
+        _known[table] = int(item["layout"]["N"])
     return True
 
 
 def begin(table: Table) -> None:
     """Called before this process first writes: a table without any resource has all its entries."""
-    if not is_current(table) and next(table.query(keys.MONTHS, limit=1), None) is None:
+    if not has(table, CURRENT) and next(table.query(keys.MONTHS, limit=1), None) is None:
         complete(table)
 
 
@@ -38,4 +41,4 @@ def complete(table: Table) -> None:
     """Note that every resource has its entries."""
     item: Item = {"pk": {"S": _KEY[0]}, "sk": {"S": _KEY[1]}, "layout": {"N": str(CURRENT)}}
     table.put(item)
-    _known.add(table)
+    _known[table] = CURRENT

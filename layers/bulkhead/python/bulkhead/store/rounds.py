@@ -57,7 +57,7 @@ def check_on(table: Table, facts_of: FactsOf, pages: int, *, time_left: Callable
         return report, passed
 
     done = in_parallel(segment, range(_SEGMENTS), _SEGMENTS)
-    if all(passed for _, passed in done) and not layout.is_current(table):
+    if all(passed for _, passed in done) and not layout.has(table, layout.CURRENT):
         layout.complete(table)
     return sum((report for report, _ in done), Report())
 

@@ -55,7 +55,7 @@ Within = Callable[[str | None], Sequence[tuple[str, str]] | None]
 """Resource type (None: all types with listings) -> (`_account` or `_compartment`, its value): listings that together hold all resources
 of the type that the caller may see. None if there are no such listings, or if the caller has no fence."""
 FOLLOWING = "following "
-"""Before the name of such a listing: the Binaries that follow what is in it by their `securityContext`."""
+"""Before the name of such a listing: the resources that are open because what they follow is in it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
 from bulkhead.fhir import definitions
-from bulkhead.fhir.invariants.grammar import Binary, Call, Literal, Member, Node, Variable, parse
+from bulkhead.fhir.fhirpath import Call, Child, Literal, Name, Node, Operation, parse
 from bulkhead.fhir.invariants.values import (
     FALSE,
     NO_VALUE,
@@ -70,23 +70,25 @@ def _compile(node: Node, focus: frozenset[str]) -> _Step:
     match node:
         case Literal(value):
             return _constant([value])
-        case Variable("$this"):
+        case Name("$this"):
             return _Step(lambda this, _: [this], focus)
-        case Variable("%resource"):
+        case Name("%resource"):
             return _Step(lambda _, environment: [environment.resource], _UNKNOWN)
-        case Variable("%context"):
+        case Name("%context"):
             return _Step(lambda _, environment: [environment.context], _UNKNOWN)
-        case Variable("%ucum"):
+        case Name("%ucum"):
             return _constant([UCUM])
-        case Member(None, name) if name in focus and name[0].isupper():
+        case Name(name) if name in focus and name[0].isupper():
             return _Step(lambda this, _: [this], focus)
-        case Member(base, name):
+        case Name(name):
+            return _member(None, name, focus)
+        case Child(base, name):
             return _member(base, name, focus)
         case Call(base, function, arguments):
             return _call(base, function, arguments, focus=focus)
-        case Binary(("is" | "as") as operator, left, right):
+        case Operation(("is" | "as") as operator, left, right):
             return _typed(operator, _compile(left, focus), _type_name(right))
-        case Binary(operator, left, right):
+        case Operation(operator, left, right):
             return _binary(operator, _compile(left, focus), _compile(right, focus))
     raise ValueError(f"the compiler does not know this node: {node}")
 
@@ -296,7 +298,7 @@ _KEEPS_TYPE = ("first", "tail", "trace")
 
 
 def _type_name(node: Node) -> str:
-    if isinstance(node, Member) and node.base is None:
+    if isinstance(node, Name):
         return node.name
     raise ValueError(f"not the name of a type: {node}")
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from bulkhead.errors import BadRequest, NotSupported
-from bulkhead.facts import fhirpath
-from bulkhead.facts.fhirpath import Call, Child, Index, Literal, Name, Node, Operation
-from bulkhead.fhir import definitions
+from bulkhead.fhir import definitions, fhirpath
 from bulkhead.fhir.definitions import Element
+from bulkhead.fhir.fhirpath import Call, Child, Index, Literal, Name, Node, Operation
 from bulkhead.resources.patches.limits import Visits
 
 # Each step of a path costs a level of recursion here.
@@ -79,9 +79,9 @@ def _walk(node: Node, start: list[Place], root_type: str | None, *, visits: Visi
             yield from _children(list(_walk(base, start, root_type, visits=visits)), name, visits)
         case Index(base, index):
             yield from list(_walk(base, start, root_type, visits=visits))[index : index + 1]
-        case Call(base, function, argument):
+        case Call(base, function, arguments):
             places = list(_walk(base, start, root_type, visits=visits)) if base is not None else start
-            yield from _called(places, function, argument, visits=visits)
+            yield from _called(places, function, arguments, visits=visits)
         case Operation("as", left, Name(name)):
             yield from _of_type(list(_walk(left, start, root_type, visits=visits)), name)
         case _:
@@ -120,23 +120,22 @@ def _type(content: Any, type_code: str) -> str:
     return type_code
 
 
-def _called(places: list[Place], function: str, argument: Node | None, *, visits: Visits) -> Iterator[Place]:
+def _called(places: list[Place], function: str, arguments: tuple[Node, ...], *, visits: Visits) -> Iterator[Place]:
     visits.count(len(places))
-    if function == "first" and argument is None:
-        yield from places[:1]
-    elif function == "last" and argument is None:
-        yield from places[-1:]
-    elif function == "where" and argument is not None:
-        meets = _condition(argument, visits)
-        yield from (place for place in places if meets(place))
-    elif function == "extension" and isinstance(argument, Literal):
-        yield from (
-            place for place in _children(places, "extension", visits) if place.content.get("url") == argument.value
-        )
-    elif function in ("ofType", "as") and isinstance(argument, Name):
-        yield from _of_type(places, argument.name)
-    else:
-        raise _refused()
+    match function, arguments:
+        case "first", ():
+            yield from places[:1]
+        case "last", ():
+            yield from places[-1:]
+        case "where", (condition,):
+            meets = _condition(condition, visits)
+            yield from (place for place in places if meets(place))
+        case "extension", (Literal(url),):
+            yield from (place for place in _children(places, "extension", visits) if place.content.get("url") == url)
+        case (("ofType" | "as"), (Name(name),)):
+            yield from _of_type(places, name)
+        case _:
+            raise _refused()
 
 
 def _of_type(places: list[Place], name: str) -> Iterator[Place]:
@@ -151,7 +150,7 @@ def _condition(node: Node, visits: Visits) -> Callable[[Place], bool]:
     raise _refused()
 
 
-def _equal(place: Place, path: Node, value: str | bool | int, *, visits: Visits) -> bool:
+def _equal(place: Place, path: Node, value: str | bool | int | Decimal, *, visits: Visits) -> bool:
     """Whether the one value below `place` is `value`; a list of another length is unequal, as in FHIRPath."""
     found = [other.content for other in _walk(path, [place], None, visits=visits)]
     return len(found) == 1 and type(found[0]) is type(value) and found[0] == value
