@@ -124,7 +124,7 @@ class MemoryStore:
         found = [
             Pointer(key, frozenset().union(*(one.targets.get(target, frozenset()) for one in known)))
             for key, known in sorted(self.facts.items())
-            if any(target in one.targets for one in known)
+            if any(target in one.named for one in known)
         ]
         return self._paged(found, resource_type, after, limit)
 
@@ -209,6 +209,9 @@ class MemoryStore:
         }
         prefix = f"{resource_type}|{parameter}#"
         return sorted(sort.removeprefix(prefix) for sort in sorts if sort.startswith(prefix))
+
+    def has_literals(self) -> bool:
+        return True
 
     def types_in_use(self) -> list[str]:
         self.reads.append("Query")

@@ -194,7 +194,7 @@ def chart_fence(store: ReadStore, caller: Caller) -> Fence:
         if candidate.head.deleted:
             # It points at nothing any more: see `visibility.was_within`.
             return False
-        found = membership.memberships(candidate.targets, candidate.key, known)
+        found = membership.memberships(candidate, known)
         if patient in found:
             return True
         # Asked for only now: hardly any search comes upon what is another Patient's.

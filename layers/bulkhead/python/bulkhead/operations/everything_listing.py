@@ -225,7 +225,7 @@ class _Walk:
 
     def is_member(self, candidate: Version) -> bool:
         its = self.known[self.target.head.type]
-        return any(membership.is_member(its, key, candidate.key, targets=candidate.targets) for key in self.targets)
+        return any(membership.is_member(its, key, candidate) for key in self.targets)
 
     def wanted(self, candidate: Version) -> bool:
         """Whether `_type`, `_since`, `start` and `end` select it."""

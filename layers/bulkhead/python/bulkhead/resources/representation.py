@@ -6,9 +6,9 @@ from typing import Any
 
 from bulkhead.compartments import accounts, membership
 from bulkhead.compartments.membership import Definitions
-from bulkhead.facts import index_facts
 from bulkhead.store import Head
 from bulkhead.store.heads import NEVER
+from bulkhead.store.version import Version
 
 
 def represent(head: Head, body: dict[str, Any], known: Definitions, *, extended: bool = True) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def represent(head: Head, body: dict[str, Any], known: Definitions, *, extended:
         carried = head.accounts
         if carried:
             meta["accounts"] = [_account(head, account) for account in carried]
-        inside = dict.fromkeys(membership.memberships(index_facts.targets(body), head.key, known))
+        inside = dict.fromkeys(membership.memberships(Version(head, lambda _: body), known))
         inside.update(dict.fromkeys(carried))
         if inside:
             meta["compartment"] = [{"reference": compartment} for compartment in inside]

@@ -7,7 +7,7 @@ resource with several entries comes only once, on any page. Positions are JSON: 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from msgspec import Struct, ValidationError, convert
@@ -242,7 +242,7 @@ class Values(Struct, frozen=True):
         known = search_parameters(candidate.head.type)
         prefixes = {branch.prefix for branch in self.branches} if self.owned else frozenset()
         # If all ranges name one patient, whom the exact filter has confirmed, no other patient matters.
-        pointed_at = {f"{one}".removesuffix("#"): frozenset[str]() for one in prefixes}
+        pointed_at: Mapping[str, frozenset[str]] = {f"{one}".removesuffix("#"): frozenset[str]() for one in prefixes}
         if len(prefixes) != 1:
             pointed_at = candidate.targets
         entries = [

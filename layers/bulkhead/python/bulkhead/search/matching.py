@@ -68,7 +68,7 @@ def values(candidate: Version, parameter: SearchParameter, known: membership.Def
         case "_account":
             return [("Reference", {"reference": account}) for account in candidate.head.accounts]
         case "_compartment":
-            found = membership.memberships(candidate.targets, candidate.key, known)
+            found = membership.memberships(candidate, known)
             return [("Reference", {"reference": key}) for key in dict.fromkeys((*found, *candidate.head.accounts))]
     return extract.values(candidate.body, parameter)
 

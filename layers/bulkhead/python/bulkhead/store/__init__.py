@@ -219,8 +219,7 @@ class Store:
     def commit_each(self, writes: Sequence[Write]) -> set[str]:
         """Independent changes of accounts; the keys that were not written, because someone else was faster."""
         left_out = account_commits.commit_each(self.table, writes)
-        for key in self.gravestones(left_out):
-            self._eraser.erase(key)
+        self._eraser.erase(list(self.gravestones(left_out)))
         return left_out
 
     # Erasing
@@ -239,9 +238,9 @@ class Store:
         """Make up to 50 resources unreadable, in one commit with `events`: see `erasure`. VersionConflict."""
         self._eraser.bury(self.settings, buried, events, is_open=is_open, patients=patients)
 
-    def erase(self, key: str) -> bool:
-        """Erase all that there is of a buried resource; whether there was anything. Idempotent."""
-        return self._eraser.erase(key)
+    def erase(self, buried: Sequence[str]) -> set[str]:
+        """Erase all that there is of some buried resources; of which there was anything. Idempotent."""
+        return self._eraser.erase(buried)
 
     def close_grave(self, key: str) -> None:
         """The purge of this target is done."""
@@ -417,6 +416,10 @@ class Store:
     def date_months(self, resource_type: str, parameter: str) -> list[str]:
         """The partitions that hold dates of a parameter, sorted: see `date_months.months`."""
         return date_months.months(self.table, resource_type, parameter)
+
+    def has_literals(self) -> bool:
+        """Whether every resource of the table has an entry for each of its literal references: see `layout`."""
+        return layout.has(self.table, layout.LITERALS)
 
     def types_in_use(self) -> list[str]:
         """Every type with a resource that was ever written, sorted."""

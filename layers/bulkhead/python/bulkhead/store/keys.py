@@ -325,6 +325,10 @@ def index_entries(key: str, facts: Facts | None) -> dict[Key, Entry]:
             attributes["mpk"] = care_partition(resource_type, dated.parameter, dated.value)
             attributes["msk"] = value_sort(dated.sort, identifier)
         entries[key, entry_sort(pair[0] if pair else None, value, dated)] = (attributes, via)
+    # By themselves, so that they shift no pair: tables from before they were kept have the pairs of the others.
+    for target in sorted(facts.literals):
+        attributes = {"tpk": target_partition(target, key), "tsk": source_sort(key)}
+        entries[key, entry_sort(target, None)] = (attributes, frozenset())
     return entries
 
 

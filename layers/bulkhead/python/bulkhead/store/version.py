@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,17 @@ class Version:
 
     __slots__ = ("_body", "_decode", "_targets", "head")
 
-    def __init__(self, head: Head, decode: Callable[[Head], dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        head: Head,
+        decode: Callable[[Head], dict[str, Any]],
+        targets: Mapping[str, frozenset[str]] | None = None,
+    ) -> None:
+        """`targets`: those of the body, where they are known (`Facts.targets`)."""
         self.head = head
         self._decode = decode
         self._body: dict[str, Any] | None = None
-        self._targets: dict[str, frozenset[str]] | None = None
+        self._targets = targets
 
     @property
     def key(self) -> str:
@@ -36,11 +42,16 @@ class Version:
         return self._body
 
     @property
-    def targets(self) -> dict[str, frozenset[str]]:
+    def targets(self) -> Mapping[str, frozenset[str]]:
         """The current targets of the resource, with the search parameters that lead to them: `index_facts.targets`."""
         if self._targets is None:
             self._targets = index_facts.targets(self.body)
         return self._targets
+
+    @property
+    def named(self) -> frozenset[str]:
+        """Every resource of this server that the resource names now, whether or not a search parameter leads there."""
+        return index_facts.literals(self.body).union(self.targets)
 
     def through(self, parameter: SearchParameter) -> Iterable[str]:
         """The current targets of the resource through one reference parameter of its type."""
