@@ -148,11 +148,15 @@ class Request:
                 respond_async = True
         return Prefer(given["returns"], given["handling"], respond_async)
 
+    def note_shown(self, head: Head) -> None:
+        """Puts a version into the read log, if reading it is recorded: what the answer shows, or tells of."""
+        if trail.is_recorded(self.session, self.route.operation, head):
+            self.session.shown.append(Shown(self.route.operation, head))
+
     def represent(self, head: Head, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """A version as this client sees it. Every resource is shown through here, so that the read log has what the audit needs."""
         from bulkhead.resources import represent
 
-        if trail.is_recorded(self.session, self.route.operation, head):
-            self.session.shown.append(Shown(self.route.operation, head))
+        self.note_shown(head)
         content = self.store.decode(head) if body is None else body
         return represent(head, content, self.session.definitions, extended=self.session.extended)
