@@ -151,6 +151,11 @@ class Request:
                 respond_async = True
         return Prefer(given["returns"], given["handling"], respond_async)
 
+    def note_shown(self, head: Head) -> None:
+        """Puts a version into the read log, if reading it is recorded: what the answer shows, or tells of."""
+        if trail.is_recorded(self.session, self.route.operation, head):
+            self.session.shown.append(Shown(self.route.operation, head))
+
     def represent(self, head: Head, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """A version as this client sees it, with another `body` where one is given.
 
@@ -159,7 +164,7 @@ class Request:
         from bulkhead.resources import represent
         from bulkhead.store import Version
 
-        self._note_shown(head)
+        self.note_shown(head)
         version = self.store.version(head) if body is None else Version(head, lambda _: body)
         return represent(version, self.session.definitions, extended=self.session.extended)
 
@@ -171,11 +176,7 @@ class Request:
         known, extended = self.session.definitions, self.session.extended
 
         def shown(version: Version) -> JsonResource:
-            self._note_shown(version.head)
+            self.note_shown(version.head)
             return splice(version, known, extended=extended) or represent(version, known, extended=extended)
 
         return shown
-
-    def _note_shown(self, head: Head) -> None:
-        if trail.is_recorded(self.session, self.route.operation, head):
-            self.session.shown.append(Shown(self.route.operation, head))

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 Represent = Callable[[Version], JsonResource]
 """The resource in the form that a client sees; must not change the version's body."""
+Consulted = Callable[[Version], None]
+"""Called with a resource that the answer tells of without showing it."""
 Clock = Callable[[], float]
 """Seconds since an arbitrary moment."""
 
@@ -98,30 +100,41 @@ def search(
     limits: Limits = Limits(),
     explain: Callable[[Plan], None] = lambda chosen: None,
     clock: Clock = monotonic,
+    consulted: Consulted = lambda found: None,
     notes: Sequence[Issue] = (),
 ) -> dict[str, Any]:
     """The searchset Bundle of a query, as plain JSON data.
 
     `base` is the server's base URL for links and fullUrls. The Bundle does not show, include or count what `fence` refuses. If the
     fence can list what it lets through (`ListedFence`), the cost follows that. `clock` gives seconds.
-    `notes` are added to those of the page. `explain` is called with the plan. BadRequest for a cursor of another search,
+    `notes` are added to those of the page. `explain` is called with the plan, `consulted` with each List whose entries the answer tells
+    of because of `_list`. BadRequest for a cursor of another search,
     NotSupported for a search that has no plan (see `plan.plan`), TooCostly where counting or sorting would read too much.
     """
-    query, page = _answered(store, query, fence, limits=limits, explain=explain, clock=clock)
+    query, page = _answered(store, query, fence, limits=limits, explain=explain, clock=clock, consulted=consulted)
     return bundle.searchset(query, replace(page, notes=(*notes, *page.notes)), base, represent=represent)
 
 
 def first_page(store: ReadStore, query: Query, fence: Fence, *, limits: Limits) -> Page:
     """The first page of a query, for operations that make an answer of their own. Errors as of `search`."""
-    _, page = _answered(store, query, fence, limits=limits, explain=lambda chosen: None, clock=monotonic)
+    _, page = _answered(
+        store, query, fence, limits=limits, explain=lambda chosen: None, clock=monotonic, consulted=lambda found: None
+    )
     return page
 
 
 def _answered(
-    store: ReadStore, query: Query, fence: Fence, *, limits: Limits, explain: Callable[[Plan], None], clock: Clock
+    store: ReadStore,
+    query: Query,
+    fence: Fence,
+    *,
+    limits: Limits,
+    explain: Callable[[Plan], None],
+    clock: Clock,
+    consulted: Consulted,
 ) -> tuple[Query, Page]:
     """The query as it was run, and the page that it asks for."""
-    query = spelt_out(store, query, fence)
+    query = spelt_out(store, query, fence, consulted=consulted)
     known = membership.in_force(store)
     definition = known.get(query.compartment.partition("/")[0]) if query.compartment else None
 
@@ -180,7 +193,7 @@ def find(store: ReadStore, query: Query, limit: int, *, fence: Fence) -> list[Ve
     return found
 
 
-def spelt_out(store: ReadStore, query: Query, fence: Fence) -> Query:
+def spelt_out(store: ReadStore, query: Query, fence: Fence, *, consulted: Consulted = lambda found: None) -> Query:
     """The query with its value sets, hierarchies and lists expanded, as the caller may see them."""
 
     def look(resource_type: str, parameter: str, value: str) -> list[dict[str, Any]]:
@@ -192,11 +205,17 @@ def spelt_out(store: ReadStore, query: Query, fence: Fence) -> Query:
                 )
             ]
         wanted = parse([(parameter, literals.escape(value))], resource_type)
-        return [found.body for found in find(store, wanted, LOOKED_AT, fence=fence)]
+        found = find(store, wanted, LOOKED_AT, fence=fence)
+        for version in found if resource_type == "List" else ():
+            consulted(version)
+        return [version.body for version in found]
 
     def current(patient: str, name: str) -> dict[str, Any] | None:
         found = current_lists.current(store, fence, find, patient=patient, name=name)
-        return found.body if found else None
+        if found is None:
+            return None
+        consulted(found)
+        return found.body
 
     for spell in (value_sets.resolved, subsumption.resolved, hierarchy.resolved):
         query = spell(query, look)
