@@ -75,7 +75,7 @@ format: setup ## Put the code into form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-figures: setup ## Speed and cost; at 100,000 resources with ARGS=--large
+figures: setup ## Speed and cost; at 100,000 resources with ARGS=--large; as a table grows to a million with ARGS=--huge
 	$(BIN)/python -m tests.load $(ARGS)
 
 pictures: setup ## Draw the pictures of the console in docs/images (it needs Chromium)

@@ -103,6 +103,19 @@ def test_each_change_and_each_read_of_a_list_leaves_an_event_that_its_patient_fi
         ]
 
 
+def test_a_search_by_what_a_list_names_reads_the_list(admin: httpx.Client) -> None:
+    put(admin, LIST | {"code": {"coding": [{"system": "http://loinc.org", "code": "10160-0"}]}})
+    for query in ("MedicationRequest?_list=l1", "MedicationRequest?patient=p1&_list=$current-medications"):
+        before = len(events(admin, entity="List/l1"))
+        assert admin.get(query).status_code == 200
+        found = events(admin, entity="List/l1", _sort="-date")
+        assert len(found) == before + 1
+        assert told(found[0])[:2] == ("search-type", "R")
+    before = len(events(admin))
+    assert admin.get("MedicationRequest?_list=none").status_code == 200
+    assert len(events(admin)) == before
+
+
 def test_what_nobody_asked_to_record_leaves_none(admin: httpx.Client) -> None:
     put(admin, {"resourceType": "Observation", "id": "o", "status": "final", "code": {"text": "x"}})
     admin.get("Observation/o")

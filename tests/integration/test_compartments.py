@@ -135,7 +135,7 @@ def test_what_points_at_a_replaced_patient_stays_as_it_is(scene: Scene) -> None:
     assert scene.head("Observation/old").version == 1
     assert scene.accounts(scene.observation("later", "Patient/old")) == ()
     head = scene.head("Observation/old")
-    shown = resources.represent(head, scene.store.decode(head), membership.in_force(scene.store))
+    shown = resources.represent(scene.store.version(head), membership.in_force(scene.store))
     assert shown["meta"]["compartment"] == [{"reference": "Patient/old"}]
 
 

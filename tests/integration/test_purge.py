@@ -432,3 +432,39 @@ def test_a_job_that_is_cancelled(scene: Scene, monkeypatch: pytest.MonkeyPatch) 
     over = request("GET", status, scope=PURGE)["resource"]["entry"][0]["response"]
     assert over["status"] == "409 Conflict"
     assert all(scene.store.read(key) for key in [PATIENT, *keys])
+
+
+def test_a_binary_that_another_patients_document_links_to_is_left_and_listed(scene: Scene) -> None:
+    """Whoever reads that document would find nothing. It goes by a purge of its own."""
+    scene.create("Patient/other")
+    record(scene)
+    letter, photo = f"Binary/{PATIENT[8:]}-letter", f"Binary/{PATIENT[8:]}-photo"
+    scene.put("DocumentReference/theirs", status="current", subject={"reference": "Patient/other"},
+        content=[{"attachment": {"url": letter}}])  # fmt: skip
+    scene.put("Provenance/theirs", target=[{"reference": photo}], recorded="2026-01-01T00:00:00Z",
+        agent=[{"who": {"reference": "Organization/a"}}])  # fmt: skip
+    _, shared = told(purge()["resource"])
+    assert shared == sorted([letter, photo])
+    assert scene.store.read(letter)
+    assert scene.store.read(photo)
+    # What follows a Binary that is left is left with it, and nothing else is.
+    assert {key for key in traces(scene.store, MARK) if " #" in key} == {
+        f"{key} #" for key in (letter, photo, f"Binary/{PATIENT[8:]}-page")
+    }
+    resources.delete(Session.of(scene.store, EVERYBODY), "Provenance/theirs")
+    assert told(purge()["resource"]) == (1, [])
+    assert scene.store.read(photo) is None
+    assert told(request("POST", f"{letter}/$purge", scope=PURGE)["resource"]) == (2, [])
+    assert traces(scene.store, MARK) == []
+
+
+def test_a_job_lists_such_a_binary_too(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(scene.store)
+    monkeypatch.setattr(executions, "start", lambda store, job: machine.start(job))
+    record(scene)
+    letter = f"Binary/{PATIENT[8:]}-letter"
+    scene.put("DocumentReference/theirs", status="current", content=[{"attachment": {"url": letter}}])
+    status = purge(headers={"prefer": "respond-async"})["headers"]["content-location"].rpartition("/fhir/R4/")[2]
+    machine.join(status.split("/")[1])
+    done = request("GET", status, scope=PURGE)["resource"]["entry"][0]["resource"]
+    assert told(done)[1] == [letter]

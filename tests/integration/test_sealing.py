@@ -95,9 +95,7 @@ def test_it_stays_in_its_compartments(scene: Scene) -> None:
     key = scene.observation("1")
     seal(scene, key)
     session, head = Session.of(scene.store, EVERYBODY), scene.head(key)
-    assert represent(head, scene.store.decode(head), session.definitions)["meta"]["compartment"] == [
-        {"reference": PATIENT}
-    ]
+    assert represent(scene.store.version(head), session.definitions)["meta"]["compartment"] == [{"reference": PATIENT}]
 
 
 def test_a_run_counts_what_is_closed_as_standing_and_leaves_it_alone(scene: Scene) -> None:

@@ -244,6 +244,22 @@ class TestTheContextOfANewBinary:
             == "1"
         )
 
+    def test_is_shared_by_unfenced_callers_only(self, clinics: Clinics) -> None:
+        """Every caller reads what follows a directory entry without accounts."""
+        clinics.put("Practitioner/shared")
+        own = resource("Practitioner/own")
+        for who in (clinics.a, clinics.writing_app):
+            refused = clinics.letter("planted", "Practitioner/shared", who=who)
+            assert refused.status_code == 403, refused.text
+            assert refused.json()["issue"][0]["expression"] == ["Binary.securityContext.reference"]
+        assert clinics.a.put("Practitioner/own", json=own).status_code == 201
+        assert clinics.letter("kept", "Practitioner/own", who=clinics.a).status_code == 201
+        clinics.letter("notice", "Practitioner/shared")
+        assert sees(clinics.a, "Binary/notice")
+        # One that does already may be changed by whoever carries it, as before.
+        clinics.letter("owned", "Practitioner/shared", A)
+        assert clinics.letter("owned", "Practitioner/shared", who=clinics.a).status_code == 200
+
     def test_may_be_a_url_of_this_server(self, clinics: Clinics) -> None:
         base = clinics.admin.get("Patient?_id=anna").json()["entry"][0]["fullUrl"].removesuffix("Patient/anna")
         assert clinics.letter("own", f"{base}Patient/anna", who=clinics.a).status_code == 201
@@ -295,7 +311,8 @@ class TestTheContextOfANewBinary:
 
     def test_leaves_what_its_writer_sees(self, clinics: Clinics) -> None:
         clinics.letter("n", "Patient/anna", A)
-        assert clinics.letter("n", "Practitioner/gp", who=clinics.a).status_code == 200
+        assert clinics.a.put("Practitioner/own", json=resource("Practitioner/own")).status_code == 201
+        assert clinics.letter("n", "Practitioner/own", who=clinics.a).status_code == 200
         assert clinics.letter("n", None, who=clinics.a).status_code == 200
         clinics.letter("n", "Patient/chidi")
         assert clinics.letter("n", None, who=clinics.admin).status_code == 200

@@ -60,9 +60,7 @@ def reads(scene: Scene, key: str, caller: Any = OF_A) -> bool:
 def shown(scene: Scene, key: str) -> list[dict[str, Any]]:
     head = scene.head(key)
     session = Session.of(scene.store, EVERYBODY)
-    listed: list[dict[str, Any]] = represent(head, scene.store.decode(head), session.definitions)["meta"].get(
-        "accounts", []
-    )
+    listed: list[dict[str, Any]] = represent(scene.store.version(head), session.definitions)["meta"].get("accounts", [])
     return listed
 
 

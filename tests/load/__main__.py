@@ -7,10 +7,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 
-from tests.load import clinic, costs, fuzz, histories, members, searches, tables
+from tests.load import clinic, costs, fuzz, growth, histories, members, searches, tables
 from tests.load.server import milliseconds, post, running, set_accounts
 
 MEMBERS = 1000
@@ -102,7 +103,9 @@ SIZED: dict[str, Callable[[tables.Filled, searches.Say], None]] = {"costs": cost
 SIZES = (1000, 100_000)
 MEMBER_SIZES = (30_000, 100_000)
 HISTORY_SIZES = (1000, 10_000)
-NAMES = [*FIGURES, *SIZED, "histories", "members", "fuzz"]
+NAMES = [*FIGURES, *SIZED, "histories", "members", "fuzz", "growth"]
+# Asked for by name only: it fills a table of a million resources, and writes into docs/.
+UNASKED = {"growth"}
 REQUESTS = 10_000
 
 
@@ -116,10 +119,15 @@ def main() -> None:
     parser.add_argument(
         "--first", type=int, help="number of the fuzz's first sequence; another sends others", default=1
     )
+    parser.add_argument(
+        "--huge", action="store_true", help="growth, at 10,000, 100,000 and 1,000,000 resources (hours)"
+    )
+    parser.add_argument("--sizes", help="other sizes for growth, such as 1000,10000")
+    parser.add_argument("--folder", type=Path, help="where growth keeps its table", default=growth.FOLDER)
     given = parser.parse_args()
     if unknown := set(given.names) - set(NAMES):
         parser.error(f"unknown: {', '.join(unknown)}")
-    wanted = given.names or NAMES
+    wanted = given.names or (["growth"] if given.huge else [name for name in NAMES if name not in UNASKED])
     for name, figure in FIGURES.items():
         if name in wanted:
             figure()
@@ -133,6 +141,9 @@ def main() -> None:
         histories.report(size, say)
     for size in MEMBER_SIZES if given.large and "members" in wanted else ():
         members.report(size, say)
+    if "growth" in wanted:
+        sizes = [int(size) for size in given.sizes.split(",")] if given.sizes else growth.SIZES
+        growth.report(given.folder, sizes, say)
     if "fuzz" in wanted:
         fuzz.report(given.requests, given.first, say)
 

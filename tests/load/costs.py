@@ -6,13 +6,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from msgspec import Raw
+
 from bulkhead import resources
 from bulkhead.access import policy
 from bulkhead.compartments import membership, propagation
 from bulkhead.search import parse, run
 from bulkhead.session import Session
 from bulkhead.settings import Settings
-from bulkhead.store import Head, Store
+from bulkhead.store import Store, Version
 from bulkhead.store.capacity import Meter, metered
 from bulkhead.store.version import everything
 from tests.load import clinic
@@ -49,8 +51,9 @@ def _work(store: Store, patient: str) -> list[tuple[str, int, Callable[[], objec
         resource = clinic.observation(2, subject) | {"id": made[0].id}
         resources.update(Session.of(store, WHO), resource, made[0].key, if_match=None)
 
-    def shown(head: Head, body: dict[str, Any]) -> dict[str, Any]:
-        return resources.represent(head, body, membership.in_force(store))
+    def shown(version: Version) -> dict[str, Any] | Raw:
+        known = membership.in_force(store)
+        return resources.splice(version, known) or resources.represent(version, known)
 
     def search(query: list[tuple[str, str]], resource_type: str | None, compartment: str | None = None) -> None:
         types = ("Observation", "Encounter") if compartment else ()

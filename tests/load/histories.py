@@ -84,7 +84,7 @@ def _search(store: Store, path: str, text: str) -> None:
         store,
         query,
         base="http://load",
-        represent=lambda head, body: resources.represent(head, body, known),
+        represent=lambda version: resources.splice(version, known) or resources.represent(version, known),
         fence=everything,
     )
     assert bundle["entry"]

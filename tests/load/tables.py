@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from bulkhead import resources
@@ -50,6 +51,24 @@ def empty() -> Iterator[tuple[Any, str]]:
 
 
 @contextmanager
+def at(path: Path) -> Iterator[Any]:
+    """A client of a DynamoDB with its data in the file `path`; it has the table from the first time on."""
+    from infra.local import dynamodb
+    from tests.conftest import dynamodb_client
+
+    os.environ.update(AWS_ACCESS_KEY_ID="load", AWS_SECRET_ACCESS_KEY="load", AWS_DEFAULT_REGION="us-east-1")
+    is_new = not path.exists()
+    process = dynamodb.start(str(path))
+    try:
+        client = dynamodb_client(process.endpoint)
+        if is_new:
+            client.create_table(**keys.table_definition(TABLE))
+        yield client
+    finally:
+        process.stop()
+
+
+@contextmanager
 def filled(size: int, account: str | None = None) -> Iterator[Filled]:
     """Patients named Load0, Load1, ... with identifiers 0, 1, ... and 1,000 resources each; all carry the account, if there is one."""
     with empty() as (client, endpoint):
@@ -57,12 +76,21 @@ def filled(size: int, account: str | None = None) -> Iterator[Filled]:
         begun = time.perf_counter()
         patients = []
         for number, bundle in enumerate(clinic.bundles(size, EACH + 1)):
-            bundle["entry"][0]["resource"] |= {
-                "name": [{"family": f"Load{number}", "given": ["Test"]}],
-                "identifier": [{"system": "urn:load", "value": str(number)}],
-            }
-            patients.append(_import(store, bundle, account))
+            patients.append(_import(store, _named(bundle, number), account))
         yield Filled(size, client, endpoint, patients, size / (time.perf_counter() - begun))
+
+
+def fill_one(store: Store, number: int, size: int, account: str | None) -> str:
+    """Patient `number` with so many resources, itself among them; returns its key."""
+    return _import(store, _named(clinic.patient_bundle(size), number), account)
+
+
+def _named(bundle: dict[str, Any], number: int) -> dict[str, Any]:
+    bundle["entry"][0]["resource"] |= {
+        "name": [{"family": f"Load{number}", "given": ["Test"]}],
+        "identifier": [{"system": "urn:load", "value": str(number)}],
+    }
+    return bundle
 
 
 def _import(store: Store, bundle: dict[str, Any], account: str | None) -> str:

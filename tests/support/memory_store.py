@@ -124,7 +124,7 @@ class MemoryStore:
         found = [
             Pointer(key, frozenset().union(*(one.targets.get(target, frozenset()) for one in known)))
             for key, known in sorted(self.facts.items())
-            if any(target in one.targets for one in known)
+            if any(target in one.named for one in known)
         ]
         return self._paged(found, resource_type, after, limit)
 
@@ -210,9 +210,20 @@ class MemoryStore:
         prefix = f"{resource_type}|{parameter}#"
         return sorted(sort.removeprefix(prefix) for sort in sorts if sort.startswith(prefix))
 
+    def has_literals(self) -> bool:
+        return True
+
     def types_in_use(self) -> list[str]:
         self.reads.append("Query")
         return sorted({head.type for head in self.current.values()})
+
+    def can_count(self) -> bool:
+        return True
+
+    def count(self, resource_type: str, *, most: int) -> int | None:
+        self.reads.append("Query")
+        found = sum(1 for head in self.current.values() if head.type == resource_type and not head.deleted)
+        return found if found <= most else None
 
     def by_time(
         self,
@@ -235,7 +246,8 @@ class MemoryStore:
         return found[:limit]
 
 
-def represent(head: Head, body: dict[str, Any]) -> dict[str, Any]:
+def represent(version: Version) -> dict[str, Any]:
+    head, body = version.head, version.body
     return {**body, "meta": {**body.get("meta", {}), "versionId": str(head.version), "lastUpdated": head.updated}}
 
 

@@ -13,7 +13,7 @@ from bulkhead.access import policy
 from bulkhead.errors import Forbidden, Unauthorized
 from bulkhead.settings import Settings
 from bulkhead.store import Head
-from bulkhead.store.version import Fence, Version
+from bulkhead.store.version import Fence, Version, is_open
 from infra.local.tokens import rendered
 from tests.support.memory_store import MemoryStore
 from tests.unit.compartments.test_compartment_definitions import definition
@@ -444,3 +444,15 @@ def test_the_definition_in_force_decides() -> None:
     assert not fence(
         candidate("Observation/x", {"resourceType": "Observation", "subject": {"reference": "Patient/p1"}})
     )
+
+
+def test_a_fence_tells_the_types_that_it_lets_through_whole() -> None:
+    def open_types(who: policy.Caller) -> list[str]:
+        fence = policy.fence(STORE, who, policy.SEARCH)
+        return [name for name in ("Observation", "Patient") if is_open(fence, name)]
+
+    assert open_types(policy.EVERYBODY) == ["Observation", "Patient"]
+    assert open_types(caller("system/Patient.rs")) == ["Patient"]
+    assert open_types(caller("system/Patient.r system/Observation.rs?status=final")) == []
+    assert open_types(caller("system/*.rs", accounts=["Organization/a"])) == []
+    assert open_types(caller("patient/*.rs", patient="1")) == []

@@ -69,7 +69,9 @@ def found(store: Store, who: Caller = EVERYBODY, query: str = "eyes=bl") -> list
     fence = policy.fence(store, who, policy.SEARCH)
     look = custom.stored_in(store, fence)
     parsed = parse.parse(parse_qsl(query), "Patient", base=BASE, strict=True, custom=look)
-    bundle = run.search(store, parsed, base=BASE, represent=lambda head, body: {**body, "id": head.id}, fence=fence)
+    bundle = run.search(
+        store, parsed, base=BASE, represent=lambda version: {**version.body, "id": version.head.id}, fence=fence
+    )
     return [entry["resource"]["id"] for entry in bundle.get("entry", [])]
 
 

@@ -4,8 +4,8 @@ import pytest
 
 from bulkhead.compartments import membership
 from bulkhead.errors import BadRequest
-from bulkhead.facts.index_facts import facts
-from tests.support.memory_store import MemoryStore
+from bulkhead.store.version import Version
+from tests.support.memory_store import MemoryStore, head_of
 from tests.support.search_samples import observation, patient
 from tests.support.searches import pages
 
@@ -16,6 +16,16 @@ ENCOUNTER = {
     "participant": [{"individual": {"reference": "Practitioner/p"}}],
     "serviceProvider": {"reference": "Organization/o"},
 }
+
+
+def version(resource: dict[str, Any]) -> Version:
+    return Version(head_of(resource), lambda head: resource)
+
+
+def bare(key: str) -> Version:
+    """A resource that says nothing."""
+    resource_type, _, identifier = key.partition("/")
+    return version({"resourceType": resource_type, "id": identifier})
 
 
 def clinic() -> MemoryStore:
@@ -39,8 +49,7 @@ def test_the_five_of_r4() -> None:
 
 
 def test_memberships_follow_the_parameters_of_each_definition() -> None:
-    targets = facts(ENCOUNTER).targets
-    assert membership.memberships(targets, "Encounter/e", membership.built_in()) == [
+    assert membership.memberships(version(ENCOUNTER), membership.built_in()) == [
         "Encounter/e",
         "Patient/1",
         "Practitioner/p",
@@ -58,17 +67,17 @@ def test_memberships_follow_the_parameters_of_each_definition() -> None:
     ],
 )
 def test_a_resource_is_in_its_own_where_the_definition_lists_its_type(key: str, own: list[str]) -> None:
-    assert membership.memberships({}, key, membership.built_in()) == own
+    assert membership.memberships(bare(key), membership.built_in()) == own
 
 
 def test_a_parameter_outside_the_definition_makes_no_member() -> None:
     focused = observation("c", subject="Patient/2", focus=[{"reference": "Patient/1"}])
-    assert membership.memberships(facts(focused).targets, "Observation/c", membership.built_in()) == ["Patient/2"]
+    assert membership.memberships(version(focused), membership.built_in()) == ["Patient/2"]
 
 
 def test_definitions_given_decide() -> None:
     known = {"Organization": membership.Definition("Organization", {"Encounter": frozenset({"service-provider"})})}
-    assert membership.memberships(facts(ENCOUNTER).targets, "Encounter/e", known) == ["Organization/o"]
+    assert membership.memberships(version(ENCOUNTER), known) == ["Organization/o"]
 
 
 def listed(store: MemoryStore, target: str, resource_type: str | None = None, limit: int = 1000) -> list[str]:
@@ -101,10 +110,11 @@ def test_a_definition_that_says_so_lists_the_target_itself(limit: int) -> None:
 
 def test_a_member_is_told_by_what_it_points_at_now() -> None:
     its = membership.built_in()["Encounter"]
-    assert membership.is_member(its, "Encounter/e", "Encounter/e", targets={})
-    assert membership.is_member(its, "Encounter/e", "Observation/a", targets={"Encounter/e": frozenset({"encounter"})})
-    assert not membership.is_member(its, "Encounter/e", "Observation/a", targets={"Encounter/e": frozenset({"focus"})})
-    assert not membership.is_member(its, "Encounter/e", "Encounter/f", targets={})
+    here = {"reference": "Encounter/e"}
+    assert membership.is_member(its, "Encounter/e", bare("Encounter/e"))
+    assert membership.is_member(its, "Encounter/e", version(observation("a", encounter=here)))
+    assert not membership.is_member(its, "Encounter/e", version(observation("a", focus=[here])))
+    assert not membership.is_member(its, "Encounter/e", bare("Encounter/f"))
 
 
 def test_a_type_without_compartment_is_refused() -> None:

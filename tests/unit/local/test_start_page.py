@@ -45,7 +45,7 @@ def test_only_reading_shows_it() -> None:
 def test_it_links_what_to_do_next(auth: bool, told: str) -> None:
     answer = page(environ("GET", "/"), "/", auth=auth)
     assert answer is not None
-    for expected in (f"http://localhost:8000{BASE}", "/docs", "$set-accounts", told):
+    for expected in (f"http://localhost:8000{BASE}", "/console", "/docs", "$set-accounts", told):
         assert expected in answer.body.decode()
 
 

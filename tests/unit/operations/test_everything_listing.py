@@ -16,7 +16,7 @@ from bulkhead.facts.index_facts import facts
 from bulkhead.operations import everything_listing
 from bulkhead.session import Session
 from bulkhead.settings import Settings
-from bulkhead.store import Head, Store, Write
+from bulkhead.store import Head, Store, Version, Write
 
 BASE = "https://server.example/fhir/R4"
 ALL = (Scope("system", "*", "cruds"),)
@@ -62,8 +62,8 @@ def page(store: Store, query: str, key: str = "Patient/1", who: Caller = EVERYBO
         parse_qsl(query, keep_blank_values=True), key, BASE, strict=True, limits=Settings()
     )
 
-    def represent(head: Head, body: dict[str, Any]) -> dict[str, Any]:
-        return resources.represent(head, body, membership.in_force(store))
+    def represent(version: Version) -> dict[str, Any]:
+        return resources.represent(version, membership.in_force(store))
 
     return everything_listing.everything(Session.of(store, who), key, asked, base=BASE, represent=represent)
 

@@ -9,6 +9,7 @@ import pytest
 from bulkhead.access.policy import EVERYBODY, Caller, Scope
 from bulkhead.errors import BadRequest
 from bulkhead.operations.validation_report import Asked, issues, parse
+from bulkhead.search.custom import none
 
 BASE = "http://server.example/fhir/R4"
 PATIENT = {"resourceType": "Patient", "id": "p", "gender": "female"}
@@ -51,24 +52,25 @@ def test_what_cannot_be_understood_is_refused(body: dict[str, Any] | None, query
 
 
 def test_all_is_well() -> None:
-    assert issues(EVERYBODY, "Patient", None, asked=Asked(PATIENT), base=BASE) == []
+    assert issues(EVERYBODY, "Patient", None, asked=Asked(PATIENT), base=BASE, look=none) == []
 
 
 def test_every_fault_is_named() -> None:
     wrong = {**PATIENT, "birthDate": "2020-13-01", "active": "yes", "nonsense": 1}
-    found = issues(EVERYBODY, "Patient", None, asked=Asked(wrong), base=BASE)
+    found = issues(EVERYBODY, "Patient", None, asked=Asked(wrong), base=BASE, look=none)
     assert {issue.expression for issue in found} == {"Patient.birthDate", "Patient.active", "Patient.nonsense"}
 
 
 def test_another_type_is_a_fault() -> None:
     assert (
-        issues(EVERYBODY, "Observation", None, asked=Asked(PATIENT), base=BASE)[0].expression == "Patient.resourceType"
+        issues(EVERYBODY, "Observation", None, asked=Asked(PATIENT), base=BASE, look=none)[0].expression
+        == "Patient.resourceType"
     )
 
 
 @pytest.mark.parametrize("resource", [None, 3, [], "text", {}])
 def test_no_resource_at_all_is_a_fault(resource: Any) -> None:
-    assert issues(EVERYBODY, "Patient", None, asked=Asked(resource, "update"), base=BASE)
+    assert issues(EVERYBODY, "Patient", None, asked=Asked(resource, "update"), base=BASE, look=none)
 
 
 @pytest.mark.parametrize(
@@ -82,30 +84,38 @@ def test_no_resource_at_all_is_a_fault(resource: Any) -> None:
 )
 def test_an_update_has_the_id_of_its_url(identifier: str | None, resource: Any, code: list[str]) -> None:
     assert [
-        issue.code for issue in issues(EVERYBODY, "Patient", identifier, asked=Asked(resource, "update"), base=BASE)
+        issue.code
+        for issue in issues(EVERYBODY, "Patient", identifier, asked=Asked(resource, "update"), base=BASE, look=none)
     ] == code
 
 
 @pytest.mark.parametrize("mode", ["create", "update", "delete"])
 def test_the_right_is_part_of_the_answer(mode: str) -> None:
-    assert [issue.code for issue in issues(READER, "Patient", "p", asked=Asked(PATIENT, mode), base=BASE)] == [
-        "forbidden"
-    ]
-    assert issues(EVERYBODY, "Patient", "p", asked=Asked(PATIENT, mode), base=BASE) == []
+    assert [
+        issue.code for issue in issues(READER, "Patient", "p", asked=Asked(PATIENT, mode), base=BASE, look=none)
+    ] == ["forbidden"]
+    assert issues(EVERYBODY, "Patient", "p", asked=Asked(PATIENT, mode), base=BASE, look=none) == []
 
 
 def test_a_deletion_is_of_an_instance() -> None:
-    assert [issue.code for issue in issues(EVERYBODY, "Patient", None, asked=Asked(None, "delete"), base=BASE)] == [
-        "required"
-    ]
+    assert [
+        issue.code for issue in issues(EVERYBODY, "Patient", None, asked=Asked(None, "delete"), base=BASE, look=none)
+    ] == ["required"]
 
 
 def test_profiles_are_not_claimed_to_be_checked() -> None:
     own = "http://hl7.org/fhir/StructureDefinition/Patient"
-    assert issues(EVERYBODY, "Patient", None, asked=Asked(PATIENT, profile=f"{own}|4.0.1"), base=BASE) == []
-    [unknown] = issues(EVERYBODY, "Patient", None, asked=Asked(PATIENT, profile="http://example.org/p"), base=BASE)
+    assert issues(EVERYBODY, "Patient", None, asked=Asked(PATIENT, profile=f"{own}|4.0.1"), base=BASE, look=none) == []
+    [unknown] = issues(
+        EVERYBODY, "Patient", None, asked=Asked(PATIENT, profile="http://example.org/p"), base=BASE, look=none
+    )
     assert (unknown.code, unknown.severity) == ("not-supported", "error")
     [claimed] = issues(
-        EVERYBODY, "Patient", None, asked=Asked({**PATIENT, "meta": {"profile": ["http://example.org/p"]}}), base=BASE
+        EVERYBODY,
+        "Patient",
+        None,
+        asked=Asked({**PATIENT, "meta": {"profile": ["http://example.org/p"]}}),
+        base=BASE,
+        look=none,
     )
     assert claimed.severity == "information"

@@ -113,7 +113,8 @@ def test_no_step_goes_through_what_the_caller_may_not_see(
 def test_a_chain_reads_each_resource_behind_it_once() -> None:
     store = clinic()
     search(store, "Observation", "code=a&patient.name=smith&_count=50")
-    ahead = ["Query", "BatchGetItem"]
+    # The third asks how many resources the code leads to.
+    ahead = ["Query", "BatchGetItem", "Query"]
     assert store.reads == [*ahead, "Query", "BatchGetItem", "BatchGetItem"]
 
 
@@ -126,3 +127,54 @@ def test_a_chain_to_one_resource_leads_with_a_code() -> None:
     # The second asks whether a contained Patient may be meant, the fourth what has no date.
     assert store.reads == ["Query", "BatchGetItem", "Query", "Query", "Query", "BatchGetItem", "BatchGetItem"]
     assert search(store, "Observation", "patient.identifier=s|nobody&code=a")["total"] == 0
+
+
+def uneven(large: int) -> MemoryStore:
+    """`large` Smiths, each with one observation of a common code; one Rare with three of a rare one and one that is common."""
+    store = MemoryStore()
+    store.put(patient("rare", name=[{"family": "Rare"}]))
+    for number in range(large):
+        store.put(patient(f"s{number:05d}", name=[{"family": "Smith"}]))
+        store.put(observation(f"c{number:05d}", code="common", subject=f"Patient/s{number:05d}"))
+    for number in range(3):
+        store.put(observation(f"r{number}", code="rare", subject="Patient/rare"))
+    store.put(observation("rare-common", code="common", subject="Patient/rare"))
+    store.put(observation("smith-rare", code="rare", subject="Patient/s00007"))
+    store.reads.clear()
+    return store
+
+
+@pytest.mark.parametrize(
+    ("resource_type", "query", "expected"),
+    [
+        ("Observation", "patient.name=rare&code=common", ["Observation/rare-common"]),
+        ("Observation", "code=rare&patient.name=smith", ["Observation/smith-rare"]),
+        ("Patient", "name=smith&_has:Observation:patient:code=rare", ["Patient/s00007"]),
+        ("Patient", "name=rare&_has:Observation:patient:code=common", ["Patient/rare"]),
+        ("Patient", "_has:Observation:patient:code=rare", ["Patient/rare", "Patient/s00007"]),
+        ("Observation", "patient.name=rare&code=rare,common", ["Observation/r0", "Observation/r1", "Observation/r2", "Observation/rare-common"]),
+    ],
+)  # fmt: skip
+def test_the_side_that_leads_to_few_leads(resource_type: str, query: str, expected: list[str]) -> None:
+    reads = []
+    for large in (150, 1_100):
+        store = uneven(large)
+        assert keys(search(store, resource_type, f"{query}&_count=10")) == expected
+        reads.append(store.reads.copy())
+        assert sorted(pages(store, resource_type, f"{query}&_count=1")) == expected
+        assert sorted(pages(store, resource_type, f"{query}&_sort=-_lastUpdated&_count=1")) == expected
+    assert len(reads[0]) == len(reads[1]) < 20
+
+
+def test_few_resources_are_asked_one_by_one_instead_of_reading_what_points_at_them() -> None:
+    reads = []
+    for large in (300, 900):
+        store = MemoryStore()
+        for number in range(3):
+            store.put(patient(f"{number}"))
+        for number in range(large):
+            store.put(observation(f"{number:04d}", code="a", subject=f"Patient/{number % 2}"))
+        store.reads.clear()
+        assert keys(search(store, "Patient", "_has:Observation:patient:code=a")) == ["Patient/0", "Patient/1"]
+        reads.append(len(store.reads))
+    assert reads[0] == reads[1]

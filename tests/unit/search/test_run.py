@@ -192,9 +192,24 @@ def test_a_total_is_exact_or_absent() -> None:
     assert search(store, "Observation", "_count=5&_total=accurate")["total"] == 25
     assert search(store, "Observation", "_count=5&_total=estimate")["total"] == 25
     assert "total" not in search(store, "Observation", "_count=50&_total=none")
-    with pytest.raises(TooCostly):
-        search(store, "Observation", "_count=5&_total=accurate", limits=Limits(counted=10))
-    assert "total" not in search(store, "Observation", "_count=5&_total=estimate", limits=Limits(counted=10))
+    # A whole type is counted from keys, what meets a condition from heads.
+    for query, limits in (("", Limits(names=10)), ("status=final&", Limits(counted=10))):
+        with pytest.raises(TooCostly):
+            search(store, "Observation", f"{query}_count=5&_total=accurate", limits=limits)
+        assert "total" not in search(store, "Observation", f"{query}_count=5&_total=estimate", limits=limits)
+    assert search(store, "Observation", "_count=5&_total=accurate", limits=Limits(counted=10))["total"] == 25
+
+
+def test_a_fence_counts_what_it_lets_through_by_heads() -> None:
+    store = ward()
+    seen: list[str] = []
+
+    def fence(candidate: Version) -> bool:
+        seen.append(candidate.key)
+        return candidate.key.endswith("1")
+
+    assert search(store, "Observation", "_summary=count", fence=fence)["total"] == 3
+    assert len(seen) == 25
 
 
 def test_a_counted_total_goes_along_with_the_pages() -> None:

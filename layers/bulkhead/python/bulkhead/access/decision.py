@@ -31,7 +31,7 @@ from bulkhead.facts.audit_names import AUDIT_EVENT, is_trail
 from bulkhead.facts.security_context import BINARY
 from bulkhead.settings import SHARED_TYPES
 from bulkhead.store.keys import NO_ACCOUNT
-from bulkhead.store.version import FOLLOWING, ListedFence
+from bulkhead.store.version import FOLLOWING, ListedFence, OpenFence
 
 if TYPE_CHECKING:
     from bulkhead.store import ReadStore
@@ -194,7 +194,7 @@ def chart_fence(store: ReadStore, caller: Caller) -> Fence:
         if candidate.head.deleted:
             # It points at nothing any more: see `visibility.was_within`.
             return False
-        found = membership.memberships(candidate.targets, candidate.key, known)
+        found = membership.memberships(candidate, known)
         if patient in found:
             return True
         # Asked for only now: hardly any search comes upon what is another Patient's.
@@ -221,7 +221,7 @@ def fence(store: ReadStore, caller: Caller, right: str) -> Fence:
         return verdict(candidate).opens
 
     if not caller.fenced:
-        return sees
+        return OpenFence(sees, lambda resource_type: of_type(caller, right, resource_type) == ())
     return ListedFence(sees, lambda resource_type: listed_under(store, caller, resource_type), decision.prepare)
 
 

@@ -107,7 +107,7 @@ def explain(store: ReadStore, asker: Caller, version: Version) -> Explanation:
         for account in head.inherited[root]:
             source = Source(None if hidden else root, through, _end(head, root, account), hidden)
             sources.setdefault(account, []).append(source)
-    inside = membership.memberships(version.targets, head.key, known)
+    inside = membership.memberships(version, known)
     return Explanation(
         accounts={account: tuple(found) for account, found in sources.items()},
         sealed=head.sealed,
@@ -127,8 +127,7 @@ def _through(version: Version, target: str, known: membership.Definitions) -> tu
     if version.key == target:
         return (membership.ITSELF,)
     its = known.get(target.partition("/")[0])
-    listed = its.parameters.get(version.head.type, frozenset()) if its else frozenset()
-    return tuple(sorted(listed & version.targets.get(target, frozenset())))
+    return tuple(sorted(membership.through(its, target, version))) if its else ()
 
 
 def decide_for(store: ReadStore, asker: Caller, caller: Caller, *, version: Version) -> dict[str, Verdict]:
@@ -193,7 +192,7 @@ def _depends_on_hidden_links(store: ReadStore, asker: Caller, caller: Caller, *,
     own = f"Patient/{caller.patient}"
     if not caller.patient or policy.sees_all(asker, READ, "Patient"):
         return False
-    if own in membership.memberships(version.targets, version.key, membership.in_force(store)):
+    if own in membership.memberships(version, membership.in_force(store)):
         return False
     sees = knows(store, asker)
     patient = store.read(own)

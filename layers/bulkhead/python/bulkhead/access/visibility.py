@@ -92,14 +92,17 @@ def is_named_by_others(store: ReadStore, caller: Caller, key: str) -> bool:
 
     A caller who could create their Patient would pass its own accounts to them: at once by `$set-accounts`, or at their next change.
     """
-    if not caller.fenced or membership.definition(store, key.partition("/")[0]) is None:
+    inside, its = policy.claims_fence(store, caller), membership.definition(store, key.partition("/")[0])
+    if not caller.fenced or its is None:
         return False
-    inside = policy.claims_fence(store, caller)
     after: str | None = None
     for _ in range(_MOST_LISTED // _LISTED):
         listed = membership.members(store, key, after=after, limit=_LISTED)
         heads = store.read_many(member.source for member in listed.members if not member.source.startswith(_AUDIT))
-        if any(not head.deleted and not inside(store.version(head)) for head in heads.values()):
+        living = [store.version(head) for head in heads.values() if not head.deleted]
+        if any(
+            not inside(one) and (one.head.type not in its.own or membership.is_member(its, key, one)) for one in living
+        ):
             return True
         if listed.next is None:
             return False

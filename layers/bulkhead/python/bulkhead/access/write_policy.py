@@ -29,6 +29,7 @@ Faults = dict[int, BulkheadError]
 """By the position of the write."""
 
 _PATIENT = "Patient/"
+_CONTEXT = f"{BINARY}.securityContext.reference"
 
 
 def check(
@@ -89,7 +90,7 @@ def _former(store: ReadStore, caller: Caller, write: Write) -> Version | None:
 
 def _candidate(store: ReadStore, write: Write) -> Version:
     """The version that the write makes, before it is written."""
-    return Version(write.head(dates.now()), store.decode)
+    return store.version(write.head(dates.now()))
 
 
 def _outside_charts(store: ReadStore, caller: Caller, made: dict[int, Write]) -> Faults:
@@ -117,7 +118,10 @@ def _context(write: Write) -> str | None:
 
 
 def _unseen_contexts(store: ReadStore, caller: Caller, writes: Sequence[Write], *, made: dict[int, Write]) -> Faults:
-    """Binaries that newly follow what the caller cannot read: who sees a Binary would be decided by what its writer does not know."""
+    """Binaries that newly follow what the caller cannot read: who sees a Binary would be decided by what its writer does not know.
+
+    Nor may a fenced caller's follow what is shared: then every caller would read it.
+    """
     named = {
         n: context
         for n, write in made.items()
@@ -132,12 +136,14 @@ def _unseen_contexts(store: ReadStore, caller: Caller, writes: Sequence[Write], 
     sees = policy.fence(store, caller, policy.READ)
     prepare(sees, candidates)
     known = (here | {one.key for one in candidates if sees(one)}) - ends
-    text = "securityContext must name a resource that exists and that the token may read"
-    return {
-        n: Unprocessable(text, f"{BINARY}.securityContext.reference")
-        for n, context in named.items()
-        if context not in known
-    }
+    text, place = "securityContext must name a resource that exists and that the token may read", _CONTEXT
+    faults: Faults = {n: Unprocessable(text, place) for n, context in named.items() if context not in known}
+    if caller.fenced and not faults:
+        types = shared_types(store.settings.shared_types)
+        shared = {one.key for one in candidates if is_shared(one.head, types)}
+        text = "what follows a resource without accounts is shared with every caller, which a token that is fenced cannot do"
+        faults = {n: Forbidden(text, place) for n, context in named.items() if context in shared}
+    return faults
 
 
 def _outside_scopes(store: ReadStore, caller: Caller, made: dict[int, Write]) -> Faults:
@@ -162,7 +168,7 @@ def _naming_others(store: ReadStore, caller: Caller, made: dict[int, Write], *, 
     if not caller.fenced:
         return {}
     named = {
-        n: _patients(store, write.key, write.new.targets if write.new else {}) - _former_patients(store, former[n])
+        n: _patients(store, membership.of_write(store, write)) - _former_patients(store, former[n])
         for n, write in made.items()
     }
     here = {write.key for write in made.values()}
@@ -232,20 +238,20 @@ def _left(store: ReadStore, write: Write, former: Version | None) -> set[str]:
     """The Patients from whose compartments the write removes a resource, and other targets that gave it accounts and that it leaves."""
     if former is None or write.new is None:
         return set()
-    kept = set(membership.memberships(write.new.targets, write.key, membership.in_force(store)))
+    kept = set(membership.memberships(membership.of_write(store, write), membership.in_force(store)))
     left = (_former_patients(store, former) | set(former.head.inherited)) - kept
     # Not targets that it left because a definition changed: no write of this caller removes it from them.
-    return {root for root in left if root != write.key and root in former.targets}
+    return {root for root in left if root != write.key and root in former.named}
 
 
 def _former_patients(store: ReadStore, former: Version | None) -> set[str]:
-    return _patients(store, former.key, former.targets) if former else set()
+    return _patients(store, former) if former else set()
 
 
-def _patients(store: ReadStore, key: str, targets: Mapping[str, frozenset[str]]) -> set[str]:
-    """The Patients whose compartments contain a resource with these targets."""
-    found = membership.memberships(targets, key, membership.in_force(store))
-    return {root for root in found if root.startswith(_PATIENT) and root != key}
+def _patients(store: ReadStore, version: Version) -> set[str]:
+    """The Patients whose compartments contain a resource."""
+    found = membership.memberships(version, membership.in_force(store))
+    return {root for root in found if root.startswith(_PATIENT) and root != version.key}
 
 
 def _no_such_patient(resource: dict[str, Any], unseen: Collection[str]) -> Unprocessable:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from bulkhead.errors import BadRequest, NotAcceptable, UnsupportedMediaType
 from bulkhead.fhir import json, older_versions
+from bulkhead.fhir.json import JsonResource
 
 JSON, XML, YAML = "json", "xml", "yaml"
 FHIR_TYPES = {JSON: "application/fhir+json", XML: "application/fhir+xml"}
@@ -136,10 +137,12 @@ def parsed(name: str, body: bytes) -> dict[str, Any]:
     return xml.loads(body)
 
 
-def rendered(name: str, resource: dict[str, Any], *, pretty: bool) -> bytes:
+def rendered(name: str, resource: JsonResource, *, pretty: bool) -> bytes:
     """A resource in a format."""
+    text = json.dumps(resource, pretty=pretty and name == JSON)
     if name == JSON:
-        return json.dumps(resource, pretty=pretty)
+        return text
     from bulkhead.fhir import xml
 
-    return xml.dumps(resource, pretty=pretty)
+    # What it holds may be JSON, at any depth.
+    return xml.dumps(json.stored(text), pretty=pretty)

@@ -42,8 +42,8 @@ def _content(request: Request, response: Response) -> tuple[bytes, dict[str, str
     except NotAcceptable:
         wanted = formats.DEFAULT
     is_read = request.is_binary and request.method in ("GET", "HEAD") and response.status == 200
-    if is_read and resource and binary.is_raw(wanted, resource):
-        return binary.raw(resource)
+    if is_read and resource and binary.is_raw(wanted, content := json.plain(resource)):
+        return binary.raw(content)
     headers = {"content-type": f"{wanted.content_type}; charset=utf-8", "vary": "accept, accept-encoding"}
     if resource is None:
         assert response.body is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,9 @@ from bulkhead.session import Shown
 
 if TYPE_CHECKING:
     from bulkhead.access.policy import Caller
+    from bulkhead.fhir.json import JsonResource
     from bulkhead.session import Session
-    from bulkhead.store import Head, Store
+    from bulkhead.store import Head, Store, Version
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -126,12 +127,14 @@ class Request:
         given: dict[str, str] = dict(parse_qsl(self.query_string))
         return given.get(name, "")
 
-    def subset(self, resource: dict[str, Any]) -> dict[str, Any]:
+    def subset(self, resource: JsonResource) -> JsonResource:
         """The part of a resource that `_summary` and `_elements` select. BadRequest."""
         given = dict(self.query)
         if given.get("_summary", "false") != "false":
-            return subset.summary(resource, given["_summary"])
-        return subset.elements(resource, given["_elements"].split(",")) if given.get("_elements") else resource
+            return subset.summary(json.plain(resource), given["_summary"])
+        return (
+            subset.elements(json.plain(resource), given["_elements"].split(",")) if given.get("_elements") else resource
+        )
 
     @cached_property
     def prefer(self) -> Prefer:
@@ -148,11 +151,32 @@ class Request:
                 respond_async = True
         return Prefer(given["returns"], given["handling"], respond_async)
 
-    def represent(self, head: Head, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """A version as this client sees it. Every resource is shown through here, so that the read log has what the audit needs."""
-        from bulkhead.resources import represent
-
+    def note_shown(self, head: Head) -> None:
+        """Puts a version into the read log, if reading it is recorded: what the answer shows, or tells of."""
         if trail.is_recorded(self.session, self.route.operation, head):
             self.session.shown.append(Shown(self.route.operation, head))
-        content = self.store.decode(head) if body is None else body
-        return represent(head, content, self.session.definitions, extended=self.session.extended)
+
+    def represent(self, head: Head, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """A version as this client sees it, with another `body` where one is given.
+
+        Every resource is shown through here or `show`: both write the read log that the audit needs.
+        """
+        from bulkhead.resources import represent
+        from bulkhead.store import Version
+
+        self.note_shown(head)
+        version = self.store.version(head) if body is None else Version(head, lambda _: body)
+        return represent(version, self.session.definitions, extended=self.session.extended)
+
+    @cached_property
+    def show(self) -> Callable[[Version], JsonResource]:
+        """The same for a version, as JSON where that takes no parsing; under the definitions that are in force when the first is shown."""
+        from bulkhead.resources import represent, splice
+
+        known, extended = self.session.definitions, self.session.extended
+
+        def shown(version: Version) -> JsonResource:
+            self.note_shown(version.head)
+            return splice(version, known, extended=extended) or represent(version, known, extended=extended)
+
+        return shown

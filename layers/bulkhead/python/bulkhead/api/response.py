@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bulkhead.errors import Issue
 from bulkhead.fhir import outcome
+from bulkhead.fhir.json import JsonResource
 
 if TYPE_CHECKING:
     from bulkhead.api.request import Request
@@ -23,7 +24,7 @@ class Response:
     """A resource, nothing, or a ready body: JSON, or anything with a `content-type` of its own."""
 
     status: int
-    resource: dict[str, Any] | None = None
+    resource: JsonResource | None = None
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
     entries: int = 0

@@ -132,14 +132,12 @@ def of_set_accounts(
     """The event of a `$set-accounts` on `target`; empty if the policy does not record it."""
     if not policy(session.store.settings.audit).set_accounts:
         return []
-    from bulkhead.facts import index_facts
-
     asked = {"accounts": " ".join(accounts) or "none", "propagate": str(propagate).lower()}
     if ends:
         asked["until"] = " ".join(f"{account}={end}" for account, end in ends.items())
     if inherit is not None:
         asked["inherit"] = str(inherit).lower()
-    patients = of_patients(target.key, index_facts.targets(session.store.decode(target)))
+    patients = of_patients(target.key, session.store.version(target).targets)
     entity = Entity(target.key, target.version, asked)
     return _writes(session, deed("operation", SET_ACCOUNTS), [entity], patients=patients)
 
@@ -147,12 +145,11 @@ def of_set_accounts(
 def of_purge(session: Session, heads: Sequence[Head]) -> list[Write]:
     """The events of the erasing of some resources: one for the data of each patient, whatever AUDIT says. They name ids only."""
     from bulkhead.access.visibility import last_living
-    from bulkhead.facts import index_facts
 
     groups: dict[tuple[str, ...], list[Entity]] = {}
     for head in heads:
         living = last_living(session.store, head)
-        pointed_at = index_facts.targets(session.store.decode(living)) if living else {}
+        pointed_at = session.store.version(living).targets if living else {}
         groups.setdefault(of_patients(head.key, pointed_at), []).append(Entity(head.key, head.version))
     done = deed("operation", PURGE)
     return [
@@ -162,13 +159,11 @@ def of_purge(session: Session, heads: Sequence[Head]) -> list[Write]:
 
 def of_reads(session: Session, done: Deed, heads: Iterable[Head]) -> list[Write]:
     """The events for one deed that showed `heads`: one event per patient."""
-    from bulkhead.facts import index_facts
-
     known = policy(session.store.settings.audit)
     groups: dict[tuple[str, ...], dict[str, Entity]] = {}
     for head in heads:
         if known.records_read(head.type) and not head.deleted:
-            patients = of_patients(head.key, index_facts.targets(session.store.decode(head)))
+            patients = of_patients(head.key, session.store.version(head).targets)
             groups.setdefault(patients, {}).setdefault(head.key, Entity(head.key, head.version))
     return [
         made

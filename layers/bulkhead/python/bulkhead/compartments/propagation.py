@@ -21,7 +21,6 @@ from datetime import datetime
 from bulkhead.compartments import accounts, membership, private
 from bulkhead.errors import Issue, Unavailable
 from bulkhead.facts.audit_names import is_trail
-from bulkhead.facts.index_facts import targets
 from bulkhead.parallel import chunks
 from bulkhead.store import Head, Store, Write
 from bulkhead.store.heads import OWN, Grants, accounts_write
@@ -313,9 +312,8 @@ def _judge(
             standing += reaches(head)
             continue
         try:
-            body = store.decode(head)
-            is_member = membership.is_member(its, target, key, targets=targets(body))
-            is_closed = head.sealed or private.is_private(store.settings.private, body)
+            is_member = membership.is_member(its, target, store.version(head))
+            is_closed = _is_closed(store, head)
         except Exception as error:
             logger.error("member cannot be read", extra={"resource": key, "error": type(error).__name__})
             broken.append(key)

@@ -35,8 +35,9 @@ export function layout(found, claims, accounts, nameOf) {
   lines.push({ from: "fence", to: "scope", look: opens || byScope ? "good" : "bad" });
   const verdicts = INTERACTIONS.filter(([name]) => found.decisions[name]).map(([name, word]) => {
     const { allowed } = found.decisions[name];
-    lines.push({ from: "scope", to: name, look: allowed ? "good" : "bad" });
-    return { id: name, title: word, note: allowed === undefined ? "not for you to know" : allowed ? "allowed" : "refused", look: allowed ? "good" : "bad" };
+    const look = allowed === undefined ? "" : allowed ? "good" : "bad";
+    lines.push({ from: "scope", to: name, look });
+    return { id: name, title: word, note: allowed === undefined ? "not for you to know" : allowed ? "allowed" : "refused", look };
   });
   return {
     rows: [

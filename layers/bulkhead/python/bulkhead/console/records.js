@@ -4,7 +4,7 @@ import { html, nothing } from "./lit.js";
 import { EXTENDED } from "./api.js";
 import { View, fault } from "./view.js";
 import { carried, chip } from "./accounts.js";
-import { maySetAccounts } from "./session.js";
+import { isFenced, maySetAccounts } from "./session.js";
 import { Explanations, queryOf } from "./explanations.js";
 import { ELEMENTS, count, day, keyOf, measured, nextOf, personName, title, when } from "./fhir.js";
 import "./rows.js";
@@ -195,7 +195,7 @@ export class RecordsPage extends View {
     const hidden = known.length - seen;
     const all = known.length === keys.length;
     return html`<div class="verdict ${seen ? (hidden ? "some" : "good") : "bad"}" role="status">
-      <strong>${this.asking.label} sees ${seen.toLocaleString()} of ${(all ? keys.length : known.length).toLocaleString()} records</strong>${all
+      <strong>${this.asking.label} sees ${seen.toLocaleString()} of ${(all ? keys.length : known.length).toLocaleString()} records${isFenced(this.api.session.claims) ? " that you see" : ""}</strong>${all
         ? ", the patient’s own included."
         : ` that were asked about so far; there are ${keys.length.toLocaleString()}.`}
       ${hidden ? html`<button class="quiet" aria-pressed=${this.only === "hidden"} @click=${() => (this.only = this.only === "hidden" ? "" : "hidden")}>${this.only === "hidden" ? "Show all" : `Show the ${hidden.toLocaleString()} hidden`}</button>` : nothing}
@@ -221,7 +221,7 @@ export class RecordsPage extends View {
     if (!this.rows.length) return this.loading ? html`<p class="matrix-wait" aria-busy="true">Loading…</p>` : html`<p class="note">The compartment holds nothing that you may see.</p>`;
     const unshared = this.rows.filter((row) => isUnshared(row, shared)).length;
     return html`<section class="panel matrix" aria-labelledby="matrix-title">
-      <h2 id="matrix-title">Who sees how much</h2>
+      <h2 id="matrix-title">Who sees how much ${isFenced(this.api.session.claims) ? html`<span>of what you see</span>` : nothing}</h2>
       <div class="scroll" tabindex="0" role="region" aria-label="Records by type and account"><table>
         <thead><tr><th scope="col">Type</th>${columns.map((account) => html`<th scope="col">${chip(this.accounts, { account })}</th>`)}</tr></thead>
         <tbody>${sorted.map(([type, members]) => html`<tr class=${this.type === type ? "chosen" : ""}>

@@ -98,6 +98,11 @@ def of_resource(resource: dict[str, Any], parameter: SearchParameter) -> Texts:
     return texts(period for item in found for period in extract.periods(*item)) or Texts(NONE, NONE)
 
 
+def codes_of(resource: dict[str, Any], parameter: SearchParameter) -> tuple[tuple[str, str], ...]:
+    """(system, code) of what the care was: the tokens of a type's `code_parameter`, as the resource has them."""
+    return tuple(pair for item in extract.values(resource, parameter) for pair in extract.tokens(*item))
+
+
 def sorts(found: Texts) -> tuple[str, ...]:
     """What the index is to hold of a resource: one entry or two."""
     first, last = found

@@ -55,6 +55,13 @@ class Facts:
     values: frozenset[Value]
     dated: frozenset[Value] = frozenset()
     """Entries in clinical order: of each patient, and of each patient with a code. See `_dated`."""
+    literals: frozenset[str] = frozenset()
+    """The resources of this server that literal references name though no search parameter of R4 leads to them: see `literals`."""
+
+    @property
+    def named(self) -> frozenset[str]:
+        """Every resource of this server that the resource names."""
+        return self.literals.union(self.targets)
 
 
 # Token parameters whose values many resources of a type share. The type of a parameter already excludes booleans and codes
@@ -95,14 +102,19 @@ def facts(resource: dict[str, Any]) -> Facts:
     pointed_at = targets(resource)
     owners = patients(pointed_at)
     values = frozenset(_values(resource, owners))
-    return Facts({**pointed_at, **embedded_targets(resource)}, values, frozenset(_dated(resource, owners)))
+    return Facts(
+        {**pointed_at, **embedded_targets(resource)},
+        values,
+        frozenset(_dated(resource, owners)),
+        literals(resource) - pointed_at.keys(),
+    )
 
 
 def targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:
     """The resources of this server that a resource points at, and the search parameters through which it does.
 
     The reference in a Binary's `securityContext` counts too, by the path of its element. All other references outside every search
-    parameter, absolute URLs and logical references make no target. A canonical makes one only in the form `Type/id`.
+    parameter (see `literals`), absolute URLs and logical references make no target. A canonical makes one only in the form `Type/id`.
     """
     found: dict[str, set[str]] = {}
     known: dict[str, str | None] = {}
@@ -124,6 +136,21 @@ def targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:
         via = frozenset(codes)
         result[target] = shared.setdefault(via, via)
     return result
+
+
+# References in the resources that these carry are not their own; a Bundle may have thousands.
+_CARRIERS = frozenset({"Bundle", "Parameters"})
+
+
+def literals(resource: dict[str, Any]) -> frozenset[str]:
+    """The resources of this server that literal references name, wherever in a resource: in extensions and contained ones too.
+
+    None of a Bundle or Parameters. References to a version name the resource.
+    """
+    if resource["resourceType"] in _CARRIERS:
+        return frozenset()
+    texts = (reference.get("reference") for _, reference in references.walk(resource))
+    return frozenset(target for text in texts if isinstance(text, str) and (target := local(text)) is not None)
 
 
 def embedded_targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:

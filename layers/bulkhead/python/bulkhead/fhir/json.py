@@ -12,6 +12,9 @@ import msgspec
 from bulkhead.errors import BadRequest, Issue, PayloadTooLarge
 from bulkhead.fhir import site
 
+JsonResource = dict[str, Any] | msgspec.Raw
+"""A resource, or its JSON: `dumps` takes both, at any depth."""
+
 BODY = "body"
 """The place that errors name for a fault of the body as a whole."""
 
@@ -117,7 +120,7 @@ def _without_mark(data: bytes | str) -> bytes | str:
     return data.removeprefix(codecs.BOM_UTF8) if isinstance(data, bytes) else data.removeprefix("\ufeff")
 
 
-def stored(data: bytes) -> dict[str, Any]:
+def stored(data: bytes | msgspec.Raw) -> dict[str, Any]:
     """Reads one JSON object that `dumps` wrote. The limits do not apply: the object passed those that held when it was written."""
     value: dict[str, Any] = _decoder.decode(data)
     return value
@@ -127,6 +130,11 @@ def dumps(value: Any, *, pretty: bool = False) -> bytes:
     """UTF-8 JSON in the order of the dict; Decimals come out as the numbers that they were read from."""
     encoded = _encoder.encode(value)
     return msgspec.json.format(encoded, indent=2) if pretty else encoded
+
+
+def plain(resource: JsonResource) -> dict[str, Any]:
+    """The resource for who looks inside it."""
+    return stored(resource) if isinstance(resource, msgspec.Raw) else resource
 
 
 def canonical(value: Any) -> bytes:

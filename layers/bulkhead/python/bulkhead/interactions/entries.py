@@ -90,10 +90,10 @@ def _http_date(instant: str | None) -> str | None:
 
 def _content(answered: Response, *, without_body: bool) -> Content:
     response: dict[str, Any] = {"status": status(answered.status)}
-    resource = json.loads(answered.body) if answered.body else answered.resource
+    resource = json.loads(answered.body) if answered.body else json.plain(answered.resource or {})
     if "etag" in answered.headers:
         response["etag"] = answered.headers["etag"]
-    updated = (resource or {}).get("meta", {}).get("lastUpdated")
+    updated = resource.get("meta", {}).get("lastUpdated")
     if updated:
         response["lastModified"] = updated
     return {"response": response} | ({"resource": resource} if resource and not without_body else {})

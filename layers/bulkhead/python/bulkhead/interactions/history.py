@@ -67,7 +67,7 @@ def _entry(request: Request, head: Head) -> dict[str, Any]:
     status = "201" if head.version == 1 else "204" if head.deleted else "200"
     entry: dict[str, Any] = {"fullUrl": f"{request.base}/{head.key}"}
     if not head.deleted:
-        entry["resource"] = request.subset(request.represent(head))
+        entry["resource"] = request.subset(request.show(request.store.version(head)))
     entry["request"] = {"method": head.method, "url": url}
     entry["response"] = {"status": status, "etag": f'W/"{head.version}"', "lastModified": head.updated}
     return entry

@@ -41,13 +41,13 @@ def read(request: Request) -> Response:
     headers = version_headers(head)
     if not_modified(head, request.headers.get("if-none-match"), request.headers.get("if-modified-since")):
         return Response(NOT_MODIFIED, headers=headers)
-    return Response(OK, request.subset(request.represent(head)), headers)
+    return Response(OK, request.subset(request.show(request.store.version(head))), headers)
 
 
 def vread(request: Request) -> Response:
     """`GET [base]/Type/id/_history/version`."""
     head = resources.read_version(request.session, _key(request), request.parameters["version"])
-    return Response(OK, request.subset(request.represent(head)), version_headers(head))
+    return Response(OK, request.subset(request.show(request.store.version(head))), version_headers(head))
 
 
 def create(request: Request) -> Response:

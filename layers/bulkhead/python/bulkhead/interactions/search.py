@@ -81,10 +81,11 @@ def _run(request: Request, query: Query, explain: Callable[[Plan], None], *, not
         request.store,
         query,
         base=request.base,
-        represent=request.represent,
+        represent=request.show,
         fence=policy.fence(request.store, request.caller, policy.SEARCH),
         limits=run.Limits(seconds=known.search_seconds, included=known.included_limit if most is None else most),
         explain=explain,
+        consulted=lambda found: request.note_shown(found.head),
         notes=notes,
     )
     return page_links.sealed(request.store, request.caller, bundle)

@@ -20,7 +20,7 @@ from bulkhead.errors import Issue
 from bulkhead.fhir import json, outcome
 from bulkhead.jobs import lifecycle, purging
 from bulkhead.jobs.lifecycle import Background
-from bulkhead.jobs.purging import Order, Place
+from bulkhead.jobs.purging import Order, Place, Step
 from bulkhead.session import Session
 from bulkhead.store import Store
 from bulkhead.store.jobs import CANCELLED, DONE, FAILED, PURGE, RUNNING, Job
@@ -30,6 +30,9 @@ State = dict[str, Any]
 # Seconds that one call of the planner goes on: far less than the 15 minutes of a Lambda function, more than a page takes.
 _AT_ONCE = 240.0
 
+
+_KEPT = 9_999
+# Beyond all passes: what is recorded under it counts whichever pass is the last.
 
 NOTHING_YET = "0 resources erased"
 """The progress of a job that begins."""
@@ -74,12 +77,10 @@ def plan(store: Store, state: State) -> State:
     # Counted on, not anew: what an earlier delivery erased is listed no more.
     number = len(store.jobs.results(job.id))
     if "place" not in state:
-        store.jobs.record(job, 0, number, standing=purging.begin(session, asked.order))
-        number += 1
+        number = _record(store, job, number, step=purging.begin(session, asked.order))
     place = Place(**state["place"]) if "place" in state else Place()
     for step in purging.steps(session, asked.order, place):
-        store.jobs.record(job, step.turn, number, standing=step.erased, left=step.shared)
-        number += 1
+        number = _record(store, job, number, step=step)
         store.jobs.beat(job)
         now = store.jobs.read(job.id)
         if step.next is None or now is None or now.state != RUNNING:
@@ -87,6 +88,15 @@ def plan(store: Store, state: State) -> State:
         if time.monotonic() > ends:
             return state | {"batches": 0, "next": "plan", "place": asdict(step.next)}
     return state | {"batches": 0, "next": "finish"}
+
+
+def _record(store: Store, job: Job, number: int, *, step: Step) -> int:
+    """Record a step as result `number`; the number of the next."""
+    store.jobs.record(job, step.turn, number, standing=step.erased, left=step.shared)
+    if step.kept:
+        number += 1
+        store.jobs.record(job, _KEPT, number, standing=0, left=step.kept)
+    return number + 1
 
 
 def finish(store: Store, state: State) -> State:
@@ -104,10 +114,10 @@ def finish(store: Store, state: State) -> State:
 
 
 def _counted(store: Store, job: Job) -> tuple[int, list[str]]:
-    """How many resources were erased so far, and which the last pass left."""
+    """How many resources were erased so far, and which were left: members by the last pass, Binaries by any."""
     results = store.jobs.results(job.id)
-    last = max((one.turn for one in results), default=0)
-    shared = {name for one in results if one.turn == last for name in one.names}
+    last = max((one.turn for one in results if one.turn != _KEPT), default=0)
+    shared = {name for one in results if one.turn in (last, _KEPT) for name in one.names}
     return sum(one.standing for one in results), sorted(shared)
 
 

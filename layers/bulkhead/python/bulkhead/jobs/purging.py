@@ -4,6 +4,8 @@ The target goes first: its gravestone stays open until the purge is done, so tha
 follow page by page: each is buried with its AuditEvent, then the Binaries that follow it are purged, then it is erased. It leaves the
 listing of its Patient last of all, so what a dead run has begun is listed still.
 
+A Binary that follows what is erased stays where a document that stays links to it: what others share is listed, and not erased.
+
 Passes over the members end with one that finds nothing to erase. It begins after the indexes have caught up, and gives writers under way
 a second to commit, as propagation does.
 """
@@ -28,13 +30,14 @@ from bulkhead.parallel import chunks, in_parallel
 from bulkhead.session import Session
 from bulkhead.store import Gravestone, Head, Pointer, Store
 from bulkhead.store.throttling import pause
+from bulkhead.store.version import Version
 
 PAGE = 100
 """Members that are judged and erased together; an answer of a job names as many for each page."""
 NEVER_PURGED = governing.TYPES | {AUDIT_EVENT}
 """Types that a purge leaves alone: what governs the server, and the trail."""
 
-_BURIED_AT_ONCE = 25
+_BURIED_AT_ONCE = 40
 _LISTED = 1000
 _ATTEMPTS = 8
 _TURNS = 20
@@ -71,11 +74,13 @@ class Step:
     erased: int
     shared: tuple[str, ...]
     next: Place | None
+    kept: tuple[str, ...] = ()
+    """Binaries that would have followed. Later passes do not come upon them again."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run came to: how many resources it erased, and members that it left, because they are not this Patient's alone."""
+    """What a run came to: how many resources it erased, and members and Binaries that it left, because they are others' as well."""
 
     erased: int = 0
     shared: set[str] = field(default_factory=set)
@@ -98,18 +103,20 @@ def require(session: Session, order: Order) -> None:
 
 def run(session: Session, order: Order, wait: Wait = time.sleep) -> Outcome:
     """Purge to the end. Conflict where other writers are faster again and again; whatever DynamoDB and S3 raise. Sent again, it goes on."""
-    outcome = Outcome(erased=begin(session, order))
-    turn = 0
+    begun = begin(session, order)
+    outcome = Outcome(begun.erased, set(begun.kept))
+    kept, turn = set(begun.kept), 0
     for step in steps(session, order, Place(), wait=wait):
         outcome.erased += step.erased
-        outcome.shared = {*(outcome.shared if step.turn == turn else ()), *step.shared}
+        kept.update(step.kept)
+        outcome.shared = {*(outcome.shared if step.turn == turn else ()), *step.shared, *kept}
         turn = step.turn
     session.store.close_grave(order.target)
     return outcome
 
 
-def begin(session: Session, order: Order) -> int:
-    """Bury the target, purge what follows it, and erase it, but for its gravestone. How many resources that were. Idempotent."""
+def begin(session: Session, order: Order) -> Step:
+    """Bury the target, purge what follows it, and erase it, but for its gravestone. Idempotent."""
     store = session.store
     for attempt in range(_ATTEMPTS):
         head = store.read(order.target)
@@ -124,7 +131,10 @@ def begin(session: Session, order: Order) -> int:
         break
     else:
         raise Conflict(f"{order.target} is being changed by too many others; try again", order.target)
-    return _erase(session, [order.target], {order.target})
+    stone = store.gravestones([order.target]).get(order.target, Gravestone(order.target, ""))
+    work = _Work(session, order, stone)
+    erased = work.erase([order.target])
+    return Step(0, erased, (), None, tuple(sorted(work.kept)))
 
 
 def _own_patients(store: Store, target: Head) -> set[str]:
@@ -153,7 +163,7 @@ def steps(session: Session, order: Order, place: Place, *, wait: Wait = time.sle
         return
     left: Place | None = place
     while left is not None:
-        step = _step(session, stone, left, wait=wait)
+        step = _step(_Work(session, order, stone), left, wait)
         yield step
         left = step.next
 
@@ -180,15 +190,15 @@ def _listing(store: Store, target: str, *, former: bool, after: str | None) -> t
     return [source for source in sources if not is_trail(source)], page.next
 
 
-def _step(session: Session, stone: Gravestone, place: Place, *, wait: Wait) -> Step:
+def _step(work: _Work, place: Place, wait: Wait) -> Step:
     """Judge and erase one page of a listing."""
-    store = session.store
+    store, stone = work.session.store, work.stone
     if place == Place(turn=place.turn) and place.turn == 1:
         # One pass has to begin when the indexes show all that was written before the target was buried.
         wait(store.settings.propagation_settle)
     keys, after = _listing(store, stone.key, former=place.former, after=place.after)
     judged = _settled(store, stone, keys, former=place.former, wait=wait)
-    erased = _erase(session, judged.alone, {stone.key})
+    erased = work.erase(judged.alone)
     changed = place.changed or bool(erased)
     following: Place | None
     if after is not None:
@@ -199,7 +209,7 @@ def _step(session: Session, stone: Gravestone, place: Place, *, wait: Wait) -> S
         following = Place(place.turn + 1)
     else:
         following = None
-    return Step(place.turn, erased, tuple(judged.shared), following)
+    return Step(place.turn, erased, tuple(judged.shared), following, tuple(sorted(work.kept)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +248,7 @@ def _judge(store: Store, stone: Gravestone, keys: Sequence[str], *, former: bool
         if head is None or living is None:
             judged.unsettled.append(key)
             continue
-        pointed_at = index_facts.targets(store.decode(living))
-        is_member = its is not None and membership.is_member(its, stone.key, key, targets=pointed_at)
+        is_member = its is not None and membership.is_member(its, stone.key, store.version(living))
         others = _patients(store, living) - set(stone.patients)
         if not is_member and not former:
             # It points elsewhere now, and is listed as having pointed here.
@@ -254,18 +263,66 @@ def _judge(store: Store, stone: Gravestone, keys: Sequence[str], *, former: bool
     return judged
 
 
-def _erase(session: Session, keys: Sequence[str], seen: set[str]) -> int:
-    """Bury those of `keys` that stand, purge the Binaries that follow them, and erase all. `seen` keeps circles from going on."""
-    erased = 0
-    for batch in chunks(keys, _BURIED_AT_ONCE):
-        _bury(session, batch)
-        seen.update(batch)
-        follow = in_parallel(lambda key: _followers(session.store, key), batch, session.store.settings.threads)
-        binaries = [key for found in follow for key in found if key not in seen]
-        if binaries:
-            erased += _erase(session, list(dict.fromkeys(binaries)), seen)
-        erased += sum(in_parallel(session.store.erase, batch, session.store.settings.threads))
-    return erased
+@dataclass(slots=True)
+class _Work:
+    """The erasing of a page of members, or of the target."""
+
+    session: Session
+    order: Order
+    stone: Gravestone
+    seen: set[str] = field(default_factory=set)
+    """What it has come upon: it keeps circles from going on."""
+    kept: set[str] = field(default_factory=set)
+    """Binaries that follow what was erased, and stay because a document that stays links to them."""
+
+    def erase(self, keys: Sequence[str]) -> int:
+        """Bury those of `keys` that stand, purge the Binaries that follow them, and erase all. How many there were."""
+        store, erased = self.session.store, 0
+        self.seen.add(self.stone.key)
+        for batch in chunks(keys, PAGE):
+            for buried in chunks(batch, _BURIED_AT_ONCE):
+                _bury(self.session, buried)
+            self.seen.update(batch)
+            # Two queries for each member: in a table without a Binary for none.
+            if BINARY in store.types_in_use():
+                erased += self._erase_followers(batch)
+            erased += len(store.erase(batch))
+        return erased
+
+    def _erase_followers(self, keys: Sequence[str]) -> int:
+        store = self.session.store
+        follow = in_parallel(lambda key: _followers(store, key), keys, store.settings.threads)
+        binaries = list(dict.fromkeys(key for found in follow for key in found if key not in self.seen))
+        linked = in_parallel(self._is_linked, binaries, store.settings.threads)
+        self.kept.update(key for key, is_linked in zip(binaries, linked, strict=True) if is_linked)
+        self.seen.update(self.kept)
+        left = [key for key in binaries if key not in self.kept]
+        return self.erase(left) if left else 0
+
+    def _is_linked(self, binary: str) -> bool:
+        """Whether a resource that this purge leaves alone refers to a Binary, or is a document that has it as an attachment."""
+        store = self.session.store
+        documents = [found.key for found in store.by_value("DocumentReference", "location", binary)]
+        pointing = _sources(lambda after: store.pointing_at(binary, None, after, limit=_LISTED))
+        others = {key for key in (*documents, *pointing) if key not in self.seen and not is_trail(key)}
+        living = [store.version(head) for head in store.read_many(sorted(others)).values() if not head.deleted]
+        return any(_links_to(binary, one) and not self._goes(one) for one in living)
+
+    def _goes(self, version: Version) -> bool:
+        """Whether the purge erases a resource sooner or later: as a member that is this Patient's alone."""
+        store, stone = self.session.store, self.stone
+        its = membership.definition(store, stone.key.partition("/")[0])
+        if not self.order.compartment or its is None or not membership.is_member(its, stone.key, version):
+            return False
+        return _patients(store, version.head) <= set(stone.patients)
+
+
+def _links_to(binary: str, version: Version) -> bool:
+    """Whether a resource refers to a Binary, or has its content there. One that follows it by `securityContext` does not."""
+    if version.head.type == BINARY:
+        return False
+    attachments = version.body.get("content", ()) if version.head.type == "DocumentReference" else ()
+    return binary in version.named or any(one.get("attachment", {}).get("url") == binary for one in attachments)
 
 
 def _bury(session: Session, keys: Sequence[str]) -> None:
@@ -284,19 +341,20 @@ def _bury(session: Session, keys: Sequence[str]) -> None:
 
 def _followers(store: Store, key: str) -> list[str]:
     """The Binaries whose `securityContext` is a resource, or was when they were deleted."""
-    listings: list[Callable[[str | None], list[Pointer]]] = [
-        lambda after: store.pointing_at(key, BINARY, after, limit=_LISTED),
-        lambda after: store.formerly_pointing_at(key, after, _LISTED),
-    ]
-    found: dict[str, None] = {}
-    for listing in listings:
-        after: str | None = None
-        while listed := listing(after):
-            found.update(dict.fromkeys(one.source for one in listed if one.source.startswith(f"{BINARY}/")))
-            after = listed[-1].source
-            if len(listed) < _LISTED:
-                break
-    return _following(store, key, list(found))
+    now = _sources(lambda after: store.pointing_at(key, BINARY, after, limit=_LISTED))
+    once = _sources(lambda after: store.formerly_pointing_at(key, after, _LISTED))
+    found = dict.fromkeys(source for source in (*now, *once) if source.startswith(f"{BINARY}/"))
+    return _following(store, key, list(found)) if found else []
+
+
+def _sources(listing: Callable[[str | None], list[Pointer]]) -> Iterator[str]:
+    """All that a listing gives, of which each call gives up to _LISTED after a source."""
+    after: str | None = None
+    while listed := listing(after):
+        yield from (one.source for one in listed)
+        after = listed[-1].source
+        if len(listed) < _LISTED:
+            return
 
 
 def _following(store: Store, key: str, found: Sequence[str]) -> list[str]:

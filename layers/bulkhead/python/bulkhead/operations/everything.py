@@ -27,6 +27,6 @@ def everything(request: Request) -> Response:
         limits=request.session.settings,
     )
     asked = replace(asked, query=asked.query.of_at_most(request.most_entries))
-    bundle = operation.everything(request.session, key, asked, base=request.base, represent=request.represent)
+    bundle = operation.everything(request.session, key, asked, base=request.base, represent=request.show)
     sealed = page_links.sealed(request.store, request.caller, bundle)
     return Response(200, sealed, entries=len(bundle.get("entry", ())))

@@ -7,6 +7,7 @@ members at a time: only in a larger compartment may a resource that several wind
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,7 @@ WINDOW = 10_000
 READ = 5_000
 """How many members a page reads; then it ends with a next link, even if it is not full."""
 _LISTED = 1000
+_MENTION = re.compile(rb"""(?<=["'])[A-Z][A-Za-z]+/[A-Za-z0-9.\-]{1,64}(?=["'/\\])""")
 
 _VALUES = {
     "start": "valueDate",
@@ -154,20 +156,27 @@ class _Walk:
         """The page after a member; after the last member, the resources that they refer to fill it."""
         count = self.count
         matches = [self.target] if after is None and self.wanted(self.target) else []
+        passed: list[Version] = []
         last, weight = after or "", 0
         for read, candidate in enumerate(self.all_members(after or None)):
             if len(matches) >= count or read >= READ or weight > PAGE_WEIGHT:
                 return Page(matches, ["", "", last])
             last = candidate.key
+            passed.append(candidate)
             if self.wanted(candidate):
                 matches.append(candidate)
                 weight += candidate.head.weight
-        return self.referred_to(matches, "", "")
+        return self.referred_to(matches, "", "", members=passed if after is None else None)
 
-    def referred_to(self, matches: list[Version], window: str, after: str) -> Page:
-        """`matches`, filled up with resources outside the compartment that the members after `window` refer to."""
+    def referred_to(
+        self, matches: list[Version], window: str, after: str, *, members: Sequence[Version] | None = None
+    ) -> Page:
+        """`matches`, filled up with resources outside the compartment that the members after `window` refer to.
+
+        `members` are all of these, where they have been read.
+        """
         room = max(self.count - len(matches), 0)
-        keys, following = self.references(window)
+        keys, following = self.references(window, members)
         left = sorted(key for key in keys if key > after)
         chunk = left[:room]
         heads = self.store.read_many(chunk)
@@ -182,15 +191,15 @@ class _Walk:
         only_page = position is None and self.asked.query.results.cursor is None
         return Page(matches, position, len(matches) if only_page else None, included)
 
-    def references(self, window: str) -> tuple[set[str], str | None]:
+    def references(self, window: str, read: Sequence[Version] | None) -> tuple[set[str], str | None]:
         """The resources that the members after `window` refer to, without these members; and the place where the next window begins.
 
-        `_type` and `_since` limit only what is shown: hidden members count for references too.
+        `_type` and `_since` limit only what is shown: hidden members count for references too. `read` are the members, if they were read.
         """
         members = {self.target.key}
         found = referred(self.target) if window == "" else set()
         last = window
-        for candidate in self.all_members(window or None):
+        for candidate in self.all_members(window or None) if read is None else read:
             if len(members) > WINDOW:
                 return found - members, last
             last = candidate.key
@@ -225,7 +234,7 @@ class _Walk:
 
     def is_member(self, candidate: Version) -> bool:
         its = self.known[self.target.head.type]
-        return any(membership.is_member(its, key, candidate.key, targets=candidate.targets) for key in self.targets)
+        return any(membership.is_member(its, key, candidate) for key in self.targets)
 
     def wanted(self, candidate: Version) -> bool:
         """Whether `_type`, `_since`, `start` and `end` select it."""
@@ -238,7 +247,18 @@ class _Walk:
 
 
 def referred(candidate: Version) -> set[str]:
-    """The resources of this server that a resource refers to, by any of its references or by the url of an attachment."""
+    """The resources of this server that a resource refers to, by any of its references or by the url of an attachment.
+
+    Its text shows all that a link can be: a quote, type and id, then a version or the quote. Where all of these are its targets, which
+    are links, no other link is there to be found by parsing.
+    """
+    content = candidate.content
+    if content is not None and content.targets is not None and candidate.head.type != "Bundle":
+        texts_of = (_MENTION.findall(text) for text in (content.text, content.meta or b""))
+        mentioned = {mention.decode() for found in texts_of for mention in found}
+        mentioned = {key for key in mentioned if key.partition("/")[0] in definitions.RESOURCE_TYPES}
+        if mentioned <= content.targets.keys():
+            return mentioned
     texts = (text for link in links.find_links(candidate.body) for text in link.urls())
     keys = (references.local(text) for text in texts)
     return {key for key in keys if key and key.partition("/")[0] in definitions.RESOURCE_TYPES}

@@ -53,7 +53,7 @@ def lastn(request: Request) -> Response:
     for one in by_code(query):
         found += _read(request, one, most)
     shown = [candidate for group in groups(found) for candidate in group[:most]]
-    answer = bundle.searchset(query, run.Page(shown, total=len(shown)), request.base, represent=request.represent)
+    answer = bundle.searchset(query, run.Page(shown, total=len(shown)), request.base, represent=request.show)
     return Response(200, answer)
 
 

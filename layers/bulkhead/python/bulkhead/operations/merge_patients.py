@@ -228,7 +228,7 @@ class _Merge:
             listed = self.request.store.pointing_at(source.key, after=after, limit=_LISTED)
             keys = {pointer.source for pointer in listed if not is_trail(pointer.source)} - {source.key, target.key}
             heads = self.request.store.read_many(keys).values()
-            if any(source.key in self.request.store.version(head).targets for head in heads if not head.deleted):
+            if any(source.key in self.request.store.version(head).named for head in heads if not head.deleted):
                 return True
             if len(listed) < _LISTED:
                 return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bulkhead import resources
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response
+from bulkhead.compartments import own_parameters
 from bulkhead.fhir import outcome
 from bulkhead.operations import validation_report
 
@@ -17,5 +18,8 @@ def validate(request: Request) -> Response:
         resources.key_of(resource_type, identifier)
     body = request.resource() if request.body.strip() else None
     asked = validation_report.parse(body, request.query, resource_type)
-    found = validation_report.issues(request.caller, resource_type, identifier, asked=asked, base=request.base)
+    look = own_parameters.stored_in(request.store)
+    found = validation_report.issues(
+        request.caller, resource_type, identifier, asked=asked, base=request.base, look=look
+    )
     return Response(200, outcome.outcome(found))

@@ -74,10 +74,19 @@ def _unwrapped(body: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def issues(caller: Caller, resource_type: str, identifier: str | None, *, asked: Asked, base: str) -> list[Issue]:
+def issues(
+    caller: Caller,
+    resource_type: str,
+    identifier: str | None,
+    *,
+    asked: Asked,
+    base: str,
+    look: compartment_definitions.Lookup,
+) -> list[Issue]:
     """Every fault, and notes on what was not checked; [] if all is well.
 
-    `identifier` is that of the URL if the operation is called on an instance; `base` is the URL of this server.
+    `identifier` is that of the URL if the operation is called on an instance; `base` is the URL of this server. `look` finds the search
+    parameters of the project's own that a CompartmentDefinition names.
     """
     found: list[Issue] = []
     right = MODES[asked.mode] if asked.mode else None
@@ -89,7 +98,7 @@ def issues(caller: Caller, resource_type: str, identifier: str | None, *, asked:
         return found
     invalid = validation.faults(asked.resource, resource_type, base=base)
     if not invalid and resource_type == compartment_definitions.TYPE:
-        invalid = list(compartment_definitions.faults(asked.resource))
+        invalid = list(compartment_definitions.faults(asked.resource, look))
     found += invalid
     if asked.mode == "update":
         found += _identity(asked.resource, resource_type, identifier)

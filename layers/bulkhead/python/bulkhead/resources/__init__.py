@@ -9,7 +9,7 @@ from bulkhead.resources.commit import commit, require_allowed
 from bulkhead.resources.ids import ID, key_of, known_type, new_id
 from bulkhead.resources.interactions import create, delete, patch, read, read_version, update
 from bulkhead.resources.preparation import checked, inherit, prepare_create, prepare_delete, prepare_update
-from bulkhead.resources.representation import represent, stored
+from bulkhead.resources.representation import represent, splice, stored
 from bulkhead.store.preconditions import version_of
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "read_version",
     "represent",
     "require_allowed",
+    "splice",
     "stored",
     "update",
     "version_of",

@@ -10,7 +10,8 @@ from collections.abc import Collection, Sequence
 from bulkhead.access import write_policy
 from bulkhead.access.policy import comes_unfenced
 from bulkhead.audit import recording
-from bulkhead.errors import BulkheadError
+from bulkhead.compartments import definition_writes
+from bulkhead.errors import BulkheadError, raise_together
 from bulkhead.resources.preparation import inherit
 from bulkhead.session import Session
 from bulkhead.store import Claim, Head, Inherit, Receipt, Write
@@ -57,6 +58,11 @@ def require_allowed(
     taken: Collection[str] = (),
     place: write_policy.Place = in_place,
 ) -> None:
-    """Raises what a commit of `writes` raises before it writes anything, where the caller may not make them: see `commit`."""
+    """Raises what a commit of `writes` raises before it writes anything, where the caller may not make them: see `commit`.
+
+    Last, the faults of CompartmentDefinitions and of the SearchParameters that they name (`definition_writes`).
+    """
     recording.require_untouched(writes, session.store.settings.auth)
     write_policy.check(session.store, session.caller, writes, taken=taken, inherit=inherited, place=place)
+    faults = definition_writes.faults(session.store, writes)
+    raise_together(place(n, faults[n]) for n in sorted(faults))

@@ -171,7 +171,7 @@ def _fenced(session: Session, one: Condition) -> Fenced | None:
             return True
         if charts is None or head.deleted:
             return False
-        return set(charts).isdisjoint({head.key, *session.store.version(head).targets})
+        return set(charts).isdisjoint({head.key, *session.store.version(head).named})
 
     return Fenced(caller.bounds, caller.accounts, charts, hides)
 

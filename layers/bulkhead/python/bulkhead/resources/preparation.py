@@ -100,9 +100,9 @@ def prepare_create(session: Session, resource: dict[str, Any], key: str, *, fres
         explicit, ends = policy.own_accounts(session.caller, list(given.places), (), places=given.places), given.ends
         for account in _ended(given):
             raise Unprocessable("the account's end is in the past", given.places[account])
-    body = session.store.encode(resource)
-    method = "POST" if fresh else "PUT"
     new = index_facts.facts(resource)
+    body = session.store.encode(resource, new.targets)
+    method = "POST" if fresh else "PUT"
     return Write(key, None, body, None, new, explicit, method=method, fresh=fresh, ends={OWN: ends})
 
 
@@ -331,13 +331,13 @@ def roots_of(store: Store, write: Write, known: membership.Definitions) -> list[
     if write.body is None or is_trail(write.key):
         return []
     if write.new is not None:
-        found = membership.memberships(write.new.targets, write.key, known)
+        found = membership.memberships(membership.of_write(store, write), known)
         return [root for root in found if root != write.key]
     if write.base is not None and write.base.sealed:
-        resource = store.decode(write.base)
-        if private.is_private(store.settings.private, resource):
+        sealed = store.version(write.base)
+        if private.is_private(store.settings.private, sealed.body):
             return []
-        found = membership.memberships(index_facts.targets(resource), write.key, known)
+        found = membership.memberships(sealed, known)
         return [root for root in found if root != write.key]
     # If the resource loses an account, a target that passes on this very account must not keep it there.
     return [root for root in write.inherited if root != write.key and not accounts.is_patient(root)]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from bulkhead.errors import Issue
-from bulkhead.fhir import outcome, subset
+from bulkhead.fhir import json, outcome, subset
+from bulkhead.fhir.json import JsonResource
 from bulkhead.search import cursor
 from bulkhead.search.query import Query, Results
 from bulkhead.store.version import Version
@@ -61,13 +62,16 @@ def ignored(query: Query) -> list[Issue]:
 def entry(candidate: Version, mode: str, base: str, *, represent: Represent, results: Results) -> dict[str, Any]:
     return {
         "fullUrl": f"{base}/{candidate.key}",
-        "resource": shown(represent(candidate.head, candidate.body), mode, results),
+        "resource": shown(represent(candidate), mode, results),
         "search": {"mode": mode},
     }
 
 
-def shown(resource: dict[str, Any], mode: str, results: Results) -> dict[str, Any]:
+def shown(resource: JsonResource, mode: str, results: Results) -> JsonResource:
     """The part of a resource that `_summary` and `_elements` ask for. Included resources have only elements named with their type."""
+    if results.summary in (None, "count") and not results.elements:
+        return resource
+    resource = json.plain(resource)
     if results.summary not in (None, "count"):
         resource = subset.summary(resource, results.summary)
     names = [name for name in results.elements if mode == "match" or name.startswith(f"{resource['resourceType']}.")]

@@ -20,7 +20,7 @@ from bulkhead.fhir.definitions import SearchParameter
 from bulkhead.fhir.references import canonical_url
 from bulkhead.search import embedded, matching
 from bulkhead.search.canonicals import Canonicals, Find, names
-from bulkhead.search.drivers import Branch, Driver, Keys, Targets, Values
+from bulkhead.search.drivers import Branch, Driver, Keys, Position, Targets, Values
 from bulkhead.search.embedded import Embedded
 from bulkhead.search.query import Chain, Clause, Query, ReferenceValue
 from bulkhead.store.version import Fence, Version, prepare
@@ -238,6 +238,24 @@ def driver(chain: Chain, resource_type: str | None, find: Find, *, limit: int) -
         return by_canonicals(behind, resource_type, parameter)
     marks = {index_facts.mark(name) for name, _ in chain.inner}
     return Targets(tuple(sorted(marks | {one.key for one in behind})), resource_type, link.code)
+
+
+def has_led(begun: Position, other: Driver) -> bool:
+    """Whether a chain led the pages before, to judge by the position where they ended, and not the `other` driver of the search.
+
+    Resources by type and id are in one order, whoever gives them: then the other one may go on.
+    """
+    if isinstance(begun, str):
+        return other.shape is not str
+    if not isinstance(begun, list) or len(begun) != 2 or not isinstance(begun[0], str):
+        return False
+    # Of `Targets`: a resource, or the mark of embedded ones. No care date is like these.
+    return "/" in begun[0] or begun[0].startswith("#")
+
+
+def is_confusable(driver: Driver, other: Driver) -> bool:
+    """Whether nobody could tell by a position which of two drivers gave it: where canonicals lead, against other values."""
+    return isinstance(driver, (Values, Targets)) and isinstance(other, type(driver))
 
 
 def by_canonicals(behind: Sequence[Version], resource_type: str, parameter: SearchParameter) -> Driver | None:

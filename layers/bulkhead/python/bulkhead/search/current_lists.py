@@ -36,7 +36,7 @@ def current(store: ReadStore, fence: Fence, find: Find, *, patient: str, name: s
 def _answered_for(store: ReadStore, fence: Fence, patient: str) -> tuple[str, ...]:
     """The patient, and those that it replaces, the nearest first."""
     head = store.read(patient)
-    version = Version(head, store.decode) if head and not head.deleted else None
+    version = store.version(head) if head and not head.deleted else None
     if version is None or not fence(version):
         return (patient,)
     return (patient, *patient_links.followed(store, [version], fence).get(patient, ()))

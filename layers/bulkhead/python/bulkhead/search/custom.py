@@ -7,12 +7,13 @@ So they work best together with a parameter that leads.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bulkhead.compartments.governing import governs
 from bulkhead.errors import Issue, NotSupported, Unprocessable
-from bulkhead.facts.expressions import compiled, types
+from bulkhead.facts.defined_parameters import defines, usable
+from bulkhead.facts.expressions import compiled
 from bulkhead.fhir import definitions
 from bulkhead.fhir.definitions import SearchParameter
 from bulkhead.fhir.fhirpath import TooMuch
@@ -25,8 +26,6 @@ logger = logging.getLogger(__name__)
 
 Custom = Callable[[str, str], SearchParameter | None]
 """(resource type, code) -> the parameter that clients have defined; None if there is none."""
-
-_TYPES = frozenset({"token", "string", "date", "number", "quantity", "uri", "reference", "composite"})
 
 
 def none(resource_type: str, code: str) -> SearchParameter | None:
@@ -60,38 +59,6 @@ def stored_in(store: ReadStore, fence: Fence, tell: Callable[[Issue], None] | No
     return look
 
 
-def defines(resource: dict[str, Any], resource_type: str, code: str) -> bool:
-    """Whether a SearchParameter resource defines a parameter of a type, is in use, and does not have the url of one of R4's."""
-    if resource.get("code") != code or resource.get("status") != "active":
-        return False
-    if not {resource_type, "Resource", "DomainResource"} & set(resource.get("base", ())):
-        return False
-    return all(own.url != resource["url"] for own in definitions.search_parameters(resource_type).values())
-
-
-def usable(resource: dict[str, Any], resource_type: str, code: str) -> SearchParameter | None:
-    """The parameter that a SearchParameter resource defines for a type; None if it does not, or is not in use."""
-    if not defines(resource, resource_type, code):
-        return None
-    kind, expression = resource.get("type"), resource.get("expression")
-    components = tuple((one["definition"], one["expression"]) for one in resource.get("component", ()))
-    if kind not in _TYPES or not expression or (kind == "composite" and not components):
-        raise NotSupported(f"the SearchParameter {resource['id']} has a type that is not supported", expression=code)
-    try:
-        compiled(expression, resource_type)
-        of_a_composite(components if kind == "composite" else (), types(expression, resource_type), resource_type)
-    except (NotSupported, RecursionError):
-        raise NotSupported(f"the expression of the SearchParameter {resource['id']} is not supported", code) from None
-    return SearchParameter(
-        code=code,
-        url=resource["url"],
-        type=kind,
-        expression=expression,
-        targets=tuple(name for name in resource.get("target", ()) if name in definitions.RESOURCE_TYPES),
-        components=components if kind == "composite" else (),
-    )
-
-
 def require_bounded(resource: dict[str, Any]) -> None:
     """Raises Unprocessable where an expression of a valid SearchParameter is too large, or would compile to too much.
 
@@ -121,13 +88,3 @@ def is_supported(expression: str, context: str) -> bool:
     except NotSupported:
         return False
     return True
-
-
-def of_a_composite(components: Iterable[tuple[str, str]], contexts: Iterable[str], resource_type: str) -> None:
-    """Raises NotSupported where a component is not one of R4's parameters, or its expression does not compile."""
-    known = {parameter.url for parameter in definitions.search_parameters(resource_type).values()}
-    for url, expression in components:
-        if url not in known:
-            raise NotSupported("a component is not defined by a parameter of R4")
-        for context in contexts:
-            compiled(expression, context)

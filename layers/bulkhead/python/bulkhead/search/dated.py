@@ -113,7 +113,7 @@ class Dated(Struct, frozen=True):
     def text(self, candidate: Version) -> str:
         """What a resource sorts by."""
         parameter = search_parameters(self.resource_type)[self.care]
-        return care_dates.of_resource(candidate.body, parameter)[self.newest_first]
+        return candidate.care(parameter)[self.newest_first]
 
     def comes_before(self, one: Place, other: Place) -> bool:
         return comes_before(one, other, newest_first=self.newest_first)

@@ -7,7 +7,7 @@ resource with several entries comes only once, on any page. Positions are JSON: 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from msgspec import Struct, ValidationError, convert
@@ -65,6 +65,8 @@ FEW = 10
 """A search of this many types does not first ask which of them are in use."""
 TARGETS = 50
 """The limit on targets of one listing."""
+LISTINGS = 4
+"""The limit on listings that are read to estimate how many hints there are."""
 
 
 class Keys(Struct, frozen=True):
@@ -242,7 +244,7 @@ class Values(Struct, frozen=True):
         known = search_parameters(candidate.head.type)
         prefixes = {branch.prefix for branch in self.branches} if self.owned else frozenset()
         # If all ranges name one patient, whom the exact filter has confirmed, no other patient matters.
-        pointed_at = {f"{one}".removesuffix("#"): frozenset[str]() for one in prefixes}
+        pointed_at: Mapping[str, frozenset[str]] = {f"{one}".removesuffix("#"): frozenset[str]() for one in prefixes}
         if len(prefixes) != 1:
             pointed_at = candidate.targets
         entries = [
@@ -418,6 +420,18 @@ class Each(Struct, frozen=True):
 
     def describe(self) -> str:
         return "; then ".join(driver.describe() for driver in self.drivers)
+
+
+def size(driver: Driver, store: ReadStore, most: int) -> int | None:
+    """How many hints a driver gives, from its first listings; None if these are more than `most`, or not the last."""
+    after: Position | None = None
+    found = 0
+    for _ in range(LISTINGS):
+        listing = driver.list(store, after, most + 1 - found)
+        found, after = found + len(listing.hints), listing.next
+        if after is None or found > most:
+            break
+    return found if after is None and found <= most else None
 
 
 def in_use(store: ReadStore, types: Sequence[str], number: int) -> int:

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from bulkhead.compartments import membership
-from bulkhead.facts import extract, index_facts
+from bulkhead.facts import care_dates, extract, index_facts
 from bulkhead.facts.expressions import Typed, compiled
 from bulkhead.facts.normalise import spellings
 from bulkhead.facts.phonetic import is_phonetic, sounds
@@ -45,11 +45,35 @@ def matches(candidate: Version, clause: Clause, known: membership.Definitions) -
 
     `known` are the compartment definitions in force, for `_compartment`.
     """
+    if clause.of_targets and is_noted(candidate, clause):
+        return any(clause.parameter.code in via and is_named(key, clause) for key, via in candidate.targets.items())
+    if clause.of_tokens and clause.parameter == care_dates.code_parameter(candidate.head.type):
+        pairs = candidate.codes(clause.parameter)
+        return any(is_asked(system, code.casefold(), clause.folded_tokens) for system, code in pairs)
     found = values(candidate, own(candidate, clause.parameter), known)
     if clause.modifier == "missing":
         return any(isinstance(value, MissingValue) and value.missing == (not found) for value in clause.values)
     met = any(meets_any(item, clause, candidate) for item in found)
     return not met if clause.modifier == "not" else met
+
+
+def is_noted(candidate: Version, clause: Clause) -> bool:
+    """Whether the targets of a resource tell whether it meets a clause about references to this server, without its body.
+
+    They hold every such reference by R4's own parameters for the type, and none of a contained resource.
+    """
+    resource_type = candidate.head.type
+    noted = clause.own_to.get(resource_type)
+    if noted is None:
+        noted = index_facts.is_own(resource_type, own(candidate, clause.parameter))
+        clause.own_to[resource_type] = noted
+    return noted
+
+
+def is_named(key: str, clause: Clause) -> bool:
+    """Whether a clause about references names a resource."""
+    resource_type, _, identifier = key.partition("/")
+    return (resource_type, identifier) in clause.keys or (None, identifier) in clause.keys
 
 
 def own(candidate: Version, parameter: SearchParameter) -> SearchParameter:
@@ -68,7 +92,7 @@ def values(candidate: Version, parameter: SearchParameter, known: membership.Def
         case "_account":
             return [("Reference", {"reference": account}) for account in candidate.head.accounts]
         case "_compartment":
-            found = membership.memberships(candidate.targets, candidate.key, known)
+            found = membership.memberships(candidate, known)
             return [("Reference", {"reference": key}) for key in dict.fromkeys((*found, *candidate.head.accounts))]
     return extract.values(candidate.body, parameter)
 
@@ -129,10 +153,14 @@ def is_one_of(item: Typed, clause: Clause) -> bool:
     exact = is_exact(kind)
     wanted = clause.tokens if exact else clause.folded_tokens
     for system, code in extract.tokens(kind, content):
-        code = code if exact else code.casefold()
-        if not wanted.isdisjoint(((system, code), (None, code), (system, None))):
+        if is_asked(system, code if exact else code.casefold(), wanted):
             return True
     return False
+
+
+def is_asked(system: str, code: str, wanted: frozenset[tuple[str | None, str | None]]) -> bool:
+    """Whether a token is among those of a search, of which each may lack its system or its code."""
+    return not wanted.isdisjoint(((system, code), (None, code), (system, None)))
 
 
 def is_referred_to(item: Typed, clause: Clause) -> bool:

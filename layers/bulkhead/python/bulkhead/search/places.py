@@ -77,7 +77,11 @@ def _in_time(driver: Updated, store: ReadStore, candidate: Version) -> Position 
         head = earlier
     if driver.since is not None and head.updated < driver.since:
         return None
-    return [driver.types.index(head.type), driver.until, keys.time_keys(head.key, head.version, head.updated)["msk"]]
+    return [
+        driver.types.index(head.type),
+        driver.until,
+        keys.time_keys(head.key, head.version, head.updated, deleted=head.deleted)["msk"],
+    ]
 
 
 def compare(driver: Driver, one: Position, other: Position) -> int:

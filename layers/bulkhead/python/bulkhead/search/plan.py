@@ -95,7 +95,10 @@ def plan(
         driven = len(clinical(query).driven)
     if isinstance(driver, DateOrder):
         driven = sum(clause.parameter.code == driver.code for clause in query.clauses) if driver.bounded else 0
-    return Plan(driver, query.clauses, definition, in_order, filtered=len(query.clauses) > driven or bool(query.chains))
+    # Of what points at the target, a parameter of the project's own may choose a few.
+    chosen = bool(query.compartment and definition and definition.own)
+    filtered = len(query.clauses) > driven or bool(query.chains) or chosen
+    return Plan(driver, query.clauses, definition, in_order, filtered)
 
 
 def refuse(query: Query) -> None:
@@ -114,10 +117,12 @@ def choose(query: Query, definition: membership.Definition | None, now: str, *, 
         return Keys(keys), by_key
     if query.types == (DEFINITIONS,) and not query.compartment:
         return AllDefinitions(), by_key
-    in_clinical_order = by_care(query, dated=dated)
+    # What a parameter of the project's own makes a member may have no entries under the Patient.
+    by_patient = not (query.compartment and definition and definition.own)
+    in_clinical_order = by_care(query, dated=dated) if by_patient else None
     if in_clinical_order is not None:
         return in_clinical_order
-    owned = by_owner(query, dated=dated)
+    owned = by_owner(query, dated=dated) if by_patient else None
     if owned is not None:
         return owned, order is None or (by_key and isinstance(owned, Gathered))
     if query.compartment and definition:

@@ -147,6 +147,22 @@ class Clause(Struct, frozen=True, dict=True):
         return frozenset((value.type, value.id) for value in plain if value.id)
 
     @cached_property
+    def of_targets(self) -> bool:
+        """Whether what a resource points at decides: the values are resources of this server, the parameter one that has them."""
+        is_plain = self.parameter.type == "reference" and self.modifier is None and self.parameter.code[0] != "_"
+        return is_plain and bool(self.keys) and not self.links
+
+    @cached_property
+    def of_tokens(self) -> bool:
+        """Whether the values are tokens, and no modifier changes what they mean."""
+        return self.modifier is None and all(isinstance(value, TokenValue) for value in self.values)
+
+    @cached_property
+    def own_to(self) -> dict[str, bool]:
+        """What is known of types: whether the parameter is R4's own there, so that targets are noted under it (`matching`)."""
+        return {}
+
+    @cached_property
     def links(self) -> tuple[ReferenceValue, ...]:
         """The other references among the values: to a version, or by a url."""
         found = (value for value in self.values if isinstance(value, ReferenceValue))

@@ -13,6 +13,7 @@ from msgspec import structs
 from bulkhead.compartments import governing, membership, patient_links
 from bulkhead.errors import Issue, TooCostly
 from bulkhead.fhir import dates
+from bulkhead.fhir.json import JsonResource
 from bulkhead.search import (
     bundle,
     chains,
@@ -30,25 +31,29 @@ from bulkhead.search import (
 )
 from bulkhead.search.canonicals import Canonicals
 from bulkhead.search.date_order import DateOrder
-from bulkhead.search.drivers import Among, Created, Driver, Each, Keys, Merged, Position, Updated
+from bulkhead.search.drivers import Among, Created, Driver, Each, Keys, Merged, Position, Updated, size
 from bulkhead.search.parse import parse
 from bulkhead.search.plan import Plan, plan
 from bulkhead.search.query import Query
 from bulkhead.search.race import Races, fence_driver, followers_driver, has_followers
-from bulkhead.search.scan import LISTED, Progress, Scan
+from bulkhead.search.scan import LISTED, SEARCHED, Progress, Scan
 from bulkhead.store.heads import PAGE_WEIGHT
-from bulkhead.store.version import Fence, Version, within
+from bulkhead.store.version import Fence, Version, is_open, within
 
 if TYPE_CHECKING:
-    from bulkhead.store import Head, ReadStore
+    from bulkhead.store import ReadStore
 
-Represent = Callable[["Head", dict[str, Any]], dict[str, Any]]
-"""(head, stored body) -> the resource in the form that a client sees; must not change the body."""
+Represent = Callable[[Version], JsonResource]
+"""The resource in the form that a client sees; must not change the version's body."""
+Consulted = Callable[[Version], None]
+"""Called with a resource that the answer tells of without showing it."""
 Clock = Callable[[], float]
 """Seconds since an arbitrary moment."""
 
 LOOKED_AT = 1_000
 """The limit on definitions, or parts of one resource, that are read to expand a search."""
+FEW = 100
+"""Of so few resources nobody asks whether a chain leads to fewer: they are one batch of heads."""
 KEPT = 2_000
 """How many resources are kept while they are sorted; beyond that, only their sort keys."""
 
@@ -64,7 +69,7 @@ class Limits:
     gathered: int = 50_000
     """The limit on reads to sort matches that no index has in order."""
     names: int = 1_000_000
-    """The limit on keys that are listed to sort by `_id` or `_lastUpdated`."""
+    """The limit on keys that are listed to sort by `_id` or `_lastUpdated`, or to count all resources of a type."""
     included: int = 1_000
     """The limit on resources that a page includes."""
     counted: int = 100_000
@@ -95,30 +100,41 @@ def search(
     limits: Limits = Limits(),
     explain: Callable[[Plan], None] = lambda chosen: None,
     clock: Clock = monotonic,
+    consulted: Consulted = lambda found: None,
     notes: Sequence[Issue] = (),
 ) -> dict[str, Any]:
     """The searchset Bundle of a query, as plain JSON data.
 
     `base` is the server's base URL for links and fullUrls. The Bundle does not show, include or count what `fence` refuses. If the
     fence can list what it lets through (`ListedFence`), the cost follows that. `clock` gives seconds.
-    `notes` are added to those of the page. `explain` is called with the plan. BadRequest for a cursor of another search,
+    `notes` are added to those of the page. `explain` is called with the plan, `consulted` with each List whose entries the answer tells
+    of because of `_list`. BadRequest for a cursor of another search,
     NotSupported for a search that has no plan (see `plan.plan`), TooCostly where counting or sorting would read too much.
     """
-    query, page = _answered(store, query, fence, limits=limits, explain=explain, clock=clock)
+    query, page = _answered(store, query, fence, limits=limits, explain=explain, clock=clock, consulted=consulted)
     return bundle.searchset(query, replace(page, notes=(*notes, *page.notes)), base, represent=represent)
 
 
 def first_page(store: ReadStore, query: Query, fence: Fence, *, limits: Limits) -> Page:
     """The first page of a query, for operations that make an answer of their own. Errors as of `search`."""
-    _, page = _answered(store, query, fence, limits=limits, explain=lambda chosen: None, clock=monotonic)
+    _, page = _answered(
+        store, query, fence, limits=limits, explain=lambda chosen: None, clock=monotonic, consulted=lambda found: None
+    )
     return page
 
 
 def _answered(
-    store: ReadStore, query: Query, fence: Fence, *, limits: Limits, explain: Callable[[Plan], None], clock: Clock
+    store: ReadStore,
+    query: Query,
+    fence: Fence,
+    *,
+    limits: Limits,
+    explain: Callable[[Plan], None],
+    clock: Clock,
+    consulted: Consulted,
 ) -> tuple[Query, Page]:
     """The query as it was run, and the page that it asks for."""
-    query = spelt_out(store, query, fence)
+    query = spelt_out(store, query, fence, consulted=consulted)
     known = membership.in_force(store)
     definition = known.get(query.compartment.partition("/")[0]) if query.compartment else None
 
@@ -177,7 +193,7 @@ def find(store: ReadStore, query: Query, limit: int, *, fence: Fence) -> list[Ve
     return found
 
 
-def spelt_out(store: ReadStore, query: Query, fence: Fence) -> Query:
+def spelt_out(store: ReadStore, query: Query, fence: Fence, *, consulted: Consulted = lambda found: None) -> Query:
     """The query with its value sets, hierarchies and lists expanded, as the caller may see them."""
 
     def look(resource_type: str, parameter: str, value: str) -> list[dict[str, Any]]:
@@ -189,11 +205,17 @@ def spelt_out(store: ReadStore, query: Query, fence: Fence) -> Query:
                 )
             ]
         wanted = parse([(parameter, literals.escape(value))], resource_type)
-        return [found.body for found in find(store, wanted, LOOKED_AT, fence=fence)]
+        found = find(store, wanted, LOOKED_AT, fence=fence)
+        for version in found if resource_type == "List" else ():
+            consulted(version)
+        return [version.body for version in found]
 
     def current(patient: str, name: str) -> dict[str, Any] | None:
         found = current_lists.current(store, fence, find, patient=patient, name=name)
-        return found.body if found else None
+        if found is None:
+            return None
+        consulted(found)
+        return found.body
 
     for spell in (value_sets.resolved, subsumption.resolved, hierarchy.resolved):
         query = spell(query, look)
@@ -201,25 +223,65 @@ def spelt_out(store: ReadStore, query: Query, fence: Fence) -> Query:
 
 
 def chained(scanner: Scanner) -> Scanner:
-    """The same search, led by one of its chains if it would otherwise read everything."""
+    """The same search, led by one of its chains if it would otherwise read everything, or more than what the chain leads to."""
     if not scanner.query.chains or len(scanner.query.types) > 1:
         return scanner
-    scanner = narrowed(scanner) if scanner.query.types else scanner
+    asked = scanner.query
+    scanner = narrowed(scanner) if asked.types else scanner
     query, chosen = scanner.query, scanner.plan
-    if not isinstance(chosen.driver, (Created, Updated)):
-        return scanner
     begun = None if query.results.cursor is None else cursor.peek(query.results.cursor)
     if is_by_time(query):
         # The pages before read everything: so does this one, whatever the inner search would find now.
         return scanner
-    # For the whole system there is no other driver.
-    limit = scanner.limits.inner if begun is None and query.types else scanner.limits.counted
-    for chain in query.chains:
-        driver = chains.driver(chain, query.types[0] if query.types else None, scanner.found, limit=limit)
+    if isinstance(chosen.driver, (Created, Updated)):
         # The fence's listing, by type and id, may have led the pages before: then it leads this one.
-        if driver is not None and (not isinstance(begun, str) or driver.shape is str):
-            return replace(scanner, plan=replace(chosen, driver=driver, ordered=not query.results.sort))
-    return scanner
+        driver = led_by_chain(scanner, begun)
+    elif query is not asked or (query.results.sort and chosen.ordered):
+        # What is near one resource is little already; and an index that has the order asked for reads one page.
+        driver = None
+    elif begun is None:
+        driver = smaller_by_chain(scanner)
+    else:
+        driver = chain_driver(scanner, scanner.limits.counted) if chains.has_led(begun, chosen.driver) else None
+    if driver is None or (isinstance(begun, str) and driver.shape is not str):
+        return scanner
+    return replace(scanner, plan=replace(chosen, driver=driver, ordered=not query.results.sort))
+
+
+def chain_driver(scanner: Scanner, limit: int) -> Driver | None:
+    """What leads by the first chain that can, where its inner search reads at most `limit` heads."""
+    types = scanner.query.types
+    drivers = (
+        chains.driver(one, types[0] if types else None, scanner.found, limit=limit) for one in scanner.query.chains
+    )
+    return next((driver for driver in drivers if driver is not None), None)
+
+
+def led_by_chain(scanner: Scanner, begun: Position | None) -> Driver | None:
+    """What leads by a chain instead of everything; None where the inner search reads more than checking everything would."""
+    limits = scanner.limits
+    if begun is not None or not scanner.query.types:
+        # For the whole system there is no other driver.
+        return chain_driver(scanner, limits.counted)
+    driver = chain_driver(scanner, min(FEW, limits.inner))
+    if driver is not None or limits.inner <= FEW:
+        return driver
+    others = size(scanner.plan.driver, scanner.store, FEW)
+    if others is not None and others * SEARCHED <= limits.inner:
+        return None
+    return chain_driver(scanner, limits.inner)
+
+
+def smaller_by_chain(scanner: Scanner) -> Driver | None:
+    """What leads by a chain instead of an index, if it leads to fewer resources, as far as a page of keys of each tells."""
+    others = size(scanner.plan.driver, scanner.store, LISTED)
+    if others is not None and others <= FEW:
+        return None
+    driver = chain_driver(scanner, min(FEW, scanner.limits.inner))
+    if driver is None or chains.is_confusable(driver, scanner.plan.driver):
+        return None
+    own = size(driver, scanner.store, LISTED)
+    return driver if own is not None and (others is None or own < others) else None
 
 
 def narrowed(scanner: Scanner) -> Scanner:
@@ -430,10 +492,31 @@ class Scanner(Scan):
 
     def count(self) -> int:
         """The exact number of all matches; TooCostly if too much had to be read."""
+        total = self._count_of_types()
+        if total is not None:
+            return total
         progress, counted = Progress(self.limits.counted), self.unordered()
         total = sum(1 for _ in counted.scan(None, LISTED, progress, in_order=False))
         if not progress.ended:
             raise too_costly("counting", "_total" if self.query.results.total else "_summary")
+        return total
+
+    def _count_of_types(self) -> int | None:
+        """The number of all resources of the types that are asked for, from keys; None where heads have to be read: under a condition or a
+        fence, or in a table that older code has written. TooCostly."""
+        query = self.query
+        if not query.types or query.compartment or query.clauses or query.chains:
+            return None
+        if not isinstance(self.plan.driver, Created) or not all(is_open(self.fence, name) for name in query.types):
+            return None
+        if not self.store.can_count():
+            return None
+        total, left = 0, self.limits.names
+        for name in query.types:
+            found = self.store.count(name, most=left)
+            if found is None:
+                raise too_costly("counting", "_total" if query.results.total else "_summary")
+            total, left = total + found, left - found
         return total
 
 

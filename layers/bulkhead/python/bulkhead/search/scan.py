@@ -245,6 +245,4 @@ class Scan:
         its = self.plan.membership
         if its is None or self.query.compartment is None:
             return True
-        return any(
-            membership.is_member(its, one, candidate.key, targets=candidate.targets) for one in self.query.compartments
-        )
+        return any(membership.is_member(its, one, candidate) for one in self.query.compartments)

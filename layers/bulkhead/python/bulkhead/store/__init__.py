@@ -15,6 +15,8 @@ from bulkhead.store import (
     builtin,
     client,
     commits,
+    content,
+    counts,
     date_months,
     definitions,
     erasure,
@@ -32,6 +34,7 @@ from bulkhead.store import (
     transaction_marks,
 )
 from bulkhead.store.capacity import Meter, metered
+from bulkhead.store.content import Content
 from bulkhead.store.erasure import Bodies, Eraser, Gravestone
 from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
 from bulkhead.store.index import Found, Moment, Pointer
@@ -154,20 +157,24 @@ class Store:
 
     def decode(self, head: Head) -> dict[str, Any]:
         """The resource in a version that is not deleted, without version, time, accounts and compartments in `meta`."""
+        return self.content(head).decode()
+
+    def content(self, head: Head) -> Content:
+        """The content of a version that is not deleted, not parsed."""
         assert head.body is not None
         if head.body[:1] == heads.IN_S3:
             name = BODIES + head.body[1:].decode()
             answer = self.s3.get_object(Bucket=self.settings.bucket, Key=name)
-            return heads.decode(answer["Body"].read())
-        return heads.decode(head.body)
+            return content.read(answer["Body"].read())
+        return content.read(head.body)
 
     def version(self, head: Head) -> Version:
-        """The version that `head` describes; its body is decoded on first use."""
-        return Version(head, self.decode)
+        """The version that `head` describes; its content is read on first use."""
+        return Version(head, self.decode, read=self.content)
 
-    def encode(self, resource: dict[str, Any]) -> bytes:
-        """A resource in the form of a Write's `body`."""
-        return heads.encode(resource)
+    def encode(self, resource: dict[str, Any], targets: Mapping[str, frozenset[str]] | None = None) -> bytes:
+        """A resource in the form of a Write's `body`; `targets` are those of its facts, where they are known."""
+        return content.encode(resource, targets)
 
     # Writing
 
@@ -219,8 +226,7 @@ class Store:
     def commit_each(self, writes: Sequence[Write]) -> set[str]:
         """Independent changes of accounts; the keys that were not written, because someone else was faster."""
         left_out = account_commits.commit_each(self.table, writes)
-        for key in self.gravestones(left_out):
-            self._eraser.erase(key)
+        self._eraser.erase(list(self.gravestones(left_out)))
         return left_out
 
     # Erasing
@@ -239,9 +245,9 @@ class Store:
         """Make up to 50 resources unreadable, in one commit with `events`: see `erasure`. VersionConflict."""
         self._eraser.bury(self.settings, buried, events, is_open=is_open, patients=patients)
 
-    def erase(self, key: str) -> bool:
-        """Erase all that there is of a buried resource; whether there was anything. Idempotent."""
-        return self._eraser.erase(key)
+    def erase(self, buried: Sequence[str]) -> set[str]:
+        """Erase all that there is of some buried resources; of which there was anything. Idempotent."""
+        return self._eraser.erase(buried)
 
     def close_grave(self, key: str) -> None:
         """The purge of this target is done."""
@@ -430,6 +436,18 @@ class Store:
     def date_months(self, resource_type: str, parameter: str) -> list[str]:
         """The partitions that hold dates of a parameter, sorted: see `date_months.months`."""
         return date_months.months(self.table, resource_type, parameter)
+
+    def count(self, resource_type: str, *, most: int) -> int | None:
+        """How many resources of a type there are, from keys alone, where `can_count`; None if that takes more than about `most`."""
+        return counts.of_type(self.table, resource_type, most=most)
+
+    def can_count(self) -> bool:
+        """Whether the keys tell what is deleted: see `layout`."""
+        return layout.has(self.table, layout.DELETIONS)
+
+    def has_literals(self) -> bool:
+        """Whether every resource of the table has an entry for each of its literal references: see `layout`."""
+        return layout.has(self.table, layout.LITERALS)
 
     def types_in_use(self) -> list[str]:
         """Every type with a resource that was ever written, sorted."""

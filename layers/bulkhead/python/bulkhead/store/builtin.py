@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 
 from bulkhead.fhir import dates, definitions
-from bulkhead.store.heads import Head, encode
+from bulkhead.store.content import encode
+from bulkhead.store.heads import Head
 
 _PREFIX = "CompartmentDefinition/"
 

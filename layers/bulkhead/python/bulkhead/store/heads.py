@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bulkhead.fhir import dates, json
+from bulkhead.fhir import dates
 from bulkhead.store import keys
 
 if TYPE_CHECKING:
@@ -17,9 +16,8 @@ if TYPE_CHECKING:
 
 Item = dict[str, Any]
 
-# First byte of a body: the encoding of the rest.
-DEFLATED = b"z"
 IN_S3 = b"s"
+"""The first byte of a body that is the name of an object in S3; `content` has the other forms."""
 GRAVESTONE = "purged"
 """The attribute of what stands in a head's place once the resource was purged: until when the id is not free (`erasure`)."""
 
@@ -27,15 +25,11 @@ PAGE_WEIGHT = 4_000_000
 """The `weight` after which a page ends, so that memory holds it: some 10 to 40 MB of JSON."""
 # What a body in S3 is taken to have: its head does not say.
 _WEIGHT_IN_S3 = 1_000_000
-# Level 1 takes a third of level 6's time, for 10 % more bytes: both need the same two write units.
-LEVEL = 1
 
 OWN = "own"
 """In `Head.ends`, the giver of a resource's own accounts: no key of a resource."""
 NEVER = dates.LAST
 """When an account ends that has no end."""
-
-_DERIVED = ("versionId", "lastUpdated", "accounts", "compartment")
 
 Grants = dict[str, str]
 """Accounts in their order, each with the instant from which on it counts no more (NEVER: it has no end)."""
@@ -323,22 +317,6 @@ def name_in_s3(body: bytes | None) -> str | None:
     return bytes(body[1:]).decode() if body and bytes(body[:1]) == IN_S3 else None
 
 
-def encode(resource: dict[str, Any]) -> bytes:
-    """A resource in stored form: without the parts of `meta` that are attributes of the head; codec byte, then deflated JSON."""
-    meta = resource.get("meta")
-    if meta and any(name in meta for name in _DERIVED):
-        kept = {name: value for name, value in meta.items() if name not in _DERIVED}
-        resource = {name: (kept if name == "meta" else value) for name, value in resource.items()}
-        if not kept:
-            del resource["meta"]
-    return DEFLATED + zlib.compress(json.dumps(resource), LEVEL)
-
-
-def decode(body: bytes) -> dict[str, Any]:
-    """The resource in a body that is not in S3."""
-    return json.stored(zlib.decompress(memoryview(body)[1:]))
-
-
 def _strings(values: tuple[str, ...]) -> Item:
     return {"L": [{"S": value} for value in values]}
 
@@ -362,8 +340,9 @@ def attributes(head: Head) -> Item:
         "v": {"N": str(head.version)},
         "updated": {"S": head.updated},
         "method": {"S": head.method},
-        **{name: {"S": text} for name, text in keys.time_keys(head.key, head.version, head.updated).items()},
     }
+    moment = keys.time_keys(head.key, head.version, head.updated, deleted=head.deleted)
+    item |= {name: {"S": text} for name, text in moment.items()}
     if head.body is not None:
         item["body"] = {"B": head.body}
     if head.explicit:

@@ -185,8 +185,8 @@ def by_time(
             table, keys.BY_TIME, partitions, first=since, last=until, after=after, limit=left, backwards=newest_first
         )
         for item in islice(items, left):
-            updated, _, version = item["msk"]["S"].split("#")
-            moments.append(Moment(item["pk"]["S"], int(version), updated, item["msk"]["S"]))
+            updated, version, _ = keys.time_of(item["msk"]["S"])
+            moments.append(Moment(item["pk"]["S"], version, updated, item["msk"]["S"]))
         if len(moments) == limit:
             break
     return moments

@@ -242,11 +242,11 @@ class Check:
         if last is None or "body" not in last:
             return []
         try:
-            targets = self._facts_of(heads.from_item(last)).targets
+            facts = self._facts_of(heads.from_item(last))
         except Exception as error:
             logger.error("body cannot be read", extra={"resource": pk, "error": type(error).__name__})
             return [(DAMAGED, None)]
-        needed = [staging.former_item(pk, target) for target in staging.remembered(targets)]
+        needed = [staging.former_item(pk, target) for target in staging.remembered(facts)]
         return [(MISSING, self._table.put_action(item)) for item in needed if item_key(item) not in own]
 
     def _unexpected(self, key: Key, item: Item, version: int) -> _Fault | None:
@@ -319,7 +319,7 @@ class Check:
         versions = {key: item for key, item in own.items() if key[1].startswith((keys.HEAD, keys.VERSION))}
         faults: list[_Fault] = []
         for key, item in versions.items():
-            expected = keys.time_keys(pk, int(item["v"]["N"]), item["updated"]["S"])
+            expected = keys.time_keys(pk, int(item["v"]["N"]), item["updated"]["S"], deleted="body" not in item)
             if any(item.get(name) != {"S": text} for name, text in expected.items()):
                 values = {":v": item["v"]} | {f":{name}": {"S": text} for name, text in expected.items()}
                 expression = "SET " + ", ".join(f"#{name} = :{name}" for name in expected)

@@ -31,7 +31,7 @@
 by-target: `tpk` = the target (with a write shard if many may point at it), `tsk` = `Observation#9`, the source.
 by-value:  `vpk` = `Observation|code|1234`, `vsk` = `<sort>#9`; for `_tag`, `_security`, `_profile`, `_source` `vpk` = `*|_tag|x#<shard>`,
            `vsk` = `Observation#<system>#9`.
-by-time:   `mpk` = `Observation#2026-11#<shard>`, `msk` = `<lastUpdated>#9#0000000003`;
+by-time:   `mpk` = `Observation#2026-11#<shard>`, `msk` = `<lastUpdated>#9#0000000003`, with a `-` at the end if that version is a deletion;
            of care dates `mpk` = `Observation|date|Patient/1` or `Observation|date|Patient/1|code|1234`, `msk` = `<date>#9`.
 
 One index entry carries up to one target, one value and one care date: three facts for one item's price. A target is staged before
@@ -64,6 +64,7 @@ RESULT = "r#"
 MEMBERS = "k#"
 FORMER = "f#"
 CLAIM = "c#"
+DELETED = "-"
 
 BY_TARGET, BY_VALUE, BY_TIME = "by-target", "by-value", "by-time"
 INDEXES: dict[str, tuple[str, str]] = {BY_TARGET: ("tpk", "tsk"), BY_VALUE: ("vpk", "vsk"), BY_TIME: ("mpk", "msk")}
@@ -268,13 +269,22 @@ def value_sort(sort: str, identifier: str) -> str:
     return f"{limited(sort, SORT_LIMIT)}#{identifier}"
 
 
-def time_keys(key: str, version: int, updated: str) -> dict[str, str]:
-    """The by-time attributes of a head or version. `updated` is an instant such as `2026-11-22T01:02:03.456Z`."""
+def time_keys(key: str, version: int, updated: str, *, deleted: bool) -> dict[str, str]:
+    """The by-time attributes of a head or version. `updated` is an instant such as `2026-11-22T01:02:03.456Z`.
+
+    `deleted`: whether the version is a deletion. So what exists is counted without reading it (`store.counts`).
+    """
     resource_type, _, identifier = key.partition("/")
     return {
         "mpk": f"{resource_type}#{updated[:7]}#{shard(identifier, TIME_SHARDS)}",
-        "msk": f"{updated}#{identifier}#{version:010d}",
+        "msk": f"{updated}#{identifier}#{version:010d}{DELETED if deleted else ''}",
     }
+
+
+def time_of(sort: str) -> tuple[str, int, bool]:
+    """lastUpdated, the number, and whether it is a deletion, of the version with a by-time sort key."""
+    updated, _, version = sort.split("#")
+    return updated, int(version.removesuffix(DELETED)), version.endswith(DELETED)
 
 
 def date_month_sort(resource_type: str, parameter: str, partition: str) -> str:
@@ -325,6 +335,10 @@ def index_entries(key: str, facts: Facts | None) -> dict[Key, Entry]:
             attributes["mpk"] = care_partition(resource_type, dated.parameter, dated.value)
             attributes["msk"] = value_sort(dated.sort, identifier)
         entries[key, entry_sort(pair[0] if pair else None, value, dated)] = (attributes, via)
+    # By themselves, so that they shift no pair: tables from before they were kept have the pairs of the others.
+    for target in sorted(facts.literals):
+        attributes = {"tpk": target_partition(target, key), "tsk": source_sort(key)}
+        entries[key, entry_sort(target, None)] = (attributes, frozenset())
     return entries
 
 

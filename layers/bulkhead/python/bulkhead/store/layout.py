@@ -1,7 +1,8 @@
-"""Whether all resources of the table have the index entries that this version of the code writes.
+"""Which index entries all resources of the table have: those that this version of the code writes, or those of an older one.
 
 A table that begins empty has them from its first write on. One that older code has written gets them by a full round of the
-integrity check (see `rounds`), which then says so here. Until then a search uses only the entries that older code wrote, too.
+integrity check (see `rounds`), which then says so here. Until then whatever reads the newer entries does without: a search in clinical
+order uses the entries that older code wrote, too, and a CompartmentDefinition over a project's own SearchParameters is refused.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ CLINICAL = 2
 """Entries in clinical order."""
 DATES = 3
 """Entries in the order of every date (`facts.date_order`), and lists of their months."""
-CURRENT = DATES
+LITERALS = 4
+"""An entry for every literal reference, also where no search parameter leads to it."""
+DELETIONS = 5
+"""By-time says which versions are deletions (`counts`)."""
+CURRENT = DELETIONS
 _KEY = (keys.LAYOUT, keys.HEAD)
 
 _known: WeakKeyDictionary[Table, int] = WeakKeyDictionary()

@@ -42,9 +42,7 @@ class Slot(NamedTuple):
         carried = write.head("").accounts
         if self.accounts is not None and carried and self.accounts.isdisjoint(carried):
             return True
-        return self.charts is not None and self.charts.isdisjoint(
-            {write.key, *(write.new.targets if write.new else ())}
-        )
+        return self.charts is not None and self.charts.isdisjoint({write.key, *(write.new.named if write.new else ())})
 
 
 def slot_name(fence: Fenced | None) -> str:

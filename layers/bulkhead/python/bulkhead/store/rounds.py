@@ -59,16 +59,17 @@ def check_on(table: Table, facts_of: FactsOf, pages: int, *, time_left: Callable
         kept = table.get(place) or {}
         after = kept["after"]["M"] if "after" in kept else None
         # A pass that older code began has not given all entries to what it has gone through.
-        is_whole = after is None or "whole" in kept
+        is_whole = after is None or _is_present(kept, "whole")
         report, after, ended = _scanned(
             table, examined, number, _SEGMENTS, after=after, go_on=lambda: next(left, None) is not None and time_left()
         )
         is_whole = is_whole and not report.held
-        passed = (ended and is_whole) or _has_layout(kept)
+        passed = (ended and is_whole) or _is_present(kept, "layout")
+        present: Item = {"N": str(layout.CURRENT)}
         item: Item = {"pk": {"S": place[0]}, "sk": {"S": place[1]}}
         if after:
-            item |= {"after": {"M": after}} | ({"whole": {"BOOL": True}} if is_whole else {})
-        table.put(item | ({"layout": {"N": str(layout.CURRENT)}} if passed else {}))
+            item |= {"after": {"M": after}} | ({"whole": present} if is_whole else {})
+        table.put(item | ({"layout": present} if passed else {}))
         return report, passed
 
     done = in_parallel(segment, range(_SEGMENTS), _SEGMENTS)
@@ -98,6 +99,6 @@ def _scanned(
     return report + examined.look(carried), after, ended
 
 
-def _has_layout(kept: Item) -> bool:
-    """Whether a segment was gone through as a whole for the present layout."""
-    return "layout" in kept and int(kept["layout"]["N"]) == layout.CURRENT
+def _is_present(kept: Item, name: str) -> bool:
+    """Whether a segment was gone through for the present layout: all of it (`layout`), or up to its place (`whole`)."""
+    return name in kept and kept[name].get("N") == str(layout.CURRENT)

@@ -8,7 +8,8 @@ An entry is a hint, its head the truth. So entries may be early or stale, but ne
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -20,6 +21,9 @@ from bulkhead.store import builtin, heads, keys
 from bulkhead.store.heads import Claim, Head, Write
 from bulkhead.store.keys import Entry, Key
 from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, key_of
+
+if TYPE_CHECKING:
+    from bulkhead.facts.index_facts import Facts
 
 NEW = "attribute_not_exists(#pk)"
 CURRENT = "#v = :base AND attribute_not_exists(#txn)"
@@ -54,13 +58,14 @@ def _former(write: Write) -> list[Item]:
     """
     if write.base is None or write.old is None:
         return []
-    kept = write.new.targets if write.new else {}
-    return [former_item(write.key, target) for target in remembered(write.old.targets) if target not in kept]
+    kept = write.new.named if write.new else frozenset()
+    return [former_item(write.key, target) for target in remembered(write.old) if target not in kept]
 
 
-def remembered(targets: Mapping[str, frozenset[str]]) -> list[str]:
+def remembered(facts: Facts) -> list[str]:
     """Those of a resource's targets that are pointed back to when it points at them no longer."""
-    return [target for target, via in targets.items() if target.startswith("Patient/") or SECURITY_CONTEXT in via]
+    followed = [target for target, via in facts.targets.items() if SECURITY_CONTEXT in via]
+    return sorted({*followed, *(target for target in facts.named if target.startswith("Patient/"))})
 
 
 def former_item(key: str, target: str) -> Item:

@@ -52,7 +52,7 @@ def patched(
     References below `url`, this server's own, become relative. `conditional_references`: whether references may have criteria,
     because the caller of this function resolves them.
     """
-    before = represent(base, store.decode(base), membership.in_force(store))
+    before = represent(store.version(base), membership.in_force(store))
     # Through text: the result shares no objects with the patch document, and `loads` checks the depth.
     after = json.loads(json.dumps(change(json.loads(json.dumps(before)))))
     for name in ("resourceType", "id"):
