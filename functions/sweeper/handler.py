@@ -52,7 +52,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def compare(store: Store, segment: dict[str, Any], time_left: Callable[[], bool]) -> dict[str, Any]:
     """The segment with its place and its report after one call: `next` is "segment" until its end is reached, then "end"."""
     report, after = store.check_segment(
-        segment["number"], segment["of"], after=segment.get("after"), time_left=time_left
+        segment["number"], of=segment["of"], after=segment.get("after"), time_left=time_left
     )
     total = _report(segment) + report
     # All segments' reports pass together from state to state, which takes 256 KB.

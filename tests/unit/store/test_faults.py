@@ -227,7 +227,7 @@ def test_who_reads_the_feed_finishes_what_a_dead_process_committed(new_store: An
 
 def _feed(store: Store) -> history.Page:
     pairs = [("_since", "2020-01-01T00:00:00Z"), ("_sort", "_lastUpdated"), ("_count", "1000")]
-    return history.page(Session.of(store, EVERYBODY), history.parse("Observation", pairs, 20, 1000))
+    return history.page(Session.of(store, EVERYBODY), history.parse("Observation", pairs, 20, limit=1000))
 
 
 def test_a_reader_sees_one_side_within_a_request(new_store: Any) -> None:

@@ -320,12 +320,12 @@ class Store:
         return rounds.check_on(self.table, self._facts_of, pages, time_left=time_left)
 
     def check_segment(
-        self, number: int, of: int, *, after: Item | None, time_left: Callable[[], bool]
+        self, number: int, *, of: int, after: Item | None, time_left: Callable[[], bool]
     ) -> tuple[Report, Item | None]:
         """Compares a segment of the table with its index: see `rounds.check_segment`."""
         from bulkhead.store import rounds
 
-        return rounds.check_segment(self.table, self._facts_of, number, of, after=after, time_left=time_left)
+        return rounds.check_segment(self.table, self._facts_of, number, of=of, after=after, time_left=time_left)
 
     def note_layout(self, report: Report) -> None:
         """Notes the present layout after a check of the whole table, unless something was held then: see `layout`."""
