@@ -19,7 +19,7 @@ from bulkhead.fhir import dates
 from bulkhead.jobs import executions, purging
 from bulkhead.resources import conditions
 from bulkhead.session import Session
-from bulkhead.store import Store, keys
+from bulkhead.store import Store, content, keys
 from functions import http
 from tests.support.scene import A, Machine, Scene, issue, request
 
@@ -86,7 +86,7 @@ def objects(store: Store) -> dict[str, bytes]:
 
 
 def _plain(body: bytes) -> bytes:
-    return zlib.decompress(body[1:]) if body[:1] == b"z" else body
+    return zlib.decompress(body[1:]) if body[:1] in (content.WITH_FACTS, content.PLAIN) else body
 
 
 def traces(store: Store, text: str) -> list[str]:
