@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 # Programs are called by their path: GNU make 3.81, which macOS ships, may not look for them in a PATH that is exported here.
 BIN := $(VENV)/bin
+EMULATOR := .venv-ministack
 TESTERS ?= 2
 ARGS ?=
 PYTEST = $(BIN)/python -m pytest -n $(TESTERS) --dist=loadgroup $(ARGS)
@@ -10,10 +11,10 @@ PYTEST = $(BIN)/python -m pytest -n $(TESTERS) --dist=loadgroup $(ARGS)
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup server serve load integrity token test unit integration e2e check format figures pictures console synth template layer definitions lock licences settings audit clean
+.PHONY: help setup server serve load integrity token test unit integration e2e e2e-aws check format figures pictures console synth template layer definitions lock licences settings audit clean
 
 help: ## What can be made
-	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.ready ## Install everything: the server, the tests, the CDK
 	@sh infra/dynoxide.sh "$(VENV)"
@@ -45,7 +46,7 @@ token: server ## A token for it: ARGS="--scope '...' --accounts Organization/a -
 	@$(BIN)/python -m infra.local.token $(ARGS)
 
 test: check ## All checks and all tests
-	$(PYTEST)
+	$(PYTEST) --ignore=tests/aws
 
 unit: setup ## Tests of single modules
 	$(PYTEST) tests/unit
@@ -55,6 +56,15 @@ integration: setup ## Tests of several modules together, on an emulated database
 
 e2e: setup ## Tests of the running server, over HTTP
 	$(PYTEST) tests/e2e
+
+# The emulator pins versions of its own packages, so it lives apart. Its functions run on its Python, which the layers are made for.
+$(EMULATOR)/.ready: tests/aws/requirements.txt
+	@$(PYTHON) -m venv --clear $(EMULATOR)
+	$(EMULATOR)/bin/python -m pip install --quiet --no-deps --require-hashes --requirement tests/aws/requirements.txt
+	@touch $@
+
+e2e-aws: setup $(EMULATOR)/.ready ## Tests of the template, deployed into an emulated AWS account that enforces IAM
+	$(BIN)/python -m pytest $(ARGS) tests/aws
 
 check: setup ## Format, lint, types
 	$(BIN)/ruff format --check .
@@ -105,4 +115,4 @@ audit: build/audit/bin/pip-audit ## Look for known vulnerabilities in all packag
 	build/audit/bin/pip-audit --disable-pip --require-hashes --requirement requirements.txt
 
 clean: ## Remove what was installed and made
-	rm -rf $(VENV) node_modules cdk.out build .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(EMULATOR) node_modules cdk.out build .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis

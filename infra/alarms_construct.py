@@ -65,6 +65,7 @@ class AlarmsConstruct(Construct):
             self._alarm(f"{name}Failed", "executions-failed", machine.metric_failed(period=metrics.PERIOD))
             self._alarm(f"{name}TimedOut", "executions-failed", machine.metric_timed_out(period=metrics.PERIOD))
         self._alarm("JobsFailed", "jobs-failed", metrics.jobs_failed())
+        self._alarm("JobsDead", "jobs-dead", metrics.jobs_dead())
         waiting = undelivered.metric_approximate_number_of_messages_visible(period=metrics.PERIOD, statistic="max")
         self._alarm("SweeperUndelivered", "sweeper-undelivered", waiting)
         self._table(table)

@@ -49,7 +49,7 @@ class DashboardConstruct(Construct):
             "Read units of table and indexes": reads,
             "Write units by operation": [metrics.units_by_operation(WRITE_UNITS)],
             "Read units by operation": [metrics.units_by_operation(READ_UNITS)],
-            "Jobs": [*executions, metrics.jobs_failed()],
+            "Jobs": [*executions, metrics.jobs_failed(), metrics.jobs_dead()],
             "Concurrent executions of the account": [metrics.claimed_concurrency()],
             "Cost of requests and units, dollars in five minutes (us-east-1)": [_cost(requests, reads, writes)],
         }

@@ -97,6 +97,9 @@ class Deployment(BaseModel):
     warm_writes: int = Field(default=0, ge=0)
     """Write units a second that the table and each index serve at once (from 4,000 on)."""
 
+    check_segments: int = Field(default=0, ge=0, le=100)
+    """Segments in which the integrity check goes through the whole table each night, side by side. 0: so many pages a day by INTEGRITY_PAGES."""
+
     alarm_email: str = Field(default="", pattern="^$|^[^@ ]+@[^@ ]+$")
     """Address that alarms notify, by a topic that the stack makes. Without it and `alarm_topic` there are no alarms."""
     alarm_topic: str = Field(default="", pattern="^$|^arn:")

@@ -21,6 +21,8 @@ LISTS = tuple(
         "requirements.txt",
     )
 )
+EMULATOR = ROOT / "tests" / "aws" / "requirements.txt"
+"""What `make e2e-aws` installs: it is nowhere where Bulkhead runs."""
 # `name[extra]==1.2.3; marker`, and what follows it.
 _REQUIREMENT = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*\])?==(?P<version>[^\s;\\]+)(?P<marker>\s*;[^\\\n]*)?")
 HASH = "    --hash=sha256:"
@@ -67,6 +69,6 @@ def _normal(name: str) -> str:
 
 
 if __name__ == "__main__":
-    for path in LISTS:
+    for path in (*LISTS, EMULATOR):
         print(f"{path.relative_to(ROOT)}", file=sys.stderr)
         path.write_text(locked(path.read_text()))

@@ -6,7 +6,7 @@ from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_dynamodb as dynamodb
 
-from bulkhead.observability import JOBS_FAILED, NAMESPACE, SERVICE
+from bulkhead.observability import JOBS_DEAD, JOBS_FAILED, NAMESPACE, SERVICE
 
 PERIOD = Duration.minutes(5)
 
@@ -40,6 +40,17 @@ def jobs_failed() -> cloudwatch.Metric:
         metric_name=JOBS_FAILED,
         dimensions_map={"service": SERVICE},
         statistic="sum",
+        period=PERIOD,
+    )
+
+
+def jobs_dead() -> cloudwatch.Metric:
+    """Jobs that are not over and that nobody works on. The sweeper counts them every minute."""
+    return cloudwatch.Metric(
+        namespace=NAMESPACE,
+        metric_name=JOBS_DEAD,
+        dimensions_map={"service": SERVICE},
+        statistic="max",
         period=PERIOD,
     )
 

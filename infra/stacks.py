@@ -15,6 +15,7 @@ from infra.bundle_construct import BundleConstruct
 from infra.dashboard_construct import DashboardConstruct
 from infra.deployment import Deployment
 from infra.functions_construct import FunctionsConstruct
+from infra.integrity_construct import IntegrityConstruct
 from infra.key_construct import KeyConstruct
 from infra.layers_construct import LayersConstruct
 from infra.propagation_construct import PropagationConstruct
@@ -100,9 +101,13 @@ def add_service(stack: Stack, data: Data, deployment: Deployment) -> list[JobSta
     bundle.allow_start(made["bundles"])
     for machine in (propagation, bundle):
         machine.allow_stop(made["jobs"])
-    sweeper = SweeperConstruct(stack, "Sweeper", function=made["sweeper"])
+    sweeper = SweeperConstruct(stack, "Sweeper", function=made["sweeper"], checks=not deployment.check_segments)
     api = ApiConstruct(stack, "Api", targets=functions.targets, deployment=deployment)
     machines = {"Propagations": propagation.state_machine, "Bundles": bundle.state_machine}
+    checks = []
+    if deployment.check_segments:
+        checks.append(IntegrityConstruct(stack, "Integrity", worker=made["sweeper"], deployment=deployment))
+        machines["Integrity"] = checks[0].state_machine
     AlarmsConstruct(
         stack,
         "Alarms",
@@ -125,4 +130,4 @@ def add_service(stack: Stack, data: Data, deployment: Deployment) -> list[JobSta
     }
     for name, value in outputs.items():
         CfnOutput(stack, name, value=value)
-    return [propagation, bundle]
+    return [propagation, bundle, *checks]

@@ -16,7 +16,7 @@ from infra.log_groups import delivered_log_group
 
 
 class JobStateMachine(Construct):
-    """A state machine whose tasks are one Lambda function. `setting` is the variable that tells functions of it."""
+    """A state machine whose tasks are one Lambda function. `setting` is the variable that tells functions of it, if any start or stop it."""
 
     def __init__(
         self,

@@ -19,12 +19,12 @@ EVERY_CHECK = Duration.days(1)
 
 
 class SweeperConstruct(Construct):
-    """Starts `function` every minute, which costs some ten cents a month, and every day for the integrity check.
+    """Starts `function` every minute, which costs some ten cents a month, and, if it `checks`, every day for the integrity check.
 
     `undelivered` holds the events of those runs that failed each time they were tried.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, function: lambda_.Function) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, function: lambda_.Function, checks: bool) -> None:
         super().__init__(scope, construct_id)
         self.undelivered = sqs.Queue(
             self,
@@ -46,6 +46,10 @@ class SweeperConstruct(Construct):
             schedule=events.Schedule.rate(EVERY),
             targets=[targets.LambdaFunction(function, retry_attempts=2, dead_letter_queue=self.undelivered)],
         )
+        if checks:
+            self._check_daily(function)
+
+    def _check_daily(self, function: lambda_.Function) -> None:
         events.Rule(
             self,
             "Check",

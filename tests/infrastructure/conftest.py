@@ -18,6 +18,7 @@ FULL = {
     "snapstart": "on",
     "tracing": "on",
     "worker_concurrency": "40",
+    "check_segments": "16",
     "warm_reads": "24000",
     "warm_writes": "16000",
 }

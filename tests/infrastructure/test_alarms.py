@@ -76,9 +76,12 @@ def test_concurrent_executions_of_the_account_before_they_run_out(full: Template
     assert (alarm["MetricName"], alarm["Threshold"]) == ("ClaimedAccountConcurrency", 800)
 
 
-def test_failed_jobs_under_the_dimensions_by_which_the_functions_report_them(full: Template) -> None:
-    (alarm,) = [each for each in alarms(full) if each["Namespace"] == observability.NAMESPACE]
-    assert (alarm["MetricName"], dimensions(alarm)) == ("JobsFailed", {"service": "bulkhead"})
+def test_failed_and_dead_jobs_under_the_dimensions_by_which_the_functions_report_them(full: Template) -> None:
+    watched = {each["MetricName"]: each for each in alarms(full) if each["Namespace"] == observability.NAMESPACE}
+    assert watched.keys() == {"JobsFailed", "JobsDead"}
+    assert all(dimensions(alarm) == {"service": "bulkhead"} for alarm in watched.values())
+    # The same jobs are counted every minute: they are no more for that.
+    assert (watched["JobsFailed"]["Statistic"], watched["JobsDead"]["Statistic"]) == ("Sum", "Maximum")
 
 
 def test_server_errors_latency_and_undelivered_events(full: Template) -> None:
@@ -107,7 +110,7 @@ def test_a_throttled_table_and_each_throttled_index(full: Template) -> None:
 
 def test_every_state_machine_is_watched(full: Template) -> None:
     watched = [alarm["MetricName"] for alarm in alarms(full) if alarm["Namespace"] == "AWS/States"]
-    assert sorted(watched) == sorted(["ExecutionsFailed", "ExecutionsTimedOut"] * 2)
+    assert sorted(watched) == sorted(["ExecutionsFailed", "ExecutionsTimedOut"] * 3)
 
 
 def test_one_failure_is_enough(full: Template) -> None:

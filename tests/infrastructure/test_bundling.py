@@ -62,7 +62,7 @@ def test_dependencies_layer_keeps_what_the_code_calls(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "six-1.dist-info").iterdir()] == ["METADATA"]
 
 
-LISTS = [path.relative_to(bundling.ROOT).as_posix() for path in lock.LISTS]
+LISTS = [path.relative_to(bundling.ROOT).as_posix() for path in (*lock.LISTS, lock.EMULATOR)]
 
 
 @pytest.mark.parametrize("name", LISTS)

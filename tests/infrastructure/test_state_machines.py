@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from infra import bundle_construct, propagation_construct
+from functions.sweeper import handler
+from infra import bundle_construct, integrity_construct, propagation_construct
 from tests.support.synthesis import Template, actions, as_list, referred
 
 STATE_MACHINE = "AWS::StepFunctions::StateMachine"
@@ -117,3 +118,18 @@ def test_log_holds_no_execution_data(template: Template) -> None:
     for machine in template.of_type(STATE_MACHINE).values():
         assert machine["LoggingConfiguration"]["IncludeExecutionData"] is False
         assert machine["LoggingConfiguration"]["Level"] == "ALL"
+
+
+def test_the_whole_table_is_checked_nightly_where_a_deployment_says_in_how_many_segments(full: Template) -> None:
+    machine = machine_of(full, "sweeper")
+    assert machine["DefinitionString"] == integrity_construct.DEFINITION.read_text()
+    assert actions(full.statements(machine["RoleArn"])) >= {"lambda:InvokeFunction"}
+    rules = [
+        target["Input"]
+        for rule in full.of_type("AWS::Events::Rule").values()
+        for target in rule["Targets"]
+        if "Input" in target
+    ]
+    # Nothing else checks it.
+    (given,) = [json.loads(each) for each in rules]
+    assert given == handler.whole_table(16) == {"segments": [{"number": number, "of": 16} for number in range(16)]}

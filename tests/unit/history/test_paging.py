@@ -427,7 +427,7 @@ def test_a_transaction_whose_process_died_holds_the_horizon_back_no_longer_than_
     assert transactions.state_now(store.table, alive)[0] == transactions.PENDING
 
 
-def test_a_committed_transaction_is_waited_for_until_it_is_finished(new_store: Any) -> None:
+def test_a_committed_transaction_is_waited_for_and_finished_by_who_waits(new_store: Any) -> None:
     from bulkhead.store import transactions
 
     store = new_store(history_settle=0)
@@ -437,9 +437,25 @@ def test_a_committed_transaction_is_waited_for_until_it_is_finished(new_store: A
     parameters = {"since": "2020-01-01T00:00:00Z", "sort": "_lastUpdated"}
     held = get(store, "Basic", EVERYBODY, **parameters).settled
     assert held
-    assert get(store, "Basic", EVERYBODY, **parameters).settled == held
-    assert store.sweep() == 1
     assert (get(store, "Basic", EVERYBODY, **parameters).settled or "") > held
+    assert store.sweep() == 0
+
+
+@pytest.mark.parametrize(("lease", "members"), [(60, 1), (-1, 4001)], ids=["not dead yet", "too large for a request"])
+def test_a_committed_transaction_that_another_process_finishes_is_waited_for(
+    new_store: Any, lease: int, members: int
+) -> None:
+    from bulkhead.store import transactions
+
+    store = new_store(history_settle=0)
+    transaction = transactions.begin(store.table, [f"Basic/{n}" for n in range(members)], lease)
+    assert transactions.decide(store.table, transaction, transactions.COMMITTED)
+    put(store, "Patient/3", "a")
+    parameters = {"since": "2020-01-01T00:00:00Z", "sort": "_lastUpdated"}
+    held = get(store, "Patient", EVERYBODY, **parameters).settled
+    assert get(store, "Patient", EVERYBODY, **parameters).settled == held
+    assert store.sweep() == 1
+    assert (get(store, "Patient", EVERYBODY, **parameters).settled or "") > (held or "")
 
 
 def test_months_are_crossed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

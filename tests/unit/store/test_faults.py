@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from bulkhead import history
+from bulkhead.access.policy import EVERYBODY
 from bulkhead.errors import BulkheadError
 from bulkhead.facts.index_facts import Value
-from bulkhead.store import Claim, Head, Store, Write, identifiers, one_request
+from bulkhead.session import Session
+from bulkhead.store import Claim, Head, Store, Write, identifiers, one_request, transactions
 from bulkhead.store import active_months as months_module
 from bulkhead.store.heads import Identifier, Unique
 from tests.support.changes import change, creation, deletion, facts, note
@@ -187,6 +191,43 @@ def test_a_writer_waits_for_no_dead_transaction(new_store: Any) -> None:
     (head,) = store.commit([change(store, base, OLD, NEW, "later")])
     assert note(store, store.read(base.key)) == "later"
     assert head.version == base.version + 1
+
+
+def test_who_reads_the_feed_finishes_what_a_dead_process_committed(new_store: Any) -> None:
+    """Killed at calls after the one that decides: the first page is held back, the next one misses no version, and nobody sweeps."""
+
+    def commit(at: int) -> tuple[Store, list[Write], int]:
+        """A commit that is killed at its call number `at`; and how many calls there were."""
+        months_module._noted.clear()
+        store: Store = new_store(transaction_lease=-1000, history_settle=0)
+        writes, claims = transaction(120)(store)
+        client = store.table.client
+        failing: Any = Failing(client, at, killed())
+        store.table.client = failing
+        with suppress(Killed):
+            store.commit(writes, claims)
+        store.table.client = client
+        return store, writes, failing.calls
+
+    _, _, calls = commit(-1)
+    finished = 0
+    for at in range(calls - 1, 0, -3):
+        store, writes, _ = commit(at)
+        if observed(store, writes) == "old":
+            break
+        for begun, _ in list(transactions.open_transactions(store.table)):
+            finished += 1
+            held, page = _feed(store), _feed(store)
+            assert not list(transactions.open_transactions(store.table))
+            assert (held.settled or "") <= begun < (page.settled or "")
+            versions = {(head.key, head.version) for head in page.heads}
+            assert {(write.key, write.version) for write in writes} <= versions
+    assert finished > 1
+
+
+def _feed(store: Store) -> history.Page:
+    pairs = [("_since", "2020-01-01T00:00:00Z"), ("_sort", "_lastUpdated"), ("_count", "1000")]
+    return history.page(Session.of(store, EVERYBODY), history.parse("Observation", pairs, 20, limit=1000))
 
 
 def test_a_reader_sees_one_side_within_a_request(new_store: Any) -> None:

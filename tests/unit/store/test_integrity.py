@@ -401,7 +401,7 @@ def test_rounds_go_on_where_the_last_one_ended(make_store: Any, monkeypatch: pyt
         assert turns < 60
     assert turns > 3
     assert all(report["resources"] < 12 for report in found)
-    assert handler({}, Context()) == {"finished": 0}
+    assert handler({}, Context()) == {"finished": 0, "dead": 0}
     assert check(store).clean
 
 

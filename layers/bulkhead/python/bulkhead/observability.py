@@ -24,6 +24,8 @@ NAMESPACE, SERVICE = "Bulkhead", "bulkhead"
 
 JOBS_FAILED = "JobsFailed"
 """Metric, by `service` alone: jobs that failed for reasons outside of their request."""
+JOBS_DEAD = "JobsDead"
+"""Metric, by `service` alone: jobs that are not over and that nobody works on, at one time."""
 READ_UNITS, WRITE_UNITS = "ReadUnits", "WriteUnits"
 """Metrics, by `service` and `operation` (of the route table, or a step of a job): capacity units, indexes included."""
 
@@ -68,6 +70,12 @@ def chosen(headers: Mapping[str, str], request_id: str) -> str:
 def job_failed() -> None:
     """Counts a job that failed for reasons outside of its request."""
     _emit({JOBS_FAILED: 1}, {})
+
+
+def jobs_dead(count: int) -> None:
+    """Reports how many jobs nobody works on. What is not reported is taken for none."""
+    if count:
+        _emit({JOBS_DEAD: count}, {})
 
 
 def units(operation: str, read: float, write: float) -> None:

@@ -109,6 +109,7 @@ def finish(store: Store, state: State) -> State:
     store.jobs.change(
         job.id, [RUNNING], state=DONE, updated=erased, total=len(shared), result=" ".join(shared[: purging.NAMED])
     )
+    store.jobs.leave(job.id)
     return {}
 
 

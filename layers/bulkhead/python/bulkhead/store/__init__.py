@@ -40,7 +40,7 @@ from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
 from bulkhead.store.index import Found, Moment, Pointer
 from bulkhead.store.jobs import Job, Jobs
 from bulkhead.store.reading import ReadStore
-from bulkhead.store.table import Table, item_key
+from bulkhead.store.table import Item, Table, item_key
 from bulkhead.store.throttling import Patience
 from bulkhead.store.transactions import once_a_request, one_request
 from bulkhead.store.version import Version
@@ -318,6 +318,19 @@ class Store:
         from bulkhead.store import rounds
 
         return rounds.check_on(self.table, self._facts_of, pages, time_left=time_left)
+
+    def check_segment(
+        self, number: int, *, of: int, after: Item | None, time_left: Callable[[], bool]
+    ) -> tuple[Report, Item | None]:
+        """Compares a segment of the table with its index: see `rounds.check_segment`."""
+        from bulkhead.store import rounds
+
+        return rounds.check_segment(self.table, self._facts_of, number, of=of, after=after, time_left=time_left)
+
+    def note_layout(self, report: Report) -> None:
+        """Notes the present layout after a check of the whole table, unless something was held then: see `layout`."""
+        if not report.held:
+            layout.complete(self.table)
 
     def _facts_of(self, head: Head) -> Facts:
         from bulkhead.facts import index_facts

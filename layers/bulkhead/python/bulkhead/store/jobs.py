@@ -98,6 +98,11 @@ def _texts(attribute: Item) -> tuple[str, ...]:
     return tuple(text["S"] for text in attribute["L"])
 
 
+def _open(job: Job) -> Item:
+    """The item that lists a job among those that are not over."""
+    return {"pk": {"S": keys.OPEN_JOBS}, "sk": {"S": job.id}, keys.TTL: {"N": str(job.expires)}}
+
+
 def _has_expired(item: Item) -> bool:
     return int(item[keys.TTL]["N"]) <= time.time()
 
@@ -109,18 +114,17 @@ class Jobs:
         self._table = table
 
     def create(self, job: Job) -> bool:
-        """Put a new job, and list it for its owner. False where there is one with its id that has not expired.
+        """Put a new job, and list it for its owner and among the open ones. False where there is one with its id that has not expired.
 
-        It is listed first: a job that is not there is left out of the list, one that is not listed would never be in it.
+        It is listed first: a job that is not there is left out of a list, one that is not listed would never be in it.
         """
-        self._table.put(
-            {
-                "pk": {"S": keys.jobs_of_key(job.owner)},
-                "sk": {"S": keys.job_sort(job.created, job.id)},
-                "job": {"S": job.id},
-                keys.TTL: {"N": str(job.expires)},
-            }
-        )
+        listed: Item = {
+            "pk": {"S": keys.jobs_of_key(job.owner)},
+            "sk": {"S": keys.job_sort(job.created, job.id)},
+            "job": {"S": job.id},
+            keys.TTL: {"N": str(job.expires)},
+        }
+        self._table.put_many([listed, _open(job)])
         item: Item = {
             "pk": {"S": keys.job_key(job.id)},
             "sk": {"S": keys.HEAD},
@@ -227,7 +231,7 @@ class Jobs:
 
     def remove(self, job: str) -> None:
         """Removes a job that never started."""
-        self._table.write([self._table.delete_action((keys.job_key(job), keys.HEAD))])
+        self._table.put_many([], [(keys.job_key(job), keys.HEAD), (keys.OPEN_JOBS, job)])
 
     def record(self, job: Job, turn: int, batch: int, *, standing: int, left: Sequence[str] = ()) -> None:
         """Records the result of a batch. `left` are members that could not get the requested accounts; the first hundred are named."""
@@ -250,20 +254,37 @@ class Jobs:
             self.change(job.id, UNFINISHED, beat=now)
 
     def enter(self, job: Job) -> None:
-        """List a job among those at work. Idempotent; `leave` takes it off, or its expiry."""
-        self._table.put({"pk": {"S": keys.OPEN_JOBS}, "sk": {"S": job.id}, keys.TTL: {"N": str(job.expires)}})
+        """List a job among the open ones, if an earlier version created it. Idempotent; `leave` takes it off, or its expiry."""
+        self._table.put(_open(job))
 
     def leave(self, job: str) -> None:
-        """Take a job off the list of those at work. Idempotent."""
+        """Take a job off the list of open ones. Idempotent."""
         self._table.put_many([], [(keys.OPEN_JOBS, job)])
 
     def at_work(self) -> list[Job]:
-        """The jobs of the list that run, and on which somebody was seen at work lately."""
+        """The propagations of the list that run, and on which somebody was seen at work lately."""
+        now = time.time()
+        listed = [job for job in self._listed().values() if job and job.kind == SET_ACCOUNTS]
+        return [job for job in listed if job.state == RUNNING and now - job.beat < _SILENT and now < job.expires]
+
+    def dead(self) -> list[Job]:
+        """The jobs that are not over, and on which nobody was seen at work for half an hour. Takes those off the list that are over."""
+        now = time.time()
+        # One that is not there may be just about to come: its place in the list expires.
+        listed = [job for job in self._listed().values() if job]
+        over = [job.id for job in listed if job.state in OVER or job.expires <= now]
+        self._table.put_many([], [(keys.OPEN_JOBS, name) for name in over])
+        waiting = [job for job in listed if job.id not in over]
+        return [job for job in waiting if now - max(job.created, job.begun, job.beat) > _SILENT]
+
+    def _listed(self) -> dict[str, Job | None]:
+        """The jobs of the list of open ones, by their id; None for one that is gone. A Query and a BatchGet."""
         names = [item["sk"]["S"] for item in self._table.query(keys.OPEN_JOBS)]
         items = self._table.get_many((keys.job_key(name), keys.HEAD) for name in names)
-        now = time.time()
-        listed = [_job(name, items[key]) for name in names if (key := (keys.job_key(name), keys.HEAD)) in items]
-        return [job for job in listed if job.state == RUNNING and now - job.beat < _SILENT and now < job.expires]
+        return {
+            name: _job(name, items[key]) if (key := (keys.job_key(name), keys.HEAD)) in items else None
+            for name in names
+        }
 
     def results(self, job: str, turn: int = 0, first: int = 0, *, last: int = 99_999_999) -> list[Result]:
         """What batches came to so far: those of the pass `turn` from number `first` to `last`, or of all passes."""

@@ -148,6 +148,15 @@ def finish(table: Table, transaction: str) -> None:
     transactions.close(table, transaction)
 
 
+def finish_forgotten(table: Table, transaction: str) -> None:
+    """Finishes a committed transaction that outlived its lease, for a request that it is in the way of.
+
+    A larger one (`transactions.is_forgotten`) is left to the sweeper, as is one that cannot be finished now: the request goes on.
+    """
+    if transactions.is_forgotten(table, transaction):
+        staging.afterwards(lambda: finish(table, transaction), transaction=transaction)
+
+
 def _staged(table: Table, fresh: Sequence[str]) -> list[Key]:
     """The index entries that an aborted transaction staged for ids that nobody else has."""
 

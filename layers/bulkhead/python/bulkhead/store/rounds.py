@@ -25,13 +25,28 @@ def check(table: Table, facts_of: FactsOf, *, repair: bool = True, patience: flo
     examined = Check(table, facts_of, time.time(), patience=patience, repair=repair)
 
     def segment(number: int) -> Report:
-        report, _, _ = _scanned(table, examined, number, after=None, go_on=lambda: True)
+        report, _, _ = _scanned(table, examined, number, of=_SEGMENTS, after=None, go_on=lambda: True)
         return report
 
     report = sum(in_parallel(segment, range(_SEGMENTS), _SEGMENTS), Report())
     if repair and not report.held:
         layout.complete(table)
     return report
+
+
+def check_segment(
+    table: Table, facts_of: FactsOf, number: int, *, of: int, after: Item | None, time_left: Callable[[], bool]
+) -> tuple[Report, Item | None]:
+    """Compares one of `of` equal segments of the table, from a place on (None: its beginning), while there is time: one page at least.
+
+    Returns the place where to go on; None at the segment's end.
+    """
+    examined = Check(table, facts_of, time.time(), patience=_DAY, repair=True)
+    first = iter([True])
+    report, after, ended = _scanned(
+        table, examined, number, of=of, after=after, go_on=lambda: next(first, False) or time_left()
+    )
+    return report, None if ended else after
 
 
 def check_on(table: Table, facts_of: FactsOf, pages: int, *, time_left: Callable[[], bool]) -> Report:
@@ -46,7 +61,12 @@ def check_on(table: Table, facts_of: FactsOf, pages: int, *, time_left: Callable
         # A pass that older code began has not given all entries to what it has gone through.
         is_whole = after is None or _is_present(kept, "whole")
         report, after, ended = _scanned(
-            table, examined, number, after=after, go_on=lambda: next(left, None) is not None and time_left()
+            table,
+            examined,
+            number,
+            of=_SEGMENTS,
+            after=after,
+            go_on=lambda: next(left, None) is not None and time_left(),
         )
         is_whole = is_whole and not report.held
         passed = (ended and is_whole) or _is_present(kept, "layout")
@@ -64,13 +84,13 @@ def check_on(table: Table, facts_of: FactsOf, pages: int, *, time_left: Callable
 
 
 def _scanned(
-    table: Table, examined: Check, segment: int, *, after: Item | None, go_on: Callable[[], bool]
+    table: Table, examined: Check, segment: int, *, of: int, after: Item | None, go_on: Callable[[], bool]
 ) -> tuple[Report, Item | None, bool]:
     """What the pages of a segment after a place come to, where to go on, and whether its end was reached."""
     report, ended = Report(), False
     carried: list[Item] = []
     while go_on():
-        items, after = table.scan(segment, _SEGMENTS, after)
+        items, after = table.scan(segment, of, after)
         groups = [list(group) for _, group in groupby([*carried, *items], key=lambda item: item["pk"]["S"])]
         # The last group may continue on the next page.
         carried = groups.pop() if after and groups else []

@@ -170,6 +170,14 @@ def state_now(table: Table, transaction: str) -> tuple[str, bool]:
     return item["state"]["S"], float(item["expires"]["N"]) < time.time()
 
 
+def is_forgotten(table: Table, transaction: str) -> bool:
+    """Whether a transaction is committed and outlived its lease unfinished, and has few enough members (4,000) for one request to finish it."""
+    item = table.get(_key(transaction))
+    if item is None or item["state"]["S"] != COMMITTED:
+        return False
+    return float(item["expires"]["N"]) < time.time() and int(item["pages"]["N"]) <= 1
+
+
 def close(table: Table, transaction: str) -> None:
     """Called when no head has the mark any more: the item leaves the list of open transactions, and expires after a day.
 

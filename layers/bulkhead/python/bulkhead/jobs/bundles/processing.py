@@ -57,12 +57,13 @@ def process(store: Store, job_id: str, edge: Edge) -> None:
     except BulkheadError as error:
         edge.refused(error)
         lifecycle.give_up(store, job_id, error, attempt=job.attempt)
-    _forget_body(store, job)
+    _close(store, job)
 
 
 def fail(store: Store, job_id: str, error: str) -> None:
     """Closes a job as failed, because the state machine gave up. Committed changes stay, and the job reports them."""
     lifecycle.give_up(store, job_id, Unavailable(f"the run broke off ({error}); send the request again"))
+    store.jobs.leave(job_id)
 
 
 def _process(store: Store, job: Job, edge: Edge) -> None:
@@ -87,7 +88,7 @@ def _read_again(store: Store, job_id: str, edge: Edge) -> None:
     answer = bundles.read_again(bundle, answers.kept(store, job), context)
     edge.answered(bundle, answer)
     finish(store, job, answer)
-    _forget_body(store, job)
+    _close(store, job)
 
 
 def _bundle(store: Store, order: Order) -> dict[str, Any]:
@@ -106,5 +107,7 @@ def _bundle(store: Store, order: Order) -> dict[str, Any]:
     return json.loads(data)
 
 
-def _forget_body(store: Store, job: Job) -> None:
+def _close(store: Store, job: Job) -> None:
+    """Removes what a job that is over needs no more."""
     files.remove(store, orders.order(job.request).body)
+    store.jobs.leave(job.id)

@@ -1,0 +1,168 @@
+"""The sweeper counts jobs on which nobody works, and takes those off the list that are over."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from bulkhead import observability, resources
+from bulkhead.access.policy import EVERYBODY
+from bulkhead.session import Session
+from bulkhead.store import Store, keys, layout
+from bulkhead.store.integrity import Report
+from bulkhead.store.jobs import BUNDLE, CANCELLED, COMMITTED, DONE, FAILED, RUNNING, STARTING, Job
+from functions.sweeper import handler
+from infra.integrity_construct import DEFINITION
+from infra.local import states
+
+HALF_AN_HOUR = 1800
+
+
+@pytest.fixture
+def swept(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setattr(handler, "connect", lambda: store)
+    return store
+
+
+def create(store: Store, name: str, *, state: str = RUNNING, age: float = 0, **values: Any) -> None:
+    now = time.time()
+    times = {"created": now - age, "expires": int(now) + 86_400} | values
+    store.jobs.create(Job(name, "owner", "Patient/p", (), state=state, **times))
+
+
+def listed(store: Store) -> set[str]:
+    return {item["sk"]["S"] for item in store.table.query(keys.OPEN_JOBS)}
+
+
+@pytest.mark.parametrize("state", [STARTING, RUNNING, COMMITTED])
+def test_a_job_is_dead_where_nobody_was_seen_at_work_for_half_an_hour(swept: Store, state: str) -> None:
+    create(swept, "dead", state=state, age=HALF_AN_HOUR + 5)
+    create(swept, "young", state=state, age=HALF_AN_HOUR - 60)
+    create(swept, "a-bundle", state=state, age=HALF_AN_HOUR + 5, kind=BUNDLE)
+    assert [job.id for job in swept.jobs.dead()] == ["a-bundle", "dead"]
+    assert handler.handler({}, None) == {"finished": 0, "dead": 2}
+    assert listed(swept) == {"dead", "young", "a-bundle"}
+
+
+@pytest.mark.parametrize("sign", ["beat", "begun"])
+def test_a_sign_of_work_keeps_a_job_alive(swept: Store, sign: str) -> None:
+    create(swept, "old", age=50 * HALF_AN_HOUR)
+    swept.jobs.change("old", [RUNNING], **{sign: time.time() - 60})
+    assert swept.jobs.dead() == []
+    swept.jobs.change("old", [RUNNING], **{sign: time.time() - HALF_AN_HOUR - 5})
+    assert [job.id for job in swept.jobs.dead()] == ["old"]
+
+
+@pytest.mark.parametrize("state", [DONE, FAILED, CANCELLED])
+def test_what_is_over_is_no_longer_listed(swept: Store, state: str) -> None:
+    create(swept, "over", age=2 * HALF_AN_HOUR)
+    swept.jobs.change("over", [RUNNING], state=state)
+    create(swept, "expired", age=2 * HALF_AN_HOUR, expires=int(time.time()) - 1)
+    create(swept, "open")
+    assert swept.jobs.dead() == []
+    assert listed(swept) == {"open"}
+
+
+def test_a_job_that_is_just_being_created_stays_on_the_list(swept: Store) -> None:
+    create(swept, "listed first", age=2 * HALF_AN_HOUR)
+    swept.table.put_many([], [(keys.job_key("listed first"), keys.HEAD)])
+    assert swept.jobs.dead() == []
+    assert listed(swept) == {"listed first"}
+
+
+def test_a_job_that_never_started_leaves_the_list(swept: Store) -> None:
+    create(swept, "removed")
+    swept.jobs.remove("removed")
+    assert listed(swept) == set()
+
+
+def test_the_alarm_s_metric_and_the_ids_are_told(
+    swept: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(observability, "is_measuring", lambda: True)
+    create(swept, "dead", age=HALF_AN_HOUR + 5)
+    handler.count_dead(swept)
+    (metric,) = [json.loads(line) for line in capsys.readouterr().out.splitlines() if observability.JOBS_DEAD in line]
+    assert metric[observability.JOBS_DEAD] == [1]
+    assert metric["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]
+    assert [record.job for record in caplog.records if record.message == "dead job"] == ["dead"]  # type: ignore[attr-defined]
+    swept.jobs.change("dead", [RUNNING], state=DONE)
+    handler.count_dead(swept)
+    assert observability.JOBS_DEAD not in capsys.readouterr().out
+
+
+class Paging:
+    """A client whose pages have four items."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def scan(self, **arguments: Any) -> Any:
+        return self._client.scan(**arguments, Limit=4)
+
+
+class Late:
+    """The context of a call that comes through one page."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 0
+
+
+@pytest.fixture
+def faulty(swept: Store) -> Store:
+    """Twelve resources, each with an entry too many."""
+    session = Session.of(swept, EVERYBODY)
+    for number in range(12):
+        basic = {"resourceType": "Basic", "id": f"b{number}", "code": {"text": "x"}}
+        resources.update(session, basic, f"Basic/b{number}")
+        swept.table.put({"pk": {"S": f"Basic/b{number}"}, "sk": {"S": keys.ENTRY + "Patient/x#"}, "v": {"N": "1"}})
+    # As older code leaves it.
+    layout._known.pop(swept.table, None)
+    swept.table.put({"pk": {"S": keys.LAYOUT}, "sk": {"S": keys.HEAD}, "layout": {"N": str(layout.CLINICAL)}})
+    swept.table.client = Paging(swept.table.client)  # type: ignore[assignment] # it wraps a client
+    return swept
+
+
+@pytest.mark.parametrize("dying", [(), (2, 3, 7)], ids=["nothing fails", "calls die"])
+def test_the_state_machine_goes_through_the_whole_table_in_segments(
+    faulty: Store, monkeypatch: pytest.MonkeyPatch, dying: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(states, "_pause", lambda *_: None)
+    calls = 0
+
+    def invoke(_: str, payload: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls in dying:
+            raise states.ExecutionFailed("Lambda.Unknown")
+        return handler.handler(payload, Late())
+
+    machine = json.loads(DEFINITION.read_text())
+    states.check(machine)
+    runtime = states.Runtime(invoke, lambda *_: b"", {}, threading.Event())
+    assert not layout.has(faulty.table, layout.CURRENT)
+    report = states.run(machine, handler.whole_table(3), runtime)
+    assert (report["stale"], report["damaged"]) == (12, 0)
+    # One whose items two calls share is looked at by both.
+    assert report["resources"] >= 12
+    # One page a call: it took more calls than there are segments.
+    assert calls > 4
+    assert layout.has(faulty.table, layout.CURRENT)
+    assert states.run(machine, handler.whole_table(2), runtime)["stale"] == 0
+
+
+def test_segments_name_few_damaged_resources_so_that_all_reports_fit_a_state(
+    swept: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = tuple(f"Basic/{number:060}" for number in range(100))
+    monkeypatch.setattr(swept, "check_segment", lambda *_, **__: (Report(damaged=100, names=names), None))
+    segments = [handler.compare(swept, each, lambda: True) for each in handler.whole_table(100)["segments"]]
+    assert len(json.dumps(segments)) < states.PAYLOAD_LIMIT
+    assert handler.add_up(swept, segments)["damaged"] == 10_000
