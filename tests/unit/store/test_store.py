@@ -102,6 +102,24 @@ def test_by_time_lists_heads_and_versions_both_ways(store: Store) -> None:
     assert store.by_time("Patient") == []
 
 
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_a_place_in_time_is_that_of_a_version_whether_or_not_it_is_a_deletion(
+    store: Store, *, newest_first: bool
+) -> None:
+    """A history names a place by what it shows of a version, and goes on behind it."""
+    (head,) = store.commit([creation(store, "Observation/1")])
+    for _ in range(3):
+        (gone,) = store.commit([deletion(head, facts())])
+        (head,) = store.commit([change(store, gone, facts(), facts())])
+    seen: list[tuple[str, int]] = []
+    place: str | None = None
+    while page := store.by_time("Observation", after=place, limit=1, newest_first=newest_first):
+        seen += [(moment.key, moment.version) for moment in page]
+        place = f"{page[0].updated}#1#{page[0].version:010d}"
+        assert place == page[0].position
+    assert [version for _, version in seen] == sorted(range(1, 8), reverse=newest_first)
+
+
 def test_large_bodies_go_to_s3(new_store: Any) -> None:
     store = new_store(body_limit=100)
     write = creation(store, "Observation/1")

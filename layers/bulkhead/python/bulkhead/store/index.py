@@ -168,7 +168,8 @@ def by_time(
 ) -> list[Moment]:
     """Versions, current and past, ordered by lastUpdated; fewer than `limit` at the end.
 
-    `since` and `until` are instants, inclusive. A version may come twice while it is being superseded.
+    `since` and `until` are instants, inclusive. A version may come twice while it is being superseded. `after` is a position, of this
+    type or of another.
     """
     listed = [
         month
@@ -178,15 +179,16 @@ def by_time(
     if after:
         listed = [month for month in listed if (month <= after[:7] if newest_first else month >= after[:7])]
     moments: list[Moment] = []
+    start = keys.behind_time(after) if after and not newest_first else after
     for month in reversed(listed) if newest_first else listed:
         partitions = keys.time_partitions(resource_type, month)
         left = limit - len(moments)
         items = _merged(
-            table, keys.BY_TIME, partitions, first=since, last=until, after=after, limit=left, backwards=newest_first
+            table, keys.BY_TIME, partitions, first=since, last=until, after=start, limit=left, backwards=newest_first
         )
         for item in islice(items, left):
             updated, version, _ = keys.time_of(item["msk"]["S"])
-            moments.append(Moment(item["pk"]["S"], version, updated, item["msk"]["S"]))
+            moments.append(Moment(item["pk"]["S"], version, updated, keys.time_position(item["msk"]["S"])))
         if len(moments) == limit:
             break
     return moments

@@ -287,6 +287,16 @@ def time_of(sort: str) -> tuple[str, int, bool]:
     return updated, int(version.removesuffix(DELETED)), version.endswith(DELETED)
 
 
+def time_position(sort: str) -> str:
+    """The place of a version in by-time, by its sort key: the same whether or not it is a deletion, so that a link may name it."""
+    return sort.removesuffix(DELETED)
+
+
+def behind_time(position: str) -> str:
+    """The sort key behind which all versions after a place are, and none before: that of a deletion at this very place."""
+    return position + DELETED
+
+
 def date_month_sort(resource_type: str, parameter: str, partition: str) -> str:
     """The sort key that lists a partition of dates: `Observation|date#2026-11`."""
     return f"{resource_type}|{parameter}#{partition}"
