@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,6 +70,28 @@ def test_an_escaped_path_is_the_path(route: Any, random: Any) -> None:
     escaped = "".join(f"%{ord(c):02X}" if c != "/" and random.random() < 0.3 else c for c in path)
     assert matching.match(route.method, escaped) == matching.match(route.method, path)
     assert matching.match(route.method, f"{escaped}/") == matching.match(route.method, path)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "told"),
+    [
+        ("AccessDenied", 500, "its operators must grant it"),
+        ("AccessDeniedException", 500, "its operators must grant it"),
+        ("KMSAccessDeniedException", 500, "its operators must grant it"),
+        ("InternalError", 503, "send the request again"),
+    ],
+)
+def test_what_sending_again_does_not_help_is_no_503(
+    store: Store, monkeypatch: pytest.MonkeyPatch, code: str, status: int, told: str
+) -> None:
+    def refuse(key: str) -> Any:
+        raise ClientError({"Error": {"Code": code, "Message": "arn:aws:iam::1:role/x"}}, "GetItem")
+
+    monkeypatch.setattr(store, "read", refuse)
+    answered, body, headers = send("GET", "Patient/pa")
+    assert (answered, "retry-after" in headers) == (status, status == 503)
+    assert told in body["issue"][0]["diagnostics"]
+    assert "arn:" not in json.dumps(body)
 
 
 def test_every_operation_of_the_table_has_its_callable() -> None:

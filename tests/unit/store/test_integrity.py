@@ -6,18 +6,20 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import ANY
 from urllib.parse import parse_qsl
 
 import pytest
+from botocore.exceptions import ClientError
 
 from bulkhead import resources
 from bulkhead.access.policy import EVERYBODY, Caller, Scope
 from bulkhead.facts import index_facts
 from bulkhead.search import parse, run
 from bulkhead.session import Session
-from bulkhead.store import Head, Store, active_months, keys, rounds, transactions
+from bulkhead.store import Head, Store, active_months, heads, keys, rounds, transactions
 from bulkhead.store.integrity import Report
 from bulkhead.store.table import key_of
 from functions.sweeper.handler import CHECK, handler
@@ -311,6 +313,24 @@ def test_damage_is_told(filled: Store) -> None:
     report = check(filled)
     assert counts(report) == {"damaged": 2, "names": report.names}
     assert sorted(report.names) == ["Observation/gone", SEEN]
+
+
+@pytest.mark.parametrize(("code", "is_damage"), [("NoSuchKey", True), ("AccessDenied", False), ("SlowDown", False)])
+def test_a_body_that_may_not_be_read_is_no_damage(
+    filled: Store, monkeypatch: pytest.MonkeyPatch, code: str, is_damage: bool
+) -> None:
+    """Only an object that is not there is damage: without a right, or while S3 is busy, the check stops, and somebody is told."""
+
+    def refuse(**arguments: Any) -> Any:
+        raise ClientError({"Error": {"Code": code}}, "GetObject")
+
+    change(filled, (SEEN, keys.HEAD), body={"B": heads.IN_S3 + b"some-body"})
+    monkeypatch.setattr(Store, "s3", SimpleNamespace(get_object=refuse))
+    if is_damage:
+        assert counts(check(filled))["damaged"] == 1
+        return
+    with pytest.raises(ClientError, match=code):
+        check(filled)
 
 
 def test_what_a_large_transaction_holds_is_left_alone(filled: Store) -> None:

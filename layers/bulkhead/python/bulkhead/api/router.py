@@ -23,6 +23,9 @@ from bulkhead.store import one_request
 
 Operation = Callable[[Request], Response]
 
+# What AWS's services answer to a function whose role or key policy has not what it needs.
+_DENIED = {"AccessDenied", "AccessDeniedException", "KMSAccessDeniedException", "KMS.AccessDeniedException"}
+
 _PLACES: Mapping[str, str] = {
     "read": "interactions.resources:read",
     "vread": "interactions.resources:vread",
@@ -94,7 +97,7 @@ def answer(request: Request) -> Response:
         return _refused(request, error)
     except (ClientError, BotoCoreError) as error:
         log_failure(error)
-        return failed(Unavailable("a service behind this server did not answer: send the request again"))
+        return failed(_failure_behind(error))
     except Exception as error:
         log_failure(error)
         return internal_error()
@@ -162,6 +165,13 @@ def failed(error: BulkheadError) -> Response:
     return Response(error.status, outcome.from_error(error), headers)
 
 
+def _failure_behind(error: ClientError | BotoCoreError) -> BulkheadError:
+    """What a client is told of an AWS service that failed: to send the request again, where that may help."""
+    if _code(error) in _DENIED:
+        return BulkheadError("this server lacks a right to a service behind it: its operators must grant it")
+    return Unavailable("a service behind this server did not answer: send the request again")
+
+
 def internal_error() -> Response:
     return failed(BulkheadError("the server failed; its log names the cause"))
 
@@ -170,5 +180,9 @@ def log_failure(error: Exception) -> None:
     """Logs the place and class of an error, and never its text, which may quote a resource."""
     frames = traceback.extract_tb(error.__traceback__)[-6:]
     where = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames]
-    code = error.response.get("Error", {}).get("Code") if isinstance(error, ClientError) else None
-    logger.error("failure", error=type(error).__name__, code=code, where=where)
+    logger.error("failure", error=type(error).__name__, code=_code(error), where=where)
+
+
+def _code(error: Exception) -> str | None:
+    """The code of an error that an AWS service has answered."""
+    return error.response.get("Error", {}).get("Code") if isinstance(error, ClientError) else None

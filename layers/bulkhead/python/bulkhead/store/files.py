@@ -61,7 +61,7 @@ def get(store: Store, name: str) -> bytes | None:
     try:
         body: bytes = store.s3.get_object(Bucket=store.settings.bucket, Key=name)["Body"].read()
     except ClientError as error:
-        if not _is_absence(error):
+        if not is_absence(error):
             raise
         return None
     return body
@@ -72,13 +72,14 @@ def find(store: Store, name: str) -> File | None:
     try:
         found = store.s3.head_object(Bucket=store.settings.bucket, Key=name)
     except ClientError as error:
-        if not _is_absence(error):
+        if not is_absence(error):
             raise
         return None
     return File(found["ContentLength"], found["LastModified"], found["ETag"])
 
 
-def _is_absence(error: ClientError) -> bool:
+def is_absence(error: ClientError) -> bool:
+    """Whether S3 says that there is no such object."""
     return error.response.get("Error", {}).get("Code") in _ABSENT
 
 
@@ -89,7 +90,7 @@ def copy(store: Store, source: str, name: str, *, etag: str) -> bool:
     try:
         store.s3.copy_object(Bucket=bucket, Key=name, CopySource=place, CopySourceIfMatch=etag)
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") != "PreconditionFailed" and not _is_absence(error):
+        if error.response.get("Error", {}).get("Code") != "PreconditionFailed" and not is_absence(error):
             raise
         return False
     return True

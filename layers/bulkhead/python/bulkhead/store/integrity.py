@@ -22,12 +22,16 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from bulkhead.errors import Unavailable
 from bulkhead.fhir import dates
 from bulkhead.parallel import chunks
 from bulkhead.store import (
     builtin,
     date_months,
     definitions,
+    files,
     heads,
     keys,
     reservations,
@@ -192,8 +196,7 @@ class Check:
                 at = self._accounts_at
                 expected[pk], listed[pk] = self._needed(heads.from_item(head, at) if head else None)
             except Exception as error:
-                logger.error("body cannot be read", extra={"resource": pk, "error": type(error).__name__})
-                found[pk] = [(DAMAGED, None)]
+                found[pk] = [_damage(pk, error)]
         elsewhere = [key for entries in expected.values() for key in entries if keys.is_identifier(key)]
         there = self._table.get_many([*elsewhere, *(key for names in listed.values() for key in names)])
         for pk, entries in expected.items():
@@ -244,8 +247,7 @@ class Check:
         try:
             facts = self._facts_of(heads.from_item(last))
         except Exception as error:
-            logger.error("body cannot be read", extra={"resource": pk, "error": type(error).__name__})
-            return [(DAMAGED, None)]
+            return [_damage(pk, error)]
         needed = [staging.former_item(pk, target) for target in staging.remembered(facts)]
         return [(MISSING, self._table.put_action(item)) for item in needed if item_key(item) not in own]
 
@@ -358,8 +360,9 @@ class Check:
             if pk not in expected:
                 try:
                     expected[pk], _ = self._needed(head)
-                except Exception:
+                except Exception as error:
                     # Reported when the check examines the resource itself.
+                    _raise_what_is_no_damage(error)
                     expected[pk] = {item_key(item): ({}, frozenset())}
             if item_key(item) not in expected[pk]:
                 fault = self._unexpected(item_key(item), item, head.version if head else 0)
@@ -371,6 +374,21 @@ def _held(resources: dict[str, list[Item]]) -> int:
     """How many of these resources have the mark of a large transaction."""
     heads = (item for items in resources.values() for item in items if item["sk"]["S"] == keys.HEAD)
     return sum(1 for head in heads if transaction_marks.marked(head))
+
+
+def _damage(pk: str, error: Exception) -> _Fault:
+    """The fault of a resource whose body was not read."""
+    _raise_what_is_no_damage(error)
+    logger.error("body cannot be read", extra={"resource": pk, "error": type(error).__name__})
+    return DAMAGED, None
+
+
+def _raise_what_is_no_damage(error: Exception) -> None:
+    """A service that does not answer, or refuses, says nothing of the body: the check stops there, and goes on another time."""
+    if isinstance(error, ClientError) and files.is_absence(error):
+        return
+    if isinstance(error, (BotoCoreError, ClientError, Unavailable)):
+        raise error
 
 
 def _is_resource(pk: str) -> bool:
