@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bulkhead.errors import BulkheadError
-from bulkhead.store import Store
+from bulkhead.store import Store, identifiers
 from tests.support.bundle_samples import SYSTEM, create, key_of, observation, patient, post, statuses, stored, update
 
 THREADS = 8
@@ -51,6 +51,43 @@ def test_one_condition_makes_one_resource(store: Store, kind: str, size: int) ->
         assert {key_of(content) for content in made} <= there
         assert len(made) == size or kind == "batch"
     assert sum(status == "201" for answer in done for status in statuses(answer)) == size
+
+
+def conditional_on_active(numbers: range) -> list[dict[str, Any]]:
+    return [
+        create(patient(str(n), active=True), f"urn:uuid:{n}", f"identifier={SYSTEM}|{n}&active=true") for n in numbers
+    ]
+
+
+def test_any_number_of_identifiers_may_be_taken_by_what_does_not_match(store: Store) -> None:
+    """More than one commit can watch, so it looks again just before it is decided."""
+    post(store, *(create(patient(str(n), active=False), f"urn:uuid:{n}") for n in range(120)), kind="transaction")
+    made = post(store, *conditional_on_active(range(120)), kind="transaction")
+    assert set(statuses(made)) == {"201"}
+
+
+@pytest.mark.parametrize("number", [0, 119])
+def test_what_comes_to_match_while_a_large_transaction_commits_is_found(
+    store: Store, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The first is watched and the last is not."""
+    others = post(
+        store, *(create(patient(str(n), active=False), f"urn:uuid:{n}") for n in range(120)), kind="transaction"
+    )
+    key, look, looks = key_of(others[number]), identifiers.Guard.look, list[int]()
+
+    def look_and_be_overtaken(guard: identifiers.Guard, room: int) -> Any:
+        checks = look(guard, room)
+        looks.append(len(checks))
+        if len(looks) == 1:
+            post(store, update(patient(str(number), id=key.partition("/")[2], active=True)))
+        return checks
+
+    monkeypatch.setattr(identifiers.Guard, "look", look_and_be_overtaken)
+    answers = post(store, *conditional_on_active(range(120)), kind="transaction")
+    assert looks[0] == 99
+    assert key_of(answers[number]) == key
+    assert statuses(answers).count("200") == 1
 
 
 def test_references_lead_to_the_one_that_was_made(store: Store) -> None:

@@ -56,6 +56,10 @@ class _Other(NamedTuple):
     """Whether the commit must not happen without the check: the caller sees the resource, or may come to see it as soon as it is made."""
 
 
+_Listed = list[tuple[tuple[str, Unique], dict[str, int]]]
+"""For each claim and each of its identifiers: the resources that have it, or are about to, with the version that it was staged for."""
+
+
 @dataclass
 class Guard:
     """The reservations of one commit, for its claims that name identifiers."""
@@ -72,6 +76,8 @@ class Guard:
     """What was staged before the reservations, if that was read: later writers find the reservations."""
     shared: bool = False
     """Whether others have reservations as well."""
+    unwatched: bool = False
+    """Whether there was no room for all checks of the last look."""
 
     @property
     def partitions(self) -> list[str]:
@@ -134,25 +140,28 @@ class Guard:
     def look(self, room: int) -> list[Item]:
         """The checks, for the commit, that no other resource meets the claims' conditions: as many as have `room`. ClaimTaken if one does.
 
-        MultipleMatches if more resources than that have one of the identifiers, do not meet its condition, and may come to meet it.
+        MultipleMatches if more resources than that have one identifier, do not meet its condition, and may come to meet it. Where it takes
+        many identifiers to be so many, the commit is not refused: `unwatched` says that it has to look again just before it is decided.
         Resources that the caller cannot see are watched if there is room left: they never refuse it anything.
         """
         for seconds in (*_LOOKS, 0.0):
-            others = self._others()
+            listed, others = self._others()
             if not seconds or not any(other.underway for other in others.values()):
                 break
             time.sleep(seconds)
-        watched = sorted((other for other in others.values() if other.check), key=lambda other: not other.required)
-        checks = {str(other.check): other.check for other in watched if other.check}
-        if len({str(other.check) for other in watched if other.required}) > room:
+        settled = {key for key, other in others.items() if other.check and other.required and not other.underway}
+        if any(len(settled.intersection(found)) > room for _, found in listed):
             raise MultipleMatches(
                 f"more than {room} resources have this identifier without meeting the other criteria, so the server cannot make sure "
                 "that none comes to meet them at this moment: use an identifier that fewer resources have"
             )
+        watched = sorted((other for other in others.values() if other.check), key=lambda other: not other.required)
+        self.unwatched = len({str(other.check) for other in watched if other.required}) > room
+        checks = {str(other.check): other.check for other in watched if other.check}
         return list(checks.values())[:room]
 
-    def _others(self) -> dict[str, _Other]:
-        """All resources with an identifier that a claim names."""
+    def _others(self) -> tuple[_Listed, dict[str, _Other]]:
+        """What each identifier of each claim lists, and all resources among that."""
         listed = self._listed()
         others = _seen(self.table, self._staged(listed), self.fence, before=self.before)
         for (condition, unique), found in listed:
@@ -160,9 +169,9 @@ class Guard:
                 head = others[key].head
                 if head is not None and not head.deleted and unique.meets(head):
                     raise ClaimTaken(condition, key)
-        return others
+        return listed, others
 
-    def _listed(self) -> list[tuple[tuple[str, Unique], dict[str, int]]]:
+    def _listed(self) -> _Listed:
         """For each claim and each of its identifiers: the resources that have it, or are about to."""
         wanted = [(claim, identifier) for claim in self.claims for identifier in claim[1].identifiers]
         listed = self.table.parallel(lambda pair: _listed(self.table, pair[1]), wanted)

@@ -48,11 +48,14 @@ def commit(
             staging.stage(table, writes)
             table.put_many(staging.claim_pointers(claims))
             guard.reserve()
-            checks = guard.look(TRANSACT_LIMIT - 1 - (receipt.size if receipt else 0))
+            room = TRANSACT_LIMIT - 1 - (receipt.size if receipt else 0)
+            checks = guard.look(room)
             between(writes)
             new = [write.head(updated) for write in writes]
             _mark(table, transaction, writes, new=new, claims=claims)
             _mark_again(table, transaction, writes, new=new, between=between)
+            if guard.unwatched:
+                checks = guard.look(room)
             receipts = receipt.actions(table, new) if receipt else []
             if not transactions.decide(table, transaction, transactions.COMMITTED, checks=[*checks, *receipts]):
                 raise _undone(table, transaction, guard, receipt=receipt)
