@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from bulkhead.errors import NotSupported
-from bulkhead.facts.expressions import compiled, types
+from bulkhead.facts.expressions import can_repeat, compiled, types
 from bulkhead.fhir.definitions import RESOURCE_TYPES, search_parameters
 
 
@@ -135,3 +135,20 @@ def test_nulls_among_primitives_are_no_values() -> None:
 def test_what_the_grammar_does_not_have_is_refused(expression: str) -> None:
     with pytest.raises(NotSupported):
         compiled(expression, "Patient")
+
+
+@pytest.mark.parametrize(
+    ("resource_type", "code", "several"),
+    [
+        ("Observation", "date", False),
+        ("Condition", "onset-date", False),
+        ("Patient", "birthdate", False),
+        ("Goal", "target-date", True),
+        ("Encounter", "location-period", True),
+        # An element of the resource, and one of its reactions.
+        ("AllergyIntolerance", "onset", True),
+        ("MedicationRequest", "date", True),
+    ],
+)
+def test_what_may_have_several_values(resource_type: str, code: str, several: bool) -> None:
+    assert can_repeat(search_parameters(resource_type)[code].expression, resource_type) == several

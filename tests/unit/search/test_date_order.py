@@ -120,6 +120,17 @@ def test_a_range_of_dates_finds_the_same_without_an_order(
     assert sorted(pages(store, resource_type, f"{query}&_count={count}")) == sorted(expected)
 
 
+@pytest.mark.parametrize("order", ["", "&_sort=target-date", "&_sort=-target-date"])
+def test_of_several_dates_one_may_meet_each_bound(order: str) -> None:
+    """Neither is between the bounds (R4 3.1.1.4.1); a resource with one date has to have it there."""
+    store = MemoryStore()
+    for name, found in {"both": ["2019-11-30", "2020-05-05"], "one": ["2020-05-05"]}.items():
+        target = [{"dueDate": text, "measure": {"text": "x"}} for text in found]
+        store.put({"resourceType": "Goal", "id": name, "target": target}, ())
+    query = "target-date=ge2020-01-01&target-date=le2020-02"
+    assert pages(store, "Goal", f"{query}{order}&_count=1") == ["Goal/both"]
+
+
 @settings(max_examples=40, deadline=None)
 @given(wards(), st.booleans(), st.integers(1, 4), st.data())
 def test_writes_between_pages_move_nothing_else(

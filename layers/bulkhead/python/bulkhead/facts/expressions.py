@@ -54,6 +54,8 @@ class Route:
     """The property that a value must have for the route to lead anywhere."""
     binding: str = ""
     from_resource: bool = False
+    repeats: bool = False
+    """Whether it may lead to several values: an element on the way may be there more than once."""
 
     @property
     def kind(self) -> str:
@@ -127,6 +129,21 @@ def types(expression: str, context: str) -> frozenset[str]:
     if is_condition(tree):
         return frozenset({"boolean"})
     return frozenset(route.kind for route in routes(tree, scope.start, scope))
+
+
+@lru_cache(COMPILED)
+def can_repeat(expression: str, context: str) -> bool:
+    """Whether an expression may find several values in a resource of a type. True where that is not certain."""
+    tree, scope = parse(expression, OPERATORS), Scope(expression, context)
+    if is_condition(tree):
+        return False
+    found = routes(tree, scope.start, scope)
+    if any(route.repeats for route in found):
+        return True
+    # Of the types of a choice one is there: all routes lead through one element, and no further.
+    properties = elements(context).properties
+    starts = {properties[route.first].element.name for route in found if route.first in properties}
+    return len(found) > 1 and (len(starts) != 1 or any(len(route.steps) != 1 for route in found))
 
 
 def evaluator(found: Iterable[Route]) -> Evaluate:
@@ -203,6 +220,7 @@ def children(base: tuple[Route, ...], name: str, scope: Scope, *more: Step) -> t
                 property_name = element.property_name(type_code)
                 bound = element.binding if type_code == "code" else ""
                 child = route.then(key(property_name), type_code, property_name, binding=bound)
+                child = replace(child, repeats=route.repeats or element.repeats)
                 for step in more:
                     child = child.then(step)
                 found.append(child)
@@ -230,7 +248,8 @@ def joined(group: Sequence[Route]) -> Route:
         shared += 1
     firsts = {route.first for route in group}
     either = branches([own[shared:] for own in steps])
-    return replace(group[0], steps=(*steps[0][:shared], either), first=firsts.pop() if len(firsts) == 1 else None)
+    first, repeats = firsts.pop() if len(firsts) == 1 else None, any(route.repeats for route in group)
+    return replace(group[0], steps=(*steps[0][:shared], either), first=first, repeats=repeats)
 
 
 def branches(ways: Sequence[tuple[Step, ...]]) -> Step:

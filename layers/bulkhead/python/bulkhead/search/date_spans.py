@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from bulkhead.facts import expressions
 from bulkhead.search.query import Clause, DateValue
 
 
@@ -19,6 +20,19 @@ def span(clauses: Iterable[Clause]) -> tuple[str | None, str | None]:
         if bounds and all(one is not None for one in high):
             highs.append(max(one for one in high if one is not None))
     return max(lows, default=None), min(highs, default=None)
+
+
+def span_of_one(clauses: Iterable[Clause], resource_type: str) -> tuple[str | None, str | None]:
+    """The instants between which one value of each match must lie: the `span` of all clauses of a parameter, if a resource has one value.
+
+    Of several values one may meet one clause and another the next (R4 3.1.1.4.1), so there it is the span of a single clause: one
+    with two ends, if there is one, or with the first.
+    """
+    found = list(clauses)
+    if not any(expressions.can_repeat(clause.parameter.expression, resource_type) for clause in found):
+        return span(found)
+    spans = [span([clause]) for clause in found]
+    return min(spans, key=lambda ends: (None in ends, ends[0] is None, ends[1] is None), default=(None, None))
 
 
 def bound(value: DateValue) -> tuple[str | None, str | None]:

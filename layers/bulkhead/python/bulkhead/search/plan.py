@@ -22,7 +22,7 @@ from bulkhead.facts.phonetic import is_phonetic, sound
 from bulkhead.fhir.definitions import RESOURCE_TYPES, SearchParameter, search_parameters
 from bulkhead.fhir.references import canonical_url
 from bulkhead.search.date_order import DateOrder
-from bulkhead.search.date_spans import span
+from bulkhead.search.date_spans import span, span_of_one
 from bulkhead.search.dated import Dated, Gathered, Line
 from bulkhead.search.drivers import (
     Account,
@@ -387,7 +387,7 @@ def in_date_order(query: Query, now: str, *, dated: bool) -> tuple[Driver, bool]
         if parameter is None or parameter.type != "date" or not index_facts.is_indexed(resource_type, parameter):
             continue
         own = [clause for clause in bounds if clause.parameter == parameter and clause.modifier is None]
-        first, last = span(own)
+        first, last = span_of_one(own, resource_type)
         rest_of_query = structs.replace(query, clauses=tuple(one for one in query.clauses if one not in own))
         best_of_rest = best(rest_of_query, dated=dated)
         since, _ = span(clause for clause in query.clauses if clause.parameter.code == "_lastUpdated")
@@ -514,7 +514,8 @@ def by_dates(query: Query, resource_type: str) -> Values | None:
     for parameter in dict.fromkeys(clause.parameter for clause in query.clauses):
         if parameter.type != "date" or not index_facts.is_indexed(resource_type, parameter):
             continue
-        first, last = span(clause for clause in query.clauses if clause.parameter == parameter)
+        of_it = [clause for clause in query.clauses if clause.parameter == parameter]
+        first, last = span_of_one(of_it, resource_type)
         if first is None or last is None or first > last:
             continue
         start, end = (int(text[:4]) * 12 + int(text[5:7]) - 1 for text in (first, last))
