@@ -142,7 +142,7 @@ def can_repeat(expression: str, context: str) -> bool:
         return True
     # Of the types of a choice one is there: all routes lead through one element, and no further.
     properties = elements(context).properties
-    starts = {properties[route.first].element.name for route in found if route.first in properties}
+    starts = {properties[route.first].element.name for route in found if route.first and route.first in properties}
     return len(found) > 1 and (len(starts) != 1 or any(len(route.steps) != 1 for route in found))
 
 
