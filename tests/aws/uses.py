@@ -17,7 +17,14 @@ from tests.aws.emulator import Deployment, until
 
 Json = dict[str, Any]
 Use = Callable[[Deployment], object]
-SMALL = {"BODY_LIMIT": "2000", "RESPONSE_LIMIT": "200000", "ANSWER_LIMIT": "2000", "PROPAGATION_BATCH": "2"}
+SMALL = {
+    "BODY_LIMIT": "2000",
+    "RESPONSE_LIMIT": "200000",
+    "ANSWER_LIMIT": "2000",
+    "PROPAGATION_BATCH": "2",
+    # What a function remembers from the call before needs no right.
+    "DEFINITIONS_TTL": "0",
+}
 COMPARTMENT = {"resourceType": "Parameters", "parameter": [{"name": "compartment", "valueBoolean": True}]}
 ASYNC = {"Prefer": "respond-async"}
 # Above BODY_LIMIT, even compressed; and in base64 above what RESPONSE_LIMIT leaves.
