@@ -102,10 +102,10 @@ def periods(kind: str, value: Any) -> Iterator[tuple[str, str]]:
             yield dates.bounds(value)
     elif kind == "Period":
         if "start" in value or "end" in value:
-            yield (
-                dates.bounds(value["start"])[0] if "start" in value else dates.FIRST,
-                dates.bounds(value["end"])[1] if "end" in value else dates.LAST,
-            )
+            start = dates.bounds(value["start"])[0] if "start" in value else dates.FIRST
+            end = dates.bounds(value["end"])[1] if "end" in value else dates.LAST
+            # A day and an instant in another time zone may stand the wrong way round, which per-1 cannot tell.
+            yield min(start, end), max(start, end)
     elif kind == "Timing":
         spans = [dates.bounds(event) for event in value.get("event", ()) if event is not None]
         spans += periods("Period", value.get("repeat", {}).get("boundsPeriod", {}))
