@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,46 @@ def test_a_search_by_what_a_list_names_reads_the_list(admin: httpx.Client) -> No
     before = len(events(admin))
     assert admin.get("MedicationRequest?_list=none").status_code == 200
     assert len(events(admin)) == before
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST", "PATCH", "DELETE"])
+@pytest.mark.parametrize("kind", ["alone", "batch", "transaction"])
+def test_criteria_that_ask_what_a_list_names_read_it(admin: httpx.Client, method: str, kind: str) -> None:
+    """What such a request does tells what is in the List."""
+    medication: dict[str, Any] = {
+        "resourceType": "MedicationRequest",
+        "id": "m1",
+        "status": "active",
+        "intent": "order",
+        "medicationCodeableConcept": {"text": "x"},
+        "subject": {"reference": "Patient/p1"},
+    }
+    put(admin, medication)
+    put(admin, LIST | {"entry": [{"item": {"reference": "MedicationRequest/m1"}}]})
+    url = "MedicationRequest" if method == "POST" else "MedicationRequest?_list=l1"
+    parts = [
+        {"name": "type", "valueCode": "replace"},
+        {"name": "path", "valueString": "MedicationRequest.status"},
+        {"name": "value", "valueCode": "completed"},
+    ]
+    patch = {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": parts}]}
+    body = {"PUT": medication, "POST": medication, "PATCH": patch}.get(method)
+    if_none_exist = "_list=l1" if method == "POST" else None
+    before = len(events(admin, entity="List/l1"))
+    if kind == "alone":
+        headers = {"content-type": "application/fhir+json"} | (
+            {"if-none-exist": if_none_exist} if if_none_exist else {}
+        )
+        answer = admin.request(method, url, headers=headers, content=None if body is None else json.dumps(body))
+        assert answer.status_code in (200, 204), answer.text
+    else:
+        request = {"method": method, "url": url} | ({"ifNoneExist": if_none_exist} if if_none_exist else {})
+        entry = {"request": request} | ({} if body is None else {"resource": body})
+        answer = admin.post("", json={"resourceType": "Bundle", "type": kind, "entry": [entry]})
+        assert answer.json()["entry"][0]["response"]["status"][:3] in ("200", "204"), answer.text
+    found = events(admin, entity="List/l1", _sort="-date")
+    assert len(found) == before + 1
+    assert told(found[0])[:2] == ("search-type", "R")
 
 
 def test_what_nobody_asked_to_record_leaves_none(admin: httpx.Client) -> None:

@@ -23,6 +23,7 @@ from bulkhead.store.capacity import Meter, metered
 from bulkhead.store.version import everything
 from tests.load import clinic
 from tests.load.tables import EACH, TABLE, Filled
+from tests.support.searches import unrecorded
 
 Say = Callable[[str, str, str], None]
 WHO = policy.EVERYBODY
@@ -82,7 +83,7 @@ def _work(store: Store, patient: str) -> list[tuple[str, int, Callable[[], objec
     def search(query: list[tuple[str, str]], resource_type: str | None, compartment: str | None = None) -> None:
         types = ("Observation", "Encounter") if compartment else ()
         parsed = parse.parse(query, resource_type, compartment=compartment, compartment_types=types)
-        run.search(store, parsed, base="http://load", represent=shown, fence=everything)
+        run.search(store, parsed, base="http://load", represent=shown, fence=everything, consulted=unrecorded)
 
     def propagate(accounts: tuple[str, ...]) -> None:
         target = store.read(patient)

@@ -17,6 +17,7 @@ from bulkhead.store import Store
 from bulkhead.store.version import everything
 from tests.load import clinic
 from tests.load.tables import TABLE, empty
+from tests.support.searches import unrecorded
 
 Say = Callable[[str, str, str], None]
 PATIENT = "Patient/load"
@@ -86,5 +87,6 @@ def _search(store: Store, path: str, text: str) -> None:
         base="http://load",
         represent=lambda version: resources.splice(version, known) or resources.represent(version, known),
         fence=everything,
+        consulted=unrecorded,
     )
     assert bundle["entry"]

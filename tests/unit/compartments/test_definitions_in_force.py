@@ -24,6 +24,7 @@ from bulkhead.store import Head, Store
 from bulkhead.store.capacity import metered
 from bulkhead.store.version import everything
 from tests.support.faults import Failing, unreachable
+from tests.support.searches import unrecorded
 from tests.unit.compartments.test_compartment_definitions import definition
 
 Json = dict[str, Any]
@@ -160,6 +161,7 @@ def listed(store: Store, query: str = "", resource_type: str = "CompartmentDefin
         base="http://here",
         represent=lambda version: {**version.body, "id": version.head.id},
         fence=everything,
+        consulted=unrecorded,
     )
     return [entry["resource"]["id"] for entry in found.get("entry", ())]
 

@@ -19,6 +19,7 @@ from bulkhead.search import custom, parse, run
 from bulkhead.session import Session
 from bulkhead.store import Store
 from bulkhead.store.capacity import metered
+from tests.support.searches import unrecorded
 from tests.unit.compartments.test_compartment_definitions import definition as compartment_definition
 
 Json = dict[str, Any]
@@ -70,7 +71,12 @@ def found(store: Store, who: Caller = EVERYBODY, query: str = "eyes=bl") -> list
     look = custom.stored_in(store, fence)
     parsed = parse.parse(parse_qsl(query), "Patient", base=BASE, strict=True, custom=look)
     bundle = run.search(
-        store, parsed, base=BASE, represent=lambda version: {**version.body, "id": version.head.id}, fence=fence
+        store,
+        parsed,
+        base=BASE,
+        represent=lambda version: {**version.body, "id": version.head.id},
+        fence=fence,
+        consulted=unrecorded,
     )
     return [entry["resource"]["id"] for entry in bundle.get("entry", [])]
 

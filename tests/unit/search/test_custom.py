@@ -19,7 +19,7 @@ from bulkhead.search.parse import parse
 from bulkhead.store.version import ListedFence, Version, everything
 from tests.support.memory_store import MemoryStore, represent
 from tests.support.search_samples import observation, patient
-from tests.support.searches import BASE, keys
+from tests.support.searches import BASE, keys, unrecorded
 
 
 def definition(code: str, type: str, expression: str, **more: Any) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def search(store: MemoryStore, resource_type: str, query: str, strict: bool = Tr
     parsed = parse(
         parse_qsl(query), resource_type, compartment=compartment or None, base=BASE, strict=strict, custom=look
     )
-    return run.search(store, parsed, base=BASE, represent=represent, fence=everything)
+    return run.search(store, parsed, base=BASE, represent=represent, fence=everything, consulted=unrecorded)
 
 
 @pytest.mark.parametrize(

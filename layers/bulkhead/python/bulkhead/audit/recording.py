@@ -6,7 +6,7 @@ A change and its event are one commit (`resources/commit.py`). A read or a refus
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -16,12 +16,13 @@ from bulkhead.audit.events import REFUSED, SUCCESS, Deed, Entity, deed, event
 from bulkhead.errors import BulkheadError, Forbidden, MethodNotAllowed, NotFound, Unauthorized
 from bulkhead.facts.audit_names import AUDIT_EVENT, PREFIX, is_trail
 from bulkhead.fhir import dates
+from bulkhead.session import Shown
 from bulkhead.store import Head, Write
 
 if TYPE_CHECKING:
     from bulkhead.access.caller import Caller
     from bulkhead.session import Session
-    from bulkhead.store import Store
+    from bulkhead.store import Store, Version
 
 SET_ACCOUNTS, REFUSALS = "$set-accounts", "refusals"
 PURGE = "$purge"
@@ -61,6 +62,17 @@ def policy(text: str) -> Policy:
     reads = frozenset(word.removesuffix(".read") for word in typed if word.endswith(".read"))
     changes = frozenset(word.removesuffix(".write") for word in typed if word.endswith(".write"))
     return Policy(reads, changes, SET_ACCOUNTS in words, REFUSALS in words)
+
+
+def reader(session: Session) -> Callable[[Version], None]:
+    """What to call with a resource that the request tells of without showing it: puts it into the read log, if reading it is recorded."""
+    known = policy(session.settings.audit)
+
+    def read(version: Version) -> None:
+        if known.records_read(version.head.type):
+            session.shown.append(Shown("search", version.head))
+
+    return read
 
 
 def require_untouched(writes: Sequence[Write], auth: str) -> None:

@@ -140,7 +140,10 @@ def _read(request: Request, query: Query, most: int) -> Sequence[Version]:
     count = most if single else READ
     query = structs.replace(query, results=structs.replace(query.results, count=count))
     fence = policy.fence(request.store, request.caller, policy.SEARCH)
-    page = run.first_page(request.store, query, fence, limits=run.Limits(seconds=request.store.settings.search_seconds))
+    limits = run.Limits(seconds=request.store.settings.search_seconds)
+    page = run.first_page(
+        request.store, query, fence, limits=limits, consulted=lambda found: request.note_shown(found.head)
+    )
     if page.next is not None and (not single or len(page.matches) < count):
         text = f"$lastn would read more than {READ} observations: name their codes, or dates"
         raise TooCostly(text, expression="code")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote
 
 from bulkhead.access import policy
+from bulkhead.audit import recording
 from bulkhead.errors import BadRequest, BulkheadError
 from bulkhead.facts.index_facts import is_indexed
 from bulkhead.fhir.definitions import RESOURCE_TYPES
@@ -61,7 +62,9 @@ def condition_for(session: Session, resource_type: str, criteria: str, *, expres
     own = custom.stored_in(store, fence)
     try:
         one = condition(resource_type, criteria, expression, base=base, defined=own, limits=session.settings)
-        return replace(one, query=run.spelt_out(store, one.query, fence))
+        # A condition tells what a List holds, by what it does: that is a read of the List.
+        listed = run.with_lists(store, one.query, fence, consulted=recording.reader(session))
+        return replace(one, query=run.spelt_out(store, listed, fence))
     except BulkheadError as error:
         error.issues = tuple(replace(issue, expression=expression) for issue in error.issues)
         raise

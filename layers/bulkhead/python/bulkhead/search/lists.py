@@ -13,26 +13,27 @@ from msgspec import structs
 from bulkhead.errors import BadRequest, NotSupported
 from bulkhead.fhir import references
 from bulkhead.fhir.definitions import search_parameters
-from bulkhead.search.code_systems import Look, named
 from bulkhead.search.query import Clause, Query, ReferenceValue, TokenValue, UriValue, Value
 from bulkhead.search.widening import patient
 
+Stored = Callable[[str], dict[str, Any] | None]
+"""An id -> the List that has it, as far as the caller may see it."""
 Current = Callable[[str, str], dict[str, Any] | None]
 """(`Patient/1`, the name of a functional list) -> the List that is the patient's, as far as the caller may see it."""
 
 
-def resolved(query: Query, look: Look, current: Current) -> Query:
+def resolved(query: Query, stored: Stored, current: Current) -> Query:
     """The query with every `_list` replaced by the ids of its entries; a missing or hidden List has none."""
     if not any(clause.parameter.code == "_list" for clause in query.clauses):
         return query
 
-    def stored(value: Value) -> dict[str, Any] | None:
+    def named(value: Value) -> dict[str, Any] | None:
         if isinstance(value, UriValue):
             return current(_the_patient(query), value.uri)
         assert isinstance(value, ReferenceValue)
-        return named("List", f"List/{value.id}", look) if value.type in (None, "List") else None
+        return stored(value.id) if value.id is not None and value.type in (None, "List") else None
 
-    return structs.replace(query, clauses=tuple(ids(clause, query.types, stored) for clause in query.clauses))
+    return structs.replace(query, clauses=tuple(ids(clause, query.types, named) for clause in query.clauses))
 
 
 def _the_patient(query: Query) -> str:
@@ -46,14 +47,14 @@ def _the_patient(query: Query) -> str:
     return named.pop()
 
 
-def ids(clause: Clause, types: tuple[str, ...], stored: Callable[[Value], dict[str, Any] | None]) -> Clause:
+def ids(clause: Clause, types: tuple[str, ...], named: Callable[[Value], dict[str, Any] | None]) -> Clause:
     if clause.parameter.code != "_list":
         return clause
     if len(types) != 1 or clause.modifier:
         raise NotSupported("_list is supported only in a search of one type, without modifiers", expression=clause.name)
     found: dict[str, None] = {}
     for value in clause.values:
-        for entry in (stored(value) or {}).get("entry", ()):
+        for entry in (named(value) or {}).get("entry", ()):
             key = references.local(entry.get("item", {}).get("reference", ""))
             if key and key.startswith(f"{types[0]}/") and not entry.get("deleted"):
                 found[key.partition("/")[2]] = None

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from bulkhead.compartments import governing, membership, patient_links
 from bulkhead.errors import Issue, TooCostly
-from bulkhead.fhir import dates
+from bulkhead.fhir import dates, references
 from bulkhead.fhir.json import JsonResource
 from bulkhead.search import (
     bundle,
@@ -97,10 +97,10 @@ def search(
     base: str,
     represent: Represent,
     fence: Fence,
+    consulted: Consulted,
     limits: Limits = Limits(),
     explain: Callable[[Plan], None] = lambda chosen: None,
     clock: Clock = monotonic,
-    consulted: Consulted = lambda found: None,
     notes: Sequence[Issue] = (),
 ) -> dict[str, Any]:
     """The searchset Bundle of a query, as plain JSON data.
@@ -115,10 +115,10 @@ def search(
     return bundle.searchset(query, replace(page, notes=(*notes, *page.notes)), base, represent=represent)
 
 
-def first_page(store: ReadStore, query: Query, fence: Fence, *, limits: Limits) -> Page:
-    """The first page of a query, for operations that make an answer of their own. Errors as of `search`."""
+def first_page(store: ReadStore, query: Query, fence: Fence, *, limits: Limits, consulted: Consulted) -> Page:
+    """The first page of a query, for operations that make an answer of their own. `consulted` and errors as of `search`."""
     _, page = _answered(
-        store, query, fence, limits=limits, explain=lambda chosen: None, clock=monotonic, consulted=lambda found: None
+        store, query, fence, limits=limits, explain=lambda chosen: None, clock=monotonic, consulted=consulted
     )
     return page
 
@@ -134,7 +134,7 @@ def _answered(
     consulted: Consulted,
 ) -> tuple[Query, Page]:
     """The query as it was run, and the page that it asks for."""
-    query = spelt_out(store, query, fence, consulted=consulted)
+    query = spelt_out(store, with_lists(store, query, fence, consulted=consulted), fence)
     known = membership.in_force(store)
     definition = known.get(query.compartment.partition("/")[0]) if query.compartment else None
 
@@ -193,8 +193,8 @@ def find(store: ReadStore, query: Query, limit: int, *, fence: Fence) -> list[Ve
     return found
 
 
-def spelt_out(store: ReadStore, query: Query, fence: Fence, *, consulted: Consulted = lambda found: None) -> Query:
-    """The query with its value sets, hierarchies and lists expanded, as the caller may see them."""
+def spelt_out(store: ReadStore, query: Query, fence: Fence) -> Query:
+    """The query with its value sets and hierarchies expanded, as the caller may see them."""
 
     def look(resource_type: str, parameter: str, value: str) -> list[dict[str, Any]]:
         if resource_type in governing.TYPES:
@@ -205,21 +205,32 @@ def spelt_out(store: ReadStore, query: Query, fence: Fence, *, consulted: Consul
                 )
             ]
         wanted = parse([(parameter, literals.escape(value))], resource_type)
-        found = find(store, wanted, LOOKED_AT, fence=fence)
-        for version in found if resource_type == "List" else ():
-            consulted(version)
-        return [version.body for version in found]
+        return [found.body for found in find(store, wanted, LOOKED_AT, fence=fence)]
 
-    def current(patient: str, name: str) -> dict[str, Any] | None:
-        found = current_lists.current(store, fence, find, patient=patient, name=name)
+    for spell in (value_sets.resolved, subsumption.resolved, hierarchy.resolved):
+        query = spell(query, look)
+    return query
+
+
+def with_lists(store: ReadStore, query: Query, fence: Fence, *, consulted: Consulted) -> Query:
+    """The query with what `_list` names, as the caller may see it. `consulted` is called with each List that is read for that."""
+
+    def read(found: Version | None) -> dict[str, Any] | None:
         if found is None:
             return None
         consulted(found)
         return found.body
 
-    for spell in (value_sets.resolved, subsumption.resolved, hierarchy.resolved):
-        query = spell(query, look)
-    return lists.resolved(query, look, current)
+    def stored(name: str) -> dict[str, Any] | None:
+        key = references.local(f"List/{name}")
+        head = store.read(key) if key else None
+        version = store.version(head) if head is not None and not head.deleted else None
+        return read(version if version is not None and fence(version) else None)
+
+    def current(patient: str, name: str) -> dict[str, Any] | None:
+        return read(current_lists.current(store, fence, find, patient=patient, name=name))
+
+    return lists.resolved(query, stored, current)
 
 
 def chained(scanner: Scanner) -> Scanner:
