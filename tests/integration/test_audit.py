@@ -177,6 +177,29 @@ def test_changes_within_bundles_and_reads_too(admin: httpx.Client) -> None:
     assert sorted(interactions) == [("create", "C"), ("search-type", "R"), ("search-type", "R"), ("update", "U")]
 
 
+def test_a_list_whose_accounts_a_bundle_has_set_is_read_all_the_same_where_it_is_shown(admin: httpx.Client) -> None:
+    """The version is the bundle's own, and its content is not: the commit has recorded no change of that."""
+    put(admin, LIST)
+    accounts = {"name": "accounts", "valueReference": {"reference": A}}
+    nothing = {"name": "operation", "part": [
+        {"name": "type", "valueCode": "replace"}, {"name": "path", "valueString": "List.status"},
+        {"name": "value", "valueCode": "current"}]}  # fmt: skip
+    entries = [
+        {"request": {"method": method, "url": url}, "resource": {"resourceType": "Parameters", "parameter": [content]}}
+        for method, url, content in (
+            ("POST", "List/l1/$set-accounts", accounts),
+            ("PATCH", "List/l1", nothing),
+        )
+    ]
+    bundle = {"resourceType": "Bundle", "type": "batch", "entry": entries}
+    answer = admin.post("", json=bundle, headers={"prefer": "return=representation"}).json()
+    assert [entry["response"]["status"][:3] for entry in answer["entry"]] == ["200", "200"]
+    assert answer["entry"][1]["resource"]["meta"]["versionId"] == "2"
+    found = [told(event) for event in events(admin)]
+    about = ["List/l1", "Patient/p1"]
+    assert sorted(found) == [("create", "C", about), ("operation", "E", about), ("read", "R", about)]
+
+
 def test_one_event_for_each_patient_of_a_search(admin: httpx.Client) -> None:
     put(admin, LIST)
     put(admin, {**LIST, "id": "l2", "subject": {"reference": "Patient/p2"}})

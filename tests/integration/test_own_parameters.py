@@ -278,6 +278,18 @@ def test_a_change_that_fits_takes_effect_at_once(site: Site) -> None:
     assert site.found(f"{STUDY}/Procedure") == ["Procedure/both", "Procedure/in"]
 
 
+@pytest.mark.parametrize("member", ["code", "url"])
+def test_a_parameter_that_says_why_it_has_no_code_or_url_defines_nothing(site: Site, member: str) -> None:
+    """R4 lets an extension stand for what is required: such a resource is kept, and fails nobody's request."""
+    site.define()
+    reason = {"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "unknown"}
+    absent = FUNDED | {"id": "a-first", f"_{member}": {"extension": [reason]}}
+    site.put({name: value for name, value in absent.items() if name != member}, 201)
+    members = ["Procedure/both", "Procedure/in"]
+    assert site.found(f"{STUDY}/Procedure") == site.found(f"Procedure?funded-by={STUDY}") == members
+    assert site.admin.put("SearchParameter/funded-by", json=FUNDED | {"status": "retired"}).status_code == 409
+
+
 def test_one_transaction_writes_both_and_takes_both_away(site: Site) -> None:
     def entry(method: str, resource: Json) -> Json:
         request = {"request": {"method": method, "url": f"{resource['resourceType']}/{resource['id']}"}}

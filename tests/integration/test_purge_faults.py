@@ -150,6 +150,46 @@ def test_a_purge_that_is_overtaken_erases_what_came_before(make_scene: Any, work
     assert calls > 20
 
 
+def move(store: Store) -> None:
+    """The observation is another patient's from now on."""
+    scene = Scene.__new__(Scene)
+    scene.store = store
+    scene.put(OBSERVATION, subject={"reference": "Patient/p"}, note=[{"text": WRITTEN}])
+
+
+def follow_another(store: Store) -> None:
+    """The Binary follows another patient's data from now on."""
+    scene = Scene.__new__(Scene)
+    scene.store = store
+    scene.put("Binary/b", contentType=f"text/{WRITTEN}", securityContext={"reference": "Patient/p"}, data="AAAA")
+
+
+@pytest.mark.parametrize(("work", "key"), [(move, OBSERVATION), (follow_another, "Binary/b")])
+def test_what_becomes_anothers_while_a_purge_runs_stays(
+    make_scene: Any, work: Callable[[Store], None], key: str
+) -> None:
+    """Whoever wrote it was told that it is there: whatever the purge had found out before."""
+    stayed = 0
+    for calls in count():
+        scene = make_scene()
+        record(scene)
+        purger = Writer(scene.store, purge)
+        over = not all(purger.step() for _ in range(calls))
+        try:
+            work(scene.store)
+            written = True
+        except BulkheadError:
+            written = False
+        purger.finish()
+        assert purger.error is None
+        head = scene.store.read(key)
+        assert (head is not None) == written, calls
+        stayed += head is not None and head.version > 1
+        if over:
+            break
+    assert stayed > 4
+
+
 def test_what_a_dead_writer_leaves_goes_when_the_id_is_free(make_scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = make_scene()
     record(scene)

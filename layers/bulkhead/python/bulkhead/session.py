@@ -70,11 +70,11 @@ class Session:
         return membership.in_force(self.store)
 
     def note_committed(self, heads: Iterable[Head]) -> None:
-        """Remembers that this request made these versions: the commit has recorded them where AUDIT says so."""
+        """Remembers that this request made these versions with their content: the commit has recorded them where AUDIT says so."""
         self._committed.update((head.key, head.version) for head in heads)
 
     def has_committed(self, head: Head) -> bool:
-        """Whether this request, or another entry of its bundle, made the version."""
+        """Whether this request, or another entry of its bundle, made the version with its content."""
         return (head.key, head.version) in self._committed
 
     def of_entry(self) -> Session:

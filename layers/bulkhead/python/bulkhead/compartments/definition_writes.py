@@ -71,7 +71,7 @@ def _of_parameter(
     store: Store, write: Write, known: Definitions, *, stood: Lookup, stands: Lookup
 ) -> BulkheadError | None:
     """The fault of a SearchParameter that will not serve a definition any more, though it did, or another with its code."""
-    codes = {body["code"] for body in _bodies(store, write)}
+    codes = {body.get("code") for body in _bodies(store, write)}
     for its in known.values():
         for resource_type, code in sorted(its.unknown):
             if (

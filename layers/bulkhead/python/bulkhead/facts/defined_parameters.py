@@ -14,8 +14,11 @@ _TYPES = frozenset({"token", "string", "date", "number", "quantity", "uri", "ref
 
 
 def defines(resource: dict[str, Any], resource_type: str, code: str) -> bool:
-    """Whether a SearchParameter resource defines a parameter of a type, is in use, and does not have the url of one of R4's."""
-    if resource.get("code") != code or resource.get("status") != "active":
+    """Whether a SearchParameter resource defines a parameter of a type, is in use, and does not have the url of one of R4's.
+
+    One without a code or a url, which says by an extension why it has none, defines nothing.
+    """
+    if resource.get("code") != code or resource.get("status") != "active" or "url" not in resource:
         return False
     if not {resource_type, "Resource", "DomainResource"} & set(resource.get("base", ())):
         return False
@@ -27,7 +30,7 @@ def usable(resource: dict[str, Any], resource_type: str, code: str) -> SearchPar
     if not defines(resource, resource_type, code):
         return None
     kind, expression = resource.get("type"), resource.get("expression")
-    components = tuple((one["definition"], one["expression"]) for one in resource.get("component", ()))
+    components = tuple((one.get("definition", ""), one.get("expression", "")) for one in resource.get("component", ()))
     if kind not in _TYPES or not expression or (kind == "composite" and not components):
         raise NotSupported(f"the SearchParameter {resource['id']} has a type that is not supported", expression=code)
     try:

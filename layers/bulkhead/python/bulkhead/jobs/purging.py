@@ -4,6 +4,8 @@ The target goes first: its gravestone stays open until the purge is done, so tha
 follow page by page: each is buried with its AuditEvent, then the Binaries that follow it are purged, then it is erased. It leaves the
 listing of its Patient last of all, so what a dead run has begun is listed still.
 
+Each is buried as the version that was judged: of one that somebody changes meanwhile, as to whose it is, it is asked again.
+
 A Binary that follows what is erased stays where a document that stays links to it: what others share is listed, and not erased.
 
 Passes over the members end with one that finds nothing to erase. It begins after the indexes have caught up, and gives writers under way
@@ -13,7 +15,7 @@ a second to commit, as propagation does.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +47,10 @@ _TURNS = 20
 _SECOND_LOOKS = (0.05, 0.2, 0.8)
 _TRANSACTION_LOOKS = 12
 Wait = Callable[[float], None]
+Going = Mapping[str, Head | None]
+"""What is to be erased, each in the version that was judged; None of what is buried already."""
+Again = Callable[[Sequence[str]], Going]
+"""Judges some of these keys again, which others have changed: those that are still to be erased."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +139,7 @@ def begin(session: Session, order: Order) -> Step:
         raise Conflict(f"{order.target} is being changed by too many others; try again", order.target)
     stone = store.gravestones([order.target]).get(order.target, Gravestone(order.target, ""))
     work = _Work(session, order, stone)
-    erased = work.erase([order.target])
+    erased = work.erase({order.target: None}, lambda keys: dict.fromkeys(keys))
     return Step(0, erased, (), None, tuple(sorted(work.kept)))
 
 
@@ -198,8 +204,9 @@ def _step(work: _Work, place: Place, wait: Wait) -> Step:
         wait(store.settings.propagation_settle)
     keys, after = _listing(store, stone.key, former=place.former, after=place.after)
     judged = _settled(store, stone, keys, former=place.former, wait=wait)
-    erased = work.erase(judged.alone)
-    changed = place.changed or bool(erased)
+    erased = work.erase(judged.alone, lambda changed: _judge(store, stone, changed, former=place.former).alone)
+    # What has become another's meanwhile is looked at once more, and listed where it is shared.
+    changed = place.changed or bool(erased) or not work.seen.issuperset(judged.alone)
     following: Place | None
     if after is not None:
         following = Place(place.turn, place.former, after, changed)
@@ -216,7 +223,7 @@ def _step(work: _Work, place: Place, wait: Wait) -> Step:
 class _Judged:
     """Which of some keys are to be erased, which are left because they are others' as well, and of which nobody knows yet."""
 
-    alone: list[str] = field(default_factory=list)
+    alone: dict[str, Head | None] = field(default_factory=dict)
     shared: list[str] = field(default_factory=list)
     unsettled: list[str] = field(default_factory=list)
 
@@ -229,7 +236,7 @@ def _settled(store: Store, stone: Gravestone, keys: Sequence[str], *, former: bo
             break
         wait(seconds)
         again = _judge(store, stone, judged.unsettled, former=former)
-        judged = _Judged(judged.alone + again.alone, judged.shared + again.shared, again.unsettled)
+        judged = _Judged(judged.alone | again.alone, judged.shared + again.shared, again.unsettled)
     return judged
 
 
@@ -241,7 +248,7 @@ def _judge(store: Store, stone: Gravestone, keys: Sequence[str], *, former: bool
     judged = _Judged()
     for key in keys:
         if key in stones:
-            judged.alone.append(key)
+            judged.alone[key] = None
             continue
         head = heads.get(key)
         living = last_living(store, head) if head else None
@@ -259,7 +266,7 @@ def _judge(store: Store, stone: Gravestone, keys: Sequence[str], *, former: bool
         elif not is_member or others or head.type in NEVER_PURGED:
             judged.shared.append(key)
         else:
-            judged.alone.append(key)
+            judged.alone[key] = head
     return judged
 
 
@@ -275,29 +282,34 @@ class _Work:
     kept: set[str] = field(default_factory=set)
     """Binaries that follow what was erased, and stay because a document that stays links to them."""
 
-    def erase(self, keys: Sequence[str]) -> int:
-        """Bury those of `keys` that stand, purge the Binaries that follow them, and erase all. How many there were."""
+    def erase(self, going: Going, again: Again) -> int:
+        """Bury those of `going` that stand, purge the Binaries that follow them, and erase all. How many there were."""
         store, erased = self.session.store, 0
         self.seen.add(self.stone.key)
-        for batch in chunks(keys, PAGE):
-            for buried in chunks(batch, _BURIED_AT_ONCE):
-                _bury(self.session, buried)
-            self.seen.update(batch)
+        for batch in chunks(list(going), PAGE):
+            buried: list[str] = []
+            for part in chunks(batch, _BURIED_AT_ONCE):
+                buried += _bury(self.session, {key: going[key] for key in part}, again)
+            self.seen.update(buried)
             # Two queries for each member: in a table without a Binary for none.
             if BINARY in store.types_in_use():
-                erased += self._erase_followers(batch)
-            erased += len(store.erase(batch))
+                erased += self._erase_followers(buried)
+            erased += len(store.erase(buried))
         return erased
 
     def _erase_followers(self, keys: Sequence[str]) -> int:
         store = self.session.store
         follow = in_parallel(lambda key: _followers(store, key), keys, store.settings.threads)
-        binaries = list(dict.fromkeys(key for found in follow for key in found if key not in self.seen))
-        linked = in_parallel(self._is_linked, binaries, store.settings.threads)
+        binaries = {key: head for found in follow for key, head in found.items() if key not in self.seen}
+        left = self._unlinked(binaries)
+        return self.erase(left, lambda changed: self._unlinked(_following(store, keys, changed))) if left else 0
+
+    def _unlinked(self, binaries: Going) -> Going:
+        """Those that go; the others are `kept`."""
+        linked = in_parallel(self._is_linked, list(binaries), self.session.store.settings.threads)
         self.kept.update(key for key, is_linked in zip(binaries, linked, strict=True) if is_linked)
         self.seen.update(self.kept)
-        left = [key for key in binaries if key not in self.kept]
-        return self.erase(left) if left else 0
+        return {key: head for key, head in binaries.items() if key not in self.kept}
 
     def _is_linked(self, binary: str) -> bool:
         """Whether a resource that this purge leaves alone refers to a Binary, or is a document that has it as an attachment."""
@@ -325,26 +337,33 @@ def _links_to(binary: str, version: Version) -> bool:
     return binary in version.named or any(one.get("attachment", {}).get("url") == binary for one in attachments)
 
 
-def _bury(session: Session, keys: Sequence[str]) -> None:
-    """Put gravestones in place of those of `keys` that stand, in one commit with their events. Conflict."""
+def _bury(session: Session, going: Going, again: Again) -> list[str]:
+    """Put gravestones in place of those of `going` that stand, in one commit with their events. Conflict.
+
+    The keys of what is buried now: what has changed meanwhile only where it is still to be erased.
+    """
+    left = going
     for attempt in range(_ATTEMPTS):
-        heads = list(session.store.read_many(keys).values())
+        heads = [head for head in left.values() if head]
         if not heads:
-            return
+            return list(left)
         try:
             session.store.bury(heads, recording.of_purge(session, heads))
-            return
         except VersionConflict:
             pause(attempt)
-    raise Conflict(f"{keys[0]} or others are being changed by too many writers; try again", keys[0])
+            left = again(list(left))
+        else:
+            return list(left)
+    first = next(iter(going))
+    raise Conflict(f"{first} or others are being changed by too many writers; try again", first)
 
 
-def _followers(store: Store, key: str) -> list[str]:
+def _followers(store: Store, key: str) -> Going:
     """The Binaries whose `securityContext` is a resource, or was when they were deleted."""
     now = _sources(lambda after: store.pointing_at(key, BINARY, after, limit=_LISTED))
     once = _sources(lambda after: store.formerly_pointing_at(key, after, _LISTED))
     found = dict.fromkeys(source for source in (*now, *once) if source.startswith(f"{BINARY}/"))
-    return _following(store, key, list(found)) if found else []
+    return _following(store, [key], list(found)) if found else {}
 
 
 def _sources(listing: Callable[[str | None], list[Pointer]]) -> Iterator[str]:
@@ -357,15 +376,17 @@ def _sources(listing: Callable[[str | None], list[Pointer]]) -> Iterator[str]:
             return
 
 
-def _following(store: Store, key: str, found: Sequence[str]) -> list[str]:
+def _following(store: Store, followed: Collection[str], found: Sequence[str]) -> Going:
+    """Those of some Binaries that follow one of `followed`, or were buried because they did."""
     heads = store.read_many(found)
     stones = store.gravestones(one for one in found if one not in heads)
-    return [one for one in found if one in stones or (one in heads and _follows(store, key, heads[one]))]
+    standing = {key: head for key, head in heads.items() if _follows(store, followed, head)}
+    return {key: standing.get(key) for key in found if key in stones or key in standing}
 
 
-def _follows(store: Store, key: str, head: Head) -> bool:
+def _follows(store: Store, followed: Collection[str], head: Head) -> bool:
     living = last_living(store, head)
-    return living is not None and context_of(store.decode(living)) == key
+    return living is not None and context_of(store.decode(living)) in followed
 
 
 def answer(erased: int, shared: int, names: Sequence[str]) -> dict[str, Any]:

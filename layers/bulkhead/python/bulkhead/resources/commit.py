@@ -46,7 +46,8 @@ def commit(
     require_allowed(session, writes, inherited, taken=taken, place=place)
     trail = [*recording.of_changes(session, writes), *events]
     heads = session.store.commit([*writes, *trail], claims, inherited, receipt=receipt)[: len(writes)]
-    session.note_committed(heads)
+    # A change of accounts is recorded as such, if at all: not the content that the version shows.
+    session.note_committed(head for write, head in zip(writes, heads, strict=True) if write.changes_content)
     return heads
 
 
