@@ -123,6 +123,35 @@ def test_a_lost_connection_is_survived(console: Opener) -> None:
     expect(page.get_by_text("The server cannot be reached")).to_have_count(0)
 
 
+def test_a_lost_connection_is_not_reported_for_ever(console: Opener) -> None:
+    """The request that lost it has gone with its view; another one's answer shows that the server is back."""
+    tab = console(place=ANNA)
+    page = tab.page
+    expect(page.get_by_role("heading", name="21 records")).to_be_visible()
+    tab.context.set_offline(True)
+    tab.go("#/jobs")
+    expect(page.get_by_text("The server cannot be reached")).to_be_visible()
+    tab.go("#/compartments")
+    tab.context.set_offline(False)
+    tab.go(ANNA)
+    expect(page.get_by_role("heading", name="21 records")).to_be_visible()
+    expect(page.get_by_text("The server cannot be reached")).to_have_count(0)
+
+
+def test_a_token_is_pasted_as_a_terminal_shows_it(console: Opener, scene: Scene) -> None:
+    """Broken into lines. What can be no token is refused, and not sent."""
+    tab = console("", ANNA)
+    page = tab.page
+    page.get_by_label("Paste a token").fill("eyJ…")
+    page.get_by_role("button", name="Open").click()
+    expect(page.get_by_label("Paste a token")).to_have_value("eyJ…")
+    token = scene.tokens["admin"]
+    page.get_by_label("Paste a token").fill(f"TOKEN={token[:80]}\n  {token[80:160]}\n{token[160:]}\n")
+    page.get_by_role("button", name="Open").click()
+    expect(page.get_by_role("heading", name="Anna Keel")).to_be_visible()
+    expect(page.get_by_text("The server cannot be reached")).to_have_count(0)
+
+
 def test_a_token_that_is_refused_can_be_replaced(console: Opener, scene: Scene) -> None:
     tab = console("", ANNA)
     page = tab.page

@@ -23,7 +23,7 @@ export class ConnectionLost extends Error {
   }
 }
 
-/** Sends requests. Events: `lost` (detail: seconds to the next attempt), `back`, `unauthorized`. */
+/** Sends requests. Events: `lost` (detail: seconds to the next attempt), `back` with each answer, `unauthorized`. */
 export class Api extends EventTarget {
   constructor(session) {
     super();
@@ -69,7 +69,8 @@ export class Api extends EventTarget {
     for (let attempt = 0; ; attempt++) {
       try {
         const response = await fetch(call.url, this.#options(call));
-        if (attempt) this.dispatchEvent(new Event("back"));
+        // Another request may have lost the connection, and have ended with its view.
+        this.dispatchEvent(new Event("back"));
         const busy = response.status === 429 || response.status === 503;
         if (!busy || !call.repeatable || attempt > 4) return response;
         await this.#pause(1000 * (Number(response.headers.get("retry-after")) || 1), call.signal);
