@@ -152,3 +152,19 @@ def test_the_latest_end_counts(run: Run) -> None:
         ]["note"]
         == "without end"
     )
+
+
+def test_the_chain_says_that_it_leaves_accounts_out(run: Run) -> None:
+    found = {
+        "key": LETTER,
+        "accounts": [given_by(f"Organization/{number}") for number in range(6)],
+        "sealed": False,
+        "private": False,
+        "compartments": [],
+        "proxies": [],
+        "decisions": {},
+    }
+    names = "{name: (key) => key, hue: () => 1}, (key) => key"
+    drawn = run("chain", f"layout(given[0], given[1], {names})", [found, CLAIMS])
+    (row,) = [row for row in drawn["rows"] if row["nodes"][0]["id"].startswith("account ")]
+    assert (len(row["nodes"]), row["label"]) == (4, "so it carries, among 6")

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from tests.e2e.console.conftest import Scene
 from tests.support import browser as browsers
@@ -164,6 +164,68 @@ def test_a_token_that_is_refused_can_be_replaced(console: Opener, scene: Scene) 
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("Paste a token")).to_have_value("")
     assert page.evaluate(f"sessionStorage.getItem({browsers.TOKEN!r})") is None
+
+
+def test_a_preview_of_the_first_records_says_nothing_of_the_others(console: Opener) -> None:
+    tab = console(place=f"{ANNA}/share/Patient/anna")
+    page = tab.page
+    parts = [{"name": "resourcesUpdated", "valueInteger": 1001}, {"name": "complete", "valueBoolean": False}]
+    page.route("**/$set-accounts", lambda route: route.fulfill(json={"resourceType": "Parameters", "parameter": parts}))
+    form = page.get_by_role("region", name="Who sees Anna Keel")
+    form.get_by_label("Add an organisation").select_option(label="Harbour Clinic")
+    expect(form.locator(".forecast")).to_contain_text("Of the records that were looked at, nobody gains or loses one.")
+    expect(form.locator(".forecast")).to_contain_text("The preview looked at the first ones only")
+
+
+def test_a_preview_answers_for_the_form_that_asked(console: Opener) -> None:
+    """One that comes after Undo is not shown, and opens no Share."""
+    tab = console(place=f"{ANNA}/share/Patient/anna")
+    page = tab.page
+    held: list[Route] = []
+    page.route("**/$set-accounts", lambda route: held.append(route))
+    form = page.get_by_role("region", name="Who sees Anna Keel")
+    with page.expect_request("**/$set-accounts"):
+        form.get_by_label("Add an organisation").select_option(label="Harbour Clinic")
+    form.get_by_role("button", name="Undo").click()
+    expect(form.locator(".grants > li")).to_have_count(1)
+    with page.expect_response("**/$set-accounts"):
+        held[0].fallback()
+    expect(form.locator(".forecast")).to_contain_text("Change something")
+    expect(form.get_by_role("button", name="Share", exact=True)).to_be_disabled()
+
+
+def test_an_end_stays_with_its_account(console: Opener) -> None:
+    """Where the account above it is removed, each account is shown with its own end."""
+    page = console(place=f"{ANNA}/share/Patient/anna").page
+    form = page.get_by_role("region", name="Who sees Anna Keel")
+    form.get_by_label("Add an organisation").select_option(label="Harbour Clinic")
+    for end in ("friday", "none", "friday"):
+        form.get_by_label("End of Lighthouse Hospital").select_option(end)
+    form.get_by_role("button", name="Remove Lighthouse Hospital").click()
+    expect(form.get_by_label("End of Harbour Clinic")).to_have_value("none")
+
+
+def test_an_inherited_account_is_shown_with_the_end_that_it_inherits(console: Opener, scene: Scene) -> None:
+    """And not with that of the record's own, where it has both."""
+    key = console_scene.PULSE
+    own = {
+        "resourceType": "Parameters",
+        "parameter": [
+            {
+                "name": "accounts",
+                "part": [
+                    {"name": "account", "valueReference": {"reference": "Organization/lighthouse"}},
+                    {"name": "until", "valueInstant": "2099-01-02T00:00:00Z"},
+                ],
+            }
+        ],
+    }
+    with scene.client() as admin:
+        admin.post(f"{key}/$set-accounts", json=own).raise_for_status()
+        page = console(place=f"{ANNA}/share/{key}").page
+        expect(page.locator(".grants > li").get_by_text("Lighthouse Hospital").first).to_be_visible()
+        expect(page.locator(".also .chip")).to_have_text("Lighthouse Hospital, inherited")
+        admin.post(f"{key}/$set-accounts", json={"resourceType": "Parameters", "parameter": []}).raise_for_status()
 
 
 def test_what_a_record_holds_is_text(console: Opener, scene: Scene) -> None:

@@ -48,6 +48,12 @@ export function kindOf(given) {
   return kinds.size > 1 ? "both" : ([...kinds][0] ?? "");
 }
 
+/** When the accounts of these sources end: the latest end counts, and none is later than any. Undefined for none. */
+export function endOf(sources) {
+  const ends = sources.map((source) => source.until);
+  return ends.includes(undefined) ? undefined : ends.sort().at(-1);
+}
+
 /** Explanations by key, for one query. Event `change` after each batch. `error` is that of the last batch. */
 export class Explanations extends EventTarget {
   constructor(api) {

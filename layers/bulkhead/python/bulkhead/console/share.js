@@ -4,8 +4,8 @@ import { html, nothing } from "./lit.js";
 import { View, fault } from "./view.js";
 import { idempotencyKey } from "./api.js";
 import { chip } from "./accounts.js";
-import { accountsOf, maySetAccounts } from "./session.js";
-import { kindOf, read } from "./explanations.js";
+import { accountsOf, isFenced, maySetAccounts } from "./session.js";
+import { endOf, kindOf, read } from "./explanations.js";
 import { count, listed, moment, named, personName, until, value, valueOf } from "./fhir.js";
 import { standing } from "./jobs.js";
 
@@ -58,6 +58,10 @@ export class ShareForm extends View {
   }
 
   load() {
+    // What was asked before must not answer for the form as it is then.
+    clearTimeout(this.timer);
+    this.asked = undefined;
+    this.stale = false;
     this.preview = this.status = this.result = undefined;
     this.own = undefined;
     this.propagate = this.isCompartment;
@@ -68,7 +72,8 @@ export class ShareForm extends View {
       const found = read(body);
       const ownSource = (given) => given.sources.find((source) => source.kind === "own");
       this.own = found.accounts.filter(ownSource).map((given) => ({ account: given.account, until: ownSource(given).until ?? "" }));
-      this.inherited = found.accounts.filter((given) => kindOf(given) !== "own");
+      this.inherited = found.accounts.filter((given) => kindOf(given) !== "own")
+        .map(({ account, sources }) => ({ account, kind: "inherited", until: endOf(sources.filter((source) => source.kind !== "own")) }));
       this.before = this.own.map((each) => ({ ...each }));
       this.sealed = this.wasSealed = found.sealed;
       this.organisations = organisations;
@@ -195,7 +200,7 @@ export class ShareForm extends View {
       <fieldset ?disabled=${Boolean(this.status)}>
         <legend>Organisations that see it</legend>
         ${this.own.length ? html`<ul class="grants">${this.own.map((each, number) => this.grant(each, number))}</ul>` : html`<p class="note">None of its own.</p>`}
-        ${this.inherited.length ? html`<p class="also">Inherited, and not changed here: ${this.inherited.map((given) => chip(this.accounts, { account: given.account, kind: "inherited", until: given.sources[0].until }))}</p>` : nothing}
+        ${this.inherited.length ? html`<p class="also">Inherited, and not changed here: ${this.inherited.map((given) => chip(this.accounts, given))}</p>` : nothing}
         <label for="share-add">Add an organisation</label>
         <select id="share-add" @change=${this.add}>
           <option value="">Choose…</option>
@@ -226,10 +231,10 @@ export class ShareForm extends View {
       ${chip(this.accounts, { account, kind: "own" })}
       ${locked ? html`<small>${end ? until(end) : "without end"}; your token may not change it</small>` : html`
         <select aria-label="End of ${name}" @change=${(event) => this.end(number, event.target.value)}>
-          <option value="none" ?selected=${which === "none"}>without end</option>
-          <option value="friday" ?selected=${which === "friday"}>${until(friday.toISOString())}</option>
-          <option value="month" ?selected=${which === "month"}>for 30 days, until ${moment(month.toISOString())}</option>
-          <option value="choose" ?selected=${which === "choose"}>until…</option>
+          <option value="none" .selected=${which === "none"}>without end</option>
+          <option value="friday" .selected=${which === "friday"}>${until(friday.toISOString())}</option>
+          <option value="month" .selected=${which === "month"}>for 30 days, until ${moment(month.toISOString())}</option>
+          <option value="choose" .selected=${which === "choose"}>until…</option>
         </select>
         <button type="button" class="quiet" aria-label="Remove ${name}" @click=${() => this.change(this.own.filter((_, place) => place !== number))}>Remove</button>
         ${which === "choose" ? html`<input type="datetime-local" aria-label="End of ${name}, in your time zone" .value=${local(end)} @change=${(event) => event.target.value && this.end(number, event.target.value)}>` : nothing}`}
@@ -245,11 +250,16 @@ export class ShareForm extends View {
     const changed = named(this.preview, "changed").map(value);
     const endings = this.endings();
     const sealing = this.sealed === this.wasSealed ? nothing : html`<li>${this.sealed ? "It will inherit nothing any more." : "It will inherit again."}</li>`;
+    const isComplete = valueOf(this.preview, "complete") !== false;
     const nothingGained = !told.some((each) => each !== nothing) && !endings.length && sealing === nothing;
+    // The server counts what the token sees, and the run may change more.
+    const fenced = isFenced(this.api.session.claims);
+    const unchanged = !isComplete ? "Of the records that were looked at, nobody gains or loses one."
+      : fenced ? "Nobody gains or loses a record that you see." : changed.length ? "Nobody gains or loses a record." : "Nothing: it stands as asked already.";
     return html`<div class="forecast" role="status">
-      <h3>What would happen</h3>
-      <ul>${told}${endings}${sealing}${nothingGained ? html`<li>${changed.length ? "Nobody gains or loses a record." : "Nothing: it stands as asked already."}</li>` : nothing}</ul>
-      <p><small>${count(valueOf(this.preview, "resourcesUpdated") ?? 0, "record")} would stand as asked${valueOf(this.preview, "complete") === false ? ". The preview looked at the first ones only; the run reaches all" : ""}.</small></p>
+      <h3>What would happen${fenced ? " to what you see" : ""}</h3>
+      <ul>${told}${endings}${sealing}${nothingGained ? html`<li>${unchanged}</li>` : nothing}</ul>
+      <p><small>${count(valueOf(this.preview, "resourcesUpdated") ?? 0, "record")} would stand as asked${isComplete ? "" : ". The preview looked at the first ones only; the run reaches all"}.</small></p>
       ${changed.length ? html`<details><summary>Records that would change${changed.length > 99 ? ", the first hundred" : ` (${changed.length})`}</summary><p class="keys">${changed.map((key) => html`<code>${key}</code> `)}</p></details>` : nothing}
     </div>`;
   }
