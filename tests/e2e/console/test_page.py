@@ -138,6 +138,32 @@ def test_a_lost_connection_is_not_reported_for_ever(console: Opener) -> None:
     expect(page.get_by_text("The server cannot be reached")).to_have_count(0)
 
 
+def test_older_versions_and_errors_of_them(console: Opener, scene: Scene) -> None:
+    """What stands after a deletion was made again; an error of the server ends the waiting."""
+    basic = {
+        "resourceType": "Basic",
+        "id": "again",
+        "code": {"text": "x"},
+        "subject": {"reference": "Patient/anna"},
+    }
+    with scene.client() as admin:
+        for _ in range(2):
+            admin.put("Basic/again", json=basic).raise_for_status()
+            admin.delete("Basic/again").raise_for_status()
+        admin.put("Basic/again", json=basic).raise_for_status()
+        versions = console(place=f"{ANNA}/why/Basic/again").page.get_by_role("region", name="Versions")
+        expect(versions.locator(".versions > li")).to_contain_text(
+            [re.compile("Version 5.*made again"), "Deleted", re.compile("Version 3.*made again"), "Deleted", "made"]
+        )
+        tab = console(place=ANNA)
+        tab.page.route("**/_history?*", lambda route: route.fulfill(status=500, json={}))
+        tab.go(f"{ANNA}/why/Basic/again")
+        versions = tab.page.get_by_role("region", name="Versions")
+        expect(versions.get_by_role("alert")).to_contain_text("The server answered 500")
+        expect(versions.get_by_text("Loading")).to_have_count(0)
+        admin.delete("Basic/again").raise_for_status()
+
+
 def test_a_token_is_pasted_as_a_terminal_shows_it(console: Opener, scene: Scene) -> None:
     """Broken into lines. What can be no token is refused, and not sent."""
     tab = console("", ANNA)
