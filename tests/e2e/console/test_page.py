@@ -138,6 +138,29 @@ def test_a_lost_connection_is_not_reported_for_ever(console: Opener) -> None:
     expect(page.get_by_text("The server cannot be reached")).to_have_count(0)
 
 
+def test_names_go_with_the_token_that_read_them(console: Opener, scene: Scene) -> None:
+    """Whoever signs in next sees a reference where the token may not read the name."""
+    tab = console(place=ANNA)
+    page = tab.page
+    expect(page.get_by_role("heading", name="Anna Keel")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_label("Paste a token").fill(scene.tokens["harbour"])
+    page.get_by_role("button", name="Open").click()
+    expect(page.get_by_role("alert")).to_contain_text("Patient/anna is not known")
+    assert page.evaluate("document.querySelector('console-app').accounts.name('Patient/anna')") == "Patient/anna"
+
+
+def test_the_app_of_a_patient_is_not_that_of_the_next_one(console: Opener) -> None:
+    tab = console(place=ANNA)
+    page = tab.page
+    page.get_by_label("View as").select_option(label="the app of Anna Keel")
+    expect(page.get_by_text("The app of Anna Keel sees")).to_be_visible()
+    tab.go("#/Patient/bruno")
+    expect(page.get_by_role("heading", name="Bruno Mast")).to_be_visible()
+    expect(page.get_by_label("View as")).to_have_value("")
+    expect(page.get_by_text("The app of Anna Keel sees")).to_have_count(0)
+
+
 def test_older_versions_and_errors_of_them(console: Opener, scene: Scene) -> None:
     """What stands after a deletion was made again; an error of the server ends the waiting."""
     basic = {

@@ -2,7 +2,7 @@
 
 import { LitElement, html, svg, nothing } from "./lit.js";
 import { endOf } from "./explanations.js";
-import { accountsOf, isFenced, scopeOf } from "./session.js";
+import { accountsOf, isFenced, patientOf, scopeOf } from "./session.js";
 import { listed, until } from "./fhir.js";
 
 const NODE = 58;
@@ -86,11 +86,12 @@ function shortenedTo(most, all, isNeeded) {
 }
 
 function fenceTitle(claims, accounts, nameOf) {
-  const fence = accountsOf(claims);
+  const [fence, patient] = [accountsOf(claims), patientOf(claims)];
+  if (fence?.length === 0 || patient === "") return "nothing";
   const parts = [];
-  if (fence) parts.push(fence.length ? listed(fence.map((each) => accounts.name(each))) : "nothing");
-  if (claims.patient) parts.push(`the compartment of ${nameOf(`Patient/${claims.patient}`)}`);
-  return parts.join(", and to ") || (isFenced(claims) ? "nothing" : "No fence");
+  if (fence) parts.push(listed(fence.map((each) => accounts.name(each))));
+  if (patient) parts.push(`the compartment of ${nameOf(`Patient/${patient}`)}`);
+  return parts.join(", and to ") || "No fence";
 }
 
 const fenceNote = (claims) => (isFenced(claims) ? "" : "sees every account");

@@ -107,10 +107,20 @@ export function claimsOf(token) {
   }
 }
 
+/** The accounts that fence; null where the claim is not there. As for the server, one that cannot be read fences to nothing. */
 export function accountsOf(claims) {
   const given = claims.accounts;
   if (given === undefined) return null;
-  return Array.isArray(given) ? given : String(given).replace(/^\[|\]$/g, "").split(/[\s,]+/).filter(Boolean);
+  const list = typeof given === "string" && /^\[(.*)\]$/.exec(given);
+  const words = Array.isArray(given) ? given : list ? list[1].split(/\s+/).filter(Boolean) : [given];
+  return words.every((word) => typeof word === "string" && /^[A-Z][A-Za-z]*\/[A-Za-z0-9.-]{1,64}$/.test(word)) ? words : [];
+}
+
+/** The id of the patient that fences; null where the claim is not there, "" where it cannot be read. */
+export function patientOf(claims) {
+  const given = claims.patient;
+  if (given === undefined) return null;
+  return typeof given === "string" && /^[A-Za-z0-9.-]{1,64}$/.test(given) ? given : "";
 }
 
 export function scopeOf(claims) {
