@@ -186,6 +186,7 @@ def test_the_chain_says_that_it_leaves_accounts_out(run: Run) -> None:
         ({"patient": ""}, "accounts="),
         ({"patient": None}, "accounts="),
         ({"patient": "", "accounts": ["Organization/a"]}, "accounts="),
+        ({"scope": "patient/*.rs"}, "accounts=&scope=patient%2F*.rs"),
     ],
 )
 def test_a_fence_that_cannot_be_read_is_asked_about_as_one_to_nothing(
@@ -194,5 +195,14 @@ def test_a_fence_that_cannot_be_read_is_asked_about_as_one_to_nothing(
     """As `bulkhead.access.claims` reads them: the page must not say of a token that it sees more than it does."""
     assert run("explanations", "queryOf(given)", claims) == query
     assert run("session", "isFenced(given)", claims) is bool(query)
-    if query == "accounts=":
+    if query.partition("&")[0] == "accounts=":
         assert chain(run, "no-account", False, claims=claims)["fence"]["title"] == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("scope", "may"),
+    [("user/*.rs accounts.write", True), ("bulkhead/accounts.write", True), ("accounts.writer", False), ("", False)],
+)
+def test_the_right_to_share_is_known_by_either_name(run: Run, scope: str, may: bool) -> None:
+    """The second is Cognito's."""
+    assert run("session", "maySetAccounts(given)", {"scope": scope}) is may

@@ -187,6 +187,20 @@ def test_older_versions_and_errors_of_them(console: Opener, scene: Scene) -> Non
         admin.delete("Basic/again").raise_for_status()
 
 
+def test_an_answer_at_another_host_is_told_and_not_asked_for_again(console: Opener) -> None:
+    """It is no lost connection: each attempt would have the server make it anew."""
+    tab = console(place=ANNA)
+    page = tab.page
+    expect(page.get_by_role("heading", name="21 records")).to_be_visible()
+    elsewhere = {"location": "https://bucket.example/answer"}
+    page.route("**/_history?*", lambda route: route.fulfill(status=303, headers=elsewhere))
+    tab.go(LETTER)
+    versions = page.get_by_role("region", name="Versions")
+    expect(versions.get_by_role("alert")).to_contain_text("The answer is too large for this page")
+    expect(page.get_by_text("The server cannot be reached")).to_have_count(0)
+    assert len(tab.sent("_history")) == 1
+
+
 def test_a_token_is_pasted_as_a_terminal_shows_it(console: Opener, scene: Scene) -> None:
     """Broken into lines. What can be no token is refused, and not sent."""
     tab = console("", ANNA)
