@@ -257,6 +257,26 @@ def test_a_preview_answers_for_the_form_that_asked(console: Opener) -> None:
     expect(form.get_by_role("button", name="Share", exact=True)).to_be_disabled()
 
 
+def test_a_share_does_not_undo_what_somebody_else_shared(console: Opener, scene: Scene) -> None:
+    """The form was opened before: the server refuses it, and the page reads it again."""
+    with scene.client() as admin:
+        admin.put("Patient/two", json={"resourceType": "Patient", "id": "two"}).raise_for_status()
+        page = console(place="#/Patient/two/share/Patient/two").page
+        form = page.get_by_role("region", name="Who sees")
+        form.get_by_label("Add an organisation").select_option(label="Lighthouse Hospital")
+        expect(form.locator(".forecast")).to_contain_text(re.compile("Lighthouse Hospital.*gains 1 record", re.S))
+        share = console_scene.accounts("Organization/harbour", propagate=True)
+        admin.post("Patient/two/$set-accounts", json=share).raise_for_status()
+        form.get_by_role("button", name="Share", exact=True).click()
+        form.get_by_role("button", name="Read it again").click()
+        expect(form.locator(".grants > li")).to_contain_text(["Harbour Clinic"])
+        form.get_by_label("Add an organisation").select_option(label="Lighthouse Hospital")
+        form.get_by_role("button", name="Share", exact=True).click()
+        expect(form.locator(".verdict")).to_contain_text("now stands as asked")
+        given = {each["reference"] for each in admin.get("Patient/two").json()["meta"]["accounts"]}
+    assert given == {"Organization/harbour", "Organization/lighthouse"}
+
+
 def test_an_end_stays_with_its_account(console: Opener) -> None:
     """Where the account above it is removed, each account is shown with its own end."""
     page = console(place=f"{ANNA}/share/Patient/anna").page

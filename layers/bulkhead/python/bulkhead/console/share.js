@@ -67,8 +67,11 @@ export class ShareForm extends View {
     this.propagate = this.isCompartment;
     return this.attempt(async () => {
       const { target } = this;
+      // Before the accounts: a change between the two is noticed then.
+      const etag = await this.etagOf(target);
       const [{ body }, organisations] = await Promise.all([this.ask("GET", `${target}/$explain-access`), this.organisationsOf()]);
       if (target !== this.target) return;
+      this.guard = etag ? { "If-Match": etag } : {};
       const found = read(body);
       const ownSource = (given) => given.sources.find((source) => source.kind === "own");
       this.own = found.accounts.filter(ownSource).map((given) => ({ account: given.account, until: ownSource(given).until ?? "" }));
@@ -78,6 +81,16 @@ export class ShareForm extends View {
       this.sealed = this.wasSealed = found.sealed;
       this.organisations = organisations;
     });
+  }
+
+  /** The version that the form is about: whoever shares must not undo what somebody else shared meanwhile. None where the token may set accounts but not read. */
+  async etagOf(target) {
+    try {
+      return (await this.ask("GET", target)).headers.get("etag");
+    } catch (error) {
+      if (error.status === 403 || error.status === 404) return null;
+      throw error;
+    }
   }
 
   async organisationsOf() {
@@ -149,7 +162,7 @@ export class ShareForm extends View {
   async look() {
     const asked = (this.asked = {});
     await this.attempt(async () => {
-      const { body } = await this.ask("POST", `${this.target}/$set-accounts`, { body: this.parameters(true), repeatable: true });
+      const { body } = await this.ask("POST", `${this.target}/$set-accounts`, { body: this.parameters(true), headers: this.guard, repeatable: true });
       if (asked !== this.asked) return;
       this.preview = body;
       this.stale = false;
@@ -159,8 +172,8 @@ export class ShareForm extends View {
 
   run() {
     return this.attempt(async () => {
-      const headers = this.propagate ? { Prefer: "respond-async", "Idempotency-Key": idempotencyKey() } : {};
-      // With a key, a request that is sent twice is one job; without, it sets the same accounts twice.
+      const headers = { ...this.guard, ...(this.propagate ? { Prefer: "respond-async", "Idempotency-Key": idempotencyKey() } : {}) };
+      // Sent twice, it is one job by its key; without a key the second is refused, for the first made a new version.
       const answer = await this.ask("POST", `${this.target}/$set-accounts`, { body: this.parameters(false), headers, repeatable: true });
       if (answer.status === 202) this.status = this.api.path(answer.headers.get("content-location"));
       else this.finished({ done: true, text: standing(valueOf(answer.body, "resourcesUpdated") ?? 0) });
@@ -188,6 +201,7 @@ export class ShareForm extends View {
       ${may ? nothing : html`<p class="note">Your token has no scope <code>accounts.write</code>, so the server will refuse a change.</p>`}
       ${this.own ? this.form() : this.error ? nothing : html`<p aria-busy="true">Loading…</p>`}
       ${fault(this.error)}
+      ${this.error?.status === 412 ? html`<p class="note">It has changed since this form was opened. <button type="button" class="quiet" @click=${this.load}>Read it again</button></p>` : nothing}
       ${this.own ? html`<div aria-live="polite">${this.outcome()}</div>` : nothing}
       ${this.status ? html`<job-progress .api=${this.api} .status=${this.status} @finished=${(event) => this.finished(event.detail)}></job-progress>` : nothing}
       ${this.raw()}
