@@ -277,6 +277,19 @@ def test_a_share_does_not_undo_what_somebody_else_shared(console: Opener, scene:
     assert given == {"Organization/harbour", "Organization/lighthouse"}
 
 
+def test_a_definition_that_takes_the_place_of_another_says_so(console: Opener) -> None:
+    """Of R4's own, fences hang on it."""
+    page = console(place="#/compartments").page
+    expect(page.get_by_text("66 types, of R4")).to_be_visible()
+    page.get_by_label("Its id").fill("patient")
+    page.get_by_label("The compartment of each").fill("Patient")
+    page.get_by_label("Type").first.fill("Encounter")
+    page.get_by_label("that points there by").first.fill("subject")
+    expect(page.get_by_text("It takes the place of the patient that is in force.")).to_be_visible()
+    expect(page.get_by_role("button", name="Replace patient")).to_be_enabled()
+    expect(page.get_by_role("button", name="Put it in force")).to_have_count(0)
+
+
 def test_an_end_stays_with_its_account(console: Opener) -> None:
     """Where the account above it is removed, each account is shown with its own end."""
     page = console(place=f"{ANNA}/share/Patient/anna").page
