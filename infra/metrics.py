@@ -35,22 +35,20 @@ def claimed_concurrency() -> cloudwatch.Metric:
 
 def jobs_failed() -> cloudwatch.Metric:
     """Jobs that ended without doing what was asked, for reasons that are not their request's. The functions report it themselves."""
-    return cloudwatch.Metric(
-        namespace=NAMESPACE,
-        metric_name=JOBS_FAILED,
-        dimensions_map={"service": SERVICE},
-        statistic="sum",
-        period=PERIOD,
-    )
+    return _jobs(JOBS_FAILED, statistic="sum")
 
 
 def jobs_dead() -> cloudwatch.Metric:
     """Jobs that are not over and that nobody works on. The sweeper counts them every minute."""
+    return _jobs(JOBS_DEAD, statistic="max")
+
+
+def _jobs(name: str, *, statistic: str) -> cloudwatch.Metric:
     return cloudwatch.Metric(
         namespace=NAMESPACE,
-        metric_name=JOBS_DEAD,
+        metric_name=name,
         dimensions_map={"service": SERVICE},
-        statistic="max",
+        statistic=statistic,
         period=PERIOD,
     )
 

@@ -152,3 +152,57 @@ def test_the_latest_end_counts(run: Run) -> None:
         ]["note"]
         == "without end"
     )
+
+
+def test_the_chain_says_that_it_leaves_accounts_out(run: Run) -> None:
+    found = {
+        "key": LETTER,
+        "accounts": [given_by(f"Organization/{number}") for number in range(6)],
+        "sealed": False,
+        "private": False,
+        "compartments": [],
+        "proxies": [],
+        "decisions": {},
+    }
+    names = "{name: (key) => key, hue: () => 1}, (key) => key"
+    drawn = run("chain", f"layout(given[0], given[1], {names})", [found, CLAIMS])
+    (row,) = [row for row in drawn["rows"] if row["nodes"][0]["id"].startswith("account ")]
+    assert (len(row["nodes"]), row["label"]) == (4, "so it carries, among 6")
+
+
+@pytest.mark.parametrize(
+    ("claims", "query"),
+    [
+        ({}, ""),
+        ({"accounts": ["Organization/a", "Organization/b"]}, "accounts=Organization%2Fa%2COrganization%2Fb"),
+        ({"accounts": "[Organization/a Organization/b]"}, "accounts=Organization%2Fa%2COrganization%2Fb"),
+        ({"accounts": "Organization/a"}, "accounts=Organization%2Fa"),
+        # None of these is what its issuer meant: the server fences them to nothing.
+        ({"accounts": "Organization/a, Organization/b"}, "accounts="),
+        ({"accounts": ["Organization/a", None]}, "accounts="),
+        ({"accounts": []}, "accounts="),
+        ({"accounts": None}, "accounts="),
+        ({"patient": "1"}, "patient=1"),
+        ({"patient": ""}, "accounts="),
+        ({"patient": None}, "accounts="),
+        ({"patient": "", "accounts": ["Organization/a"]}, "accounts="),
+        ({"scope": "patient/*.rs"}, "accounts=&scope=patient%2F*.rs"),
+    ],
+)
+def test_a_fence_that_cannot_be_read_is_asked_about_as_one_to_nothing(
+    run: Run, claims: dict[str, Any], query: str
+) -> None:
+    """As `bulkhead.access.claims` reads them: the page must not say of a token that it sees more than it does."""
+    assert run("explanations", "queryOf(given)", claims) == query
+    assert run("session", "isFenced(given)", claims) is bool(query)
+    if query.partition("&")[0] == "accounts=":
+        assert chain(run, "no-account", False, claims=claims)["fence"]["title"] == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("scope", "may"),
+    [("user/*.rs accounts.write", True), ("bulkhead/accounts.write", True), ("accounts.writer", False), ("", False)],
+)
+def test_the_right_to_share_is_known_by_either_name(run: Run, scope: str, may: bool) -> None:
+    """The second is Cognito's."""
+    assert run("session", "maySetAccounts(given)", {"scope": scope}) is may

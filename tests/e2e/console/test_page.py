@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from tests.e2e.console.conftest import Scene
 from tests.support import browser as browsers
@@ -123,6 +123,98 @@ def test_a_lost_connection_is_survived(console: Opener) -> None:
     expect(page.get_by_text("The server cannot be reached")).to_have_count(0)
 
 
+def test_a_lost_connection_is_not_reported_for_ever(console: Opener) -> None:
+    """The request that lost it has gone with its view; another one's answer shows that the server is back."""
+    tab = console(place=ANNA)
+    page = tab.page
+    expect(page.get_by_role("heading", name="21 records")).to_be_visible()
+    tab.context.set_offline(True)
+    tab.go("#/jobs")
+    expect(page.get_by_text("The server cannot be reached")).to_be_visible()
+    tab.go("#/compartments")
+    tab.context.set_offline(False)
+    tab.go(ANNA)
+    expect(page.get_by_role("heading", name="21 records")).to_be_visible()
+    expect(page.get_by_text("The server cannot be reached")).to_have_count(0)
+
+
+def test_names_go_with_the_token_that_read_them(console: Opener, scene: Scene) -> None:
+    """Whoever signs in next sees a reference where the token may not read the name."""
+    tab = console(place=ANNA)
+    page = tab.page
+    expect(page.get_by_role("heading", name="Anna Keel")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_label("Paste a token").fill(scene.tokens["harbour"])
+    page.get_by_role("button", name="Open").click()
+    expect(page.get_by_role("alert")).to_contain_text("Patient/anna is not known")
+    assert page.evaluate("document.querySelector('console-app').accounts.name('Patient/anna')") == "Patient/anna"
+
+
+def test_the_app_of_a_patient_is_not_that_of_the_next_one(console: Opener) -> None:
+    tab = console(place=ANNA)
+    page = tab.page
+    page.get_by_label("View as").select_option(label="the app of Anna Keel")
+    expect(page.get_by_text("The app of Anna Keel sees")).to_be_visible()
+    tab.go("#/Patient/bruno")
+    expect(page.get_by_role("heading", name="Bruno Mast")).to_be_visible()
+    expect(page.get_by_label("View as")).to_have_value("")
+    expect(page.get_by_text("The app of Anna Keel sees")).to_have_count(0)
+
+
+def test_older_versions_and_errors_of_them(console: Opener, scene: Scene) -> None:
+    """What stands after a deletion was made again; an error of the server ends the waiting."""
+    basic = {
+        "resourceType": "Basic",
+        "id": "again",
+        "code": {"text": "x"},
+        "subject": {"reference": "Patient/anna"},
+    }
+    with scene.client() as admin:
+        for _ in range(2):
+            admin.put("Basic/again", json=basic).raise_for_status()
+            admin.delete("Basic/again").raise_for_status()
+        admin.put("Basic/again", json=basic).raise_for_status()
+        versions = console(place=f"{ANNA}/why/Basic/again").page.get_by_role("region", name="Versions")
+        expect(versions.locator(".versions > li")).to_contain_text(
+            [re.compile("Version 5.*made again"), "Deleted", re.compile("Version 3.*made again"), "Deleted", "made"]
+        )
+        tab = console(place=ANNA)
+        tab.page.route("**/_history?*", lambda route: route.fulfill(status=500, json={}))
+        tab.go(f"{ANNA}/why/Basic/again")
+        versions = tab.page.get_by_role("region", name="Versions")
+        expect(versions.get_by_role("alert")).to_contain_text("The server answered 500")
+        expect(versions.get_by_text("Loading")).to_have_count(0)
+        admin.delete("Basic/again").raise_for_status()
+
+
+def test_an_answer_at_another_host_is_told_and_not_asked_for_again(console: Opener) -> None:
+    """It is no lost connection: each attempt would have the server make it anew."""
+    tab = console(place=ANNA)
+    page = tab.page
+    expect(page.get_by_role("heading", name="21 records")).to_be_visible()
+    elsewhere = {"location": "https://bucket.example/answer"}
+    page.route("**/_history?*", lambda route: route.fulfill(status=303, headers=elsewhere))
+    tab.go(LETTER)
+    versions = page.get_by_role("region", name="Versions")
+    expect(versions.get_by_role("alert")).to_contain_text("The answer is too large for this page")
+    expect(page.get_by_text("The server cannot be reached")).to_have_count(0)
+    assert len(tab.sent("_history")) == 1
+
+
+def test_a_token_is_pasted_as_a_terminal_shows_it(console: Opener, scene: Scene) -> None:
+    """Broken into lines. What can be no token is refused, and not sent."""
+    tab = console("", ANNA)
+    page = tab.page
+    page.get_by_label("Paste a token").fill("eyJ…")
+    page.get_by_role("button", name="Open").click()
+    expect(page.get_by_label("Paste a token")).to_have_value("eyJ…")
+    token = scene.tokens["admin"]
+    page.get_by_label("Paste a token").fill(f"TOKEN={token[:80]}\n  {token[80:160]}\n{token[160:]}\n")
+    page.get_by_role("button", name="Open").click()
+    expect(page.get_by_role("heading", name="Anna Keel")).to_be_visible()
+    expect(page.get_by_text("The server cannot be reached")).to_have_count(0)
+
+
 def test_a_token_that_is_refused_can_be_replaced(console: Opener, scene: Scene) -> None:
     tab = console("", ANNA)
     page = tab.page
@@ -135,6 +227,101 @@ def test_a_token_that_is_refused_can_be_replaced(console: Opener, scene: Scene) 
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("Paste a token")).to_have_value("")
     assert page.evaluate(f"sessionStorage.getItem({browsers.TOKEN!r})") is None
+
+
+def test_a_preview_of_the_first_records_says_nothing_of_the_others(console: Opener) -> None:
+    tab = console(place=f"{ANNA}/share/Patient/anna")
+    page = tab.page
+    parts = [{"name": "resourcesUpdated", "valueInteger": 1001}, {"name": "complete", "valueBoolean": False}]
+    page.route("**/$set-accounts", lambda route: route.fulfill(json={"resourceType": "Parameters", "parameter": parts}))
+    form = page.get_by_role("region", name="Who sees Anna Keel")
+    form.get_by_label("Add an organisation").select_option(label="Harbour Clinic")
+    expect(form.locator(".forecast")).to_contain_text("Of the records that were looked at, nobody gains or loses one.")
+    expect(form.locator(".forecast")).to_contain_text("The preview looked at the first ones only")
+
+
+def test_a_preview_answers_for_the_form_that_asked(console: Opener) -> None:
+    """One that comes after Undo is not shown, and opens no Share."""
+    tab = console(place=f"{ANNA}/share/Patient/anna")
+    page = tab.page
+    held: list[Route] = []
+    page.route("**/$set-accounts", lambda route: held.append(route))
+    form = page.get_by_role("region", name="Who sees Anna Keel")
+    with page.expect_request("**/$set-accounts"):
+        form.get_by_label("Add an organisation").select_option(label="Harbour Clinic")
+    form.get_by_role("button", name="Undo").click()
+    expect(form.locator(".grants > li")).to_have_count(1)
+    with page.expect_response("**/$set-accounts"):
+        held[0].fallback()
+    expect(form.locator(".forecast")).to_contain_text("Change something")
+    expect(form.get_by_role("button", name="Share", exact=True)).to_be_disabled()
+
+
+def test_a_share_does_not_undo_what_somebody_else_shared(console: Opener, scene: Scene) -> None:
+    """The form was opened before: the server refuses it, and the page reads it again."""
+    with scene.client() as admin:
+        admin.put("Patient/two", json={"resourceType": "Patient", "id": "two"}).raise_for_status()
+        page = console(place="#/Patient/two/share/Patient/two").page
+        form = page.get_by_role("region", name="Who sees")
+        form.get_by_label("Add an organisation").select_option(label="Lighthouse Hospital")
+        expect(form.locator(".forecast")).to_contain_text(re.compile("Lighthouse Hospital.*gains 1 record", re.S))
+        share = console_scene.accounts("Organization/harbour", propagate=True)
+        admin.post("Patient/two/$set-accounts", json=share).raise_for_status()
+        form.get_by_role("button", name="Share", exact=True).click()
+        form.get_by_role("button", name="Read it again").click()
+        expect(form.locator(".grants > li")).to_contain_text(["Harbour Clinic"])
+        form.get_by_label("Add an organisation").select_option(label="Lighthouse Hospital")
+        form.get_by_role("button", name="Share", exact=True).click()
+        expect(form.locator(".verdict")).to_contain_text("now stands as asked")
+        given = {each["reference"] for each in admin.get("Patient/two").json()["meta"]["accounts"]}
+    assert given == {"Organization/harbour", "Organization/lighthouse"}
+
+
+def test_a_definition_that_takes_the_place_of_another_says_so(console: Opener) -> None:
+    """Of R4's own, fences hang on it."""
+    page = console(place="#/compartments").page
+    expect(page.get_by_text("66 types, of R4")).to_be_visible()
+    page.get_by_label("Its id").fill("patient")
+    page.get_by_label("The compartment of each").fill("Patient")
+    page.get_by_label("Type").first.fill("Encounter")
+    page.get_by_label("that points there by").first.fill("subject")
+    expect(page.get_by_text("It takes the place of the patient that is in force.")).to_be_visible()
+    expect(page.get_by_role("button", name="Replace patient")).to_be_enabled()
+    expect(page.get_by_role("button", name="Put it in force")).to_have_count(0)
+
+
+def test_an_end_stays_with_its_account(console: Opener) -> None:
+    """Where the account above it is removed, each account is shown with its own end."""
+    page = console(place=f"{ANNA}/share/Patient/anna").page
+    form = page.get_by_role("region", name="Who sees Anna Keel")
+    form.get_by_label("Add an organisation").select_option(label="Harbour Clinic")
+    for end in ("friday", "none", "friday"):
+        form.get_by_label("End of Lighthouse Hospital").select_option(end)
+    form.get_by_role("button", name="Remove Lighthouse Hospital").click()
+    expect(form.get_by_label("End of Harbour Clinic")).to_have_value("none")
+
+
+def test_an_inherited_account_is_shown_with_the_end_that_it_inherits(console: Opener, scene: Scene) -> None:
+    """And not with that of the record's own, where it has both."""
+    key = console_scene.PULSE
+    own = {
+        "resourceType": "Parameters",
+        "parameter": [
+            {
+                "name": "accounts",
+                "part": [
+                    {"name": "account", "valueReference": {"reference": "Organization/lighthouse"}},
+                    {"name": "until", "valueInstant": "2099-01-02T00:00:00Z"},
+                ],
+            }
+        ],
+    }
+    with scene.client() as admin:
+        admin.post(f"{key}/$set-accounts", json=own).raise_for_status()
+        page = console(place=f"{ANNA}/share/{key}").page
+        expect(page.locator(".grants > li").get_by_text("Lighthouse Hospital").first).to_be_visible()
+        expect(page.locator(".also .chip")).to_have_text("Lighthouse Hospital, inherited")
+        admin.post(f"{key}/$set-accounts", json={"resourceType": "Parameters", "parameter": []}).raise_for_status()
 
 
 def test_what_a_record_holds_is_text(console: Opener, scene: Scene) -> None:

@@ -1,7 +1,7 @@
 // The accounts that records carry: their names, their colours, their chips.
 
 import { html, nothing } from "./lit.js";
-import { personName, until } from "./fhir.js";
+import { grouped, personName, until } from "./fhir.js";
 
 const HUES = 10;
 const UNTIL = "urn:bulkhead:until";
@@ -20,6 +20,10 @@ export class Accounts extends EventTarget {
   name(reference) {
     if (!this.names.has(reference)) this.#want(reference);
     return this.names.get(reference) ?? reference;
+  }
+
+  forget() {
+    this.names.clear();
   }
 
   know(reference, name) {
@@ -46,8 +50,7 @@ export class Accounts extends EventTarget {
   async #fetch() {
     const wanted = [...this.wanted].filter((reference) => /^[A-Za-z]+\/[A-Za-z0-9.-]+$/.test(reference));
     this.wanted.clear();
-    const types = Map.groupBy ? Map.groupBy(wanted, (reference) => reference.split("/")[0]) : grouped(wanted);
-    for (const [type, references] of types) {
+    for (const [type, references] of grouped(wanted, (reference) => reference.split("/")[0])) {
       const ids = references.map((reference) => reference.split("/")[1]).join(",");
       try {
         const { body } = await this.api.send(this.api.prepare("GET", `${type}?_id=${ids}&_elements=name&_count=100`));
@@ -58,15 +61,6 @@ export class Accounts extends EventTarget {
     }
     this.dispatchEvent(new Event("change"));
   }
-}
-
-function grouped(references) {
-  const found = new Map();
-  for (const reference of references) {
-    const type = reference.split("/")[0];
-    found.set(type, [...(found.get(type) ?? []), reference]);
-  }
-  return found;
 }
 
 /** The accounts in `meta.accounts`: `{account, until}`. */

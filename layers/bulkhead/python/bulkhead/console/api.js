@@ -4,6 +4,7 @@ const FHIR_JSON = "application/fhir+json";
 /** Has a server show accounts and compartments in `meta` that does so on request only (setting EXTENDED_META). */
 export const EXTENDED = { "X-Medplum": "extended" };
 const LONGEST_PAUSE = 15_000;
+const ELSEWHERE = "The answer is too large for this page: the server hands it over at another host, which the policy of the page does not allow. The request below, with -L, fetches it.";
 
 /** An answer that is no success, in the server's own words. */
 export class ApiError extends Error {
@@ -23,7 +24,7 @@ export class ConnectionLost extends Error {
   }
 }
 
-/** Sends requests. Events: `lost` (detail: seconds to the next attempt), `back`, `unauthorized`. */
+/** Sends requests. Events: `lost` (detail: seconds to the next attempt), `back` with each answer, `unauthorized`. */
 export class Api extends EventTarget {
   constructor(session) {
     super();
@@ -47,6 +48,8 @@ export class Api extends EventTarget {
   async send(call) {
     const started = performance.now();
     const response = await this.#answered(call);
+    // An answer above 6 MB lies in the bucket.
+    if (response.type === "opaqueredirect") throw new ApiError(undefined, { issue: [{ diagnostics: ELSEWHERE }] });
     const text = await response.text();
     Object.assign(call, { status: response.status, milliseconds: Math.round(performance.now() - started) });
     let body = null;
@@ -69,7 +72,8 @@ export class Api extends EventTarget {
     for (let attempt = 0; ; attempt++) {
       try {
         const response = await fetch(call.url, this.#options(call));
-        if (attempt) this.dispatchEvent(new Event("back"));
+        // Another request may have lost the connection, and have ended with its view.
+        this.dispatchEvent(new Event("back"));
         const busy = response.status === 429 || response.status === 503;
         if (!busy || !call.repeatable || attempt > 4) return response;
         await this.#pause(1000 * (Number(response.headers.get("retry-after")) || 1), call.signal);
@@ -88,7 +92,7 @@ export class Api extends EventTarget {
     if (this.session.token) headers.Authorization = `Bearer ${this.session.token}`;
     if (call.body !== undefined) headers["Content-Type"] = FHIR_JSON;
     const body = call.body === undefined ? undefined : JSON.stringify(call.body);
-    return { method: call.method, headers, body, signal: call.signal, cache: "no-store", credentials: "omit", referrerPolicy: "no-referrer" };
+    return { method: call.method, headers, body, signal: call.signal, cache: "no-store", credentials: "omit", redirect: "manual", referrerPolicy: "no-referrer" };
   }
 
   #pause(milliseconds, signal) {

@@ -3,7 +3,7 @@
 import { html, nothing } from "./lit.js";
 import { Api } from "./api.js";
 import { Accounts } from "./accounts.js";
-import { Session, accountsOf, scopeOf } from "./session.js";
+import { Session, accountsOf, isFenced, patientOf, scopeOf } from "./session.js";
 import { View, fault } from "./view.js";
 import { listed } from "./fhir.js";
 import { yourself } from "./view-as.js";
@@ -27,13 +27,19 @@ class ConsoleApp extends View {
     this.place = placeOf(location.hash);
     this.session.addEventListener("change", () => {
       this.expired = false;
+      // Another token may not read what this one read.
+      this.accounts.forget();
       this.asking = yourself(this.session);
     });
     this.accounts.addEventListener("change", () => (this.version += 1));
     this.api.addEventListener("lost", (event) => (this.lost = event.detail));
     this.api.addEventListener("back", () => (this.lost = undefined));
     this.api.addEventListener("unauthorized", () => (this.expired = true));
-    addEventListener("hashchange", () => (this.place = placeOf(location.hash)));
+    addEventListener("hashchange", () => {
+      this.place = placeOf(location.hash);
+      // Another patient has another app.
+      if (this.asking.kind === "patient" && this.asking.claims.patient !== this.place.patient) this.asking = yourself(this.session);
+    });
   }
 
   connectedCallback() {
@@ -69,10 +75,10 @@ class ConsoleApp extends View {
 
   who() {
     const { claims } = this.session;
-    const fence = [...(accountsOf(claims) ?? []).map((each) => this.accounts.name(each)), ...(claims.patient ? [this.accounts.name(`Patient/${claims.patient}`)] : [])];
-    const isFenced = accountsOf(claims) !== null || claims.patient !== undefined;
+    const patient = patientOf(claims);
+    const fence = [...(accountsOf(claims) ?? []), ...(patient ? [`Patient/${patient}`] : [])].map((each) => this.accounts.name(each));
     return html`<div class="who"><span title=${scopeOf(claims)}><b>${this.session.open ? "No token needed" : (claims.name ?? claims.sub ?? "A token")}</b>
-        <small>${isFenced ? `fenced to ${listed(fence) || "nothing"}` : "no fence"}</small></span>
+        <small>${isFenced(claims) ? `fenced to ${listed(fence) || "nothing"}` : "no fence"}</small></span>
       ${this.session.open ? nothing : html`<button class="quiet" @click=${() => this.session.set("")}>Sign out</button>`}</div>`;
   }
 

@@ -1,8 +1,8 @@
 // The AuditEvents of a record: who looked, who changed it, who was refused.
 
 import { html, nothing } from "./lit.js";
-import { View, fault } from "./view.js";
-import { moment, nextOf } from "./fhir.js";
+import { RecordPages, fault } from "./view.js";
+import { moment } from "./fhir.js";
 
 const PAGE = 20;
 const WORDS = {
@@ -13,29 +13,10 @@ const WORDS = {
 
 const TRIED = { read: "asked to read", found: "asked to find", made: "asked to make", changed: "asked to change", deleted: "asked to delete", set: "asked to set", called: "called" };
 
-class AuditTrail extends View {
-  static properties = { ...View.properties, record: { attribute: false }, round: { attribute: false }, entries: { state: true }, next: { state: true } };
-
-  willUpdate(changed) {
-    if (changed.has("record") || changed.has("round")) this.load();
-  }
-
-  load() {
-    this.entries = undefined;
-    return this.attempt(async () => {
-      const { record } = this;
-      const isPatient = record.startsWith("Patient/");
-      const asked = isPatient ? `patient=${record.slice(8)}` : `entity=${record}`;
-      const { body } = await this.ask("GET", `AuditEvent?${asked}&_sort=-date&_count=${PAGE}`);
-      if (record === this.record) [this.entries, this.next] = [body.entry ?? [], nextOf(body)];
-    });
-  }
-
-  more() {
-    return this.attempt(async () => {
-      const { body } = await this.ask("GET", this.api.path(this.next));
-      [this.entries, this.next] = [[...this.entries, ...(body.entry ?? [])], nextOf(body)];
-    });
+class AuditTrail extends RecordPages {
+  get first() {
+    const asked = this.record.startsWith("Patient/") ? `patient=${this.record.slice(8)}` : `entity=${this.record}`;
+    return `AuditEvent?${asked}&_sort=-date&_count=${PAGE}`;
   }
 
   render() {

@@ -1,7 +1,8 @@
 // The chain from a record to a verdict, drawn from what `$explain-access` answers: record, parameter, patient, account, fence, scope, verdict.
 
 import { LitElement, html, svg, nothing } from "./lit.js";
-import { accountsOf, scopeOf } from "./session.js";
+import { endOf } from "./explanations.js";
+import { accountsOf, isFenced, patientOf, scopeOf } from "./session.js";
 import { listed, until } from "./fhir.js";
 
 const NODE = 58;
@@ -18,7 +19,7 @@ export function layout(found, claims, accounts, nameOf) {
   const holds = (account) => fence?.includes(account) ?? false;
   const sources = sourcesOf(found, claims, nameOf);
   const given = shortenedTo(MOST, found.accounts, (each) => holds(each.account)).map((each) => ({
-    id: `account ${each.account}`, title: accounts.name(each.account), note: endOf(each), hue: accounts.hue(each.account),
+    id: `account ${each.account}`, title: accounts.name(each.account), note: until(endOf(each.sources)) || "without end", hue: accounts.hue(each.account),
     look: holds(each.account) ? "good" : "", account: each.account, sources: each.sources,
   }));
   const read = found.decisions.read ?? {};
@@ -43,7 +44,7 @@ export function layout(found, claims, accounts, nameOf) {
     rows: [
       { label: "The record", nodes: [{ id: "record", title: nameOf(found.key), note: found.key, look: "" }] },
       { label: "gets its accounts from", nodes: sources },
-      { label: "so it carries", nodes: given.length ? given : [{ id: "nothing", title: "No account", note: "only who has no fence sees it", look: "" }] },
+      { label: given.length < found.accounts.length ? `so it carries, among ${found.accounts.length}` : "so it carries", nodes: given.length ? given : [{ id: "nothing", title: "No account", note: "only who has no fence sees it", look: "" }] },
       { label: "the token is fenced to", nodes: fences },
       { label: "its scopes", nodes: [scope] },
       { label: "the verdict", nodes: verdicts },
@@ -53,12 +54,6 @@ export function layout(found, claims, accounts, nameOf) {
 }
 
 const sourceId = (source) => (source.kind === "own" ? "own" : `from ${source.from ?? "hidden"}`);
-
-function endOf(given) {
-  const ends = given.sources.map((source) => source.until);
-  // The latest end counts, and none is later than any.
-  return ends.includes(undefined) ? "without end" : until(ends.sort().at(-1));
-}
 
 function sourcesOf(found, claims, nameOf) {
   const made = new Map();
@@ -91,14 +86,15 @@ function shortenedTo(most, all, isNeeded) {
 }
 
 function fenceTitle(claims, accounts, nameOf) {
-  const fence = accountsOf(claims);
+  const [fence, patient] = [accountsOf(claims), patientOf(claims)];
+  if (fence?.length === 0 || patient === "") return "nothing";
   const parts = [];
-  if (fence) parts.push(fence.length ? listed(fence.map((each) => accounts.name(each))) : "nothing");
-  if (claims.patient) parts.push(`the compartment of ${nameOf(`Patient/${claims.patient}`)}`);
+  if (fence) parts.push(listed(fence.map((each) => accounts.name(each))));
+  if (patient) parts.push(`the compartment of ${nameOf(`Patient/${patient}`)}`);
   return parts.join(", and to ") || "No fence";
 }
 
-const fenceNote = (claims) => (accountsOf(claims) || claims.patient ? "" : "sees every account");
+const fenceNote = (claims) => (isFenced(claims) ? "" : "sees every account");
 
 export class AccessChain extends LitElement {
   static properties = { found: { attribute: false }, claims: { attribute: false }, accounts: { attribute: false }, nameOf: { attribute: false }, version: { attribute: false }, width: { state: true } };

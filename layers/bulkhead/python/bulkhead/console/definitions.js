@@ -112,6 +112,7 @@ class DefinitionsPage extends View {
     const told = (place) => of(place).map((issue) => html`<small class="no" role="alert">${issue.diagnostics}</small>`);
     const placed = new Set(["CompartmentDefinition.code", ...form.members.map((_, number) => `CompartmentDefinition.resource[${number}]`)].flatMap(of));
     const ready = this.checked && !faults.length && form.id;
+    const replaces = (this.definitions ?? []).some((each) => each.id === form.id);
     return html`<section aria-labelledby="new-definition"><h2 id="new-definition">A new one</h2>
       <form class="panel" @submit=${this.save}>
         <label for="definition-id">Its id <input id="definition-id" required pattern="[A-Za-z0-9.\\-]{1,64}" autocomplete="off" .value=${form.id} @input=${(event) => this.set({ id: event.target.value })}></label>
@@ -128,8 +129,8 @@ class DefinitionsPage extends View {
         </fieldset>
         <datalist id="types">${[...this.types.keys()].map((type) => html`<option value=${type}></option>`)}</datalist>
         ${faults.filter((issue) => !placed.has(issue)).map((issue) => html`<small class="no" role="alert">${issue.diagnostics}</small>`)}
-        <p class="actions"><button ?disabled=${!ready || this.busy}>Put it in force</button>
-          <span role="status">${this.saved ? `${this.saved.id} is in force.` : ready ? "The server accepts it." : ""}</span></p>
+        <p class="actions"><button ?disabled=${!ready || this.busy}>${replaces ? `Replace ${form.id}` : "Put it in force"}</button>
+          <span role="status">${this.saved ? `${this.saved.id} is in force.` : ready ? `The server accepts it.${replaces ? ` It takes the place of the ${form.id} that is in force.` : ""}` : ""}</span></p>
       </form></section>`;
   }
 }

@@ -1,16 +1,18 @@
 // What `$explain-access` says of many records, asked for in batches as they come into view.
 
 import { named, value, valueOf } from "./fhir.js";
-import { accountsOf, scopeOf } from "./session.js";
+import { accountsOf, patientOf, scopeOf } from "./session.js";
 
 const BATCH = 40;
 
 /** The query of `$explain-access` for claims of a token: with it the answer holds decisions. */
 export function queryOf(claims) {
   const query = new URLSearchParams();
-  const accounts = accountsOf(claims);
-  if (accounts) query.set("accounts", accounts.join(","));
-  if (claims.patient) query.set("patient", claims.patient);
+  const [accounts, patient] = [accountsOf(claims), patientOf(claims)];
+  // A patient that cannot be read fences to nothing, as no account does.
+  if (patient === "") query.set("accounts", "");
+  else if (accounts) query.set("accounts", accounts.join(","));
+  if (patient) query.set("patient", patient);
   if (scopeOf(claims)) query.set("scope", scopeOf(claims));
   return query.toString();
 }
@@ -46,6 +48,12 @@ export function read(parameters) {
 export function kindOf(given) {
   const kinds = new Set(given.sources.map((source) => source.kind));
   return kinds.size > 1 ? "both" : ([...kinds][0] ?? "");
+}
+
+/** When the accounts of these sources end: the latest end counts, and none is later than any. Undefined for none. */
+export function endOf(sources) {
+  const ends = sources.map((source) => source.until);
+  return ends.includes(undefined) ? undefined : ends.sort().at(-1);
 }
 
 /** Explanations by key, for one query. Event `change` after each batch. `error` is that of the last batch. */

@@ -78,6 +78,17 @@ export const moment = (text) => (text ? MOMENT.format(new Date(text)) : "");
 /** The end of an account, in words. An account that ends with a minute's last second ends then, and not a minute before. */
 export const until = (text) => (text ? `until ${moment(text)}` : "");
 
+/** Map.groupBy, which not every browser has: a Map of what `keyOf` says to the items that it says it of. */
+export function grouped(items, keyOf) {
+  const found = new Map();
+  for (const item of items) {
+    const key = keyOf(item);
+    if (found.has(key)) found.get(key).push(item);
+    else found.set(key, [item]);
+  }
+  return found;
+}
+
 /** `1 record`, `2 records`. */
 export const count = (number, noun) => `${number.toLocaleString()} ${noun}${number === 1 ? "" : "s"}`;
 

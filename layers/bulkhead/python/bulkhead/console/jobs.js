@@ -1,8 +1,8 @@
 // Jobs: the progress of one that runs, and the list of the caller's own.
 
 import { html, nothing } from "./lit.js";
-import { View, fault } from "./view.js";
-import { count, moment, nextOf, valueOf } from "./fhir.js";
+import { PagedView, View, fault } from "./view.js";
+import { count, moment, valueOf } from "./fhir.js";
 
 const POLL = 1000;
 const STATES = { starting: "is starting", running: "is running", committed: "is being finished", done: "is done", failed: "failed", cancelled: "was cancelled" };
@@ -66,8 +66,8 @@ export class JobProgress extends View {
 customElements.define("job-progress", JobProgress);
 
 /** The page of jobs. */
-class JobsPage extends View {
-  static properties = { ...View.properties, nameOf: { attribute: false }, jobs: { state: true }, next: { state: true }, results: { state: true } };
+class JobsPage extends PagedView {
+  static properties = { ...PagedView.properties, nameOf: { attribute: false }, results: { state: true } };
 
   constructor() {
     super();
@@ -80,17 +80,7 @@ class JobsPage extends View {
   }
 
   load() {
-    return this.attempt(async () => {
-      const { body } = await this.ask("GET", "job?_count=50");
-      [this.jobs, this.next] = [(body.entry ?? []).map((entry) => job(entry.resource)), nextOf(body)];
-    });
-  }
-
-  more() {
-    return this.attempt(async () => {
-      const { body } = await this.ask("GET", this.api.path(this.next));
-      [this.jobs, this.next] = [[...this.jobs, ...(body.entry ?? []).map((entry) => job(entry.resource))], nextOf(body)];
-    });
+    return this.page("job?_count=50");
   }
 
   result(each) {
@@ -105,9 +95,9 @@ class JobsPage extends View {
       <header class="panel-head"><div><h1>Jobs</h1><p>Your own runs in the background, the newest first. The server keeps them for some days.</p></div>
         <button class="secondary" ?disabled=${this.busy} @click=${this.load}>Refresh</button></header>
       ${fault(this.error)}
-      ${this.jobs === undefined && !this.error ? html`<p aria-busy="true">Loading…</p>` : nothing}
-      ${this.jobs?.length === 0 ? html`<p class="note">There is none. A share of a whole compartment runs as a job.</p>` : nothing}
-      <ol class="jobs">${(this.jobs ?? []).map((each) => this.job(each))}</ol>
+      ${this.entries === undefined && !this.error ? html`<p aria-busy="true">Loading…</p>` : nothing}
+      ${this.entries?.length === 0 ? html`<p class="note">There is none. A share of a whole compartment runs as a job.</p>` : nothing}
+      <ol class="jobs">${(this.entries ?? []).map((entry) => this.job(job(entry.resource)))}</ol>
       ${this.next ? html`<button class="quiet" ?disabled=${this.busy} @click=${this.more}>Older jobs</button>` : nothing}
       ${this.raw()}
     </main>`;

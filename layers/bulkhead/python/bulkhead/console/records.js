@@ -6,7 +6,7 @@ import { View, fault } from "./view.js";
 import { carried, chip } from "./accounts.js";
 import { isFenced, maySetAccounts } from "./session.js";
 import { Explanations, queryOf } from "./explanations.js";
-import { ELEMENTS, count, day, keyOf, measured, nextOf, personName, title, when } from "./fhir.js";
+import { ELEMENTS, count, day, grouped, keyOf, measured, nextOf, personName, title, when } from "./fhir.js";
 import "./rows.js";
 import "./timeline.js";
 import "./why.js";
@@ -208,9 +208,7 @@ export class RecordsPage extends View {
     const { shared } = this;
     const all = [...new Set([...shared, ...this.rows.flatMap((row) => row.accounts.map((each) => each.account))])];
     const columns = all.slice(0, MOST_COLUMNS);
-    const types = new Map();
-    for (const row of this.rows) types.set(row.type, [...(types.get(row.type) ?? []), row]);
-    const sorted = [...types].sort(([one], [other]) => one.localeCompare(other));
+    const sorted = [...grouped(this.rows, (row) => row.type)].sort(([one], [other]) => one.localeCompare(other));
     const has = (row, account) => row.accounts.some((each) => each.account === account);
     const cell = (members, account) => {
       const number = members.filter((row) => has(row, account)).length;

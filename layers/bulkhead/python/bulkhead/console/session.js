@@ -107,10 +107,20 @@ export function claimsOf(token) {
   }
 }
 
+/** The accounts that fence; null where the claim is not there. As for the server, one that cannot be read fences to nothing. */
 export function accountsOf(claims) {
   const given = claims.accounts;
   if (given === undefined) return null;
-  return Array.isArray(given) ? given : String(given).replace(/^\[|\]$/g, "").split(/[\s,]+/).filter(Boolean);
+  const list = typeof given === "string" && /^\[(.*)\]$/.exec(given);
+  const words = Array.isArray(given) ? given : list ? list[1].split(/\s+/).filter(Boolean) : [given];
+  return words.every((word) => typeof word === "string" && /^[A-Z][A-Za-z]*\/[A-Za-z0-9.-]{1,64}$/.test(word)) ? words : [];
+}
+
+/** The id of the patient that fences; null where nothing asks for one, "" where the claim cannot be read, or a scope asks for one and it is not there. */
+export function patientOf(claims) {
+  const given = claims.patient;
+  if (given === undefined && !scopeOf(claims).split(/\s+/).some((scope) => scope.startsWith("patient/"))) return null;
+  return typeof given === "string" && /^[A-Za-z0-9.-]{1,64}$/.test(given) ? given : "";
 }
 
 export function scopeOf(claims) {
@@ -119,11 +129,12 @@ export function scopeOf(claims) {
 }
 
 export function isFenced(claims) {
-  return claims.accounts !== undefined || claims.patient !== undefined;
+  return accountsOf(claims) !== null || patientOf(claims) !== null;
 }
 
 export function maySetAccounts(claims) {
-  return scopeOf(claims).split(/\s+/).includes("accounts.write");
+  // Cognito puts the name of its resource server before every scope (docs/operations/identity.md).
+  return scopeOf(claims).split(/\s+/).some((scope) => scope === "accounts.write" || scope === "bulkhead/accounts.write");
 }
 
 function base64url(bytes) {

@@ -4,8 +4,8 @@ import { html, nothing } from "./lit.js";
 import { View, fault } from "./view.js";
 import { idempotencyKey } from "./api.js";
 import { chip } from "./accounts.js";
-import { accountsOf, maySetAccounts } from "./session.js";
-import { kindOf, read } from "./explanations.js";
+import { accountsOf, isFenced, maySetAccounts } from "./session.js";
+import { endOf, kindOf, read } from "./explanations.js";
 import { count, listed, moment, named, personName, until, value, valueOf } from "./fhir.js";
 import { standing } from "./jobs.js";
 
@@ -58,21 +58,39 @@ export class ShareForm extends View {
   }
 
   load() {
+    // What was asked before must not answer for the form as it is then.
+    clearTimeout(this.timer);
+    this.asked = undefined;
+    this.stale = false;
     this.preview = this.status = this.result = undefined;
     this.own = undefined;
     this.propagate = this.isCompartment;
     return this.attempt(async () => {
       const { target } = this;
+      // Before the accounts: a change between the two is noticed then.
+      const etag = await this.etagOf(target);
       const [{ body }, organisations] = await Promise.all([this.ask("GET", `${target}/$explain-access`), this.organisationsOf()]);
       if (target !== this.target) return;
+      this.guard = etag ? { "If-Match": etag } : {};
       const found = read(body);
       const ownSource = (given) => given.sources.find((source) => source.kind === "own");
       this.own = found.accounts.filter(ownSource).map((given) => ({ account: given.account, until: ownSource(given).until ?? "" }));
-      this.inherited = found.accounts.filter((given) => kindOf(given) !== "own");
+      this.inherited = found.accounts.filter((given) => kindOf(given) !== "own")
+        .map(({ account, sources }) => ({ account, kind: "inherited", until: endOf(sources.filter((source) => source.kind !== "own")) }));
       this.before = this.own.map((each) => ({ ...each }));
       this.sealed = this.wasSealed = found.sealed;
       this.organisations = organisations;
     });
+  }
+
+  /** The version that the form is about: whoever shares must not undo what somebody else shared meanwhile. None where the token may set accounts but not read. */
+  async etagOf(target) {
+    try {
+      return (await this.ask("GET", target)).headers.get("etag");
+    } catch (error) {
+      if (error.status === 403 || error.status === 404) return null;
+      throw error;
+    }
   }
 
   async organisationsOf() {
@@ -144,7 +162,7 @@ export class ShareForm extends View {
   async look() {
     const asked = (this.asked = {});
     await this.attempt(async () => {
-      const { body } = await this.ask("POST", `${this.target}/$set-accounts`, { body: this.parameters(true), repeatable: true });
+      const { body } = await this.ask("POST", `${this.target}/$set-accounts`, { body: this.parameters(true), headers: this.guard, repeatable: true });
       if (asked !== this.asked) return;
       this.preview = body;
       this.stale = false;
@@ -154,8 +172,8 @@ export class ShareForm extends View {
 
   run() {
     return this.attempt(async () => {
-      const headers = this.propagate ? { Prefer: "respond-async", "Idempotency-Key": idempotencyKey() } : {};
-      // With a key, a request that is sent twice is one job; without, it sets the same accounts twice.
+      const headers = { ...this.guard, ...(this.propagate ? { Prefer: "respond-async", "Idempotency-Key": idempotencyKey() } : {}) };
+      // Sent twice, it is one job by its key; without a key the second is refused, for the first made a new version.
       const answer = await this.ask("POST", `${this.target}/$set-accounts`, { body: this.parameters(false), headers, repeatable: true });
       if (answer.status === 202) this.status = this.api.path(answer.headers.get("content-location"));
       else this.finished({ done: true, text: standing(valueOf(answer.body, "resourcesUpdated") ?? 0) });
@@ -183,6 +201,7 @@ export class ShareForm extends View {
       ${may ? nothing : html`<p class="note">Your token has no scope <code>accounts.write</code>, so the server will refuse a change.</p>`}
       ${this.own ? this.form() : this.error ? nothing : html`<p aria-busy="true">Loading…</p>`}
       ${fault(this.error)}
+      ${this.error?.status === 412 ? html`<p class="note">It has changed since this form was opened. <button type="button" class="quiet" @click=${this.load}>Read it again</button></p>` : nothing}
       ${this.own ? html`<div aria-live="polite">${this.outcome()}</div>` : nothing}
       ${this.status ? html`<job-progress .api=${this.api} .status=${this.status} @finished=${(event) => this.finished(event.detail)}></job-progress>` : nothing}
       ${this.raw()}
@@ -195,7 +214,7 @@ export class ShareForm extends View {
       <fieldset ?disabled=${Boolean(this.status)}>
         <legend>Organisations that see it</legend>
         ${this.own.length ? html`<ul class="grants">${this.own.map((each, number) => this.grant(each, number))}</ul>` : html`<p class="note">None of its own.</p>`}
-        ${this.inherited.length ? html`<p class="also">Inherited, and not changed here: ${this.inherited.map((given) => chip(this.accounts, { account: given.account, kind: "inherited", until: given.sources[0].until }))}</p>` : nothing}
+        ${this.inherited.length ? html`<p class="also">Inherited, and not changed here: ${this.inherited.map((given) => chip(this.accounts, given))}</p>` : nothing}
         <label for="share-add">Add an organisation</label>
         <select id="share-add" @change=${this.add}>
           <option value="">Choose…</option>
@@ -226,10 +245,10 @@ export class ShareForm extends View {
       ${chip(this.accounts, { account, kind: "own" })}
       ${locked ? html`<small>${end ? until(end) : "without end"}; your token may not change it</small>` : html`
         <select aria-label="End of ${name}" @change=${(event) => this.end(number, event.target.value)}>
-          <option value="none" ?selected=${which === "none"}>without end</option>
-          <option value="friday" ?selected=${which === "friday"}>${until(friday.toISOString())}</option>
-          <option value="month" ?selected=${which === "month"}>for 30 days, until ${moment(month.toISOString())}</option>
-          <option value="choose" ?selected=${which === "choose"}>until…</option>
+          <option value="none" .selected=${which === "none"}>without end</option>
+          <option value="friday" .selected=${which === "friday"}>${until(friday.toISOString())}</option>
+          <option value="month" .selected=${which === "month"}>for 30 days, until ${moment(month.toISOString())}</option>
+          <option value="choose" .selected=${which === "choose"}>until…</option>
         </select>
         <button type="button" class="quiet" aria-label="Remove ${name}" @click=${() => this.change(this.own.filter((_, place) => place !== number))}>Remove</button>
         ${which === "choose" ? html`<input type="datetime-local" aria-label="End of ${name}, in your time zone" .value=${local(end)} @change=${(event) => event.target.value && this.end(number, event.target.value)}>` : nothing}`}
@@ -245,11 +264,16 @@ export class ShareForm extends View {
     const changed = named(this.preview, "changed").map(value);
     const endings = this.endings();
     const sealing = this.sealed === this.wasSealed ? nothing : html`<li>${this.sealed ? "It will inherit nothing any more." : "It will inherit again."}</li>`;
+    const isComplete = valueOf(this.preview, "complete") !== false;
     const nothingGained = !told.some((each) => each !== nothing) && !endings.length && sealing === nothing;
+    // The server counts what the token sees, and the run may change more.
+    const fenced = isFenced(this.api.session.claims);
+    const unchanged = !isComplete ? "Of the records that were looked at, nobody gains or loses one."
+      : fenced ? "Nobody gains or loses a record that you see." : changed.length ? "Nobody gains or loses a record." : "Nothing: it stands as asked already.";
     return html`<div class="forecast" role="status">
-      <h3>What would happen</h3>
-      <ul>${told}${endings}${sealing}${nothingGained ? html`<li>${changed.length ? "Nobody gains or loses a record." : "Nothing: it stands as asked already."}</li>` : nothing}</ul>
-      <p><small>${count(valueOf(this.preview, "resourcesUpdated") ?? 0, "record")} would stand as asked${valueOf(this.preview, "complete") === false ? ". The preview looked at the first ones only; the run reaches all" : ""}.</small></p>
+      <h3>What would happen${fenced ? " to what you see" : ""}</h3>
+      <ul>${told}${endings}${sealing}${nothingGained ? html`<li>${unchanged}</li>` : nothing}</ul>
+      <p><small>${count(valueOf(this.preview, "resourcesUpdated") ?? 0, "record")} would stand as asked${isComplete ? "" : ". The preview looked at the first ones only; the run reaches all"}.</small></p>
       ${changed.length ? html`<details><summary>Records that would change${changed.length > 99 ? ", the first hundred" : ` (${changed.length})`}</summary><p class="keys">${changed.map((key) => html`<code>${key}</code> `)}</p></details>` : nothing}
     </div>`;
   }

@@ -5,6 +5,9 @@ import { View, fault } from "./view.js";
 
 const SCOPE = "openid user/*.cruds accounts.write";
 
+/** The token in what was pasted: a terminal breaks it into lines. */
+const tokenIn = (text) => text.trim().replace(/^(Bearer\s+|TOKEN\w*=)/i, "").replace(/\s+/g, "");
+
 class SignIn extends View {
   static properties = { ...View.properties, told: { attribute: false } };
 
@@ -17,7 +20,7 @@ class SignIn extends View {
       ${session.signsIn ? this.issuer() : nothing}
       <form class="panel" @submit=${this.paste}>
         <label for="token">${session.signsIn ? "Or paste a token" : "Paste a token"}</label>
-        <textarea id="token" name="token" rows="4" required spellcheck="false" autocomplete="off" placeholder="eyJ…"></textarea>
+        <textarea id="token" name="token" rows="4" required spellcheck="false" autocomplete="off" placeholder="eyJ…" @input=${(event) => event.target.setCustomValidity("")}></textarea>
         <small>On your own machine, <code>make serve</code> prints tokens and <code>make token</code> makes more. It stays in this tab, and goes when you close it.</small>
         <p class="actions"><button>Open</button></p>
       </form>
@@ -43,8 +46,11 @@ class SignIn extends View {
 
   paste(event) {
     event.preventDefault();
-    const token = new FormData(event.target).get("token").trim().replace(/^(Bearer\s+|TOKEN\w*=)/i, "");
-    if (token) this.api.session.set(token);
+    const { token: field } = event.target.elements;
+    const token = tokenIn(field.value);
+    // In a header, another character would be an error that looks like a lost connection.
+    field.setCustomValidity(/^[\x21-\x7e]+$/.test(token) ? "" : "This is no token: it has characters that no token has.");
+    if (field.reportValidity()) this.api.session.set(token);
   }
 }
 customElements.define("sign-in", SignIn);

@@ -1,7 +1,7 @@
 // The records of a compartment over time: a lane for each type, a mark for each record.
 
 import { LitElement, html, svg, nothing } from "./lit.js";
-import { count, day } from "./fhir.js";
+import { count, day, grouped } from "./fhir.js";
 
 const LANE = 22;
 const LABEL = 148;
@@ -53,9 +53,7 @@ export class RecordTimeline extends LitElement {
 
   /** Type and members of each lane, the fullest first; what has no lane of its own shares the last one. */
   lanes(dated) {
-    const types = new Map();
-    for (const each of dated) types.set(each[0].type, [...(types.get(each[0].type) ?? []), each]);
-    const sorted = [...types].sort((one, other) => other[1].length - one[1].length);
+    const sorted = [...grouped(dated, ([row]) => row.type)].sort((one, other) => other[1].length - one[1].length);
     if (sorted.length <= MOST_LANES) return sorted;
     return [...sorted.slice(0, MOST_LANES - 1), ["Other types", sorted.slice(MOST_LANES - 1).flatMap(([, members]) => members)]];
   }

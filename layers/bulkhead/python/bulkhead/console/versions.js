@@ -1,8 +1,8 @@
 // The versions of a record, and what differs from one to the next.
 
 import { html, nothing } from "./lit.js";
-import { View, fault } from "./view.js";
-import { moment, nextOf } from "./fhir.js";
+import { RecordPages, fault } from "./view.js";
+import { moment } from "./fhir.js";
 
 const PAGE = 20;
 // The server changes these with every version, or derives them when it answers.
@@ -30,34 +30,17 @@ export function difference(before, after) {
   return paths.filter((path) => old.get(path) !== fresh.get(path)).map((path) => ({ path, before: old.get(path), after: fresh.get(path) }));
 }
 
-class RecordVersions extends View {
-  static properties = { ...View.properties, record: { attribute: false }, round: { attribute: false }, entries: { state: true }, next: { state: true } };
-
-  willUpdate(changed) {
-    if (changed.has("record") || changed.has("round")) this.load();
-  }
-
-  load() {
-    this.entries = undefined;
-    return this.attempt(async () => {
-      const { record } = this;
-      const { body } = await this.ask("GET", `${record}/_history?_count=${PAGE}`);
-      if (record === this.record) [this.entries, this.next] = [body.entry ?? [], nextOf(body)];
-    });
-  }
-
-  more() {
-    return this.attempt(async () => {
-      const { body } = await this.ask("GET", this.api.path(this.next));
-      [this.entries, this.next] = [[...this.entries, ...(body.entry ?? [])], nextOf(body)];
-    });
+class RecordVersions extends RecordPages {
+  get first() {
+    return `${this.record}/_history?_count=${PAGE}`;
   }
 
   render() {
     return html`<section class="part" aria-labelledby="versions-title">
       <h3 id="versions-title">Versions</h3>
       ${fault(this.error)}
-      ${this.entries ? html`<ol class="versions">${this.entries.map((entry, number) => this.version(entry, this.entries[number + 1], number))}</ol>` : html`<p aria-busy="true">Loading…</p>`}
+      ${this.entries === undefined && !this.error ? html`<p aria-busy="true">Loading…</p>` : nothing}
+      ${this.entries ? html`<ol class="versions">${this.entries.map((entry, number) => this.version(entry, this.entries[number + 1], number))}</ol>` : nothing}
       ${this.next ? html`<button class="quiet" ?disabled=${this.busy} @click=${this.more}>Older versions</button>` : nothing}
       ${this.raw()}
     </section>`;
@@ -69,7 +52,7 @@ class RecordVersions extends View {
     if (!resource) return html`<li><b>Deleted</b> <time>${time}</time></li>`;
     const isFirst = !older && !this.next;
     const changes = older?.resource ? difference(older.resource, resource) : [];
-    const told = isFirst ? "made" : older && !changes.length ? "only its accounts changed" : `${changes.length} ${changes.length === 1 ? "value" : "values"} changed`;
+    const told = isFirst ? "made" : older && !older.resource ? "made again" : older && !changes.length ? "only its accounts changed" : `${changes.length} ${changes.length === 1 ? "value" : "values"} changed`;
     const head = html`<b>Version ${resource.meta.versionId}</b> <time>${time}</time> <span>${older || isFirst ? told : ""}</span>`;
     if (!changes.length) return html`<li>${head}</li>`;
     return html`<li><details ?open=${number === 0}><summary>${head}</summary>

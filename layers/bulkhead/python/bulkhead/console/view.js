@@ -2,6 +2,7 @@
 
 import { LitElement, html, nothing } from "./lit.js";
 import { curl } from "./api.js";
+import { nextOf } from "./fhir.js";
 
 const SHOWN_CALLS = 4;
 
@@ -60,6 +61,35 @@ export class View extends LitElement {
   raw() {
     if (!this.calls.length) return nothing;
     return html`<raw-calls .calls=${this.calls} .token=${Boolean(this.api.session.token)}></raw-calls>`;
+  }
+}
+
+/** A view of the entries of a Bundle, page by page. */
+export class PagedView extends View {
+  static properties = { ...View.properties, entries: { state: true }, next: { state: true } };
+
+  /** Show the page at `path`, after the entries that are `kept`. An answer that a later request has overtaken is not shown. */
+  page(path, kept = []) {
+    const asked = (this.asked = {});
+    return this.attempt(async () => {
+      const { body } = await this.ask("GET", path);
+      if (asked === this.asked) [this.entries, this.next] = [[...kept, ...(body.entry ?? [])], nextOf(body)];
+    });
+  }
+
+  more() {
+    return this.page(this.api.path(this.next), this.entries);
+  }
+}
+
+/** Pages about one record. `first`: the path of the first of them. Read anew for each record and each round. */
+export class RecordPages extends PagedView {
+  static properties = { ...PagedView.properties, record: { attribute: false }, round: { attribute: false } };
+
+  willUpdate(changed) {
+    if (!changed.has("record") && !changed.has("round")) return;
+    this.entries = this.next = undefined;
+    this.page(this.first);
   }
 }
 
