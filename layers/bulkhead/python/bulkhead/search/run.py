@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from bulkhead.compartments import governing, membership, patient_links
+from bulkhead.compartments.compartment_definitions import TYPE as DEFINITIONS
 from bulkhead.errors import Issue, TooCostly
 from bulkhead.fhir import dates
 from bulkhead.fhir.json import JsonResource
@@ -502,12 +503,12 @@ class Scanner(Scan):
         return total
 
     def _count_of_types(self) -> int | None:
-        """The number of all resources of the types that are asked for, from keys; None where heads have to be read: under a condition or a
-        fence, or in a table that older code has written. TooCostly."""
+        """The number of all resources of the types that are asked for, in whatever order, from keys; None where heads have to be read: under a
+        condition or a fence, of a type of which some are built in, or in a table that older code has written. TooCostly."""
         query = self.query
         if not query.types or query.compartment or query.clauses or query.chains:
             return None
-        if not isinstance(self.plan.driver, Created) or not all(is_open(self.fence, name) for name in query.types):
+        if DEFINITIONS in query.types or not all(is_open(self.fence, name) for name in query.types):
             return None
         if not self.store.can_count():
             return None
