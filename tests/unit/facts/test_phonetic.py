@@ -10,7 +10,7 @@ from bulkhead.facts.index_facts import facts
 from bulkhead.facts.normalise import fold
 from bulkhead.facts.phonetic import sound, sounds
 from bulkhead.fhir.definitions import search_parameters
-from bulkhead.search import plan
+from bulkhead.search import indexed, plan
 from bulkhead.search.drivers import Values
 from bulkhead.search.parse import parse
 from bulkhead.search.query import StringValue
@@ -95,7 +95,7 @@ def test_whatever_is_found_is_led_to_by_the_index(name: str, asked: str) -> None
     if not fold(asked) or not sounds([fold(asked)]) <= sounds([name]):
         return
     entries = facts({"resourceType": "Patient", "id": "1", "name": [{"family": name}]}).values
-    (branch,) = plan.branches_of(StringValue(asked), search_parameters("Patient")["phonetic"], "Patient")
+    (branch,) = indexed.branches_of(StringValue(asked), search_parameters("Patient")["phonetic"], "Patient")
     assert any(branch.covers(entry) for entry in entries)
 
 

@@ -10,8 +10,8 @@ from bulkhead.errors import BadRequest
 from bulkhead.facts.index_facts import facts
 from bulkhead.facts.normalise import fold, spellings
 from bulkhead.fhir.definitions import search_parameters
+from bulkhead.search.indexed import branches_of
 from bulkhead.search.parse import parse
-from bulkhead.search.plan import branches_of
 from bulkhead.search.query import StringValue
 from tests.support.memory_store import MemoryStore
 from tests.support.search_samples import patient

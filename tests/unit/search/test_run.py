@@ -200,6 +200,15 @@ def test_a_total_is_exact_or_absent() -> None:
     assert search(store, "Observation", "_count=5&_total=accurate", limits=Limits(counted=10))["total"] == 25
 
 
+@pytest.mark.parametrize("order", ["-_lastUpdated", "-date", "_id"])
+def test_a_total_is_the_same_and_costs_the_same_in_any_order(order: str) -> None:
+    store, few = ward(), Limits(counted=10)
+    assert search(store, "Observation", f"_sort={order}&_count=5&_total=accurate", limits=few)["total"] == 25
+    store.reads.clear()
+    assert search(store, "Observation", f"_sort={order}&_summary=count", limits=few)["total"] == 25
+    assert "BatchGetItem" not in store.reads
+
+
 def test_a_fence_counts_what_it_lets_through_by_heads() -> None:
     store = ward()
     seen: list[str] = []

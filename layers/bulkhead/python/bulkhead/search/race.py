@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bulkhead.search.drivers import Account, Driver, Each, KeyStream, Merged, Position
 from bulkhead.search.following import THROUGH, Following
-from bulkhead.search.plan import UNION, listings
+from bulkhead.search.indexed import UNION, listings
 from bulkhead.store.version import FOLLOWING, Fence, ListedFence, Within, within
 
 if TYPE_CHECKING:
