@@ -66,15 +66,16 @@ def test_any_number_of_identifiers_may_be_taken_by_what_does_not_match(store: St
     assert set(statuses(made)) == {"201"}
 
 
-@pytest.mark.parametrize("number", [0, 119])
-def test_what_comes_to_match_while_a_large_transaction_commits_is_found(
-    store: Store, monkeypatch: pytest.MonkeyPatch, number: int
+@pytest.mark.parametrize(("size", "each", "watched"), [(120, 1, 99), (10, 10, 80)])
+@pytest.mark.parametrize("place", [0, -1])
+def test_what_comes_to_match_while_a_transaction_commits_is_found(
+    store: Store, monkeypatch: pytest.MonkeyPatch, size: int, each: int, watched: int, place: int
 ) -> None:
-    """The first is watched and the last is not."""
-    others = post(
-        store, *(create(patient(str(n), active=False), f"urn:uuid:{n}") for n in range(120)), kind="transaction"
-    )
-    key, look, looks = key_of(others[number]), identifiers.Guard.look, list[int]()
+    """The first is watched and the last is not, in a large transaction, and in one that would be small but for that."""
+    numbers = [n for n in range(size) for _ in range(each)]
+    made = [create(patient(str(n), active=False), f"urn:uuid:{place}") for place, n in enumerate(numbers)]
+    others = post(store, *made, kind="transaction")
+    key, number, look, looks = key_of(others[place]), range(size)[place], identifiers.Guard.look, list[int]()
 
     def look_and_be_overtaken(guard: identifiers.Guard, room: int) -> Any:
         checks = look(guard, room)
@@ -84,8 +85,8 @@ def test_what_comes_to_match_while_a_large_transaction_commits_is_found(
         return checks
 
     monkeypatch.setattr(identifiers.Guard, "look", look_and_be_overtaken)
-    answers = post(store, *conditional_on_active(range(120)), kind="transaction")
-    assert looks[0] == 99
+    answers = post(store, *conditional_on_active(range(size)), kind="transaction")
+    assert looks[0] == watched
     assert key_of(answers[number]) == key
     assert statuses(answers).count("200") == 1
 

@@ -410,6 +410,30 @@ def test_whom_it_sees_it_minds(lagging_store: Store) -> None:
         assert not made or order[0] == made, "made although something that it sees was there"
 
 
+@pytest.mark.parametrize("size", ["small", LARGE])
+def test_whom_it_sees_it_minds_though_more_have_the_identifier_than_it_can_watch(
+    lagging_store: Store, monkeypatch: pytest.MonkeyPatch, size: str
+) -> None:
+    """Twenty of another tenant have it, and there is room to watch two."""
+    look = identifiers.Guard.look
+    monkeypatch.setattr(identifiers.Guard, "look", lambda guard, room: look(guard, 2))
+    schedules = [[1] * begun + [0] * between + [1] * 100 for begun in range(1, 8, 2) for between in range(5, 12, 2)]
+    values = [f"v{next(_values)}" for _ in schedules]
+    crowd(lagging_store, values, 20, ("Organization/b",))
+    for value, schedule in zip(values, schedules, strict=True):
+        order: list[str] = []
+        writers = [Writer(lagging_store, made_by(OF_A, value)), Writer(lagging_store, plainly(OF_A, value), size)]
+        seen = partial(found, lagging_store, value)
+
+        def note(order: list[str] = order, seen: Callable[[], set[str]] = seen) -> None:
+            order.extend(sorted(seen() - set(order)))
+
+        run(writers, schedule, note)
+        assert all(writer.error is None for writer in writers)
+        made = writers[0].result
+        assert not made or order[0] == made, "made although something that it sees was there"
+
+
 MANY = tuple(f"Organization/a{n}" for n in range(40))
 FENCES = {
     "one account": OF_A,

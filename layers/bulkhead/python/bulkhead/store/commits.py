@@ -66,7 +66,10 @@ def commit(
     guard = identifiers.guard(table, writes, claims)
     owned = [claim for claim in claims if claim.unique is None]
     between = Between(table, inherit, guard)
-    if _is_large(writes, 2 * len(owned) + guard.room + (receipt.size if receipt else 0)):
+    new = None
+    if not _is_large(writes, 2 * len(owned) + guard.room + (receipt.size if receipt else 0)):
+        new = _commit_at_once(table, writes, owned, guard=guard, between=between, updated=updated, receipt=receipt)
+    if new is None:
         new = large.commit(
             table,
             settings.transaction_lease,
@@ -77,8 +80,6 @@ def commit(
             updated=updated,
             receipt=receipt,
         )
-    else:
-        new = _commit_at_once(table, writes, owned, guard=guard, between=between, updated=updated, receipt=receipt)
     staging.afterwards(lambda: staging.settle(table, writes), writes=len(writes))
     staging.afterwards(lambda: _inherit_again(table, writes, new, between=between), writes=len(writes))
     return new
@@ -114,13 +115,17 @@ def _commit_at_once(
     between: Between,
     updated: str,
     receipt: Receipt | None,
-) -> list[Head]:
+) -> list[Head] | None:
+    """Commits with one request. None, and nothing is written, where it has no room to watch all that has the identifiers of the claims."""
     # Reserved first, so that of several conditional writers only one stages entries that the others would wait for.
     guard.reserve()
     try:
         staging.stage(table, writes)
         taken = len(writes) + 2 * len(claims) + (receipt.size if receipt else 0) + len(guard.partitions)
         checks = guard.look(TRANSACT_LIMIT - taken)
+        if guard.unwatched:
+            guard.release()
+            return None
         between(writes)
         new = [write.head(updated) for write in writes]
         actions = [staging.head_action(table, write, head) for write, head in zip(writes, new, strict=True)]

@@ -141,8 +141,8 @@ class Guard:
         """The checks, for the commit, that no other resource meets the claims' conditions: as many as have `room`. ClaimTaken if one does.
 
         MultipleMatches if more resources than that have one identifier, do not meet its condition, and may come to meet it. Where it takes
-        many identifiers to be so many, the commit is not refused: `unwatched` says that it has to look again just before it is decided.
-        Resources that the caller cannot see are watched if there is room left: they never refuse it anything.
+        many identifiers to be so many, or where they are not there yet, the commit is not refused: `unwatched` says that it has to look again
+        just before it is decided. Resources that the caller cannot see are watched if there is room left: they never refuse it anything.
         """
         for seconds in (*_LOOKS, 0.0):
             listed, others = self._others()
@@ -276,10 +276,13 @@ def _seen(table: Table, staged: dict[str, int], fence: Fenced | None, *, before:
                 others[key] = _settled(table, key, item, staged=staged[key], fence=fence, before=before)
             elif fence and item and "made" in item and fence.hides(heads.from_item(item)):
                 # The caller will not see what the other's transaction makes, so it need not wait for its end.
-                others[key] = _settled(table, key, None, staged=0, fence=fence, before=before)._replace(underway=False)
+                others[key] = _settled(table, key, None, staged=0, fence=fence, before=before)._replace(
+                    underway=False, required=False
+                )
             elif transactions.state_now(table, transaction) == (transactions.PENDING, False):
-                visible = None if item is None or "made" in item else heads.from_item(item)
-                required = fence is None or (visible is not None and not fence.hides(visible))
+                head = heads.from_item(item) if item else None
+                required = fence is None or head is None or not fence.hides(head)
+                visible = None if item is None or "made" in item else head
                 others[key] = _Other(visible, transactions.undecided(table, transaction), True, required)
             else:
                 transaction_marks.clear(table, key)
@@ -299,7 +302,7 @@ def _settled(
         if fence and not _is_listed(fence) and key not in before:
             # Staged after our reservation: its writer ends the reservation, unless we cannot see the resource.
             return _Other(None, None, False)
-        return _Other(None, _check(table, key, staging.NEW, values={}, fence=fence), True, fence is None)
+        return _Other(None, _check(table, key, staging.NEW, values={}, fence=fence), True)
     underway = staged > head.version
     base: Item = {":base": {"N": str(head.version)}}
     if not fence or not fence.hides(head):
