@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import threading
+from base64 import b64encode
 from itertools import chain, repeat
+from random import randbytes
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from bulkhead.errors import ClaimTaken, VersionConflict
-from bulkhead.store import Claim, Store, pre_commit
+from bulkhead.store import Claim, Store, Write, large, pre_commit, transactions
+from bulkhead.store.table import Table
 from tests.support.changes import body, change, creation, deletion, facts, note
 
 
@@ -118,6 +122,34 @@ def test_a_place_in_time_is_that_of_a_version_whether_or_not_it_is_a_deletion(
         place = f"{page[0].updated}#1#{page[0].version:010d}"
         assert place == page[0].position
     assert [version for _, version in seen] == sorted(range(1, 8), reverse=newest_first)
+
+
+def test_bodies_that_fit_one_request_only_together_with_fewer(store: Store) -> None:
+    """DynamoDB takes 4 MB at once: whether they make resources under ids of the client's, or change them, or are settled."""
+    names = [f"Binary/{n}" for n in range(22)]
+    note = b64encode(randbytes(215_000)).decode()
+    made = store.commit([Write(key, None, body(store, key, note), None, facts()) for key in names])
+    assert store.read_many(names) == {head.key: head for head in made}
+    changed = store.commit([change(store, head, facts(), facts(), f"{note}+") for head in made])
+    assert store.read_many(names) == {head.key: head for head in changed}
+    assert list(transactions.open_transactions(store.table)) == []
+
+
+def test_a_transaction_that_cannot_be_finished_is_in_no_others_way(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = [transactions.begin(store.table, [f"Observation/{n}"], -1) for n in range(2)]
+    finish = large.finish
+
+    def fails_once(table: Table, transaction: str) -> None:
+        if transaction == begun[0]:
+            raise EndpointConnectionError(endpoint_url="http://127.0.0.1")
+        finish(table, transaction)
+
+    monkeypatch.setattr(large, "finish", fails_once)
+    with pytest.raises(EndpointConnectionError):
+        store.sweep()
+    assert [one for _, one in transactions.open_transactions(store.table)] == begun[:1]
 
 
 def test_large_bodies_go_to_s3(new_store: Any) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
-from bulkhead.parallel import chunks
 from bulkhead.store import builtin, heads, keys, reservations, staging, transaction_marks, transactions
 from bulkhead.store.heads import Claim, Head, Receipt, Write
 from bulkhead.store.identifiers import Guard
 from bulkhead.store.keys import Key
 from bulkhead.store.pre_commit import Between
-from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table
+from bulkhead.store.table import TRANSACT_BYTES, TRANSACT_LIMIT, ConditionFailed, Item, Table, pieces, weight
 from bulkhead.store.throttling import pause
 
 _ATTEMPTS = 5
@@ -113,7 +112,7 @@ def _mark(
             shared.append((action, VersionConflict(write.key)))
     table.put_many(unshared)
     shared += [(staging.claim_action(table, claim, made), ClaimTaken(claim.condition, None)) for claim in claims]
-    for batch in chunks(shared, TRANSACT_LIMIT):
+    for batch in pieces(shared, lambda each: weight(each[0]), TRANSACT_LIMIT, room=TRANSACT_BYTES):
         _mark_batch(table, batch)
 
 
