@@ -148,6 +148,18 @@ class PayloadTooLarge(BulkheadError):
     status, code = 413, "too-long"
 
 
+class DoesNotFit(PayloadTooLarge):
+    """A resource that names so many others with accounts that it cannot be stored with what it inherits from them."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            "the resource cannot be stored with its accounts: it names too many others that pass theirs on to it; "
+            "make several resources of it",
+            expression=key.partition("/")[0],
+        )
+        self.key = key
+
+
 class AnswerTooLarge(BulkheadError):
     """What was asked for does not fit into one answer."""
 

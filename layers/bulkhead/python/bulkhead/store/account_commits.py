@@ -52,7 +52,11 @@ def _head_action(table: Table, base: Head, head: Head) -> Item:
 
 
 def set_propagate(table: Table, head: Head, changed: Head) -> bool:
-    """Sets a head's `propagate` and `within` to those of `changed` in place, without a new version. False if the head has moved on."""
+    """Sets a head's `propagate` and `within` to those of `changed` in place, without a new version. False if the head has moved on.
+
+    DoesNotFit.
+    """
+    heads.require_fitting([changed])
     made = heads.attributes(changed)
     kept = [name for name in ("propagate", "within") if name in made]
     gone = [name for name in ("propagate", "within") if name not in made]

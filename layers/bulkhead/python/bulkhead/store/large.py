@@ -32,7 +32,7 @@ def commit(
 ) -> list[Head]:
     """Stages and commits any number of `writes` and `claims` and the `receipt`, all or nothing; returns the new heads.
 
-    VersionConflict, ClaimTaken, JobMovedOn as `commits.commit`; Conflict if staging outlived the lease and another writer aborted it.
+    VersionConflict, ClaimTaken, JobMovedOn, DoesNotFit as `commits.commit`; Conflict if staging outlived the lease and another writer aborted it.
     """
     members = [(_FRESH if write.fresh else "") + write.key for write in writes]
     members += [keys.claim_key(claim.condition) for claim in claims] + guard.partitions
@@ -51,6 +51,7 @@ def commit(
             checks = guard.look(room)
             between(writes)
             new = [write.head(updated) for write in writes]
+            heads.require_fitting(new)
             _mark(table, transaction, writes, new=new, claims=claims)
             _mark_again(table, transaction, writes, new=new, between=between)
             if guard.unwatched:
@@ -75,6 +76,7 @@ def _mark_again(table: Table, transaction: str, writes: Sequence[Write], *, new:
             break
         for n in changed:
             new[n] = writes[n].head(new[n].updated)
+        heads.require_fitting(new[n] for n in changed)
         _mark(table, transaction, [writes[n] for n in changed], new=[new[n] for n in changed], claims=())
 
 
