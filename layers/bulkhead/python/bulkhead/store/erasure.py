@@ -173,10 +173,7 @@ class Eraser:
         """Keep others from erasing under some gravestones, and from freeing the ids. Those that nobody else holds, with the end of the hold."""
         free = [stone for stone in stones if not stone.held or stone.until <= dates.now()]
         until = _after(_HOLD)
-        actions = [
-            self._until(stone, f"SET #{_HELD} = :held, ", stone.until, until, {":held": {"BOOL": True}})
-            for stone in free
-        ]
+        actions = [self._moved(stone, former=stone.until, until=until, held=True) for stone in free]
         lost = self._table.write_each(actions)
         return {stone.key: (stone, until) for n, stone in enumerate(free) if n not in lost}
 
@@ -188,15 +185,19 @@ class Eraser:
                 condition = f"#{GRAVESTONE} = :until AND attribute_not_exists(#{_OPEN})"
                 action = self._table.delete_action((stone.key, keys.HEAD), condition, {":until": {"S": until}})
             else:
-                action = self._until(stone, "SET ", until, stone.until, {}, f" REMOVE #{_HELD}")
+                action = self._moved(stone, former=until, until=stone.until, held=False)
             actions.append(action)
         self._table.write_each(actions)
 
-    def _until(self, stone: Gravestone, start: str, former: str, until: str, values: Item, end: str = "") -> Item:
-        """The action that moves the end of a gravestone, if that is the `former` one."""
+    def _moved(self, stone: Gravestone, *, former: str, until: str, held: bool) -> Item:
+        """The action that moves the end of a gravestone, if that is the `former` one, and says whether it is held."""
         changed = {GRAVESTONE: until, **keys.gravestone_keys(stone.key, until)}
-        expression = start + ", ".join(f"#{name} = :{name}" for name in changed) + end
-        values = values | {f":{name}": {"S": text} for name, text in changed.items()} | {":former": {"S": former}}
+        values: Item = {f":{name}": {"S": text} for name, text in changed.items()} | {":former": {"S": former}}
+        expression = "SET " + ", ".join(f"#{name} = :{name}" for name in changed)
+        if held:
+            expression, values = f"{expression}, #{_HELD} = :held", values | {":held": {"BOOL": True}}
+        else:
+            expression += f" REMOVE #{_HELD}"
         return self._table.update_action(
             (stone.key, keys.HEAD), expression, values, condition=f"#{GRAVESTONE} = :former"
         )
