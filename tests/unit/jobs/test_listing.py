@@ -76,8 +76,7 @@ def test_pages_hold_every_job_once(store: Store, made: Callable[..., Job], count
 def test_what_expired_or_never_started_is_not_listed(store: Store, made: Callable[..., Job]) -> None:
     made("alive")
     made("expired", expires=int(time.time()) - 1)
-    made("removed")
-    store.jobs.remove("removed")
+    assert store.jobs.remove(made("removed"))
     assert listed(store) == ["alive"]
 
 
