@@ -156,6 +156,26 @@ def test_what_inherits_from_more_than_an_item_holds_is_refused(store: Store, oth
     assert store.read_many(["Group/g", *(write.key for write in writes)]) == {}
 
 
+@pytest.mark.parametrize("others", [0, 130], ids=["at once", "large"])
+def test_who_has_not_read_what_a_head_passes_on_does_not_undo_it(store: Store, others: int) -> None:
+    """That changes without a new version."""
+    (head,) = store.commit([creation(store, "Encounter/e")])
+    for flag in (True, False):
+        store.set_propagate(head, flag=flag, within={})
+        more = [creation(store, f"Observation/{n}") for n in range(others)]
+        with pytest.raises(VersionConflict):
+            store.commit([change(store, head, facts(), facts()), *more])
+        assert store.commit_each([heads.accounts_write(head)]) == {"Encounter/e"}
+        with pytest.raises(VersionConflict):
+            store.set_propagate(head, flag=not flag, within={})
+        read = store.read("Encounter/e")
+        assert read is not None
+        assert (read.version, read.propagate) == (1, flag)
+        head = read
+    (changed, *_) = store.commit([change(store, head, facts(), facts()), *more])
+    assert store.read("Encounter/e") == changed
+
+
 def test_nor_are_the_bounds_of_what_propagates(store: Store) -> None:
     (head,) = store.commit([creation(store, "Encounter/1")])
     accounts = tuple(f"Organization/{n:036}" for n in range(300))

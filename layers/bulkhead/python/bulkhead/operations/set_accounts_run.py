@@ -223,10 +223,11 @@ def _set(session: Session, target: Head, request: Request, *, expected: int | No
         try:
             return _set_once(session, _settable(session, target.key, current), request)
         except VersionConflict:
-            if expected is not None:
-                raise PreconditionFailed(f"{target.key} is no longer at version {expected}", "If-Match") from None
-        pause(attempt)
+            pause(attempt)
         current = session.store.read(target.key)
+        # What it passes on may have changed without a new version.
+        if expected is not None and (current is None or current.version != expected):
+            raise PreconditionFailed(f"{target.key} is no longer at version {expected}", "If-Match")
     raise Conflict(f"other requests keep changing {target.key}: send the request again", target.key)
 
 

@@ -102,8 +102,9 @@ def _mark(
     for write, head in zip(writes, new, strict=True):
         if write.base is not None and not builtin.is_unwritten(write.base):
             unshared.append(heads.to_item(head, keys.staged_sort(transaction)))
-            values = {":base": {"N": str(write.base.version)}, ":txn": mark["txn"]}
-            action = table.update_action((write.key, keys.HEAD), "SET #txn = :txn", values, condition=_CURRENT_OR_MINE)
+            condition, values = staging.unchanged(write.base, _CURRENT_OR_MINE)
+            values |= {":txn": mark["txn"]}
+            action = table.update_action((write.key, keys.HEAD), "SET #txn = :txn", values, condition=condition)
             shared.append((action, VersionConflict(write.key)))
         elif write.fresh:
             unshared.append(heads.to_item(head) | made)
