@@ -9,7 +9,7 @@ settle   Removes entries that the new version does not need.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ from bulkhead.store import (
     staging,
     transaction_marks,
 )
-from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
+from bulkhead.store.heads import Claim, Grants, Head, Inherit, Receipt, Write
 from bulkhead.store.identifiers import Guard
 from bulkhead.store.pre_commit import Between
 from bulkhead.store.table import TRANSACT_BYTES, TRANSACT_LIMIT, ConditionFailed, Item, Table, item_key
@@ -95,17 +95,33 @@ def _is_large(writes: Sequence[Write], others: int) -> bool:
 
 
 def _inherit_again(table: Table, writes: Sequence[Write], new: list[Head], *, between: Between) -> None:
-    """After a late commit: gives the new heads the current accounts of their targets, and puts the changed heads into `new`."""
-    changed = [
-        replace(heads.accounts_write(head, writes[n].inherited_grants), method=head.method)
-        for n in between.again(writes)
-        if (head := new[n]).body is not None
-    ]
-    account_commits.commit_each(table, changed)
-    items = table.get_many((write.key, keys.HEAD) for write in changed)
-    for n, head in enumerate(new):
-        if (item := items.get((head.key, keys.HEAD))) and heads.GRAVESTONE not in item:
-            new[n] = heads.from_item(item)
+    """After a late commit: gives the new heads the current accounts of their targets, and puts the changed heads into `new`.
+
+    Also where another writer has changed only the accounts meanwhile, and so kept what was inherited. One who wrote the content has read
+    the targets since.
+    """
+    left = {n: new[n] for n in between.again(writes) if new[n].body is not None}
+    former = {n: head.inherited_grants for n, head in left.items()}
+    for attempt in range(_ATTEMPTS):
+        changed = [_given(head, former[n], writes[n].inherited_grants) for n, head in left.items()]
+        conflicts = account_commits.commit_each(table, changed)
+        items = table.get_many((head.key, keys.HEAD) for head in left.values())
+        now = {n: items.get((head.key, keys.HEAD)) for n, head in left.items()}
+        found = {n: heads.from_item(item) for n, item in now.items() if item and heads.GRAVESTONE not in item}
+        for n, head in found.items():
+            new[n] = head
+        left = {n: head for n, head in found.items() if head.key in conflicts and head.body == writes[n].body}
+        if not left:
+            return
+        pause(attempt)
+        between.anew(writes)
+
+
+def _given(head: Head, former: Mapping[str, Grants], given: Mapping[str, Grants]) -> Write:
+    """The write that gives a head what its targets pass on now, where that is not what they did."""
+    moved = {root: given.get(root, {}) for root in former.keys() | given.keys() if former.get(root) != given.get(root)}
+    inherited = {} if head.sealed else head.inherited_grants | moved
+    return replace(heads.accounts_write(head, inherited), method=head.method)
 
 
 def _commit_at_once(
