@@ -215,7 +215,7 @@ class Store:
         for stone in stones:
             # The id of one that is over is free now, or as soon as whoever erases there at this moment has done so.
             if not stone.is_over and not stone.held:
-                raise Purged(stone.key, stone.until)
+                raise Purged(stone.key, None if stone.open else stone.until)
 
     @cached_property
     def _bodies(self) -> Bodies:
