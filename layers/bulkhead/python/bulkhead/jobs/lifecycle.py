@@ -80,8 +80,10 @@ def submit(store: Store, job: Job, background: Background, *, asked: Asked) -> s
     """
     created = store.jobs.create(job)
     if not created:
-        require_same(job, store.jobs.read(job.id), asked)
-        store.jobs.join(job.id)
+        earlier = store.jobs.read(job.id)
+        require_same(job, earlier, asked)
+        if earlier and (earlier.state == STARTING or not earlier.beat):
+            store.jobs.join(job.id)
     try:
         background.start(job.id)
     except Exception as error:
