@@ -38,6 +38,18 @@ def test_each_tells_the_address(full: Template) -> None:
     assert all([referred(action) for action in alarm["AlarmActions"]] == [topic] for alarm in alarms(full))
 
 
+def test_the_topic_lets_alarms_in(full: Template) -> None:
+    """Its policy takes the place of the one that a topic has by itself, which lets its account publish. What none allows is refused."""
+    policy = full.only("AWS::SNS::TopicPolicy")
+    ((topic, _),) = full.of_type("AWS::SNS::Topic").items()
+    assert [referred(each) for each in policy["Topics"]] == [topic]
+    (allowed,) = [each for each in policy["PolicyDocument"]["Statement"] if each["Effect"] == "Allow"]
+    assert (allowed["Action"], allowed["Principal"]) == ("sns:Publish", {"Service": "cloudwatch.amazonaws.com"})
+    assert referred(allowed["Resource"]) == topic
+    source = allowed["Condition"]["ArnLike"]["aws:SourceArn"]["Fn::Join"][1]
+    assert source[2:] == [":cloudwatch:", {"Ref": "AWS::Region"}, ":", {"Ref": "AWS::AccountId"}, ":alarm:*"]
+
+
 def test_the_topic_is_encrypted_by_a_key_that_lets_alarms_in(full: Template) -> None:
     topic = full.only("AWS::SNS::Topic")
     key = full.of_type("AWS::KMS::Key")[referred(topic["KmsMasterKeyId"])]
