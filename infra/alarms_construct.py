@@ -67,6 +67,7 @@ class AlarmsConstruct(Construct):
             self._alarm(f"{name}TimedOut", "executions-failed", machine.metric_timed_out(period=metrics.PERIOD))
         self._alarm("JobsFailed", "jobs-failed", metrics.jobs_failed())
         self._alarm("JobsDead", "jobs-dead", metrics.jobs_dead())
+        self._alarm("ResourcesDamaged", "resources-damaged", metrics.resources_damaged())
         waiting = undelivered.metric_approximate_number_of_messages_visible(period=metrics.PERIOD, statistic="max")
         self._alarm("SweeperUndelivered", "sweeper-undelivered", waiting)
         self._table(table)

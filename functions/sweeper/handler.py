@@ -102,4 +102,5 @@ def _report(segment: dict[str, Any]) -> Report:
 def _logged(report: Report) -> dict[str, Any]:
     made = asdict(report)
     logger.info("integrity check", extra={"report": json.dumps(made)})
+    observability.resources_damaged(report.damaged)
     return made

@@ -88,9 +88,11 @@ def test_concurrent_executions_of_the_account_before_they_run_out(full: Template
     assert (alarm["MetricName"], alarm["Threshold"]) == ("ClaimedAccountConcurrency", 800)
 
 
-def test_failed_and_dead_jobs_under_the_dimensions_by_which_the_functions_report_them(full: Template) -> None:
+def test_failed_and_dead_jobs_and_damage_under_the_dimensions_by_which_the_functions_report_them(
+    full: Template,
+) -> None:
     watched = {each["MetricName"]: each for each in alarms(full) if each["Namespace"] == observability.NAMESPACE}
-    assert watched.keys() == {"JobsFailed", "JobsDead"}
+    assert watched.keys() == {"JobsFailed", "JobsDead", "ResourcesDamaged"}
     assert all(dimensions(alarm) == {"service": "bulkhead"} for alarm in watched.values())
     # The same jobs are counted every minute: they are no more for that.
     assert (watched["JobsFailed"]["Statistic"], watched["JobsDead"]["Statistic"]) == ("Sum", "Maximum")

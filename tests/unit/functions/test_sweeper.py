@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -84,7 +85,7 @@ def test_a_job_that_never_started_leaves_the_list(swept: Store) -> None:
 def test_the_alarm_s_metric_and_the_ids_are_told(
     swept: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(observability, "is_measuring", lambda: True)
+    monkeypatch.setattr(observability, "is_on_lambda", lambda: True)
     create(swept, "dead", age=HALF_AN_HOUR + 5)
     handler.count_dead(swept)
     (metric,) = [json.loads(line) for line in capsys.readouterr().out.splitlines() if observability.JOBS_DEAD in line]
@@ -94,6 +95,26 @@ def test_the_alarm_s_metric_and_the_ids_are_told(
     swept.jobs.change("dead", [RUNNING], state=DONE)
     handler.count_dead(swept)
     assert observability.JOBS_DEAD not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("given", [handler.CHECK, {"step": "sum", "input": {"segments": [], "compared": []}}])
+def test_damage_that_a_check_finds_is_told(
+    swept: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(observability, "is_on_lambda", lambda: True)
+    report = Report(damaged=2, names=("Basic/b", "Basic/c"))
+    monkeypatch.setattr(swept, "check_integrity_on", lambda *_: report)
+    if "input" in given:
+        compared = handler.compare(swept, handler.whole_table(1)["segments"][0], lambda: True)
+        given["input"] = handler.whole_table(1) | {"compared": [compared | {"report": asdict(report)}]}
+    handler.handler(given, Late())
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "ResourcesDamaged" in line]
+    (metric,) = [line for line in told if "_aws" in line]
+    assert metric[observability.RESOURCES_DAMAGED] == [2]
+    assert metric["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]
+    monkeypatch.setattr(swept, "check_integrity_on", lambda *_: Report())
+    handler.handler(handler.CHECK, Late())
+    assert observability.RESOURCES_DAMAGED not in capsys.readouterr().out
 
 
 class Paging:
