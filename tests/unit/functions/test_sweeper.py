@@ -97,6 +97,19 @@ def test_the_alarm_s_metric_and_the_ids_are_told(
     assert observability.JOBS_DEAD not in capsys.readouterr().out
 
 
+def test_a_minute_in_which_nothing_is_to_do_reports_nothing(
+    swept: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Idle has to cost nothing, and a metric that is reported every minute does not."""
+    monkeypatch.setattr(observability, "is_on_lambda", lambda: True)
+    with swept.metered() as meter:
+        handler.handler({}, Late())
+    assert meter.read > 0
+    assert "_aws" not in capsys.readouterr().out
+    handler.handler({"step": "segment", "input": {"number": 0, "of": 1}}, Late())
+    assert "_aws" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("given", [handler.CHECK, {"step": "sum", "input": {"segments": [], "compared": []}}])
 def test_damage_that_a_check_finds_is_told(
     swept: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: dict[str, Any]
