@@ -273,3 +273,10 @@ def test_what_the_sweeper_fails_at_each_time_is_kept(template: Template) -> None
     assert "Sweeper" in referred(asynchronous["FunctionName"])
     destination = referred(asynchronous["DestinationConfig"]["OnFailure"]["Destination"])
     assert destination in template.of_type("AWS::SQS::Queue")
+
+
+def test_a_version_that_a_deployment_replaces_goes(full: Template) -> None:
+    """Its snapshot would be paid for as long as it is there. The way back is a deployment (docs/operations/upgrade.md)."""
+    versions = [each for each in full.resources.values() if each["Type"] == "AWS::Lambda::Version"]
+    assert len(versions) == len([function for function in FUNCTIONS.values() if function.snapstart])
+    assert not any("DeletionPolicy" in each for each in versions)
