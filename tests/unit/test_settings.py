@@ -37,6 +37,7 @@ def test_variables_are_named_after_their_fields() -> None:
         ("SYNC_LIMIT", "1_000", "a whole number of at least 0"),
         ("SYNC_LIMIT", "9" * 5000, "a whole number of at least 0"),
         ("ENTRY_LIMIT", "0", "a whole number of at least 1"),
+        ("PROPAGATION_BATCH", "2001", "a whole number of at most 2000"),
         ("THREADS", "1.5", "a whole number of at least 1"),
         ("ISSUER", "issuer.example", "a URL that begins with https:// or http://"),
     ],

@@ -15,6 +15,12 @@ class AtLeast(NamedTuple):
     value: int
 
 
+class AtMost(NamedTuple):
+    """The largest value of a whole number, if there is one."""
+
+    value: int
+
+
 class Url(NamedTuple):
     """A text that is empty or a URL of http or https."""
 
@@ -34,6 +40,8 @@ SHARED_TYPES = (*DIRECTORY_TYPES, *CONFORMANCE_TYPES)
 """What is shared by default. The store lists what of these types carries no account (`store.keys.NO_ACCOUNT`)."""
 
 Positive = Annotated[int, AtLeast(1)]
+LARGEST_BATCH = 2_000
+"""Members whose keys fit the 256 KB that Step Functions hands to a worker."""
 HttpUrl = Annotated[str, Url()]
 
 
@@ -133,7 +141,7 @@ class Settings:
     """How long an asynchronous job's status is kept."""
     purge_rest: Positive = 3600
     """Seconds for which the id of a purged resource is not free: longer than any writer works on what it has read."""
-    propagation_batch: Positive = 100
+    propagation_batch: Annotated[int, AtLeast(1), AtMost(LARGEST_BATCH)] = 100
     """Members that one worker of a propagation handles."""
     propagation_workers: Positive = 10
     """Workers of all propagations together, shared fairly between tenants; each propagation has one at least."""
@@ -182,6 +190,9 @@ def _value(name: str, text: str, kind: Any) -> str | int:
         least = next((rule.value for rule in rules if isinstance(rule, AtLeast)), 0)
         if not (text.isascii() and text.isdecimal() and len(text) < 16 and int(text) >= least):
             raise ValueError(f"{name} is {text!r}; it must be a whole number of at least {least}")
+        for most in (rule.value for rule in rules if isinstance(rule, AtMost)):
+            if int(text) > most:
+                raise ValueError(f"{name} is {text!r}; it must be a whole number of at most {most}")
         return int(text)
     if Url() in rules and text and not text.startswith(("https://", "http://")):
         raise ValueError(f"{name} is {text!r}; it must be a URL that begins with https:// or http://")
