@@ -151,6 +151,13 @@ def test_api_functions_end_before_the_api_gives_up(template: Template) -> None:
         assert template.functions()[route.function]["Timeout"] < 30
 
 
+def test_nobody_waits_for_workers_that_write_members_one_by_one(template: Template, full: Template) -> None:
+    for made in (template, full):
+        ways = {name: f["Environment"]["Variables"].get("BULK_WRITES") for name, f in made.functions().items()}
+        assert {name for name, way in ways.items() if way} == {"propagation"}
+        assert ways["propagation"] == "single"
+
+
 def test_environment_holds_settings_only(template: Template) -> None:
     known = {field.name.upper() for field in fields(Settings)}
     environments = {

@@ -131,6 +131,7 @@ def test_log_holds_no_execution_data(template: Template) -> None:
 def nightly(full: Template) -> dict[str, Any]:
     """The target of the rule that starts the integrity check of the whole table. Nothing else checks it."""
     rules = full.of_type("AWS::Events::Rule").values()
+    found: dict[str, Any]
     (found,) = [target for rule in rules for target in rule["Targets"] if "Input" in target]
     return found
 

@@ -30,7 +30,7 @@ def test_variables_are_named_after_their_fields() -> None:
         ("HISTORY_ACCESS", "curent", "current or version"),
         ("EXTENDED_META", "on request", "always or on-request"),
         ("CONDITIONAL_DELETE", "all", "single or multiple"),
-        ("BULK_WRITES", "transaction", "batch or transact"),
+        ("BULK_WRITES", "transaction", "batch or transact or single"),
         ("LOG_LEVEL", "loud", "DEBUG or INFO or WARNING or ERROR or CRITICAL"),
         ("SYNC_LIMIT", "-1", "a whole number of at least 0"),
         ("SYNC_LIMIT", "many", "a whole number of at least 0"),

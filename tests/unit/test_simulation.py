@@ -28,7 +28,10 @@ def test_no_more_is_written_than_the_narrowest_place_takes(members: float) -> No
 
 
 def test_a_new_table_is_the_narrowest_place_at_first() -> None:
-    assert simulation.seconds(100_000, Setting("", "", workers=1_000)) > 100_000 / (4_000 / 10.5) * 0.9
+    assert (
+        simulation.seconds(100_000, Setting("", "", workers=1_000))
+        > 100_000 / (4_000 / simulation.UNITS_A_MEMBER) * 0.9
+    )
 
 
 NIGHT = 8 * 3600
