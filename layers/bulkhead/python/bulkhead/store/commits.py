@@ -103,7 +103,9 @@ def _inherit_again(table: Table, writes: Sequence[Write], new: list[Head], *, be
     left = {n: new[n] for n in between.again(writes) if new[n].body is not None}
     former = {n: head.inherited_grants for n, head in left.items()}
     for attempt in range(_ATTEMPTS):
-        changed = [_given(head, former[n], writes[n].inherited_grants) for n, head in left.items()]
+        given = [_given(head, former[n], writes[n].inherited_grants) for n, head in left.items()]
+        # One whose answer was lost has been written.
+        changed = [write for write in given if write.base and write.inherited_grants != write.base.inherited_grants]
         conflicts = account_commits.commit_each(table, changed)
         items = table.get_many((head.key, keys.HEAD) for head in left.values())
         now = {n: items.get((head.key, keys.HEAD)) for n, head in left.items()}
