@@ -255,6 +255,38 @@ class TestRefusals:
         assert [entry["response"]["status"][:3] for entry in answer.json()["entry"]] == ["404", "403"]
         assert sorted(told(event)[2] for event in events(admin, outcome="4")) == [["Patient/p1"], ["Patient/p2"]]
 
+    @pytest.mark.parametrize("path", ["Patient", "Patient?name=x", "Patient/_history", "Patient/$lastn"])
+    def test_of_no_resource_names_none(self, door: Door, admin: httpx.Client, path: str) -> None:
+        with door.client("system/Observation.rs", accounts=[A]) as other:
+            assert other.get(path).status_code in (403, 404)
+        assert ["entity" in event for event in events(admin, outcome="4")] == [False]
+
+    def test_of_a_job_names_no_resource(self, door: Door, admin: httpx.Client) -> None:
+        with door.client(accounts=[A]) as other:
+            assert other.get("job/patient/status").status_code == 404
+        assert ["entity" in event for event in events(admin, outcome="4")] == [False]
+
+    @pytest.mark.parametrize("kind", ["batch", "transaction"])
+    @pytest.mark.parametrize("background", [False, True])
+    def test_entries_name_what_they_are_about_whatever_they_ask(
+        self, door: Door, admin: httpx.Client, monkeypatch: pytest.MonkeyPatch, *, kind: str, background: bool
+    ) -> None:
+        monkeypatch.setattr(executions, "start", lambda store, job: None)
+        paths = ["Patient/p1/$everything", "/Patient/p1/_history/1", "Patient/p2/%24meta", "Patient?name=x"]
+        entries: list[dict[str, Any]] = [{"request": {"method": "GET", "url": path}} for path in paths]
+        entries += [{"request": {"method": "DELETE", "url": "/Patient/p3/"}}]
+        sent = {"resourceType": "Bundle", "type": kind, "entry": entries[-1:] if kind == "transaction" else entries}
+        headers = {"Prefer": "respond-async"} if background else {}
+        with door.client("system/Observation.cruds", accounts=[A]) as other:
+            answer = other.post("", json=sent, headers=headers)
+            if answer.status_code == 202:
+                processing_steps.process(door.store, {"job": answer.headers["content-location"].split("/")[-2]})
+        about = [
+            [entity["what"]["reference"] for entity in one.get("entity", ())] for one in events(admin, outcome="4")
+        ]
+        every = [[], ["Patient/p1"], ["Patient/p1"], ["Patient/p2"], ["Patient/p3"]]
+        assert sorted(about) == (every if kind == "batch" else every[-1:])
+
     def test_who_has_no_token(self, door: Door, admin: httpx.Client) -> None:
         with door.with_token(None) as nobody:
             assert nobody.get("Patient/p1").status_code == 401
