@@ -79,6 +79,7 @@ def listed(client: httpx.Client, url: str) -> set[str]:
 def found(client: httpx.Client, patient: str = "1", name: str = NAME) -> str | None:
     answer = client.get("List/$find", params={"patient": patient, "name": name})
     assert answer.status_code in (200, 404), answer.text
+    assert client.post("List/$find", data={"patient": patient, "name": name}).json() == answer.json()
     return answer.json()["id"] if answer.status_code == 200 else None
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from bulkhead.store import Head, Store, Version
 
 FORM = "application/x-www-form-urlencoded"
+TAKES_FORMS = ("/_search", "/$everything", "/$lastn", "/$find")
+"""Ends of the paths whose parameters may come as a form in the body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +72,12 @@ class Request:
 
     @cached_property
     def query(self) -> list[tuple[str, str]]:
-        """Query parameters in order, then those of a form in the body of a `_search` or an `$everything`.
+        """Query parameters in order, then those of a form in the body of a `_search` or of an operation that reads (TAKES_FORMS).
 
         Other bodies never count as parameters: messages repeat parameters, and a resource that was sent as a form is not one.
         """
         pairs = parse_qsl(self.query_string, keep_blank_values=True)
-        takes_form = self.method == "POST" and self.route.path.endswith(("/_search", "/$everything"))
+        takes_form = self.method == "POST" and self.route.path.endswith(TAKES_FORMS)
         if takes_form and self.content_type == FORM:
             try:
                 pairs += parse_qsl(self.body.decode(), keep_blank_values=True)
