@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from bulkhead import settings
 from bulkhead.api import trail
 from bulkhead.audit import recording
 from bulkhead.facts.audit_names import PREFIX
@@ -224,6 +225,50 @@ def test_the_trail_is_not_a_member_that_propagation_counts_or_changes(admin: htt
     for _ in range(3):
         assert share(admin, "Patient/p1", A).json()["parameter"][0]["valueInteger"] == 2
     assert all("accounts" not in event["meta"] and event["meta"]["versionId"] == "1" for event in events(admin))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_letter_is_data_of_whom_its_document_is_about(
+    new_store: Any, keys_folder: Path, monkeypatch: pytest.MonkeyPatch, *, whole: bool
+) -> None:
+    """A Binary points at no patient: it follows its document, which the same transaction makes, or which is there already."""
+    store: Store = new_store(audit="Binary.read,Binary.write")
+    monkeypatch.setattr(settings, "current", lambda: store.settings)
+    admin = Door(store, keys_folder, monkeypatch).client(subject="admin")
+    document: dict[str, Any] = {
+        "resourceType": "DocumentReference",
+        "id": "d",
+        "status": "current",
+        "content": [{"attachment": {"title": "x"}}],
+    }
+    document["subject"] = {"reference": "Patient/p1"}
+    letter: dict[str, Any] = {"resourceType": "Binary", "id": "b", "contentType": "text/plain", "data": "aGk="}
+    letter["securityContext"] = {"reference": "DocumentReference/d"}
+    if whole:
+        made = [document, letter]
+        entries = [
+            {"request": {"method": "PUT", "url": f"{one['resourceType']}/{one['id']}"}, "resource": one} for one in made
+        ]
+        sent = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+        admin.post("", json=sent).raise_for_status()
+    else:
+        put(admin, document)
+        put(admin, letter)
+    admin.get("Binary/b").raise_for_status()
+    admin.delete("Binary/b").raise_for_status()
+    about = ["Binary/b", "Patient/p1"]
+    found = events(admin, patient="p1", _sort="date")
+    assert [told(event) for event in found] == [("create", "C", about), ("read", "R", about), ("delete", "D", about)]
+
+
+def test_a_history_names_each_version_that_it_shows(admin: httpx.Client) -> None:
+    put(admin, LIST)
+    put(admin, {**LIST, "title": "second"})
+    put(admin, {**LIST, "title": "third", "subject": {"reference": "Patient/p2"}})
+    admin.get("List/l1/_history").raise_for_status()
+    shown = [one["entity"] for one in events(admin, subtype="history-instance")]
+    versions = {of["what"]["reference"]: [one["valueString"] for one in read["detail"]] for read, of in shown}
+    assert versions == {"Patient/p1": ["2", "1"], "Patient/p2": ["3"]}
 
 
 class TestRefusals:
