@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from bulkhead.store import Head, Store, Version
 
 FORM = "application/x-www-form-urlencoded"
+WHOLE = "false"
+"""The `_summary` that leaves a resource whole."""
 TAKES_FORMS = ("/_search", "/$everything", "/$lastn", "/$find")
 """Ends of the paths whose parameters may come as a form in the body."""
 
@@ -131,12 +133,19 @@ class Request:
 
     def subset(self, resource: JsonResource) -> JsonResource:
         """The part of a resource that `_summary` and `_elements` select. BadRequest."""
-        given = dict(self.query)
-        if given.get("_summary", "false") != "false":
-            return subset.summary(json.plain(resource), given["_summary"])
-        return (
-            subset.elements(json.plain(resource), given["_elements"].split(",")) if given.get("_elements") else resource
-        )
+        summary, names = self.selection
+        if summary != WHOLE:
+            return subset.summary(json.plain(resource), summary)
+        return subset.elements(json.plain(resource), names) if names else resource
+
+    @property
+    def selection(self) -> tuple[str, list[str]]:
+        """`_summary` of a read (WHOLE where it is absent), and the names in every `_elements`. BadRequest for two `_summary`."""
+        summaries = [text for name, text in self.query if name == "_summary" and text]
+        if len(summaries) > 1:
+            raise BadRequest("_summary may occur only once", "_summary")
+        named = [part for name, text in self.query if name == "_elements" for part in text.split(",") if part]
+        return summaries[0] if summaries else WHOLE, named
 
     @cached_property
     def prefer(self) -> Prefer:
