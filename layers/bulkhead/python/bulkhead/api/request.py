@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from bulkhead.api import binary, formats, matching, trail
 from bulkhead.errors import BadRequest, UnsupportedMediaType
-from bulkhead.fhir import compression, json, subset
+from bulkhead.fhir import compression, json, queries, subset
 from bulkhead.session import Shown
 
 if TYPE_CHECKING:
@@ -78,13 +78,14 @@ class Request:
 
         Other bodies never count as parameters: messages repeat parameters, and a resource that was sent as a form is not one.
         """
-        pairs = parse_qsl(self.query_string, keep_blank_values=True)
+        pairs = queries.pairs(self.query_string, "request.url")
         takes_form = self.method == "POST" and self.route.path.endswith(TAKES_FORMS)
         if takes_form and self.content_type == FORM:
             try:
-                pairs += parse_qsl(self.body.decode(), keep_blank_values=True)
+                form = self.body.decode()
             except UnicodeDecodeError:
                 raise BadRequest("the form is not UTF-8", json.BODY) from None
+            pairs += queries.pairs(form, json.BODY)
         return pairs
 
     @property
