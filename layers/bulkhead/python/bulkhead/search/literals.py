@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from bulkhead.errors import BadRequest
+from bulkhead.facts.normalise import fold
 from bulkhead.fhir import dates, definitions, references
 from bulkhead.fhir.definitions import SearchParameter
 from bulkhead.search import functional_lists, parameter_names, units
@@ -114,9 +115,9 @@ def malformed(name: str, fault: str) -> BadRequest:
 
 
 def string(text: str, modifier: str | None, name: str) -> StringValue:
-    """A text. White space alone is refused, because every string would begin with it."""
+    """A text. White space or combining marks alone are refused, because every string would begin with them."""
     plain = unescape(text)
-    if modifier != "exact" and not plain.strip():
+    if modifier != "exact" and not fold(plain):
         raise malformed(name, "must have some text")
     return StringValue(plain)
 
