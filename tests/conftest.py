@@ -25,6 +25,18 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 _numbers = count()
+_tables: list[tuple[Any, str]] = []
+"""Those that stand: a client and a name."""
+
+
+@pytest.fixture(autouse=True)
+def no_table_is_left() -> Iterator[None]:
+    """Deletes the tables that the test makes, and not those of wider fixtures: the more there are, the longer dynoxide takes to make one."""
+    before = len(_tables)
+    yield
+    while len(_tables) > before:
+        its_client, name = _tables.pop()
+        its_client.delete_table(TableName=name)
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +82,7 @@ def make_store(dynamodb: Any, s3: Any) -> Any:
     def make(**settings: Any) -> Store:
         name = f"bulkhead-{os.getpid()}-{next(_numbers)}"
         dynamodb.create_table(**keys.table_definition(name))
+        _tables.append((dynamodb, name))
         return Store(dynamodb, s3, Settings(table=name, bucket="bulkhead", **settings))
 
     return make
