@@ -32,7 +32,9 @@ def test_a_new_table_is_the_narrowest_place_at_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("scaling.md", simulation.table()), ("propagation.svg", simulation.picture())]
+    ("name", "text"),
+    [("scaling.md", simulation.table()), ("propagation.svg", simulation.picture())],
+    ids=["scaling.md", "propagation.svg"],
 )
 def test_the_page_shows_what_the_model_says(name: str, text: str) -> None:
     assert text in (ROOT / "docs" / "operations" / name).read_text(), "run python -m tests.load.simulation"
