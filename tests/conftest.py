@@ -24,7 +24,33 @@ os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
+TOGETHER = ("e2e", "infrastructure")
+"""Folders whose tests share what takes long to start: servers, jsii, AWS's schemas. One of xdist's workers runs all of a folder, and begins with it."""
+HERE = Path(__file__).parent
+
 _numbers = count()
+_tables: list[tuple[Any, str]] = []
+"""Those that stand: a client and a name."""
+
+
+# Before xdist, which reads the groups here.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the tests of a folder of TOGETHER into one group, but those that have another."""
+    for item in items:
+        for folder in TOGETHER:
+            if HERE / folder in item.path.parents and item.get_closest_marker("xdist_group") is None:
+                item.add_marker(pytest.mark.xdist_group(folder))
+
+
+@pytest.fixture(autouse=True)
+def no_table_is_left() -> Iterator[None]:
+    """Deletes the tables that the test makes, and not those of wider fixtures: the more there are, the longer dynoxide takes to make one."""
+    before = len(_tables)
+    yield
+    while len(_tables) > before:
+        its_client, name = _tables.pop()
+        its_client.delete_table(TableName=name)
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +96,7 @@ def make_store(dynamodb: Any, s3: Any) -> Any:
     def make(**settings: Any) -> Store:
         name = f"bulkhead-{os.getpid()}-{next(_numbers)}"
         dynamodb.create_table(**keys.table_definition(name))
+        _tables.append((dynamodb, name))
         return Store(dynamodb, s3, Settings(table=name, bucket="bulkhead", **settings))
 
     return make

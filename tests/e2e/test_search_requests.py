@@ -13,6 +13,22 @@ TAG = "urn:search|requests"
 ANIMALS = "urn:animals"
 
 
+def search_parameter(code: str) -> dict[str, Any]:
+    """Of the text of an observation's notes."""
+    return {
+        "resourceType": "SearchParameter",
+        "id": code,
+        "url": f"urn:{code}",
+        "name": "Noted",
+        "status": "active",
+        "description": "What somebody noted",
+        "code": code,
+        "base": ["Observation"],
+        "type": "string",
+        "expression": "Observation.note.text",
+    }
+
+
 @pytest.fixture(scope="module")
 def ward(server: Any) -> Iterator[httpx.Client]:
     """Three observations of a patient, a code system, a place and a search parameter; all with one tag."""
@@ -43,18 +59,7 @@ def ward(server: Any) -> Iterator[httpx.Client]:
             "id": "search-bern",
             "position": {"latitude": 46.948, "longitude": 7.4474},
         },
-        {
-            "resourceType": "SearchParameter",
-            "id": "search-noted",
-            "url": "urn:search-noted",
-            "name": "Noted",
-            "status": "active",
-            "description": "What somebody noted",
-            "code": "search-noted",
-            "base": ["Observation"],
-            "type": "string",
-            "expression": "Observation.note.text",
-        },
+        search_parameter("search-noted"),
     ]
     with server.client() as client:
         for resource in made:
@@ -168,15 +173,17 @@ def test_what_is_refused_names_its_place(ward: httpx.Client, query: str, place: 
 
 
 def test_a_search_parameter_ends_when_it_is_retired_or_deleted(ward: httpx.Client) -> None:
-    definition = ward.get("/SearchParameter/search-noted").json()
+    definition = search_parameter("search-ending")
+    place = "/SearchParameter/search-ending"
     strict = {"Prefer": "handling=strict"}
-    path = "/Patient/search-p/Observation?search-noted=a%20cat&_sort=search-noted"
+    path = "/Patient/search-p/Observation?search-ending=a%20cat&_sort=search-ending"
+    ward.put(place, json=definition).raise_for_status()
     assert ids(ward.get(path, headers=strict)) == ["cat"]
-    ward.put("/SearchParameter/search-noted", json=definition | {"status": "retired"})
+    ward.put(place, json=definition | {"status": "retired"}).raise_for_status()
     assert ward.get(path, headers=strict).status_code == 400
-    ward.put("/SearchParameter/search-noted", json=definition)
+    ward.put(place, json=definition).raise_for_status()
     assert ids(ward.get(path, headers=strict)) == ["cat"]
-    ward.delete("/SearchParameter/search-noted")
+    ward.delete(place).raise_for_status()
     assert ward.get(path, headers=strict).status_code == 400
 
 

@@ -1,15 +1,12 @@
-"""The templates that the tests of this folder look at; each is synthesised once in a run, by the first worker that asks."""
+"""The templates that the tests of this folder look at."""
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.support.synthesis import SERVICE, Template, synthesise
+from tests.support.synthesis import Template, synthesise
 
 TRIAL = {"data": "destroy", "log_days": "7", "stacks": "one"}
 FULL = {
@@ -23,22 +20,21 @@ FULL = {
     "warm_writes": "16000",
 }
 ADOPTED = {"table": "restored", "bucket": "kept-bucket", "key": "arn:aws:kms:eu-west-1:111122223333:key/0a1b"}
-
-
-def synthesised_once(factory: pytest.TempPathFactory, name: str, context: Mapping[str, str]) -> Path:
-    """The folder of the templates of `context`, shared by pytest-xdist's workers: theirs are folders of the run's folder."""
-    run = factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else factory.getbasetemp()
-    with (run / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (run / name / SERVICE).exists():
-            synthesise(run / name, context)
-    return run / name
+CONTEXTS: dict[str, dict[str, str]] = {"default": {}, "trial": TRIAL, "full": FULL, "adopted": ADOPTED}
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Of the templates of each context, by its name."""
+    run = tmp_path_factory.mktemp("synthesised")
+    synthesise({run / name: context for name, context in CONTEXTS.items()})
+    return {name: run / name for name in CONTEXTS}
+
+
+@pytest.fixture(scope="session")
+def folder(folders: dict[str, Path]) -> Path:
     """With the least context."""
-    return synthesised_once(tmp_path_factory, "default", {})
+    return folders["default"]
 
 
 @pytest.fixture(scope="session")
@@ -47,9 +43,9 @@ def template(folder: Path) -> Template:
 
 
 @pytest.fixture(scope="session")
-def trial_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trial_folder(folders: dict[str, Path]) -> Path:
     """With the context of a trial deployment: one stack, and the data go with it."""
-    return synthesised_once(tmp_path_factory, "trial", TRIAL)
+    return folders["trial"]
 
 
 @pytest.fixture(scope="session")
@@ -58,9 +54,9 @@ def trial(trial_folder: Path) -> Template:
 
 
 @pytest.fixture(scope="session")
-def full_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def full_folder(folders: dict[str, Path]) -> Path:
     """With all that costs something while nobody calls."""
-    return synthesised_once(tmp_path_factory, "full", FULL)
+    return folders["full"]
 
 
 @pytest.fixture(scope="session")
@@ -69,9 +65,9 @@ def full(full_folder: Path) -> Template:
 
 
 @pytest.fixture(scope="session")
-def adopted_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def adopted_folder(folders: dict[str, Path]) -> Path:
     """With a table and a bucket that are there already."""
-    return synthesised_once(tmp_path_factory, "adopted", ADOPTED)
+    return folders["adopted"]
 
 
 @pytest.fixture(scope="session")

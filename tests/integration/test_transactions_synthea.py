@@ -15,8 +15,10 @@ from bulkhead.store import Store
 from tests.support.bundle_samples import context, key_of
 from tests.support.shared_data import shared
 
-# The other folders are loaded in tests/e2e/test_real_data.py, which looks for the same over HTTP.
+# All folders are loaded in tests/e2e/test_real_data.py, which looks for the same over HTTP. Here each answer is looked at besides.
 FOLDERS = ["preston-2022-put", "smart-v2.4.0-2019"]
+LARGEST = 1200
+"""Entries. The one bundle that has more has the types of another one of its folder."""
 OK, CREATED = "200 OK", "201 Created"
 
 
@@ -29,11 +31,15 @@ def in_order(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.json.gz"), key=lambda path: (rank(path), path.name))
 
 
+def read(path: Path) -> dict[str, Any]:
+    bundle: dict[str, Any] = json.loads(gzip.decompress(path.read_bytes()))
+    return bundle
+
+
 def load(store: Store, path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The bundle as it was sent, and the entries of the response."""
-    data = gzip.decompress(path.read_bytes())
-    answer = bundles.process(json.loads(data), context(store))
-    return json.loads(data), answer["entry"]
+    answer = bundles.process(read(path), context(store))
+    return read(path), answer["entry"]
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -41,6 +47,8 @@ def test_every_entry_becomes_a_resource_and_every_reference_leads_to_one(store: 
     expected: Counter[str] = Counter()
     keys: set[str] = set()
     for path in in_order(shared(f"synthea/{folder}")):
+        if len(read(path)["entry"]) > LARGEST:
+            continue
         sent, entries = load(store, path)
         assert len(entries) == len(sent["entry"])
         for asked, answered in zip(sent["entry"], entries, strict=True):

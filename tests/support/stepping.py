@@ -10,14 +10,20 @@ from bulkhead.settings import Settings
 from bulkhead.store import Store
 
 _SECONDS = 30
+_READS = {"get_item", "batch_get_item", "transact_get_items", "query", "scan"}
 
 
 class Writer:
-    """A piece of work in a thread of its own. It stands before its first call to DynamoDB, until `step`."""
+    """A piece of work in a thread of its own. It stands before its first call to DynamoDB, until `step`.
+
+    `wrote` tells whether its last call may have changed the table.
+    """
 
     def __init__(self, store: Store, work: Callable[[Store], Any], name: str = "writer") -> None:
         self.result: Any = None
         self.error: BaseException | None = None
+        self.wrote = False
+        self._next = ""
         self._turn = threading.Condition()
         self._allowed = self._waiting = self._over = False
         self._killed: BaseException | None = None
@@ -32,6 +38,7 @@ class Writer:
         if self._over:
             return False
         with self._turn:
+            self.wrote = self._next not in _READS
             self._allowed = True
             self._turn.notify_all()
         self._settle()
@@ -53,8 +60,9 @@ class Writer:
             if not self._turn.wait_for(lambda: self._over or (self._waiting and not self._allowed), _SECONDS):
                 raise TimeoutError("a writer neither calls DynamoDB nor ends")
 
-    def _wait(self) -> None:
+    def _wait(self, call: str) -> None:
         with self._turn:
+            self._next = call
             self._waiting = True
             self._turn.notify_all()
             if not self._turn.wait_for(lambda: self._allowed, _SECONDS):
@@ -76,7 +84,7 @@ class Writer:
 class _Gate:
     """A client that waits before each call."""
 
-    def __init__(self, client: Any, wait: Callable[[], None]) -> None:
+    def __init__(self, client: Any, wait: Callable[[str], None]) -> None:
         self._client, self._wait = client, wait
         self.exceptions = client.exceptions
 
@@ -84,17 +92,21 @@ class _Gate:
         call = getattr(self._client, name)
 
         def waiting(**arguments: Any) -> Any:
-            self._wait()
+            self._wait(name)
             return call(**arguments)
 
         return waiting
 
 
 def run(writers: list[Writer], schedule: Iterable[int], after_each: Callable[[], None] = lambda: None) -> None:
-    """Step the writers in the order of `schedule` (their positions), then finish those that are left, one after the other."""
-    for number in schedule:
-        if writers[number].step():
+    """Step the writers in the order of `schedule` (their positions), then finish those that are left, one after the other.
+
+    `after_each` is called after each call that may have changed the table: after one that reads, all is as it was.
+    """
+    for writer in (writers[number] for number in schedule):
+        if writer.step() and writer.wrote:
             after_each()
     for writer in writers:
         while writer.step():
-            after_each()
+            if writer.wrote:
+                after_each()

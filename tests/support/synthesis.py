@@ -1,4 +1,4 @@
-"""Synthesises the app as the cdk command does, and reads the template that it writes."""
+"""Synthesises the app as the cdk command does, and reads the templates that it writes."""
 
 from __future__ import annotations
 
@@ -19,22 +19,43 @@ NEEDED = {"layers": "skip", "issuer": ISSUER, "audience": "one, two"}
 """The context without which there is no deployment, and by which its synthesis needs no network."""
 
 
-def synthesise(output: Path, context: Mapping[str, str]) -> None:
-    """Run the app of cdk.json with the environment that the cdk command gives it; SERVICE and DATA are then in `output`.
+def synthesise(wanted: Mapping[Path, Mapping[str, str]]) -> None:
+    """Run the app of cdk.json for each context of `wanted`; SERVICE and DATA, or SERVICE alone, are then in the folder that is its key.
 
-    PATH is empty, as on a machine that has neither node nor Docker beside this Python's packages.
+    All in one process, in which jsii takes longer to start than a synthesis takes. The first is run as the cdk command does, by the
+    environment. PATH is empty, as on a machine that has neither node nor Docker beside this Python's packages.
     """
+    contexts = {str(folder): {**CDK_JSON["context"], **NEEDED, **context} for folder, context in wanted.items()}
+    (first, context), *others = contexts.items()
     environment = {
-        "CDK_OUTDIR": str(output),
-        "CDK_CONTEXT_JSON": json.dumps({**CDK_JSON["context"], **NEEDED, **context}),
-        "HOME": os.environ.get("HOME", str(output)),
+        "CDK_OUTDIR": first,
+        "CDK_CONTEXT_JSON": json.dumps(context),
+        "HOME": os.environ.get("HOME", first),
         "PATH": "",
         # This checkout, whatever another one has installed.
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "layers" / "bulkhead" / "python")]),
     }
-    module = CDK_JSON["app"].split()[1:]
-    finished = subprocess.run([sys.executable, *module], cwd=ROOT, env=environment, capture_output=True, check=False)
+    (module,) = CDK_JSON["app"].split()[2:]
+    finished = subprocess.run(
+        [sys.executable, "-c", SEVERAL, module, json.dumps(others)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
     assert finished.returncode == 0, finished.stderr.decode()[-3000:]
+
+
+# Node keeps the environment that it started with, so folder and context of the others are arguments.
+SEVERAL = """
+import json, pathlib, runpy, sys
+
+runpy.run_module(sys.argv[1], run_name="__main__")
+from infra import app
+
+for folder, context in json.loads(sys.argv[2]):
+    app.application(context, pathlib.Path(folder)).synth()
+"""
 
 
 @dataclass(frozen=True)

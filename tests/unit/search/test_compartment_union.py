@@ -25,6 +25,9 @@ from bulkhead.session import Session
 from bulkhead.store import Store, Write
 from tests.support.searches import keys, pages, search
 
+# One worker makes the world of all.
+pytestmark = pytest.mark.xdist_group("compartment union")
+
 Resource = dict[str, Any]
 
 BRANCH = re.compile(r"\(?(\w+(?:\.\w+)+)(?: as Reference\))?(?:\.where\(resolve\(\) is (\w+)\))?")

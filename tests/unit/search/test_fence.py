@@ -274,29 +274,32 @@ def test_of_many_letters_those_that_follow_what_is_visible_are_found(query: str,
     assert search(store, "Binary", f"{query}&_summary=count".lstrip("&"), fence=fence, limits=limits)["total"] == 10
 
 
+@pytest.fixture(scope="module")
+def busy() -> MemoryStore:
+    """A tenant with 10,000 Observations of one code and performer, another with 30, of people of its own."""
+    store = MemoryStore()
+    performer = [{"reference": "Practitioner/p"}]
+    store.put({"resourceType": "Practitioner", "id": "p"}, accounts=(A, B))
+    for number in range(3):
+        store.put(patient(f"v{number}"), accounts=(A,))
+    for number in range(30):
+        more: dict[str, Any] = {
+            "subject": f"Patient/v{number % 3}",
+            "performer": performer,
+            "meta": {"tag": [{"code": "t"}]},
+        }
+        store.put(observation(f"v{number:05}", effectiveDateTime=f"2020-01-{number + 1:02}", **more), accounts=(A,))
+    for number in range(10_000):
+        name, month = f"{'a' if number % 2 else 'z'}{number:05}", number % 12 + 1
+        more = {"subject": "Patient/h", "performer": performer, "meta": {"tag": [{"code": "t"}]}}
+        store.put(observation(name, effectiveDateTime=f"20{number % 30:02}-{month:02}", **more), accounts=(B,))
+    return store
+
+
+# One worker makes the ten thousand.
+@pytest.mark.xdist_group("the race")
 class TestTheRace:
     """Ten thousand matches of another tenant cost a small one next to nothing, whatever leads, and are no error."""
-
-    @pytest.fixture(scope="class")
-    def busy(self) -> MemoryStore:
-        """A tenant with 10,000 Observations of one code and performer, another with 30, of people of its own."""
-        store = MemoryStore()
-        performer = [{"reference": "Practitioner/p"}]
-        store.put({"resourceType": "Practitioner", "id": "p"}, accounts=(A, B))
-        for number in range(3):
-            store.put(patient(f"v{number}"), accounts=(A,))
-        for number in range(30):
-            more: dict[str, Any] = {
-                "subject": f"Patient/v{number % 3}",
-                "performer": performer,
-                "meta": {"tag": [{"code": "t"}]},
-            }
-            store.put(observation(f"v{number:05}", effectiveDateTime=f"2020-01-{number + 1:02}", **more), accounts=(A,))
-        for number in range(10_000):
-            name, month = f"{'a' if number % 2 else 'z'}{number:05}", number % 12 + 1
-            more = {"subject": "Patient/h", "performer": performer, "meta": {"tag": [{"code": "t"}]}}
-            store.put(observation(name, effectiveDateTime=f"20{number % 30:02}-{month:02}", **more), accounts=(B,))
-        return store
 
     @pytest.mark.parametrize(
         "query",

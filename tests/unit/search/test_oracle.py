@@ -30,6 +30,9 @@ from tests.support.search_questions import Asked, questions
 from tests.support.searches import pages
 from tests.support.shared_data import shared
 
+# One worker makes the world of all.
+pytestmark = pytest.mark.xdist_group("oracle")
+
 FOLDERS = ["preston-2022-put", "smart-v2.4.0-2019", "blaze-v2.7.0-2021", "datapipes-hiv-2021"]
 SEED = os.environ.get("ORACLE_SEED", "oracle")
 PER_TYPE = 12

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from typing import Any
 
@@ -14,7 +14,7 @@ from bulkhead.access.policy import EVERYBODY
 from bulkhead.errors import BulkheadError
 from bulkhead.facts.index_facts import Value
 from bulkhead.session import Session
-from bulkhead.store import Claim, Head, Store, Write, identifiers, keys, one_request, transactions
+from bulkhead.store import Claim, Head, Store, Write, commits, identifiers, keys, one_request, transactions
 from bulkhead.store import active_months as months_module
 from bulkhead.store.heads import Identifier, Unique
 from tests.support.changes import change, creation, deletion, facts, note
@@ -50,11 +50,11 @@ def update(store: Store) -> tuple[list[Write], list[Claim]]:
     return [change(store, head, OLD, NEW, explicit=("Organization/b",))], []
 
 
-def transaction(size: int) -> Prepare:
-    """Twenty updates, twenty deletes, the rest creates, one of them under an id of the client's; and a claim."""
+def transaction(size: int, standing: int = 40) -> Prepare:
+    """Of what is `standing` one half is updated, one deleted; the rest creates, one of them under an id of the client's; and a claim."""
 
     def prepare(store: Store) -> tuple[list[Write], list[Claim]]:
-        heads = list(store.read_many(f"Observation/{n}" for n in range(40)).values()) or _seed(store, 40)
+        heads = list(store.read_many(f"Observation/{n}" for n in range(standing)).values()) or _seed(store, standing)
         heads.sort(key=lambda head: int(head.id))
         writes = [creation(store, f"Observation/new{n}", UNNAMED if n % 10 else NEW) for n in range(size - len(heads))]
         writes += [change(store, head, OLD, NEW, explicit=("Organization/b",)) for head in heads[::2]]
@@ -110,8 +110,17 @@ MODES: dict[str, tuple[Callable[[], BaseException], bool, bool]] = {
 }
 
 
-def _run(new_store: Any, prepare: Prepare, mode: str, at: int) -> bool:
-    """One commit with a fault at call `at`. Whether the fault struck; all that must hold afterwards is asserted."""
+@contextmanager
+def _large(every: bool) -> Iterator[None]:
+    """Commits of `every` size are large ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        if every:
+            patch.setattr(commits, "_is_large", lambda writes, others: True)
+        yield
+
+
+def _run(new_store: Any, prepare: Prepare, mode: str, at: int, large: bool = False) -> bool:
+    """One commit, a `large` one whatever its size, with a fault at call `at`. Whether it struck; all that must hold afterwards is asserted."""
     error, after, for_ever = MODES[mode]
     months_module._noted.clear()
     store: Store = new_store(transaction_lease=-1000)
@@ -122,7 +131,8 @@ def _run(new_store: Any, prepare: Prepare, mode: str, at: int) -> bool:
     store.table.client = failing
     told: BaseException | None = None
     try:
-        store.commit(writes, claims)
+        with _large(large):
+            store.commit(writes, claims)
     except (Killed, Exception) as raised:
         told = raised
     store.table.client = client
@@ -130,16 +140,17 @@ def _run(new_store: Any, prepare: Prepare, mode: str, at: int) -> bool:
     if told is None:
         assert state == "new", "the client was told that it is done"
     if failing.struck:
-        _writers_go_on(store, prepare, state)
+        _writers_go_on(store, prepare, state, large)
     return bool(failing.struck)
 
 
-def _writers_go_on(store: Store, prepare: Prepare, state: str) -> None:
+def _writers_go_on(store: Store, prepare: Prepare, state: str, large: bool) -> None:
     """After a fault a later writer is not held up, and sweeping leaves no mark behind."""
     store.sweep()
     if state == "old":
         writes, claims = prepare(store)
-        store.commit(writes, claims)
+        with _large(large):
+            store.commit(writes, claims)
         assert observed(store, writes) == "new"
         assert store.claim_owner(CONDITION) in (None, *(claim.owner for claim in claims))
     pages = store.table.client.get_paginator("scan").paginate(TableName=store.table.name, ConsistentRead=True)
@@ -157,17 +168,23 @@ def test_a_fault_at_every_call(new_store: Any, case: str, mode: str) -> None:
     assert at >= 2, "no fault struck"
 
 
-# Dying before each call meets every state that can be left behind; the other modes differ in what is caught, so strides do.
-STRIDES = [("killed before", 4, first) for first in range(4)] + [
-    (mode, 7, 0) for mode in MODES if mode != "killed before"
-]
+# Dying before each call meets every state that can be left behind. A large transaction of few entries has all the kinds of calls
+# of one of many, in several batches; one that is as large as it must be is met at strides.
 
 
-@pytest.mark.parametrize(("mode", "stride", "first"), STRIDES)
-def test_a_fault_in_a_large_transaction(new_store: Any, mode: str, stride: int, first: int) -> None:
+@pytest.mark.parametrize("first", range(2))
+def test_a_death_at_every_call_of_a_large_transaction(new_store: Any, first: int) -> None:
     at = first
+    while _run(new_store, transaction(60, standing=20), "killed before", at, large=True):
+        at += 2
+    assert at >= 25
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_fault_in_a_transaction_that_is_large_by_its_size(new_store: Any, mode: str) -> None:
+    at = 0
     while _run(new_store, transaction(130), mode, at):
-        at += stride
+        at += 7
     assert at >= 20
 
 
