@@ -7,8 +7,8 @@ so it writes, signs and sends these operations directly, with botocore's signer 
 
 from __future__ import annotations
 
-import base64
 import time
+from binascii import a2b_base64
 from typing import Any
 from uuid import uuid4
 from zlib import crc32
@@ -36,6 +36,9 @@ _RETRIED = frozenset(
 
 TARGET, AGENT = "DynamoDB_20120810", "bulkhead"
 """The beginning of an operation's name, and the name of the sender, in the headers of a request."""
+
+# Only bodies and the members of transactions are binary.
+_BINARY = ("body", "keys")
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
@@ -127,11 +130,11 @@ class ShortWay:
 
 
 def _with_bytes(answer: dict[str, Any]) -> dict[str, Any]:
-    """The answer with its binary attributes as bytes: only bodies and the members of transactions are binary."""
+    """The answer with its binary attributes as bytes."""
     for item in _items(answer):
-        for name in ("body", "keys"):
-            if name in item and "B" in item[name]:
-                item[name] = {"B": base64.b64decode(item[name]["B"])}
+        for name in _BINARY:
+            if name in item and "B" in (value := item[name]):
+                value["B"] = a2b_base64(value["B"])
     return answer
 
 
