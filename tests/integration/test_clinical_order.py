@@ -19,19 +19,23 @@ from tests.support.search_samples import LOINC, coding, observation
 
 Json = dict[str, Any]
 SHORT, LONG = 200, 600
+CATEGORIES, KINDS = "http://terminology.hl7.org/CodeSystem/observation-category", ("vital-signs", "laboratory")
 TENANT = "Organization/t"
 NEWEST = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def fill(store: Store, size: int) -> None:
-    """A patient with so many observations, one an hour: of ten codes by turns."""
+    """A patient with so many observations, one an hour: of ten codes and, by hundreds, two categories by turns."""
     session = Session.of(store, policy.EVERYBODY)
     own = {"meta": {"accounts": [{"reference": TENANT}]}}
     resources.update(session, {"resourceType": "Organization", "id": "t"}, "Organization/t")
     resources.update(session, {"resourceType": "Patient", "id": "1"} | own, "Patient/1")
     made = [
         observation(
-            f"{number:04d}", f"c{number % 10}", effectiveDateTime=(NEWEST - timedelta(hours=number)).isoformat()
+            f"{number:04d}",
+            f"c{number % 10}",
+            effectiveDateTime=(NEWEST - timedelta(hours=number)).isoformat(),
+            category=[{"coding": [{"system": CATEGORIES, "code": KINDS[number // 100 % 2]}]}],
         )
         for number in range(size)
     ]
@@ -69,6 +73,8 @@ ASKED = {
     "/Observation?patient=1&_sort=-date&_count=20": NUMBERS[:20],
     "/Observation?patient=1&date=ge2025-12-31T05:00:00Z&_count=20": NUMBERS[:20],
     f"/Observation?patient=1&code={LOINC}|c3&_sort=-date&_count=5": NUMBERS[3::10][:5],
+    f"/Observation?patient=1&category={CATEGORIES}|{KINDS[1]}&_sort=-date&_count=5": NUMBERS[100:105],
+    f"/Patient/1/Observation?category={KINDS[1]}&_count=5": NUMBERS[100:105],
     "/Patient/1/Observation?_sort=-date&_count=20": NUMBERS[:20],
     "/Observation?code=c3&date=ge2025-12-31&_sort=-date&_count=2": NUMBERS[3::10][:2],
     "/Observation?code=c3&_sort=-date&_count=5": NUMBERS[3::10][:5],

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from bulkhead import resources
+from bulkhead import resources, settings
 from bulkhead.access import policy
 from bulkhead.compartments import propagation
 from bulkhead.observability import logger
@@ -58,6 +58,8 @@ def report(folder: Path, sizes: Sequence[int], say: Say, docs: Path = DOCS) -> N
     """Fill the table of a folder to each of the sizes, and measure; then write the page and the picture."""
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["AUTH"] = "off"
+    # What was imported has read them before.
+    settings.current.cache_clear()
     logger.setLevel("WARNING")
     notes = folder / "growth.json"
     kept = msgspec.json.decode(notes.read_bytes(), type=Kept) if notes.exists() else Kept()

@@ -197,6 +197,9 @@ class MemoryStore:
     def is_in_clinical_order(self) -> bool:
         return self.in_clinical_order
 
+    def has_categories(self) -> bool:
+        return self.in_clinical_order
+
     def is_in_date_order(self) -> bool:
         return self.in_date_order
 

@@ -85,7 +85,10 @@ def test_organizations_are_found_too() -> None:
 
 def test_the_index_leads() -> None:
     assert isinstance(
-        plan.plan(parse([("phonetic", "smyth")], "Patient"), None, "2026-01-01", dated=True).driver, Values
+        plan.plan(
+            parse([("phonetic", "smyth")], "Patient"), None, "2026-01-01", has=plan.Complete(True, True, True)
+        ).driver,
+        Values,
     )
 
 

@@ -15,7 +15,7 @@ from bulkhead.fhir import dates
 from bulkhead.fhir.definitions import search_parameters
 from bulkhead.search.date_order import DateOrder
 from bulkhead.search.parse import parse
-from bulkhead.search.plan import plan
+from bulkhead.search.plan import Complete, plan
 from bulkhead.store.version import everything
 from tests.support.memory_store import MemoryStore
 from tests.support.search_samples import observation, patient
@@ -84,7 +84,9 @@ def place(store: MemoryStore, key: str, parameter: str, descending: bool, since:
 
 def by_dates(resource_type: str, query: str) -> bool:
     pairs = [(name, value) for name, _, value in (pair.partition("=") for pair in query.split("&"))]
-    return isinstance(plan(parse(pairs, resource_type), None, dates.now(), dated=True, by_dates=True).driver, DateOrder)
+    return isinstance(
+        plan(parse(pairs, resource_type), None, dates.now(), has=Complete(True, True, True)).driver, DateOrder
+    )
 
 
 @settings(max_examples=60, deadline=None)

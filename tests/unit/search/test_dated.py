@@ -16,7 +16,7 @@ from bulkhead.fhir import dates
 from bulkhead.fhir.definitions import search_parameters
 from bulkhead.search import dated
 from bulkhead.search.parse import parse
-from bulkhead.search.plan import plan
+from bulkhead.search.plan import Complete, plan
 from tests.support.memory_store import MemoryStore
 from tests.support.search_samples import observation, patient, quantity
 from tests.support.searches import keys, pages, search
@@ -42,7 +42,8 @@ def results(draw: st.DrawFn, number: int) -> dict[str, Any]:
         draw(st.sampled_from("ab")),
         draw(st.sampled_from(["Patient/1", "Patient/1", "Patient/2", "Group/1"])),
     )
-    more = {"status": draw(st.sampled_from(["final", "amended"])), **draw(effective)}
+    categories = [{"coding": [{"code": one}]} for one in draw(st.sampled_from(["", "k", "l", "kl", "K"]))]
+    more = {"status": draw(st.sampled_from(["final", "amended"])), "category": categories, **draw(effective)}
     return observation(f"{number:02d}", code, subject, **more)
 
 
@@ -66,6 +67,10 @@ WHAT = [
     "code=a,b",
     "patient=1&code=a",
     "patient=1,2&code=a,b",
+    "patient=1&category=k",
+    "patient=1,2&category=k,l",
+    "patient=1&category=k&category=l",
+    "patient=1&category=k&code=a",
 ]
 BOUNDS = ["", "ge2020-02-29", "lt2020-03-01", "ge2020-02-29 le2020-03-01", "eq2020-02-29", "gt2020-02-29T12:00:00Z", "le2020-03-01T12:00:00Z"]  # fmt: skip
 
@@ -102,7 +107,7 @@ def test_sorted_pages_are_what_sorting_by_hand_gives(
     store: MemoryStore, what: str, bounds: str, sort: str, more: str, count: int
 ) -> None:
     query = "&".join([what, *(f"date={bound}" for bound in bounds.split())]).replace("+", "%2B") + more
-    chosen = plan(parse([pair.split("=") for pair in f"{query}&_sort={sort}".split("&")], "Observation"), None, dates.now(), dated=True)  # type: ignore[misc] # fmt: skip
+    chosen = plan(parse([pair.split("=") for pair in f"{query}&_sort={sort}".split("&")], "Observation"), None, dates.now(), has=Complete(True, True, True))  # type: ignore[misc] # fmt: skip
     assert isinstance(chosen.driver, dated.Dated)
     # Led by a filter that nothing indexes, so that everything is looked at.
     expected = by_hand(store, f"{query}&_id={','.join(f'{n:02d}' for n in range(14))}", sort)
@@ -158,7 +163,7 @@ def test_a_compartment_is_in_clinical_order_too() -> None:
     assert keys(search(store, "Patient/1/Observation", "date=ge2020-03-02")) == ["Observation/3"]
 
 
-@pytest.mark.parametrize("query", ["patient=1&_sort=-date", "patient=1&date=ge2019", "code=1234-5&_sort=-date", "patient=1&code=1234-5&_sort=date", "code=1234-5&date=ge2019&_sort=-date"])  # fmt: skip
+@pytest.mark.parametrize("query", ["patient=1&_sort=-date", "patient=1&date=ge2019", "code=1234-5&_sort=-date", "patient=1&code=1234-5&_sort=date", "code=1234-5&date=ge2019&_sort=-date", "patient=1&category=k", "patient=1&category=k&_sort=-date"])  # fmt: skip
 @pytest.mark.parametrize("day", [False, True])
 def test_what_a_page_reads_does_not_grow_with_the_history(query: str, day: bool) -> None:
     read = []
@@ -167,7 +172,11 @@ def test_what_a_page_reads_does_not_grow_with_the_history(query: str, day: bool)
         store.put(patient("1"))
         for number in range(size):
             text = datetime.fromordinal(738_000 + number).strftime("%Y-%m-%d") + ("" if day else "T10:00:00Z")
-            store.put(observation(f"{number:04d}", effectiveDateTime=text, valueQuantity=quantity(number)))
+            # Not all, so that what leads to all of a patient's would show.
+            kind = [{"coding": [{"code": "kl"[number % 4 == 0]}]}]
+            store.put(
+                observation(f"{number:04d}", effectiveDateTime=text, valueQuantity=quantity(number), category=kind)
+            )
         store.reads.clear()
         assert len(keys(search(store, "Observation", f"{query}&_count=20"))) == 20
         read.append(list(store.reads))

@@ -6,13 +6,14 @@ from bulkhead.search import drivers
 from bulkhead.search.dated import Dated, Gathered, Line
 from bulkhead.search.drivers import Account, Branch, Created, Itself, Keys, Merged, Pointers, Updated, Values
 from bulkhead.search.parse import parse
-from bulkhead.search.plan import Plan, plan
+from bulkhead.search.plan import Complete, Plan, plan
 
+CLINICAL, NONE = Complete(True, True, False), Complete(False, False, False)
 NOW = "2026-06-01T00:00:00.000Z"
 
 
 def planned(resource_type: str | None, *query: tuple[str, str]) -> Plan:
-    return plan(parse(list(query), resource_type), None, NOW, dated=True)
+    return plan(parse(list(query), resource_type), None, NOW, has=CLINICAL)
 
 
 def test_ids_come_first() -> None:
@@ -106,7 +107,7 @@ def test_what_is_about_no_dates_or_selects_more_does_not_lead_in_clinical_order(
     "query", [ALL_OF_IT, [("code", "a"), ("_sort", "-date")], [("patient", "1"), ("_sort", "-date")]]
 )
 def test_until_all_resources_have_their_entries_nothing_leads_in_clinical_order(query: list[tuple[str, str]]) -> None:
-    found = plan(parse(query, "Observation"), None, NOW, dated=False)
+    found = plan(parse(query, "Observation"), None, NOW, has=NONE)
     assert isinstance(found.driver, (Gathered, Merged))
     assert not found.ordered
 
@@ -200,7 +201,7 @@ def test_accounts_and_compartments_lead_over_several_types() -> None:
 def test_a_compartment_leads_its_own_search() -> None:
     its = membership.built_in()["Patient"]
     query = parse([("status", "final")], "Observation", compartment="Patient/1")
-    found = plan(query, its, NOW, dated=True)
+    found = plan(query, its, NOW, has=CLINICAL)
     assert found.driver == Merged((drivers.Compartment("Patient/1", its, ("Observation",)),))
     assert found.membership is its
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +23,8 @@ QUERIES = [
     "patient=1&date=ge2020-03&_count=3",
     "patient=1&code=a&_count=3",
     "patient=1&code=a&_sort=date&_count=3",
+    "patient=1&category=k&_count=3",
+    "patient=1&category=k&_sort=-date&_count=3",
     "code=a&_count=3",
     "code=a&_sort=-date&_count=3",
     f"combo-code={LOINC}|a&patient=1&_count=3",
@@ -49,7 +52,8 @@ def forget(store: Store) -> None:
 
 
 def write(store: Store, number: int, day: str, code: str = "a") -> None:
-    put(store, observation(f"{number:02d}", code, f"Patient/{number % 2 + 1}", effectiveDateTime=day))
+    kind = [{"coding": [{"code": "kl"[number % 3 == 0]}]}]
+    put(store, observation(f"{number:02d}", code, f"Patient/{number % 2 + 1}", effectiveDateTime=day, category=kind))
 
 
 def answers(store: Store) -> list[list[str]]:
@@ -103,6 +107,37 @@ def test_a_table_in_clinical_order_only_gets_the_order_of_all_dates_from_a_check
     assert old.is_in_date_order()
     assert old.date_months("Observation", "date") == months
     assert answers(old) == expected
+
+
+def without_categories(key: str, facts: Facts | None) -> dict[keys.Key, keys.Entry]:
+    """The entries as the code of the layout before made them."""
+    kept = facts and replace(facts, dated=frozenset(one for one in facts.dated if "|category|" not in one.value))
+    return newer(key, kept)
+
+
+def test_a_table_without_categories_gets_them_from_a_check(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written before is found by the patient, and keeps the entries of its codes and dates."""
+    with monkeypatch.context() as before:
+        before.setattr(keys, "index_entries", without_categories)
+        put(store, patient("1"))
+        for number in range(0, 12, 2):
+            write(store, number, f"2020-{number + 1:02d}-03")
+    item: Any = {**key_of((keys.LAYOUT, keys.HEAD)), "layout": {"N": str(layout.DELETIONS)}}
+    store.table.put(item)
+    forget(store)
+    # Both kinds of entries stand beside each other.
+    write(store, 4, "2020-05-04")
+    expected = answers(store)
+    assert all(found for query, found in zip(QUERIES, expected, strict=True) if "patient=1" in query)
+    assert store.is_in_clinical_order()
+    assert not store.has_categories()
+    assert check(store).missing
+    assert store.has_categories()
+    assert answers(store) == expected
+    with store.metered() as meter:
+        assert len(pages(store, "Observation", "patient=1&category=k&_sort=-date")) == 4
+    assert meter.units["BatchGetItem"] <= 5
+    assert check(store).clean
 
 
 def test_nothing_is_missed_before_the_check_while_it_goes_on_and_after_it(old: Store) -> None:

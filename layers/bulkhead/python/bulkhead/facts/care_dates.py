@@ -41,6 +41,8 @@ CARE = (
 )  # fmt: skip
 # The first of these that a type has says what the care was.
 _CODES = ("code", "vaccine-code", "type")
+# What kind of care it was. A patient has many of each, and all of a type too many to be listed together.
+_CATEGORY = "category"
 # Nearly every event of the trail has the same type; and of what takes a period each entry is two.
 _WITHOUT_CODE = frozenset({"Account", "AuditEvent", "Encounter", "EpisodeOfCare"})
 
@@ -68,6 +70,13 @@ def code_parameter(resource_type: str) -> SearchParameter | None:
         return None
     own = search_parameters(resource_type)
     return next((own[code] for code in _CODES if code in own and own[code].type == "token"), None)
+
+
+@cache
+def category_parameter(resource_type: str) -> SearchParameter | None:
+    """The token parameter whose values have entries of each patient in clinical order, too; None for types without it, or without a care date."""
+    found = search_parameters(resource_type).get(_CATEGORY) if care_parameter(resource_type) else None
+    return found if found is not None and found.type == "token" else None
 
 
 def texts(periods: Iterable[tuple[str, str]]) -> Texts | None:
@@ -99,7 +108,7 @@ def of_resource(resource: dict[str, Any], parameter: SearchParameter) -> Texts:
 
 
 def codes_of(resource: dict[str, Any], parameter: SearchParameter) -> tuple[tuple[str, str], ...]:
-    """(system, code) of what the care was: the tokens of a type's `code_parameter`, as the resource has them."""
+    """(system, code) of what the care was, or of what kind: the tokens of `code_parameter` or `category_parameter`, as the resource has them."""
     return tuple(pair for item in extract.values(resource, parameter) for pair in extract.tokens(*item))
 
 

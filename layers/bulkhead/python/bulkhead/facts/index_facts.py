@@ -54,7 +54,7 @@ class Facts:
     """
     values: frozenset[Value]
     dated: frozenset[Value] = frozenset()
-    """Entries in clinical order: of each patient, and of each patient with a code. See `_dated`."""
+    """Entries in clinical order: of each patient, and of each patient with a code or a category. See `_dated`."""
     literals: frozenset[str] = frozenset()
     """The resources of this server that literal references name though no search parameter of R4 leads to them: see `literals`."""
 
@@ -432,15 +432,17 @@ def _sorts(resource: dict[str, Any]) -> Sequence[str]:
 
 
 def _dated(resource: dict[str, Any], owners: Sequence[str]) -> Iterator[Value]:
-    """The entries in clinical order: of each patient (`Patient/1`), and of each patient with a code (`Patient/1|code|1234`)."""
+    """The entries in clinical order: of each patient (`Patient/1`), and of each with a code (`Patient/1|code|1234`) or a category."""
     care = care_dates.care_parameter(resource["resourceType"]) if owners else None
     if care is None:
         return
     sorts = _sorts(resource)
     code = care_dates.code_parameter(resource["resourceType"])
-    codes = {one.value for one in index_values(resource, code)} if code else set()
+    kinds = {(code.code, one.value) for one in index_values(resource, code)} if code else set()
+    if category := care_dates.category_parameter(resource["resourceType"]):
+        kinds |= {(category.code, text.casefold()) for _, text in care_dates.codes_of(resource, category) if text}
     for owner in owners:
-        for value in (owner, *(f"{owner}|{code.code}|{one}" for one in codes if code)):
+        for value in (owner, *(f"{owner}|{parameter}|{kind}" for parameter, kind in kinds)):
             for sort in sorts:
                 yield Value(care.code, value, sort)
 

@@ -64,7 +64,7 @@ class Read(Protocol):
 
 
 class Line(Struct, frozen=True):
-    """One partition: of a patient, a patient with a code (by-time), or a code (`of_code`, by-value)."""
+    """One partition: of a patient, a patient with a code or a category (by-time), or a code (`of_code`, by-value)."""
 
     parameter: str
     value: str

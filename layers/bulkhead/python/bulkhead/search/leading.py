@@ -14,7 +14,7 @@ from bulkhead.compartments import membership
 from bulkhead.fhir import dates
 from bulkhead.search import chains, cursor
 from bulkhead.search.drivers import Among, Created, Driver, Each, Keys, Merged, Position, Updated, size
-from bulkhead.search.plan import Plan, plan
+from bulkhead.search.plan import Complete, Plan, plan
 from bulkhead.search.query import Query
 from bulkhead.search.race import fence_driver, followers_driver, has_followers
 from bulkhead.search.scan import LISTED, SEARCHED
@@ -30,8 +30,8 @@ FEW = 100
 
 def planned(store: ReadStore, query: Query, definition: membership.Definition | None) -> Plan:
     """The plan of a query, as of now and as far as the entries of the table go."""
-    dated, by_dates = store.is_in_clinical_order(), store.is_in_date_order()
-    return plan(query, definition, dates.now(), dated=dated, by_dates=by_dates)
+    has = Complete(store.is_in_clinical_order(), store.has_categories(), store.is_in_date_order())
+    return plan(query, definition, dates.now(), has=has)
 
 
 def chained(scanner: Scanner) -> Scanner:

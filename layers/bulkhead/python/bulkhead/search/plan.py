@@ -1,7 +1,7 @@
 """Plans a Query: chooses the driver and the filters. The most selective index leads, and the bodies are checked exactly.
 
-Order of preference: ids, a patient with a code, a patient or a code in clinical order where the search is about dates, a compartment,
-identifiers, references to this server, accounts, other tokens, strings, uris, dates with both ends known, all of a type in the order of
+Order of preference: ids, a patient with a code, a patient or a code in clinical order where the search is about dates, a patient with a
+category, a compartment, identifiers, references to this server, accounts, other tokens, strings, uris, dates with both ends known, all of a type in the order of
 a date, and as the last resort everything by time, page by page.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from msgspec import structs
 
@@ -63,23 +64,30 @@ class Plan:
     """Whether there are conditions beyond the driver's, so that many candidates may not match."""
 
 
-def plan(
-    query: Query, definition: membership.Definition | None, now: str, *, dated: bool, by_dates: bool = False
-) -> Plan:
+class Complete(NamedTuple):
+    """Which entries every resource of the table has: see `store.layout`. What older code has written may lack some."""
+
+    clinical: bool
+    """In clinical order (`Store.is_in_clinical_order`)."""
+    categories: bool
+    """The same of categories (`Store.has_categories`)."""
+    dates: bool
+    """In the order of every date (`Store.is_in_date_order`)."""
+
+
+def plan(query: Query, definition: membership.Definition | None, now: str, *, has: Complete) -> Plan:
     """The plan of a query. `definition` is that of its compartment; `now` is the time as of which paging by time lists.
 
-    `dated` tells whether all resources have their entries in clinical order (`Store.is_in_clinical_order`), `by_dates` whether in the
-    order of every date (`Store.is_in_date_order`).
     NotSupported for a search of the whole system without any condition.
     """
     refuse(query)
-    in_order_of_dates = in_date_order(query, now, dated=dated) if by_dates else None
-    driver, in_order = in_order_of_dates or choose(query, definition, now, dated=dated)
+    in_order_of_dates = in_date_order(query, now, has=has) if has.dates else None
+    driver, in_order = in_order_of_dates or choose(query, definition, now, has=has)
     driven = 0 if isinstance(driver, (AllDefinitions, Created, Updated)) or query.compartment else 1
     if isinstance(driver, Values) and driver.owned:
         driven += 1
     if isinstance(driver, Dated):
-        driven = len(clinical(query).driven)
+        driven = len(clinical(query, has=has).driven)
     if isinstance(driver, DateOrder):
         driven = sum(clause.parameter.code == driver.code for clause in query.clauses) if driver.bounded else 0
     # Of what points at the target, a parameter of the project's own may choose a few.
@@ -94,7 +102,7 @@ def refuse(query: Query) -> None:
         raise NotSupported(text, expression="_type")
 
 
-def choose(query: Query, definition: membership.Definition | None, now: str, *, dated: bool) -> tuple[Driver, bool]:
+def choose(query: Query, definition: membership.Definition | None, now: str, *, has: Complete) -> tuple[Driver, bool]:
     """The driver, and whether its order is the requested one."""
     order = query.results.sort[0] if query.results.sort else None
     single = len(query.results.sort) == 1 and len(query.types) == 1
@@ -106,16 +114,16 @@ def choose(query: Query, definition: membership.Definition | None, now: str, *, 
         return AllDefinitions(), by_key
     # What a parameter of the project's own makes a member may have no entries under the Patient.
     by_patient = not (query.compartment and definition and definition.own)
-    in_clinical_order = by_care(query, dated=dated) if by_patient else None
+    in_clinical_order = by_care(query, has=has) if by_patient else None
     if in_clinical_order is not None:
         return in_clinical_order
-    owned = by_owner(query, dated=dated) if by_patient else None
+    owned = by_owner(query, dated=has.clinical) if by_patient else None
     if owned is not None:
         return owned, order is None or (by_key and isinstance(owned, Gathered))
     if query.compartment and definition:
         return Merged(tuple(Compartment(key, definition, query.types) for key in query.compartments)), by_key
     if len(query.types) == 1:
-        driver = best(query, dated=dated)
+        driver = best(query, dated=has.clinical)
         if driver is not None:
             return driver, order is None or (by_key and isinstance(driver, (Merged, Gathered)))
     accounts = streams(query.clauses, None)
@@ -126,7 +134,7 @@ def choose(query: Query, definition: membership.Definition | None, now: str, *, 
         if of_meta:
             return of_meta[0], order is None
     if len(query.types) > 1 and (not query.results.sort or DEFINITIONS in query.types):
-        each = tuple(choose(of_type(query, name), None, now, dated=dated)[0] for name in query.types)
+        each = tuple(choose(of_type(query, name), None, now, has=has)[0] for name in query.types)
         if not all(isinstance(driver, (Created, Updated)) for driver in each):
             return Each(each), order is None
     return by_time(query, now)
@@ -199,12 +207,14 @@ def rank(parameter: SearchParameter, resource_type: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Clinical:
-    """What of a query is about the care of patients: whose, of which codes, when, and whether it is sorted by that."""
+    """What of a query is about the care of patients: whose, of which codes or categories, when, and whether it is sorted by that."""
 
     care: SearchParameter | None
     """The parameter that tells when the care took place; None where the query is not of one type that has it."""
     owners: tuple[str, ...] = ()
     codes: tuple[Branch, ...] = ()
+    categories: tuple[Branch, ...] = ()
+    """Where the query names a patient and no code."""
     first: str | None = None
     last: str | None = None
     sorted: bool = False
@@ -218,8 +228,8 @@ class Clinical:
         return self.sorted or self.first is not None or self.last is not None
 
 
-def clinical(query: Query) -> Clinical:
-    """What a query says of owners, codes and dates of care."""
+def clinical(query: Query, *, has: Complete) -> Clinical:
+    """What a query says of owners, codes or categories, and dates of care, as far as the entries of the table go."""
     care = care_dates.care_parameter(query.types[0]) if len(query.types) == 1 else None
     if care is None:
         return Clinical(None)
@@ -227,6 +237,9 @@ def clinical(query: Query) -> Clinical:
     dated = tuple(clause for clause in query.clauses if clause.parameter == care and clause.modifier is None)
     first, last = span(dated)
     codes, coded = codes_of(query)
+    categories: tuple[Branch, ...] = ()
+    if owners and not codes and has.categories:
+        categories, coded = categories_of(query, RANGES // len(owners))
     driven = (*([named] if named else []), *([coded] if coded else []), *dated)
     others = [
         clause for clause in query.clauses if clause not in driven and not (owners and clause.parameter.code[0] == "_")
@@ -235,7 +248,7 @@ def clinical(query: Query) -> Clinical:
     sorts = query.results.sort
     rest = [(sort.code, sort.descending) for sort in sorts[1:]]
     in_order = bool(sorts) and sorts[0].parameter == care and rest in ([], [("_id", False)])
-    return Clinical(care, owners, codes, first, last, in_order, driven, any(by_index))
+    return Clinical(care, owners, codes, categories, first, last, in_order, driven, any(by_index))
 
 
 def codes_of(query: Query) -> tuple[tuple[Branch, ...], Clause | None]:
@@ -244,6 +257,18 @@ def codes_of(query: Query) -> tuple[tuple[Branch, ...], Clause | None]:
         found = by_value(clause, query.types[0])
         if found is not None and all(is_dated(query.types[0], branch) for branch in found.branches):
             return found.branches, clause
+    return (), None
+
+
+def categories_of(query: Query, most: int) -> tuple[tuple[Branch, ...], Clause | None]:
+    """The categories one of which every match must have, where these are `most` at most, and the clause that says so."""
+    category = care_dates.category_parameter(query.types[0])
+    for clause in query.clauses:
+        if category is None or clause.parameter != category or clause.modifier is not None:
+            continue
+        found = [value.code for value in clause.values if isinstance(value, TokenValue) and value.code]
+        if len(found) == len(clause.values) and len(found) <= most:
+            return tuple(Branch(category.code, code.casefold()) for code in found), clause
     return (), None
 
 
@@ -258,22 +283,25 @@ def is_of_care(found: Values) -> bool:
     return any(is_dated(found.resource_type, branch) for branch in found.branches)
 
 
-def by_care(query: Query, *, dated: bool) -> tuple[Driver, bool] | None:
-    """What leads in clinical order: a patient with a code; a patient alone, or a code, where the search is about dates.
+def by_care(query: Query, *, has: Complete) -> tuple[Driver, bool] | None:
+    """What leads in clinical order: a patient with a code or a category; a patient alone, or a code, where the search is about dates.
 
     And whether that is the order asked for. None where nothing does, or something else selects more.
     """
-    its = clinical(query)
+    its = clinical(query, has=has)
     if its.care is None or not (its.owners or its.codes) or (query.compartment and not its.owners):
         return None
     kind, (order, *_) = query.types[0], (*query.results.sort, None)
     with_code = bool(its.owners and its.codes and len(its.owners) * len(its.codes) <= RANGES)
-    if not dated or not (with_code or its.by_date):
+    if not has.clinical or not (with_code or its.categories or its.by_date):
         return None
-    if not with_code and (its.selective or not (its.sorted or order is None)):
+    # By id a patient's resources are listed in order; of any other order all have to be gathered.
+    in_any_order = its.sorted or order is None or (its.categories and order.code != "_id")
+    if not with_code and (its.selective or not in_any_order):
         return None
-    if with_code:
-        lines = [owned_line(its.care, owner, branch) for branch in its.codes for owner in its.owners]
+    if with_code or its.categories:
+        kinds = its.codes or its.categories
+        lines = [owned_line(its.care, owner, branch) for branch in kinds for owner in its.owners]
     elif its.owners:
         lines = [Line(its.care.code, owner) for owner in its.owners]
     else:
@@ -316,7 +344,7 @@ def by_owner(query: Query, *, dated: bool) -> Values | Gathered | None:
     return None
 
 
-def in_date_order(query: Query, now: str, *, dated: bool) -> tuple[Driver, bool] | None:
+def in_date_order(query: Query, now: str, *, has: Complete) -> tuple[Driver, bool] | None:
     """What leads through a type in the order of a date: where the search is sorted by it, or has a bound of it, and nothing else leads.
 
     And whether that is the order asked for.
@@ -327,7 +355,7 @@ def in_date_order(query: Query, now: str, *, dated: bool) -> tuple[Driver, bool]
     rest = [(sort.code, sort.descending) for sort in sorts[1:]]
     if sorts and rest not in ([], [("_id", False)]):
         return None
-    if ids(query) is not None or by_care(query, dated=dated) or by_owner(query, dated=dated):
+    if ids(query) is not None or by_care(query, has=has) or by_owner(query, dated=has.clinical):
         return None
     resource_type = query.types[0]
     possible = [sorts[0].parameter] if sorts else list(dict.fromkeys(clause.parameter for clause in bounds))
@@ -337,11 +365,11 @@ def in_date_order(query: Query, now: str, *, dated: bool) -> tuple[Driver, bool]
         own = [clause for clause in bounds if clause.parameter == parameter and clause.modifier is None]
         first, last = span_of_one(own, resource_type)
         rest_of_query = structs.replace(query, clauses=tuple(one for one in query.clauses if one not in own))
-        best_of_rest = best(rest_of_query, dated=dated)
+        best_of_rest = best(rest_of_query, dated=has.clinical)
         since, _ = span(clause for clause in query.clauses if clause.parameter.code == "_lastUpdated")
         if best_of_rest is not None or since is not None:
             continue
-        if not sorts and ((first is None and last is None) or best(query, dated=dated) is not None):
+        if not sorts and ((first is None and last is None) or best(query, dated=has.clinical) is not None):
             continue
         # Without an order asked for, that which finds all in the range at its first entries.
         newest_first = sorts[0].descending if sorts else first is not None
@@ -350,7 +378,7 @@ def in_date_order(query: Query, now: str, *, dated: bool) -> tuple[Driver, bool]
 
 
 def owned_line(care: SearchParameter, owner: str, branch: Branch) -> Line:
-    """The entries of a patient with a code, in clinical order."""
+    """The entries of a patient with a code or a category, in clinical order."""
     return Line(care.code, f"{owner}|{branch.parameter}|{branch.value}")
 
 

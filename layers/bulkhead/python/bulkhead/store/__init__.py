@@ -429,6 +429,10 @@ class Store:
         """Whether every resource of the table has its entries in clinical order: see `layout`."""
         return layout.has(self.table, layout.CLINICAL)
 
+    def has_categories(self) -> bool:
+        """Whether every resource of the table has its entries in clinical order of a category, too: see `layout`."""
+        return layout.has(self.table, layout.CATEGORIES)
+
     def is_in_date_order(self) -> bool:
         """Whether every resource of the table has its entries in the order of each of its dates: see `layout`."""
         return layout.has(self.table, layout.DATES)

@@ -32,7 +32,8 @@ by-target: `tpk` = the target (with a write shard if many may point at it), `tsk
 by-value:  `vpk` = `Observation|code|1234`, `vsk` = `<sort>#9`; for `_tag`, `_security`, `_profile`, `_source` `vpk` = `*|_tag|x#<shard>`,
            `vsk` = `Observation#<system>#9`.
 by-time:   `mpk` = `Observation#2026-11#<shard>`, `msk` = `<lastUpdated>#9#0000000003`, with a `-` at the end if that version is a deletion;
-           of care dates `mpk` = `Observation|date|Patient/1` or `Observation|date|Patient/1|code|1234`, `msk` = `<date>#9`.
+           of care dates `mpk` = `Observation|date|Patient/1`, `Observation|date|Patient/1|code|1234` or `...|category|laboratory`,
+           `msk` = `<date>#9`.
 
 One index entry carries up to one target, one value and one care date: three facts for one item's price. A target is staged before
 the accounts of its head are read; that is why the head itself never carries facts.
@@ -252,7 +253,7 @@ def value_partition(resource_type: str, parameter: str, value: str) -> str:
 
 
 def care_partition(resource_type: str, parameter: str, value: str) -> str:
-    """The by-time partition of a patient's resources of a type, or of those with a code, in the order of their care dates."""
+    """The by-time partition of a patient's resources of a type, or of those with a code or a category, in the order of their care dates."""
     return limited(f"{resource_type}|{parameter}|{value}", PARTITION_LIMIT)
 
 
@@ -329,7 +330,7 @@ def index_entries(key: str, facts: Facts | None) -> dict[Key, Entry]:
             entries[identifier_key(resource_type, value.value, value.sort, identifier=identifier)] = ({}, frozenset())
         else:
             values.append(value)
-    for pair, value, dated in zip_longest(targets, values, sorted(facts.dated)):
+    for pair, value, dated in zip_longest(targets, values, sorted(facts.dated, key=_codes_first)):
         attributes: dict[str, str] = {}
         via: frozenset[str] = frozenset()
         if pair:
@@ -354,6 +355,11 @@ def index_entries(key: str, facts: Facts | None) -> dict[Key, Entry]:
 
 def _in_pairing_order(value: Value) -> tuple[bool, bool, Value]:
     return value.value.endswith("+") and is_date_month(value.value), value.parameter[0] == "_", value
+
+
+def _codes_first(dated: Value) -> tuple[bool, Value]:
+    """Those of categories come last: older code did not write them, and the others keep their pairs."""
+    return dated.value.split("|", 2)[1:2] == ["category"], dated
 
 
 def identifier_key(resource_type: str, value: str, sort: str, *, identifier: str) -> Key:

@@ -20,7 +20,9 @@ LITERALS = 4
 """An entry for every literal reference, also where no search parameter leads to it."""
 DELETIONS = 5
 """By-time says which versions are deletions (`counts`)."""
-CURRENT = DELETIONS
+CATEGORIES = 6
+"""Entries in clinical order of each patient with a category."""
+CURRENT = CATEGORIES
 _KEY = (keys.LAYOUT, keys.HEAD)
 
 _known: WeakKeyDictionary[Table, int] = WeakKeyDictionary()
