@@ -23,10 +23,12 @@ def in_parallel(call: Callable[[T], R], arguments: Sequence[T], threads: int) ->
 
 
 def in_context(pool: ThreadPoolExecutor, call: Callable[[T], R], arguments: Sequence[T]) -> list[R]:
-    """The results of `call` for each argument, at least one: the first in this thread, the others in threads of `pool`.
+    """The results of `call` for each argument: of the first in this thread, of the others in threads of `pool`.
 
     Each runs in a copy of the request's context. The first error ends it; calls that have not begun then never do.
     """
+    if not arguments:
+        return []
     first, *others = arguments
     begun = [pool.submit(copy_context().run, call, argument) for argument in others]
     try:
