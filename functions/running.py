@@ -18,6 +18,8 @@ API_SECONDS = 29.0
 """API Gateway gives up after 30 seconds."""
 # Seconds kept for reporting a failure, and for the request to DynamoDB that is under way.
 _API_RESERVE, _TASK_RESERVE = 3.0, 30.0
+# It begins every minute, whether there is anything to do or not: reported each time, its reads would be a metric that is always paid for.
+_SWEEP = "sweep"
 
 if observability.is_on_lambda():
     # While a function starts it has a whole processor, whatever its memory, and a snapshot then contains the client. If there are no
@@ -51,7 +53,7 @@ def _running(operation: str, correlation: str, seconds: float) -> Iterator[None]
         try:
             yield
         finally:
-            if meter:
+            if meter and (meter.written or operation != _SWEEP):
                 observability.units(operation, meter.read, meter.written)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aws_cdk import Annotations, Duration
+from aws_cdk import Annotations, ArnFormat, Duration, Stack
 from aws_cdk import aws_apigatewayv2 as apigatewayv2
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
@@ -66,6 +67,7 @@ class AlarmsConstruct(Construct):
             self._alarm(f"{name}TimedOut", "executions-failed", machine.metric_timed_out(period=metrics.PERIOD))
         self._alarm("JobsFailed", "jobs-failed", metrics.jobs_failed())
         self._alarm("JobsDead", "jobs-dead", metrics.jobs_dead())
+        self._alarm("ResourcesDamaged", "resources-damaged", metrics.resources_damaged())
         waiting = undelivered.metric_approximate_number_of_messages_visible(period=metrics.PERIOD, statistic="max")
         self._alarm("SweeperUndelivered", "sweeper-undelivered", waiting)
         self._table(table)
@@ -75,8 +77,23 @@ class AlarmsConstruct(Construct):
             return sns.Topic.from_topic_arn(self, "Topic", deployment.alarm_topic)
         # AWS's own key for SNS lets no alarm in, so it is the customer's or none.
         topic = sns.Topic(self, "Topic", display_name=deployment.name, enforce_ssl=True, master_key=key.key)
+        self._let_alarms_in(topic)
         topic.add_subscription(subscriptions.EmailSubscription(deployment.alarm_email))
         return topic
+
+    def _let_alarms_in(self, topic: sns.Topic) -> None:
+        """A topic without a policy lets its account publish. `enforce_ssl` gives it one that only denies: then no alarm would get in."""
+        alarms = Stack.of(self).format_arn(
+            service="cloudwatch", resource="alarm", resource_name="*", arn_format=ArnFormat.COLON_RESOURCE_NAME
+        )
+        topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[topic.topic_arn],
+                conditions={"ArnLike": {"aws:SourceArn": alarms}},
+            )
+        )
 
     def _api(self, stage: apigatewayv2.HttpStage) -> None:
         self._alarm("ApiServerErrors", "api-server-errors", stage.metric_server_error(period=metrics.PERIOD))

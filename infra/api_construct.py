@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping
 
 import jsii
-from aws_cdk import Duration
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_apigatewayv2 as apigatewayv2
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from aws_cdk.aws_apigatewayv2_authorizers import HttpJwtAuthorizer
@@ -91,6 +92,7 @@ class ApiConstruct(Construct):
             ),
             access_log_settings=AccessLog(delivered_log_group(self, "AccessLog", deployment, kind="api")),
         )
+        self._let_default_route_in(targets)
         self._throttle_public_routes(deployment.public_rate)
         # Its settings name routes, which must be there.
         self.stage.node.add_dependency(routes[-1])
@@ -121,6 +123,16 @@ class ApiConstruct(Construct):
                 added.node.add_dependency(made[-1])
             made.append(added)
         return made
+
+    def _let_default_route_in(self, targets: Mapping[str, lambda_.IFunction]) -> None:
+        """The source of its calls is `API/STAGE/$default`, which the permission for all other routes, `API/*/*/*`, does not match."""
+        (function,) = {route.function for route in GATEWAY if route.path == DEFAULT}
+        source = Stack.of(self).format_arn(
+            service="execute-api", resource=self.api.api_id, resource_name=f"*/{DEFAULT}"
+        )
+        targets[function].add_permission(
+            "DefaultRoute", principal=iam.ServicePrincipal("apigateway.amazonaws.com"), source_arn=source, scope=self
+        )
 
     def _throttle_public_routes(self, rate: int) -> None:
         """What anybody may call has a bucket of its own, and leaves the rest to those with a token."""

@@ -61,6 +61,8 @@ class BucketConstruct(Construct):
                     id="superseded",
                     noncurrent_version_expiration=Duration.days(RECOVERY_DAYS),
                     abort_incomplete_multipart_upload_after=Duration.days(1),
+                    # What a deletion leaves once the last version below it is gone.
+                    expired_object_delete_marker=True,
                 ),
             ],
             # Browsers upload and fetch by signed URLs: who has one needs no origin.

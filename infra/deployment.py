@@ -35,6 +35,8 @@ _FOREIGN = (":", "@")
 _RETENTION = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
 # Units a second that an on-demand table serves from the start.
 _NEW_TABLE = {"warm_reads": 12_000, "warm_writes": 4_000}
+# Functions that `worker_concurrency` reserves for each, and what Lambda keeps for all that reserve nothing.
+RESERVING, UNRESERVED = 2, 100
 SETTINGS = tuple(sorted({each.name.upper() for each in fields(Settings)} - _MADE_HERE))
 """Settings of `bulkhead.settings` that a deployment may choose: `cdk deploy -c AUDIT=off -c SYNC_LIMIT=500`."""
 
@@ -105,7 +107,7 @@ class Deployment(BaseModel):
     alarm_topic: str = Field(default="", pattern="^$|^arn:")
     """ARN of an SNS topic that alarms notify."""
     concurrency_quota: int = Field(default=1000, ge=10)
-    """The account's quota of concurrent executions: an alarm tells when four fifths are used."""
+    """The account's quota of concurrent executions: an alarm tells when four fifths are used, and nothing is deployed that does not fit."""
 
     settings: Mapping[str, str] = Field(default_factory=dict)
     """Settings of `bulkhead.settings` by their variable, where they are not the default."""
@@ -146,6 +148,23 @@ class Deployment(BaseModel):
             raise ValueError("context warm_reads is for a table that the stack makes: warm yours by UpdateTable")
         if self.alarm_email and self.alarm_topic:
             raise ValueError("context alarm_email and alarm_topic are two ways of one thing: give one")
+        return self
+
+    @model_validator(mode="after")
+    def _within_the_quota(self) -> Deployment:
+        """Lambda refuses a reservation that is too large only in the middle of a deployment, which then rolls back."""
+        reserved = RESERVING * self.worker_concurrency
+        if reserved and reserved + UNRESERVED > self.concurrency_quota:
+            raise ValueError(
+                f"context worker_concurrency is {self.worker_concurrency}: two functions reserve as many each, and Lambda keeps "
+                f"{UNRESERVED} of the account's quota for all others; with concurrency_quota={self.concurrency_quota} give "
+                f"{max(0, self.concurrency_quota - UNRESERVED) // RESERVING} at most"
+            )
+        if self.check_segments > (self.concurrency_quota - reserved) // 2:
+            raise ValueError(
+                f"context check_segments is {self.check_segments}: it would take more than half of the concurrent executions that the account "
+                f"has (concurrency_quota={self.concurrency_quota}), for hours; give {(self.concurrency_quota - reserved) // 2} at most"
+            )
         return self
 
     @property

@@ -7,6 +7,7 @@ from pathlib import Path
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from functions.sweeper import handler
@@ -19,10 +20,19 @@ NIGHTLY = events.Schedule.cron(hour="2", minute="0")
 
 
 class IntegrityConstruct(JobStateMachine):
-    """Goes through the whole table each night, in `check_segments` segments side by side, however long it takes."""
+    """Goes through the whole table each night, in `check_segments` segments side by side.
+
+    `undelivered` holds the events of those nights on which it could not be started.
+    """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, worker: lambda_.IFunction, deployment: Deployment
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        worker: lambda_.IFunction,
+        undelivered: sqs.IQueue,
+        deployment: Deployment,
     ) -> None:
         super().__init__(
             scope,
@@ -33,6 +43,7 @@ class IntegrityConstruct(JobStateMachine):
             setting="",
             deployment=deployment,
         )
+        self.allow_distributed_map()
         events.Rule(
             self,
             "Nightly",
@@ -42,6 +53,7 @@ class IntegrityConstruct(JobStateMachine):
                 targets.SfnStateMachine(
                     self.state_machine,
                     input=events.RuleTargetInput.from_object(handler.whole_table(deployment.check_segments)),
+                    dead_letter_queue=undelivered,
                 )
             ],
         )

@@ -6,7 +6,7 @@ from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_dynamodb as dynamodb
 
-from bulkhead.observability import JOBS_DEAD, JOBS_FAILED, NAMESPACE, SERVICE
+from bulkhead.observability import JOBS_DEAD, JOBS_FAILED, NAMESPACE, RESOURCES_DAMAGED, SERVICE
 
 PERIOD = Duration.minutes(5)
 
@@ -35,15 +35,20 @@ def claimed_concurrency() -> cloudwatch.Metric:
 
 def jobs_failed() -> cloudwatch.Metric:
     """Jobs that ended without doing what was asked, for reasons that are not their request's. The functions report it themselves."""
-    return _jobs(JOBS_FAILED, statistic="sum")
+    return _ours(JOBS_FAILED, statistic="sum")
 
 
 def jobs_dead() -> cloudwatch.Metric:
     """Jobs that are not over and that nobody works on. The sweeper counts them every minute."""
-    return _jobs(JOBS_DEAD, statistic="max")
+    return _ours(JOBS_DEAD, statistic="max")
 
 
-def _jobs(name: str, *, statistic: str) -> cloudwatch.Metric:
+def resources_damaged() -> cloudwatch.Metric:
+    """Resources that the integrity check cannot mend. Each round counts what it came upon."""
+    return _ours(RESOURCES_DAMAGED, statistic="sum")
+
+
+def _ours(name: str, *, statistic: str) -> cloudwatch.Metric:
     return cloudwatch.Metric(
         namespace=NAMESPACE,
         metric_name=name,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
@@ -39,24 +38,4 @@ class PropagationConstruct(JobStateMachine):
         )
         bucket.grant_read(self.role, MANIFESTS)
         bucket.grant_key(self.role, write=False)
-        self._allow_distributed_map()
-
-    def _allow_distributed_map(self) -> None:
-        """A Distributed Map starts its own state machine for its children.
-
-        A policy apart from the role, which must be there before the state machine that this policy names.
-        """
-        iam.Policy(
-            self,
-            "DistributedMap",
-            roles=[self.role],
-            statements=[
-                iam.PolicyStatement(
-                    actions=["states:StartExecution"], resources=[self.state_machine.state_machine_arn]
-                ),
-                iam.PolicyStatement(
-                    actions=["states:DescribeExecution", "states:RedriveExecution", "states:StopExecution"],
-                    resources=[self.executions(":*"), self.executions("/*")],
-                ),
-            ],
-        )
+        self.allow_distributed_map()

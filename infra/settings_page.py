@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from bulkhead import settings
-from bulkhead.settings import AtLeast, Settings
+from bulkhead.settings import AtLeast, AtMost, Settings
 
 _HEAD = """# Settings
 
@@ -57,7 +57,8 @@ def _allowed(kind: Any) -> str:
         return " or ".join(f"`{one}`" for one in get_args(kind))
     base, *rules = get_args(kind) if get_origin(kind) is Annotated else (kind,)
     if base is int:
-        return f"from {next((rule.value for rule in rules if isinstance(rule, AtLeast)), 0)}"
+        least = next((rule.value for rule in rules if isinstance(rule, AtLeast)), 0)
+        return f"from {least}" + "".join(f" to {rule.value}" for rule in rules if isinstance(rule, AtMost))
     return "a URL" if rules else "text"
 
 

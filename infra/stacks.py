@@ -106,7 +106,15 @@ def add_service(stack: Stack, data: Data, deployment: Deployment) -> list[JobSta
     machines = {"Propagations": propagation.state_machine, "Bundles": bundle.state_machine}
     checks = []
     if deployment.check_segments:
-        checks.append(IntegrityConstruct(stack, "Integrity", worker=made["sweeper"], deployment=deployment))
+        checks.append(
+            IntegrityConstruct(
+                stack,
+                "Integrity",
+                worker=made["sweeper"],
+                undelivered=sweeper.undelivered,
+                deployment=deployment,
+            )
+        )
         machines["Integrity"] = checks[0].state_machine
     AlarmsConstruct(
         stack,

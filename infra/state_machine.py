@@ -67,6 +67,26 @@ class JobStateMachine(Construct):
             resource_arns=[self.executions(":*")],
         )
 
+    def allow_distributed_map(self) -> None:
+        """Let the state machine start, look at and stop executions of itself: that is what a Distributed Map's children are.
+
+        A policy apart from the role, which must be there before the state machine that this policy names.
+        """
+        iam.Policy(
+            self,
+            "DistributedMap",
+            roles=[self.role],
+            statements=[
+                iam.PolicyStatement(
+                    actions=["states:StartExecution"], resources=[self.state_machine.state_machine_arn]
+                ),
+                iam.PolicyStatement(
+                    actions=["states:DescribeExecution", "states:RedriveExecution", "states:StopExecution"],
+                    resources=[self.executions(":*"), self.executions("/*")],
+                ),
+            ],
+        )
+
     def executions(self, suffix: str) -> str:
         """The ARN pattern of this state machine's executions (`:*`), or of its Distributed Map's children (`/*`)."""
         return Stack.of(self).format_arn(

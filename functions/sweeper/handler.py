@@ -45,7 +45,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         if step == "segment":
             return compare(store, given, time_left)
         if step == "sum":
-            return add_up(store, given["segments"])
+            return add_up(store, given["segments"], given["compared"])
         return check(store, time_left)
 
 
@@ -60,11 +60,22 @@ def compare(store: Store, segment: dict[str, Any], time_left: Callable[[], bool]
     return segment | {"report": asdict(total), "after": after, "next": "segment" if after else "end"}
 
 
-def add_up(store: Store, segments: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The report of the whole table, whose segments have all been gone through."""
-    total = sum((_report(segment) for segment in segments), Report())
-    store.note_layout(total)
-    return _logged(total)
+def add_up(store: Store, segments: Sequence[dict[str, Any]], compared: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The report of the whole table, and how many of its `segments` were `left_out`: not gone through to their end.
+
+    `compared` are the outcomes of the Distributed Map's children, as `compare` returns them. One that failed has the `error` besides,
+    or says nothing of its segment at all. The layout is noted only where nothing was left out.
+    """
+    compared = [each for each in compared if isinstance(each, dict) and "number" in each]
+    ended = {each["number"] for each in compared if each.get("next") == "end"}
+    left_out = [each["number"] for each in segments if each["number"] not in ended]
+    total = sum((_report(each) for each in compared), Report())
+    if left_out:
+        errors = sorted({each["error"] for each in compared if "error" in each})
+        logger.error("integrity check left segments out", extra={"segments": left_out, "errors": errors})
+    else:
+        store.note_layout(total)
+    return _logged(total) | {"left_out": len(left_out)}
 
 
 def count_dead(store: Store) -> int:
@@ -91,4 +102,5 @@ def _report(segment: dict[str, Any]) -> Report:
 def _logged(report: Report) -> dict[str, Any]:
     made = asdict(report)
     logger.info("integrity check", extra={"report": json.dumps(made)})
+    observability.resources_damaged(report.damaged)
     return made

@@ -111,11 +111,13 @@ def run(machine: Mapping[str, Any], value: Any, runtime: Runtime) -> Any:
             raise Stopped
         entered = replace(runtime, context={**runtime.context, "State": {"Name": name}})
         value, name = _step(machine["States"][name], value, entered)
-        if len(json.dumps(value)) > PAYLOAD_LIMIT:
-            raise ExecutionFailed(
-                "States.DataLimitExceeded", f"more than {PAYLOAD_LIMIT} bytes pass from state to state"
-            )
+        _require_to_fit(value)
     return value
+
+
+def _require_to_fit(value: Any) -> None:
+    if len(json.dumps(value, separators=(",", ":"))) > PAYLOAD_LIMIT:
+        raise ExecutionFailed("States.DataLimitExceeded", f"more than {PAYLOAD_LIMIT} bytes pass from state to state")
 
 
 def _step(state: Mapping[str, Any], value: Any, runtime: Runtime) -> tuple[Any, str | None]:
@@ -180,6 +182,9 @@ def _perform(state: Mapping[str, Any], value: Any, runtime: Runtime) -> tuple[An
     if "Parameters" in state:
         given = paths.render(state["Parameters"], given, context)
     result = WORK[kind](state, given, runtime) if kind in WORK else given
+    if kind in WORK:
+        # Before any path looks at it: AWS counts what comes back also where `"ResultPath": null` drops it.
+        _require_to_fit(result)
     if "ResultSelector" in state:
         result = paths.render(state["ResultSelector"], result, context)
     if "ResultPath" in state:

@@ -19,7 +19,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[emulator.Accou
 
 @pytest.fixture(scope="session")
 def deployment(account: emulator.Account, tmp_path_factory: pytest.TempPathFactory) -> Iterator[emulator.Deployment]:
-    """As it comes, but for smaller batches of a propagation."""
+    """As it comes, but for smaller batches of a propagation, and with the nightly check of the whole table."""
     folder = tmp_path_factory.mktemp("template")
-    with emulator.Deployment(account, folder, "Bulkhead", {"PROPAGATION_BATCH": "5"}) as made:
+    with emulator.Deployment(account, folder, "Bulkhead", {"PROPAGATION_BATCH": "5", "check_segments": "3"}) as made:
         yield made

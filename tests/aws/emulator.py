@@ -214,6 +214,16 @@ class Deployment:
         assert "FunctionError" not in answered, said
         return said
 
+    def state_machine(self, placeholder: str) -> str:
+        """The ARN of the state machine whose definition has the placeholder."""
+        (found,) = [
+            self.resources[logical]
+            for logical, each in self.document["Resources"].items()
+            if each["Type"] == "AWS::StepFunctions::StateMachine"
+            and placeholder in each["Properties"]["DefinitionSubstitutions"]
+        ]
+        return found
+
     def running(self) -> dict[str, str]:
         """The executions under way, by the jobs that they work on."""
         machines = self.account.client("stepfunctions")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import httpx
@@ -113,6 +114,33 @@ def test_a_token_of_nobody_is_refused(deployment: Deployment, owner: httpx.Clien
 
 
 def test_the_sweeper_and_its_check_run(deployment: Deployment, owner: httpx.Client) -> None:
+    patient_with_observations(owner, "swept")
     assert deployment.invoke("sweeper", {}) == {"finished": 0, "dead": 0}
     report: Json = deployment.invoke("sweeper", {"check": True})
+    assert report["resources"] > MEMBERS
+
+
+def test_the_whole_table_is_checked_in_segments_by_the_state_machine(
+    deployment: Deployment, owner: httpx.Client
+) -> None:
+    patient_with_observations(owner, "checked")
+    machines = deployment.account.client("stepfunctions")
+    (given,) = [
+        target["Input"]
+        for rule in deployment.document["Resources"].values()
+        if rule["Type"] == "AWS::Events::Rule"
+        for target in rule["Properties"]["Targets"]
+        if "Input" in target
+    ]
+    machine = deployment.state_machine("SweeperFunctionArn")
+    started = machines.start_execution(stateMachineArn=machine, input=given)["executionArn"]
+
+    def over() -> Json | None:
+        said: Json = machines.describe_execution(executionArn=started)
+        return None if said["status"] == "RUNNING" else said
+
+    ended = until(over)
+    assert ended["status"] == "SUCCEEDED", ended
+    report = json.loads(ended["output"])
+    assert (report["left_out"], report["damaged"]) == (0, 0)
     assert report["resources"] > MEMBERS

@@ -38,6 +38,18 @@ def test_each_tells_the_address(full: Template) -> None:
     assert all([referred(action) for action in alarm["AlarmActions"]] == [topic] for alarm in alarms(full))
 
 
+def test_the_topic_lets_alarms_in(full: Template) -> None:
+    """Its policy takes the place of the one that a topic has by itself, which lets its account publish. What none allows is refused."""
+    policy = full.only("AWS::SNS::TopicPolicy")
+    ((topic, _),) = full.of_type("AWS::SNS::Topic").items()
+    assert [referred(each) for each in policy["Topics"]] == [topic]
+    (allowed,) = [each for each in policy["PolicyDocument"]["Statement"] if each["Effect"] == "Allow"]
+    assert (allowed["Action"], allowed["Principal"]) == ("sns:Publish", {"Service": "cloudwatch.amazonaws.com"})
+    assert referred(allowed["Resource"]) == topic
+    source = allowed["Condition"]["ArnLike"]["aws:SourceArn"]["Fn::Join"][1]
+    assert source[2:] == [":cloudwatch:", {"Ref": "AWS::Region"}, ":", {"Ref": "AWS::AccountId"}, ":alarm:*"]
+
+
 def test_the_topic_is_encrypted_by_a_key_that_lets_alarms_in(full: Template) -> None:
     topic = full.only("AWS::SNS::Topic")
     key = full.of_type("AWS::KMS::Key")[referred(topic["KmsMasterKeyId"])]
@@ -76,9 +88,11 @@ def test_concurrent_executions_of_the_account_before_they_run_out(full: Template
     assert (alarm["MetricName"], alarm["Threshold"]) == ("ClaimedAccountConcurrency", 800)
 
 
-def test_failed_and_dead_jobs_under_the_dimensions_by_which_the_functions_report_them(full: Template) -> None:
+def test_failed_and_dead_jobs_and_damage_under_the_dimensions_by_which_the_functions_report_them(
+    full: Template,
+) -> None:
     watched = {each["MetricName"]: each for each in alarms(full) if each["Namespace"] == observability.NAMESPACE}
-    assert watched.keys() == {"JobsFailed", "JobsDead"}
+    assert watched.keys() == {"JobsFailed", "JobsDead", "ResourcesDamaged"}
     assert all(dimensions(alarm) == {"service": "bulkhead"} for alarm in watched.values())
     # The same jobs are counted every minute: they are no more for that.
     assert (watched["JobsFailed"]["Statistic"], watched["JobsDead"]["Statistic"]) == ("Sum", "Maximum")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
 
-from bulkhead.api.routes import GATEWAY, Route
+from bulkhead.api.routes import DEFAULT, GATEWAY, Route
 from tests.support.synthesis import ISSUER, Template, referred
 
 HEADER = "$request.header.Authorization"
@@ -41,16 +42,30 @@ def test_a_route_asks_for_a_token_unless_it_is_public(template: Template, route:
         assert referred(properties["AuthorizerId"]) in template.of_type("AWS::ApiGatewayV2::Authorizer")
 
 
-def test_one_integration_and_one_permission_a_function(template: Template) -> None:
+def allowed_sources(template: Template) -> dict[str, list[str]]:
+    """By function, the calls of API Gateway that its permissions match, after `execute-api:REGION:ACCOUNT:API/`."""
+    allowed: dict[str, list[str]] = {}
+    for permission in template.of_type("AWS::Lambda::Permission").values():
+        if permission["Principal"] == "apigateway.amazonaws.com":
+            source = permission["SourceArn"]["Fn::Join"][1]
+            assert referred(source[-2]) in template.of_type("AWS::ApiGatewayV2::Api")
+            allowed.setdefault(template.function_named(permission["FunctionName"]), []).append(source[-1].lstrip("/"))
+    return allowed
+
+
+def test_one_integration_a_function_and_a_permission_for_each_of_its_routes(template: Template, full: Template) -> None:
+    """ArnLike compares what is between colons as a whole, and its `*` takes any characters, slashes too."""
     integrations = template.of_type("AWS::ApiGatewayV2::Integration").values()
-    permissions = [
-        permission
-        for permission in template.of_type("AWS::Lambda::Permission").values()
-        if permission["Principal"] == "apigateway.amazonaws.com"
-    ]
     expected = sorted({route.function for route in GATEWAY})
     assert sorted(template.function_named(integration["IntegrationUri"]) for integration in integrations) == expected
-    assert sorted(template.function_named(permission["FunctionName"]) for permission in permissions) == expected
+    for each in (template, full):
+        allowed = allowed_sources(each)
+        assert sorted(allowed) == expected
+        # The 20 KB of a function's policy leave no room for one of each route.
+        assert all(len(sources) <= 2 for sources in allowed.values())
+        for route in GATEWAY:
+            called = "$default/$default" if route.path == DEFAULT else f"$default/{route.method}{route.path}"
+            assert any(fnmatchcase(called, source) for source in allowed[route.function]), route.key
 
 
 def test_tokens_of_the_issuer(template: Template) -> None:

@@ -49,6 +49,16 @@ def test_what_jobs_need_lives_as_long_as_they_do_and_goes_for_good(template: Tem
     assert all(rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1} for rule in expiring.values())
 
 
+def test_bodies_stay_until_they_are_superseded_and_then_as_long_as_a_restore_may_want_them(template: Template) -> None:
+    rules = template.only(BUCKET)["LifecycleConfiguration"]["Rules"]
+    (everything,) = [rule for rule in rules if "Prefix" not in rule]
+    assert everything["NoncurrentVersionExpiration"] == {"NoncurrentDays": 35}
+    assert "ExpirationInDays" not in everything
+    # A delete marker without versions hides nothing; they would pile up for ever.
+    assert everything["ExpiredObjectDeleteMarker"] is True
+    assert not any("bodies/".startswith(rule["Prefix"]) for rule in rules if "Prefix" in rule)
+
+
 def test_browsers_may_use_signed_urls(template: Template) -> None:
     (rule,) = template.only(BUCKET)["CorsConfiguration"]["CorsRules"]
     assert (rule["AllowedOrigins"], sorted(rule["AllowedMethods"])) == (["*"], ["GET", "PUT"])

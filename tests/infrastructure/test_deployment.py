@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from infra.deployment import Deployment, from_context
-from infra.functions_construct import FUNCTIONS
-from tests.support.synthesis import ROOT
+from bulkhead.api.routes import GATEWAY
+from infra.deployment import RESERVING, Deployment, from_context
+from infra.functions_construct import FUNCTIONS, WORKERS
+from tests.support.synthesis import ROOT, Template
 
 
 class Node:
@@ -84,6 +85,11 @@ def test_audiences_are_separated_by_commas() -> None:
         ({"alarm_email": "a@b", "alarm_topic": "arn:aws:sns:x"}, "give one"),
         ({"name": "1st"}, "context name is '1st'"),
         ({"worker_concurrency": "-1"}, "context worker_concurrency is '-1'"),
+        ({"worker_concurrency": "451"}, "concurrency_quota=1000 give 450 at most"),
+        ({"worker_concurrency": "5", "concurrency_quota": "10"}, "give 0 at most"),
+        ({"check_segments": "6", "concurrency_quota": "10"}, "context check_segments is 6: .* give 5 at most"),
+        ({"check_segments": "51", "worker_concurrency": "450"}, "give 50 at most"),
+        ({"check_segments": "101"}, "context check_segments is '101'"),
         ({"AUDIT": "List.reads"}, "AUDIT"),
         ({"SYNC_LIMIT": "many"}, "SYNC_LIMIT is 'many'"),
         ({"AUTH": "off"}, "context AUTH is nothing to choose"),
@@ -101,6 +107,25 @@ def test_audiences_are_separated_by_commas() -> None:
 def test_a_wrong_value_is_refused(context: dict[str, Any], key: str) -> None:
     with pytest.raises(ValueError, match=key):
         deployed(**context)
+
+
+def test_what_just_fits_the_quota_is_deployed() -> None:
+    assert len(WORKERS) == RESERVING
+    assert deployed(worker_concurrency="450", check_segments="50").worker_concurrency == 450
+    assert deployed(check_segments="100").check_segments == 100
+
+
+def test_the_documentation_says_how_far_the_quotas_of_the_api_and_of_the_stack_are(full: Template) -> None:
+    rows = (ROOT / "docs" / "operations" / "quotas.md").read_text().splitlines()
+    for named, quota, used in (
+        ("API Gateway, routes of an API", 300, len(GATEWAY)),
+        ("CloudFormation, resources of a stack", 500, len(full.resources)),
+    ):
+        (row,) = [line.split("|") for line in rows if line.startswith(f"| {named} |")]
+        (said,) = [int(each) for each in re.findall(r"some (\d+)", row[3])]
+        assert int(row[2]) == quota
+        assert abs(said - used) <= used / 10, used
+        assert used < quota
 
 
 def test_the_documentation_names_every_key() -> None:

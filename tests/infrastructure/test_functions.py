@@ -151,6 +151,13 @@ def test_api_functions_end_before_the_api_gives_up(template: Template) -> None:
         assert template.functions()[route.function]["Timeout"] < 30
 
 
+def test_nobody_waits_for_workers_that_write_members_one_by_one(template: Template, full: Template) -> None:
+    for made in (template, full):
+        ways = {name: f["Environment"]["Variables"].get("BULK_WRITES") for name, f in made.functions().items()}
+        assert {name for name, way in ways.items() if way} == {"propagation"}
+        assert ways["propagation"] == "single"
+
+
 def test_environment_holds_settings_only(template: Template) -> None:
     known = {field.name.upper() for field in fields(Settings)}
     environments = {
@@ -273,3 +280,10 @@ def test_what_the_sweeper_fails_at_each_time_is_kept(template: Template) -> None
     assert "Sweeper" in referred(asynchronous["FunctionName"])
     destination = referred(asynchronous["DestinationConfig"]["OnFailure"]["Destination"])
     assert destination in template.of_type("AWS::SQS::Queue")
+
+
+def test_a_version_that_a_deployment_replaces_goes(full: Template) -> None:
+    """Its snapshot would be paid for as long as it is there. The way back is a deployment (docs/operations/upgrade.md)."""
+    versions = [each for each in full.resources.values() if each["Type"] == "AWS::Lambda::Version"]
+    assert len(versions) == len([function for function in FUNCTIONS.values() if function.snapstart])
+    assert not any("DeletionPolicy" in each for each in versions)

@@ -10,6 +10,7 @@ import pytest
 
 from functions.sweeper import handler
 from infra import bundle_construct, integrity_construct, propagation_construct
+from infra.deployment import Deployment
 from tests.support.synthesis import Template, actions, as_list, referred
 
 STATE_MACHINE = "AWS::StepFunctions::StateMachine"
@@ -96,13 +97,20 @@ def test_the_one_for_bundles_may_do_nothing_else(template: Template) -> None:
     assert {action for action in actions(statements) if not action.startswith("logs:")} == {"lambda:InvokeFunction"}
 
 
+def assert_may_run_a_distributed_map(template: Template, worker: str) -> None:
+    """Its children are executions of a state machine of its own name."""
+    machine = machine_of(template, worker)
+    (start,) = statements_for(template, worker, "states:StartExecution")
+    assert template.of_type(STATE_MACHINE)[referred(start["Resource"])] == machine
+    (children,) = statements_for(template, worker, "states:StopExecution")
+    assert actions([children]) == {"states:DescribeExecution", "states:RedriveExecution", "states:StopExecution"}
+    assert all(referred(start["Resource"]) in json.dumps(each) for each in children["Resource"])
+
+
 def test_it_may_do_what_a_distributed_map_does(template: Template) -> None:
-    (start,) = statements_for(template, "propagation", "states:StartExecution")
-    assert referred(start["Resource"]) in template.of_type(STATE_MACHINE)
+    assert_may_run_a_distributed_map(template, "propagation")
     (manifest,) = statements_for(template, "propagation", "s3:GetObject")
     assert manifest["Resource"]["Fn::Join"][1][1] == "/manifests/*"
-    (children,) = statements_for(template, "propagation", "states:StopExecution")
-    assert actions([children]) == {"states:DescribeExecution", "states:RedriveExecution", "states:StopExecution"}
 
 
 def test_only_log_delivery_is_allowed_on_everything(template: Template) -> None:
@@ -120,16 +128,51 @@ def test_log_holds_no_execution_data(template: Template) -> None:
         assert machine["LoggingConfiguration"]["Level"] == "ALL"
 
 
+def nightly(full: Template) -> dict[str, Any]:
+    """The target of the rule that starts the integrity check of the whole table. Nothing else checks it."""
+    rules = full.of_type("AWS::Events::Rule").values()
+    found: dict[str, Any]
+    (found,) = [target for rule in rules for target in rule["Targets"] if "Input" in target]
+    return found
+
+
 def test_the_whole_table_is_checked_nightly_where_a_deployment_says_in_how_many_segments(full: Template) -> None:
     machine = machine_of(full, "sweeper")
     assert machine["DefinitionString"] == integrity_construct.DEFINITION.read_text()
     assert actions(full.statements(machine["RoleArn"])) >= {"lambda:InvokeFunction"}
-    rules = [
-        target["Input"]
-        for rule in full.of_type("AWS::Events::Rule").values()
-        for target in rule["Targets"]
-        if "Input" in target
-    ]
-    # Nothing else checks it.
-    (given,) = [json.loads(each) for each in rules]
+    given = json.loads(nightly(full)["Input"])
     assert given == handler.whole_table(16) == {"segments": [{"number": number, "of": 16} for number in range(16)]}
+
+
+def test_a_night_on_which_the_check_cannot_be_started_is_told(full: Template) -> None:
+    """The queue has an alarm."""
+    queue = full.of_type("AWS::SQS::Queue")[referred(nightly(full)["DeadLetterConfig"]["Arn"])]
+    assert queue["SqsManagedSseEnabled"] is True
+
+
+def test_the_segments_of_the_most_that_a_deployment_may_ask_for_fit_a_rule() -> None:
+    """EventBridge takes 8,192 characters as the input of a target, and says so when the stack is deployed."""
+    (most,) = [each.le for each in Deployment.model_fields["check_segments"].metadata if hasattr(each, "le")]
+    assert len(json.dumps(handler.whole_table(most))) <= 8_192
+
+
+def test_each_segment_has_a_history_of_its_own(full: Template) -> None:
+    """An inline map writes the events of all segments into the one history of the execution, which ends it at 25,000."""
+    segments = json.loads(integrity_construct.DEFINITION.read_text())["States"]["Segments"]
+    assert segments["ItemProcessor"]["ProcessorConfig"] == {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}
+    assert segments["ToleratedFailurePercentage"] == 100
+    assert_may_run_a_distributed_map(full, "sweeper")
+
+
+def test_the_check_ends_before_the_next_night_s_begins() -> None:
+    definition = json.loads(integrity_construct.DEFINITION.read_text())
+    assert definition["TimeoutSeconds"] < 24 * 3600
+
+
+def test_a_task_of_the_check_is_tried_again_and_no_segment_ends_the_others() -> None:
+    definition = json.loads(integrity_construct.DEFINITION.read_text())
+    for task in tasks(definition):
+        assert task["TimeoutSeconds"] > 900
+        assert task["Retry"][0]["ErrorEquals"] == ["Lambda.TooManyRequestsException"]
+        assert task["Retry"][-1]["ErrorEquals"] == ["States.ALL"]
+    assert definition["States"]["Segments"]["ItemProcessor"]["States"]["Compare"]["Catch"][0]["Next"] == "LeaveOut"

@@ -48,9 +48,22 @@ def assert_whole(scene: Scene, keys: list[str], before: tuple[str, ...], after: 
             assert key in [pointer.source for pointer in scene.store.in_account(account)]
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("fault", [killed, unreachable])
-def test_a_synchronous_request_that_dies_is_finished_by_another(scene: Scene, fault: Any, after: bool) -> None:
+@pytest.mark.parametrize(
+    ("ways", "fault", "after"),
+    [
+        ("batch", killed, False),
+        ("batch", killed, True),
+        ("batch", unreachable, False),
+        ("batch", unreachable, True),
+        ("single", killed, True),
+        ("single", unreachable, False),
+    ],
+)
+def test_a_synchronous_request_that_dies_is_finished_by_another(
+    new_store: Any, ways: str, fault: Any, after: bool
+) -> None:
+    # One after the other, where members are written one by one: so each of these calls is one at which it dies.
+    scene = Scene(new_store(bulk_writes=ways, threads=1 if ways == "single" else 8))
     keys = members(scene)
     scene.set(PATIENT, A, propagate=True)
     client = scene.store.table.client

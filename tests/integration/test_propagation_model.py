@@ -123,13 +123,13 @@ class Job:
 
 
 class Accounts(RuleBasedStateMachine):
-    make: Callable[[], Store]
+    make: Callable[[str], Store]
     clock: Clock
     lag: float = LAG
 
-    @initialize()
-    def begin(self) -> None:
-        self.store = type(self).make()
+    @initialize(ways=st.sampled_from(("batch", "single")))
+    def begin(self, ways: str) -> None:
+        self.store = type(self).make(ways)
         self.scene = Scene(self.store)
         self.scene.create(*ROOTS)
         self.indexes = LaggingIndexes(self.store.table.client, self.lag, self.clock.monotonic)
@@ -698,7 +698,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def accounts(make_store: Any, clock: Clock, watched: None) -> type[Accounts]:
-    Accounts.make = staticmethod(lambda: make_store(propagation_settle=SETTLE, private=PRIVATE))
+    Accounts.make = staticmethod(lambda ways: make_store(propagation_settle=SETTLE, private=PRIVATE, bulk_writes=ways))
     Accounts.clock = clock
     return Accounts
 
@@ -711,7 +711,7 @@ class AtOnce(Accounts):
 
 @pytest.fixture
 def at_once(accounts: type[Accounts], make_store: Any) -> type[Accounts]:
-    AtOnce.make = staticmethod(lambda: make_store(private=PRIVATE))
+    AtOnce.make = staticmethod(lambda ways: make_store(private=PRIVATE, bulk_writes=ways))
     return AtOnce
 
 
@@ -746,7 +746,7 @@ def test_so_it_is_where_no_time_passes(at_once: type[Accounts], first: str, seco
 
 
 def pass_at_each_call(machine: Accounts, first: str, second: str) -> None:
-    machine.begin()
+    machine.begin("batch")
     key, root = NAMES[0], PATIENTS[0]
     for steps in range(1, 60):
         wanted = ((A,), (B,), (C,))[steps % 3 :] + ((A,), (B,), (C,))[: steps % 3]
@@ -779,7 +779,7 @@ def pass_at_each_call(machine: Accounts, first: str, second: str) -> None:
 def test_a_writer_that_a_run_does_not_see_commits_before_its_end(at_once: type[Accounts], written: int) -> None:
     """It has read the patient before the run changed it, and comes so soon afterwards that it does not look again: the run has to."""
     machine = at_once()
-    machine.begin()
+    machine.begin("batch")
     for steps in range(4, 40, 2):
         machine.delete(NAMES[0], None)
         machine.write(NAMES[0], PATIENTS[:1], written)

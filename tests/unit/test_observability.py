@@ -7,14 +7,15 @@ import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import pytest
 
-from bulkhead import observability
+from bulkhead import observability, settings
 from bulkhead.errors import Unavailable, Unprocessable
 from bulkhead.jobs import executions, lifecycle, propagation_steps
+from bulkhead.settings import Settings
 from bulkhead.store import Store, jobs
 from functions.propagation import handler as propagation
 from tests.support.door import Door
@@ -106,11 +107,21 @@ def test_the_units_of_an_operation(
     output = capfd.readouterr().out
     found = {line["operation"]: line for line in metrics(output)}
     assert found["update"][observability.WRITE_UNITS][0] > 1
-    assert (found["read"][observability.READ_UNITS], found["read"][observability.WRITE_UNITS]) == ([1.0], [0.0])
+    # A metric of nothing has its price too.
+    assert (found["read"][observability.READ_UNITS], observability.WRITE_UNITS in found["read"]) == ([1.0], False)
     assert found["search"][observability.READ_UNITS][0] > 0
     assert SECRET not in output
     of_the_read = next(line for line in lines() if line.get("operation") == "read")
     assert found["read"]["correlation_id"] == of_the_read["correlation_id"]
+
+
+@pytest.mark.usefixtures("_on_lambda")
+def test_units_are_not_reported_where_a_deployment_does_not_want_them(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(settings, "current", lambda: Settings(metrics="off"))
+    observability.units("read", 1.0, 0.0)
+    assert not metrics(capfd.readouterr().out)
 
 
 def test_nothing_is_measured_where_nobody_reads_it(
@@ -126,10 +137,17 @@ def test_nothing_is_measured_where_nobody_reads_it(
 @pytest.mark.parametrize(
     ("error", "counted"), [(Unavailable("throttled"), True), (Unprocessable(SECRET, "Bundle.entry[0]"), False)]
 )
+@pytest.mark.parametrize("setting", ["on", "off"])
 def test_a_job_that_failed_is_counted_once(
-    store: Store, capfd: pytest.CaptureFixture[str], error: Any, counted: bool
+    store: Store,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Any,
+    counted: bool,
+    setting: Literal["on", "off"],
 ) -> None:
-    """One that was refused is its sender's concern."""
+    """One that was refused is its sender's concern. An alarm reads this: METRICS=off is about units."""
+    monkeypatch.setattr(settings, "current", lambda: Settings(metrics=setting))
     job = jobs.Job(uuid4().hex, "me", "Patient/1", (), 0, 9_999_999_999)
     store.jobs.create(job)
     assert lifecycle.give_up(store, job.id, error)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -83,7 +85,7 @@ def test_a_job_that_never_started_leaves_the_list(swept: Store) -> None:
 def test_the_alarm_s_metric_and_the_ids_are_told(
     swept: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(observability, "is_measuring", lambda: True)
+    monkeypatch.setattr(observability, "is_on_lambda", lambda: True)
     create(swept, "dead", age=HALF_AN_HOUR + 5)
     handler.count_dead(swept)
     (metric,) = [json.loads(line) for line in capsys.readouterr().out.splitlines() if observability.JOBS_DEAD in line]
@@ -93,6 +95,39 @@ def test_the_alarm_s_metric_and_the_ids_are_told(
     swept.jobs.change("dead", [RUNNING], state=DONE)
     handler.count_dead(swept)
     assert observability.JOBS_DEAD not in capsys.readouterr().out
+
+
+def test_a_minute_in_which_nothing_is_to_do_reports_nothing(
+    swept: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Idle has to cost nothing, and a metric that is reported every minute does not."""
+    monkeypatch.setattr(observability, "is_on_lambda", lambda: True)
+    with swept.metered() as meter:
+        handler.handler({}, Late())
+    assert meter.read > 0
+    assert "_aws" not in capsys.readouterr().out
+    handler.handler({"step": "segment", "input": {"number": 0, "of": 1}}, Late())
+    assert "_aws" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("given", [handler.CHECK, {"step": "sum", "input": {"segments": [], "compared": []}}])
+def test_damage_that_a_check_finds_is_told(
+    swept: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(observability, "is_on_lambda", lambda: True)
+    report = Report(damaged=2, names=("Basic/b", "Basic/c"))
+    monkeypatch.setattr(swept, "check_integrity_on", lambda *_: report)
+    if "input" in given:
+        compared = handler.compare(swept, handler.whole_table(1)["segments"][0], lambda: True)
+        given["input"] = handler.whole_table(1) | {"compared": [compared | {"report": asdict(report)}]}
+    handler.handler(given, Late())
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "ResourcesDamaged" in line]
+    (metric,) = [line for line in told if "_aws" in line]
+    assert metric[observability.RESOURCES_DAMAGED] == [2]
+    assert metric["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]
+    monkeypatch.setattr(swept, "check_integrity_on", lambda *_: Report())
+    handler.handler(handler.CHECK, Late())
+    assert observability.RESOURCES_DAMAGED not in capsys.readouterr().out
 
 
 class Paging:
@@ -130,32 +165,66 @@ def faulty(swept: Store) -> Store:
     return swept
 
 
+Invoke = Callable[[dict[str, Any]], Any]
+"""What happens to one call of the state machine, by its payload."""
+
+
+def run_machine(segments: int, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The output of an execution whose tasks are `invoke`; a pause between two attempts takes no time."""
+    monkeypatch.setattr(states, "_pause", lambda *_: None)
+    machine = json.loads(DEFINITION.read_text())
+    states.check(machine)
+    runtime = states.Runtime(lambda _, payload: invoke(payload), lambda *_: b"", {}, threading.Event())
+    return states.run(machine, handler.whole_table(segments), runtime)
+
+
 @pytest.mark.parametrize("dying", [(), (2, 3, 7)], ids=["nothing fails", "calls die"])
 def test_the_state_machine_goes_through_the_whole_table_in_segments(
     faulty: Store, monkeypatch: pytest.MonkeyPatch, dying: tuple[int, ...]
 ) -> None:
-    monkeypatch.setattr(states, "_pause", lambda *_: None)
     calls = 0
 
-    def invoke(_: str, payload: Any) -> Any:
+    def invoke(payload: dict[str, Any]) -> Any:
         nonlocal calls
         calls += 1
         if calls in dying:
             raise states.ExecutionFailed("Lambda.Unknown")
         return handler.handler(payload, Late())
 
-    machine = json.loads(DEFINITION.read_text())
-    states.check(machine)
-    runtime = states.Runtime(invoke, lambda *_: b"", {}, threading.Event())
     assert not layout.has(faulty.table, layout.CURRENT)
-    report = states.run(machine, handler.whole_table(3), runtime)
-    assert (report["stale"], report["damaged"]) == (12, 0)
+    report = run_machine(3, invoke, monkeypatch)
+    assert (report["stale"], report["damaged"], report["left_out"]) == (12, 0, 0)
     # One whose items two calls share is looked at by both.
     assert report["resources"] >= 12
     # One page a call: it took more calls than there are segments.
     assert calls > 4
     assert layout.has(faulty.table, layout.CURRENT)
-    assert states.run(machine, handler.whole_table(2), runtime)["stale"] == 0
+    assert run_machine(2, invoke, monkeypatch)["stale"] == 0
+
+
+@pytest.mark.parametrize("error", ["Lambda.Unknown", "States.Runtime"], ids=["caught", "the child fails"])
+def test_a_segment_that_fails_holds_no_other_up_and_is_told(
+    faulty: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: str
+) -> None:
+    def invoke(payload: dict[str, Any]) -> Any:
+        if payload["step"] == "segment" and payload["input"]["number"] == 1:
+            raise states.ExecutionFailed(error, "a traceback, which may be long" * 1_000)
+        return handler.handler(payload, Late())
+
+    with pytest.raises(states.ExecutionFailed) as failed:
+        run_machine(3, invoke, monkeypatch)
+    # The alarm on failed executions tells of it.
+    assert failed.value.error == "SegmentsLeftOut"
+    (told,) = [record for record in caplog.records if "left segments out" in record.message]
+    assert told.segments == [1]  # type: ignore[attr-defined]
+    assert told.errors == ([error] if error == "Lambda.Unknown" else [])  # type: ignore[attr-defined]
+    # It has not gone through all, so it must not say that it has; but the rest is mended, and comes into the report.
+    assert not layout.has(faulty.table, layout.CURRENT)
+    (report,) = [json.loads(record.report) for record in caplog.records if record.message == "integrity check"]  # type: ignore[attr-defined]
+    assert 0 < report["stale"] < 12
+    following = run_machine(3, lambda payload: handler.handler(payload, Late()), monkeypatch)
+    assert following["stale"] == 12 - report["stale"]
+    assert layout.has(faulty.table, layout.CURRENT)
 
 
 def test_segments_name_few_damaged_resources_so_that_all_reports_fit_a_state(
@@ -163,6 +232,7 @@ def test_segments_name_few_damaged_resources_so_that_all_reports_fit_a_state(
 ) -> None:
     names = tuple(f"Basic/{number:060}" for number in range(100))
     monkeypatch.setattr(swept, "check_segment", lambda *_, **__: (Report(damaged=100, names=names), None))
-    segments = [handler.compare(swept, each, lambda: True) for each in handler.whole_table(100)["segments"]]
-    assert len(json.dumps(segments)) < states.PAYLOAD_LIMIT
-    assert handler.add_up(swept, segments)["damaged"] == 10_000
+    given = handler.whole_table(100)
+    given["compared"] = [handler.compare(swept, each, lambda: True) for each in given["segments"]]
+    assert len(json.dumps(given)) < states.PAYLOAD_LIMIT
+    assert handler.handler({"step": "sum", "input": given}, None)["damaged"] == 10_000

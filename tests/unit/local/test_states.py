@@ -203,6 +203,18 @@ def test_stopping_ends_a_wait() -> None:
         run(machine(("Long", {"Type": "Wait", "Seconds": 3600, "End": True})), {}, stop=stop)
 
 
+def test_the_results_of_a_map_count_where_nothing_reads_them_and_nothing_catches_that() -> None:
+    """As on AWS (aws-cdk issue 24799): a Distributed Map gathers the outputs of all children, then drops them."""
+    dropped = mapping(ResultPath=None, Next="After", Catch=[{"ErrorEquals": ["States.ALL"], "Next": "After"}])
+    del dropped["End"]
+    definition = machine(("All", dropped), ("After", {"Type": "Succeed"}))
+    few = run(definition, [1, 2], lambda *_: "x" * (states.PAYLOAD_LIMIT // 3))
+    assert few == [1, 2]
+    with pytest.raises(states.ExecutionFailed) as failed:
+        run(definition, [1, 2], lambda *_: "x" * (states.PAYLOAD_LIMIT // 2))
+    assert failed.value.error == "States.DataLimitExceeded"
+
+
 def test_more_than_aws_passes_on_between_states_fails() -> None:
     with pytest.raises(states.ExecutionFailed) as failed:
         run(machine(("Only", task())), {}, lambda *_: "x" * states.PAYLOAD_LIMIT)

@@ -7,6 +7,8 @@ from itertools import chain, repeat
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bulkhead.errors import ClaimTaken, VersionConflict
 from bulkhead.store import Claim, Store, pre_commit
@@ -129,7 +131,12 @@ def test_large_bodies_go_to_s3(new_store: Any) -> None:
     assert store.decode(store.read("Observation/1"))["note"].startswith("0 1 2")
 
 
-def test_commit_each_isolates_the_ones_that_lost(store: Store) -> None:
+WAYS = ("batch", "transact", "single")
+
+
+@pytest.mark.parametrize("ways", WAYS)
+def test_commit_each_isolates_the_ones_that_lost(new_store: Any, ways: str) -> None:
+    store = new_store(bulk_writes=ways)
     heads = store.commit([creation(store, f"Observation/{n}") for n in range(150)])
     store.commit([change(store, heads[7], facts(), facts(), "faster")])
     writes = [change(store, head, facts(), facts(), inherited={"Patient/1": ("Organization/a",)}) for head in heads]
@@ -202,3 +209,36 @@ def test_a_writer_that_commits_late_looks_at_its_targets_again(
     assert {head.key: head for head in made} == store.read_many(f"Observation/{n}" for n in range(size))
     assert {(head.version, head.accounts) for head in made} == {(version, ("Organization/b",))}
     assert len(store.in_account("Organization/b")) == size
+
+
+@given(st.lists(st.booleans(), max_size=30), st.sampled_from(WAYS))
+@settings(max_examples=12, deadline=None)
+def test_independent_writes_are_those_whose_condition_holds(make_store: Any, there: list[bool], ways: str) -> None:
+    """However they are written. Each wants to be the first under its key."""
+    table = make_store(bulk_writes=ways, threads=3).table
+    table.put_many([{"pk": {"S": f"p{n}"}, "sk": {"S": "x"}} for n, is_there in enumerate(there) if is_there])
+    actions = [
+        table.put_action({"pk": {"S": f"p{n}"}, "sk": {"S": "x"}, "n": {"N": "1"}}, "attribute_not_exists(#pk)")
+        for n in range(len(there))
+    ]
+    assert table.write_apart(actions) == {n for n, is_there in enumerate(there) if is_there}
+    assert [bool("n" in (table.get((f"p{n}", "x")) or {})) for n in range(len(there))] == [not each for each in there]
+
+
+def test_members_that_are_written_singly_cost_a_fifth_less_and_a_request_for_each_item(new_store: Any) -> None:
+    written: dict[str, float] = {}
+    requests: dict[str, Any] = {}
+    for ways in ("batch", "single"):
+        store = new_store(bulk_writes=ways)
+        heads = store.commit([creation(store, f"Observation/{n}") for n in range(50)])
+        writes = [change(store, head, facts(), facts(), inherited={"Patient/1": ("Organization/a",)}) for head in heads]
+        for write, head in zip(writes, heads, strict=True):
+            write.old = write.new = None
+            write.body = head.body
+        with store.metered() as meter:
+            assert store.commit_each(writes) == set()
+        written[ways], requests[ways] = meter.written, meter.requests
+    assert written["single"] <= 0.8 * written["batch"]
+    # An entry and a head for each.
+    assert (requests["batch"]["UpdateItem"], requests["batch"]["TransactWriteItems"]) == (0, 2)
+    assert (requests["single"]["UpdateItem"], requests["single"]["TransactWriteItems"]) == (100, 0)

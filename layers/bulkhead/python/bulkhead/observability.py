@@ -26,6 +26,8 @@ JOBS_FAILED = "JobsFailed"
 """Metric, by `service` alone: jobs that failed for reasons outside of their request."""
 JOBS_DEAD = "JobsDead"
 """Metric, by `service` alone: jobs that are not over and that nobody works on, at one time."""
+RESOURCES_DAMAGED = "ResourcesDamaged"
+"""Metric, by `service` alone: resources that a round of the integrity check could not read, or whose versions are not all there."""
 READ_UNITS, WRITE_UNITS = "ReadUnits", "WriteUnits"
 """Metrics, by `service` and `operation` (of the route table, or a step of a job): capacity units, indexes included."""
 
@@ -78,14 +80,21 @@ def jobs_dead(count: int) -> None:
         _emit({JOBS_DEAD: count}, {})
 
 
+def resources_damaged(count: int) -> None:
+    """Reports how many damaged resources a round of the integrity check found. What is not reported is taken for none."""
+    if count:
+        _emit({RESOURCES_DAMAGED: count}, {})
+
+
 def units(operation: str, read: float, write: float) -> None:
-    """Reports the capacity units of one piece of work."""
-    if read or write:
-        _emit({READ_UNITS: read, WRITE_UNITS: write}, {"operation": operation})
+    """Reports the capacity units of one piece of work, where a deployment wants that. CloudWatch asks 30 cents a month for each metric that is reported, be it zero."""
+    used = {name: value for name, value in ((READ_UNITS, read), (WRITE_UNITS, write)) if value}
+    if used and is_measuring():
+        _emit(used, {"operation": operation})
 
 
 def _emit(values: Mapping[str, float], dimensions: Mapping[str, str]) -> None:
-    if not is_measuring():
+    if not is_on_lambda():
         return
     metrics = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
     for name, text in dimensions.items():
@@ -99,7 +108,10 @@ def _emit(values: Mapping[str, float], dimensions: Mapping[str, str]) -> None:
 
 
 def is_measuring() -> bool:
-    """Whether metrics are read: CloudWatch reads the standard output of a Lambda function, nothing reads a terminal's."""
+    """Whether units are reported: CloudWatch reads the standard output of a Lambda function, nothing reads a terminal's.
+
+    What alarms read is reported on Lambda in any case: it costs only when it is reported.
+    """
     return is_on_lambda() and settings.current().metrics == "on"
 
 

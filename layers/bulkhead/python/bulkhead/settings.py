@@ -15,6 +15,12 @@ class AtLeast(NamedTuple):
     value: int
 
 
+class AtMost(NamedTuple):
+    """The largest value of a whole number, if there is one."""
+
+    value: int
+
+
 class Url(NamedTuple):
     """A text that is empty or a URL of http or https."""
 
@@ -34,6 +40,8 @@ SHARED_TYPES = (*DIRECTORY_TYPES, *CONFORMANCE_TYPES)
 """What is shared by default. The store lists what of these types carries no account (`store.keys.NO_ACCOUNT`)."""
 
 Positive = Annotated[int, AtLeast(1)]
+LARGEST_BATCH = 2_000
+"""Members whose keys fit the 256 KB that Step Functions hands to a worker."""
 HttpUrl = Annotated[str, Url()]
 
 
@@ -133,7 +141,7 @@ class Settings:
     """How long an asynchronous job's status is kept."""
     purge_rest: Positive = 3600
     """Seconds for which the id of a purged resource is not free: longer than any writer works on what it has read."""
-    propagation_batch: Positive = 100
+    propagation_batch: Annotated[int, AtLeast(1), AtMost(LARGEST_BATCH)] = 100
     """Members that one worker of a propagation handles."""
     propagation_workers: Positive = 10
     """Workers of all propagations together, shared fairly between tenants; each propagation has one at least."""
@@ -141,8 +149,8 @@ class Settings:
     """Seconds between the map and the verify pass: longer than the GSIs lag."""
     integrity_pages: int = 1000
     """Pages of 1 MB that the daily integrity check reads, each time continuing where it ended; 0 turns it off. On AWS 1,000 cost 3 cents."""
-    bulk_writes: Literal["batch", "transact"] = "batch"
-    """`transact` stages by TransactWriteItems of 100 instead of BatchWriteItem of 25: a quarter of the requests, twice the write units."""
+    bulk_writes: Literal["batch", "transact", "single"] = "batch"
+    """`transact` stages by TransactWriteItems of 100 instead of BatchWriteItem of 25: a quarter of the requests, twice the write units. `single` is `batch`, but members of a `$set-accounts` are changed by a conditional request for each item instead of TransactWriteItems of 100: a fifth fewer write units, five times the CPU. The stack sets it for workers of propagations."""
     definitions_ttl: int = 1
     """Seconds for which a process keeps the CompartmentDefinitions that it has read; its own writes count at once."""
     threads: Positive = 8
@@ -152,7 +160,7 @@ class Settings:
     read_timeout: Positive = 5
     """Seconds after which an unanswered request to DynamoDB is sent again."""
     metrics: Literal["on", "off"] = "on"
-    """`off` reports no metrics of its own: CloudWatch takes some $18 a month for those of all operations in constant use."""
+    """`off` reports no units by operation: CloudWatch takes some $15 a month for those of all operations in constant use. What alarms read is always reported."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     """Level of the structured log."""
 
@@ -182,6 +190,9 @@ def _value(name: str, text: str, kind: Any) -> str | int:
         least = next((rule.value for rule in rules if isinstance(rule, AtLeast)), 0)
         if not (text.isascii() and text.isdecimal() and len(text) < 16 and int(text) >= least):
             raise ValueError(f"{name} is {text!r}; it must be a whole number of at least {least}")
+        for most in (rule.value for rule in rules if isinstance(rule, AtMost)):
+            if int(text) > most:
+                raise ValueError(f"{name} is {text!r}; it must be a whole number of at most {most}")
         return int(text)
     if Url() in rules and text and not text.startswith(("https://", "http://")):
         raise ValueError(f"{name} is {text!r}; it must be a URL that begins with https:// or http://")

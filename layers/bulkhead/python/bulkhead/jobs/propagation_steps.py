@@ -32,6 +32,7 @@ from bulkhead.compartments.propagation import (
 from bulkhead.errors import Unavailable
 from bulkhead.jobs import lifecycle
 from bulkhead.parallel import chunks
+from bulkhead.settings import LARGEST_BATCH
 from bulkhead.store import Store, manifests
 from bulkhead.store.jobs import DONE, RUNNING, STARTING, Job
 
@@ -47,6 +48,9 @@ _START_POLL = 0.05
 _BATCHES_AN_ITEM = 5
 # With fewer items than these, more parallel items are worth their starts.
 _ITEMS_IN_PARALLEL = 20
+# Step Functions takes 256 KB: as the input of a child, whose members' keys are up to 100 bytes long; and as the outputs of all children of a
+# Map together (20 bytes each), although nothing reads these.
+_MEMBERS_AN_ITEM, _ITEMS_A_MANIFEST = LARGEST_BATCH, 10_000
 
 State = dict[str, Any]
 _PASS: State = {"after": None, "batch": 0, "standing": 0, "amiss": 0}
@@ -218,7 +222,8 @@ def _items(store: Store, job: Job, state: State, *, amiss: Sequence[str]) -> lis
     """The items of a manifest. Each has all that a child of the Map needs, and stays far below Step Functions' 256 KB."""
     size = store.settings.propagation_batch
     batches = -(-len(amiss) // size)
-    each = min(_BATCHES_AN_ITEM, max(1, batches // _ITEMS_IN_PARALLEL))
+    each = min(_BATCHES_AN_ITEM, max(1, batches // _ITEMS_IN_PARALLEL), max(1, _MEMBERS_AN_ITEM // size))
+    each = max(each, -(-batches // _ITEMS_A_MANIFEST))
     common = {"job": job.id, "turn": state["turn"], "correlation": state.get("correlation", "")}
     return [
         common | {"batch": state["batch"] + 1 + n * each, "members": list(part)}

@@ -86,6 +86,7 @@ class Store:
             settings.table,
             settings.threads,
             transact_bulk=settings.bulk_writes == "transact",
+            singly=settings.bulk_writes == "single",
             patience=patience,
         )
         self._s3 = s3

@@ -157,7 +157,7 @@ def blocked(conflict: VersionConflict | ClaimTaken) -> str:
     return conflict.key if isinstance(conflict, VersionConflict) else keys.claim_key(conflict.condition)
 
 
-def afterwards(step: Callable[[], None], **context: object) -> None:
+def afterwards(step: Callable[[], object], **context: object) -> None:
     """Calls a step that follows a commit. Its failure does not fail the request: the commit is done, and the sweeper finishes the rest."""
     try:
         step()
@@ -176,6 +176,11 @@ def drop(table: Table, writes: Sequence[Write]) -> None:
 
 def settle(table: Table, writes: Sequence[Write]) -> None:
     """Removes entries that the new versions do not need. A failed condition means that a later version has staged the entry anew."""
+    table.write_each(settling(table, writes))
+
+
+def settling(table: Table, writes: Sequence[Write]) -> list[Item]:
+    """The actions of `settle`, each independent of the others."""
     actions: list[Item] = []
     for write in writes:
         if write.base is None or write.base.deleted:
@@ -192,4 +197,4 @@ def settle(table: Table, writes: Sequence[Write]) -> None:
         for account in (*listed_accounts(write.base), *write.base.ended):
             if account not in kept:
                 actions.append(table.delete_action(keys.account_entry(write.key, account)[0], NOT_LATER, version))
-    table.write_each(actions)
+    return actions
