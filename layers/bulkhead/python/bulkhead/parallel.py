@@ -23,19 +23,9 @@ def in_parallel(call: Callable[[T], R], arguments: Sequence[T], threads: int) ->
 
 
 def in_context(pool: ThreadPoolExecutor, call: Callable[[T], R], arguments: Sequence[T]) -> list[R]:
-    """The results of `call` for each argument: of the first in this thread, of the others in threads of `pool`.
-
-    Each runs in a copy of the request's context. The first error ends it; calls that have not begun then never do.
-    """
-    if not arguments:
-        return []
-    first, *others = arguments
-    begun = [pool.submit(copy_context().run, call, argument) for argument in others]
-    try:
-        return [copy_context().run(call, first), *(future.result() for future in begun)]
-    finally:
-        for future in begun:
-            future.cancel()
+    """The results of `call` for each argument, in threads of `pool`, in the context of the request."""
+    contexts = [copy_context() for _ in arguments]
+    return list(pool.map(lambda context, argument: context.run(call, argument), contexts, arguments))
 
 
 def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
