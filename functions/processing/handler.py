@@ -44,8 +44,8 @@ class Edge:
         trail.record_refused_entries(self._request, bundle.get("entry", ()), answer.get("entry", ()))
         trail.record_reads(self._request)
 
-    def refused(self, error: BulkheadError) -> None:
-        trail.record_refusal(self._request, error)
+    def refused(self, error: BulkheadError, sent: Callable[[], dict[str, Any]]) -> None:
+        trail.record_refusal(self._request, error, sent)
 
 
 def process(store: Store, given: dict[str, Any]) -> dict[str, Any]:

@@ -224,7 +224,10 @@ def test_summary_and_elements(client: httpx.Client, patient: str) -> None:
         "resourceType": "Patient",
         "birthDate": PATIENT["birthDate"],
     }
+    both = client.get(f"{patient}?_elements=birthDate&_elements=gender,active").json()
+    assert both.keys() & PATIENT.keys() == {"resourceType", "birthDate", "gender", "active"} & PATIENT.keys()
     assert client.get(patient, params={"_summary": "some"}).status_code == 400
+    assert client.get(f"{patient}?_summary=true&_summary=text").status_code == 400
     assert "tag" not in client.get(patient).json()["meta"]
 
 
@@ -241,6 +244,8 @@ def test_raw_binary_in_and_out(client: httpx.Client, patient: str) -> None:
     assert raw.headers["x-security-context"] == patient.strip("/")
     assert client.get(key, headers={"Accept": "*/*"}).content == PIXELS
     assert client.get(f"{key}/_history/1", headers={"Accept": "*/*"}).content == PIXELS
+    for part in ("_elements=contentType", "_summary=true"):
+        assert client.get(f"{key}?{part}", headers={"Accept": "*/*"}).json()["contentType"] == "image/png"
     expected = {
         "resourceType": "Binary",
         "contentType": "image/png",

@@ -95,3 +95,13 @@ def test_a_history_shows_the_elements_that_are_asked_for(client: httpx.Client) -
             shown = bundle["entry"][0]["resource"]
             assert {tag["code"] for tag in shown["meta"]["tag"]} == {"SUBSETTED"}
     assert "code" in client.get("/Basic/cut/_history").json()["entry"][0]["resource"]
+
+
+def test_links_keep_the_form_of_the_answer(client: httpx.Client) -> None:
+    put(client, "formed", "one")
+    put(client, "formed", "two")
+    for path in ("/Basic/formed/_history", "/Basic/_history", "/_history"):
+        bundle = client.get(path, params={"_format": "application/fhir+json", "_pretty": "true", "_count": "1"}).json()
+        for link in bundle["link"]:
+            asked = httpx.URL(link["url"]).params
+            assert (asked["_format"], asked["_pretty"], asked["_count"]) == ("application/fhir+json", "true", "1")

@@ -178,3 +178,17 @@ def test_a_search_parameter_ends_when_it_is_retired_or_deleted(ward: httpx.Clien
     assert ids(ward.get(path, headers=strict)) == ["cat"]
     ward.delete("/SearchParameter/search-noted")
     assert ward.get(path, headers=strict).status_code == 400
+
+
+@pytest.mark.parametrize("octets", ["M%FCller", "%C3%BC%C3"])
+def test_octets_that_are_not_utf_8_are_refused(ward: httpx.Client, octets: str) -> None:
+    """They would find nothing without a word, and a conditional create would make one more each time."""
+    answers = {
+        "request.url": ward.get(f"/Patient?name={octets}"),
+        "body": ward.post("/Patient/_search", content=f"name={octets}", headers=FORM),
+        "If-None-Exist": ward.post(
+            "/Patient", json={"resourceType": "Patient"}, headers={"If-None-Exist": f"identifier=urn:s|{octets}"}
+        ),
+    }
+    for place, answer in answers.items():
+        assert (answer.status_code, answer.json()["issue"][0]["expression"]) == (400, [place])

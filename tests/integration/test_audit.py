@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from bulkhead import settings
 from bulkhead.api import trail
 from bulkhead.audit import recording
 from bulkhead.facts.audit_names import PREFIX
@@ -226,6 +227,50 @@ def test_the_trail_is_not_a_member_that_propagation_counts_or_changes(admin: htt
     assert all("accounts" not in event["meta"] and event["meta"]["versionId"] == "1" for event in events(admin))
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_letter_is_data_of_whom_its_document_is_about(
+    new_store: Any, keys_folder: Path, monkeypatch: pytest.MonkeyPatch, *, whole: bool
+) -> None:
+    """A Binary points at no patient: it follows its document, which the same transaction makes, or which is there already."""
+    store: Store = new_store(audit="Binary.read,Binary.write")
+    monkeypatch.setattr(settings, "current", lambda: store.settings)
+    admin = Door(store, keys_folder, monkeypatch).client(subject="admin")
+    document: dict[str, Any] = {
+        "resourceType": "DocumentReference",
+        "id": "d",
+        "status": "current",
+        "content": [{"attachment": {"title": "x"}}],
+    }
+    document["subject"] = {"reference": "Patient/p1"}
+    letter: dict[str, Any] = {"resourceType": "Binary", "id": "b", "contentType": "text/plain", "data": "aGk="}
+    letter["securityContext"] = {"reference": "DocumentReference/d"}
+    if whole:
+        made = [document, letter]
+        entries = [
+            {"request": {"method": "PUT", "url": f"{one['resourceType']}/{one['id']}"}, "resource": one} for one in made
+        ]
+        sent = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+        admin.post("", json=sent).raise_for_status()
+    else:
+        put(admin, document)
+        put(admin, letter)
+    admin.get("Binary/b").raise_for_status()
+    admin.delete("Binary/b").raise_for_status()
+    about = ["Binary/b", "Patient/p1"]
+    found = events(admin, patient="p1", _sort="date")
+    assert [told(event) for event in found] == [("create", "C", about), ("read", "R", about), ("delete", "D", about)]
+
+
+def test_a_history_names_each_version_that_it_shows(admin: httpx.Client) -> None:
+    put(admin, LIST)
+    put(admin, {**LIST, "title": "second"})
+    put(admin, {**LIST, "title": "third", "subject": {"reference": "Patient/p2"}})
+    admin.get("List/l1/_history").raise_for_status()
+    shown = [one["entity"] for one in events(admin, subtype="history-instance")]
+    versions = {of["what"]["reference"]: [one["valueString"] for one in read["detail"]] for read, of in shown}
+    assert versions == {"Patient/p1": ["2", "1"], "Patient/p2": ["3"]}
+
+
 class TestRefusals:
     def test_a_token_without_the_right(self, door: Door, admin: httpx.Client) -> None:
         with door.client("system/*.rs", subject="reader") as reader:
@@ -254,6 +299,38 @@ class TestRefusals:
             answer = other.post("", json={"resourceType": "Bundle", "type": "batch", "entry": entries})
         assert [entry["response"]["status"][:3] for entry in answer.json()["entry"]] == ["404", "403"]
         assert sorted(told(event)[2] for event in events(admin, outcome="4")) == [["Patient/p1"], ["Patient/p2"]]
+
+    @pytest.mark.parametrize("path", ["Patient", "Patient?name=x", "Patient/_history", "Patient/$lastn"])
+    def test_of_no_resource_names_none(self, door: Door, admin: httpx.Client, path: str) -> None:
+        with door.client("system/Observation.rs", accounts=[A]) as other:
+            assert other.get(path).status_code in (403, 404)
+        assert ["entity" in event for event in events(admin, outcome="4")] == [False]
+
+    def test_of_a_job_names_no_resource(self, door: Door, admin: httpx.Client) -> None:
+        with door.client(accounts=[A]) as other:
+            assert other.get("job/patient/status").status_code == 404
+        assert ["entity" in event for event in events(admin, outcome="4")] == [False]
+
+    @pytest.mark.parametrize("kind", ["batch", "transaction"])
+    @pytest.mark.parametrize("background", [False, True])
+    def test_entries_name_what_they_are_about_whatever_they_ask(
+        self, door: Door, admin: httpx.Client, monkeypatch: pytest.MonkeyPatch, *, kind: str, background: bool
+    ) -> None:
+        monkeypatch.setattr(executions, "start", lambda store, job: None)
+        paths = ["Patient/p1/$everything", "/Patient/p1/_history/1", "Patient/p2/%24meta", "Patient?name=x"]
+        entries: list[dict[str, Any]] = [{"request": {"method": "GET", "url": path}} for path in paths]
+        entries += [{"request": {"method": "DELETE", "url": "/Patient/p3/"}}]
+        sent = {"resourceType": "Bundle", "type": kind, "entry": entries[-1:] if kind == "transaction" else entries}
+        headers = {"Prefer": "respond-async"} if background else {}
+        with door.client("system/Observation.cruds", accounts=[A]) as other:
+            answer = other.post("", json=sent, headers=headers)
+            if answer.status_code == 202:
+                processing_steps.process(door.store, {"job": answer.headers["content-location"].split("/")[-2]})
+        about = [
+            [entity["what"]["reference"] for entity in one.get("entity", ())] for one in events(admin, outcome="4")
+        ]
+        every = [[], ["Patient/p1"], ["Patient/p1"], ["Patient/p2"], ["Patient/p3"]]
+        assert sorted(about) == (every if kind == "batch" else every[-1:])
 
     def test_who_has_no_token(self, door: Door, admin: httpx.Client) -> None:
         with door.with_token(None) as nobody:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -66,7 +67,7 @@ class Edge:
     def answered(self, given: Json, answer: Json) -> None:
         """Nothing is recorded here."""
 
-    def refused(self, error: BulkheadError) -> None:
+    def refused(self, error: BulkheadError, sent: Callable[[], Json]) -> None:
         """Nothing is recorded here."""
 
 

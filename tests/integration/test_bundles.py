@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bulkhead.store import Store
+from bulkhead.store import Store, heads
 from functions import http
 from tests.support.bundle_samples import SYSTEM, bundle, create, delete, get, observation, patient, statuses, update
 
@@ -145,3 +145,20 @@ def test_an_operation_is_refused_where_it_stands() -> None:
     }
     answers = post(operation, delete("Patient/a"), kind="batch")["entry"]
     assert statuses(answers) == ["403", "204"]
+
+
+def test_what_inherits_too_much_to_be_stored_is_refused_where_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cohort of patients, each with its accounts: the other entries of a batch are done."""
+    monkeypatch.setattr(heads, "ITEM_BYTES", 4_000)
+    accounts = {"accounts": [{"reference": "Organization/a"}]}
+    names = [f"a-patient-of-the-cohort-{n}" for n in range(90)]
+    scope = "system/*.cruds accounts.write"
+    post(*(update(patient(id=name, meta=accounts)) for name in names), kind="batch", scope=scope)
+    members = [{"entity": {"reference": f"Patient/{name}"}} for name in names]
+    group = {"resourceType": "Group", "type": "person", "actual": True, "member": members}
+    answer = post(create(patient("1")), create(group), kind="batch")
+    assert statuses(answer["entry"]) == ["201", "413"]
+    (issue,) = answer["entry"][1]["response"]["outcome"]["issue"]
+    assert (issue["code"], issue["expression"]) == ("too-long", ["Bundle.entry[1].resource"])
+    refused = post(create(patient("2")), create(group), status=413)
+    assert refused["issue"][0]["expression"] == ["Bundle.entry[1].resource"]

@@ -146,6 +146,8 @@ class TestLastn:
             ("patient=1&code=weight&max=5", ["w2", "w3", "w1"]),
             ("patient=1&code=weight,height", ["h1", "w2"]),
             ("patient=1&code=glu,glucose", ["g3", "g2"]),
+            (f"patient=1&code={LOINC}|", ["h1", "w2", "g3"]),
+            (f"patient=1&code={LOINC}|weight,local|", ["w2", "g2"]),
             ("patient=1&category=vital-signs&max=1", ["h1", "w2"]),
             ("patient=1&date=lt2020-03-01&code=weight", ["w3"]),
             ("patient=3", []),
@@ -168,6 +170,10 @@ class TestLastn:
         ]
         body = {"resourceType": "Parameters", "parameter": named}
         assert ids(client.post("/Observation/$lastn", json=body)) == ["h1", "undated", "w2", "w3"]
+
+    def test_by_post_of_a_form(self, client: httpx.Client) -> None:
+        form = {"code": "weight", "max": "5"}
+        assert ids(client.post("/Observation/$lastn?patient=1", data=form)) == ["w2", "w3", "w1"]
 
     @pytest.mark.parametrize(
         ("query", "place"),

@@ -141,6 +141,12 @@ def test_a_list_outside_of_the_fence_is_none(door: Door, admin: httpx.Client) ->
     assert (found(patient), listed(patient, f"MedicationRequest?patient=1&_list={NAME}")) == ("l", {"10"})
 
 
+def test_a_list_is_found_by_a_form(admin: httpx.Client) -> None:
+    put(admin, medication_list("l", "10"))
+    answer = admin.post("List/$find", data={"patient": "1", "name": NAME})
+    assert (answer.status_code, answer.json()["id"]) == (200, found(admin))
+
+
 def test_finding_a_list_is_audited(admin: httpx.Client) -> None:
     put(admin, medication_list("l"))
     assert found(admin) == "l"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -19,6 +22,7 @@ from bulkhead.session import Session
 from bulkhead.store import Head, Store
 from bulkhead.store.heads import NEVER
 from tests.support.scene import PATIENT, A, B, C, Machine, Scene
+from tests.support.stepping import Writer
 
 D = "Organization/d"
 OF_A = Caller("a", EVERYBODY.scopes, sets_accounts=True, accounts=(A, D))
@@ -215,3 +219,66 @@ def test_nobody_is_handed_what_nobody_who_reaches_it_asked_for(steps: list[Any],
             assert after == explicit
         elif propagate is False:
             assert after == ()
+
+
+def on(scene: Scene, store: Store) -> Scene:
+    """The same scene through a store of a writer's own."""
+    own = copy(scene)
+    own.store = store
+    return own
+
+
+def changed(scene: Scene) -> None:
+    scene.put("Encounter/e", status="finished", **{"class": {"code": "AMB"}}, subject={"reference": PATIENT})
+
+
+def reached_through_its_patient(scene: Scene) -> None:
+    scene.set(PATIENT, C, propagate=True)
+
+
+def shared_by_another(scene: Scene) -> None:
+    scene.set("Encounter/e", B, propagate=True, caller=OF_B)
+
+
+@pytest.mark.parametrize("flag", [True, False], ids=["on", "off"])
+@pytest.mark.parametrize("work", [changed, reached_through_its_patient, shared_by_another])
+def test_no_writer_undoes_what_a_target_was_told_to_hand_on(
+    scene: Scene, work: Callable[[Scene], None], flag: bool
+) -> None:
+    """A writer stands before each of its calls in turn while the target is told: the accounts stay, so it gets no new version."""
+    scene.set("Encounter/e", A, B)
+    changed(scene)
+    for calls in count():
+        scene.set("Encounter/e", A, B)
+        scene.set(PATIENT, propagate=True)
+        scene.put("Encounter/e", **scene.store.decode(scene.head("Encounter/e")) | {"status": "planned"})
+        scene.set("Encounter/e", A, B, propagate=not flag)
+        writer = Writer(scene.store, lambda store: work(on(scene, store)))
+        over = not all(writer.step() for _ in range(calls))
+        scene.set("Encounter/e", A, propagate=flag, caller=OF_A)
+        writer.finish()
+        assert writer.error is None
+        head = scene.head("Encounter/e")
+        handed_on = accounts.passed_on(head, dict.fromkeys((A, D), NEVER))
+        assert (A in handed_on) == flag, calls
+        if over:
+            break
+    assert calls > 2
+
+
+def test_if_match_holds_where_only_what_it_hands_on_has_changed(scene: Scene) -> None:
+    version = scene.head("Encounter/e").version
+    for calls in count():
+        scene.set("Encounter/e", A)
+        writer = Writer(
+            scene.store,
+            lambda store: on(scene, store).set("Encounter/e", A, propagate=True, if_match=f'W/"{version}"'),
+        )
+        over = not all(writer.step() for _ in range(calls))
+        scene.set("Encounter/e", A, propagate=True, caller=OF_A)
+        writer.finish()
+        assert (writer.error, writer.result) == (None, 1), calls
+        assert scene.head("Encounter/e").version == version
+        if over:
+            break
+    assert calls > 2

@@ -7,7 +7,9 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from copy import copy
+from functools import partial
+from itertools import count, pairwise
 from typing import Any
 
 import pytest
@@ -24,8 +26,10 @@ from bulkhead.jobs.lifecycle import Background
 from bulkhead.session import Session
 from bulkhead.store import Store, rounds
 from bulkhead.store import jobs as items
-from bulkhead.store.jobs import CANCELLED, DONE, FAILED, RUNNING
+from bulkhead.store.jobs import CANCELLED, DONE, FAILED, RUNNING, STARTING
+from tests.support.faults import Killed, killed
 from tests.support.scene import PATIENT, A, B, C, Machine, Scene, manifest
+from tests.support.stepping import Writer
 
 OWNER = EVERYBODY.owner
 
@@ -208,6 +212,70 @@ class TestStart:
             scene.set(PATIENT, B, propagate=True, background=machine.background("once"))
         assert caught.value.status == 422
         assert scene.accounts(PATIENT) == (A,)
+
+    def test_two_at_once_under_if_match_are_one_job_that_runs(self, scene: Scene) -> None:
+        """One stands before each of its calls in turn, while the other comes and goes: neither takes the other's job for failed."""
+
+        def send(store: Store, name: str) -> Any:
+            own = copy(scene)
+            own.store = store
+            background = Background(lambda job: None, name)
+            return own.set(PATIENT, A, propagate=True, background=background, if_match=f'W/"{version}"')
+
+        for calls in count():
+            scene.set(PATIENT)
+            version = scene.head(PATIENT).version
+            slow = Writer(scene.store, partial(send, name=f"k{calls}"))
+            over = not all(slow.step() for _ in range(calls))
+            fast = send(scene.store, f"k{calls}")
+            slow.finish()
+            assert (slow.error, slow.result) == (None, fast), calls
+            assert found(scene, fast).state == RUNNING
+            assert scene.accounts(PATIENT) == (A,)
+            if over:
+                break
+        assert calls > 10
+
+    def test_a_request_that_comes_again_later_has_its_time(self, scene: Scene) -> None:
+        """The first one died before it could start the run. The run that the next one starts does not take that for dead as well."""
+        background = Background(dies, "once")
+        with pytest.raises(Killed):
+            scene.set(PATIENT, A, propagate=True, background=background)
+        job = background.identifier(EVERYBODY.owner)
+        assert scene.store.jobs.change(job, [STARTING], created=1.0)
+        waited: list[float] = []
+
+        def wait(seconds: float) -> None:
+            waited.append(seconds)
+            raise Waits
+
+        def start(job: str) -> None:
+            with pytest.raises(Waits):
+                propagation_steps.plan(scene.store, {"job": job}, wait)
+
+        assert scene.set(PATIENT, A, propagate=True, background=Background(start, "once")) == job
+        assert waited
+        assert found(scene, job).state == RUNNING
+
+    def test_a_job_that_another_has_joined_is_not_taken_back(self, scene: Scene) -> None:
+        """The first request cannot start it, and the same one, sent again meanwhile, can."""
+        joined: list[Any] = []
+
+        def fails(job: str) -> None:
+            joined.append(scene.set(PATIENT, A, propagate=True, background=Background(lambda job: None, "once")))
+            raise ConnectionError
+
+        with pytest.raises(Unavailable):
+            scene.set(PATIENT, A, propagate=True, background=Background(fails, "once"))
+        assert found(scene, joined[0]).state == RUNNING
+
+
+class Waits(Exception):
+    """The planner has nothing to do yet."""
+
+
+def dies(job: str) -> None:
+    raise killed()
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, before: Callable[[int], None]) -> list[int]:

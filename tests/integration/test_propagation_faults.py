@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from copy import copy
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -12,10 +14,11 @@ from botocore.exceptions import BotoCoreError
 from bulkhead.compartments import propagation
 from bulkhead.errors import BulkheadError
 from bulkhead.jobs.lifecycle import Background
-from bulkhead.store import Store
+from bulkhead.store import Store, pre_commit
 from bulkhead.store.jobs import DONE, FAILED
 from tests.support.faults import Failing, Killed, killed, unreachable
 from tests.support.scene import PATIENT, A, B, C, Machine, Scene
+from tests.support.stepping import Writer
 
 
 @pytest.fixture(autouse=True)
@@ -149,3 +152,36 @@ def test_a_task_that_dies_is_run_again(scene: Scene, step: str, after: bool) -> 
         if not struck[0]:
             break
     assert at > 0
+
+
+@pytest.mark.parametrize("asked", [0, 2])
+def test_a_late_writer_inherits_what_is_passed_on_now_whoever_writes_beside_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, asked: int
+) -> None:
+    """A throttled table: a propagation gave up waiting for the writer. Another sets the accounts of what it made, and keeps what it inherited."""
+    monkeypatch.setattr(pre_commit, "_LATE", -1.0)
+    for calls in count():
+        key = f"Observation/{calls}-{asked}"
+        scene.set(PATIENT, A, propagate=True)
+        writer = Writer(scene.store, partial(put, scene, key))
+        for _ in range(calls):
+            writer.step()
+        if made := scene.store.read(key):
+            writer.finish()
+            break
+        scene.set(PATIENT, B, propagate=True)
+        while scene.store.read(key) is None:
+            writer.step()
+        over = not all(writer.step() for _ in range(asked))
+        scene.set(key, C)
+        writer.finish()
+        assert writer.error is None
+        assert set(scene.accounts(key)) == {B, C}, (calls, over)
+    assert made
+    assert calls > 3
+
+
+def put(scene: Scene, key: str, store: Store) -> None:
+    own = copy(scene)
+    own.store = store
+    own.put(key, subject={"reference": PATIENT})

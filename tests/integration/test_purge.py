@@ -434,6 +434,19 @@ def test_a_job_that_is_cancelled(scene: Scene, monkeypatch: pytest.MonkeyPatch) 
     assert all(scene.store.read(key) for key in [PATIENT, *keys])
 
 
+def test_the_id_of_a_purge_that_broke_off_says_what_to_do(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not free before the purge is done, however long that takes."""
+    record(scene)
+    purging.begin(Session.of(scene.store, EVERYBODY), purging.Order(PATIENT, True))
+    monkeypatch.setattr(dates, "now", lambda: "2999-01-01T00:00:00.000Z")
+    body = {"resourceType": "Patient", "id": "p1"}
+    refused = request("PUT", PATIENT, body, scope=PURGE)
+    assert (refused["statusCode"], issue(refused)) == (409, ("conflict", PATIENT))
+    assert "send $purge again" in refused["resource"]["issue"][0]["diagnostics"]
+    purge()
+    assert request("PUT", PATIENT, body, scope=PURGE)["statusCode"] == 201
+
+
 def test_a_binary_that_another_patients_document_links_to_is_left_and_listed(scene: Scene) -> None:
     """Whoever reads that document would find nothing. It goes by a purge of its own."""
     scene.create("Patient/other")

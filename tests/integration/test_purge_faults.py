@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -206,3 +207,33 @@ def test_what_a_dead_writer_leaves_goes_when_the_id_is_free(make_scene: Any, mon
     scene.store.sweep()
     assert [place for place in traces(scene.store, WRITTEN) if place.startswith(OBSERVATION)] == []
     assert scene.store.gravestones([OBSERVATION, PATIENT]) == {}
+
+
+def sweep(store: Store) -> None:
+    store.sweep()
+
+
+@pytest.mark.parametrize("other", [update, sweep])
+def test_who_frees_an_id_takes_nothing_from_who_writes_it(make_scene: Any, other: Callable[[Store], None]) -> None:
+    """The id of what was purged is free again: another stands before each of its calls in turn while the resource is made anew."""
+    scene = make_scene()
+    scene.store.settings = replace(scene.store.settings, purge_rest=0)
+    for calls in count():
+        record(scene)
+        purge(scene.store)
+        scene.put(PATIENT, name=[{"text": MARK}])
+        slow = Writer(scene.store, other)
+        over = not all(slow.step() for _ in range(calls))
+        with suppress(Conflict):
+            update(scene.store)
+        slow.finish()
+        ended(slow)
+        update(scene.store)
+        report = scene.store.check_integrity(repair=False, patience=None)
+        assert (report.missing, report.damaged) == (0, 0), calls
+        versions = scene.store.versions(OBSERVATION, None, 9)
+        assert [one.version for one in versions] == list(range(len(versions), 0, -1)), calls
+        assert all(scene.store.decode(one)["note"][0]["text"].startswith(WRITTEN) for one in versions)
+        if over:
+            break
+    assert calls > 1

@@ -78,7 +78,9 @@ def test_a_job_that_is_just_being_created_stays_on_the_list(swept: Store) -> Non
 
 def test_a_job_that_never_started_leaves_the_list(swept: Store) -> None:
     create(swept, "removed")
-    swept.jobs.remove("removed")
+    removed = swept.jobs.read("removed")
+    assert removed is not None
+    assert swept.jobs.remove(removed)
     assert listed(swept) == set()
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 
@@ -76,8 +76,7 @@ def test_pages_hold_every_job_once(store: Store, made: Callable[..., Job], count
 def test_what_expired_or_never_started_is_not_listed(store: Store, made: Callable[..., Job]) -> None:
     made("alive")
     made("expired", expires=int(time.time()) - 1)
-    made("removed")
-    store.jobs.remove("removed")
+    assert store.jobs.remove(made("removed"))
     assert listed(store) == ["alive"]
 
 
@@ -119,6 +118,16 @@ def test_a_wrong_parameter_is_named(pairs: list[tuple[str, str]]) -> None:
     with pytest.raises(BadRequest) as caught:
         parse(pairs, 10, 100)
     assert caught.value.issues[0].expression == pairs[0][0]
+
+
+def test_links_keep_the_form_of_the_answer(store: Store, made: Callable[..., Job]) -> None:
+    for name in ("one", "two"):
+        made(name)
+    query = parse([("_format", "xml"), ("_pretty", "true"), ("_count", "1")], 10, 10)
+    for link in listing.page(store, OWNER, query, base=BASE)["link"]:
+        assert {"_format": ["xml"], "_pretty": ["true"], "_count": ["1"]}.items() <= parse_qs(
+            link["url"].partition("?")[2]
+        ).items()
 
 
 def test_count_has_bounds() -> None:

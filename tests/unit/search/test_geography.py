@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,12 +24,24 @@ PLACES = {
 }
 
 
+NOT_ON_EARTH: list[tuple[Any, Any]] = [
+    (Decimal("9" * 400), 0),
+    (0, Decimal("-" + "9" * 400)),
+    (1e300, 1e300),
+    (91, 0),
+    (0, 361),
+]
+
+
 def world() -> MemoryStore:
     store = MemoryStore()
     for name, (latitude, longitude) in PLACES.items():
         position = {"latitude": latitude, "longitude": longitude}
         store.put({"resourceType": "Location", "id": name, "position": position, "status": "active"})
     store.put({"resourceType": "Location", "id": "nowhere", "status": "active"})
+    for number, (north, east) in enumerate(NOT_ON_EARTH):
+        far: dict[str, Any] = {"latitude": north, "longitude": east}
+        store.put({"resourceType": "Location", "id": f"far-{number}", "position": far, "status": "active"})
     store.put({"resourceType": "PractitionerRole", "id": "role", "location": [{"reference": "Location/bern"}]})
     return store
 

@@ -49,9 +49,11 @@ def test_what_does_not_match(people: MemoryStore, query: str) -> None:
     assert keys(search(people, "Patient", query)) == []
 
 
-def test_white_space_is_no_value() -> None:
+@pytest.mark.parametrize("name", ["name", "name:contains", "name:text", "phonetic", "_tag:text"])
+@pytest.mark.parametrize("value", ["  ", "\u0301", " \u0301\u0316 "])
+def test_nothing_that_counts_is_no_value(name: str, value: str) -> None:
     with pytest.raises(BadRequest, match="must have some text"):
-        parse([("name", "  ")], "Patient")
+        parse([(name, value)], "Patient")
 
 
 @given(st.text(min_size=1), st.integers(1, 8))

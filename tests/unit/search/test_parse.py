@@ -316,6 +316,20 @@ def test_escaped_parts_come_back(parts: list[str]) -> None:
     assert [unescape(part) for part in split(",".join(escaped), ",")] == parts
 
 
+def test_a_long_value_with_escapes_is_split_in_one_pass() -> None:
+    """In a body there is room for it. If each character copied what came before, this would not end."""
+    text = "\\," * 1_000_000
+    assert split(f"{text},a|b", ",") == [text, "a|b"]
+
+
+@pytest.mark.parametrize("value", ["|" * 3, "a|b|c|d"])
+@pytest.mark.parametrize("name", ["code", "identifier:of-type", "value-quantity"])
+def test_too_many_bars_are_refused(name: str, value: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        parse([(name, value)], "Observation")
+    assert refused.value.issues[0].expression == name
+
+
 @given(
     st.text(), st.sampled_from(["code", "subject", "date", "value-quantity", "code-value-quantity", "_id", "_include"])
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from bulkhead.access.policy import EVERYBODY
 from bulkhead.errors import BulkheadError
 from bulkhead.facts.index_facts import Value
 from bulkhead.session import Session
-from bulkhead.store import Claim, Head, Store, Write, identifiers, one_request, transactions
+from bulkhead.store import Claim, Head, Store, Write, identifiers, keys, one_request, transactions
 from bulkhead.store import active_months as months_module
 from bulkhead.store.heads import Identifier, Unique
 from tests.support.changes import change, creation, deletion, facts, note
@@ -264,3 +265,19 @@ def test_refusals_are_bulkhead_errors(store: Store) -> None:
     store.commit([change(store, head, OLD, NEW)])
     with pytest.raises(BulkheadError):
         store.commit([change(store, head, OLD, NEW)])
+
+
+def test_a_transaction_that_dies_as_it_begins_leaves_no_list_of_its_members(store: Store) -> None:
+    client: Any = store.table.client
+    for at in count():
+        failing: Any = Failing(client, at, killed())
+        store.table.client = failing
+        with suppress(Killed):
+            transactions.begin(store.table, ["Patient/p"], -1000, entries=[("identifier", "of a patient")])
+        store.table.client = client
+        store.sweep()
+        items, _ = store.table.scan(0, 1, None)
+        assert [item for item in items if item["sk"]["S"].startswith(keys.MEMBERS)] == []
+        if not failing.struck:
+            break
+    assert at == 2

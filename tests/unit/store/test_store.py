@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import threading
+from base64 import b64encode
+from collections.abc import Sequence
 from itertools import chain, repeat
+from random import randbytes
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkhead.errors import ClaimTaken, VersionConflict
-from bulkhead.store import Claim, Store, pre_commit
+from bulkhead.errors import ClaimTaken, DoesNotFit, VersionConflict
+from bulkhead.store import Claim, Inherit, Store, Write, commits, heads, large, pre_commit, transactions
+from bulkhead.store.heads import Read
+from bulkhead.store.table import Table
 from tests.support.changes import body, change, creation, deletion, facts, note
 
 
@@ -120,6 +126,107 @@ def test_a_place_in_time_is_that_of_a_version_whether_or_not_it_is_a_deletion(
         place = f"{page[0].updated}#1#{page[0].version:010d}"
         assert place == page[0].position
     assert [version for _, version in seen] == sorted(range(1, 8), reverse=newest_first)
+
+
+def test_bodies_that_fit_one_request_only_together_with_fewer(store: Store) -> None:
+    """DynamoDB takes 4 MB at once: whether they make resources under ids of the client's, or change them, or are settled."""
+    names = [f"Binary/{n}" for n in range(20)]
+    note = b64encode(randbytes(215_000)).decode()
+    made = store.commit([Write(key, None, body(store, key, note), None, facts()) for key in names])
+    assert store.read_many(names) == {head.key: head for head in made}
+    changed = store.commit([change(store, head, facts(), facts(), f"{note}+") for head in made])
+    assert store.read_many(names) == {head.key: head for head in changed}
+    assert list(transactions.open_transactions(store.table)) == []
+
+
+def inheriting(count: int) -> Inherit:
+    """What is written inherits from so many Patients."""
+
+    def inherit(writes: Sequence[Write], read: Read) -> None:
+        for write in writes:
+            write.inherit({f"Patient/{n:036}": {"Organization/a": heads.NEVER} for n in range(count)})
+
+    return inherit
+
+
+@pytest.mark.parametrize("others", [0, 130], ids=["at once", "large"])
+def test_what_inherits_from_more_than_an_item_holds_is_refused(store: Store, others: int) -> None:
+    writes = [creation(store, f"Observation/{n}") for n in range(others)]
+    with pytest.raises(DoesNotFit) as caught:
+        store.commit([*writes, creation(store, "Group/g")], (), lambda given, read: inheriting(7000)(given[-1:], read))
+    assert (caught.value.status, caught.value.key, caught.value.issues[0].expression) == (413, "Group/g", "Group")
+    assert store.read_many(["Group/g", *(write.key for write in writes)]) == {}
+
+
+@pytest.mark.parametrize("others", [0, 130], ids=["at once", "large"])
+def test_who_has_not_read_what_a_head_passes_on_does_not_undo_it(store: Store, others: int) -> None:
+    """That changes without a new version."""
+    (head,) = store.commit([creation(store, "Encounter/e")])
+    for flag in (True, False):
+        store.set_propagate(head, flag=flag, within={})
+        more = [creation(store, f"Observation/{n}") for n in range(others)]
+        with pytest.raises(VersionConflict):
+            store.commit([change(store, head, facts(), facts()), *more])
+        assert store.commit_each([heads.accounts_write(head)]) == {"Encounter/e"}
+        with pytest.raises(VersionConflict):
+            store.set_propagate(head, flag=not flag, within={})
+        read = store.read("Encounter/e")
+        assert read is not None
+        assert (read.version, read.propagate) == (1, flag)
+        head = read
+    (changed, *_) = store.commit([change(store, head, facts(), facts()), *more])
+    assert store.read("Encounter/e") == changed
+
+
+def test_nor_are_the_bounds_of_what_propagates(store: Store) -> None:
+    (head,) = store.commit([creation(store, "Encounter/1")])
+    accounts = tuple(f"Organization/{n:036}" for n in range(300))
+    with pytest.raises(DoesNotFit):
+        store.set_propagate(head, flag=True, within=dict.fromkeys(accounts, accounts))
+    assert store.read("Encounter/1") == head
+
+
+def test_a_body_leaves_room_for_what_the_resource_inherits(store: Store) -> None:
+    write = creation(store, "Group/g", facts(*(f"Patient/{n:036}" for n in range(4000))))
+    write.body = body(store, "Group/g", b64encode(randbytes(150_000)).decode())
+    (head,) = store.commit([write], (), inheriting(4000))
+    assert store.read("Group/g") == head
+    assert len(head.inherited) == 4000
+
+
+def test_those_that_inherit_more_than_one_request_takes_are_made_together(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commits, "TRANSACT_BYTES", 30_000)
+    begun: list[str] = []
+    begin = transactions.begin
+
+    def noted(*given: Any, **more: Any) -> str:
+        begun.append(begin(*given, **more))
+        return begun[-1]
+
+    monkeypatch.setattr(transactions, "begin", noted)
+    for givers, larges in ((10, 0), (100, 1)):
+        made = store.commit([creation(store, f"Group/{givers}-{n}") for n in range(8)], (), inheriting(givers))
+        assert store.read_many(head.key for head in made) == {head.key: head for head in made}
+        assert len(begun) == larges
+
+
+def test_a_transaction_that_cannot_be_finished_is_in_no_others_way(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = [transactions.begin(store.table, [f"Observation/{n}"], -1) for n in range(2)]
+    finish = large.finish
+
+    def fails_once(table: Table, transaction: str) -> None:
+        if transaction == begun[0]:
+            raise EndpointConnectionError(endpoint_url="http://127.0.0.1")
+        finish(table, transaction)
+
+    monkeypatch.setattr(large, "finish", fails_once)
+    with pytest.raises(EndpointConnectionError):
+        store.sweep()
+    assert [one for _, one in transactions.open_transactions(store.table)] == begun[:1]
 
 
 def test_large_bodies_go_to_s3(new_store: Any) -> None:

@@ -19,6 +19,7 @@ BulkheadError
 ├── PreconditionFailed         412  conflict
 │   └── MultipleMatches        412  multiple-matches
 ├── PayloadTooLarge            413  too-long
+│   └── DoesNotFit             413  too-long (a resource cannot be stored with all the accounts that it would have)
 ├── AnswerTooLarge             413  too-costly
 ├── UnsupportedMediaType       415  not-supported
 ├── Unprocessable              422  processing
@@ -120,8 +121,14 @@ class ClaimTaken(Conflict):
 class Purged(Conflict):
     """What had the id was erased a moment ago. Writers that began before must have ended before the id is free again."""
 
-    def __init__(self, key: str, until: str) -> None:
-        super().__init__(f"what {key} was has been erased; the id can be used again after {until}", expression=key)
+    def __init__(self, key: str, until: str | None) -> None:
+        """`until` the id rests; None where the purge of `key` has not come to its end."""
+        text = f"what {key} was has been erased; the id can be used again after {until}"
+        if until is None:
+            text = (
+                f"{key} is being purged; the id can be used again when that is done: send $purge again if it broke off"
+            )
+        super().__init__(text, expression=key)
         self.key = key
 
 
@@ -146,6 +153,18 @@ class MultipleMatches(PreconditionFailed):
 
 class PayloadTooLarge(BulkheadError):
     status, code = 413, "too-long"
+
+
+class DoesNotFit(PayloadTooLarge):
+    """A resource that names so many others with accounts that it cannot be stored with what it inherits from them."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            "the resource cannot be stored with its accounts: it names too many others that pass theirs on to it; "
+            "make several resources of it",
+            expression=key.partition("/")[0],
+        )
+        self.key = key
 
 
 class AnswerTooLarge(BulkheadError):

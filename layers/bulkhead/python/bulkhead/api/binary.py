@@ -14,7 +14,8 @@ OPERATIONS = frozenset({"read", "vread", "create", "update", "conditional-update
 """The operations that take or return raw bytes."""
 
 _UNKNOWN = "application/octet-stream"
-_CONTENT_TYPE = r"[\w.+*-]+/[\w.+*-]+( ?; ?[\w.+-]+=[^;\r\n\"]+| ?; ?[\w.+-]+=\"[^\r\n\"]*\")*"
+# A value without quotes has no spaces (RFC 9110 5.6.6): so a text is read in one way only, and takes no time to be refused.
+_CONTENT_TYPE = r"[\w.+*-]+/[\w.+*-]+( ?; ?[\w.+-]+=([^\s;\"]+|\"[^\r\n\"]*\"))*"
 
 
 def received(content_type: str, body: bytes, identifier: str | None, *, security_context: str | None) -> dict[str, Any]:

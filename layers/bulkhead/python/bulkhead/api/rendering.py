@@ -6,7 +6,7 @@ import gzip
 import re
 
 from bulkhead.api import binary, formats
-from bulkhead.api.request import Request
+from bulkhead.api.request import WHOLE, Request
 from bulkhead.api.response import Response
 from bulkhead.errors import NotAcceptable
 from bulkhead.fhir import json
@@ -42,7 +42,13 @@ def _content(request: Request, response: Response) -> tuple[bytes, dict[str, str
     except NotAcceptable:
         wanted = formats.DEFAULT
     is_read = request.is_binary and request.method in ("GET", "HEAD") and response.status == 200
-    if is_read and resource and binary.is_raw(wanted, content := json.plain(resource)):
+    # A part of a Binary is no document: without its data there would be no bytes.
+    if (
+        is_read
+        and resource
+        and request.selection == (WHOLE, [])
+        and binary.is_raw(wanted, content := json.plain(resource))
+    ):
         return binary.raw(content)
     headers = {"content-type": f"{wanted.content_type}; charset=utf-8", "vary": "accept, accept-encoding"}
     if resource is None:

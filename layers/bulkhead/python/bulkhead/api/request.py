@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from bulkhead.api import binary, formats, matching, trail
 from bulkhead.errors import BadRequest, UnsupportedMediaType
-from bulkhead.fhir import compression, json, subset
+from bulkhead.fhir import compression, json, queries, subset
 from bulkhead.session import Shown
 
 if TYPE_CHECKING:
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from bulkhead.store import Head, Store, Version
 
 FORM = "application/x-www-form-urlencoded"
+WHOLE = "false"
+"""The `_summary` that leaves a resource whole."""
+TAKES_FORMS = ("/_search", "/$everything", "/$lastn", "/$find")
+"""Ends of the paths whose parameters may come as a form in the body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +74,18 @@ class Request:
 
     @cached_property
     def query(self) -> list[tuple[str, str]]:
-        """Query parameters in order, then those of a form in the body of a `_search` or an `$everything`.
+        """Query parameters in order, then those of a form in the body of a `_search` or of an operation that reads (TAKES_FORMS).
 
         Other bodies never count as parameters: messages repeat parameters, and a resource that was sent as a form is not one.
         """
-        pairs = parse_qsl(self.query_string, keep_blank_values=True)
-        takes_form = self.method == "POST" and self.route.path.endswith(("/_search", "/$everything"))
+        pairs = queries.pairs(self.query_string, "request.url")
+        takes_form = self.method == "POST" and self.route.path.endswith(TAKES_FORMS)
         if takes_form and self.content_type == FORM:
             try:
-                pairs += parse_qsl(self.body.decode(), keep_blank_values=True)
+                form = self.body.decode()
             except UnicodeDecodeError:
                 raise BadRequest("the form is not UTF-8", json.BODY) from None
+            pairs += queries.pairs(form, json.BODY)
         return pairs
 
     @property
@@ -129,12 +134,19 @@ class Request:
 
     def subset(self, resource: JsonResource) -> JsonResource:
         """The part of a resource that `_summary` and `_elements` select. BadRequest."""
-        given = dict(self.query)
-        if given.get("_summary", "false") != "false":
-            return subset.summary(json.plain(resource), given["_summary"])
-        return (
-            subset.elements(json.plain(resource), given["_elements"].split(",")) if given.get("_elements") else resource
-        )
+        summary, names = self.selection
+        if summary != WHOLE:
+            return subset.summary(json.plain(resource), summary)
+        return subset.elements(json.plain(resource), names) if names else resource
+
+    @property
+    def selection(self) -> tuple[str, list[str]]:
+        """`_summary` of a read (WHOLE where it is absent), and the names in every `_elements`. BadRequest for two `_summary`."""
+        summaries = [text for name, text in self.query if name == "_summary" and text]
+        if len(summaries) > 1:
+            raise BadRequest("_summary may occur only once", "_summary")
+        named = [part for name, text in self.query if name == "_elements" for part in text.split(",") if part]
+        return summaries[0] if summaries else WHOLE, named
 
     @cached_property
     def prefer(self) -> Prefer:

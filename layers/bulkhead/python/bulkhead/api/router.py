@@ -148,7 +148,7 @@ def _options(request: Request) -> Response:
 def _refused(request: Request, error: BulkheadError) -> Response:
     """The response to a failed request. The client learns of a refusal only if it could be recorded."""
     try:
-        trail.record_refusal(request, error)
+        trail.record_refusal(request, error, request.resource)
     except (ClientError, BotoCoreError, BulkheadError) as failure:
         log_failure(failure)
         return failed(Unavailable("the server could not record its refusal of this request: send the request again"))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bulkhead.api import matching
+from bulkhead.api.routes import BASE
 from bulkhead.audit import recording
 from bulkhead.audit.events import Deed, deed
 from bulkhead.errors import BulkheadError, Forbidden, NotFound, Unauthorized
@@ -86,17 +89,21 @@ def record_shown(request: Request, heads: Sequence[Head]) -> None:
     recording.record(request.store, recording.of_reads(request.session, _READ, wanted))
 
 
-def record_refusal(request: Request, error: BulkheadError) -> None:
-    """Records that the request was refused, if it was. Raises where that is impossible."""
+def record_refusal(request: Request, error: BulkheadError, sent: Callable[[], Any]) -> None:
+    """Records that the request was refused, if it was. Raises where that is impossible.
+
+    `sent` gives the Bundle of a batch or transaction, which is asked for only where one is refused.
+    """
     if request.route.public:
         return
     caller = _caller(request)
     if recording.is_refusal(caller, error):
-        key = references.local(f"{request.parameters.get('type')}/{request.parameters.get('id')}")
-        recording.record(
-            request.store,
-            recording.of_refusal(Session.of(request.store, caller), DEEDS[request.route.operation], key, error=error),
-        )
+        key = _named(request.parameters)
+        keys: Sequence[str | None] = [key] if key else _named_in(request, error, sent) or [None]
+        session, done = Session.of(request.store, caller), DEEDS[request.route.operation]
+        # One event for each: who may see only some of the resources learns what concerns these.
+        events = [made for one in keys for made in recording.of_refusal(session, done, one, error=error)]
+        recording.record(request.store, events)
 
 
 def record_refused_entries(request: Request, asked: Sequence[Any], answered: Sequence[Mapping[str, Any]]) -> None:
@@ -105,12 +112,36 @@ def record_refused_entries(request: Request, asked: Sequence[Any], answered: Seq
     for entry, content in zip(asked, answered, strict=True):
         error = _REFUSALS.get(content["response"]["status"].partition(" ")[0])
         if error and recording.is_refusal(request.caller, error):
-            url = entry["request"]["url"].removeprefix(f"{request.base}/").partition("?")[0]
-            done = DEEDS["bundle"]
-            events += recording.of_refusal(request.session, done, references.local(url), error=error)
+            key = _named_by(entry, request.base)
+            events += recording.of_refusal(request.session, DEEDS["bundle"], key, error=error)
     recording.record(request.store, events)
 
 
+def _named(parameters: Mapping[str, str]) -> str | None:
+    """The resource that the parameters of a route name; None where they name a type alone, or a job."""
+    if "type" not in parameters or "id" not in parameters:
+        return None
+    return references.local(f"{parameters['type']}/{parameters['id']}")
+
+
+def _named_by(entry: Mapping[str, Any], base: str) -> str | None:
+    """The resource that the request of a Bundle's entry is about, whatever it asks of it: `Patient/1`, `Patient/1/$everything`."""
+    path = entry["request"]["url"].removeprefix(base).lstrip("/").partition("?")[0]
+    return _named(matching.match(entry["request"]["method"], f"{BASE}/{path}").parameters)
+
+
+def _named_in(request: Request, error: BulkheadError, sent: Callable[[], Any]) -> list[str]:
+    """The resources that those entries of a refused Bundle are about for which it was refused."""
+    places = [_PLACE.match(issue.expression or "") for issue in error.issues]
+    faulty = sorted({int(place[1]) for place in places if place})
+    if request.route.operation != "bundle" or not faulty:
+        return []
+    entries = sent().get("entry", [])
+    keys = [_named_by(entries[index], request.base) for index in faulty if index < len(entries)]
+    return list(dict.fromkeys(key for key in keys if key))
+
+
+_PLACE = re.compile(r"Bundle\.entry\[(\d{1,9})\]", re.ASCII)
 _REFUSALS: Mapping[str, BulkheadError] = {
     str(error.status): error for error in (Unauthorized("refused"), Forbidden("refused"), NotFound("refused"))
 }

@@ -38,11 +38,12 @@ SENT_BY = "urn:bulkhead:sent-by"
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A resource in an event: its key, the version that was read or made, and further details by name."""
+    """A resource in an event: its key, the version that was read or made, further details by name, and other versions that were read."""
 
     key: str
     version: int | None = None
     details: Mapping[str, str] = field(default_factory=dict)
+    others: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +120,13 @@ def _agent(caller: Caller) -> dict[str, Any]:
 def _entity(entity: Entity) -> dict[str, Any]:
     is_patient = entity.key.startswith("Patient/")
     kind, role = (_PERSON, _PATIENT_ROLE) if is_patient else (_SYSTEM_OBJECT, _DOMAIN_RESOURCE_ROLE)
-    details = dict(entity.details)
-    if entity.version is not None:
-        details["version"] = str(entity.version)
+    details = list(entity.details.items())
+    details += [("version", str(version)) for version in (entity.version, *entity.others) if version is not None]
     made: dict[str, Any] = {
         "what": {"reference": entity.key},
         "type": {"system": _ENTITY_TYPE, "code": kind},
         "role": {"system": _ROLE, "code": role},
     }
     if details:
-        made["detail"] = [{"type": name, "valueString": text} for name, text in details.items()]
+        made["detail"] = [{"type": name, "valueString": text} for name, text in details]
     return made

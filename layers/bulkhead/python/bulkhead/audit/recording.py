@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from uuid import uuid4
 
 from bulkhead.audit.events import REFUSED, SUCCESS, Deed, Entity, deed, event
 from bulkhead.errors import BulkheadError, Forbidden, MethodNotAllowed, NotFound, Unauthorized
 from bulkhead.facts.audit_names import AUDIT_EVENT, PREFIX, is_trail
+from bulkhead.facts.security_context import followed
 from bulkhead.fhir import dates
 from bulkhead.session import Shown
 from bulkhead.store import Head, Write
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from bulkhead.access.caller import Caller
     from bulkhead.session import Session
     from bulkhead.store import Store, Version
+
+Targets = Mapping[str, frozenset[str]]
+Patients = tuple[str, ...]
 
 SET_ACCOUNTS, REFUSALS = "$set-accounts", "refusals"
 PURGE = "$purge"
@@ -75,6 +79,23 @@ def reader(session: Session) -> Callable[[Version], None]:
     return read
 
 
+class _Named(Protocol):
+    """A resource, by what it points at."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def targets(self) -> Targets: ...
+
+
+class _Written(NamedTuple):
+    """What a write makes, as far as the trail asks."""
+
+    key: str
+    targets: Targets
+
+
 def require_untouched(writes: Sequence[Write], auth: str) -> None:
     """Raises MethodNotAllowed where a write changes or deletes an AuditEvent, Forbidden where it makes one under the server's own ids.
 
@@ -100,11 +121,13 @@ def is_untouchable(key: str, auth: str) -> bool:
 def of_changes(session: Session, writes: Sequence[Write]) -> list[Write]:
     """The events that belong to the commit of `writes`."""
     known = policy(session.store.settings.audit)
-    groups: dict[tuple[str, tuple[str, ...]], list[Entity]] = {}
-    for write in writes:
-        if write.changes_content and known.records_change(write.key.partition("/")[0]):
-            group = groups.setdefault((_interaction(write), _patients(session.store, write)), [])
-            group.append(Entity(write.key, write.version))
+    wanted = [one for one in writes if one.changes_content and known.records_change(one.key.partition("/")[0])]
+    named = [_Written(one.key, _targets(session.store, one)) for one in wanted]
+    contexts = {followed(one.key, one.targets) for one in named}
+    beside = [_Written(one.key, _targets(session.store, one)) for one in writes if one.key in contexts]
+    groups: dict[tuple[str, Patients], list[Entity]] = {}
+    for write, patients in zip(wanted, _patients(session.store, named, beside), strict=True):
+        groups.setdefault((_interaction(write), patients), []).append(Entity(write.key, write.version))
     return [
         made
         for (interaction, patients), entities in groups.items()
@@ -118,18 +141,38 @@ def _interaction(write: Write) -> str:
     return "create" if write.base is None or write.base.deleted else "update"
 
 
-def _patients(store: Store, write: Write) -> tuple[str, ...]:
+def _targets(store: Store, write: Write) -> Targets:
     from bulkhead.facts import index_facts
 
     known = write.new or write.old
-    return of_patients(write.key, known.targets if known else index_facts.targets(store.decode(write.head(""))))
+    return known.targets if known else index_facts.targets(store.decode(write.head("")))
 
 
-def of_patients(key: str, targets: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
+def _patients(store: Store, versions: Sequence[_Named], beside: Sequence[_Named]) -> list[Patients]:
+    """Of each version the patients whose data it is. A Binary is data of those, too, whose data the resource is that it follows.
+
+    `beside` are resources that the same commit writes; others that are followed are read as they stand, all in one request.
+    """
+    known = {one.key: one.targets for one in beside}
+    follows = [followed(one.key, one.targets) for one in versions]
+    unread = sorted({key for key in follows if key and key not in known and not _is_patient(key)})
+    heads = store.read_many(unread) if unread else {}
+    known |= {key: store.version(head).targets for key, head in heads.items() if not head.deleted}
+    return [
+        tuple(sorted({*of_patients(one.key, one.targets), *of_patients(key or "", known.get(key or "", {}))}))
+        for one, key in zip(versions, follows, strict=True)
+    ]
+
+
+def of_patients(key: str, targets: Targets) -> Patients:
     """The patients whose data a resource with these `targets` is: the Patients among the targets, and the resource if it is one."""
     from bulkhead.facts import index_facts
 
-    return tuple(sorted({*index_facts.patients(targets), *([key] if key.startswith("Patient/") else [])}))
+    return tuple(sorted({*index_facts.patients(targets), *([key] if _is_patient(key) else [])}))
+
+
+def _is_patient(key: str) -> bool:
+    return key.startswith("Patient/")
 
 
 def of_set_accounts(
@@ -149,7 +192,7 @@ def of_set_accounts(
         asked["until"] = " ".join(f"{account}={end}" for account, end in ends.items())
     if inherit is not None:
         asked["inherit"] = str(inherit).lower()
-    patients = of_patients(target.key, session.store.version(target).targets)
+    (patients,) = _patients(session.store, [session.store.version(target)], ())
     entity = Entity(target.key, target.version, asked)
     return _writes(session, deed("operation", SET_ACCOUNTS), [entity], patients=patients)
 
@@ -172,16 +215,16 @@ def of_purge(session: Session, heads: Sequence[Head]) -> list[Write]:
 def of_reads(session: Session, done: Deed, heads: Iterable[Head]) -> list[Write]:
     """The events for one deed that showed `heads`: one event per patient."""
     known = policy(session.store.settings.audit)
-    groups: dict[tuple[str, ...], dict[str, Entity]] = {}
-    for head in heads:
-        if known.records_read(head.type) and not head.deleted:
-            patients = of_patients(head.key, session.store.version(head).targets)
-            groups.setdefault(patients, {}).setdefault(head.key, Entity(head.key, head.version))
-    return [
-        made
-        for patients, entities in groups.items()
-        for made in _writes(session, done, list(entities.values()), patients=patients)
-    ]
+    shown = {(head.key, head.version): head for head in heads if known.records_read(head.type) and not head.deleted}
+    patients = _patients(session.store, [session.store.version(head) for head in shown.values()], ())
+    groups: dict[Patients, dict[str, list[int]]] = {}
+    for (key, version), its in zip(shown, patients, strict=True):
+        groups.setdefault(its, {}).setdefault(key, []).append(version)
+    events: list[Write] = []
+    for its, versions in groups.items():
+        entities = [Entity(key, first, others=tuple(others)) for key, (first, *others) in versions.items()]
+        events += _writes(session, done, entities, patients=its)
+    return events
 
 
 def is_refusal(caller: Caller | None, error: BulkheadError) -> bool:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
+
+KNOWN = 8192
+"""How many characters are kept decomposed: more than any script but Chinese and Korean has."""
 
 # Between letters an apostrophe belongs to the word: O'Connor is one word. Word processors and phones write several kinds.
 _APOSTROPHES = dict.fromkeys(
@@ -49,7 +53,17 @@ def _plain(text: str) -> str:
 def _unmarked(text: str) -> str:
     if text.isascii():
         return text
-    return "".join(one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one))
+    return "".join(map(_bare, text))
+
+
+@lru_cache(KNOWN)
+def _bare(character: str) -> str:
+    """One character in NFKD, without combining marks.
+
+    A whole text in NFKD has the same besides marks. But Python sorts a run of marks in a time that grows with its square, and
+    lets no other thread work meanwhile: a name of 100 KB of them would hold a process for minutes.
+    """
+    return "".join(one for one in unicodedata.normalize("NFKD", character) if not unicodedata.combining(one))
 
 
 def _words(plain: str, between: str) -> str:

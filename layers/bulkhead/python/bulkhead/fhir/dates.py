@@ -34,6 +34,11 @@ def text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def after(instant: str) -> str:
+    """The instant a millisecond later, in the form of all instants here."""
+    return text(datetime.fromisoformat(instant) + _MILLISECOND)
+
+
 def bounds(value: str) -> tuple[str, str]:
     """First and last UTC instant (inclusive, to the millisecond) of a date, dateTime, instant or a part of one.
 

@@ -15,6 +15,7 @@ from bulkhead.fhir.definitions import RESOURCE_TYPES
 from bulkhead.fhir.subset import SUMMARY_MODES
 
 _SORTS = {"-_lastUpdated": True, "_lastUpdated": False}
+# Parameters for the HTTP layer: the links keep them, so that the next page has the same form.
 _FREE = frozenset({"_format", "_pretty"})
 _KNOWN = frozenset({"_since", "_at", "_sort", "_count", "_cursor", "_type", "_summary", "_elements"})
 
@@ -63,10 +64,9 @@ def parse(path: str, pairs: Iterable[tuple[str, str]], default: int, *, limit: i
     for name, value in pairs:
         if name in given:
             raise BadRequest(f"{name} may occur only once", name)
-        if name in _KNOWN:
-            given[name] = value
-        elif name not in _FREE:
+        if name not in _KNOWN | _FREE:
             raise BadRequest(f"history has no parameter {name[:64]}; it has {', '.join(sorted(_KNOWN))}", name[:64])
+        given[name] = value
     used = {name: value for name, value in given.items() if name != "_cursor"}
     summary = given.get("_summary")
     if summary is not None and summary not in SUMMARY_MODES:

@@ -75,16 +75,20 @@ def require_same(job: Job, earlier: Job | None, asked: Asked) -> None:
 def submit(store: Store, job: Job, background: Background, *, asked: Asked) -> str:
     """Creates the job and starts its run; returns its id. An earlier request may have died between the two: then this one starts it.
 
-    Unprocessable as `require_same`. Unavailable where the run cannot be started: a job that was created just now is taken back.
+    Unprocessable as `require_same`. Unavailable where the run cannot be started: a job that was created just now is taken back, unless
+    the same request, sent again, has joined it.
     """
     created = store.jobs.create(job)
     if not created:
-        require_same(job, store.jobs.read(job.id), asked)
+        earlier = store.jobs.read(job.id)
+        require_same(job, earlier, asked)
+        if earlier and (earlier.state == STARTING or not earlier.beat):
+            store.jobs.join(job.id)
     try:
         background.start(job.id)
     except Exception as error:
         if created:
-            store.jobs.remove(job.id)
+            store.jobs.remove(job)
         raise Unavailable("the server could not start the job and changed nothing: send the request again") from error
     return job.id
 
@@ -191,10 +195,15 @@ def _own(store: Store, owner: str, job_id: str) -> Job:
     return job
 
 
+def is_overdue(job: Job) -> bool:
+    """Whether the requests for a job that has not changed its target must have ended."""
+    return time.time() >= max(job.created, job.beat) + START_GRACE
+
+
 def _buried(store: Store, owner: str, job: Job) -> Job:
     """The job without a running state machine: it has just ended, has not started yet, or died."""
     job = _own(store, owner, job.id)
-    early = job.state == STARTING and time.time() < job.created + START_GRACE
+    early = job.state == STARTING and not is_overdue(job)
     if job.state not in UNFINISHED or early:
         return job
     give_up(store, job.id, Unavailable(_BROKEN_OFF))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -21,10 +21,11 @@ _PRETTY = ("_format", "_pretty")
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Up to `count` jobs, after the position `after`."""
+    """Up to `count` jobs, after the position `after`. `form` holds the parameters for the form of the answer: the links keep them."""
 
     count: int
     after: str | None = None
+    form: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse(pairs: Sequence[tuple[str, str]], default: int, limit: int) -> Query:
@@ -39,7 +40,8 @@ def parse(pairs: Sequence[tuple[str, str]], default: int, limit: int) -> Query:
         raise BadRequest("_count is a whole number", "_count")
     if after is not None and not _CURSOR.fullmatch(after):
         raise BadRequest("this page link is not one that this server gave", "_cursor")
-    return Query(max(1, min(int(count), limit)), after)
+    form = {name: given[name] for name in _PRETTY if name in given}
+    return Query(max(1, min(int(count), limit)), after, form)
 
 
 def page(store: Store, owner: str, query: Query, *, base: str) -> dict[str, Any]:
@@ -48,18 +50,18 @@ def page(store: Store, owner: str, query: Query, *, base: str) -> dict[str, Any]
     The state is what the job's own item says: whether a run is still alive is asked by its status only.
     """
     jobs, after = store.jobs.of_owner(owner, query.count, query.after)
-    links = [{"relation": "self", "url": _url(base, query.count, query.after)}]
+    links = [{"relation": "self", "url": _url(base, query, query.after)}]
     if after is not None:
-        links.append({"relation": "next", "url": _url(base, query.count, after)})
+        links.append({"relation": "next", "url": _url(base, query, after)})
     bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "collection", "link": links}
     if jobs:
         bundle["entry"] = [{"resource": _told(store, job, base)} for job in jobs]
     return bundle
 
 
-def _url(base: str, count: int, after: str | None) -> str:
-    query = {"_count": str(count)} | ({"_cursor": after} if after else {})
-    return f"{base}/job?{urlencode(query)}"
+def _url(base: str, query: Query, after: str | None) -> str:
+    given = {**query.form, "_count": str(query.count)} | ({"_cursor": after} if after else {})
+    return f"{base}/job?{urlencode(given)}"
 
 
 def _told(store: Store, job: Job, base: str) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def _begun(store: Store, job_id: str, wait: Wait) -> Job | None:
     continues if it had changed the target, and fails otherwise.
     """
     while (job := store.jobs.read(job_id)) and job.state == STARTING:
-        if time.time() < job.created + lifecycle.START_GRACE:
+        if not lifecycle.is_overdue(job):
             wait(_START_POLL)
             continue
         if lifecycle.has_begun(store, job):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bulkhead import resources
 from bulkhead.access import policy
-from bulkhead.api.request import Request
+from bulkhead.api.request import FORM, Request
 from bulkhead.api.response import Response
 from bulkhead.errors import BadRequest, NotFound
 from bulkhead.fhir import references
@@ -26,7 +26,7 @@ def find_list(request: Request) -> Response:
         raise NotFound("$find is an operation of List", "operation")
     policy.require(request.caller, policy.SEARCH, _TYPE)
     given = list(request.query)
-    if request.method == "POST" and request.body.strip():
+    if request.method == "POST" and request.content_type != FORM and request.body.strip():
         read = parameters.read(request.resource(), "$find", _TAKEN)
         given += [(name, one.value) for name, values in read.items() for one in values]
     patient, name = _asked([pair for pair in given if pair[0] not in _ASIDE])

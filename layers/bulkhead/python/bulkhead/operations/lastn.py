@@ -18,7 +18,7 @@ from bulkhead.errors import BadRequest, NotFound, TooCostly
 from bulkhead.facts import care_dates, extract
 from bulkhead.fhir.definitions import search_parameters
 from bulkhead.search import bundle, custom, literals, parse, run
-from bulkhead.search.query import Clause, Query, Sort
+from bulkhead.search.query import Clause, Query, Sort, TokenValue
 from bulkhead.store.version import Version
 
 OBSERVATION = "Observation"
@@ -135,8 +135,7 @@ def _with(query: Query, old: Clause, new: Clause) -> Query:
 
 def _read(request: Request, query: Query, most: int) -> Sequence[Version]:
     """The newest matches: `most` of one code, otherwise all of them. TooCostly where these are too many."""
-    code = search_parameters(OBSERVATION)["code"]
-    single = any(one.parameter == code and one.modifier is None and len(one.values) == 1 for one in query.clauses)
+    single = any(names_one_code(clause) for clause in query.clauses)
     count = most if single else READ
     query = structs.replace(query, results=structs.replace(query.results, count=count))
     fence = policy.fence(request.store, request.caller, policy.SEARCH)
@@ -148,6 +147,13 @@ def _read(request: Request, query: Query, most: int) -> Sequence[Version]:
         text = f"$lastn would read more than {READ} observations: name their codes, or dates"
         raise TooCostly(text, expression="code")
     return page.matches
+
+
+def names_one_code(clause: Clause) -> bool:
+    """Whether a clause names one code, under any system; `http://loinc.org|` names all of a system."""
+    if clause.parameter != search_parameters(OBSERVATION)["code"] or clause.modifier is not None:
+        return False
+    return len(clause.values) == 1 and isinstance(clause.values[0], TokenValue) and clause.values[0].code is not None
 
 
 def groups(found: Iterable[Version]) -> list[list[Version]]:

@@ -131,16 +131,29 @@ def _run_in_background(
         return job.id
     # If an earlier attempt has changed the target already, there is nothing to check: the caller may not even see it any more.
     begun = earlier is not None and lifecycle.has_begun(session.store, earlier)
-    target = None if begun else _checked(session, key, request, expected=expected)
+    try:
+        target = None if begun else _checked(session, key, request, expected=expected)
+    except PreconditionFailed:
+        if not _was_faster(session, job, background):
+            raise
+        target = None
     lifecycle.submit(session.store, job, background, asked=_asked)
     try:
         if target:
             _set(session, target, request, expected=expected)
     except BulkheadError as error:
-        lifecycle.give_up(session.store, job.id, error)
-        raise
+        if not _was_faster(session, job, background):
+            lifecycle.give_up(session.store, job.id, error)
+            raise
     session.store.jobs.change(job.id, [STARTING], state=RUNNING, begun=time.time())
     return job.id
+
+
+def _was_faster(session: Session, job: Job, background: Background) -> bool:
+    """Whether the same request, sent twice at once with a key, has changed the target already: the job is that of both."""
+    if background.idempotency_key is None or session.store.jobs.read(job.id) is None:
+        return False
+    return lifecycle.has_begun(session.store, job)
 
 
 def _asked(job: Job) -> object:
@@ -210,10 +223,11 @@ def _set(session: Session, target: Head, request: Request, *, expected: int | No
         try:
             return _set_once(session, _settable(session, target.key, current), request)
         except VersionConflict:
-            if expected is not None:
-                raise PreconditionFailed(f"{target.key} is no longer at version {expected}", "If-Match") from None
-        pause(attempt)
+            pause(attempt)
         current = session.store.read(target.key)
+        # What it passes on may have changed without a new version.
+        if expected is not None and (current is None or current.version != expected):
+            raise PreconditionFailed(f"{target.key} is no longer at version {expected}", "If-Match")
     raise Conflict(f"other requests keep changing {target.key}: send the request again", target.key)
 
 

@@ -11,7 +11,7 @@ from bulkhead.access import write_policy
 from bulkhead.access.policy import comes_unfenced
 from bulkhead.audit import recording
 from bulkhead.compartments import definition_writes
-from bulkhead.errors import BulkheadError, raise_together
+from bulkhead.errors import BulkheadError, DoesNotFit, raise_together
 from bulkhead.resources.preparation import inherit
 from bulkhead.session import Session
 from bulkhead.store import Claim, Head, Inherit, Receipt, Write
@@ -35,7 +35,7 @@ def commit(
     """Commits all `writes` and `claims` for the caller of `session`, or none. Returns the new heads, in the order of `writes`.
 
     The AuditEvents of the changes are part of the commit; `events` are additional ones, `receipt` is that of a job. MethodNotAllowed
-    where a write would change an AuditEvent; VersionConflict, ClaimTaken, JobMovedOn, Conflict, Unavailable as `Store.commit`.
+    where a write would change an AuditEvent; VersionConflict, ClaimTaken, JobMovedOn, DoesNotFit, Conflict, Unavailable as `Store.commit`.
     Raises `write_policy.check`'s errors first, for writes that the caller may not make. `taken`: keys of resources that the caller may
     not see. `place` puts the error of a write into its place in the request.
     """
@@ -45,7 +45,10 @@ def commit(
     inherited = inherit(session)
     require_allowed(session, writes, inherited, taken=taken, place=place)
     trail = [*recording.of_changes(session, writes), *events]
-    heads = session.store.commit([*writes, *trail], claims, inherited, receipt=receipt)[: len(writes)]
+    try:
+        heads = session.store.commit([*writes, *trail], claims, inherited, receipt=receipt)[: len(writes)]
+    except DoesNotFit as error:
+        raise place(next(n for n, write in enumerate(writes) if write.key == error.key), error) from None
     # A change of accounts is recorded as such, if at all: not the content that the version shows.
     session.note_committed(head for write, head in zip(writes, heads, strict=True) if write.changes_content)
     return heads

@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 from bulkhead.access import policy
 from bulkhead.audit import recording
 from bulkhead.errors import BadRequest, BulkheadError
 from bulkhead.facts.index_facts import is_indexed
+from bulkhead.fhir import queries
 from bulkhead.fhir.definitions import RESOURCE_TYPES
 from bulkhead.parallel import in_parallel
 from bulkhead.resources.written import Matcher
@@ -90,7 +91,7 @@ def condition(
     named = _CONDITIONAL.fullmatch(criteria)
     if named and named[1] != resource_type:
         raise BadRequest(f"the criteria are for {named[1]}, but the resource is a {resource_type}", expression)
-    pairs = sorted(set(parse_qsl(named[2] if named else criteria.removeprefix("?"), keep_blank_values=True)))
+    pairs = sorted(set(queries.pairs(named[2] if named else criteria.removeprefix("?"), expression)))
     if not pairs or any(not value for _, value in pairs):
         raise BadRequest("criteria must be search parameters with values", expression)
     try:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from bulkhead.errors import BadRequest
+from bulkhead.facts.normalise import fold
 from bulkhead.fhir import dates, definitions, references
 from bulkhead.fhir.definitions import SearchParameter
 from bulkhead.search import functional_lists, parameter_names, units
@@ -32,6 +33,8 @@ NEAR = "50"
 _TYPES = 8
 """The limit on types that an id without a type may mean in a canonical."""
 _MILES = {"mi": "[mi_us]", "mile": "[mi_us]", "miles": "[mi_us]"}
+# By separator: it, or a backslash with what it escapes.
+_SPECIAL = {separator: re.compile(rf"\\.|{re.escape(separator)}", re.DOTALL) for separator in ",|$"}
 _PREFIX = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(.*)", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
 ID = re.compile(r"[A-Za-z0-9.\-]{1,64}")
@@ -42,14 +45,8 @@ def split(text: str, separator: str) -> list[str]:
     """The parts between separators without a backslash before them; escapes stay as they are."""
     if "\\" not in text:
         return text.split(separator)
-    parts = [""]
-    characters = iter(text)
-    for character in characters:
-        if character == separator:
-            parts.append("")
-        else:
-            parts[-1] += character + (next(characters, "") if character == "\\" else "")
-    return parts
+    ends = [match.start() for match in _SPECIAL[separator].finditer(text) if match[0] == separator]
+    return [text[start + 1 : end] for start, end in zip([-1, *ends], [*ends, len(text)], strict=True)]
 
 
 def unescape(text: str) -> str:
@@ -118,9 +115,9 @@ def malformed(name: str, fault: str) -> BadRequest:
 
 
 def string(text: str, modifier: str | None, name: str) -> StringValue:
-    """A text. White space alone is refused, because every string would begin with it."""
+    """A text. White space or combining marks alone are refused, because every string would begin with them."""
     plain = unescape(text)
-    if modifier != "exact" and not plain.strip():
+    if modifier != "exact" and not fold(plain):
         raise malformed(name, "must have some text")
     return StringValue(plain)
 
@@ -132,12 +129,13 @@ def missing(text: str, name: str) -> MissingValue:
 
 
 def token(text: str, name: str) -> TokenValue:
-    parts = [unescape(part) for part in split(text, "|")]
+    parts = split(text, "|")
     if len(parts) == 1:
-        return TokenValue(None, parts[0])
+        return TokenValue(None, unescape(parts[0]))
     if len(parts) > 2 or not any(parts):
         raise malformed(name, "must be code, system|code, |code or system|")
-    return TokenValue(parts[0], parts[1] or None)
+    system, code = map(unescape, parts)
+    return TokenValue(system, code or None)
 
 
 def concept(text: str, name: str) -> TokenValue:
@@ -156,10 +154,10 @@ def value_set(text: str, name: str) -> UriValue:
 
 
 def of_type(text: str, name: str) -> OfTypeValue:
-    parts = [unescape(part) for part in split(text, "|")]
+    parts = split(text, "|")
     if len(parts) != 3 or not all(parts):
         raise malformed(name, "must be system|code|value")
-    return OfTypeValue(*parts)
+    return OfTypeValue(*map(unescape, parts))
 
 
 def date(text: str, name: str) -> DateValue:
@@ -203,9 +201,10 @@ def margin(digits: str) -> Decimal:
 
 
 def quantity(text: str, name: str) -> QuantityValue:
-    parts = [unescape(part) for part in split(text, "|")]
+    parts = split(text, "|")
     if len(parts) not in (1, 3):
         raise malformed(name, "must be number, number|system|code or number||code")
+    parts = [unescape(part) for part in parts]
     amount = number(parts[0], name)
     return QuantityValue(amount, *((parts[1] or None, parts[2] or None) if len(parts) == 3 else (None, None)))
 

@@ -211,14 +211,12 @@ class Store:
 
     def _require_unburied(self, writes: Sequence[Write]) -> None:
         """Purged where one of these writes, which have failed, is of a resource that was purged; what they staged is taken away."""
-        stones = self.gravestones(write.key for write in writes)
-        for write in writes:
-            if write.key in stones:
-                self._eraser.erase_late(write)
-        for stone in stones.values():
-            if not stone.is_over:
-                raise Purged(stone.key, stone.until)
-            self._eraser.lay_to_rest(stone)
+        stones = self.gravestones(write.key for write in writes).values()
+        self._eraser.erase(stones, late=writes)
+        for stone in stones:
+            # The id of one that is over is free now, or as soon as whoever erases there at this moment has done so.
+            if not stone.is_over and not stone.held:
+                raise Purged(stone.key, None if stone.open else stone.until)
 
     @cached_property
     def _bodies(self) -> Bodies:
@@ -227,7 +225,7 @@ class Store:
     def commit_each(self, writes: Sequence[Write]) -> set[str]:
         """Independent changes of accounts; the keys that were not written, because someone else was faster."""
         left_out = account_commits.commit_each(self.table, writes)
-        self._eraser.erase(list(self.gravestones(left_out)))
+        self._eraser.erase(self.gravestones(left_out).values())
         return left_out
 
     # Erasing
@@ -248,7 +246,7 @@ class Store:
 
     def erase(self, buried: Sequence[str]) -> set[str]:
         """Erase all that there is of some buried resources; of which there was anything. Idempotent."""
-        return self._eraser.erase(buried)
+        return self._eraser.erase(self.gravestones(buried).values())
 
     def close_grave(self, key: str) -> None:
         """The purge of this target is done."""

@@ -50,19 +50,24 @@ def _head_action(table: Table, base: Head, head: Head) -> Item:
     expression = "SET " + ", ".join(f"#{name} = :{name}" for name in changed)
     if gone := [name for name in heads.ACCOUNT_ATTRIBUTES if name not in changed]:
         expression += " REMOVE " + ", ".join(f"#{name}" for name in gone)
-    values = {f":{name}": value for name, value in changed.items()} | {":base": {"N": str(base.version)}}
-    return table.update_action((head.key, keys.HEAD), expression, values, condition=staging.CURRENT)
+    condition, expected = staging.unchanged(base)
+    values = {f":{name}": value for name, value in changed.items()} | expected
+    return table.update_action((head.key, keys.HEAD), expression, values, condition=condition)
 
 
 def set_propagate(table: Table, head: Head, changed: Head) -> bool:
-    """Sets a head's `propagate` and `within` to those of `changed` in place, without a new version. False if the head has moved on."""
+    """Sets a head's `propagate` and `within` to those of `changed` in place, without a new version. False if the head has moved on.
+
+    DoesNotFit.
+    """
+    heads.require_fitting([changed])
     made = heads.attributes(changed)
     kept = [name for name in ("propagate", "within") if name in made]
     gone = [name for name in ("propagate", "within") if name not in made]
     expression = "SET #flagged = :now" + "".join(f", #{name} = :{name}" for name in kept)
     expression += " REMOVE " + ", ".join(f"#{name}" for name in gone) if gone else ""
-    values: Item = {":base": {"N": str(head.version)}, ":now": {"S": dates.now()}}
+    condition, values = staging.unchanged(head)
+    # Never the same twice: others know by it that the flag has changed since they read it.
+    values |= {":now": {"S": max(dates.now(), dates.after(head.flagged) if head.flagged else "")}}
     values |= {f":{name}": made[name] for name in kept}
-    return not table.write_each(
-        [table.update_action((head.key, keys.HEAD), expression, values, condition=staging.CURRENT)]
-    )
+    return not table.write_each([table.update_action((head.key, keys.HEAD), expression, values, condition=condition)])

@@ -9,11 +9,11 @@ settle   Removes entries that the new version does not need.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bulkhead.errors import ClaimTaken, Conflict, MultipleMatches, VersionConflict
+from bulkhead.errors import ClaimTaken, Conflict, DoesNotFit, MultipleMatches, VersionConflict
 from bulkhead.fhir import dates
 from bulkhead.store import (
     account_commits,
@@ -26,7 +26,7 @@ from bulkhead.store import (
     staging,
     transaction_marks,
 )
-from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
+from bulkhead.store.heads import Claim, Grants, Head, Inherit, Receipt, Write
 from bulkhead.store.identifiers import Guard
 from bulkhead.store.pre_commit import Between
 from bulkhead.store.table import TRANSACT_BYTES, TRANSACT_LIMIT, ConditionFailed, Item, Table, item_key
@@ -40,6 +40,8 @@ Bodies = Callable[[str, bytes], None]
 _ATTEMPTS = 5
 # A generous bound on the bytes of a head's item without its body.
 _OVERHEAD = 1000
+# What a resource needs beside its body for each other that it names and that passes accounts on to it: about.
+_GIVER = 100
 
 
 def commit(
@@ -57,7 +59,7 @@ def commit(
     `put_body(key, data)` stores a large body. `inherit` is called between staging and committing and sets each write's `inherited`:
     a later propagation to a target finds these resources in the index; an earlier one has left its accounts to read.
     VersionConflict where a base is no longer current, ClaimTaken where another resource owns a claim's condition, JobMovedOn,
-    MultipleMatches where too many resources have the identifier of a claim (`Guard.look`).
+    MultipleMatches where too many resources have the identifier of a claim (`Guard.look`), DoesNotFit.
     """
     updated = dates.now()
     offload(writes, put_body, settings.body_limit)
@@ -93,17 +95,35 @@ def _is_large(writes: Sequence[Write], others: int) -> bool:
 
 
 def _inherit_again(table: Table, writes: Sequence[Write], new: list[Head], *, between: Between) -> None:
-    """After a late commit: gives the new heads the current accounts of their targets, and puts the changed heads into `new`."""
-    changed = [
-        replace(heads.accounts_write(head, writes[n].inherited_grants), method=head.method)
-        for n in between.again(writes)
-        if (head := new[n]).body is not None
-    ]
-    account_commits.commit_each(table, changed)
-    items = table.get_many((write.key, keys.HEAD) for write in changed)
-    for n, head in enumerate(new):
-        if (item := items.get((head.key, keys.HEAD))) and heads.GRAVESTONE not in item:
-            new[n] = heads.from_item(item)
+    """After a late commit: gives the new heads the current accounts of their targets, and puts the changed heads into `new`.
+
+    Also where another writer has changed only the accounts meanwhile, and so kept what was inherited. One who wrote the content has read
+    the targets since.
+    """
+    left = {n: new[n] for n in between.again(writes) if new[n].body is not None}
+    former = {n: head.inherited_grants for n, head in left.items()}
+    for attempt in range(_ATTEMPTS):
+        given = [_given(head, former[n], writes[n].inherited_grants) for n, head in left.items()]
+        # One whose answer was lost has been written.
+        changed = [write for write in given if write.base and write.inherited_grants != write.base.inherited_grants]
+        conflicts = account_commits.commit_each(table, changed)
+        items = table.get_many((head.key, keys.HEAD) for head in left.values())
+        now = {n: items.get((head.key, keys.HEAD)) for n, head in left.items()}
+        found = {n: heads.from_item(item) for n, item in now.items() if item and heads.GRAVESTONE not in item}
+        for n, head in found.items():
+            new[n] = head
+        left = {n: head for n, head in found.items() if head.key in conflicts and head.body == writes[n].body}
+        if not left:
+            return
+        pause(attempt)
+        between.anew(writes)
+
+
+def _given(head: Head, former: Mapping[str, Grants], given: Mapping[str, Grants]) -> Write:
+    """The write that gives a head what its targets pass on now, where that is not what they did."""
+    moved = {root: given.get(root, {}) for root in former.keys() | given.keys() if former.get(root) != given.get(root)}
+    inherited = {} if head.sealed else head.inherited_grants | moved
+    return replace(heads.accounts_write(head, inherited), method=head.method)
 
 
 def _commit_at_once(
@@ -116,7 +136,9 @@ def _commit_at_once(
     updated: str,
     receipt: Receipt | None,
 ) -> list[Head] | None:
-    """Commits with one request. None, and nothing is written, where it has no room to watch all that has the identifiers of the claims."""
+    """Commits with one request. None, and nothing is written, where that has no room: for what the resources inherit, or to watch all
+    that has the identifiers of the claims.
+    """
     # Reserved first, so that of several conditional writers only one stages entries that the others would wait for.
     guard.reserve()
     try:
@@ -128,6 +150,11 @@ def _commit_at_once(
             return None
         between(writes)
         new = [write.head(updated) for write in writes]
+        heads.require_fitting(new)
+        if len(new) > 1 and sum(map(heads.size, new)) > TRANSACT_BYTES:
+            # Nobody knew before how much they inherit.
+            guard.release()
+            return None
         actions = [staging.head_action(table, write, head) for write, head in zip(writes, new, strict=True)]
         actions += [staging.claim_action(table, claim) for claim in claims]
         actions += receipt.actions(table, new) if receipt else []
@@ -143,7 +170,7 @@ def _commit_at_once(
         _write(table, actions, writes, claims=claims, guard=guard, receipt=receipt)
         if guard.shared:
             staging.afterwards(guard.tidy)
-    except (Conflict, MultipleMatches):
+    except (Conflict, MultipleMatches, DoesNotFit):
         # Nothing was written, and our fresh ids serve one attempt only: nobody else uses what was staged for them.
         staging.afterwards(guard.release)
         staging.afterwards(lambda: staging.drop(table, [write for write in writes if write.fresh]))
@@ -207,9 +234,14 @@ def _overtaken(failed: int, writes: Sequence[Write], guard: Guard, *, receipt: R
 
 
 def offload(writes: Sequence[Write], put_body: Bodies, limit: int) -> None:
-    """Moves bodies above `limit` bytes to S3, under the hash of their content, so that no item exceeds DynamoDB's limit."""
+    """Moves bodies above `limit` bytes to S3, under the hash of their content, so that no item exceeds DynamoDB's limit.
+
+    The body of a resource that names many others leaves room for what it may inherit from them.
+    """
     for write in writes:
-        if write.body is not None and len(write.body) > limit and write.body[:1] != heads.IN_S3:
+        givers = len(write.new.named) if write.new else 0
+        room = min(limit, heads.ITEM_BYTES - _OVERHEAD - _GIVER * givers)
+        if write.body is not None and len(write.body) > room and write.body[:1] != heads.IN_S3:
             name = hashlib.sha256(write.body).hexdigest()
             put_body(name, write.body)
             write.body = heads.IN_S3 + name.encode()

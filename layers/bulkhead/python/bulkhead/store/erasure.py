@@ -8,6 +8,9 @@ rest     The gravestone stays until every writer that began before it must have 
          staged. Then the partition is erased once more, for the writer that died, and the id is free.
 
 A gravestone names an id and says nothing else. That of a purge's target is open until the purge is done: it stays that long.
+
+Nobody can tell what a resource left from what another has once it is made anew under the same id. So whoever erases does it under a
+gravestone that stands meanwhile: where that has no time left, the eraser holds it first, and nobody else erases or frees the id.
 """
 
 from __future__ import annotations
@@ -39,23 +42,41 @@ _VERSIONS = 25
 _ITEMS, _WEIGHT = 200, 1_000_000
 _OPEN = "open"
 _PATIENTS = "patients"
+_HELD = "held"
+# An eraser that has as much time left needs no hold.
+_ENOUGH = timedelta(seconds=10)
+# How long a hold lasts whose eraser died.
+_HOLD = timedelta(seconds=60)
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Gravestone:
-    """What stands where a resource was. `open`: it is the target of a purge that is not done; `patients` are those whom it named."""
+    """What stands where a resource was. `open`: it is the target of a purge that is not done; `patients` are those whom it named.
+
+    `held`: somebody erases under it who then frees the id, or died.
+    """
 
     key: str
     until: str
     open: bool = False
     patients: tuple[str, ...] = ()
+    held: bool = False
 
     @property
     def is_over(self) -> bool:
         """Whether the id is to be free again."""
         return not self.open and self.until <= dates.now()
+
+    @property
+    def stands(self) -> bool:
+        """Whether it stands long enough for whoever erases under it."""
+        return not self.held and self.until > _after(_ENOUGH)
+
+
+def _after(time: timedelta) -> str:
+    return dates.text(datetime.fromisoformat(dates.now()) + time)
 
 
 def read(table: Table, wanted: Iterable[str]) -> dict[str, Gravestone]:
@@ -66,7 +87,7 @@ def read(table: Table, wanted: Iterable[str]) -> dict[str, Gravestone]:
 
 def _from_item(item: Item) -> Gravestone:
     patients = tuple(one["S"] for one in item[_PATIENTS]["L"]) if _PATIENTS in item else ()
-    return Gravestone(item["pk"]["S"], item[GRAVESTONE]["S"], _OPEN in item, patients)
+    return Gravestone(item["pk"]["S"], item[GRAVESTONE]["S"], _OPEN in item, patients, _HELD in item)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +151,59 @@ class Eraser:
                 transaction_marks.clear(self._table, head.key)
             raise
 
-    def erase(self, buried: Sequence[str]) -> set[str]:
+    def erase(self, buried: Iterable[Gravestone], late: Sequence[Write] = ()) -> set[str]:
         """Erase all that there is of some buried resources but their gravestones; of which there was anything. Idempotent.
 
-        Each step is taken for all of them at once: a Query for each, and few requests more. One with a long history goes by itself.
+        The ids of those whose gravestones are over are free then. What others erase at this moment is left to them. `late` are writes of
+        these resources that were too late: their commits have failed, or will, and what they staged is taken away.
         """
+        stones = list(buried)
+        held = self._hold([stone for stone in stones if not stone.stands])
+        under = {stone.key for stone in stones if stone.stands} | held.keys()
+        for write in late:
+            if write.key in under:
+                self._erase_elsewhere(at for at in staging.added(write) if at[0] != write.key)
+                if name := heads.name_in_s3(write.body):
+                    self._bodies.erase(name)
+        erased = self._erase(sorted(under))
+        self._let_go(held)
+        return erased
+
+    def _hold(self, stones: Sequence[Gravestone]) -> dict[str, tuple[Gravestone, str]]:
+        """Keep others from erasing under some gravestones, and from freeing the ids. Those that nobody else holds, with the end of the hold."""
+        free = [stone for stone in stones if not stone.held or stone.until <= dates.now()]
+        until = _after(_HOLD)
+        actions = [self._moved(stone, former=stone.until, until=until, held=True) for stone in free]
+        lost = self._table.write_each(actions)
+        return {stone.key: (stone, until) for n, stone in enumerate(free) if n not in lost}
+
+    def _let_go(self, held: Mapping[str, tuple[Gravestone, str]]) -> None:
+        """Free the ids of those whose gravestones were over; the others stand as before."""
+        actions = []
+        for stone, until in held.values():
+            if stone.is_over:
+                condition = f"#{GRAVESTONE} = :until AND attribute_not_exists(#{_OPEN})"
+                action = self._table.delete_action((stone.key, keys.HEAD), condition, {":until": {"S": until}})
+            else:
+                action = self._moved(stone, former=until, until=stone.until, held=False)
+            actions.append(action)
+        self._table.write_each(actions)
+
+    def _moved(self, stone: Gravestone, *, former: str, until: str, held: bool) -> Item:
+        """The action that moves the end of a gravestone, if that is the `former` one, and says whether it is held."""
+        changed = {GRAVESTONE: until, **keys.gravestone_keys(stone.key, until)}
+        values: Item = {f":{name}": {"S": text} for name, text in changed.items()} | {":former": {"S": former}}
+        expression = "SET " + ", ".join(f"#{name} = :{name}" for name in changed)
+        if held:
+            expression, values = f"{expression}, #{_HELD} = :held", values | {":held": {"BOOL": True}}
+        else:
+            expression += f" REMOVE #{_HELD}"
+        return self._table.update_action(
+            (stone.key, keys.HEAD), expression, values, condition=f"#{GRAVESTONE} = :former"
+        )
+
+    def _erase(self, buried: Sequence[str]) -> set[str]:
+        """Each step is taken for all of them at once: a Query for each, and few requests more. One with a long history goes by itself."""
         partitions = dict(zip(buried, self._table.parallel(self._partition, buried), strict=True))
         short = {key: items for key, items in partitions.items() if items is not None}
         self._erase_versions(
@@ -213,13 +282,6 @@ class Eraser:
             reservations.in_the_way(self._table, partition, None)
         reservations.tidy(self._table, reserved)
 
-    def erase_late(self, write: Write) -> None:
-        """Take away what a writer staged for a resource that was buried meanwhile: its commit has failed, or will."""
-        self._erase_elsewhere(at for at in staging.added(write) if at[0] != write.key)
-        if name := heads.name_in_s3(write.body):
-            self._bodies.erase(name)
-        self.erase([write.key])
-
     def close(self, key: str) -> None:
         """The purge of this target is done: its gravestone ends like any other."""
         action = self._table.update_action(
@@ -227,23 +289,15 @@ class Eraser:
         )
         self._table.write_each([action])
 
-    def lay_to_rest(self, stone: Gravestone) -> None:
-        """Erase once more, and free the id of a gravestone that is over."""
-        self.erase([stone.key])
-        condition = f"#{GRAVESTONE} = :until AND attribute_not_exists(#{_OPEN})"
-        at = stone.key, keys.HEAD
-        self._table.write_each([self._table.delete_action(at, condition, {":until": {"S": stone.until}})])
-
     def sweep(self) -> int:
         """Lay to rest all gravestones that are over. Returns how many there were."""
         index = keys.BY_TIME, keys.INDEXES[keys.BY_TIME]
         listed = [item["pk"]["S"] for item in self._table.query(keys.GRAVESTONES, None, dates.now(), index=index)]
         number = 0
         for batch in chunks(listed, _VERSIONS):
-            for stone in read(self._table, batch).values():
-                if stone.is_over:
-                    self.lay_to_rest(stone)
-                    number += 1
+            over = [stone for stone in read(self._table, batch).values() if stone.is_over]
+            self.erase(over)
+            number += len(over)
         return number
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from bulkhead.errors import DoesNotFit
 from bulkhead.fhir import dates
 from bulkhead.store import keys
 
@@ -23,6 +24,8 @@ IN_S3 = b"s"
 GRAVESTONE = "purged"
 """The attribute of what stands in a head's place once the resource was purged: until when the id is not free (`erasure`)."""
 
+ITEM_BYTES = 400_000
+"""DynamoDB takes 409,600; the rest is for the marks of transactions."""
 PAGE_WEIGHT = 4_000_000
 """The `weight` after which a page ends, so that memory holds it: some 10 to 40 MB of JSON."""
 # What a body in S3 is taken to have: its head does not say.
@@ -433,8 +436,16 @@ def _at(head: Head, stored: Item, now: str) -> Head:
 
 
 def size(head: Head) -> int:
-    """Roughly the bytes of the head's item."""
+    """Roughly the bytes of the head's item, and never fewer."""
     listed = (*head.inherited.items(), *head.within.items(), *head.ends.items())
-    given = sum(len(name) + sum(map(len, accounts)) for name, accounts in listed)
-    given += 24 * sum(map(len, head.ends.values()))
-    return 300 + len(head.body or b"") + sum(map(len, head.explicit)) + given + sum(map(len, head.accounts))
+    given = sum(len(name) + 4 + sum(len(account) + 1 for account in accounts) for name, accounts in listed)
+    given += 25 * sum(map(len, head.ends.values()))
+    named = (*head.explicit, *head.accounts, *head.maker)
+    return 400 + len(head.body or b"") + sum(len(account) + 1 for account in named) + given
+
+
+def require_fitting(made: Iterable[Head]) -> None:
+    """Raises DoesNotFit for the first of some heads that has too many accounts, or from too many, for one item."""
+    for head in made:
+        if size(head) > ITEM_BYTES:
+            raise DoesNotFit(head.key)

@@ -229,9 +229,17 @@ class Jobs:
                 return taken
         return None
 
-    def remove(self, job: str) -> None:
-        """Removes a job that never started."""
-        self._table.put_many([], [(keys.job_key(job), keys.HEAD), (keys.OPEN_JOBS, job)])
+    def remove(self, job: Job) -> bool:
+        """Removes a job that never started, as it was created. False where somebody has joined or taken it up meanwhile."""
+        condition, values = "#state = :state AND attribute_not_exists(#beat)", {":state": {"S": job.state}}
+        if self._table.write_each([self._table.delete_action((keys.job_key(job.id), keys.HEAD), condition, values)]):
+            return False
+        self.leave(job.id)
+        return True
+
+    def join(self, job: str) -> None:
+        """Note that another request asks for a job, which will start it if the first one did not: it has its time anew."""
+        self.change(job, UNFINISHED, beat=time.time())
 
     def record(self, job: Job, turn: int, batch: int, *, standing: int, left: Sequence[str] = ()) -> None:
         """Records the result of a batch. `left` are members that could not get the requested accounts; the first hundred are named."""

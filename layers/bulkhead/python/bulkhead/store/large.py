@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
-from bulkhead.parallel import chunks
 from bulkhead.store import builtin, heads, keys, reservations, staging, transaction_marks, transactions
 from bulkhead.store.heads import Claim, Head, Receipt, Write
 from bulkhead.store.identifiers import Guard
 from bulkhead.store.keys import Key
 from bulkhead.store.pre_commit import Between
-from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table
+from bulkhead.store.table import TRANSACT_BYTES, TRANSACT_LIMIT, ConditionFailed, Item, Table, pieces, weight
 from bulkhead.store.throttling import pause
 
 _ATTEMPTS = 5
@@ -33,7 +32,7 @@ def commit(
 ) -> list[Head]:
     """Stages and commits any number of `writes` and `claims` and the `receipt`, all or nothing; returns the new heads.
 
-    VersionConflict, ClaimTaken, JobMovedOn as `commits.commit`; Conflict if staging outlived the lease and another writer aborted it.
+    VersionConflict, ClaimTaken, JobMovedOn, DoesNotFit as `commits.commit`; Conflict if staging outlived the lease and another writer aborted it.
     """
     members = [(_FRESH if write.fresh else "") + write.key for write in writes]
     members += [keys.claim_key(claim.condition) for claim in claims] + guard.partitions
@@ -52,6 +51,7 @@ def commit(
             checks = guard.look(room)
             between(writes)
             new = [write.head(updated) for write in writes]
+            heads.require_fitting(new)
             _mark(table, transaction, writes, new=new, claims=claims)
             _mark_again(table, transaction, writes, new=new, between=between)
             if guard.unwatched:
@@ -76,6 +76,7 @@ def _mark_again(table: Table, transaction: str, writes: Sequence[Write], *, new:
             break
         for n in changed:
             new[n] = writes[n].head(new[n].updated)
+        heads.require_fitting(new[n] for n in changed)
         _mark(table, transaction, [writes[n] for n in changed], new=[new[n] for n in changed], claims=())
 
 
@@ -101,8 +102,9 @@ def _mark(
     for write, head in zip(writes, new, strict=True):
         if write.base is not None and not builtin.is_unwritten(write.base):
             unshared.append(heads.to_item(head, keys.staged_sort(transaction)))
-            values = {":base": {"N": str(write.base.version)}, ":txn": mark["txn"]}
-            action = table.update_action((write.key, keys.HEAD), "SET #txn = :txn", values, condition=_CURRENT_OR_MINE)
+            condition, values = staging.unchanged(write.base, _CURRENT_OR_MINE)
+            values |= {":txn": mark["txn"]}
+            action = table.update_action((write.key, keys.HEAD), "SET #txn = :txn", values, condition=condition)
             shared.append((action, VersionConflict(write.key)))
         elif write.fresh:
             unshared.append(heads.to_item(head) | made)
@@ -113,7 +115,7 @@ def _mark(
             shared.append((action, VersionConflict(write.key)))
     table.put_many(unshared)
     shared += [(staging.claim_action(table, claim, made), ClaimTaken(claim.condition, None)) for claim in claims]
-    for batch in chunks(shared, TRANSACT_LIMIT):
+    for batch in pieces(shared, lambda each: weight(each[0]), TRANSACT_LIMIT, room=TRANSACT_BYTES):
         _mark_batch(table, batch)
 
 

@@ -42,9 +42,14 @@ class Between:
         if not self._inherit or not self.late:
             return []
         before = [write.inherited_grants for write in writes]
-        self._asked = time.monotonic()
-        self._inherit(writes, self._read)
+        self.anew(writes)
         return [n for n, write in enumerate(writes) if write.inherited_grants != before[n]]
+
+    def anew(self, writes: Sequence[Write]) -> None:
+        """Sets what `writes` inherit by what their targets pass on now."""
+        self._asked = time.monotonic()
+        if self._inherit:
+            self._inherit(writes, self._read)
 
     @property
     def late(self) -> bool:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 NEW = "attribute_not_exists(#pk)"
 CURRENT = "#v = :base AND attribute_not_exists(#txn)"
+"""That a head has a version and no mark. A writer who keeps what it read of the head needs `unchanged`."""
 NOT_LATER = "#v <= :v"
 
 logger = logging.getLogger(__name__)
@@ -128,11 +129,19 @@ def account_actions(table: Table, write: Write) -> list[Item]:
     return [stage_action(table, write, key, entry=entry) for key, entry in staged]
 
 
+def unchanged(base: Head, condition: str = CURRENT) -> tuple[str, Item]:
+    """The condition that a head is as it was read, with its values: also in what a target passes on, which changes without a new version."""
+    values: Item = {":base": {"N": str(base.version)}}
+    if not base.flagged:
+        return f"{condition} AND attribute_not_exists(#flagged)", values
+    return f"{condition} AND #flagged = :flagged", values | {":flagged": {"S": base.flagged}}
+
+
 def head_action(table: Table, write: Write, head: Head) -> Item:
     item = heads.to_item(head)
     if write.base is None or builtin.is_unwritten(write.base):
         return table.put_action(item, NEW)
-    return table.put_action(item, CURRENT, {":base": {"N": str(write.base.version)}})
+    return table.put_action(item, *unchanged(write.base))
 
 
 def claim_action(table: Table, claim: Claim, mark: Item | None = None) -> Item:

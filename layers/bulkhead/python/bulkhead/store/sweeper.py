@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from bulkhead.errors import Unavailable
 from bulkhead.store import large, transactions
 from bulkhead.store.table import Table
+
+logger = logging.getLogger(__name__)
 
 
 def abort(table: Table, *, everything: bool = False) -> list[str]:
@@ -23,8 +30,21 @@ def abort(table: Table, *, everything: bool = False) -> list[str]:
 
 
 def sweep(table: Table) -> int:
-    """Aborts transactions that outlived their lease, and finishes all decided ones. Returns how many it finished."""
-    decided = abort(table)
-    for transaction in decided:
-        large.finish(table, transaction)
-    return len(decided)
+    """Aborts transactions that outlived their lease, and finishes all decided ones. Returns how many it finished.
+
+    One that cannot be finished does not keep the others from it: its error is raised once they are.
+    """
+    finished, failed = 0, None
+    for transaction in abort(table):
+        try:
+            large.finish(table, transaction)
+        except (BotoCoreError, ClientError, Unavailable) as error:
+            logger.error(
+                "a transaction cannot be finished", extra={"transaction": transaction, "error": type(error).__name__}
+            )
+            failed = failed or error
+        else:
+            finished += 1
+    if failed:
+        raise failed
+    return finished

@@ -72,9 +72,20 @@ def item_key(item: Mapping[str, Any]) -> Key:
     return item["pk"]["S"], item["sk"]["S"]
 
 
-def _size(action: Item) -> int:
-    """Roughly the bytes of an action."""
-    return 1000 + len(action.get("Put", {}).get("Item", {}).get("body", {}).get("B", b""))
+def weight(action: Item) -> int:
+    """Roughly the bytes of an action, and never fewer."""
+    item = action.get("Put", {}).get("Item", {})
+    return 1000 + len(item.get("body", {}).get("B", b"")) + sum(_bytes(item[name]) for name in _LONG if name in item)
+
+
+# Attributes of a head that have no bound, besides its body: they name the targets that it has accounts from.
+_LONG = ("inherited", "within", "ends")
+
+
+def _bytes(value: Any) -> int:
+    if isinstance(value, dict):
+        return sum(len(name) + 4 + _bytes(inner) for name, inner in value.items())
+    return sum(map(_bytes, value)) if isinstance(value, list) else len(value)
 
 
 class Table:
@@ -154,7 +165,7 @@ class Table:
         """
         if self._transact_bulk:
             actions = [self.put_action(item) for item in items] + [self.delete_action(key) for key in deletes]
-            self.parallel(self.write, list(pieces(actions, _size, TRANSACT_LIMIT, room=TRANSACT_BYTES)))
+            self.parallel(self.write, list(pieces(actions, weight, TRANSACT_LIMIT, room=TRANSACT_BYTES)))
             return
         requests: list[Any] = [{"PutRequest": {"Item": item}} for item in items]
         requests += [{"DeleteRequest": {"Key": key_of(key)}} for key in deletes]
@@ -260,10 +271,9 @@ class Table:
             self.client.update_item(**arguments)
 
     def write_each(self, actions: Sequence[Item]) -> set[int]:
-        """Writes independent conditional actions, 100 per request. Returns the positions of those whose condition failed."""
+        """Writes independent conditional actions, up to 100 per request. Returns the positions of those whose condition failed."""
         left_out: set[int] = set()
-        for batch in chunks(range(len(actions)), TRANSACT_LIMIT):
-            remaining = list(batch)
+        for remaining in pieces(range(len(actions)), lambda n: weight(actions[n]), TRANSACT_LIMIT, room=TRANSACT_BYTES):
             while remaining:
                 try:
                     self.write([actions[n] for n in remaining])

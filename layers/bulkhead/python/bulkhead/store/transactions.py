@@ -89,7 +89,7 @@ def begin(table: Table, members: Sequence[str], lease: int, *, entries: Sequence
         }
         for n, page in enumerate(pieces(listed, _size, _KEYS, room=_PAGE_BYTES))
     ]
-    table.put_many(pages)
+    # First what the sweeper finds: whoever dies in between leaves no list of keys that nobody finds.
     table.put(
         {
             "pk": {"S": keys.transaction_key(transaction)},
@@ -101,6 +101,7 @@ def begin(table: Table, members: Sequence[str], lease: int, *, entries: Sequence
             "msk": {"S": keys.open_transaction_sort(dates.now(), transaction)},
         }
     )
+    table.put_many(pages)
     return transaction
 
 

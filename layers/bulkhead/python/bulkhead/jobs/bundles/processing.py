@@ -6,6 +6,7 @@ continues from the receipts. It raises failures that may pass, so that the state
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from bulkhead import bundles
@@ -32,8 +33,8 @@ class Edge(Protocol):
     def answered(self, bundle: dict[str, Any], answer: dict[str, Any]) -> None:
         """Records in the audit trail what the response shows and refuses. If this raises, the job gets no response."""
 
-    def refused(self, error: BulkheadError) -> None:
-        """Records in the audit trail that the bundle was refused, if it was."""
+    def refused(self, error: BulkheadError, sent: Callable[[], dict[str, Any]]) -> None:
+        """Records in the audit trail that the bundle was refused, if it was; `sent` reads it again."""
 
 
 def process(store: Store, job_id: str, edge: Edge) -> None:
@@ -55,7 +56,7 @@ def process(store: Store, job_id: str, edge: Edge) -> None:
     except Unavailable:
         raise
     except BulkheadError as error:
-        edge.refused(error)
+        edge.refused(error, lambda: _bundle(store, orders.order(job.request)))
         lifecycle.give_up(store, job_id, error, attempt=job.attempt)
     _close(store, job)
 
