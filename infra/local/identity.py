@@ -51,7 +51,7 @@ class Identity:
 
     def get(self, key_id: str) -> Any | None:
         """The public key of this name, if it is ours (see `tokens.Keys`)."""
-        return self._key.public_key() if key_id == self._key_id else None
+        return self._public_key if key_id == self._key_id else None
 
     def document(self, path: str) -> bytes | None:
         """The document that an OIDC issuer publishes below /.well-known/; None for any other path."""
@@ -68,11 +68,15 @@ class Identity:
         return load_pem_private_key(self._key_file.read_bytes(), password=None)
 
     @cached_property
+    def _public_key(self) -> Any:
+        return self._key.public_key()
+
+    @cached_property
     def _public(self) -> dict[str, Any]:
         from jwt.algorithms import RSAAlgorithm
 
         return {
-            **RSAAlgorithm.to_jwk(self._key.public_key(), as_dict=True),
+            **RSAAlgorithm.to_jwk(self._public_key, as_dict=True),
             "alg": ALGORITHM,
             "use": "sig",
             "kid": self._key_id,
@@ -84,7 +88,7 @@ class Identity:
 
         from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-        public = self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        public = self._public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         return hashlib.sha256(public).hexdigest()[:16]
 
 

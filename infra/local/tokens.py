@@ -9,7 +9,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 # API Gateway's JWT authorizer accepts only RSA signatures.
@@ -34,13 +34,26 @@ class Keys(Protocol):
         """The key; None if the issuer has none of this name. KeysUnavailable."""
 
 
+class _Accepted(NamedTuple):
+    """A token that was accepted: it is again, as long as its key is the issuer's and it has not expired."""
+
+    key_id: str
+    key: Any
+    expires: int
+    claims: Mapping[str, str]
+
+
 class Verifier:
     """Accepts tokens of one issuer, for one of several audiences."""
+
+    KEPT = 1000
+    """The limit on tokens whose claims are remembered: checking a signature takes longer than the rest of a read's way to its function."""
 
     def __init__(self, issuer: str, audiences: Sequence[str], keys: Keys) -> None:
         self.issuer = issuer
         self._audiences = frozenset(audiences)
         self._keys = keys
+        self._accepted: dict[str, _Accepted] = {}
 
     def claims(self, authorization: str) -> dict[str, str]:
         """The claims of a valid `Authorization: Bearer ...` header, as API Gateway renders them. Refused, KeysUnavailable.
@@ -56,13 +69,23 @@ class Verifier:
         if "," in token:
             # A repeated header is joined by commas, and no token contains one.
             raise Refused("the request must have one Authorization header with one token")
-        try:
-            claims = self._verified(token.strip())
-        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
-            raise Refused(_reason(error)) from error
-        return {name: rendered(value) for name, value in claims.items()}
+        token = token.strip()
+        accepted = self._accepted.get(token)
+        if accepted is None or not self._still_holds(accepted):
+            try:
+                accepted = self._verified(token)
+            except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+                raise Refused(_reason(error)) from error
+            if len(self._accepted) >= self.KEPT:
+                self._accepted.clear()
+            self._accepted[token] = accepted
+        return dict(accepted.claims)
 
-    def _verified(self, token: str) -> dict[str, Any]:
+    def _still_holds(self, accepted: _Accepted) -> bool:
+        """Whether time and the issuer's keys still allow what they allowed once."""
+        return accepted.expires > time.time() and bool(self._keys.get(accepted.key_id) == accepted.key)
+
+    def _verified(self, token: str) -> _Accepted:
         import jwt
 
         header = jwt.get_unverified_header(token)
@@ -75,7 +98,8 @@ class Verifier:
         audience = claims.get("aud", claims.get("client_id"))
         if self._audiences.isdisjoint(audience if isinstance(audience, list) else [audience]):
             raise jwt.InvalidAudienceError("for another audience")
-        return claims
+        shown = {name: rendered(value) for name, value in claims.items()}
+        return _Accepted(header["kid"], key, int(claims["exp"]), shown)
 
 
 def _reason(error: Exception) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from bulkhead import resources
 from bulkhead.access.policy import EVERYBODY, Caller
@@ -205,7 +206,7 @@ def test_nobody_is_handed_what_nobody_who_reaches_it_asked_for(steps: list[Any],
         explicit = accounts.replaced(base.explicit, wanted, fence)
         before = tuple(accounts.passed_on(base, dict.fromkeys(carries, NEVER)))
         flag = accounts.flagged(base, explicit, fence=fence, propagate=propagate)
-        base = replace(base, explicit=explicit, propagate=flag.propagate, within=flag.within)
+        base = structs.replace(base, explicit=explicit, propagate=flag.propagate, within=flag.within)
         after = tuple(accounts.passed_on(base, dict.fromkeys(carries, NEVER)))
         again = accounts.flagged(base, explicit, fence=fence, propagate=propagate)
         assert again == flag

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from bulkhead import resources
 from bulkhead.access import scopes
@@ -135,7 +136,7 @@ def test_it_is_refused_as_the_real_thing(
 def test_the_answer_names_accounts_types_and_resources() -> None:
     found = Preview(updated=2)
     before = Head("Observation/1", 1, "", "PUT", b"", (A,))
-    found.note(before, replace(before, explicit=(B,)))
+    found.note(before, structs.replace(before, explicit=(B,)))
     assert answer(found)["parameter"] == [
         {"name": "resourcesUpdated", "valueInteger": 2},
         {"name": "complete", "valueBoolean": True},

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from bulkhead.access.shared_types import is_shared, shared_types
 from bulkhead.fhir import definitions

@@ -197,6 +197,68 @@ class TestRefused:
             verifier.claims(f"Bearer {head}.{body}.{signature}")
 
 
+class TestSecondUse:
+    """Of a token that was accepted: its signature is not checked again, all that can have changed is."""
+
+    @pytest.fixture
+    def checked(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """The tokens whose signatures are checked."""
+        found: list[str] = []
+        decode = jwt.decode
+
+        def counted(token: str, *arguments: Any, **options: Any) -> Any:
+            found.append(token)
+            return decode(token, *arguments, **options)
+
+        monkeypatch.setattr(jwt, "decode", counted)
+        return found
+
+    def test_gives_the_same_claims(self, identity: Identity, checked: list[str]) -> None:
+        verifier, token = Verifier(ISSUER, [AUDIENCE], identity), signed(identity, payload())
+        first = verifier.claims(f"Bearer {token}")
+        expected = dict(first)
+        # Whoever got them may do with them what it wants.
+        first["scope"] = "everything"
+        assert verifier.claims(f"bearer  {token} ") == expected
+        assert checked == [token]
+
+    def test_after_its_end(self, identity: Identity, checked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        verifier, claims = Verifier(ISSUER, [AUDIENCE], identity), payload()
+        token = signed(identity, claims)
+        verifier.claims(f"Bearer {token}")
+        monkeypatch.setattr("infra.local.tokens.time.time", lambda: float(claims["exp"]))
+        verifier.claims(f"Bearer {token}")
+        assert checked == [token, token]
+
+    @pytest.mark.parametrize("is_replaced", [True, False])
+    def test_after_the_issuer_has_changed_its_key(
+        self, identity: Identity, tmp_path: Path, *, is_replaced: bool
+    ) -> None:
+        other = Identity(ISSUER, tmp_path / "other.pem")._key.public_key() if is_replaced else None
+        published: dict[str, Any] = {identity._key_id: identity._key.public_key()}
+
+        class Published:
+            def get(self, key_id: str) -> Any | None:
+                return published.get(key_id)
+
+        verifier, token = Verifier(ISSUER, [AUDIENCE], Published()), signed(identity, payload())
+        verifier.claims(f"Bearer {token}")
+        # The same key, read anew.
+        published[identity._key_id] = identity._key.public_key()
+        verifier.claims(f"Bearer {token}")
+        published[identity._key_id] = other
+        with pytest.raises(Refused):
+            verifier.claims(f"Bearer {token}")
+
+    def test_no_more_are_remembered_than_the_limit(self, identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Verifier, "KEPT", 2)
+        verifier = Verifier(ISSUER, [AUDIENCE], identity)
+        for number in range(5):
+            token = signed(identity, payload(sub=str(number)))
+            assert verifier.claims(f"Bearer {token}")["sub"] == str(number)
+            assert len(verifier._accepted) <= 2
+
+
 class Issuer:
     """An issuer elsewhere: what it publishes, and how often it was asked."""
 

@@ -91,29 +91,25 @@ GARBLED = SimpleNamespace(status_code=200, headers={"x-amz-crc32": "1"}, content
 UNREACHABLE = EndpointConnectionError(endpoint_url="http://127.0.0.1")
 
 
-class Faulty:
-    """An HTTP session whose first answers are `faults`."""
-
-    def __init__(self, session: Any, faults: list[Any]) -> None:
-        self._session, self._faults = session, faults
-
-    def send(self, request: Any) -> Any:
-        if not self._faults:
-            return self._session.send(request)
-        fault = self._faults.pop(0)
-        if isinstance(fault, Exception):
-            raise fault
-        return fault
-
-
 @pytest.fixture
 def faulty(store: Store, dynoxide: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes a client whose first responses are faults."""
     store.table.client = dynamodb_client(dynoxide)
     monkeypatch.setattr("bulkhead.store.short_way.time.sleep", lambda _: None)
 
     def make(*faults: Any) -> Any:
         client: Any = store.table.client
-        client._endpoint.http_session = Faulty(client._endpoint.http_session, list(faults))
+        left, send = list(faults), client._send
+
+        def faulty(operation_name: str, body: bytes) -> Any:
+            if not left:
+                return send(operation_name, body)
+            fault = left.pop(0)
+            if isinstance(fault, Exception):
+                raise fault
+            return fault
+
+        client._send = faulty
         return client
 
     return make

@@ -76,6 +76,30 @@ def test_what_it_does_not_understand_is_boto3s(name: str) -> None:
     assert made(PLAIN | {name: "something"}) is None
 
 
+@pytest.mark.parametrize(
+    "endpoint", ["http://host/path", "http://host?query", "http://user:password@host", "unix://host"]
+)
+def test_an_unusual_endpoint_is_boto3s(endpoint: str) -> None:
+    assert made(PLAIN, endpoint) is None
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "host"),
+    [
+        ("https://dynamodb.eu-central-1.amazonaws.com", "dynamodb.eu-central-1.amazonaws.com"),
+        ("https://host:443/", "host"),
+        ("http://host:443", "host:443"),
+        ("http://127.0.0.1:8000", "127.0.0.1:8000"),
+        ("http://[::1]:8000", "[::1]:8000"),
+    ],
+)
+def test_the_host_of_a_request(endpoint: str, host: str) -> None:
+    """It is signed, so it is exactly what botocore makes of the endpoint."""
+    from botocore import auth
+
+    assert direct._host(endpoint) == host == auth._host_from_url(endpoint)  # type: ignore[attr-defined]
+
+
 class Answering(BaseHTTPRequestHandler):
     """Keeps the headers of requests, and gives credentials and items."""
 

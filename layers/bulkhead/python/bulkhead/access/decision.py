@@ -183,6 +183,7 @@ def chart_fence(store: ReadStore, caller: Caller) -> Fence:
     if caller.patient == NOBODY:
         return lambda candidate: False
     patient, known = f"Patient/{caller.patient}", membership.in_force(store)
+    its = known["Patient"]
 
     @cache
     def others() -> frozenset[str]:
@@ -194,10 +195,10 @@ def chart_fence(store: ReadStore, caller: Caller) -> Fence:
         if candidate.head.deleted:
             # It points at nothing any more: see `visibility.was_within`.
             return False
-        found = membership.memberships(candidate, known)
-        if patient in found:
+        if membership.is_member(its, patient, candidate):
             return True
         # Asked for only now: hardly any search comes upon what is another Patient's.
+        found = membership.memberships(candidate, known)
         return any(key.startswith("Patient/") and key in others() for key in found)
 
     return is_inside

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from calendar import monthrange
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 
 from bulkhead.errors import BadRequest
 
@@ -12,6 +13,8 @@ FIRST, LAST = "0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"
 """The earliest and the latest instant."""
 
 _MILLISECOND = timedelta(milliseconds=1)
+# Characters of a date with nanoseconds and a time zone. A fraction may have any number of digits, and those are not to be remembered.
+_USUAL = 35
 
 _PATTERN = re.compile(
     r"(?P<year>\d{4})(-(?P<month>\d\d)(-(?P<day>\d\d)"
@@ -42,6 +45,10 @@ def bounds(value: str) -> tuple[str, str]:
     A date without time zone counts as UTC. Seconds may be absent, as in searches. A leap second counts as the second before it.
     BadRequest for any other text, and for dates that the calendar does not have, such as 2023-02-29.
     """
+    return _known_bounds(value) if len(value) <= _USUAL else _bounds(value)
+
+
+def _bounds(value: str) -> tuple[str, str]:
     match = _PATTERN.fullmatch(value)
     if not match:
         raise BadRequest("not a date, dateTime or instant")
@@ -58,6 +65,10 @@ def bounds(value: str) -> tuple[str, str]:
     except OverflowError:
         last = FIRST if start.year == 1 else LAST
     return first, last
+
+
+# The facts of one resource ask for the same date several times, and those of a bundle's resources for the same dates.
+_known_bounds = lru_cache(maxsize=1024)(_bounds)
 
 
 def _start_and_length(part: dict[str, str | None]) -> tuple[datetime, timedelta]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
 
 from bulkhead import settings as _settings
 from bulkhead.errors import Conflict, Purged, VersionConflict
@@ -40,7 +41,7 @@ from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
 from bulkhead.store.index import Found, Moment, Pointer
 from bulkhead.store.jobs import Job, Jobs
 from bulkhead.store.reading import ReadStore
-from bulkhead.store.table import Item, Table, item_key
+from bulkhead.store.table import Item, Table
 from bulkhead.store.throttling import Patience
 from bulkhead.store.transactions import once_a_request, one_request
 from bulkhead.store.version import Version
@@ -108,22 +109,21 @@ class Store:
 
     def read(self, key: str) -> Head | None:
         """The current version, strongly consistent; a deleted one has `deleted`. None if there never was one."""
-        item = self.table.get((key, keys.HEAD))
-        return (self._heads([item]).get(key) if item else None) or builtin.head(key)
+        place = key, keys.HEAD
+        item = self.table.get(place)
+        return (transaction_marks.current(self.table, {place: item}).get(key) if item else None) or builtin.head(key)
 
     def read_many(self, wanted: Iterable[str]) -> dict[str, Head]:
         """The current versions of many resources, 100 per request; includes deleted ones, leaves out absent ones."""
         asked = list(wanted)
-        found = self._heads(self.table.get_many((key, keys.HEAD) for key in asked).values())
+        items = self.table.get_many((key, keys.HEAD) for key in asked)
+        found = transaction_marks.current(self.table, items)
         found.update(builtin.missing(asked, found))
         return found
 
     def built_in(self, key: str) -> Head | None:
         """The resource that exists under `key` although nobody wrote it; None for nearly all keys."""
         return builtin.head(key)
-
-    def _heads(self, items: Iterable[dict[str, Any]]) -> dict[str, Head]:
-        return transaction_marks.current(self.table, {item_key(item): item for item in items})
 
     def read_version(self, key: str, version: int) -> Head | None:
         """One version, current or past. None if there is none."""
@@ -254,7 +254,7 @@ class Store:
 
     def set_propagate(self, head: Head, *, flag: bool, within: Mapping[str, tuple[str, ...]]) -> None:
         """Sets whether, and within which bounds, new resources in its compartment inherit the accounts of `head`. VersionConflict."""
-        if not account_commits.set_propagate(self.table, head, replace(head, propagate=flag, within=within)):
+        if not account_commits.set_propagate(self.table, head, structs.replace(head, propagate=flag, within=within)):
             transaction_marks.clear(self.table, head.key)
             raise VersionConflict(head.key)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 from bulkhead.errors import DoesNotFit
 from bulkhead.fhir import dates
@@ -48,8 +50,7 @@ def shown(explicit: Iterable[str], inherited: Mapping[str, Iterable[str]]) -> tu
     return tuple(merged)
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """A version of a resource, current or past.
 
     `body` is opaque: `Store.decode` reads it. None for a deletion. `explicit` are the resource's own accounts,
@@ -67,13 +68,13 @@ class Head:
     method: str
     body: bytes | None
     explicit: tuple[str, ...] = ()
-    inherited: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    inherited: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     propagate: bool = False
     flagged: str = ""
-    within: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    within: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     unfenced: bool = False
     """Whether the content comes from a caller without a fence: only that content may govern the server (`governing`)."""
-    ends: Ends = field(default_factory=dict)
+    ends: Ends = msgspec.field(default_factory=dict)
     ended: tuple[str, ...] = ()
     lapsed: bool = False
     """Whether the resource ever lost an account by the clock, or its last one by the run of a fenced caller. See `open`."""
@@ -429,7 +430,9 @@ def _at(head: Head, stored: Item, now: str) -> Head:
     left = set(shown(explicit, inherited))
     ended = tuple(account for account in head.accounts if account not in left)
     lapsed = head.lapsed or bool(ended)
-    return replace(head, explicit=explicit, inherited=inherited, ends=going_on, ended=ended, lapsed=lapsed)
+    return msgspec.structs.replace(
+        head, explicit=explicit, inherited=inherited, ends=going_on, ended=ended, lapsed=lapsed
+    )
 
 
 def size(head: Head) -> int:

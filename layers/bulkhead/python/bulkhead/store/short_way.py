@@ -7,8 +7,8 @@ so it writes, signs and sends these operations directly, with botocore's signer 
 
 from __future__ import annotations
 
-import base64
 import time
+from binascii import a2b_base64
 from typing import Any
 from uuid import uuid4
 from zlib import crc32
@@ -33,6 +33,12 @@ _RETRIED = frozenset(
         "TransactionInProgressException",
     ]
 )
+
+TARGET, AGENT = "DynamoDB_20120810", "bulkhead"
+"""The beginning of an operation's name, and the name of the sender, in the headers of a request."""
+
+# Only bodies and the members of transactions are binary.
+_BINARY = ("body", "keys")
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
@@ -79,29 +85,31 @@ class ShortWay:
         raise AssertionError("unreachable")
 
     def _sent(self, operation_name: str, body: bytes) -> dict[str, Any]:
-        from botocore.auth import SigV4Auth
-        from botocore.awsrequest import AWSRequest
-
-        headers = {
-            "Content-Type": "application/x-amz-json-1.0",
-            "X-Amz-Target": f"DynamoDB_20120810.{operation_name}",
-            "User-Agent": "bulkhead",
-        }
-        request = AWSRequest("POST", self.meta.endpoint_url.rstrip("/") + "/", headers, body)
-        credentials = self._request_signer._credentials.get_frozen_credentials()
-        SigV4Auth(credentials, "dynamodb", self.meta.region_name).add_auth(request)
-        prepared = request.prepare()
-        response = self._mocked(operation_name, prepared) or self._endpoint.http_session.send(prepared)
+        response = self._send(operation_name, body)
         content = response.content
         checksum = response.headers.get("x-amz-crc32")
         if response.status_code == 200 and (checksum is None or int(checksum) == crc32(content)):
             return _with_bytes(_decoder.decode(content))
         raise self._error(operation_name, response.status_code, content)
 
+    def _send(self, operation_name: str, body: bytes) -> Any:
+        """The response to one attempt, with `status_code`, `headers` and `content`: by botocore's signer and connections."""
+        from botocore.auth import SigV4Auth
+        from botocore.awsrequest import AWSRequest
+
+        headers = {
+            "Content-Type": "application/x-amz-json-1.0",
+            "X-Amz-Target": f"{TARGET}.{operation_name}",
+            "User-Agent": AGENT,
+        }
+        request = AWSRequest("POST", self.meta.endpoint_url.rstrip("/") + "/", headers, body)
+        credentials = self._request_signer._credentials.get_frozen_credentials()
+        SigV4Auth(credentials, "dynamodb", self.meta.region_name).add_auth(request)
+        prepared = request.prepare()
+        return self._mocked(operation_name, prepared) or self._endpoint.http_session.send(prepared)
+
     def _mocked(self, operation_name: str, prepared: Any) -> Any:
         """The answer of moto, which takes part here as in every call of boto3."""
-        if self.meta.events is None:
-            return None
         return self.meta.events.emit_until_response(f"before-send.dynamodb.{operation_name}", request=prepared)[1]
 
     def _error(self, operation_name: str, status: int, content: bytes) -> Exception:
@@ -122,11 +130,11 @@ class ShortWay:
 
 
 def _with_bytes(answer: dict[str, Any]) -> dict[str, Any]:
-    """The answer with its binary attributes as bytes: only bodies and the members of transactions are binary."""
+    """The answer with its binary attributes as bytes."""
     for item in _items(answer):
-        for name in ("body", "keys"):
-            if name in item and "B" in item[name]:
-                item[name] = {"B": base64.b64decode(item[name]["B"])}
+        for name in _BINARY:
+            if name in item and "B" in (value := item[name]):
+                value["B"] = a2b_base64(value["B"])
     return answer
 
 

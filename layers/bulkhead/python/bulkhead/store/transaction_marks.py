@@ -28,9 +28,9 @@ def marked(item: Item) -> str | None:
 def resolve(table: Table, items: Mapping[Key, Item]) -> dict[Key, Item]:
     """Head items as a reader shall see them: marked ones give way to what their transaction decided, gravestones to nothing."""
     items = {key: item for key, item in items.items() if GRAVESTONE not in item}
-    open_marks = {key: transaction for key, item in items.items() if (transaction := marked(item))}
+    open_marks = {key: item["txn"]["S"] for key, item in items.items() if "txn" in item}
     if not open_marks:
-        return dict(items)
+        return items
     decided = states(table, open_marks.values())
     seen = {key: item for key, item in items.items() if key not in open_marks}
     replaced: list[Key] = []
