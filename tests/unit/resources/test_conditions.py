@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bulkhead.access.policy import EVERYBODY
 from bulkhead.errors import BadRequest
+from bulkhead.facts.normalise import fold
 from bulkhead.resources import conditions
 from bulkhead.resources.conditions import condition, conditional_reference
 from bulkhead.resources.written import Written
@@ -23,7 +24,7 @@ from tests.support.bundle_samples import BASE, SYSTEM, create, key_of, observati
 
 VALUES = st.text(min_size=1, max_size=20).filter(
     lambda text: (
-        text.strip(",|\\ $") == text and "\\" not in text and all(part.strip() for part in text.split(",") if part)
+        text.strip(",|\\ $") == text and "\\" not in text and all(fold(part) for part in text.split(",") if part)
     )
 )
 
