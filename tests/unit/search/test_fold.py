@@ -29,6 +29,8 @@ MARKS = "a\u0301\u0316\u0f73\u0f75\u0f81\uff9e\u1faf\uac01é"
 
 @given(st.text() | st.text(MARKS))
 def test_marks_are_left_out_as_of_a_whole_text_in_nfkd(text: str) -> None:
+    # An acute accent by itself is an apostrophe, though in NFKD it is a space with a mark.
+    text = text.replace("\u00b4", "'")
     whole = "".join(one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one))
     assert spellings(text) == spellings(whole)
 
