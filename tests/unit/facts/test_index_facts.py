@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from bulkhead.facts.index_facts import NON_SELECTIVE, Value, drivers, facts, index_values, is_indexed, month_buckets
+from bulkhead.facts.index_facts import Value, drivers, facts, index_values, is_indexed, month_buckets
+from bulkhead.facts.selectivity import NON_SELECTIVE
 from bulkhead.fhir.definitions import RESOURCE_TYPES, search_parameters
 from tests.support.search_samples import LOINC, SNOMED, coding, observation, patient
 
