@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import count
 from typing import Any
 
@@ -391,23 +390,23 @@ def test_those_whom_it_does_not_see_hold_nobody_up(store: Store, other: str) -> 
             rival.finish()
 
 
+def race_of_a(store: Store, value: str, other: Writer, schedule: Sequence[int]) -> None:
+    """A conditional create of A against a writer of what A sees: it makes nothing if the other was there first."""
+    order: list[str] = []
+    writers = [Writer(store, made_by(OF_A, value)), other]
+    run(writers, schedule, lambda: order.extend(sorted(found(store, value) - set(order))))
+    assert all(writer.error is None for writer in writers)
+    made = writers[0].result
+    assert not made or order[0] == made, "made although something that it sees was there"
+
+
 def test_whom_it_sees_it_minds(lagging_store: Store) -> None:
     """A resource that another tenant makes, and that inherits what shows it to the caller, counts as any other does."""
     both = replace(EVERYBODY, accounts=("Organization/a", "Organization/b"), sets_accounts=False)
     chart = resources.create(Session.of(lagging_store, both), {"resourceType": "Patient"})[0].key
     for schedule in interleavings(10, 6)[::3]:
         value = f"v{next(_values)}"
-        order: list[str] = []
-        writers = [Writer(lagging_store, made_by(OF_A, value)), Writer(lagging_store, plainly(OF_B, value, chart))]
-        seen = partial(found, lagging_store, value)
-
-        def note(order: list[str] = order, seen: Callable[[], set[str]] = seen) -> None:
-            order.extend(sorted(seen() - set(order)))
-
-        run(writers, schedule, note)
-        assert all(writer.error is None for writer in writers)
-        made = writers[0].result
-        assert not made or order[0] == made, "made although something that it sees was there"
+        race_of_a(lagging_store, value, Writer(lagging_store, plainly(OF_B, value, chart)), schedule)
 
 
 @pytest.mark.parametrize("size", ["small", LARGE])
@@ -421,17 +420,7 @@ def test_whom_it_sees_it_minds_though_more_have_the_identifier_than_it_can_watch
     values = [f"v{next(_values)}" for _ in schedules]
     crowd(lagging_store, values, 20, ("Organization/b",))
     for value, schedule in zip(values, schedules, strict=True):
-        order: list[str] = []
-        writers = [Writer(lagging_store, made_by(OF_A, value)), Writer(lagging_store, plainly(OF_A, value), size)]
-        seen = partial(found, lagging_store, value)
-
-        def note(order: list[str] = order, seen: Callable[[], set[str]] = seen) -> None:
-            order.extend(sorted(seen() - set(order)))
-
-        run(writers, schedule, note)
-        assert all(writer.error is None for writer in writers)
-        made = writers[0].result
-        assert not made or order[0] == made, "made although something that it sees was there"
+        race_of_a(lagging_store, value, Writer(lagging_store, plainly(OF_A, value), size), schedule)
 
 
 MANY = tuple(f"Organization/a{n}" for n in range(40))
