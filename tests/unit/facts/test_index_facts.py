@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from bulkhead.errors import PayloadTooLarge
 from bulkhead.facts.index_facts import Value, drivers, facts, index_values, is_indexed, month_buckets
 from bulkhead.facts.selectivity import NON_SELECTIVE
 from bulkhead.fhir.definitions import RESOURCE_TYPES, search_parameters
@@ -189,3 +190,21 @@ def test_a_provenance_with_25000_targets() -> None:
     found = facts(resource).targets
     assert len(found) == 25_000
     assert found["Patient/1"] == {"target", "patient"}
+
+
+def test_many_patients_with_many_codes_are_refused_before_each_is_listed_with_each() -> None:
+    """60 KB of JSON would make 360,000 entries, and a megabyte as many as no memory holds."""
+    codings = [{"system": "s", "code": f"c{number}"} for number in range(600)]
+    performers = [{"reference": f"Patient/{number}"} for number in range(600)]
+    many = observation(performer=performers, category=[{"coding": codings}], effectiveDateTime="2020")
+    with pytest.raises(PayloadTooLarge, match="so many patients and codes") as caught:
+        facts(many)
+    assert caught.value.issues[0].expression == "Observation"
+    many["component"] = [{"code": {"coding": codings}}]
+    del many["category"]
+    with pytest.raises(PayloadTooLarge):
+        facts(many)
+    # Many of one kind are listed.
+    assert len(facts({**many, "performer": []}).values) > 600
+    del many["component"]
+    assert len(facts(many).dated) > 600

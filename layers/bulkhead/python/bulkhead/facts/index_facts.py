@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
+from bulkhead.errors import PayloadTooLarge
 from bulkhead.facts import care_dates, date_order, extract
 from bulkhead.facts.expressions import Evaluate, Typed, begins_with, compiled, types
 from bulkhead.facts.normalise import spellings
@@ -32,6 +33,8 @@ OF_META = frozenset({"_tag", "_security", "_profile", "_source"})
 """Parameters about `meta`: indexed for all types together, so that a search of the whole system reads one range."""
 KNOWN = 8192
 """How many parameters of types are kept compiled. R4 has 3,154 of them; clients define more."""
+MOST = 50_000
+"""The limit on values, and on care dates, of one resource: of one that names many patients and many codes the index has each with each."""
 LONG = "long"
 """The partition of date values that cover more than three months."""
 
@@ -66,16 +69,26 @@ class Facts:
 
 
 def facts(resource: dict[str, Any]) -> Facts:
-    """The index facts of a valid resource. Pure: the same resource gives the same facts."""
+    """The index facts of a valid resource. Pure: the same resource gives the same facts. PayloadTooLarge where they are too many (MOST)."""
     pointed_at = targets(resource)
     owners = patients(pointed_at)
-    values = frozenset(_values(resource, owners))
+    values = frozenset(_bounded(_values(resource, owners), resource))
     return Facts(
         {**pointed_at, **embedded_targets(resource)},
         values,
-        frozenset(_dated(resource, owners)),
+        frozenset(_bounded(_dated(resource, owners), resource)),
         literals(resource) - pointed_at.keys(),
     )
+
+
+def _bounded(entries: Iterable[Value], resource: dict[str, Any]) -> Iterator[Value]:
+    for number, entry in enumerate(entries):
+        if number == MOST:
+            raise PayloadTooLarge(
+                f"the resource names so many patients and codes that it would have more than {MOST} index entries; make several of it",
+                resource["resourceType"],
+            )
+        yield entry
 
 
 def targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:
