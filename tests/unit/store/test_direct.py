@@ -16,7 +16,10 @@ import pytest
 
 from bulkhead.store import Store, direct
 from bulkhead.store.direct import DirectClient
+from infra.local import aws
+from infra.local.dynamodb import Process
 
+NO_GUARD: Any = None
 PLAIN = {
     "AWS_REGION": "eu-central-1",
     "AWS_ACCESS_KEY_ID": "id",
@@ -74,6 +77,14 @@ def test_what_the_environment_does_not_say_boto3_finds_out(name: str) -> None:
 @pytest.mark.parametrize("name", [*direct._UNUSUAL, *direct._ON_THE_WAY])
 def test_what_it_does_not_understand_is_boto3s(name: str) -> None:
     assert made(PLAIN | {name: "something"}) is None
+
+
+def test_the_local_server_has_it_too() -> None:
+    """It keeps boto3 from its user's own files of settings, by a path that holds nothing."""
+    environment = aws._environment("http://127.0.0.1:1", "secret", Process("http://127.0.0.1:2", NO_GUARD), auth=False)
+    found = made(environment)
+    assert found
+    assert found.meta.endpoint_url == "http://127.0.0.1:2"
 
 
 @pytest.mark.parametrize(

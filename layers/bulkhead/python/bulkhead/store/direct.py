@@ -7,6 +7,7 @@ and for operations without a short way, boto3's client is made.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 from types import SimpleNamespace
@@ -121,7 +122,7 @@ def client(
     if parts.scheme not in _IMPLIED or parts.username is not None or parts.path.strip("/") or parts.query:
         return None
     is_here = parts.hostname in ("127.0.0.1", "localhost", "::1")
-    if any(environment.get(name) for name in (_UNUSUAL if is_here else (*_UNUSUAL, *_ON_THE_WAY))):
+    if any(_says(environment, name) for name in (_UNUSUAL if is_here else (*_UNUSUAL, *_ON_THE_WAY))):
         return None
     credentials = _credentials(environment)
     if credentials is None:
@@ -133,6 +134,11 @@ def client(
         connections=Connections(endpoint, kept=connections, timeout=timeout),
         make_full=make_full,
     )
+
+
+def _says(environment: Mapping[str, str], name: str) -> bool:
+    """Whether a variable asks for anything. The local server names the empty device as the file of settings, so that nobody's own counts."""
+    return environment.get(name, "") not in ("", os.devnull)
 
 
 def _host(endpoint: str) -> str:
