@@ -69,7 +69,8 @@ def commit(
     owned = [claim for claim in claims if claim.unique is None]
     between = Between(table, inherit, guard)
     new = None
-    if not _is_large(writes, 2 * len(owned) + guard.room + (receipt.size if receipt else 0)):
+    goes_on = receipt is not None and receipt.lineage is not None and bool(receipt.lineage.former)
+    if not goes_on and not _is_large(writes, 2 * len(owned) + guard.room + (receipt.size if receipt else 0)):
         new = _commit_at_once(table, writes, owned, guard=guard, between=between, updated=updated, receipt=receipt)
     if new is None:
         new = large.commit(
