@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -155,14 +155,12 @@ def calls(make_store: Any) -> int:
     return made
 
 
-def strides(calls: int, stride: int, first: int = 0) -> Iterator[int]:
-    yield from range(first, calls, stride)
-
-
-@pytest.mark.parametrize("first", range(4))
-@pytest.mark.parametrize("after", [False, True])
-def test_a_worker_that_dies_at_any_call_is_gone_on_with(new_store: Any, calls: int, first: int, after: bool) -> None:
-    for at in strides(calls, 8, first * 2 + after):
+@pytest.mark.parametrize(("after", "first", "stride"), [(False, 15, 5), (True, 16, 9)])
+def test_a_worker_that_dies_at_any_call_is_gone_on_with(
+    new_store: Any, calls: int, after: bool, first: int, stride: int
+) -> None:
+    """From the beginning of its transaction on: before that, nothing is there to go on with."""
+    for at in range(first, calls, stride):
         store = new_store(transaction_lease=-1000)
         prepared(store)
         job = submitted(store, the_bundle())
@@ -175,11 +173,11 @@ def test_a_worker_that_dies_at_any_call_is_gone_on_with(new_store: Any, calls: i
 
 
 def test_workers_die_one_after_the_other(new_store: Any, calls: int) -> None:
-    for at in strides(calls, 9, 4):
+    for at in range(17, calls, 12):
         store = new_store(transaction_lease=-1000)
         prepared(store)
         job = submitted(store, the_bundle())
-        for turn in (at, calls - at, at + 7):
+        for turn in (at, at + 2, at + 7):
             first_delivery(store, job, turn)
         deliver(store, job)
         assert_done_once(store, job)
@@ -189,7 +187,7 @@ def test_workers_die_one_after_the_other(new_store: Any, calls: int) -> None:
 
 def test_a_worker_that_dies_for_good_is_swept_away(new_store: Any, calls: int) -> None:
     """Three deliveries take over from each other, then nobody comes: all that they staged goes."""
-    for at in strides(calls, 16, 8):
+    for at in range(18, calls, 12):
         store = new_store(transaction_lease=-1000)
         prepared(store)
         before = {(found["pk"]["S"], found["sk"]["S"]) for found in items(store)}
@@ -237,34 +235,32 @@ def pausing(store: Store, at: int, pause: Callable[[], None]) -> Store:
 
 
 def move(store: Store, keys: list[str]) -> None:
-    """What clients do with new resources: they point elsewhere, and back, and by another parameter as well."""
+    """What clients do with new resources: they point elsewhere, and then back, and by another parameter as well."""
     session = Session.of(store, EVERYBODY)
-    for key in keys:
-        for content in (
-            observation(Q, identifier=[{"system": SYSTEM, "value": "other"}]),
-            observation(P, focus=[reference(P)], identifier=[{"system": SYSTEM, "value": "o0"}]),
-        ):
-            resources.update(session, {**content, "id": key.partition("/")[2]}, key, if_match=None)
+    for key, head in store.read_many(keys).items():
+        made = {**store.decode(head), "id": head.id}
+        for changed in ({"subject": reference(Q)}, {"focus": [reference(P)]}):
+            resources.update(session, {**made, **changed}, key, if_match=None)
 
 
-@pytest.mark.parametrize("first", range(4))
-def test_a_slow_worker_does_no_harm(new_store: Any, calls: int, first: int) -> None:
+def test_a_slow_worker_does_no_harm(new_store: Any, calls: int) -> None:
     """It goes on when another has done all of it, and clients have changed what that one made."""
-    for at in strides(calls, 8, first * 2):
+    for at in range(17, calls, 6):
         store = new_store()
         prepared(store)
         job = submitted(store, the_bundle())
 
-        def overtake(store: Store = store, job: str = job) -> None:
+        made: list[str] = []
+
+        def overtake(store: Store = store, job: str = job, made: list[str] = made) -> None:
             deliver(beside(store), job)
-            move(store, assert_done_once(store, job))
+            made += assert_done_once(store, job)
+            move(store, made)
 
         deliver(pausing(store, at, overtake), job)
-        made = [hint.source for hint in store.pointing_at(P, "Observation")]
-        moved = [head for head in store.read_many(made).values() if head.version > 1]
-        assert len(moved) in (0, OBSERVATIONS)
-        assert {head.version for head in moved} <= {3}
-        # It may be that the first had committed, and that the second found nothing to do.
+        assert len(made) == OBSERVATIONS
+        assert [head.version for head in store.read_many(made).values()] == [3] * OBSERVATIONS
+        assert set(made) <= {hint.source for hint in store.pointing_at(P, "Observation") if "focus" in hint.via}
         assert item(store, job).state == DONE
         report = store.check_integrity(repair=False, patience=None)
         assert (report.missing, report.damaged) == (0, 0)
@@ -295,7 +291,7 @@ def interleaved(store: Store, job: str, first: int, second: int) -> None:
         assert not thread.is_alive()
 
 
-@pytest.mark.parametrize(("first", "second"), [(11, 20), (16, 24), (22, 30), (27, 17), (30, 33)])
+@pytest.mark.parametrize(("first", "second"), [(16, 24), (22, 30), (27, 17)])
 def test_two_workers_take_turns(store: Store, first: int, second: int) -> None:
     prepared(store)
     job = submitted(store, the_bundle())
@@ -371,11 +367,8 @@ def test_the_sweeper_leaves_the_fresh_ids_alone_that_another_has_taken_over(stor
         large.finish(store.table, former)
         finished.append(transactions.state_now(store.table, former)[0])
 
-    for at in range(20, 50, 10):
-        own = pausing(store, at, sweep)
-        with suppress(Killed):
-            deliver(own, job)
-    assert finished[0] == transactions.TAKEN_OVER
+    deliver(pausing(store, 25, sweep), job)
+    assert finished == [transactions.TAKEN_OVER]
     assert_done_once(store, job)
     store.sweep()
     assert_nothing_is_left(store)
@@ -404,14 +397,15 @@ def test_another_writer_comes_between(store: Store, monkeypatch: pytest.MonkeyPa
     assert_nothing_is_left(store)
 
 
-@pytest.mark.parametrize("step", ["read", "stage", "put_heads"])
+@pytest.mark.parametrize("step", ["stage", "put_heads"])
 def test_accounts_are_those_of_the_moment(store: Store, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     """A `$set-accounts` between the two deliveries, or in the middle of the second, reaches all that is created."""
     scene = Scene(store)
     made = [create(observation(P)) for _ in range(OBSERVATIONS)]
     job = submitted(store, bundle(*made))
     in_the_middle(store, job)
-    taken, done = getattr(FreshIds, step), []
+    taken = getattr(FreshIds, step)
+    done: list[Any] = []
 
     def after_it(ids: FreshIds, *arguments: Any) -> None:
         if not done:
@@ -438,7 +432,7 @@ def test_what_the_second_delivery_has_no_use_for_goes(store: Store) -> None:
     first = {found["pk"]["S"] for found in items(store) if "txn" in found}
     moved = {"resourceType": "Organization", "id": "b", "identifier": [{"system": SYSTEM, "value": "a"}]}
     organization = {"resourceType": "Organization", "id": "a", "name": "A"}
-    post(store, *map(update, (organization, moved, a_list(id="theirs"))))
+    post(store, update(organization), update(moved), update(a_list(id="theirs")))
     deliver(store, job)
     known = answers.kept(store, item(store, job))["entry"]
     assert statuses(known) == ["200", "200", "201", "200", *["201"] * (1 + OBSERVATIONS)]
@@ -471,7 +465,7 @@ def test_a_purge_between_the_two_is_final(store: Store) -> None:
     # All is staged, and nothing is marked: that would make the purge wait for the lease to end.
     first_delivery(store, job, 24)
     assert not [found for found in items(store) if "made" in found]
-    purging.run(Session.of(store, EVERYBODY), purging.Order(P, compartment=True))
+    purging.run(Session.of(store, EVERYBODY), purging.Order(P, compartment=True), wait=lambda seconds: None)
     deliver(store, job)
     assert item(store, job).state == FAILED
     store.sweep()
@@ -500,7 +494,7 @@ def test_an_undisturbed_transaction_costs_no_more(store: Store, monkeypatch: pyt
     assert (meter.total, meter.written, meter.read) == (other.total, other.written, other.read)
 
 
-@pytest.mark.parametrize("part", [0.25, 0.5, 0.75, 0.99])
+@pytest.mark.parametrize("part", [0.5, 0.75])
 def test_a_second_delivery_pays_only_what_is_left(store: Store, part: float) -> None:
     """Its heads it writes again: they have another time and another mark."""
     prepared(store)
