@@ -207,8 +207,10 @@ class Table:
         return there
 
     def _insert(self, item: Item) -> Any:
-        names = ", ".join(f"'{name}': ?" for name in item)
-        return {"Statement": f'INSERT INTO "{self.name}" VALUE {{{names}}}', "Parameters": list(item.values())}
+        """The statement of an item; its key comes first."""
+        given = key_of(item_key(item)) | item
+        names = ", ".join(f"'{name}': ?" for name in given)
+        return {"Statement": f'INSERT INTO "{self.name}" VALUE {{{names}}}', "Parameters": list(given.values())}
 
     def _write_batch(self, batch: Sequence[Any]) -> None:
         pending: Any = {self.name: batch}
