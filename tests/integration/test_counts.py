@@ -120,7 +120,11 @@ def test_an_estimate_counts_nothing_that_its_caller_may_not_see(
     doors: list[Door], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(doors[0], monkeypatch)
-    for scope, fence in (("system/*.rs", {"accounts": [TENANT]}), ("system/Observation.rs?status=amended", {})):
+    callers: list[tuple[str, dict[str, Any]]] = [
+        ("system/*.rs", {"accounts": [TENANT]}),
+        ("system/Observation.rs?status=amended", {}),
+    ]
+    for scope, fence in callers:
         client = doors[0].client(scope, **fence)
         for query in ("Observation?status=final", "Observation?code=1234-5", "Patient/1/Observation"):
             path = f"/{query}{'&' if '?' in query else '?'}_count=1"
