@@ -99,7 +99,7 @@ def test_a_tag_that_nothing_has_is_one_short_answer(doors: list[Door], monkeypat
 
 @pytest.mark.parametrize(
     ("query", "share"),
-    [("Observation?patient=Patient/1", 2), ("Patient/1/Observation?_sort=_id", 2), 
+    [("Observation?patient=Patient/1", 2), ("Patient/1/Observation?_sort=_id", 2),
      ("Observation?code=1234-5", 1), ("Observation?patient=Patient/1&code=1234-5", 2)],
 )  # fmt: skip
 def test_an_estimate_reads_keys(doors: list[Door], query: str, share: int, monkeypatch: pytest.MonkeyPatch) -> None:
