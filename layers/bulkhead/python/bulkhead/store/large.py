@@ -110,7 +110,7 @@ def _mark(
 ) -> None:
     """Writes the new heads under the mark: beside the old ones, or as `made` if there was none. Entries of their accounts come first."""
     gained = [(write, key, entry) for write in writes for key, entry in staging.gained_accounts(write)]
-    missing = [given for given in gained if not ids.has(*given)]
+    missing = [given for given in gained if not ids.has_account(*given)]
     table.write_each([staging.stage_action(table, write, key, entry=entry) for write, key, entry in missing])
     mark: Item = {"txn": {"S": transaction}}
     made = mark | {"made": {"BOOL": True}}

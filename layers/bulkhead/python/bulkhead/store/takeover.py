@@ -92,7 +92,10 @@ class FreshIds:
 
     def __init__(self, table: Table, transaction: str, lineage: Lineage | None) -> None:
         self._table, self._transaction, self._lineage = table, transaction, lineage
-        self._there: dict[Key, Item] = {}
+        self._there: dict[Key, bool] = {}
+        """The items that earlier transactions of the lineage have there, and of an entry whether it is as it would be staged now."""
+        self._accounts: dict[Key, Item] = {}
+        """Entries of accounts among them: what the resources inherit is known later."""
 
     @property
     def former(self) -> tuple[str, ...]:
@@ -101,31 +104,33 @@ class FreshIds:
 
     def read(self, writes: Sequence[Write]) -> None:
         """Reads what earlier transactions of the lineage have under the fresh ids of `writes`."""
-        if not self.former:
-            return
         used = {member for one in self.former for member in transactions.members(self._table, one)[0]}
         again = [write for write in writes if write.fresh and FRESH + write.key in used]
-        found = self._table.parallel(lambda write: list(self._table.query(write.key, keys.HEAD, keys.ENTRY)), again)
-        self._there = {item_key(item): item for items in found for item in items}
-        self._there |= self._table.get_many(
-            key for write in again for key in staging.added(write) if keys.is_identifier(key)
-        )
+        for there, accounts in self._table.parallel(self._read, again):
+            self._there |= there
+            self._accounts |= accounts
+        wanted = {key: write for write in again for key in staging.added(write) if keys.is_identifier(key)}
+        for key, item in self._table.get_many(wanted).items():
+            self._there[key] = _is_staged(item, wanted[key], ({}, frozenset()))
 
-    def has(self, write: Write, key: Key, entry: Entry) -> bool:
-        """Whether an entry for the new version of `write` was staged, just as it would be now."""
-        item, (attributes, via) = self._there.get(key), entry
-        return (
-            item is not None
-            # The integrity check is about to remove it.
-            and "noted" not in item
-            and item["v"] == {"N": str(write.version)}
-            and all(item.get(name) == {"S": text} for name, text in attributes.items())
-            and via <= frozenset(item["via"]["SS"] if "via" in item else ())
-        )
+    def _read(self, write: Write) -> tuple[dict[Key, bool], dict[Key, Item]]:
+        """Reads the partition of one resource. Keeps no items that need not be kept: there may be a million."""
+        wanted = staging.added(write)
+        there, accounts = {}, {}
+        for item in self._table.query(write.key, keys.HEAD, keys.ENTRY):
+            key = item_key(item)
+            there[key] = key in wanted and _is_staged(item, write, wanted[key])
+            if key[1].startswith(keys.ACCOUNT):
+                accounts[key] = item
+        return there, accounts
+
+    def has_account(self, write: Write, key: Key, entry: Entry) -> bool:
+        """Whether the entry of an account for the new version of `write` was staged, just as it would be now."""
+        return key in self._accounts and _is_staged(self._accounts[key], write, entry)
 
     def stage(self, others: Sequence[Item], entries: Sequence[tuple[Write, Key, Entry]]) -> None:
         """Puts index entries under fresh ids, and `others`, which only this transaction writes."""
-        amiss = [given for given in entries if given[1] in self._there and not self.has(*given)]
+        amiss = [given for given in entries if not self._there.get(given[1], True)]
         missing = [given for given in entries if given[1] not in self._there]
         amiss += [missing[n] for n in self._put(others, [staging.entry_item(*given) for given in missing])]
         actions = [staging.stage_action(self._table, write, key, entry=entry) for write, key, entry in amiss]
@@ -166,3 +171,15 @@ class FreshIds:
         left = [key for key in self._there if key[1].startswith((keys.ENTRY, keys.ACCOUNT)) and key not in needed]
         version = {":v": {"N": "1"}}
         self._table.write_each([self._table.delete_action(key, staging.NOT_LATER, version) for key in left])
+
+
+def _is_staged(item: Item, write: Write, entry: Entry) -> bool:
+    """Whether an item is what `entry` would be for the new version of `write`."""
+    attributes, via = entry
+    return (
+        # One that is noted the integrity check is about to remove.
+        "noted" not in item
+        and item["v"] == {"N": str(write.version)}
+        and all(item.get(name) == {"S": text} for name, text in attributes.items())
+        and via <= frozenset(item["via"]["SS"] if "via" in item else ())
+    )
