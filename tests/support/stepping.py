@@ -55,6 +55,11 @@ class Writer:
         self._settle()
         return True
 
+    @property
+    def stands_before(self) -> str:
+        """The call that it makes next."""
+        return self._next
+
     def finish(self) -> None:
         """Let it go on to its end."""
         while self.step():

@@ -209,6 +209,35 @@ def test_a_collector_takes_nothing_that_a_version_gets(
 
 @sizes
 @ways
+def test_a_collector_that_has_looked_already_takes_nothing_that_a_version_gets(
+    store: Store, way: Callable[[str], Work], exists: bool, size: str
+) -> None:
+    """It has found the writer's pointer needed by nobody, and is about to condemn it while the writer goes on, further each time."""
+    refused = 0
+    for calls in count():
+        key = begun(store, exists)
+        writer = Writer(store, way(key), size, objects=True)
+        while len(pointers(store, key)) == exists:
+            assert writer.step()
+        collector = Writer(store, lambda store, key=key: collect(store, key), objects=True)
+        while collector.stands_before != "transact_write_items":
+            assert collector.step()
+        over = not all(writer.step() for _ in range(calls))
+        collector.finish()
+        writer.finish()
+        assert collector.error is None
+        assert collector.result.taken == bool(writer.error)
+        refused += isinstance(writer.error, Conflict)
+        assert len(store.versions(key, None, 9)) == exists + (writer.error is None)
+        require_whole(store, key)
+        forget(store)
+        if over:
+            break
+    assert 0 < refused < calls
+
+
+@sizes
+@ways
 def test_a_writer_that_dies_leaves_what_is_collected(
     store: Store, way: Callable[[str], Work], exists: bool, size: str
 ) -> None:
