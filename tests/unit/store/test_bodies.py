@@ -321,6 +321,7 @@ def test_a_collector_that_dies_anywhere_is_finished_by_another(
 @given(st.lists(st.integers(0, 3), max_size=60), st.booleans())
 def test_no_interleaving_loses_a_body(one_store: Store, schedule: list[int], exists: bool) -> None:
     """Two writers, one of a large transaction, and two collectors."""
+    forget(one_store)
     key = begun(one_store, exists)
     writers = [
         Writer(one_store, update(key), objects=True),
@@ -336,7 +337,6 @@ def test_no_interleaving_loses_a_body(one_store: Store, schedule: list[int], exi
     assert all(writer.error is None or isinstance(writer.error, Conflict) for writer in writers)
     assert len(one_store.versions(key, None, 9)) == exists + len(written)
     require_whole(one_store, key)
-    forget(one_store)
 
 
 @sizes
@@ -351,6 +351,39 @@ def test_what_is_put_after_it_was_looked_for_is_taken_back(store: Store, size: s
     assert isinstance(writer.error, Conflict)
     assert "send it again" in str(writer.error)
     assert objects(store) == needed(store, key)
+
+
+@sizes
+def test_it_is_taken_back_also_where_another_writer_was_faster(store: Store, size: str) -> None:
+    key = begun(store, True)
+    writer = Writer(store, update(key), size, objects=True)
+    while len(pointers(store, key)) < 2:
+        assert writer.step()
+    collect(store, key)
+    put(store, key, "faster")
+    writer.finish()
+    assert isinstance(writer.error, VersionConflict)
+    assert objects(store) == needed(store, key)
+
+
+def test_what_may_yet_be_committed_is_not_taken_back(store: Store) -> None:
+    """Whoever was told nothing sends the same write again."""
+    key = begun(store, True)
+    head = store.read(key)
+    assert head is not None
+    write = change(store, head, facts(), facts(), "mine")
+    store._bodies.offload([write], 10)
+    for at in count():
+        failing: Any = Failing(store.table.client, at, unreachable(), for_ever=True)
+        try:
+            Store(failing, store.s3, store.settings).commit([write])
+        except (BotoCoreError, BulkheadError):
+            store._bodies.take_back([write])
+            assert len(objects(store)) == 2
+            continue
+        break
+    require_whole(store, key)
+    assert note(store, store.read(key)) == "mine"
 
 
 def test_writers_of_one_transaction_fail_together(store: Store) -> None:

@@ -20,7 +20,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -28,7 +27,7 @@ from botocore.exceptions import ClientError
 
 from bulkhead.errors import Conflict
 from bulkhead.parallel import chunks
-from bulkhead.store import content, files, heads, keys, staging, transaction_marks
+from bulkhead.store import content, files, heads, keys, transaction_marks
 from bulkhead.store.heads import Write
 from bulkhead.store.keys import Key
 from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, item_key, key_of
@@ -88,17 +87,19 @@ class Bodies:
             ]
             try:
                 self._table.write(actions)
-            except ConditionFailed as error:
-                raise self.too_late([batch[n] for n in error.failed if n < len(batch)]) from None
+            except ConditionFailed:
+                raise too_late() from None
 
-    def too_late(self, condemned: Sequence[Key]) -> Conflict:
-        """The error for a commit that needs pointers which are condemned or gone. No commit ever has them, so their bodies are removed.
+    def take_back(self, writes: Iterable[Write]) -> None:
+        """Remove those new bodies of `writes`, which have failed, whose pointers are condemned or gone: no commit ever has them.
 
         A writer that slept may have put them after they were looked for.
         """
-        for _, sort in condemned:
-            staging.afterwards(partial(self.erase, keys.body_name(sort)))
-        return Conflict("the write took so long that its content was taken away: send it again")
+        left = added(writes)
+        there = self._table.get_many(left)
+        for at in left:
+            if "condemned" in there.get(at, {"condemned": {}}):
+                self.erase(keys.body_name(at[1]))
 
     def _pointer(self, key: str, name: str) -> Item:
         facts: Item = {"at": {"N": str(time.time())}, "by": {"S": self._table.name}}
@@ -240,3 +241,8 @@ def have_unneeded(items: Iterable[Item]) -> bool:
     listed = list(items)
     needed = {name_of(item) for item in listed if not is_pointer(item)}
     return any(is_pointer(item) and name_of(item) not in needed for item in listed)
+
+
+def too_late() -> Conflict:
+    """The error for a commit whose new body was condemned before: its writer took longer than any does."""
+    return Conflict("the write took so long that its content was taken away: send it again")

@@ -25,7 +25,7 @@ from bulkhead.store import (
     staging,
     transaction_marks,
 )
-from bulkhead.store.bodies import OVERHEAD, Bodies, added
+from bulkhead.store.bodies import OVERHEAD, Bodies, added, too_late
 from bulkhead.store.heads import Claim, Grants, Head, Inherit, Receipt, Write
 from bulkhead.store.identifiers import Guard
 from bulkhead.store.pre_commit import Between
@@ -57,29 +57,33 @@ def commit(
     """
     updated = dates.now()
     bodies.offload(writes, settings.body_limit)
-    active_months.note(table, {write.key.partition("/")[0] for write in writes}, updated)
-    date_months.note(table, writes)
     guard = identifiers.guard(table, writes, claims)
     owned = [claim for claim in claims if claim.unique is None]
     between = Between(table, inherit, guard)
     others = 2 * len(owned) + guard.room + len(added(writes)) + (receipt.size if receipt else 0)
     new = None
-    if not _is_large(writes, others):
-        new = _commit_at_once(
-            table, bodies, writes, claims=owned, guard=guard, between=between, updated=updated, receipt=receipt
-        )
-    if new is None:
-        new = large.commit(
-            table,
-            bodies,
-            settings.transaction_lease,
-            writes,
-            claims=owned,
-            guard=guard,
-            between=between,
-            updated=updated,
-            receipt=receipt,
-        )
+    try:
+        active_months.note(table, {write.key.partition("/")[0] for write in writes}, updated)
+        date_months.note(table, writes)
+        if not _is_large(writes, others):
+            new = _commit_at_once(
+                table, bodies, writes, claims=owned, guard=guard, between=between, updated=updated, receipt=receipt
+            )
+        if new is None:
+            new = large.commit(
+                table,
+                bodies,
+                settings.transaction_lease,
+                writes,
+                claims=owned,
+                guard=guard,
+                between=between,
+                updated=updated,
+                receipt=receipt,
+            )
+    except Exception:
+        staging.afterwards(lambda: bodies.take_back(writes))
+        raise
     staging.afterwards(lambda: staging.settle(table, writes), writes=len(writes))
     staging.afterwards(lambda: _inherit_again(table, writes, new, between=between), writes=len(writes))
     return new
@@ -167,7 +171,7 @@ def _commit_at_once(
             actions += accounts
         else:
             table.write_each(accounts)
-        _write(table, bodies, actions, writes=writes, claims=claims, guard=guard, receipt=receipt)
+        _write(table, actions, writes, claims=claims, guard=guard, receipt=receipt)
         if guard.shared:
             staging.afterwards(guard.tidy)
     except (Conflict, MultipleMatches, DoesNotFit):
@@ -180,18 +184,17 @@ def _commit_at_once(
 
 def _write(
     table: Table,
-    bodies: Bodies,
     actions: Sequence[Item],
-    *,
     writes: Sequence[Write],
+    *,
     claims: Sequence[Claim],
     guard: Guard,
     receipt: Receipt | None,
 ) -> None:
     """Commits up to 100 items. If a large transaction left its mark on one of them, clears it away and repeats the commit."""
     first = len(writes) + len(claims) + (receipt.size if receipt else 0)
-    stored = dict(enumerate(added(writes), first))
-    ends = range(first + len(stored), first + len(stored) + len(guard.partitions))
+    stored = range(first, first + len(added(writes)))
+    ends = range(stored.stop, stored.stop + len(guard.partitions))
     for attempt in range(_ATTEMPTS):
         try:
             table.write(actions)
@@ -206,7 +209,7 @@ def _write(
                     actions = [*actions[: ends.start], *shared, *actions[ends.stop :]]
                     continue
                 if failed in stored:
-                    raise bodies.too_late([stored[n] for n in error.failed if n in stored]) from None
+                    raise too_late() from None
                 raise _overtaken(failed - len(writes) - len(claims), writes, guard, receipt=receipt) from None
             conflict = explain(failed, writes, claims)
             if not transaction_marks.clear(table, staging.blocked(conflict)):
