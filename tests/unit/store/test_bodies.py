@@ -223,8 +223,10 @@ def test_a_collector_that_has_looked_already_takes_nothing_that_a_version_gets(
         while collector.stands_before != "transact_write_items":
             assert collector.step()
         over = not all(writer.step() for _ in range(calls))
-        collector.finish()
+        # It condemns the pointer, if it may, and removes the object when the writer has come to its end.
+        collector.step()
         writer.finish()
+        collector.finish()
         assert collector.error is None
         assert collector.result.taken == bool(writer.error)
         refused += isinstance(writer.error, Conflict)
