@@ -17,9 +17,10 @@ from bulkhead.errors import BulkheadError, Conflict
 from bulkhead.jobs import purging
 from bulkhead.jobs.purging import Order
 from bulkhead.session import Session
-from bulkhead.store import Store
+from bulkhead.store import Store, heads, keys
 from tests.integration.test_purge import MARK, PATIENT, traces
 from tests.support.faults import Failing, Killed, killed, unreachable
+from tests.support.memory_s3 import MemoryS3
 from tests.support.scene import A, Scene
 from tests.support.stepping import Writer
 
@@ -34,16 +35,17 @@ def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def make_scene(new_store: Any, s3: Any) -> Callable[[], Scene]:
-    bucket = f"purge-{uuid4()}"
-    s3.create_bucket(Bucket=bucket)
-
+def make_scene(new_store: Any) -> Callable[[], Scene]:
     def make() -> Scene:
-        store = new_store(body_limit=600)
-        store.settings = replace(store.settings, bucket=bucket)
-        return Scene(store)
+        made = new_store(body_limit=600)
+        return Scene(Store(made.table.client, MemoryS3(), made.settings))
 
     return make
+
+
+def much() -> str:
+    """A text that is too large for the table, also once it is compressed."""
+    return "".join(uuid4().hex for _ in range(60))
 
 
 def record(scene: Scene, patient: str = PATIENT) -> list[str]:
@@ -53,9 +55,8 @@ def record(scene: Scene, patient: str = PATIENT) -> list[str]:
     scene.put(patient, name=[{"text": MARK}], identifier=identifier)
     key = f"{OBSERVATION}{number}"
     for n in range(2):
-        scene.put(
-            key, subject={"reference": patient}, note=[{"text": f"{MARK}{n} {uuid4().hex * 20}"}], code={"text": MARK}
-        )
+        scene.put(key, subject={"reference": patient}, note=[{"text": f"{MARK}{n} {much()}"}], code={"text": MARK})
+    assert heads.name_in_s3(scene.head(key).body)
     binary = f"Binary/b{number}"
     scene.put(binary, contentType=f"text/{MARK}", securityContext={"reference": key}, data="AAAA")
     return [patient, key, binary]
@@ -94,7 +95,7 @@ def test_a_purge_that_dies_anywhere_is_finished_by_another(make_scene: Any, faul
 def update(store: Store) -> None:
     scene = Scene.__new__(Scene)
     scene.store = store
-    text = f"{WRITTEN} {uuid4().hex * 20}"
+    text = f"{WRITTEN} {much()}"
     identifier = [{"system": "urn:s", "value": WRITTEN}]
     scene.put(OBSERVATION, subject={"reference": PATIENT}, note=[{"text": text}], identifier=identifier)
 
@@ -207,6 +208,50 @@ def test_what_a_dead_writer_leaves_goes_when_the_id_is_free(make_scene: Any, mon
     scene.store.sweep()
     assert [place for place in traces(scene.store, WRITTEN) if place.startswith(OBSERVATION)] == []
     assert scene.store.gravestones([OBSERVATION, PATIENT]) == {}
+
+
+def put_its_body(scene: Scene, *, further: int = 0) -> Writer:
+    """A writer that has put a pointer to its new body, and has made so many calls more."""
+
+    def pointers() -> int:
+        return len(list(scene.store.table.query(OBSERVATION, keys.BODY, keys.BODY)))
+
+    before = pointers()
+    writer = Writer(scene.store, update, objects=True)
+    while pointers() == before:
+        assert writer.step()
+    for _ in range(further):
+        writer.step()
+    return writer
+
+
+def test_a_body_that_no_version_has_goes_with_the_others(make_scene: Any) -> None:
+    """Its writer died before the commit."""
+    scene = make_scene()
+    record(scene)
+    put_its_body(scene, further=1).kill(killed())
+    assert traces(scene.store, WRITTEN)
+    purge(scene.store)
+    assert traces(scene.store, WRITTEN) == traces(scene.store, MARK) == []
+
+
+@pytest.mark.parametrize("further", range(4))
+def test_a_body_that_is_put_after_the_purge_goes_when_the_id_is_free(
+    make_scene: Any, monkeypatch: pytest.MonkeyPatch, further: int
+) -> None:
+    """Its writer has put the pointer before, and dies."""
+    scene = make_scene()
+    record(scene)
+    writer = put_its_body(scene)
+    purge(scene.store)
+    for _ in range(further):
+        writer.step()
+    writer.kill(killed())
+    assert bool(traces(scene.store, WRITTEN)) == (further > 0)
+    monkeypatch.setattr("bulkhead.fhir.dates.now", lambda: "2999-01-01T00:00:00.000Z")
+    scene.store.sweep()
+    assert not [place for place in traces(scene.store, WRITTEN) if place.startswith(("bodies/", OBSERVATION))]
+    assert not list(scene.store.table.query(OBSERVATION))
 
 
 def sweep(store: Store) -> None:

@@ -182,7 +182,7 @@ def test_the_integrity_check_clears_the_listings_a_day_later_and_changes_no_head
 
         facts_of = scene.store._facts_of
         check = Check(
-            scene.store.table, facts_of, scene.store._bodies, clock.now + seconds, patience=86_400, repair=True
+            scene.store.table, facts_of, scene.store._bodies, now=clock.now + seconds, patience=86_400, repair=True
         )
         return check.look(list(scene.store.table.query(member))).stale
 

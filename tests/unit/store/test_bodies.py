@@ -90,6 +90,10 @@ def collect(store: Store, key: str) -> Collected:
     return store._bodies.collect(key, before=LATER, repair=True)
 
 
+def collecting(key: str) -> Work:
+    return lambda store: collect(store, key)
+
+
 def require_whole(store: Store, *resources: str) -> None:
     """Every version can be read, and once nobody is at work the bucket has their bodies and nothing else."""
     for key in resources:
@@ -219,7 +223,7 @@ def test_a_collector_that_has_looked_already_takes_nothing_that_a_version_gets(
         writer = Writer(store, way(key), size, objects=True)
         while len(pointers(store, key)) == exists:
             assert writer.step()
-        collector = Writer(store, lambda store, key=key: collect(store, key), objects=True)
+        collector = Writer(store, collecting(key), objects=True)
         while collector.stands_before != "transact_write_items":
             assert collector.step()
         over = not all(writer.step() for _ in range(calls))
@@ -275,7 +279,7 @@ def test_a_writer_loses_nothing_to_a_collector_at_work(store: Store, exists: boo
     for calls in count():
         key = begun(store, exists)
         left = orphan(store, key)
-        collector = Writer(store, lambda store, key=key: collect(store, key), objects=True)
+        collector = Writer(store, collecting(key), objects=True)
         over = not all(collector.step() for _ in range(calls))
         writer = Writer(store, update(key), size)
         writer.finish()
@@ -328,7 +332,7 @@ def test_no_interleaving_loses_a_body(one_store: Store, schedule: list[int], exi
     writers = [
         Writer(one_store, update(key), objects=True),
         Writer(one_store, update(key), LARGE, objects=True),
-        *(Writer(one_store, lambda store: collect(store, key), objects=True) for _ in range(2)),
+        *(Writer(one_store, collecting(key), objects=True) for _ in range(2)),
     ]
 
     def require_readable() -> None:

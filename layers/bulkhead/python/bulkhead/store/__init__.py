@@ -221,7 +221,7 @@ class Store:
 
     @cached_property
     def _bodies(self) -> Bodies:
-        return Bodies(self.table, lambda: self.s3, self.settings.bucket, BODIES)
+        return Bodies(self.table, lambda: self.s3, bucket=self.settings.bucket, prefix=BODIES)
 
     def commit_each(self, writes: Sequence[Write]) -> set[str]:
         """Independent changes of accounts; the keys that were not written, because someone else was faster."""

@@ -53,7 +53,7 @@ class Collected(NamedTuple):
 class Bodies:
     """The large bodies of one table, below `prefix` in its bucket. `client` returns the S3 client: most requests need none."""
 
-    def __init__(self, table: Table, client: Callable[[], Any], bucket: str, prefix: str) -> None:
+    def __init__(self, table: Table, client: Callable[[], Any], *, bucket: str, prefix: str) -> None:
         self._table, self._client, self._bucket, self._prefix = table, client, bucket, prefix
 
     # Writing

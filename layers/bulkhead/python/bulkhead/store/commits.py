@@ -73,8 +73,8 @@ def commit(
             new = large.commit(
                 table,
                 bodies,
-                settings.transaction_lease,
                 writes,
+                lease=settings.transaction_lease,
                 claims=owned,
                 guard=guard,
                 between=between,

@@ -101,7 +101,7 @@ class Check:
     """
 
     def __init__(
-        self, table: Table, facts_of: FactsOf, in_s3: Bodies, now: float, *, patience: float | None, repair: bool
+        self, table: Table, facts_of: FactsOf, in_s3: Bodies, *, now: float, patience: float | None, repair: bool
     ) -> None:
         self._table, self._facts_of, self._bodies, self._repair = table, facts_of, in_s3, repair
         self._now, self._patience = now, patience

@@ -23,9 +23,9 @@ _LEASE_PER_WRITE = 0.01
 def commit(
     table: Table,
     bodies: Bodies,
-    lease: int,
     writes: Sequence[Write],
     *,
+    lease: int,
     claims: Sequence[Claim],
     guard: Guard,
     between: Between,

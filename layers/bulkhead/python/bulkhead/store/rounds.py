@@ -25,7 +25,7 @@ def check(
     table: Table, facts_of: FactsOf, bodies: Bodies, *, repair: bool = True, patience: float | None = _DAY
 ) -> Report:
     """Compares the whole table with its index, and repairs faults unless `repair` is False. `patience`: see `integrity.Check`."""
-    examined = Check(table, facts_of, bodies, time.time(), patience=patience, repair=repair)
+    examined = Check(table, facts_of, bodies, now=time.time(), patience=patience, repair=repair)
 
     def segment(number: int) -> Report:
         report, _, _ = _scanned(table, examined, number, of=_SEGMENTS, after=None, go_on=lambda: True)
@@ -51,7 +51,7 @@ def check_segment(
 
     Returns the place where to go on; None at the segment's end.
     """
-    examined = Check(table, facts_of, bodies, time.time(), patience=_DAY, repair=True)
+    examined = Check(table, facts_of, bodies, now=time.time(), patience=_DAY, repair=True)
     first = iter([True])
     report, after, ended = _scanned(
         table, examined, number, of=of, after=after, go_on=lambda: next(first, False) or time_left()
@@ -61,7 +61,7 @@ def check_segment(
 
 def check_on(table: Table, facts_of: FactsOf, bodies: Bodies, *, pages: int, time_left: Callable[[], bool]) -> Report:
     """Continues the integrity check where the last round ended: for `pages` pages of 1 MB, while there is time."""
-    examined = Check(table, facts_of, bodies, time.time(), patience=_DAY, repair=True)
+    examined = Check(table, facts_of, bodies, now=time.time(), patience=_DAY, repair=True)
 
     def segment(number: int) -> tuple[Report, bool]:
         left = iter(range(-(-pages // _SEGMENTS)))
