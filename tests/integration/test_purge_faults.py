@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from bulkhead.access.policy import EVERYBODY
 from bulkhead.errors import BulkheadError, Conflict
@@ -252,6 +252,31 @@ def test_a_body_that_is_put_after_the_purge_goes_when_the_id_is_free(
     scene.store.sweep()
     assert not [place for place in traces(scene.store, WRITTEN) if place.startswith(("bodies/", OBSERVATION))]
     assert not list(scene.store.table.query(OBSERVATION))
+
+
+class ReadOnly(MemoryS3):
+    """As functions on AWS see the bucket that may put objects, and not remove them."""
+
+    def list_object_versions(self, **_: Any) -> dict[str, Any]:
+        raise ClientError({"Error": {"Code": "AccessDenied"}}, "ListObjectVersions")
+
+
+def test_who_may_not_remove_objects_is_told_and_leaves_it_to_the_sweeper(
+    make_scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = make_scene()
+    record(scene)
+    writer = put_its_body(scene)
+    purge(scene.store)
+    bucket = ReadOnly()
+    bucket.versions = scene.store.s3.versions
+    mine = Store(scene.store.table.client, bucket, scene.store.settings)
+    with pytest.raises(Conflict):
+        update(mine)
+    writer.kill(killed())
+    monkeypatch.setattr("bulkhead.fhir.dates.now", lambda: "2999-01-01T00:00:00.000Z")
+    scene.store.sweep()
+    assert not [place for place in traces(scene.store, WRITTEN) if place.startswith(("bodies/", OBSERVATION))]
 
 
 def sweep(store: Store) -> None:

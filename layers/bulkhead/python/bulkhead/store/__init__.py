@@ -30,6 +30,7 @@ from bulkhead.store import (
     queries,
     receipts,
     secret,
+    staging,
     sweeper,
     transaction_holds,
     transaction_marks,
@@ -213,7 +214,8 @@ class Store:
     def _require_unburied(self, writes: Sequence[Write]) -> None:
         """Purged where one of these writes, which have failed, is of a resource that was purged; what they staged is taken away."""
         stones = self.gravestones(write.key for write in writes).values()
-        self._eraser.erase(stones, late=writes)
+        # A function that serves requests may not remove objects: then the sweeper does, when the id is free.
+        staging.afterwards(lambda: self._eraser.erase(stones, late=writes))
         for stone in stones:
             # The id of one that is over is free now, or as soon as whoever erases there at this moment has done so.
             if not stone.is_over and not stone.held:

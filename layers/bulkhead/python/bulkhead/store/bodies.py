@@ -203,7 +203,7 @@ class Bodies:
             if not files.is_absence(error):
                 raise
         except Exception as error:
-            logger.error("body cannot be read", extra={"body": name, "error": type(error).__name__})
+            logger.error("object is no body", extra={"name_in_s3": name, "error": type(error).__name__})
         return None
 
 
@@ -239,8 +239,8 @@ def is_pointer(item: Item) -> bool:
 def have_unneeded(items: Iterable[Item]) -> bool:
     """Whether a pointer among the items of a resource leads to a body that no version among them has."""
     listed = list(items)
-    needed = {name_of(item) for item in listed if not is_pointer(item)}
-    return any(is_pointer(item) and name_of(item) not in needed for item in listed)
+    pointed_at = {name_of(item) for item in listed if is_pointer(item)}
+    return bool(pointed_at) and not pointed_at.issubset(name_of(item) for item in listed if not is_pointer(item))
 
 
 def too_late() -> Conflict:
