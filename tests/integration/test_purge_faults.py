@@ -254,6 +254,28 @@ def test_a_body_that_is_put_after_the_purge_goes_when_the_id_is_free(
     assert not list(scene.store.table.query(OBSERVATION))
 
 
+def collect(store: Store) -> None:
+    """As the integrity check, which takes every writer for dead."""
+    store._bodies.collect(OBSERVATION, before=9e9, repair=True)
+
+
+def test_the_integrity_check_and_a_purge_leave_nothing_to_each_other(make_scene: Any) -> None:
+    """The check stands before each of its calls in turn, with the body of a writer that died, while the purge runs."""
+    for calls in count():
+        scene = make_scene()
+        record(scene)
+        put_its_body(scene, further=1).kill(killed())
+        collector = Writer(scene.store, collect, objects=True)
+        over = not all(collector.step() for _ in range(calls))
+        purge(scene.store)
+        collector.finish()
+        assert collector.error is None
+        assert traces(scene.store, WRITTEN) == traces(scene.store, MARK) == []
+        if over:
+            break
+    assert calls > 4
+
+
 class ReadOnly(MemoryS3):
     """As functions on AWS see the bucket that may put objects, and not remove them."""
 
@@ -283,7 +305,7 @@ def sweep(store: Store) -> None:
     store.sweep()
 
 
-@pytest.mark.parametrize("other", [update, sweep])
+@pytest.mark.parametrize("other", [update, sweep, collect])
 def test_who_frees_an_id_takes_nothing_from_who_writes_it(make_scene: Any, other: Callable[[Store], None]) -> None:
     """The id of what was purged is free again: another stands before each of its calls in turn while the resource is made anew."""
     scene = make_scene()

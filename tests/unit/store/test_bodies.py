@@ -480,6 +480,23 @@ def test_what_older_code_left_is_adopted_and_collected(store: Store) -> None:
     assert note(store, store.read(key)) == "a" * 64
 
 
+def test_no_commit_relies_on_what_was_adopted(store: Store) -> None:
+    """Whoever adopts may have read the object before it was collected, and leave the pointer afterwards."""
+    key = begun(store, True)
+    writer = Writer(store, update(key), objects=True)
+    while len(objects(store)) < 2:
+        assert writer.step()
+    adopting = Writer(store, lambda store: store.adopt_bodies(None, lambda: True), objects=True)
+    while adopting.stands_before != "batch_get_item":
+        assert adopting.step()
+    collect(store, key)
+    adopting.finish()
+    assert len(pointers(store, key)) == 2
+    writer.finish()
+    assert isinstance(writer.error, Conflict)
+    require_whole(store, key)
+
+
 def test_a_round_of_the_check_collects_in_every_segment(new_store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     made = new_store(body_limit=10)
     store = Store(made.table.client, MemoryS3(), made.settings)

@@ -36,7 +36,8 @@ OVERHEAD = 1000
 """A generous bound on the bytes of a head's item without its body."""
 # What a resource needs beside its body for each other that it names and that passes accounts on to it: about.
 _GIVER = 100
-_STANDS = "attribute_exists(#pk) AND attribute_not_exists(#condemned)"
+# One that was adopted may be there again after it was condemned: no commit relies on it.
+_STANDS = "attribute_exists(#pk) AND attribute_not_exists(#condemned) AND attribute_not_exists(#adopted)"
 
 logger = logging.getLogger(__name__)
 
@@ -184,7 +185,8 @@ class Bodies:
             page = self._client().list_object_versions(**place)
             names = dict.fromkeys(one["Key"].removeprefix(self._prefix) for one in page.get("Versions", ()))
             owners = self._table.parallel(self._owner, list(names))
-            pointers = [self._pointer(key, name) for key, name in zip(owners, names, strict=True) if key]
+            adopting: Item = {"adopted": {"BOOL": True}}
+            pointers = [self._pointer(key, name) | adopting for key, name in zip(owners, names, strict=True) if key]
             there = self._table.get_many(map(item_key, pointers))
             missing = [item for item in pointers if there.get(item_key(item), {}).get("by") != item["by"]]
             adopted += len(missing)
