@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -457,6 +458,21 @@ def test_what_the_integrity_check_has_noted_is_staged_anew(store: Store) -> None
     deliver(store, job)
     assert not [found for found in items(store) if "noted" in found]
     assert_done_once(store, job)
+
+
+def test_large_bodies_are_those_of_the_last_delivery(new_store: Any) -> None:
+    """Each delivery writes its own: what collects bodies takes away those of the dead ones, and no others."""
+    store = new_store(body_limit=1)
+    prepared(store)
+    job = submitted(store, the_bundle())
+    in_the_middle(store, job)
+    deliver(store, job)
+    store.sweep()
+    for key in assert_done_once(store, job):
+        collected = store._bodies.collect(key, before=time.time() + 1, repair=True)
+        assert (collected.taken, collected.left) == (1, 0)
+        head = store.read(key)
+        assert head and store.decode(head)["resourceType"] == "Observation"
 
 
 def test_a_purge_between_the_two_is_final(store: Store) -> None:
