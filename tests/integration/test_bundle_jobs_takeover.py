@@ -472,7 +472,8 @@ def test_large_bodies_are_those_of_the_last_delivery(new_store: Any) -> None:
         collected = store._bodies.collect(key, before=time.time() + 1, repair=True)
         assert (collected.taken, collected.left) == (1, 0)
         head = store.read(key)
-        assert head and store.decode(head)["resourceType"] == "Observation"
+        assert head
+        assert store.decode(head)["resourceType"] == "Observation"
 
 
 def test_a_purge_between_the_two_is_final(store: Store) -> None:
