@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -25,3 +25,14 @@ def contained_and_named(count: int) -> tuple[dict[str, Any], CountedList]:
     inside = CountedList({"resourceType": "Basic", "id": f"c{n}", "code": {"text": "x"}} for n in range(count))
     items = [{"item": {"reference": f"#c{n}"}} for n in range(count)]
     return {"resourceType": "List", "status": "current", "mode": "working", "contained": inside, "entry": items}, inside
+
+
+def counted(function: Callable[..., Any]) -> tuple[Callable[..., Any], list[object]]:
+    """A function that does the same, and a list that has an element for each call of it."""
+    calls: list[object] = []
+
+    def called(*given: Any) -> Any:
+        calls.append(given)
+        return function(*given)
+
+    return called, calls

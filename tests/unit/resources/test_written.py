@@ -34,6 +34,7 @@ from tests.support.bundle_samples import (
     stored,
     update,
 )
+from tests.support.counting import counted
 
 SNOMED = "http://snomed.info/sct"
 BLUE = [{"url": "http://example.org/eye", "valueString": "blue"}]
@@ -222,9 +223,8 @@ def test_what_an_index_would_leave_out_meets_nothing(store: Store, criteria: str
     query = condition("Patient", criteria, "x", base="").query
     by_key = {f"Patient/{one['id']}": one for one in PEOPLE}
     written = Written(store, found_by, by_key, gone=())
-    candidates = [
-        Version(Head(key, 1, dates.now(), "POST", b"x"), lambda _, one=one: one) for key, one in by_key.items()
-    ]
+    heads = [Head(key, 1, dates.now(), "POST", b"x") for key in by_key]
+    candidates = [Version(head, lambda head: by_key[head.key]) for head in heads]
     expected = [one.key for one in Matcher(store, found_by).kept(query, candidates)]
     assert sorted(written.meeting(query)) == sorted(expected)
 
@@ -233,9 +233,8 @@ def test_thousands_of_criteria_are_compared_with_few_resources_each(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each with all would be some hours for a bundle of some megabytes."""
-    compared = []
-    matches = matching.matches
-    monkeypatch.setattr(matching, "matches", lambda *given: compared.append(1) or matches(*given))
+    compare, compared = counted(matching.matches)
+    monkeypatch.setattr(matching, "matches", compare)
     entries = [
         create(
             patient(birthDate="2000-01-01", name=[{"family": f"x{n:02}"}]), None, f"birthdate=2000-01-01&family=x{n:02}"
@@ -257,9 +256,8 @@ def test_each_resource_is_gone_through_once_for_the_places_of_its_criteria(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post(store, *(update(patient(str(n), id=f"p{n}")) for n in range(20)))
-    walked = []
-    walk = references.walk
-    monkeypatch.setattr(references, "walk", lambda resource: walked.append(resource) or walk(resource))
+    walk, walked = counted(references.walk)
+    monkeypatch.setattr(references, "walk", walk)
     members = [{"entity": {"reference": f"Patient?identifier={SYSTEM}|{n}"}} for n in range(20)]
     post(store, create({"resourceType": "Group", "type": "person", "actual": True, "member": members}))
     assert len(walked) < 15
@@ -268,9 +266,8 @@ def test_each_resource_is_gone_through_once_for_the_places_of_its_criteria(
 def test_criteria_that_name_each_other_in_a_long_row_are_settled_one_after_the_other(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
-    numbers = criteria_module._numbers
-    monkeypatch.setattr(criteria_module, "_numbers", lambda changes: asked.append(1) or numbers(changes))
+    numbers, asked = counted(criteria_module._numbers)
+    monkeypatch.setattr(criteria_module, "_numbers", numbers)
     entries = [create(patient("0"), "urn:uuid:0")]
     for n in range(1, 20):
         linked = [{"type": "refer", "other": {"reference": f"urn:uuid:{n - 1}"}}]

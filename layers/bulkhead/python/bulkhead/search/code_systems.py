@@ -105,7 +105,7 @@ class CodeSystem(Struct, frozen=True, dict=True):
 
     @cached_property
     def _folded(self) -> Mapping[str, str]:
-        return {code.casefold(): code for code in reversed(self.children)}
+        return {code.casefold(): code for code in reversed(list(self.children))}
 
 
 def reached(codes: Iterable[str], ways: Mapping[str, frozenset[str] | set[str]]) -> set[str]:
