@@ -242,7 +242,10 @@ def driver(chain: Chain, resource_type: str | None, find: Find, *, limit: int) -
         canonicals = Canonicals(find)
         keys = {key for one in behind for key in one.through(parameter)}
         types = (resource_type,) if resource_type else parameter.targets
-        keys |= {key for one in behind for key in canonicals.pointed_at(one, parameter, types)}
+        try:
+            keys |= {key for one in behind for key in canonicals.pointed_at(one, parameter, types)}
+        except TooCostly:
+            return None
         return Keys(tuple(sorted(key for key in keys if resource_type in (None, key.partition("/")[0]))))
     assert resource_type is not None
     if index_facts.is_canonical(resource_type, parameter):
