@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from bulkhead.compartments.membership import built_in
+from bulkhead.facts import expressions, normalise
 from bulkhead.search import matching
 from bulkhead.search.matching import matches
 from bulkhead.search.parse import parse
@@ -366,7 +367,7 @@ NAMED = patient("1", name=[{"family": f"Smith-Jones{n}", "given": ["Ann"]} for n
 @pytest.mark.parametrize("name", ["name", "name:contains", "name:text", "family:exact"])
 def test_a_text_is_spelt_once_for_thousands_of_values(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Each value anew would be minutes for one resource, and hours for a search that comes upon thousands."""
-    spell, spelt = counted(matching.spellings)
+    spell, spelt = counted(normalise.spellings)
     monkeypatch.setattr(matching, "spellings", spell)
     many = ",".join(f"x{n}" for n in range(200))
     assert not found(NAMED, name, many)
@@ -375,7 +376,7 @@ def test_a_text_is_spelt_once_for_thousands_of_values(monkeypatch: pytest.Monkey
 
 
 def test_the_components_of_a_composite_are_read_once_for_thousands_of_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    compile_once, compiled = counted(matching.compiled)
+    compile_once, compiled = counted(expressions.compiled)
     monkeypatch.setattr(matching, "compiled", compile_once)
     many = ",".join(f"8480-6${n}" for n in range(100))
     assert not found(BLOOD_PRESSURE, "component-code-value-quantity", many)
