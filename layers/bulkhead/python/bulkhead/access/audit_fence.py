@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from bulkhead.access.incarnations import Births
 from bulkhead.facts.audit_names import is_trail
-from bulkhead.store.heads import NEVER
 from bulkhead.store.version import Version
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def audit_fence(store: ReadStore, inside: Fence) -> Fence:
     the id of what was purged does not get its trail. Up to one read more, for entities that have changed since the event.
     """
     seen: dict[str, Head | None] = {}
-    births: dict[str, str] = {}
+    births = Births(store)
 
     def is_inside(candidate: Version) -> bool:
         subjects = [key for key, via in candidate.targets.items() if _ENTITY in via]
@@ -38,16 +37,6 @@ def audit_fence(store: ReadStore, inside: Fence) -> Fence:
         entities = [head for key in subjects if (head := seen[key])]
         if not subjects or len(entities) < len(subjects):
             return False
-        changed = [head for head in entities if head.updated > candidate.head.updated]
-        births.update(_births(store, [head for head in changed if head.key not in births]))
-        return all(births[head.key] <= candidate.head.updated for head in changed)
+        return births.are_before(candidate.head.updated, entities)
 
     return is_inside
-
-
-def _births(store: ReadStore, entities: Sequence[Head]) -> dict[str, str]:
-    """When each of these resources was made, by key: NEVER where nobody knows."""
-    later = [(head.key, 1) for head in entities if head.version > 1]
-    first = store.read_versions(later) if later else {}
-    born = {head.key: head.updated for head in entities if head.version == 1}
-    return born | {key: first[key, 1].updated if (key, 1) in first else NEVER for key, _ in later}
