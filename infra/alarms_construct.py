@@ -25,7 +25,7 @@ from infra.key_construct import KeyConstruct
 
 RUNBOOK = "docs/operations/runbook.md"
 # What nearly all requests to the table are.
-_OPERATIONS = ("GetItem", "Query", "BatchGetItem", "BatchWriteItem", "TransactWriteItems")
+_OPERATIONS = ("GetItem", "Query", "BatchGetItem", "BatchWriteItem", "BatchExecuteStatement", "TransactWriteItems")
 # API Gateway gives up after 30 s, a search page after 10.
 _SLOW = Duration.seconds(8)
 

@@ -37,6 +37,8 @@ class Function:
     memory: int
     timeout: int = API_TIMEOUT
     table: Literal["", "read", "write", "jobs", "definitions"] = ""
+    inserts: bool = False
+    """Whether it stages transactions that another delivery may take over."""
     scan: bool = False
     """Whether it goes through the whole table."""
     trail: bool = False
@@ -113,6 +115,7 @@ FUNCTIONS: Mapping[str, Function] = {
         table="write",
         objects={BODIES: "rw", REQUESTS: "rd", RESULTS: "rw"},
         absence=True,
+        inserts=True,
         seals=True,
         snapstart=False,
     ),
@@ -234,6 +237,8 @@ class FunctionsConstruct(Construct):
             self._table.grant_write(grantee)
         elif function.trail:
             self._table.grant_trail(grantee)
+        if function.inserts:
+            self._table.grant_insert(grantee)
         if function.scan:
             self._table.grant_scan(grantee)
         if function.table:

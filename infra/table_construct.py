@@ -86,6 +86,10 @@ class TableConstruct(Construct):
         """Write any item. Indexes are never written to directly."""
         self._allow(grantee, WRITE)
 
+    def grant_insert(self, grantee: iam.IPrincipal) -> None:
+        """Put items where there are none, in batches: what the transaction of a job stages."""
+        self._allow(grantee, ["dynamodb:PartiQLInsert"])
+
     def grant_scan(self, grantee: iam.IPrincipal) -> None:
         """Go through the whole table: for the integrity check."""
         self._allow(grantee, ["dynamodb:Scan"])

@@ -75,6 +75,12 @@ class LaggingIndexes:
         ]
         return self._write(self._client.batch_write_item, arguments, table, items=written)
 
+    def batch_execute_statement(self, **arguments: Any) -> Any:
+        statements = [(statement["Statement"], *statement["Parameters"][:2]) for statement in arguments["Statements"]]
+        written = [{"pk": pk, "sk": sk} for _, pk, sk in statements]
+        table = statements[0][0].split('"')[1]
+        return self._write(self._client.batch_execute_statement, arguments, table, items=written)
+
     def transact_write_items(self, **arguments: Any) -> Any:
         actions = [action for named in arguments["TransactItems"] for action in named.values()]
         written = [action.get("Item") or action["Key"] for action in actions]

@@ -57,7 +57,10 @@ ALLOWED = {
     | {"states:DescribeExecution", "states:StopExecution"},
     "capabilities": LOGS | READ,
     "propagation": LOGS | ERASE | READ | WRITE | {"s3:GetObject", "s3:PutObject"},
-    "processing": LOGS | READ | WRITE | {"s3:GetObject", "s3:ListBucket", "s3:PutObject", "s3:DeleteObject"},
+    "processing": LOGS
+    | READ
+    | WRITE
+    | {"dynamodb:PartiQLInsert", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "s3:DeleteObject"},
     "sweeper": LOGS | ERASE | READ | WRITE | {"dynamodb:Scan", "s3:GetObject"} | QUEUE,
 }
 

@@ -23,7 +23,7 @@ IMAGES = st.one_of(st.tuples(st.sampled_from(PARTITIONS), st.sampled_from(SORTS)
 WRITES = st.dictionaries(st.sampled_from(KEYS), IMAGES, min_size=1, max_size=3)
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.sampled_from(["one by one", "batch", "transaction", "refused"]), WRITES),
+        st.tuples(st.sampled_from(["one by one", "batch", "new", "transaction", "refused"]), WRITES),
         st.tuples(st.just("catch up"), st.sets(st.sampled_from(KEYS))),
     ),
     max_size=12,
@@ -42,6 +42,10 @@ def write(table: Table, kind: str, images: dict[tuple[str, str], Any]) -> None:
     gone = [key for key, image in images.items() if image is False]
     if kind == "batch":
         table.put_many(kept, gone)
+        return
+    if kind == "new":
+        table.put_many([], list(images))
+        assert table.put_new(kept) == set()
         return
     actions = [table.put_action(one) for one in kept] + [table.delete_action(key) for key in gone]
     if kind == "one by one":

@@ -44,8 +44,9 @@ def commit(
     owners = Owners()
     for attempt in range(ATTEMPTS):
         # Another caller's large transaction may have been decided since the last attempt.
+        seed = context.journal.begin() if context.journal and together else None
         with one_request():
-            prepare(changes, context, owners, together=together)
+            prepare(changes, context, owners, together=together, seed=seed)
         check()
         made = faultless(changes)
         try:

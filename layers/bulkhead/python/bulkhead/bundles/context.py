@@ -42,6 +42,9 @@ class Journal(Protocol):
     def done(self) -> Mapping[int, dict[str, Any]]:
         """The responses of the batch entries that are done already, by entry."""
 
+    def begin(self) -> str:
+        """Called before each attempt to commit a transaction. The seed of its fresh ids: that of an earlier delivery, if it goes on with one."""
+
     def go_on(self) -> None:
         """Called before each commit of a batch. JobMovedOn where the job is over, or another attempt has taken it up."""
 

@@ -26,6 +26,7 @@ from bulkhead.resources.conditions import Condition
 from bulkhead.resources.patches import patched
 from bulkhead.resources.written import Written
 from bulkhead.store.preconditions import Preconditions
+from bulkhead.store.takeover import fresh_id
 
 if TYPE_CHECKING:
     from bulkhead.store import Head
@@ -56,6 +57,7 @@ class Attempt:
     context: Context
     together: bool
     owners: Owners
+    seed: str | None
     full_urls: FullUrls = field(init=False)
 
     @property
@@ -82,13 +84,15 @@ class Attempt:
         return found
 
 
-def prepare(changes: Sequence[Change], context: Context, owners: Owners, *, together: bool) -> None:
-    """Fills in the changes up to their `write` and `claim`, from the current state of the store.
+def prepare(
+    changes: Sequence[Change], context: Context, owners: Owners, *, together: bool, seed: str | None = None
+) -> None:
+    """Fills in the changes up to their `write` and `claim`, from the current state of the store. Fresh ids derive from the `seed`, if any.
 
     In a transaction the first step with faults fails the whole: it raises the faults of all its entries. Otherwise a fault
     stays with its change.
     """
-    attempt = Attempt(changes, context, together, owners)
+    attempt = Attempt(changes, context, together, owners, seed)
     for step in _STEPS:
         step(attempt)
         if together:
@@ -97,8 +101,9 @@ def prepare(changes: Sequence[Change], context: Context, owners: Owners, *, toge
 
 def _reset(attempt: Attempt) -> None:
     for change in attempt.changes:
-        # The sweeper removes later what a failed attempt staged under its ids, so no other attempt may use those ids.
-        change.fresh_id = str(uuid4())
+        # The sweeper removes later what a failed attempt staged under its ids, so no other attempt may use those ids; one that has the
+        # same seed has taken them over.
+        change.fresh_id = fresh_id(attempt.seed, change.entry.index) if attempt.seed else str(uuid4())
         change.key, change.base, change.claim, change.write, change.head = "", None, None, None, None
         change.exists = change.new = change.taken = change.unchanged = False
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -32,14 +33,16 @@ from bulkhead.store import (
     secret,
     staging,
     sweeper,
+    takeover,
     transaction_holds,
     transaction_marks,
+    transactions,
 )
 from bulkhead.store.bodies import Bodies
 from bulkhead.store.capacity import Meter, metered
 from bulkhead.store.content import Content
 from bulkhead.store.erasure import Eraser, Gravestone
-from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
+from bulkhead.store.heads import Claim, Head, Inherit, Lineage, Receipt, Write
 from bulkhead.store.index import Found, Moment, Pointer
 from bulkhead.store.jobs import Job, Jobs
 from bulkhead.store.reading import ReadStore
@@ -62,6 +65,7 @@ __all__ = [
     "Gravestone",
     "Head",
     "Inherit",
+    "Lineage",
     "Moment",
     "Pointer",
     "ReadStore",
@@ -291,6 +295,19 @@ class Store:
     def abandon(self, job: Job) -> None:
         """Ends the large transaction that an earlier attempt of the job left behind: see `receipts.abandon`."""
         receipts.abandon(self.table, job)
+
+    def lineage(self, job: Job) -> Lineage | None:
+        """How to go on with the large transaction that an earlier attempt of the job left behind: see `takeover.lineage`."""
+        return takeover.lineage(self.table, job, self.settings.transaction_lease)
+
+    @contextmanager
+    def renewed(self, job: Job) -> Iterator[None]:
+        """Within this context that transaction is not aborted because its lease ends."""
+        if not job.transaction:
+            yield
+            return
+        with transactions.renewed(self.table, job.transaction, self.settings.transaction_lease):
+            yield
 
     def are_held(self, resources: Iterable[str]) -> bool:
         """Whether a large transaction in progress holds any of `resources`, including new ones that it makes."""

@@ -62,10 +62,11 @@ def commit(
     between = Between(table, inherit, guard)
     others = 2 * len(owned) + guard.room + len(added(writes)) + (receipt.size if receipt else 0)
     new = None
+    goes_on = receipt is not None and receipt.lineage is not None and bool(receipt.lineage.former)
     try:
         active_months.note(table, {write.key.partition("/")[0] for write in writes}, updated)
         date_months.note(table, writes)
-        if not _is_large(writes, others):
+        if not goes_on and not _is_large(writes, others):
             new = _commit_at_once(
                 table, bodies, writes, claims=owned, guard=guard, between=between, updated=updated, receipt=receipt
             )

@@ -102,6 +102,14 @@ class _Burial:
     def size(self) -> int:
         return len(self.heads)
 
+    @property
+    def lineage(self) -> None:
+        """A burial is no job's transaction."""
+
+    def succession(self, table: Table, transaction: str) -> list[Item]:
+        """There is none: a burial takes over from nobody."""
+        return []
+
     def begun(self, table: Table, transaction: str) -> None:
         """There is nothing to note: a burial is small."""
 

@@ -299,12 +299,29 @@ class Claim:
     unique: Unique | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Whose fresh ids a large transaction of a job uses, so that the job's next delivery can go on with them (`takeover`)."""
+
+    seed: str
+    """What the ids derive from."""
+    former: tuple[str, ...] = ()
+    """The transactions of earlier deliveries that have used them, the last one last."""
+
+
 class Receipt(Protocol):
     """A job's record of a commit, written in the same commit, so that a second delivery of the job knows (`store.receipts`)."""
 
     @property
     def size(self) -> int:
         """The number of actions that it adds to the commit."""
+
+    @property
+    def lineage(self) -> Lineage | None:
+        """None where no other delivery can go on with what the commit stages."""
+
+    def succession(self, table: Table, transaction: str) -> list[Item]:
+        """The actions that record a large transaction which takes over from `lineage.former`, in place of `begun`."""
 
     def begun(self, table: Table, transaction: str) -> None:
         """Called when a large transaction has begun, before it holds anything. JobMovedOn."""

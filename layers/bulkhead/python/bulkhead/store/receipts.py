@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from bulkhead.errors import JobMovedOn
 from bulkhead.store import jobs, keys, large, transactions
-from bulkhead.store.heads import Head
+from bulkhead.store.heads import Head, Lineage
 from bulkhead.store.jobs import RUNNING, Job
 from bulkhead.store.table import Item, Table
 
@@ -26,10 +26,14 @@ class Completion:
     job: Job
     state: str
     keep: Callable[[Sequence[Head]], tuple[str, int]]
+    lineage: Lineage
 
     @property
     def size(self) -> int:
         return 1
+
+    def succession(self, table: Table, transaction: str) -> list[Item]:
+        return [jobs.Jobs(table).change_action(self.job.id, [RUNNING], self.job.attempt, transaction=transaction)]
 
     def begun(self, table: Table, transaction: str) -> None:
         if not jobs.Jobs(table).change(self.job.id, [RUNNING], self.job.attempt, transaction=transaction):
@@ -51,6 +55,14 @@ class Entries:
     job: Job
     size: int
     contents: Callable[[Sequence[Head]], Mapping[int, str]]
+
+    @property
+    def lineage(self) -> None:
+        """The next delivery does not know which entries were committed together."""
+
+    def succession(self, table: Table, transaction: str) -> list[Item]:
+        """There is none: see `lineage`."""
+        return []
 
     def begun(self, table: Table, transaction: str) -> None:
         """Makes the next attempt of the job wait for this transaction, or for its lease to end."""
@@ -81,6 +93,6 @@ def contents(table: Table, job: str) -> dict[int, str]:
 
 
 def abandon(table: Table, job: Job) -> None:
-    """Ends the large transaction of an earlier attempt of the job. Once `job` is taken up, that can only be aborted."""
+    """Ends the large transaction of an earlier attempt of the job. Once `job` is taken up, that can be aborted or taken over, no more."""
     if job.transaction and transactions.decide(table, job.transaction, transactions.ABORTED):
         large.finish(table, job.transaction)

@@ -21,7 +21,17 @@ from bulkhead.store.throttling import CODES, is_over, jitter
 from bulkhead.store.timeouts import ATTEMPTS
 
 SHORT = frozenset(
-    ["GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "BatchGetItem", "BatchWriteItem", "TransactWriteItems"]
+    [
+        "GetItem",
+        "PutItem",
+        "UpdateItem",
+        "DeleteItem",
+        "Query",
+        "BatchGetItem",
+        "BatchWriteItem",
+        "BatchExecuteStatement",
+        "TransactWriteItems",
+    ]
 )
 _RETRIED = frozenset(
     [
@@ -141,7 +151,8 @@ def _with_bytes(answer: dict[str, Any]) -> dict[str, Any]:
 def _items(answer: dict[str, Any]) -> list[dict[str, Any]]:
     if "Item" in answer:
         return [answer["Item"]]
-    if "Responses" in answer:
-        return [item for items in answer["Responses"].values() for item in items]
+    responses = answer.get("Responses")
+    if isinstance(responses, dict):
+        return [item for items in responses.values() for item in items]
     items: list[dict[str, Any]] = answer.get("Items", [])
     return items

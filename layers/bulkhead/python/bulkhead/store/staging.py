@@ -24,6 +24,7 @@ from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, k
 
 if TYPE_CHECKING:
     from bulkhead.facts.index_facts import Facts
+    from bulkhead.store.takeover import FreshIds
 
 NEW = "attribute_not_exists(#pk)"
 CURRENT = "#v = :base AND attribute_not_exists(#txn)"
@@ -33,18 +34,22 @@ NOT_LATER = "#v <= :v"
 logger = logging.getLogger(__name__)
 
 
-def stage(table: Table, writes: Sequence[Write]) -> None:
-    """Writes new index entries, and copies of the versions that will be superseded."""
+def stage(table: Table, writes: Sequence[Write], ids: FreshIds | None = None) -> None:
+    """Writes new index entries, and copies of the versions that will be superseded. `ids`: the fresh ids of a large transaction."""
     copies = [heads.to_item(write.base, keys.version_sort(write.base.version)) for write in writes if write.base]
-    unshared: list[Item] = []
+    unshared: list[tuple[Write, Key, Entry]] = []
     shared: list[tuple[Write, Item]] = []
     for write in writes:
         entries = added(write)
         if write.fresh:
-            unshared += [_entry_item(write, key, entry) for key, entry in entries.items()]
+            unshared += [(write, key, entry) for key, entry in entries.items()]
         else:
             shared += [(write, stage_action(table, write, key, entry=entry)) for key, entry in entries.items()]
-    table.put_many([*copies, *unshared, *(item for write in writes for item in _former(write))])
+    others = [*copies, *(item for write in writes for item in _former(write))]
+    if ids:
+        ids.stage(others, unshared)
+    else:
+        table.put_many([*others, *(entry_item(*given) for given in unshared)])
     for batch in chunks(shared, TRANSACT_LIMIT):
         try:
             table.write([action for _, action in batch])
@@ -82,7 +87,8 @@ def added(write: Write) -> dict[Key, Entry]:
     return {key: entry for key, entry in new.items() if key not in old or entry[1] - old[key][1]}
 
 
-def _entry_item(write: Write, key: Key, entry: Entry) -> Item:
+def entry_item(write: Write, key: Key, entry: Entry) -> Item:
+    """An entry for the new version of `write`, under a fresh id."""
     attributes, via = entry
     item: Item = {**key_of(key), "v": {"N": str(write.version)}}
     item |= {name: {"S": value} for name, value in attributes.items()}
@@ -121,12 +127,16 @@ def listed_accounts(head: Head | None) -> tuple[str, ...]:
 
 def account_actions(table: Table, write: Write) -> list[Item]:
     """Actions that stage the entries of the accounts that the new version adds."""
+    return [stage_action(table, write, key, entry=entry) for key, entry in gained_accounts(write)]
+
+
+def gained_accounts(write: Write) -> list[tuple[Key, Entry]]:
+    """The entries of the accounts that the new version adds."""
     if write.body is None:
         return []
     had = set(() if builtin.is_unwritten(write.base) else listed_accounts(write.base))
     gained = [account for account in listed_accounts(write.head("")) if account not in had]
-    staged = (keys.account_entry(write.key, account) for account in gained)
-    return [stage_action(table, write, key, entry=entry) for key, entry in staged]
+    return [keys.account_entry(write.key, account) for account in gained]
 
 
 def unchanged(base: Head, condition: str = CURRENT) -> tuple[str, Item]:

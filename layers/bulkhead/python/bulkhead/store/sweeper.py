@@ -16,11 +16,12 @@ logger = logging.getLogger(__name__)
 def abort(table: Table, *, everything: bool = False) -> list[str]:
     """Aborts the open transactions that outlived their lease; returns all decided ones that wait to be finished.
 
-    `everything` aborts all undecided ones: for the only process on the table (the local server, when it starts).
+    `everything` aborts all undecided ones, but those that the next delivery of a job may take over: for the only process on the table (the
+    local server, when it starts).
     """
     decided = []
     for _, transaction in list(transactions.open_transactions(table)):
-        if everything:
+        if everything and transactions.lineage(table, transaction)[1] is None:
             transactions.decide(table, transaction, transactions.ABORTED)
         else:
             transactions.abort_expired(table, transaction)

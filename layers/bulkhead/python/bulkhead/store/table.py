@@ -171,6 +171,47 @@ class Table:
         requests += [{"DeleteRequest": {"Key": key_of(key)}} for key in deletes]
         self.parallel(self._write_batch, list(chunks(requests, PUT_LIMIT)))
 
+    def put_new(self, items: Sequence[Item]) -> set[int]:
+        """Puts items where there are none, in parallel; the positions of those that were there, and stay as they are. Not all or nothing.
+
+        As many requests and write units as `put_many`: INSERT is the one conditional write that comes in batches.
+        """
+        if self._transact_bulk:
+            actions = [self.put_action(item, "attribute_not_exists(#pk)") for item in items]
+            batches = pieces(range(len(items)), lambda n: weight(actions[n]), TRANSACT_LIMIT, room=TRANSACT_BYTES)
+            found = self.parallel(
+                lambda batch: {batch[n] for n in self.write_each([actions[n] for n in batch])}, list(batches)
+            )
+        else:
+            found = self.parallel(self._insert_batch, list(chunks(list(enumerate(items)), PUT_LIMIT)))
+        return set().union(*found)
+
+    def _insert_batch(self, batch: Sequence[tuple[int, Item]]) -> set[int]:
+        pending, there = list(batch), set()
+        for progress in self._patience.attempts():
+            try:
+                answers = self.client.batch_execute_statement(Statements=[self._insert(item) for _, item in pending])
+            except self.client.exceptions.ClientError as error:
+                _require_throttled(error)
+                continue
+            codes = [answer.get("Error", {}).get("Code", "") for answer in answers["Responses"]]
+            there |= {n for (n, _), code in zip(pending, codes, strict=True) if code == _DUPLICATE}
+            if unexpected := set(codes).difference(_AGAIN, {"", _DUPLICATE}):
+                raise Unavailable(f"the database refuses an item ({', '.join(sorted(unexpected))})")
+            left = [one for one, code in zip(pending, codes, strict=True) if code in _AGAIN]
+            if not left:
+                break
+            if len(left) < len(pending):
+                progress()
+            pending = left
+        return there
+
+    def _insert(self, item: Item) -> Any:
+        """The statement of an item; its key comes first."""
+        given = key_of(item_key(item)) | item
+        names = ", ".join(f"'{name}': ?" for name in given)
+        return {"Statement": f'INSERT INTO "{self.name}" VALUE {{{names}}}', "Parameters": list(given.values())}
+
     def _write_batch(self, batch: Sequence[Any]) -> None:
         pending: Any = {self.name: batch}
         for progress in self._patience.attempts():
@@ -379,3 +420,6 @@ def _require_throttled(error: Any) -> None:
 
 _THROTTLED = {"ThrottlingError", "ProvisionedThroughputExceeded"}
 _RETRIED = {"TransactionConflict", *_THROTTLED}
+# What BatchExecuteStatement says of a single statement.
+_DUPLICATE = "DuplicateItem"
+_AGAIN = {"InternalServerError", "RequestLimitExceeded", *_RETRIED}

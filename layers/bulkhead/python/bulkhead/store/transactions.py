@@ -1,7 +1,8 @@
 """The item of a large transaction: one point of truth for thousands of heads.
 
-PENDING -> COMMITTED or ABORTED, once. A head with its mark (`txn`) means the new version if the transaction is COMMITTED, and the
-previous state otherwise. The by-time index lists an open transaction; a finished one expires.
+PENDING -> COMMITTED, ABORTED or TAKEN_OVER, once. A head with its mark (`txn`) means the new version if the transaction is COMMITTED, and
+the previous state otherwise. What an aborted one staged is removed; of one that was taken over, another one has it (`takeover`). The
+by-time index lists an open transaction; a finished one expires.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 from bulkhead.errors import Unavailable
 from bulkhead.fhir import dates, json
 from bulkhead.store import keys
+from bulkhead.store.heads import Lineage
 from bulkhead.store.keys import Key
 from bulkhead.store.table import ConditionFailed, Item, Table, pieces
 
-PENDING, COMMITTED, ABORTED = "PENDING", "COMMITTED", "ABORTED"
+PENDING, COMMITTED, ABORTED, TAKEN_OVER = "PENDING", "COMMITTED", "ABORTED", "TAKEN_OVER"
 
 PENDING_STILL = "#state = :pending"
+FRESH = "+"
+"""Before a member whose id is fresh."""
 
 # How many keys of a transaction fit one item, which holds 400 KB.
 _KEYS = 4000
@@ -73,11 +77,20 @@ def once_a_request(question: Hashable, find_out: Callable[[], T]) -> T:
     return found
 
 
-def begin(table: Table, members: Sequence[str], lease: int, *, entries: Sequence[Key] = ()) -> str:
+def begin(
+    table: Table,
+    members: Sequence[str],
+    lease: int,
+    *,
+    entries: Sequence[Key] = (),
+    lineage: Lineage | None = None,
+    together: Callable[[str], Sequence[Item]] = lambda transaction: (),
+) -> str:
     """Writes a PENDING transaction over `members`, to be decided within `lease` seconds. Returns its id.
 
-    A member is a partition key; a leading `+` says that its id is fresh: no other writer uses it.
-    `entries` are items in other partitions that an abort removes.
+    A member is a partition key; a leading `+` says that its id is fresh: no other writer uses it, or none but those of its `lineage`.
+    `entries` are items in other partitions that an abort removes. `together`: actions without which it does not begin; ConditionFailed,
+    with their positions from 1 on.
     """
     transaction = str(uuid4())
     listed: list[str | Key] = [*members, *entries]
@@ -90,17 +103,18 @@ def begin(table: Table, members: Sequence[str], lease: int, *, entries: Sequence
         for n, page in enumerate(pieces(listed, _size, _KEYS, room=_PAGE_BYTES))
     ]
     # First what the sweeper finds: whoever dies in between leaves no list of keys that nobody finds.
-    table.put(
-        {
-            "pk": {"S": keys.transaction_key(transaction)},
-            "sk": {"S": keys.HEAD},
-            "state": {"S": PENDING},
-            "pages": {"N": str(len(pages))},
-            "expires": {"N": str(time.time() + lease)},
-            "mpk": {"S": keys.OPEN_TRANSACTIONS},
-            "msk": {"S": keys.open_transaction_sort(dates.now(), transaction)},
-        }
-    )
+    item: Item = {
+        "pk": {"S": keys.transaction_key(transaction)},
+        "sk": {"S": keys.HEAD},
+        "state": {"S": PENDING},
+        "pages": {"N": str(len(pages))},
+        "expires": {"N": str(time.time() + lease)},
+        "mpk": {"S": keys.OPEN_TRANSACTIONS},
+        "msk": {"S": keys.open_transaction_sort(dates.now(), transaction)},
+    }
+    if lineage:
+        item |= {"seed": {"S": lineage.seed}, "former": {"L": [{"S": one} for one in lineage.former]}}
+    table.write([table.put_action(item), *together(transaction)])
     table.put_many(pages)
     return transaction
 
@@ -131,6 +145,21 @@ def decide(table: Table, transaction: str, state: str, *, checks: Sequence[Item]
     except ConditionFailed:
         return state_now(table, transaction)[0] == state
     return True
+
+
+def take_over(table: Table, transaction: str) -> Item:
+    """The action that takes over a transaction that is not decided."""
+    values = {":state": {"S": TAKEN_OVER}, ":pending": {"S": PENDING}}
+    return table.update_action(_key(transaction), "SET #state = :state", values, condition=PENDING_STILL)
+
+
+def lineage(table: Table, transaction: str) -> tuple[str, Lineage | None]:
+    """The state of a transaction, and its lineage if it has one. ABORTED where it is gone."""
+    item = table.get(_key(transaction))
+    if item is None:
+        return ABORTED, None
+    known = Lineage(item["seed"]["S"], tuple(one["S"] for one in item["former"]["L"])) if "seed" in item else None
+    return item["state"]["S"], known
 
 
 def contest(table: Table, transaction: str) -> None:
@@ -184,10 +213,15 @@ def close(table: Table, transaction: str) -> None:
 
     It stays that long for readers who saw the mark before it was removed.
     """
-    pk = keys.transaction_key(transaction)
     ttl = {":ttl": {"N": str(int(time.time()) + _DAY)}}
+    expression = "SET #ttl = :ttl REMOVE #mpk, #msk"
+    table.write_each([table.update_action(_key(transaction), expression, ttl, condition="attribute_exists(#pk)")])
+
+
+def forget_members(table: Table, transaction: str) -> None:
+    """Removes the list of a transaction's members. Idempotent."""
+    pk = keys.transaction_key(transaction)
     pages = [item["sk"]["S"] for item in table.query(pk, keys.MEMBERS, keys.MEMBERS)]
-    table.write([table.update_action((pk, keys.HEAD), "SET #ttl = :ttl REMOVE #mpk, #msk", ttl)])
     table.put_many([], [(pk, page) for page in pages])
 
 
@@ -199,12 +233,12 @@ def open_transactions(table: Table) -> Iterator[tuple[str, str]]:
 
 
 def abort_expired(table: Table, transaction: str) -> bool:
-    """Abort a transaction that outlived its lease before it was decided. Whether it is aborted now: nothing of it will be seen."""
+    """Abort a transaction that outlived its lease before it was decided. Whether it is aborted or taken over: nothing of it will be seen."""
     state, expired = state_now(table, transaction)
     if state == PENDING and expired:
         decide(table, transaction, ABORTED)
         state, _ = state_now(table, transaction)
-    return state == ABORTED
+    return state in (ABORTED, TAKEN_OVER)
 
 
 def renew(table: Table, transaction: str, lease: float) -> None:

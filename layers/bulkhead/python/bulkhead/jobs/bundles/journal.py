@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 from bulkhead.bundles.changes import Change
 from bulkhead.bundles.context import MINIMAL, REPRESENTATION, Context, Represent
@@ -15,7 +16,7 @@ from bulkhead.errors import JobMovedOn
 from bulkhead.fhir import json
 from bulkhead.jobs.bundles import answers
 from bulkhead.parallel import in_parallel
-from bulkhead.store import Head, Receipt, Store, receipts
+from bulkhead.store import Head, Lineage, Receipt, Store, receipts
 from bulkhead.store.jobs import COMMITTED, DONE, RUNNING, Job
 
 
@@ -26,6 +27,7 @@ class JobJournal:
         self._store, self._job, self._represent, self._returns = store, job, represent, returns
         self._lock = threading.Lock()
         self._finished = 0
+        self._lineage: Lineage | None = None
 
     def done(self) -> Mapping[int, Content]:
         found = self._store.receipts(self._job.id) if self._job.attempt > 1 else {}
@@ -40,6 +42,13 @@ class JobJournal:
         head = self._store.read_version(key, int(version)) if version else None
         if head:
             content["resource"] = self._represent(head)
+
+    def begin(self) -> str:
+        former = None if self._lineage else self._store.lineage(self._job)
+        if former is None:
+            self._store.abandon(self._job)
+        self._lineage = former or Lineage(str(uuid4()))
+        return self._lineage.seed
 
     def go_on(self) -> None:
         with self._lock:
@@ -73,7 +82,8 @@ class JobJournal:
             _set_heads(changes, new)
             return answers.keep(self._store, self._job, response_bundle("transaction", answer()))
 
-        return receipts.Completion(self._job, DONE if complete else COMMITTED, keep)
+        assert self._lineage is not None
+        return receipts.Completion(self._job, DONE if complete else COMMITTED, keep, self._lineage)
 
 
 def _set_heads(changes: Sequence[Change], new: Sequence[Head]) -> None:

@@ -1,7 +1,7 @@
 """Processes an accepted bundle: the task of the state machine (infra/bundle.asl.json). It may be delivered twice.
 
-An attempt that takes the job up prevents all earlier ones from committing, ends the large transaction that one may have left, and
-continues from the receipts. It raises failures that may pass, so that the state machine delivers the task again.
+An attempt that takes the job up prevents all earlier ones from committing, takes over the large transaction that one may have left
+(`store.takeover`), and continues from the receipts. It raises failures that may pass, so that the state machine delivers the task again.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def process(store: Store, job_id: str, edge: Edge) -> None:
     if job is None:
         _read_again(store, job_id, edge)
         return
-    store.abandon(job)
     try:
-        _process(store, job, edge)
+        with store.renewed(job):
+            _process(store, job, edge)
     except JobMovedOn:
         known = store.jobs.read(job_id)
         if known and known.attempt != job.attempt:
@@ -58,6 +58,7 @@ def process(store: Store, job_id: str, edge: Edge) -> None:
     except BulkheadError as error:
         edge.refused(error, lambda: _bundle(store, orders.order(job.request)))
         lifecycle.give_up(store, job_id, error, attempt=job.attempt)
+    store.abandon(job)
     _close(store, job)
 
 
