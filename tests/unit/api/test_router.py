@@ -134,6 +134,39 @@ def test_an_operation_of_another_level_says_where_it_is() -> None:
     assert (status, headers["allow"]) == (405, "POST")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "Patient/_search", "POST"),
+        ("DELETE", "Patient/_search", "POST"),
+        ("GET", "_search", "POST"),
+        ("PUT", "Patient/_history", "GET, HEAD"),
+        ("POST", "_history", "GET, HEAD"),
+        ("POST", "metadata", "GET, HEAD"),
+        ("BREW", "metadata", "GET, HEAD"),
+        ("DELETE", "job", "GET, HEAD"),
+        ("GET", "service/document/new", "POST"),
+    ],
+)
+def test_a_path_of_its_own_says_its_methods(method: str, path: str, allowed: str) -> None:
+    """Not that `_search` is no id, nor that `metadata` is no resource type."""
+    status, refused, headers = send(method, path, {"resourceType": "Parameters"})
+    assert (status, headers["allow"]) == (405, allowed)
+    assert refused["issue"][0]["expression"] == ["method"]
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "service/foo"), ("BREW", "Sheep/1"), ("POST", "Sheep/1/*")])
+def test_a_path_of_an_unknown_type_is_404_and_takes_no_method(method: str, path: str) -> None:
+    status, refused, _ = send(method, path, {"resourceType": "Parameters"})
+    assert status == 404
+    assert f"{path.partition('/')[0]} is not a resource type of R4" in refused["issue"][0]["diagnostics"]
+
+
+def test_what_is_no_id_of_a_path_that_is_there_is_still_404() -> None:
+    for path in ("Patient/_x", "Patient/a_b", "job/_x/status", "Patient/_history/1"):
+        assert send("GET", path)[0] == 404
+
+
 def test_a_member_that_is_no_type_is_404_and_one_outside_the_definition_400() -> None:
     assert send("GET", "Patient/pa/foo")[0] == 404
     assert send("GET", "Patient/pa/Organization")[0] == 400

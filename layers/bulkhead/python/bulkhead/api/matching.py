@@ -7,6 +7,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from bulkhead.api.routes import BASE, DEFAULT, ROUTES, Route
+from bulkhead.fhir.definitions import RESOURCE_TYPES
 
 
 class Match(NamedTuple):
@@ -43,8 +44,13 @@ class Matcher:
 
     def fitting(self, path: str) -> list[Route]:
         """The routes of any method that fit a path, the most specific first."""
+        return [found.route for found in self.matches(path)]
+
+    def matches(self, path: str) -> list[Match]:
+        """The same, each with its path parameters."""
         parts = segments(path)
-        return [pattern.route for pattern in self._by_length.get(len(parts), ()) if pattern.fits(parts)]
+        fitting = [pattern for pattern in self._by_length.get(len(parts), ()) if pattern.fits(parts)]
+        return [Match(pattern.route, pattern.parameters(parts)) for pattern in fitting]
 
 
 def segments(path: str) -> list[str]:
@@ -80,7 +86,7 @@ class _Pattern:
 
 
 _MATCHER = Matcher(ROUTES)
-fitting = _MATCHER.fitting
+fitting, matches = _MATCHER.fitting, _MATCHER.matches
 
 
 def match(method: str, path: str) -> Match:
@@ -88,6 +94,17 @@ def match(method: str, path: str) -> Match:
     found = _MATCHER.match(method, path)
     assert found is not None
     return found
+
+
+def methods(path: str) -> list[str]:
+    """The methods that a path takes, in order. `Patient/_search` fits `{type}/{id}` too, and does not take its methods: see `can_name`."""
+    return sorted({found.route.method for found in matches(path) if can_name(found.parameters)})
+
+
+def can_name(parameters: Mapping[str, str]) -> bool:
+    """Whether the parameters of a path can name a resource: its type is one of R4, and its id is not the name of another path."""
+    kind = parameters.get("type")
+    return (kind is None or kind in RESOURCE_TYPES) and not parameters.get("id", "").startswith(("_", "$"))
 
 
 def levels(operation: str) -> list[str]:
