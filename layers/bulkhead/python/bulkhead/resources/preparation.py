@@ -82,7 +82,7 @@ def _end_of(reference: dict[str, Any], place: str) -> str | None:
     if not given:
         return None
     if len(given) > 1 or not isinstance(given[0].get("valueInstant"), str):
-        raise BadRequest(f"the extension {accounts.UNTIL} stands once, with a valueInstant", f"{place}.extension")
+        raise BadRequest(f"the extension {accounts.UNTIL} must stand once, with a valueInstant", f"{place}.extension")
     return dates.bounds(given[0]["valueInstant"])[0]
 
 
