@@ -10,7 +10,7 @@ import pytest
 from bulkhead import resources
 from bulkhead.access import policy
 from bulkhead.session import Session
-from bulkhead.store import Store
+from bulkhead.store import Store, keys
 from bulkhead.store.capacity import metered
 from tests.support.door import Door
 from tests.support.search_samples import observation, patient
@@ -95,3 +95,54 @@ def test_a_tag_that_nothing_has_is_one_short_answer(doors: list[Door], monkeypat
         asked.append((dict(meter.requests), sum(meter.units.values())))
     # One Query for each partition of a tag.
     assert asked[0] == asked[1] == ({"Query": 4}, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("query", "share"),
+    [("Observation?patient=Patient/1", 2), ("Patient/1/Observation?_sort=_id", 2),
+     ("Observation?code=1234-5", 1), ("Observation?patient=Patient/1&code=1234-5", 2)],
+)  # fmt: skip
+def test_an_estimate_reads_keys(doors: list[Door], query: str, share: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for door, size in zip(doors, SIZES, strict=True):
+        use(door, monkeypatch)
+        client = door.client()
+        client.get("/Observation?_count=1")
+        with metered(door.store.table.client) as meter:
+            client.get(f"/{query}{'&' if '?' in query else '?'}_count=1")
+        page = sum(meter.units.values())
+        with metered(door.store.table.client) as meter:
+            answer = client.get(f"/{query}{'&' if '?' in query else '?'}_count=1&_total=estimate").json()
+        assert answer["total"] == size // share
+        assert sum(meter.units.values()) - page < 3 + size * 0.05
+
+
+def test_an_estimate_counts_nothing_that_its_caller_may_not_see(
+    doors: list[Door], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(doors[0], monkeypatch)
+    callers: list[tuple[str, dict[str, Any]]] = [
+        ("system/*.rs", {"accounts": [TENANT]}),
+        ("system/Observation.rs?status=amended", {}),
+    ]
+    for scope, fence in callers:
+        client = doors[0].client(scope, **fence)
+        for query in ("Observation?status=final", "Observation?code=1234-5", "Patient/1/Observation"):
+            path = f"/{query}{'&' if '?' in query else '?'}_count=1"
+            estimated, exact = (client.get(f"{path}&_total={kind}") for kind in ("estimate", "accurate"))
+            assert estimated.json().get("total") == exact.json().get("total")
+
+
+def test_an_entry_that_a_writer_left_behind_is_estimated_and_not_counted(
+    make_store: Any, keys_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store()
+    fill(store, 10)
+    head = store.read("Observation/0001")
+    assert head
+    store.table.client.delete_item(TableName=store.table.name, Key={"pk": {"S": head.key}, "sk": {"S": keys.HEAD}})
+    door = Door(store, keys_folder, monkeypatch)
+    use(door, monkeypatch)
+    found = {
+        kind: door.client().get(f"/Observation?code=1234-5&_count=1&_total={kind}") for kind in ("estimate", "accurate")
+    }
+    assert {kind: answer.json()["total"] for kind, answer in found.items()} == {"estimate": 10, "accurate": 9}

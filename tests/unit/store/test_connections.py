@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from botocore import exceptions
@@ -117,6 +118,8 @@ def test_no_more_connections_are_kept_than_wanted() -> None:
         (b"HTTP/1.1 200 OK\r\nContent-Length:2\r\nConnection: Close\r\n\r\n{}", b"{}", False),
         (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", b"{}", False),
         (b"HTTP/1.1 200 OK\r\n\r\n{}", b"{}", False),
+        (OK + b"HTTP/1.1 200 OK", b"{}", False),
+        (b"HTTP/1.1 200 OK\r\nx: " + b"y" * 60_000 + b"\r\nContent-Length: 200000\r\n\r\n" + b" " * 200_000, b" " * 200_000, True),
     ],
 )  # fmt: skip
 def test_where_a_response_ends(response: bytes, content: bytes, is_kept: bool) -> None:
@@ -124,6 +127,31 @@ def test_where_a_response_ends(response: bytes, content: bytes, is_kept: bool) -
         found = post(made)
         assert (found.status_code, found.content) == (200, content)
         assert bool(made._idle) is is_kept
+
+
+@pytest.mark.parametrize("response", [OK, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"])
+def test_a_response_may_come_byte_by_byte(response: bytes) -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        near.settimeout(5)
+        sending = threading.Thread(target=lambda: [far.send(response[at : at + 1]) for at in range(len(response))])
+        sending.start()
+        found, stays = connections._read(cast("Any", OneByOne(near)))
+        sending.join()
+    assert (found.content, stays) == (b"{}", True)
+
+
+class OneByOne:
+    """A socket that gives one byte at a time."""
+
+    def __init__(self, made: socket.socket) -> None:
+        self._made = made
+
+    def recv(self, _: int) -> bytes:
+        return self._made.recv(1)
+
+    def recv_into(self, place: memoryview) -> int:
+        return self._made.recv_into(place[:1])
 
 
 @pytest.mark.parametrize(
@@ -134,6 +162,9 @@ def test_where_a_response_ends(response: bytes, content: bytes, is_kept: bool) -
         b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n",
         b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nx: " + b"y" * 200_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}xy\r\n0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\n{}",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n",
         b"HTTP/1.1 ok\r\n\r\n",

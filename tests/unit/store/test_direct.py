@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from bulkhead.store import Store, direct
+from bulkhead.store import Store, direct, keys
 from bulkhead.store.direct import DirectClient
 from infra.local import aws
 from infra.local.dynamodb import Process
@@ -180,8 +180,10 @@ def test_what_has_no_short_way_is_boto3s(store: Store) -> None:
     assert client.describe_table(TableName=store.table.name)["Table"]["TableName"] == store.table.name
     store.table.put({"pk": {"S": "a"}, "sk": {"S": "b"}})
     assert [item["pk"]["S"] for item in store.table.scan(0, 1, None)[0]] == ["a"]
-    with pytest.raises(client.exceptions.ClientError):
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.describe_table(TableName="nowhere")
+    with pytest.raises(client.exceptions.ResourceInUseException):
+        client.create_table(**keys.table_definition(store.table.name))
 
 
 def test_a_function_has_its_client_when_it_has_started() -> None:

@@ -35,7 +35,7 @@ from bulkhead.search.date_order import DateOrder
 from bulkhead.search.drivers import Created, Position, Updated
 from bulkhead.search.leading import by_names, chained, led_by_fence, planned
 from bulkhead.search.parse import parse
-from bulkhead.search.plan import Plan
+from bulkhead.search.plan import ALL_TYPES, Plan
 from bulkhead.search.query import Query
 from bulkhead.search.race import Races
 from bulkhead.search.scan import LISTED, Progress, Scan
@@ -352,16 +352,22 @@ class Scanner(Scan):
         return found.position, found.total
 
     def wanted_total(self) -> int | None:
-        """The number of all matches, if the client asked for it."""
+        """The number of all matches, if the client asked for it; None where an estimate would take too much."""
         match self.query.results.total:
             case "accurate":
                 return self.count()
             case "estimate":
                 try:
-                    return self.count()
+                    return len(self.names()) if self.is_listed else self.count()
                 except TooCostly:
                     return None
         return None
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether the driver's keys are those of the matches, but for entries that writers have left behind: none is outside of the fence or filtered."""
+        types = self.query.types or ALL_TYPES
+        return not self.plan.filtered and DEFINITIONS not in types and all(is_open(self.fence, name) for name in types)
 
     def unordered(self) -> Scanner:
         """The same search in any order: what is led by an order of dates meets what has none only after all others."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from functools import cache, cached_property
+from functools import cache, cached_property, wraps
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
@@ -58,6 +58,20 @@ class _Exceptions:
         return _error_class(name)
 
 
+def _with_own_errors(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of boto3's client, whose error classes are its own: whoever catches those of a `DirectClient` is to catch these too."""
+
+    @wraps(call)
+    def called(*arguments: Any, **named: Any) -> Any:
+        try:
+            return call(*arguments, **named)
+        except exceptions.ClientError as error:
+            code = error.response["Error"]["Code"]
+            raise _error_class(code)(error.response, error.operation_name) from error
+
+    return called
+
+
 class _Full:
     """The end of the method resolution: boto3's client performs operations without a short way."""
 
@@ -87,7 +101,8 @@ class DirectClient(ShortWay, _Full):
     def __getattr__(self, name: str) -> Any:
         operation = _METHODS.get(name)
         if operation is None:
-            return getattr(self._full, name)
+            found = getattr(self._full, name)
+            return _with_own_errors(found) if callable(found) else found
         return lambda **arguments: self._make_api_call(operation, arguments)
 
     def _send(self, operation_name: str, body: bytes) -> Response:
