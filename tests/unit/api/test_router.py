@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkhead.api import matching, router
+from bulkhead.api import matching, openapi, router
 from bulkhead.api.routes import BASE, DEFAULT, ROUTES
 from bulkhead.store import Store, transactions
 from functions import http
@@ -165,6 +165,54 @@ def test_a_path_of_an_unknown_type_is_404_and_takes_no_method(method: str, path:
 def test_what_is_no_id_of_a_path_that_is_there_is_still_404() -> None:
     for path in ("Patient/_x", "Patient/a_b", "job/_x/status", "Patient/_history/1"):
         assert send("GET", path)[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("Patient/_search", "OPTIONS, POST"),
+        ("metadata", "GET, HEAD, OPTIONS"),
+        ("Patient/pa", "DELETE, GET, HEAD, OPTIONS, PATCH, PUT"),
+        ("Patient/pa/$purge", "OPTIONS, POST"),
+        ("$document-new", "OPTIONS, POST"),
+        ("Sheep/1", "OPTIONS"),
+    ],
+)
+def test_options_name_the_methods_of_the_path(path: str, allowed: str) -> None:
+    assert send("OPTIONS", path)[2]["allow"] == allowed
+
+
+def test_openapi_documents_every_status_of_success() -> None:
+    """For each kind of answer a request that gets it: the document has its status, and no content where there is none."""
+    paths = openapi.document(ROUTES, "http://localhost", "")["paths"]
+    patch = [{"op": "test", "path": "/id", "value": "pa"}]
+    expected = [
+        (201, "POST", "Patient", {"resourceType": "Patient"}, "", {}),
+        (200, "POST", "Patient", PATIENT, "", {"if_none_exist": "_id=pa"}),
+        (201, "PUT", "Patient/new", {"resourceType": "Patient", "id": "new"}, "", {}),
+        (200, "PUT", "Patient/pa", PATIENT, "", {}),
+        (200, "PUT", "Patient", PATIENT, "_id=pa", {}),
+        (200, "PATCH", "Patient/pa", patch, "", {"content_type": "application/json-patch+json"}),
+        (200, "PATCH", "Patient", {"active": True}, "_id=pa", {"content_type": "application/merge-patch+json"}),
+        (200, "GET", "Patient/pa", None, "", {}),
+        (304, "GET", "Patient/pa", None, "", {"if_none_match": "*"}),
+        (200, "GET", "Patient/pa/_history/1", None, "", {}),
+        (204, "DELETE", "Patient/new", None, "", {}),
+        (204, "DELETE", "Patient", None, "_id=new", {}),
+        (200, "GET", "metadata", None, "", {}),
+    ]
+    for status, method, path, body, query, headers in expected:
+        given, content, _ = send(method, path, body, query, **headers)
+        assert given == status, (method, path, content)
+        documented = paths[matching.match(method, f"{BASE}/{path}").route.path][method.lower()]
+        assert ("content" in documented["responses"][str(status)]) == (content is not None), (method, path)
+        if body is not None and "content_type" in headers:
+            assert headers["content_type"] in documented["requestBody"]["content"]
+    of_job = paths[f"{BASE}/job/{{id}}/status"]
+    assert [sorted(of_job[method]["responses"]) for method in ("get", "delete")] == [
+        ["200", "202", "4XX"],
+        ["202", "4XX"],
+    ]
 
 
 def test_a_member_that_is_no_type_is_404_and_one_outside_the_definition_400() -> None:

@@ -102,9 +102,11 @@ def methods(path: str) -> list[str]:
 
 
 def can_name(parameters: Mapping[str, str]) -> bool:
-    """Whether the parameters of a path can name a resource: its type is one of R4, and its id is not the name of another path."""
+    """Whether the parameters of a path can name resources: the type is one of R4, and neither id nor member is the name of another path."""
     kind = parameters.get("type")
-    return (kind is None or kind in RESOURCE_TYPES) and not parameters.get("id", "").startswith(("_", "$"))
+    if kind is not None and kind not in RESOURCE_TYPES:
+        return False
+    return not any(parameters.get(name, "").startswith(("_", "$")) for name in ("id", "member"))
 
 
 def levels(operation: str) -> list[str]:

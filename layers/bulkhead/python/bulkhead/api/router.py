@@ -159,8 +159,8 @@ def _unmatched(request: Request) -> Response:
 
 def _options(request: Request) -> Response:
     """The methods of a path. API Gateway adds what CORS needs (infra/cors.py)."""
-    methods = {route.method for route in matching.fitting(request.path)}
-    return Response(204, headers={"allow": ", ".join(sorted(methods | {"OPTIONS"}))})
+    methods = sorted({*matching.methods(request.path), "OPTIONS"})
+    return Response(204, headers={"allow": ", ".join(methods)})
 
 
 def _refused(request: Request, error: BulkheadError) -> Response:
