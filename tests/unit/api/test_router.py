@@ -145,6 +145,8 @@ def test_an_operation_of_another_level_says_where_it_is() -> None:
         ("POST", "metadata", "GET, HEAD"),
         ("BREW", "metadata", "GET, HEAD"),
         ("DELETE", "job", "GET, HEAD"),
+        ("PUT", "OperationDefinition/bulkhead-purge", "GET, HEAD"),
+        ("DELETE", "OperationDefinition/bulkhead%2Dpurge", "GET, HEAD"),
         ("GET", "service/document/new", "POST"),
     ],
 )
@@ -176,6 +178,8 @@ def test_what_is_no_id_of_a_path_that_is_there_is_still_404() -> None:
         ("Patient/pa/$purge", "OPTIONS, POST"),
         ("$document-new", "OPTIONS, POST"),
         ("Sheep/1", "OPTIONS"),
+        ("OperationDefinition/bulkhead-purge", "GET, HEAD, OPTIONS"),
+        ("OperationDefinition/other", "DELETE, GET, HEAD, OPTIONS, PATCH, PUT"),
     ],
 )
 def test_options_name_the_methods_of_the_path(path: str, allowed: str) -> None:

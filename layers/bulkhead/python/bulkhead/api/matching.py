@@ -87,6 +87,7 @@ class _Pattern:
 
 _MATCHER = Matcher(ROUTES)
 fitting, matches = _MATCHER.fitting, _MATCHER.matches
+_LITERAL = frozenset(route.path for route in ROUTES if "{" not in route.path)
 
 
 def match(method: str, path: str) -> Match:
@@ -97,8 +98,19 @@ def match(method: str, path: str) -> Match:
 
 
 def methods(path: str) -> list[str]:
-    """The methods that a path takes, in order. `Patient/_search` fits `{type}/{id}` too, and does not take its methods: see `can_name`."""
-    return sorted({found.route.method for found in matches(path) if can_name(found.parameters)})
+    """The methods that a path takes, in order. `Patient/_search` fits `{type}/{id}` too, and does not take its methods: see `can_name`.
+
+    Neither does a path that is in the table letter by letter, such as that of an OperationDefinition of the server itself.
+    """
+    found = [one for one in matches(path) if can_name(one.parameters)]
+    if any(not one.parameters for one in found):
+        found = [one for one in found if not one.parameters]
+    return sorted({one.route.method for one in found})
+
+
+def is_literal(path: str) -> bool:
+    """Whether the table has a path letter by letter."""
+    return "/".join(segments(path)) in _LITERAL
 
 
 def can_name(parameters: Mapping[str, str]) -> bool:

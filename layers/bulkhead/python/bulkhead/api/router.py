@@ -135,8 +135,11 @@ def require_operation(request: Request) -> None:
 
 
 def _require_other_path(request: Request) -> None:
-    """MethodNotAllowed for a path such as `metadata` or `Patient/_search`, whose method only `{type}` or `{type}/{id}` has."""
-    if not matching.can_name(request.parameters):
+    """MethodNotAllowed for a path such as `metadata` or `Patient/_search`, whose method only `{type}` or `{type}/{id}` has.
+
+    So a client learns that it cannot write a resource of the server itself, which no read would ever show.
+    """
+    if not matching.can_name(request.parameters) or (request.parameters and matching.is_literal(request.path)):
         _require_no_method(request)
 
 
