@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json as stdlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,6 +81,9 @@ def test_text_is_read_like_bytes() -> None:
         (b" ", "it is empty"),
         (b'{"a":1', "does not end: .* .byte 6"),
         (b'{"a":"b}', "does not end: .* .byte 8"),
+        (gzip.compress(b"{}"), "it is gzipped, and no Content-Encoding"),
+        ('{"a":1}'.encode("utf-16"), "it is UTF-16: send UTF-8"),
+        (b'<Patient xmlns="http://hl7.org/fhir"/>', "it is XML"),
         (b'{"a":x}', "byte 5"),
         (b'{"a":1}x', "trailing characters"),
         (b'{"a":01}', "byte 6"),

@@ -22,6 +22,13 @@ BODY = "body"
 
 _SPACES = b" \t\n\r"
 
+# What clients send by mistake, by its first bytes.
+_OTHERS = {
+    b"\x1f\x8b": "it is gzipped, and no Content-Encoding: gzip says so",
+    codecs.BOM_UTF16_LE: "it is UTF-16: send UTF-8",
+    codecs.BOM_UTF16_BE: "it is UTF-16: send UTF-8",
+    b"<": "it is XML, and the Content-Type does not say so",
+}
 _TRUNCATED = "Input data was truncated"
 # An escape of a high surrogate without that of a low one behind it. An even number of backslashes before it is text.
 _HALF_A_PAIR = re.compile(rb"(?<!\\)(?:\\\\)*(\\u[dD][89abAB][0-9a-fA-F]{2})(?!\\u[dD][c-fC-F])")
@@ -148,10 +155,12 @@ def canonical(value: Any) -> bytes:
 
 
 def _unreadable(data: bytes | str, error: msgspec.DecodeError) -> str:
-    """What keeps a text from being JSON. (msgspec calls it truncated in each of these cases.)"""
+    """What keeps a text from being JSON: what it is instead, or where it ends (which msgspec calls truncated, whatever it is)."""
+    text = data.encode(errors="surrogatepass") if isinstance(data, str) else data
+    if sign := next((sign for sign in _OTHERS if text.startswith(sign)), None):
+        return _OTHERS[sign]
     if str(error) != _TRUNCATED:
         return str(error)
-    text = data.encode(errors="surrogatepass") if isinstance(data, str) else data
     if not text.strip():
         return "it is empty"
     if half := _HALF_A_PAIR.search(text):
