@@ -23,8 +23,9 @@ BODY = "body"
 _SPACES = b" \t\n\r"
 
 # What clients send by mistake, by its first bytes.
+GZIP = {b"\x1f\x8b": "it is gzipped, and no Content-Encoding: gzip says so"}
 _OTHERS = {
-    b"\x1f\x8b": "it is gzipped, and no Content-Encoding: gzip says so",
+    **GZIP,
     codecs.BOM_UTF16_LE: "it is UTF-16: send UTF-8",
     codecs.BOM_UTF16_BE: "it is UTF-16: send UTF-8",
     b"<": "it is XML, and the Content-Type does not say so",
