@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkhead.api import matching, openapi, router
-from bulkhead.api.routes import BASE, DEFAULT, ROUTES
+from bulkhead.api.routes import BASE, DEFAULT, OPERATION_DEFINITIONS, ROUTES
+from bulkhead.resources import preparation
 from bulkhead.store import Store, transactions
 from functions import http
 
@@ -155,6 +156,18 @@ def test_a_path_of_its_own_says_its_methods(method: str, path: str, allowed: str
     status, refused, headers = send(method, path, {"resourceType": "Parameters"})
     assert (status, headers["allow"]) == (405, allowed)
     assert refused["issue"][0]["expression"] == ["method"]
+
+
+def test_no_bundle_writes_an_operation_definition_of_the_server() -> None:
+    """`GET` of its path shows the server's own, so what a bundle stored there would never be read."""
+    assert all(name.startswith(preparation.OWN_OPERATION) for name in OPERATION_DEFINITIONS)
+    definition = {
+        "resourceType": "OperationDefinition", "id": OPERATION_DEFINITIONS[0], "name": "X", "status": "active",
+        "kind": "operation", "code": "x", "system": False, "type": False, "instance": True,
+    }  # fmt: skip
+    other = definition | {"id": "other"}
+    answers = batch(*(entry("PUT", f"OperationDefinition/{one['id']}", one) for one in (definition, other)))
+    assert [one["response"]["status"].partition(" ")[0] for one in answers] == ["422", "201"]
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "service/foo"), ("BREW", "Sheep/1"), ("POST", "Sheep/1/*")])

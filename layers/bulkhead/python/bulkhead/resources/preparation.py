@@ -21,6 +21,8 @@ from bulkhead.store import Head, Inherit, Store, Write
 from bulkhead.store.heads import NEVER, OWN, Read
 
 SEARCH_PARAMETER = "SearchParameter"
+OPERATION_DEFINITION, OWN_OPERATION = "OperationDefinition", "bulkhead-"
+"""The ids of the server's own OperationDefinitions begin so; a read of one shows the server's, whatever is stored."""
 _SUBSCRIPTION = "Subscription"
 # The statuses of a Subscription that sends nothing.
 _DORMANT = ("off", "error")
@@ -187,7 +189,10 @@ def _require_served(store: Store, resource: dict[str, Any]) -> None:
 
 
 def unserved(resource: dict[str, Any]) -> list[Issue]:
-    """Why this server could not act upon a valid resource, so that no write of it is accepted: a costly SearchParameter, an active Subscription."""
+    """Why this server could not act upon a valid resource, so that no write of it is accepted.
+
+    A costly SearchParameter; an active Subscription; an OperationDefinition under an id of the server's own.
+    """
     if resource["resourceType"] == SEARCH_PARAMETER:
         from bulkhead.search import custom
 
@@ -198,6 +203,9 @@ def unserved(resource: dict[str, Any]) -> list[Issue]:
             "clients learn of changes by _history?_since="
         )
         return [Issue(Unprocessable.code, text, f"{_SUBSCRIPTION}.status")]
+    if resource["resourceType"] == OPERATION_DEFINITION and resource.get("id", "").startswith(OWN_OPERATION):
+        text = f"the server's own OperationDefinitions have ids that begin with {OWN_OPERATION}: use another id"
+        return [Issue(Unprocessable.code, text, f"{OPERATION_DEFINITION}.id")]
     return []
 
 
