@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from bulkhead.errors import BadRequest, PayloadTooLarge, Unprocessable, raise_together
+from bulkhead.errors import BadRequest, BulkheadError, Issue, PayloadTooLarge, Unprocessable, raise_together
 from bulkhead.fhir import json
 from bulkhead.resources.patches.limits import MOST_COPIED, MOST_OPERATIONS, size
 
@@ -24,6 +24,7 @@ _MEMBERS: Mapping[str, tuple[str, ...]] = {
 }
 """The members that an operation needs (RFC 6902, section 4)."""
 
+_DATA = "Binary.data"
 _NOWHERE = "this path of the patch does not exist in the resource"
 # jsonpatch and jsonpointer raise these for a step into a string or a number.
 _STEPS_INTO_A_VALUE = (TypeError, KeyError, IndexError, ValueError, AttributeError, RecursionError)
@@ -117,6 +118,22 @@ def from_binary(binary: dict[str, Any], expected: str) -> Callable[[dict[str, An
     if str(binary["contentType"]).partition(";")[0].strip().lower() != expected:
         raise BadRequest(f"a Binary with a patch must have the content type {expected}", "Binary.contentType")
     try:
-        return parse(base64.b64decode(binary.get("data", "")))
+        data = base64.b64decode(binary.get("data", ""))
     except binascii.Error:
-        raise BadRequest("the data is not base64", "Binary.data") from None
+        raise BadRequest("the data is not base64", _DATA) from None
+    change = _within_data(parse, data)
+    return lambda resource: _within_data(change, resource)
+
+
+def _within_data(step: Callable[[Any], Any], argument: Any) -> Any:
+    """Calls `step`; an error is about the Binary's data, and its text names the place in there: FHIRPath does not lead into base64."""
+    try:
+        return step(argument)
+    except BulkheadError as error:
+        error.issues = tuple(
+            Issue(issue.code, f"{issue.expression}: {issue.diagnostics}", _DATA, issue.severity)
+            if (issue.expression or "").startswith(PATCH)
+            else issue
+            for issue in error.issues
+        )
+        raise
