@@ -32,7 +32,7 @@ ANYTHING = "Log delivery of Step Functions and X-Ray know no resources: these ar
 TABLE_WILDCARDS = {"/index/*": "The indexes of this table."}
 BUCKET_WILDCARDS = {
     "/answers/*": "The objects below one prefix: answers that no response holds are named at random.",
-    "/bodies/*": "The objects below one prefix: bodies are named by their hash.",
+    "/bodies/*": "The objects below one prefix: bodies have random names.",
     "/manifests/*": "The objects below one prefix: manifests are named by their job.",
     "/requests/*": "The objects below one prefix: bundles that wait are named by their job.",
     "/results/*": "The objects below one prefix: answers are named by their job.",

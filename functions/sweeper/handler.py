@@ -15,6 +15,8 @@ from functions import running
 
 CHECK = {"check": True}
 """The event that starts a round of the integrity check."""
+ADOPT = "adopt"
+"""The step of an event that an operator sends once, to a table that older code has written (docs/upgrading.md)."""
 # Milliseconds that a round keeps free to finish its current pages.
 _RESERVE = 60_000
 
@@ -29,7 +31,7 @@ def whole_table(segments: int) -> dict[str, Any]:
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """The number of large transactions that were finished and of dead jobs, or the result of the integrity check (`integrity.Report`).
 
-    `event["step"]`, where there is one, names a step of infra/integrity.asl.json, and `event["input"]` is its input.
+    `event["step"]`, where there is one, names a step of infra/integrity.asl.json, or ADOPT, and `event["input"]` is its input.
     """
     step = event.get("step", "check" if "check" in event else "sweep")
     given = event.get("input", {})
@@ -44,6 +46,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             return {"finished": store.sweep(), "dead": count_dead(store)}
         if step == "segment":
             return compare(store, given, time_left)
+        if step == ADOPT:
+            return adopt(store, given.get("after"), time_left)
         if step == "sum":
             return add_up(store, given["segments"], given["compared"])
         return check(store, time_left)
@@ -58,6 +62,13 @@ def compare(store: Store, segment: dict[str, Any], time_left: Callable[[], bool]
     # All segments' reports pass together from state to state, which takes 256 KB.
     total.names = total.names[: max(1, NAMED // segment["of"])]
     return segment | {"report": asdict(total), "after": after, "next": "segment" if after else "end"}
+
+
+def adopt(store: Store, after: str | None, time_left: Callable[[], bool]) -> dict[str, Any]:
+    """How many bodies in S3 got a pointer, and the object `after` which the next call goes on: None once all have one."""
+    adopted, after = store.adopt_bodies(after, time_left)
+    logger.info("bodies adopted", extra={"adopted": adopted, "after": after})
+    return {"adopted": adopted, "after": after}
 
 
 def add_up(store: Store, segments: Sequence[dict[str, Any]], compared: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -178,9 +178,15 @@ def _list(objects: Objects, bucket: str, query: dict[str, str]) -> Answer:
 
 
 def _list_versions(objects: Objects, bucket: str, query: dict[str, str]) -> Answer:
-    """The first page of the objects below a prefix: as of a bucket without versioning, each is its only version."""
-    parts = [f"<Name>{escape(bucket)}</Name><IsTruncated>false</IsTruncated>"]
-    for entry in objects.listed(bucket, query.get("prefix", ""), "", limit=1000):
+    """A page of the objects below a prefix: as of a bucket without versioning, each is its only version."""
+    limit = min(int(query.get("max-keys", 1000)), 1000)
+    found = objects.listed(bucket, query.get("prefix", ""), query.get("key-marker", ""), limit=limit + 1)
+    page, more = found[:limit], len(found) > limit
+    parts = [f"<Name>{escape(bucket)}</Name><IsTruncated>{str(more).lower()}</IsTruncated>"]
+    if more:
+        parts.append(f"<NextKeyMarker>{escape(page[-1].key)}</NextKeyMarker>")
+        parts.append("<NextVersionIdMarker>null</NextVersionIdMarker>")
+    for entry in page:
         parts.append(f"<Version><Key>{escape(entry.key)}</Key><VersionId>null</VersionId></Version>")
     return _xml(200, f"<ListVersionsResult>{''.join(parts)}</ListVersionsResult>")
 

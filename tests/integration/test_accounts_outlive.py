@@ -12,12 +12,11 @@ import pytest
 from bulkhead import bundles, resources
 from bulkhead.access.policy import EVERYBODY, Caller, Scope
 from bulkhead.errors import Forbidden, Gone, NotFound
-from bulkhead.facts import index_facts
 from bulkhead.fhir import json
 from bulkhead.resources import conditional, patches
 from bulkhead.resources.conditions import condition
 from bulkhead.session import Session
-from bulkhead.store import Store, commits, rounds
+from bulkhead.store import Store, commits
 from tests.support.bundle_samples import bundle, context, update
 from tests.support.scene import PATIENT, A, B, C, Scene
 
@@ -126,7 +125,7 @@ def test_of_a_patient_and_of_its_members(
     again(scene.store, who, observation(valueInteger=3))
     assert scene.accounts(RECORD) == (A, B)
     resources.read(Session.of(scene.store, OF_A), PATIENT)
-    report = rounds.check(scene.store.table, lambda head: index_facts.facts(scene.store.decode(head)), patience=None)
+    report = scene.store.check_integrity(repair=True, patience=None)
     assert (report.missing, report.damaged) == (0, 0)
 
 

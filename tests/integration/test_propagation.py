@@ -19,12 +19,11 @@ from bulkhead.access.policy import EVERYBODY
 from bulkhead.compartments import propagation
 from bulkhead.compartments.propagation import Applied
 from bulkhead.errors import BulkheadError, Unavailable
-from bulkhead.facts import index_facts
 from bulkhead.fhir import json
 from bulkhead.jobs import lifecycle, propagation_steps
 from bulkhead.jobs.lifecycle import Background
 from bulkhead.session import Session
-from bulkhead.store import Store, rounds
+from bulkhead.store import Store
 from bulkhead.store import jobs as items
 from bulkhead.store.jobs import CANCELLED, DONE, FAILED, RUNNING, STARTING
 from tests.support.faults import Killed, killed
@@ -649,7 +648,7 @@ class TestAtOnce:
         expected = sorted([*keys, PATIENT]) if A in last else []
         assert {pointer.source for pointer in scene.store.in_account(A)} >= set(expected)
         # Who lost a race may have left an entry: never wrong, since the head decides, and collected by the integrity check.
-        rounds.check(scene.store.table, lambda head: index_facts.facts(scene.store.decode(head)))
+        scene.store.check_integrity(repair=True, patience=86_400.0)
         assert [pointer.source for pointer in scene.store.in_account(A)] == expected
 
     def test_jobs_at_once_end_in_the_state_committed_last(self, scene: Scene, machine: Machine) -> None:

@@ -35,7 +35,7 @@ from bulkhead.jobs.lifecycle import Background
 from bulkhead.operations import set_accounts_run
 from bulkhead.operations.set_accounts_request import Request
 from bulkhead.session import Session
-from bulkhead.store import Head, Store, commits, keys, rounds
+from bulkhead.store import Head, Store, commits, keys
 from bulkhead.store.heads import NEVER, OWN, Grants
 from bulkhead.store.jobs import DONE
 from infra.local.lag import LaggingIndexes
@@ -632,7 +632,7 @@ class Accounts(RuleBasedStateMachine):
         # A restart does not find the transactions that the index does not show yet: the sweeper comes again.
         self.store.abort_open()
         self.store.sweep()
-        report = rounds.check(self.store.table, lambda head: index_facts.facts(self.store.decode(head)), patience=None)
+        report = self.store.check_integrity(repair=True, patience=None)
         assert (report.missing, report.damaged) == (0, 0)
         self.indexes.catch_up()
         heads = {key: head for key, head in self.heads().items() if not head.deleted}

@@ -191,7 +191,7 @@ def test_no_entry_is_left_of_any_kind(scene: Scene) -> None:
     place = scene.put("Location/directory", name=MARK, address=address, **located).key
     assert kinds(scene.store, [*mine, shared, place]) == {
         "#", "# by-time", "v#", "v# by-time", "i#", "i# by-target", "i# by-value", "i# by-time", "a#", "a# by-target",
-        "f#", "f# by-target", "c#", "identifier", "of no account", "care date of the patient",
+        "f#", "f# by-target", "c#", "o#", "identifier", "of no account", "care date of the patient",
         "care date of the patient and a code", "long period", "no care date", "tag",
     }  # fmt: skip
     assert answered(purge()) == (len(mine), [])

@@ -10,16 +10,17 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from bulkhead.access.policy import EVERYBODY
 from bulkhead.errors import BulkheadError, Conflict
 from bulkhead.jobs import purging
 from bulkhead.jobs.purging import Order
 from bulkhead.session import Session
-from bulkhead.store import Store
+from bulkhead.store import Store, heads, keys
 from tests.integration.test_purge import MARK, PATIENT, traces
 from tests.support.faults import Failing, Killed, killed, unreachable
+from tests.support.memory_s3 import MemoryS3
 from tests.support.scene import A, Scene
 from tests.support.stepping import Writer
 
@@ -34,16 +35,17 @@ def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def make_scene(new_store: Any, s3: Any) -> Callable[[], Scene]:
-    bucket = f"purge-{uuid4()}"
-    s3.create_bucket(Bucket=bucket)
-
+def make_scene(new_store: Any) -> Callable[[], Scene]:
     def make() -> Scene:
-        store = new_store(body_limit=600)
-        store.settings = replace(store.settings, bucket=bucket)
-        return Scene(store)
+        made = new_store(body_limit=600)
+        return Scene(Store(made.table.client, MemoryS3(), made.settings))
 
     return make
+
+
+def much() -> str:
+    """A text that is too large for the table, also once it is compressed."""
+    return "".join(uuid4().hex for _ in range(60))
 
 
 def record(scene: Scene, patient: str = PATIENT) -> list[str]:
@@ -53,9 +55,8 @@ def record(scene: Scene, patient: str = PATIENT) -> list[str]:
     scene.put(patient, name=[{"text": MARK}], identifier=identifier)
     key = f"{OBSERVATION}{number}"
     for n in range(2):
-        scene.put(
-            key, subject={"reference": patient}, note=[{"text": f"{MARK}{n} {uuid4().hex * 20}"}], code={"text": MARK}
-        )
+        scene.put(key, subject={"reference": patient}, note=[{"text": f"{MARK}{n} {much()}"}], code={"text": MARK})
+    assert heads.name_in_s3(scene.head(key).body)
     binary = f"Binary/b{number}"
     scene.put(binary, contentType=f"text/{MARK}", securityContext={"reference": key}, data="AAAA")
     return [patient, key, binary]
@@ -94,7 +95,7 @@ def test_a_purge_that_dies_anywhere_is_finished_by_another(make_scene: Any, faul
 def update(store: Store) -> None:
     scene = Scene.__new__(Scene)
     scene.store = store
-    text = f"{WRITTEN} {uuid4().hex * 20}"
+    text = f"{WRITTEN} {much()}"
     identifier = [{"system": "urn:s", "value": WRITTEN}]
     scene.put(OBSERVATION, subject={"reference": PATIENT}, note=[{"text": text}], identifier=identifier)
 
@@ -209,11 +210,102 @@ def test_what_a_dead_writer_leaves_goes_when_the_id_is_free(make_scene: Any, mon
     assert scene.store.gravestones([OBSERVATION, PATIENT]) == {}
 
 
+def put_its_body(scene: Scene, *, further: int = 0) -> Writer:
+    """A writer that has put a pointer to its new body, and has made so many calls more."""
+
+    def pointers() -> int:
+        return len(list(scene.store.table.query(OBSERVATION, keys.BODY, keys.BODY)))
+
+    before = pointers()
+    writer = Writer(scene.store, update, objects=True)
+    while pointers() == before:
+        assert writer.step()
+    for _ in range(further):
+        writer.step()
+    return writer
+
+
+def test_a_body_that_no_version_has_goes_with_the_others(make_scene: Any) -> None:
+    """Its writer died before the commit."""
+    scene = make_scene()
+    record(scene)
+    put_its_body(scene, further=1).kill(killed())
+    assert traces(scene.store, WRITTEN)
+    purge(scene.store)
+    assert traces(scene.store, WRITTEN) == traces(scene.store, MARK) == []
+
+
+@pytest.mark.parametrize("further", range(4))
+def test_a_body_that_is_put_after_the_purge_goes_when_the_id_is_free(
+    make_scene: Any, monkeypatch: pytest.MonkeyPatch, further: int
+) -> None:
+    """Its writer has put the pointer before, and dies."""
+    scene = make_scene()
+    record(scene)
+    writer = put_its_body(scene)
+    purge(scene.store)
+    for _ in range(further):
+        writer.step()
+    writer.kill(killed())
+    assert bool(traces(scene.store, WRITTEN)) == (further > 0)
+    monkeypatch.setattr("bulkhead.fhir.dates.now", lambda: "2999-01-01T00:00:00.000Z")
+    scene.store.sweep()
+    assert not [place for place in traces(scene.store, WRITTEN) if place.startswith(("bodies/", OBSERVATION))]
+    assert not list(scene.store.table.query(OBSERVATION))
+
+
+def collect(store: Store) -> None:
+    """As the integrity check, which takes every writer for dead."""
+    store._bodies.collect(OBSERVATION, before=9e9, repair=True)
+
+
+def test_the_integrity_check_and_a_purge_leave_nothing_to_each_other(make_scene: Any) -> None:
+    """The check stands before each of its calls in turn, with the body of a writer that died, while the purge runs."""
+    for calls in count():
+        scene = make_scene()
+        record(scene)
+        put_its_body(scene, further=1).kill(killed())
+        collector = Writer(scene.store, collect, objects=True)
+        over = not all(collector.step() for _ in range(calls))
+        purge(scene.store)
+        collector.finish()
+        assert collector.error is None
+        assert traces(scene.store, WRITTEN) == traces(scene.store, MARK) == []
+        if over:
+            break
+    assert calls > 4
+
+
+class ReadOnly(MemoryS3):
+    """As functions on AWS see the bucket that may put objects, and not remove them."""
+
+    def list_object_versions(self, **_: Any) -> dict[str, Any]:
+        raise ClientError({"Error": {"Code": "AccessDenied"}}, "ListObjectVersions")
+
+
+def test_who_may_not_remove_objects_is_told_and_leaves_it_to_the_sweeper(
+    make_scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = make_scene()
+    record(scene)
+    writer = put_its_body(scene)
+    purge(scene.store)
+    bucket = ReadOnly()
+    bucket.versions = scene.store.s3.versions
+    mine = Store(scene.store.table.client, bucket, scene.store.settings)
+    with pytest.raises(Conflict):
+        update(mine)
+    writer.kill(killed())
+    monkeypatch.setattr("bulkhead.fhir.dates.now", lambda: "2999-01-01T00:00:00.000Z")
+    scene.store.sweep()
+    assert not [place for place in traces(scene.store, WRITTEN) if place.startswith(("bodies/", OBSERVATION))]
+
+
 def sweep(store: Store) -> None:
     store.sweep()
 
 
-@pytest.mark.parametrize("other", [update, sweep])
+@pytest.mark.parametrize("other", [update, sweep, collect])
 def test_who_frees_an_id_takes_nothing_from_who_writes_it(make_scene: Any, other: Callable[[Store], None]) -> None:
     """The id of what was purged is free again: another stands before each of its calls in turn while the resource is made anew."""
     scene = make_scene()

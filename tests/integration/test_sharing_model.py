@@ -38,7 +38,7 @@ from bulkhead.operations import set_accounts_run
 from bulkhead.operations.set_accounts_request import Request
 from bulkhead.search import parse, run
 from bulkhead.session import Session
-from bulkhead.store import Head, Store, erasure, heads, rounds
+from bulkhead.store import Head, Store, erasure, heads
 from infra.local.lag import LaggingIndexes
 from tests.support.clock import Clock, stopped
 from tests.support.faults import Killed, killed
@@ -315,7 +315,7 @@ class Sharing(RuleBasedStateMachine):
         self.each_finds_what_the_model_says()
         for order in (*self.begun, Order(PATIENTS[0], True)):
             self.purge_now(order)
-        report = rounds.check(self.store.table, lambda head: index_facts.facts(self.store.decode(head)), patience=None)
+        report = self.store.check_integrity(repair=True, patience=None)
         assert (report.missing, report.damaged) == (0, 0)
 
     def each_finds_what_the_model_says(self) -> None:

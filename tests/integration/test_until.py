@@ -19,7 +19,7 @@ from bulkhead.operations import set_accounts_run
 from bulkhead.operations.set_accounts_request import Request
 from bulkhead.resources.representation import represent
 from bulkhead.session import Session
-from bulkhead.store import Store, keys, rounds
+from bulkhead.store import Store, keys
 from bulkhead.store.heads import NEVER, OWN
 from functions import http
 from tests.support.clock import Clock, stopped
@@ -181,7 +181,9 @@ def test_the_integrity_check_clears_the_listings_a_day_later_and_changes_no_head
         from bulkhead.store.integrity import Check
 
         facts_of = scene.store._facts_of
-        check = Check(scene.store.table, facts_of, clock.now + seconds, patience=86_400, repair=True)
+        check = Check(
+            scene.store.table, facts_of, scene.store._bodies, now=clock.now + seconds, patience=86_400, repair=True
+        )
         return check.look(list(scene.store.table.query(member))).stale
 
     before = scene.head(member)
@@ -203,7 +205,7 @@ def test_the_next_write_clears_the_listing(scene: Scene, clock: Clock) -> None:
     scene.observation("1", status="final")
     assert scene.store.table.get(keys.account_entry(member, A)[0]) is None
     assert scene.store.table.get(keys.account_entry(member, B)[0])
-    assert rounds.check(scene.store.table, scene.store._facts_of, patience=None).stale == 0
+    assert scene.store.check_integrity(repair=True, patience=None).stale == 0
 
 
 class TestMeta:

@@ -1,4 +1,4 @@
-"""Several writers at once, each of which makes its next DynamoDB call when the test says so: any interleaving, as often as wanted."""
+"""Several writers at once, each of which makes its next call to DynamoDB (and S3) when the test says so: any interleaving, as often as wanted."""
 
 from __future__ import annotations
 
@@ -10,16 +10,26 @@ from bulkhead.settings import Settings
 from bulkhead.store import Store
 
 _SECONDS = 30
-_READS = {"get_item", "batch_get_item", "transact_get_items", "query", "scan"}
+_READS = {
+    "get_item",
+    "batch_get_item",
+    "transact_get_items",
+    "query",
+    "scan",
+    "get_object",
+    "list_object_versions",
+}
 
 
 class Writer:
     """A piece of work in a thread of its own. It stands before its first call to DynamoDB, until `step`.
 
-    `wrote` tells whether its last call may have changed the table.
+    `wrote` tells whether its last call may have changed the table. With `objects` it stands before its calls to S3 as well.
     """
 
-    def __init__(self, store: Store, work: Callable[[Store], Any], name: str = "writer") -> None:
+    def __init__(
+        self, store: Store, work: Callable[[Store], Any], name: str = "writer", *, objects: bool = False
+    ) -> None:
         self.result: Any = None
         self.error: BaseException | None = None
         self.wrote = False
@@ -28,7 +38,8 @@ class Writer:
         self._allowed = self._waiting = self._over = False
         self._killed: BaseException | None = None
         settings = {name: getattr(store.settings, name) for name in Settings.__slots__} | {"threads": 1}
-        self._store = Store(_Gate(store.table.client, self._wait), store.s3, Settings(**settings))  # type: ignore[arg-type] # a gate before a client
+        s3 = _Gate(store.s3, self._wait) if objects else store.s3
+        self._store = Store(_Gate(store.table.client, self._wait), s3, Settings(**settings))  # type: ignore[arg-type] # a gate before a client
         self._thread = threading.Thread(target=self._run, args=(work,), name=name, daemon=True)
         self._thread.start()
         self._settle()
@@ -43,6 +54,11 @@ class Writer:
             self._turn.notify_all()
         self._settle()
         return True
+
+    @property
+    def stands_before(self) -> str:
+        """The call that it makes next."""
+        return self._next
 
     def finish(self) -> None:
         """Let it go on to its end."""

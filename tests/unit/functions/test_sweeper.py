@@ -14,12 +14,13 @@ import pytest
 from bulkhead import observability, resources
 from bulkhead.access.policy import EVERYBODY
 from bulkhead.session import Session
-from bulkhead.store import Store, keys, layout
+from bulkhead.store import BODIES, Store, keys, layout
 from bulkhead.store.integrity import Report
 from bulkhead.store.jobs import BUNDLE, CANCELLED, COMMITTED, DONE, FAILED, RUNNING, STARTING, Job
 from functions.sweeper import handler
 from infra.integrity_construct import DEFINITION
 from infra.local import states
+from tests.support.memory_s3 import MemoryS3
 
 HALF_AN_HOUR = 1800
 
@@ -130,6 +131,26 @@ def test_damage_that_a_check_finds_is_told(
     monkeypatch.setattr(swept, "check_integrity_on", lambda *_: Report())
     handler.handler(handler.CHECK, Late())
     assert observability.RESOURCES_DAMAGED not in capsys.readouterr().out
+
+
+def test_an_operator_has_bodies_of_older_code_adopted_page_by_page(
+    swept: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = MemoryS3(page=2)
+    monkeypatch.setattr(swept, "_s3", bucket)
+    for number in range(5):
+        body = swept.encode({"resourceType": "Basic", "id": "b"})
+        bucket.put_object(Bucket="bulkhead", Key=f"{BODIES}{number:064}", Body=body)
+    answers = [handler.handler({"step": "adopt"}, Late())]
+    while answers[-1]["after"]:
+        answers.append(handler.handler({"step": "adopt", "input": {"after": answers[-1]["after"]}}, Late()))
+    assert [answer["adopted"] for answer in answers] == [2, 2, 1]
+    assert len(list(swept.table.query("Basic/b", keys.BODY, keys.BODY))) == 5
+    # A day later they are old enough.
+    assert handler.handler({"step": "segment", "input": {"number": 0, "of": 1}}, Late())["report"]["bodies"] == 0
+    monkeypatch.setattr("bulkhead.store.rounds.time.time", lambda: time.monotonic() + 9e9)
+    assert handler.handler({"step": "segment", "input": {"number": 0, "of": 1}}, Late())["report"]["bodies"] == 5
+    assert bucket.versions == {}
 
 
 class Paging:

@@ -13,8 +13,8 @@ from bulkhead import resources
 from bulkhead.access.policy import EVERYBODY
 from bulkhead.session import Session
 from bulkhead.settings import Settings
-from bulkhead.store import Store, keys
-from infra.local import aws, dynamodb
+from bulkhead.store import BODIES, Store, keys
+from infra.local import aws, dynamodb, s3
 from tests.conftest import dynamodb_client
 from tests.support.bundle_samples import patient
 
@@ -36,13 +36,19 @@ def folder(tmp_path: Path) -> Path:
     store.table.put_many([], [("Patient|identifier|p", "http://example.org/ids#p")])
     store.table.put({"pk": {"S": "Patient/never"}, "sk": {"S": "i#Patient/p#"}, "v": {"N": "1"}})
     process.stop()
+    bucket = s3.Objects(str(tmp_path / "s3.sqlite"))
+    # Of a writer that died, before there was anything that leads there.
+    body = store.encode({"resourceType": "Patient", "id": "p", "active": True})
+    bucket.put(aws.NAME, f"{BODIES}{'0' * 64}", body, content_type="")
+    bucket.close()
     return tmp_path
 
 
 def test_it_says_what_is_amiss_and_mends_it(folder: Path) -> None:
     mended = command("--data", str(folder))
     assert mended.returncode == 0
-    assert {"resources: 3", "missing: 1", "orphans: 1", "damaged: 0"} <= set(mended.stdout.splitlines())
+    assert {"resources: 3", "missing: 1", "orphans: 1", "bodies: 1", "damaged: 0"} <= set(mended.stdout.splitlines())
+    assert s3.Objects(str(folder / "s3.sqlite")).listed(aws.NAME, "", "", limit=9) == []
     again = command("--data", str(folder), "--dry-run")
     assert {"resources: 2", "missing: 0", "orphans: 0", "damaged: 0"} <= set(again.stdout.splitlines())
 

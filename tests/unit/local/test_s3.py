@@ -110,6 +110,19 @@ def test_every_object_is_its_only_version(client: Any) -> None:
     assert "Versions" not in client.list_object_versions(Bucket="bulkhead", Prefix="bodies/1")
 
 
+def test_versions_are_listed_by_pages(client: Any) -> None:
+    for number in range(5):
+        client.put_object(Bucket="bulkhead", Key=f"bodies/{number}<&>", Body=b"x")
+    paged = client.get_paginator("list_object_versions").paginate(
+        Bucket="bulkhead", Prefix="bodies/", PaginationConfig={"PageSize": 2}
+    )
+    assert [[one["Key"] for one in page["Versions"]] for page in paged] == [
+        ["bodies/0<&>", "bodies/1<&>"],
+        ["bodies/2<&>", "bodies/3<&>"],
+        ["bodies/4<&>"],
+    ]
+
+
 def test_what_is_not_emulated_says_so(client: Any) -> None:
     with pytest.raises(ClientError) as error:
         client.create_multipart_upload(Bucket="bulkhead", Key="k")

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from bulkhead import resources
 from bulkhead.access.policy import EVERYBODY
 from bulkhead.session import Session
-from bulkhead.store import Store, layout, rounds, transactions
+from bulkhead.store import Store, layout, transactions
 from bulkhead.store.table import Table
 from tests.conftest import lagging
-from tests.unit.store.test_integrity import change, facts_of
+from tests.unit.store.test_integrity import change
 from tests.unit.store.test_layout import forget
 
 MOST = 1_000_000
@@ -158,6 +158,6 @@ def test_a_table_of_older_code_counts_once_its_deletions_are_marked(store: Store
     forget(store)
     assert store.is_in_clinical_order()
     assert not store.can_count()
-    rounds.check(store.table, facts_of(store), patience=None)
+    store.check_integrity(repair=True, patience=None)
     assert store.can_count()
     assert store.count("Basic", most=MOST) == 1

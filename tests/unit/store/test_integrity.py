@@ -36,7 +36,7 @@ def facts_of(store: Store) -> Callable[[Head], index_facts.Facts]:
 
 
 def check(store: Store, **options: Any) -> Report:
-    return rounds.check(store.table, facts_of(store), **options)
+    return rounds.check(store.table, facts_of(store), store._bodies, **options)
 
 
 def counts(report: Report) -> dict[str, int]:

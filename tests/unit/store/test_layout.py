@@ -184,9 +184,9 @@ def test_rounds_give_all_their_entries_too_but_not_those_that_older_code_began(
     old.table.client = Paging(old.table.client)  # type: ignore[assignment] # it wraps a client
 
     def some() -> None:
-        rounds.check_on(old.table, facts_of(old), 4, time_left=lambda: True)
+        rounds.check_on(old.table, facts_of(old), old._bodies, pages=4, time_left=lambda: True)
 
-    rounds.check_on(old.table, facts_of(old), 4, time_left=lambda: False)
+    rounds.check_on(old.table, facts_of(old), old._bodies, pages=4, time_left=lambda: False)
     assert not old.is_in_clinical_order()
     some()
     for number in range(4):

@@ -30,13 +30,15 @@ from bulkhead.store import (
     queries,
     receipts,
     secret,
+    staging,
     sweeper,
     transaction_holds,
     transaction_marks,
 )
+from bulkhead.store.bodies import Bodies
 from bulkhead.store.capacity import Meter, metered
 from bulkhead.store.content import Content
-from bulkhead.store.erasure import Bodies, Eraser, Gravestone
+from bulkhead.store.erasure import Eraser, Gravestone
 from bulkhead.store.heads import Claim, Head, Inherit, Receipt, Write
 from bulkhead.store.index import Found, Moment, Pointer
 from bulkhead.store.jobs import Job, Jobs
@@ -194,7 +196,7 @@ class Store:
         try:
             return commits.commit(
                 self.table,
-                self._bodies.put,
+                self._bodies,
                 self.settings,
                 writes=writes,
                 claims=claims,
@@ -212,7 +214,8 @@ class Store:
     def _require_unburied(self, writes: Sequence[Write]) -> None:
         """Purged where one of these writes, which have failed, is of a resource that was purged; what they staged is taken away."""
         stones = self.gravestones(write.key for write in writes).values()
-        self._eraser.erase(stones, late=writes)
+        # A function that serves requests may not remove objects: then the sweeper does, when the id is free.
+        staging.afterwards(lambda: self._eraser.erase(stones, late=writes))
         for stone in stones:
             # The id of one that is over is free now, or as soon as whoever erases there at this moment has done so.
             if not stone.is_over and not stone.held:
@@ -220,7 +223,7 @@ class Store:
 
     @cached_property
     def _bodies(self) -> Bodies:
-        return Bodies(lambda: self.s3, self.settings.bucket, BODIES)
+        return Bodies(self.table, lambda: self.s3, bucket=self.settings.bucket, prefix=BODIES)
 
     def commit_each(self, writes: Sequence[Write]) -> set[str]:
         """Independent changes of accounts; the keys that were not written, because someone else was faster."""
@@ -310,13 +313,13 @@ class Store:
         """Compares the whole table with its index, and repairs faults if `repair` is True: see `rounds.check`."""
         from bulkhead.store import rounds
 
-        return rounds.check(self.table, self._facts_of, repair=repair, patience=patience)
+        return rounds.check(self.table, self._facts_of, self._bodies, repair=repair, patience=patience)
 
     def check_integrity_on(self, pages: int, time_left: Callable[[], bool]) -> Report:
         """Continues the integrity check where the last round ended: see `rounds.check_on`."""
         from bulkhead.store import rounds
 
-        return rounds.check_on(self.table, self._facts_of, pages, time_left=time_left)
+        return rounds.check_on(self.table, self._facts_of, self._bodies, pages=pages, time_left=time_left)
 
     def check_segment(
         self, number: int, *, of: int, after: Item | None, time_left: Callable[[], bool]
@@ -324,7 +327,13 @@ class Store:
         """Compares a segment of the table with its index: see `rounds.check_segment`."""
         from bulkhead.store import rounds
 
-        return rounds.check_segment(self.table, self._facts_of, number, of=of, after=after, time_left=time_left)
+        return rounds.check_segment(
+            self.table, self._facts_of, self._bodies, number=number, of=of, after=after, time_left=time_left
+        )
+
+    def adopt_bodies(self, after: str | None, time_left: Callable[[], bool]) -> tuple[int, str | None]:
+        """Gives large bodies that older code put into the bucket what leads to them: see `Bodies.adopt`."""
+        return self._bodies.adopt(after, time_left)
 
     def note_layout(self, report: Report) -> None:
         """Notes the present layout after a check of the whole table, unless something was held then: see `layout`."""

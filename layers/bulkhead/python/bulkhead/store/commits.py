@@ -8,8 +8,7 @@ settle   Removes entries that the new version does not need.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from bulkhead.store import (
     staging,
     transaction_marks,
 )
+from bulkhead.store.bodies import OVERHEAD, Bodies, added, too_late
 from bulkhead.store.heads import Claim, Grants, Head, Inherit, Receipt, Write
 from bulkhead.store.identifiers import Guard
 from bulkhead.store.pre_commit import Between
@@ -35,18 +35,12 @@ from bulkhead.store.throttling import pause
 if TYPE_CHECKING:
     from bulkhead.settings import Settings
 
-Bodies = Callable[[str, bytes], None]
-
 _ATTEMPTS = 5
-# A generous bound on the bytes of a head's item without its body.
-_OVERHEAD = 1000
-# What a resource needs beside its body for each other that it names and that passes accounts on to it: about.
-_GIVER = 100
 
 
 def commit(
     table: Table,
-    put_body: Bodies,
+    bodies: Bodies,
     settings: Settings,
     *,
     writes: Sequence[Write],
@@ -56,32 +50,40 @@ def commit(
 ) -> list[Head]:
     """Commits all `writes`, `claims` and the `receipt`, or none. Returns the new heads, in the order of `writes`.
 
-    `put_body(key, data)` stores a large body. `inherit` is called between staging and committing and sets each write's `inherited`:
+    `bodies` stores the large ones. `inherit` is called between staging and committing and sets each write's `inherited`:
     a later propagation to a target finds these resources in the index; an earlier one has left its accounts to read.
     VersionConflict where a base is no longer current, ClaimTaken where another resource owns a claim's condition, JobMovedOn,
     MultipleMatches where too many resources have the identifier of a claim (`Guard.look`), DoesNotFit.
     """
     updated = dates.now()
-    offload(writes, put_body, settings.body_limit)
-    active_months.note(table, {write.key.partition("/")[0] for write in writes}, updated)
-    date_months.note(table, writes)
+    bodies.offload(writes, settings.body_limit)
     guard = identifiers.guard(table, writes, claims)
     owned = [claim for claim in claims if claim.unique is None]
     between = Between(table, inherit, guard)
+    others = 2 * len(owned) + guard.room + len(added(writes)) + (receipt.size if receipt else 0)
     new = None
-    if not _is_large(writes, 2 * len(owned) + guard.room + (receipt.size if receipt else 0)):
-        new = _commit_at_once(table, writes, owned, guard=guard, between=between, updated=updated, receipt=receipt)
-    if new is None:
-        new = large.commit(
-            table,
-            settings.transaction_lease,
-            writes,
-            claims=owned,
-            guard=guard,
-            between=between,
-            updated=updated,
-            receipt=receipt,
-        )
+    try:
+        active_months.note(table, {write.key.partition("/")[0] for write in writes}, updated)
+        date_months.note(table, writes)
+        if not _is_large(writes, others):
+            new = _commit_at_once(
+                table, bodies, writes, claims=owned, guard=guard, between=between, updated=updated, receipt=receipt
+            )
+        if new is None:
+            new = large.commit(
+                table,
+                bodies,
+                writes,
+                lease=settings.transaction_lease,
+                claims=owned,
+                guard=guard,
+                between=between,
+                updated=updated,
+                receipt=receipt,
+            )
+    except Exception:
+        staging.afterwards(lambda: bodies.take_back(writes))
+        raise
     staging.afterwards(lambda: staging.settle(table, writes), writes=len(writes))
     staging.afterwards(lambda: _inherit_again(table, writes, new, between=between), writes=len(writes))
     return new
@@ -91,7 +93,7 @@ def _is_large(writes: Sequence[Write], others: int) -> bool:
     """Whether `writes`, with `others` other items, exceed one TransactWriteItems."""
     if len(writes) + others > TRANSACT_LIMIT:
         return True
-    return sum(len(write.body or b"") + _OVERHEAD for write in writes) > TRANSACT_BYTES
+    return sum(len(write.body or b"") + OVERHEAD for write in writes) > TRANSACT_BYTES
 
 
 def _inherit_again(table: Table, writes: Sequence[Write], new: list[Head], *, between: Between) -> None:
@@ -128,9 +130,10 @@ def _given(head: Head, former: Mapping[str, Grants], given: Mapping[str, Grants]
 
 def _commit_at_once(
     table: Table,
+    bodies: Bodies,
     writes: Sequence[Write],
-    claims: Sequence[Claim],
     *,
+    claims: Sequence[Claim],
     guard: Guard,
     between: Between,
     updated: str,
@@ -141,9 +144,10 @@ def _commit_at_once(
     """
     # Reserved first, so that of several conditional writers only one stages entries that the others would wait for.
     guard.reserve()
+    stored = bodies.checks(writes)
     try:
         staging.stage(table, writes)
-        taken = len(writes) + 2 * len(claims) + (receipt.size if receipt else 0) + len(guard.partitions)
+        taken = len(writes) + 2 * len(claims) + (receipt.size if receipt else 0) + len(stored) + len(guard.partitions)
         checks = guard.look(TRANSACT_LIMIT - taken)
         if guard.unwatched:
             guard.release()
@@ -158,7 +162,7 @@ def _commit_at_once(
         actions = [staging.head_action(table, write, head) for write, head in zip(writes, new, strict=True)]
         actions += [staging.claim_action(table, claim) for claim in claims]
         actions += receipt.actions(table, new) if receipt else []
-        actions += guard.actions() + checks
+        actions += stored + guard.actions() + checks
         # Nothing is asked of these: they never fail.
         actions += [table.put_action(item) for item in staging.claim_pointers(claims)]
         accounts = [action for write in writes for action in staging.account_actions(table, write)]
@@ -188,8 +192,9 @@ def _write(
     receipt: Receipt | None,
 ) -> None:
     """Commits up to 100 items. If a large transaction left its mark on one of them, clears it away and repeats the commit."""
-    first_end = len(writes) + len(claims) + (receipt.size if receipt else 0)
-    ends = range(first_end, first_end + len(guard.partitions))
+    first = len(writes) + len(claims) + (receipt.size if receipt else 0)
+    stored = range(first, first + len(added(writes)))
+    ends = range(stored.stop, stored.stop + len(guard.partitions))
     for attempt in range(_ATTEMPTS):
         try:
             table.write(actions)
@@ -203,6 +208,8 @@ def _write(
                 if set(ends).issuperset(error.failed) and (shared := guard.shared_actions()):
                     actions = [*actions[: ends.start], *shared, *actions[ends.stop :]]
                     continue
+                if failed in stored:
+                    raise too_late() from None
                 raise _overtaken(failed - len(writes) - len(claims), writes, guard, receipt=receipt) from None
             conflict = explain(failed, writes, claims)
             if not transaction_marks.clear(table, staging.blocked(conflict)):
@@ -231,17 +238,3 @@ def _overtaken(failed: int, writes: Sequence[Write], guard: Guard, *, receipt: R
     if receipt and failed < receipt.size:
         return receipt.refusal()
     return guard.overtaken() if guard.claims else VersionConflict(writes[0].key)
-
-
-def offload(writes: Sequence[Write], put_body: Bodies, limit: int) -> None:
-    """Moves bodies above `limit` bytes to S3, under the hash of their content, so that no item exceeds DynamoDB's limit.
-
-    The body of a resource that names many others leaves room for what it may inherit from them.
-    """
-    for write in writes:
-        givers = len(write.new.named) if write.new else 0
-        room = min(limit, heads.ITEM_BYTES - _OVERHEAD - _GIVER * givers)
-        if write.body is not None and len(write.body) > room and write.body[:1] != heads.IN_S3:
-            name = hashlib.sha256(write.body).hexdigest()
-            put_body(name, write.body)
-            write.body = heads.IN_S3 + name.encode()

@@ -16,18 +16,17 @@ gravestone that stands meanwhile: where that has no time left, the eraser holds 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any
-
-from botocore.exceptions import ClientError
+from typing import TYPE_CHECKING
 
 from bulkhead.errors import Conflict, VersionConflict
 from bulkhead.fhir import dates
 from bulkhead.parallel import chunks
-from bulkhead.store import commits, heads, keys, reservations, staging, transaction_marks
+from bulkhead.store import bodies, commits, heads, keys, reservations, staging, transaction_marks
+from bulkhead.store.bodies import Bodies
 from bulkhead.store.heads import GRAVESTONE, Head, Write
 from bulkhead.store.keys import Key
 from bulkhead.store.table import Item, Table, item_key, key_of
@@ -127,8 +126,8 @@ class _Burial:
 class Eraser:
     """Erases from one table and its bucket. `facts_of` says what the index holds of a version that is no deletion."""
 
-    def __init__(self, table: Table, bodies: Bodies, facts_of: Callable[[Head], Facts]) -> None:
-        self._table, self._bodies, self._facts_of = table, bodies, facts_of
+    def __init__(self, table: Table, in_s3: Bodies, facts_of: Callable[[Head], Facts]) -> None:
+        self._table, self._bodies, self._facts_of = table, in_s3, facts_of
 
     def bury(
         self,
@@ -144,7 +143,7 @@ class Eraser:
         self._table.put_many([heads.to_item(head, keys.version_sort(head.version)) for head in buried])
         burial = _Burial(buried, dates.text(moment), is_open, patients)
         try:
-            commits.commit(self._table, self._bodies.put, settings, writes=events, receipt=burial)
+            commits.commit(self._table, self._bodies, settings, writes=events, receipt=burial)
         except VersionConflict:
             for head in buried:
                 # What a large transaction has decided, or left behind, would be in the way of the next attempt as well.
@@ -163,9 +162,8 @@ class Eraser:
         for write in late:
             if write.key in under:
                 self._erase_elsewhere(at for at in staging.added(write) if at[0] != write.key)
-                if name := heads.name_in_s3(write.body):
-                    self._bodies.erase(name)
-        erased = self._erase(sorted(under))
+        over = {key for key, (stone, _) in held.items() if stone.is_over}
+        erased = self._erase(sorted(under), over)
         self._let_go(held)
         return erased
 
@@ -202,16 +200,18 @@ class Eraser:
             (stone.key, keys.HEAD), expression, values, condition=f"#{GRAVESTONE} = :former"
         )
 
-    def _erase(self, buried: Sequence[str]) -> set[str]:
-        """Each step is taken for all of them at once: a Query for each, and few requests more. One with a long history goes by itself."""
+    def _erase(self, buried: Sequence[str], over: Collection[str]) -> set[str]:
+        """Each step is taken for all of them at once: a Query for each, and few requests more. One with a long history goes by itself.
+
+        A pointer to a body that no version has stays, but of those that are `over`: its writer may be about to put the object.
+        """
         partitions = dict(zip(buried, self._table.parallel(self._partition, buried), strict=True))
-        short = {key: items for key, items in partitions.items() if items is not None}
-        self._erase_versions(
-            {key: [item for item in items if _is_version(item_key(item))] for key, items in short.items()}
-        )
-        self._erase_rest({key: items for key, items in short.items() if items})
-        found = {key for key, items in short.items() if items}
-        return found | {key for key in buried if key not in short and self._erase_long(key)}
+        short = {key: items for key, items in partitions.items() if items}
+        self._erase_versions({key: [item for item in items if _leads_on(item)] for key, items in short.items()}, over)
+        self._erase_rest(short)
+        found = {key for key, items in short.items() if not all(map(bodies.is_pointer, items))}
+        long = (key for key, items in partitions.items() if items is None)
+        return found | {key for key in long if self._erase_long(key, over)}
 
     def _partition(self, key: str) -> list[Item] | None:
         """What there is of a resource besides its head or gravestone; None where that is too much to look at together with others."""
@@ -224,30 +224,35 @@ class Eraser:
                 return None
         return found
 
-    def _erase_long(self, key: str) -> bool:
+    def _erase_long(self, key: str, over: Collection[str]) -> bool:
         found = False
         for prefix in (keys.VERSION, keys.STAGED):
             while versions := self._first(key, prefix):
                 found = True
-                self._erase_versions({key: versions})
-        rest = [item for item in self._table.query(key) if item_key(item)[1] != keys.HEAD]
+                self._erase_versions({key: versions}, over)
+        for pointers in chunks(list(self._table.query(key, keys.BODY, keys.BODY)), _VERSIONS):
+            self._erase_versions({key: pointers}, over)
+        rest = [item for item in self._table.query(key) if item_key(item)[1] != keys.HEAD and not _leads_on(item)]
         self._erase_rest({key: rest})
         return found or bool(rest)
 
     def _first(self, key: str, prefix: str) -> list[Item]:
         return list(islice(self._table.query(key, prefix, prefix, limit=_VERSIONS), _VERSIONS))
 
-    def _erase_versions(self, versions: Mapping[str, Sequence[Item]]) -> None:
-        """Erase versions of some resources, and before them what only these tell of: identifiers, and bodies in S3."""
+    def _erase_versions(self, versions: Mapping[str, Sequence[Item]], over: Collection[str]) -> None:
+        """Erase versions of some resources and pointers to bodies, and before them what these tell of: identifiers, and bodies in S3."""
         all_of_them = [item for found in versions.values() for item in found]
         elsewhere: dict[Key, None] = {}
         for key, found in versions.items():
             for item in found:
-                elsewhere.update(dict.fromkeys(self._elsewhere(key, heads.from_item(item))))
+                if not bodies.is_pointer(item):
+                    elsewhere.update(dict.fromkeys(self._elsewhere(key, heads.from_item(item))))
         self._erase_elsewhere(elsewhere)
-        names = (heads.name_in_s3(item.get("body", {}).get("B")) for item in all_of_them)
-        self._table.parallel(self._bodies.erase, [name for name in names if name])
-        self._table.put_many([], [item_key(item) for item in all_of_them])
+        names = dict.fromkeys(name for item in all_of_them if (name := bodies.name_of(item)))
+        self._table.parallel(self._bodies.erase, list(names))
+        gone = [item for item in all_of_them if not bodies.is_pointer(item) or item["pk"]["S"] in over]
+        led = [(item["pk"]["S"], keys.body_sort(name)) for item in gone if (name := bodies.name_of(item))]
+        self._table.put_many([], list(dict.fromkeys([*map(item_key, gone), *led])))
 
     def _erase_rest(self, rest: Mapping[str, Sequence[Item]]) -> None:
         """Erase what there is of some resources besides versions: the claims that they own, and last the entries that lead to them."""
@@ -258,8 +263,8 @@ class Eraser:
             if item_key(item)[1].startswith(keys.CLAIM)
         ]
         self._table.write_each(owned)
-        left = (item_key(item) for items in rest.values() for item in items)
-        self._table.put_many([], [at for at in left if not _is_version(at)])
+        left = (item for items in rest.values() for item in items)
+        self._table.put_many([], [item_key(item) for item in left if not _leads_on(item)])
 
     def _elsewhere(self, key: str, version: Head) -> list[Key]:
         """The items outside its own partition that a version has."""
@@ -301,28 +306,6 @@ class Eraser:
         return number
 
 
-def _is_version(key: Key) -> bool:
-    return key[1].startswith((keys.VERSION, keys.STAGED))
-
-
-class Bodies:
-    """The large bodies in the bucket, by the hash of their content. Each is one resource's alone, since it has its type and id."""
-
-    def __init__(self, client: Callable[[], Any], bucket: str, prefix: str) -> None:
-        self._client, self._bucket, self._prefix = client, bucket, prefix
-
-    def put(self, name: str, data: bytes) -> None:
-        self._client().put_object(Bucket=self._bucket, Key=self._prefix + name, Body=data)
-
-    def erase(self, name: str) -> None:
-        """Remove an object with all versions that the bucket keeps of it. No effect where there is none."""
-        place = {"Bucket": self._bucket, "Key": self._prefix + name}
-        listed = self._client().list_object_versions(Bucket=self._bucket, Prefix=place["Key"])
-        for version in (*listed.get("Versions", ()), *listed.get("DeleteMarkers", ())):
-            if version["Key"] != place["Key"]:
-                continue
-            try:
-                self._client().delete_object(**place, VersionId=version["VersionId"])
-            except ClientError as error:
-                if error.response.get("Error", {}).get("Code") != "NoSuchVersion":
-                    raise
+def _leads_on(item: Item) -> bool:
+    """Whether an item tells of others, or of an object in S3: a version or a pointer."""
+    return item_key(item)[1].startswith((keys.VERSION, keys.STAGED, keys.BODY))

@@ -5,7 +5,8 @@ A reader checks every entry against its head, so the faults here never gave wron
 stale     an entry for which its head has no use (of a settle that died, a writer that lost, an account that has ended), a mark, a
           reservation: removed
 wide      more search parameters in an entry's `via` than its head has: narrowed
-noted     an entry for a version that has not come yet: noted, and removed as an orphan if the version does not come
+noted     an entry for a version that has not come yet: noted, and removed as an orphan if the version does not come; a body likewise
+bodies    a large body in S3 that no version has, of a writer that died or lost: removed (`bodies.collect`)
 missing   an entry, an index key, a month or a definition's name that a head needs: restored
 damaged   an unreadable body, a missing version: reported, because the check cannot repair it
 
@@ -28,6 +29,7 @@ from bulkhead.errors import Unavailable
 from bulkhead.fhir import dates
 from bulkhead.parallel import chunks
 from bulkhead.store import (
+    bodies,
     builtin,
     date_months,
     definitions,
@@ -39,6 +41,7 @@ from bulkhead.store import (
     transaction_marks,
     transactions,
 )
+from bulkhead.store.bodies import Bodies
 from bulkhead.store.heads import Head
 from bulkhead.store.keys import Entry, Key
 from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, item_key, key_of
@@ -70,6 +73,7 @@ class Report:
     wide: int = 0
     noted: int = 0
     orphans: int = 0
+    bodies: int = 0
     missing: int = 0
     damaged: int = 0
     held: int = 0
@@ -84,7 +88,7 @@ class Report:
     @property
     def clean(self) -> bool:
         """Whether nothing was found, not even a trace that a working writer may leave for a moment."""
-        return not any((self.stale, self.wide, self.noted, self.orphans, self.missing, self.damaged))
+        return not any((self.stale, self.wide, self.noted, self.orphans, self.bodies, self.missing, self.damaged))
 
     def count(self, kind: str) -> None:
         setattr(self, kind, getattr(self, kind) + 1)
@@ -96,8 +100,10 @@ class Check:
     With `patience` None no other process is at work, and an entry is removed at once instead of being noted.
     """
 
-    def __init__(self, table: Table, facts_of: FactsOf, now: float, *, patience: float | None, repair: bool) -> None:
-        self._table, self._facts_of, self._repair = table, facts_of, repair
+    def __init__(
+        self, table: Table, facts_of: FactsOf, in_s3: Bodies, *, now: float, patience: float | None, repair: bool
+    ) -> None:
+        self._table, self._facts_of, self._bodies, self._repair = table, facts_of, in_s3, repair
         self._now, self._patience = now, patience
         # Who read a head before an account ended may be about to write one on which it does not: its entry stays that long.
         self._accounts_at = None if patience is None else dates.text(datetime.fromtimestamp(now - patience, UTC))
@@ -129,6 +135,11 @@ class Check:
                 self._mend(pk, self._faults(again)[pk], report, head=head)
         for pk, faults in self._faults_of_identifiers(identifiers).items():
             self._mend(pk, faults, report)
+        for pk, items in resources.items():
+            if bodies.have_unneeded(items):
+                collected = self._bodies.collect(pk, before=self._now - (self._patience or 0), repair=self._repair)
+                report.bodies += collected.taken
+                report.noted += collected.left
         return report
 
     def _mend(self, pk: str, faults: Sequence[_Fault], report: Report, *, head: Item | None = None) -> None:

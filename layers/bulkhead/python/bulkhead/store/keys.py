@@ -10,6 +10,7 @@
 | the same, of no account | `Organization/a` | `a#-`                   | by-target: of the types that can be shared              |
 | former target | `Observation/9`      | `f#Patient/1`               | by-target, in a partition of what pointed there before  |
 | claim made    | `Observation/9`      | `c#<condition>`             | none: which claims name the resource as their owner     |
+| pointer to a large body | `Observation/9` | `o#<name of the object in S3>` | none: it leads a purge and the integrity check there (`bodies`) |
 | gravestone    | `Observation/9`      | `#`, in place of the head   | by-time: all of them in one partition, by their end     |
 | identifier    | `Patient|identifier|123` | `http://system#9`       | none: read where it is, strongly consistent             |
 | its reservations | `Patient|identifier|123` | `#`                       |                                                         |
@@ -65,6 +66,7 @@ RESULT = "r#"
 MEMBERS = "k#"
 FORMER = "f#"
 CLAIM = "c#"
+BODY = "o#"
 DELETED = "-"
 
 BY_TARGET, BY_VALUE, BY_TIME = "by-target", "by-value", "by-time"
@@ -148,6 +150,16 @@ def former_partition(target: str) -> str:
 
 def claim_sort(condition: str) -> str:
     return limited(f"{CLAIM}{condition}", SORT_LIMIT)
+
+
+def body_sort(name: str) -> str:
+    """The sort key of the pointer to the object that holds a large body."""
+    return f"{BODY}{name}"
+
+
+def body_name(sort: str) -> str:
+    """The name of the object: the inverse of `body_sort`."""
+    return sort.removeprefix(BODY)
 
 
 def gravestone_keys(key: str, until: str) -> dict[str, str]:

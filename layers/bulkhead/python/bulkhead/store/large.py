@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
 from bulkhead.store import builtin, heads, keys, reservations, staging, transaction_marks, transactions
+from bulkhead.store.bodies import Bodies
 from bulkhead.store.heads import Claim, Head, Receipt, Write
 from bulkhead.store.identifiers import Guard
 from bulkhead.store.keys import Key
@@ -21,9 +22,10 @@ _LEASE_PER_WRITE = 0.01
 
 def commit(
     table: Table,
-    lease: int,
+    bodies: Bodies,
     writes: Sequence[Write],
     *,
+    lease: int,
     claims: Sequence[Claim],
     guard: Guard,
     between: Between,
@@ -54,6 +56,7 @@ def commit(
             heads.require_fitting(new)
             _mark(table, transaction, writes, new=new, claims=claims)
             _mark_again(table, transaction, writes, new=new, between=between)
+            bodies.require_standing(transaction, writes)
             if guard.unwatched:
                 checks = guard.look(room)
             receipts = receipt.actions(table, new) if receipt else []

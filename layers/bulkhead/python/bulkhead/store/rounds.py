@@ -12,6 +12,7 @@ from itertools import groupby
 
 from bulkhead.parallel import in_parallel
 from bulkhead.store import keys, layout
+from bulkhead.store.bodies import Bodies
 from bulkhead.store.integrity import Check, FactsOf, Report
 from bulkhead.store.table import Item, Table, key_of
 
@@ -20,9 +21,11 @@ _SEGMENTS = 4
 _DAY = 86_400.0
 
 
-def check(table: Table, facts_of: FactsOf, *, repair: bool = True, patience: float | None = _DAY) -> Report:
+def check(
+    table: Table, facts_of: FactsOf, bodies: Bodies, *, repair: bool = True, patience: float | None = _DAY
+) -> Report:
     """Compares the whole table with its index, and repairs faults unless `repair` is False. `patience`: see `integrity.Check`."""
-    examined = Check(table, facts_of, time.time(), patience=patience, repair=repair)
+    examined = Check(table, facts_of, bodies, now=time.time(), patience=patience, repair=repair)
 
     def segment(number: int) -> Report:
         report, _, _ = _scanned(table, examined, number, of=_SEGMENTS, after=None, go_on=lambda: True)
@@ -35,13 +38,20 @@ def check(table: Table, facts_of: FactsOf, *, repair: bool = True, patience: flo
 
 
 def check_segment(
-    table: Table, facts_of: FactsOf, number: int, *, of: int, after: Item | None, time_left: Callable[[], bool]
+    table: Table,
+    facts_of: FactsOf,
+    bodies: Bodies,
+    *,
+    number: int,
+    of: int,
+    after: Item | None,
+    time_left: Callable[[], bool],
 ) -> tuple[Report, Item | None]:
     """Compares one of `of` equal segments of the table, from a place on (None: its beginning), while there is time: one page at least.
 
     Returns the place where to go on; None at the segment's end.
     """
-    examined = Check(table, facts_of, time.time(), patience=_DAY, repair=True)
+    examined = Check(table, facts_of, bodies, now=time.time(), patience=_DAY, repair=True)
     first = iter([True])
     report, after, ended = _scanned(
         table, examined, number, of=of, after=after, go_on=lambda: next(first, False) or time_left()
@@ -49,9 +59,9 @@ def check_segment(
     return report, None if ended else after
 
 
-def check_on(table: Table, facts_of: FactsOf, pages: int, *, time_left: Callable[[], bool]) -> Report:
+def check_on(table: Table, facts_of: FactsOf, bodies: Bodies, *, pages: int, time_left: Callable[[], bool]) -> Report:
     """Continues the integrity check where the last round ended: for `pages` pages of 1 MB, while there is time."""
-    examined = Check(table, facts_of, time.time(), patience=_DAY, repair=True)
+    examined = Check(table, facts_of, bodies, now=time.time(), patience=_DAY, repair=True)
 
     def segment(number: int) -> tuple[Report, bool]:
         left = iter(range(-(-pages // _SEGMENTS)))
