@@ -10,7 +10,9 @@ import httpx
 import pytest
 
 from bulkhead.jobs import executions
-from bulkhead.store import Store, files
+from bulkhead.search import race
+from bulkhead.store import Head, Store, files
+from bulkhead.store.heads import accounts_write
 from functions.processing import handler as processing_steps
 from tests.support.door import Door
 
@@ -170,3 +172,47 @@ def test_a_small_tenants_search_costs_the_same_beside_a_large_one(door: Door) ->
     many = {query: cost(query) for query in queries}
     for query in queries:
         assert many[query] <= few[query] * 1.2 + 200, query
+
+
+def test_what_another_tenant_keeps_to_itself_in_a_shared_record_costs_everything_little(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`$everything` of a patient of both tenants, beside four times as many records that one of them has sealed."""
+    # As many hidden resources pay for the listing of what the caller sees as fit a test.
+    monkeypatch.setattr(race, "FREE", 10)
+    monkeypatch.setattr(race, "ENTRIES_PER_HEAD", 100)
+    store = door.store
+    admin = door.client(subject="admin")
+    theirs, mine = door.client(subject="b", accounts=[B]), door.client(subject="a", accounts=[A])
+    shared = {"resourceType": "Patient", "id": "both"}
+    put(admin, {**shared, "meta": {"accounts": [{"reference": A}, {"reference": B}]}})
+    observed = {
+        "resourceType": "Observation",
+        "status": "final",
+        "code": {"text": "x"},
+        "subject": {"reference": "Patient/both"},
+    }
+    processed(mine, door, "batch", "waited for", *(entry("POST", "Observation", observed) for _ in range(3)))
+
+    def sealed(count: int) -> None:
+        body = {"resourceType": "Bundle", "type": "batch", "entry": [entry("POST", "Observation", observed)] * count}
+        for made in theirs.post("", json=body).raise_for_status().json()["entry"]:
+            head = store.read(made["response"]["location"].partition("/_history")[0].rpartition("/R4/")[2])
+            assert head is not None
+            heads.append(head)
+        store.commit([accounts_write(head, {}, explicit=(B,), sealed=True) for head in heads])
+        heads.clear()
+
+    def cost(query: str) -> float:
+        with store.metered() as meter:
+            found = mine.get(f"Patient/both/$everything{query}").raise_for_status().json()
+        assert [one["resource"]["resourceType"] for one in found["entry"]] == ["Patient", *["Observation"] * 3]
+        assert "next" not in [link["relation"] for link in found["link"]]
+        return sum(meter.units.values())
+
+    heads: list[Head] = []
+    sealed(100)
+    few = {query: cost(query) for query in ("", "?_count=4")}
+    sealed(300)
+    for query in few:
+        assert cost(query) <= few[query] * 1.2 + 30, query

@@ -161,6 +161,23 @@ class TestLastn:
         assert "/Observation/$lastn?" in bundle["link"][0]["url"]
         assert [link["relation"] for link in bundle["link"]] == ["self"]
 
+    @pytest.mark.parametrize("query", ["max=2", "code=weight&max=5", "code=weight,height", f"code={LOINC}|"])
+    def test_pages_that_end_by_their_bytes_are_read_on(
+        self, client: httpx.Client, monkeypatch: pytest.MonkeyPatch, query: str
+    ) -> None:
+        """A page ends after 4 MB, which 4,000 usual observations have together, or four large ones."""
+        replacing = {"link": [{"type": "replaces", "other": {"reference": "Patient/1"}}]}
+        client.put("/Patient/newer", json={"resourceType": "Patient", "id": "newer", **replacing})
+        expected = ids(client.get(f"/Observation/$lastn?patient=1&{query}"))
+        monkeypatch.setattr("bulkhead.search.run.PAGE_WEIGHT", 1)
+        for patient in ("1", "newer"):
+            assert ids(client.get(f"/Observation/$lastn?patient={patient}&{query}")) == expected
+
+    def test_what_is_too_large_together_is_refused(self, client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("bulkhead.search.run.PAGE_WEIGHT", 1)
+        monkeypatch.setattr("bulkhead.operations.lastn.WEIGHT", 1)
+        assert client.get("/Observation/$lastn?patient=1").json()["issue"][0]["code"] == "too-costly"
+
     def test_by_post(self, client: httpx.Client) -> None:
         named = [
             {"name": "patient", "valueReference": {"reference": "Patient/1"}},

@@ -481,3 +481,102 @@ def test_a_job_lists_such_a_binary_too(scene: Scene, monkeypatch: pytest.MonkeyP
     machine.join(status.split("/")[1])
     done = request("GET", status, scope=PURGE)["resource"]["entry"][0]["resource"]
     assert told(done)[1] == [letter]
+
+
+TENANT_A = {"accounts": "Organization/a"}
+
+
+@pytest.mark.parametrize("context", ["DocumentReference/p1-letter", PATIENT])
+def test_who_takes_the_id_of_what_was_purged_does_not_get_what_followed_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, context: str
+) -> None:
+    """A Binary that a purge leaves stays closed, whoever makes another resource where its context was."""
+    scene.create("Patient/other")
+    scene.put(PATIENT)
+    scene.put(
+        "DocumentReference/p1-letter",
+        status="current",
+        subject={"reference": PATIENT},
+        content=[{"attachment": {"title": "x"}}],
+    )
+    scene.put("Binary/left", contentType="text/plain", securityContext={"reference": context})
+    scene.put("DocumentReference/theirs", status="current", subject={"reference": "Patient/other"},
+        content=[{"attachment": {"url": "Binary/left"}}])  # fmt: skip
+    assert told(purge()["resource"])[1] == ["Binary/left"]
+    monkeypatch.setattr(dates, "now", lambda: "2999-01-01T00:00:00.000Z")
+    resource_type, _, identifier = context.partition("/")
+    content = {"status": "current", "content": [{"attachment": {"title": "x"}}]} if resource_type != "Patient" else {}
+    body = {"resourceType": resource_type, "id": identifier, **content}
+    entry = {"request": {"method": "PUT", "url": context}, "resource": body}
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+    assert request("PUT", context, body, claims=TENANT_A)["statusCode"] == 404
+    assert request("POST", "", bundle, claims=TENANT_A)["statusCode"] == 404
+    assert request("GET", "Binary/left", claims=TENANT_A)["statusCode"] == 404
+    # Who sees everything is free to, and gives it to nobody by that.
+    assert request("PUT", context, {**body, "meta": {"accounts": [{"reference": A}]}})["statusCode"] == 201
+    assert request("PUT", context, {**body, "language": "en"}, claims=TENANT_A)["statusCode"] == 200
+    assert request("GET", "Binary/left", claims=TENANT_A)["statusCode"] == 404
+    assert "entry" not in request("GET", "Binary", claims=TENANT_A)["resource"]
+    following = {
+        "resourceType": "Binary",
+        "id": "new",
+        "contentType": "text/plain",
+        "securityContext": {"reference": context},
+    }
+    assert request("PUT", "Binary/new", following)["statusCode"] == 201
+    assert request("GET", "Binary/new", claims=TENANT_A)["statusCode"] == 200
+
+
+def test_who_has_the_binary_that_a_purge_left_may_take_the_id_of_what_it_followed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.create("Patient/other")
+    scene.put(PATIENT)
+    scene.put("Binary/left", contentType="text/plain", securityContext={"reference": PATIENT})
+    scene.put("DocumentReference/theirs", status="current", subject={"reference": "Patient/other"},
+        content=[{"attachment": {"url": "Binary/left"}}])  # fmt: skip
+    assert told(purge()["resource"])[1] == ["Binary/left"]
+    monkeypatch.setattr(dates, "now", lambda: "2999-01-01T00:00:00.000Z")
+    scene.set("Binary/left", A)
+    assert request("PUT", PATIENT, {"resourceType": "Patient", "id": "p1"}, claims=TENANT_A)["statusCode"] == 201
+
+
+def test_who_takes_the_id_of_what_was_purged_does_not_get_its_trail(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.put("List/l", status="current", mode="working")
+    assert request("GET", "List/l", subject="doctor of another")["statusCode"] == 200
+    assert answered(purge("List/l", None))[0] == 1
+    monkeypatch.setattr(dates, "now", lambda: "2999-01-01T00:00:00.000Z")
+    body = {"resourceType": "List", "id": "l", "status": "current", "mode": "working"}
+    assert request("PUT", "List/l", body, claims=TENANT_A)["statusCode"] == 201
+    monkeypatch.setattr(dates, "now", lambda: "2999-01-02T00:00:00.000Z")
+    assert request("PUT", "List/l", body | {"title": "x"}, claims=TENANT_A)["statusCode"] == 200
+
+    def trail(**claims: str) -> list[str]:
+        found = request("GET", "AuditEvent?entity=List/l&_total=accurate&_sort=_id", claims=claims)["resource"]
+        assert found["total"] == len(found.get("entry", []))
+        return sorted(one["resource"]["subtype"][0]["code"] for one in found.get("entry", []))
+
+    assert trail() == ["create", "create", "operation", "read", "update"]
+    assert trail(**TENANT_A) == ["create", "update"]
+
+
+def test_a_clock_that_is_late_hides_nothing_from_who_reads_what_a_binary_follows(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that wrote the Binary, and the event, had a clock behind that of the one that made what they are about."""
+    monkeypatch.setattr(dates, "now", lambda: "2026-06-01T00:00:01.000Z")
+    body = {"resourceType": "List", "id": "l", "status": "current", "mode": "working"}
+    assert request("PUT", "List/l", body, claims=TENANT_A)["statusCode"] == 201
+    monkeypatch.setattr(dates, "now", lambda: "2026-06-01T00:00:00.000Z")
+    following = {
+        "resourceType": "Binary",
+        "id": "b",
+        "contentType": "text/plain",
+        "securityContext": {"reference": "List/l"},
+    }
+    assert request("PUT", "Binary/b", following)["statusCode"] == 201
+    assert request("GET", "List/l", subject="early")["statusCode"] == 200
+    assert request("GET", "Binary/b", claims=TENANT_A)["statusCode"] == 200
+    assert request("GET", "AuditEvent?entity=List/l&_summary=count", claims=TENANT_A)["resource"]["total"] == 2

@@ -95,6 +95,10 @@ class MemoryStore:
         head = self.current.get(key)
         return head if head and head.version == version else self.past.get((key, version))
 
+    def read_versions(self, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Head]:
+        self.reads.append("BatchGetItem")
+        return {one: self.past[one] for one in wanted if one in self.past}
+
     def version(self, head: Head) -> Version:
         return Version(head, self.decode)
 

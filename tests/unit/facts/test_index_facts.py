@@ -6,6 +6,7 @@ from bulkhead.errors import PayloadTooLarge
 from bulkhead.facts.index_facts import Value, drivers, facts, index_values, is_indexed, month_buckets
 from bulkhead.facts.selectivity import NON_SELECTIVE
 from bulkhead.fhir.definitions import RESOURCE_TYPES, search_parameters
+from tests.support.counting import contained_and_named
 from tests.support.search_samples import LOINC, SNOMED, coding, observation, patient
 
 
@@ -208,3 +209,9 @@ def test_many_patients_with_many_codes_are_refused_before_each_is_listed_with_ea
     assert len(facts({**many, "performer": []}).values) > 600
     del many["component"]
     assert len(facts(many).dated) > 600
+
+
+def test_thousands_of_references_into_a_resource_go_through_what_it_contains_once() -> None:
+    resource, inside = contained_and_named(50)
+    assert facts(resource).targets == {"#Basic": {"item"}}
+    assert inside.passes < 5

@@ -9,10 +9,13 @@ import pytest
 
 from bulkhead.fhir import definitions, validation
 from bulkhead.fhir.definitions.tables import all_constraints
+from bulkhead.fhir.invariants.compiling import compile_constraint
 from bulkhead.fhir.invariants.values import FALSE, NOTHING, TRUE, compare
+from bulkhead.fhir.rules.faults import Scope
 from bulkhead.fhir.rules.invariants import CORRECTED, QUICKER, invariants_of, unchecked
 from infra.local.system import Door
 from tests.support.constraints import without_constraints
+from tests.support.counting import contained_and_named
 
 CODE = {"text": "x"}
 TYPED_ELEMENTS = {"Organization.address": "Address", "Organization.telecom": "ContactPoint"}
@@ -218,3 +221,15 @@ def test_what_cannot_be_compared_is_no_fault(left: Any, right: Any, answer: list
     assert compare("<=", [left], [right]) is answer
     assert compare(">=", [right], [left]) is answer
     assert compare("<=", [left], []) is NOTHING
+
+
+def test_thousands_of_references_into_a_resource_go_through_what_it_contains_once() -> None:
+    resource, inside = contained_and_named(50)
+    scope = Scope(conditional=False, base="")
+    scope.resource = resource
+    is_basic = compile_constraint("item.resolve() is Basic", "List.entry")
+    assert all(is_basic(one, scope) for one in resource["entry"])
+    assert inside.passes == 1
+    # Another resource has others.
+    scope.resource = {**resource, "contained": [{**one, "resourceType": "Organization"} for one in inside]}
+    assert not any(is_basic(one, scope) for one in resource["entry"])

@@ -488,6 +488,16 @@ def test_versions_are_counted_without_being_shown(store: Store, path: str, asked
     assert (page.heads, page.total, page.next) == ([], 3, None)
 
 
+@pytest.mark.parametrize("path", ["Basic/a", "Basic", ""])
+def test_a_count_does_not_end_where_a_page_does(
+    store: Store, made: list[Seen], monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """A page ends after 4 MB, which five large versions have together."""
+    expected = get(store, path, summary="count").total
+    monkeypatch.setattr(paging, "PAGE_WEIGHT", 1)
+    assert get(store, path, summary="count").total == expected == (3 if path == "Basic/a" else 7)
+
+
 def test_a_count_is_of_what_the_caller_sees(store: Store) -> None:
     put(store, "Basic/1", "a")
     assert get(store, "Basic", FENCED, summary="count").total == 0

@@ -8,12 +8,19 @@ from typing import Any
 import pytest
 
 from bulkhead import resources
+from bulkhead.access import policy
 from bulkhead.access.policy import EVERYBODY
+from bulkhead.bundles import criteria as criteria_module
 from bulkhead.bundles.identities import SameResource
-from bulkhead.errors import BadRequest, NotFound
-from bulkhead.resources.conditions import condition_for
+from bulkhead.errors import BadRequest, NotFound, TooCostly
+from bulkhead.fhir import dates, references
+from bulkhead.resources import written as written_module
+from bulkhead.resources.conditions import condition, condition_for
+from bulkhead.resources.written import Matcher, Written
+from bulkhead.search import matching
 from bulkhead.session import Session
-from bulkhead.store import Store
+from bulkhead.store import Head, Store
+from bulkhead.store.version import Version
 from tests.support.bundle_samples import (
     SYSTEM,
     Json,
@@ -27,6 +34,7 @@ from tests.support.bundle_samples import (
     stored,
     update,
 )
+from tests.support.counting import counted
 
 SNOMED = "http://snomed.info/sct"
 BLUE = [{"url": "http://example.org/eye", "valueString": "blue"}]
@@ -180,3 +188,89 @@ def test_a_batch_with_criteria_by_chain_makes_one(ward: Store) -> None:
     answers = post(ward, *(create(observation("Patient/old"), None, text) for text in both), kind="batch")
     assert statuses(answers) == ["201", "200"]
     assert key_of(answers[0]) == key_of(answers[1])
+
+
+PEOPLE = [
+    patient(
+        str(n),
+        id=f"p{n}",
+        birthDate=f"19{50 + n % 7}-0{1 + n % 3}-11",
+        gender=("female", "male")[n % 2],
+        name=[{"family": f"{('Muller', 'Möller', 'Ng', 'o')[n % 4]}{n % 5}", "given": ["Ann", "Bo"][: n % 3]}],
+        address=[{"city": f"Town {n % 6}"}] if n % 4 else [],
+        telecom=[{"system": "phone", "value": f"555 {n % 9}"}],
+        managingOrganization={"reference": f"Organization/{n % 3}"},
+        meta={"tag": [{"system": "urn:tag", "code": f"T{n % 4}"}], "profile": [f"http://profile/{n % 2}"]},
+        link=[{"type": "refer", "other": {"reference": f"Patient/p{n // 2}"}}],
+    )
+    for n in range(40)
+]
+PEOPLE_ASKED = [
+    f"identifier={SYSTEM}|7", "identifier=7", f"identifier={SYSTEM}|7,{SYSTEM}|9", f"identifier={SYSTEM}|", "identifier=|7",
+    "gender=male", "gender:not=male", "gender:missing=true", "family=mull", "family=Möller", "family=muller1", "family:exact=Ng2",
+    "family:contains=ll", "family=n", "family=o", "name=ann", "given=Bo", "name=mull,ng", "phonetic=Muller", "birthdate=1950-01-11",
+    "birthdate=1951", "birthdate=lt1955&birthdate=gt1951", "address-city=town", "address=Town 3", "telecom=555 3", "phone=phone|555 3",
+    "organization=Organization/1", "organization=1", "organization=Organization/1,Organization/2", "organization:missing=false",
+    "_tag=urn:tag|T2", "_tag=t2", "_profile=http://profile/1", "link=Patient/p3", "_id=p7", "_id=p7,p8", "_lastUpdated=gt2000",
+    "family=mull&gender=male", "gender=male&birthdate=1953-01-11&organization=Organization/0",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("criteria", PEOPLE_ASKED)
+def test_what_an_index_would_leave_out_meets_nothing(store: Store, criteria: str) -> None:
+    """Only some of the resources are compared: those that all of them give are found, in any order."""
+    found_by = policy.fence(store, EVERYBODY, policy.SEARCH)
+    query = condition("Patient", criteria, "x", base="").query
+    by_key = {f"Patient/{one['id']}": one for one in PEOPLE}
+    written = Written(store, found_by, by_key, gone=())
+    heads = [Head(key, 1, dates.now(), "POST", b"x") for key in by_key]
+    candidates = [Version(head, lambda head: by_key[head.key]) for head in heads]
+    expected = [one.key for one in Matcher(store, found_by).kept(query, candidates)]
+    assert sorted(written.meeting(query)) == sorted(expected)
+
+
+def test_thousands_of_criteria_are_compared_with_few_resources_each(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each with all would be some hours for a bundle of some megabytes."""
+    compare, compared = counted(matching.matches)
+    monkeypatch.setattr(matching, "matches", compare)
+    entries = [
+        create(
+            patient(birthDate="2000-01-01", name=[{"family": f"x{n:02}"}]), None, f"birthdate=2000-01-01&family=x{n:02}"
+        )
+        for n in range(40)
+    ]
+    assert statuses(post(store, *entries)) == ["201"] * 40
+    assert len(compared) < 40 * 12
+
+
+def test_what_criteria_are_compared_with_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(written_module, "MATCHED", 300)
+    entries = [create(patient(birthDate=f"2000-01-{n:02}"), None, f"birthdate=2000-01-{n:02}") for n in range(1, 21)]
+    with pytest.raises(TooCostly):
+        post(store, *entries)
+
+
+def test_each_resource_is_gone_through_once_for_the_places_of_its_criteria(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post(store, *(update(patient(str(n), id=f"p{n}")) for n in range(20)))
+    walk, walked = counted(references.walk)
+    monkeypatch.setattr(references, "walk", walk)
+    members = [{"entity": {"reference": f"Patient?identifier={SYSTEM}|{n}"}} for n in range(20)]
+    post(store, create({"resourceType": "Group", "type": "person", "actual": True, "member": members}))
+    assert len(walked) < 15
+
+
+def test_criteria_that_name_each_other_in_a_long_row_are_settled_one_after_the_other(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers, asked = counted(criteria_module._numbers)
+    monkeypatch.setattr(criteria_module, "_numbers", numbers)
+    entries = [create(patient("0"), "urn:uuid:0")]
+    for n in range(1, 20):
+        linked = [{"type": "refer", "other": {"reference": f"urn:uuid:{n - 1}"}}]
+        entries.append(create(patient(str(n), link=linked), f"urn:uuid:{n}", f"link=urn:uuid:{n - 1}"))
+    assert statuses(post(store, *entries)) == ["201"] * 20
+    assert len(asked) < 20 * 4

@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from bulkhead.facts.index_facts import facts
+from bulkhead.fhir.definitions import search_parameters
+from bulkhead.search import embedded
 from bulkhead.search.run import Limits
 from bulkhead.store import Store
 from bulkhead.store.version import Version
-from tests.support.memory_store import MemoryStore
+from tests.support.counting import CountedList, contained_and_named
+from tests.support.memory_store import MemoryStore, head_of
 from tests.support.search_samples import patient
 from tests.support.searches import pages
 from tests.unit.search.test_on_store import copied
@@ -215,3 +218,21 @@ def test_the_table_answers_as_memory_does(store: Store) -> None:
     table = copied(store, memory)
     for path, query, expected in CASES:
         assert ids(pages(table, path, query)) == sorted(expected.split()), query
+
+
+def test_thousands_of_references_go_through_what_is_inside_once() -> None:
+    """Whoever may write a resource of a few megabytes would keep a process busy for hours otherwise, by one search."""
+    resource, inside = contained_and_named(50)
+    version = Version(head_of(resource), lambda _: resource)
+    found = embedded.pointed_at(version, search_parameters("List")["item"])
+    assert sorted(found) == sorted(f"#c{n}" for n in range(50))
+    assert inside.passes < 5
+
+    names = [f"urn:uuid:{n:08}-1111-4111-8111-111111111111" for n in range(50)]
+    composition = {"resourceType": "Composition", "section": [{"entry": [{"reference": name} for name in names]}]}
+    entries = CountedList([entry(UUID, **composition), *(entry(name, resourceType="Basic") for name in names)])
+    document = {"resourceType": "Bundle", "id": "d", "type": "document", "entry": entries}
+    first = embedded.Embedded(composition, embedded.Inside(Version(head_of(document), lambda _: document)), UUID)
+    found = embedded.pointed_at(first, search_parameters("Composition")["entry"])
+    assert sorted(found) == names
+    assert entries.passes < 5

@@ -93,3 +93,20 @@ def test_too_many_parts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hierarchy, "MOST", 3)
     with pytest.raises(TooCostly):
         search(house(), "Procedure", "location:below=house")
+
+
+@pytest.mark.parametrize("modifier", ["above", "below"])
+def test_what_several_values_have_in_common_is_walked_once(modifier: str) -> None:
+    """A thousand values of one long line would be a million steps."""
+    store = house()
+    count = 30
+    for n in range(count):
+        part_of = {"partOf": {"reference": f"Location/{n - 1}"}} if n else {}
+        store.put({"resourceType": "Location", "id": str(n), "status": "active", **part_of})
+    spent = []
+    for asked in ([count - 1 if modifier == "above" else 0], range(count)):
+        store.reads.clear()
+        values = ",".join(f"Location/{n}" for n in asked)
+        assert pages(store, "Procedure", f"location:{modifier}={values}") == []
+        spent.append(len(store.reads))
+    assert spent[1] < spent[0] + 5

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from bulkhead.errors import BadRequest
+from bulkhead.errors import BadRequest, TooCostly
+from bulkhead.search import canonicals
+from bulkhead.search.run import Limits
 from bulkhead.store.version import Version
 from tests.support.memory_store import MemoryStore
 from tests.support.search_samples import observation, patient
@@ -83,3 +85,33 @@ def test_parts_of_resources() -> None:
 def test_a_narrative_summary_takes_no_includes() -> None:
     with pytest.raises(BadRequest):
         search(ward(), "Observation", "_summary=text&_include=Observation:subject")
+
+
+@pytest.fixture
+def shelf(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
+    """A plan that depends on thirty libraries, where a search looks up ten urls."""
+    monkeypatch.setattr(canonicals, "LOOKED_UP", 10)
+    store = MemoryStore()
+    urls = [f"http://libraries/{n}" for n in range(30)]
+    for n, url in enumerate(urls):
+        store.put({"resourceType": "Library", "id": f"l{n:02}", "url": url, "name": "x"})
+    related = [{"type": "depends-on", "resource": url} for url in urls]
+    store.put({"resourceType": "PlanDefinition", "id": "p", "status": "draft", "relatedArtifact": related})
+    return store
+
+
+def test_thousands_of_canonicals_are_not_all_looked_up(shelf: MemoryStore) -> None:
+    """A resource of a few megabytes has a hundred thousand: an answer shows the first, and says so."""
+    bundle = search(shelf, "PlanDefinition", "_include=PlanDefinition:depends-on:Library")
+    assert keys(bundle, "include") == [f"Library/l{n:02}" for n in range(10)]
+    (note,) = [one["resource"] for one in bundle["entry"] if one["search"]["mode"] == "outcome"]
+    assert note["issue"][0]["code"] == "too-costly"
+
+
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [("PlanDefinition", "depends-on:Library.name=y"), ("PlanDefinition", "status=draft&depends-on:Library.name=y")],
+)
+def test_nor_does_a_chain_follow_them(shelf: MemoryStore, path: str, query: str) -> None:
+    with pytest.raises(TooCostly):
+        search(shelf, path, query, limits=Limits(inner=0))

@@ -4,9 +4,12 @@ from typing import Any
 import pytest
 
 from bulkhead.compartments.membership import built_in
+from bulkhead.facts import expressions, normalise
+from bulkhead.search import matching
 from bulkhead.search.matching import matches
 from bulkhead.search.parse import parse
 from bulkhead.store.version import Version
+from tests.support.counting import counted
 from tests.support.memory_store import head_of
 from tests.support.search_samples import LOINC, coding, observation, patient, quantity
 
@@ -356,3 +359,26 @@ def test_a_composite_whose_part_is_in_the_resource() -> None:
     }
     assert found(resource, "code-value-string", "a$big")
     assert not found(resource, "code-value-string", "a$small")
+
+
+NAMED = patient("1", name=[{"family": f"Smith-Jones{n}", "given": ["Ann"]} for n in range(20)])
+
+
+@pytest.mark.parametrize("name", ["name", "name:contains", "name:text", "family:exact"])
+def test_a_text_is_spelt_once_for_thousands_of_values(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Each value anew would be minutes for one resource, and hours for a search that comes upon thousands."""
+    spell, spelt = counted(normalise.spellings)
+    monkeypatch.setattr(matching, "spellings", spell)
+    many = ",".join(f"x{n}" for n in range(200))
+    assert not found(NAMED, name, many)
+    assert found(NAMED, name, f"{many},Smith-Jones7")
+    assert len(spelt) <= 4 * 20
+
+
+def test_the_components_of_a_composite_are_read_once_for_thousands_of_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_once, compiled = counted(expressions.compiled)
+    monkeypatch.setattr(matching, "compiled", compile_once)
+    many = ",".join(f"8480-6${n}" for n in range(100))
+    assert not found(BLOOD_PRESSURE, "component-code-value-quantity", many)
+    assert found(BLOOD_PRESSURE, "component-code-value-quantity", f"{many},8462-4$90")
+    assert len(compiled) <= 2 * 4

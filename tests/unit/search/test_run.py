@@ -15,6 +15,7 @@ from bulkhead.search import cursor, matching
 from bulkhead.search.parse import REFUSED, parse
 from bulkhead.search.run import Limits, find
 from bulkhead.store.version import ListedFence, Version, everything
+from tests.support.counting import counted
 from tests.support.memory_store import MemoryStore
 from tests.support.search_samples import LOINC, coding, observation, patient
 from tests.support.searches import BASE, keys, link, pages, search, ward
@@ -129,6 +130,23 @@ def test_a_page_that_read_too_much_goes_on_with_the_next() -> None:
     assert "total" not in first
     assert keys(first) == ["Observation/05"]
     assert pages(store, "Observation", query, limits=limits) == ["Observation/05", "Observation/24"]
+
+
+def test_many_values_to_compare_with_count_as_reading_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of 5,000 resources and 5,000 quantities would be minutes. What sets or an index tell of costs nothing more."""
+    store = MemoryStore()
+    for n in range(100):
+        store.put(observation(f"{n:03}", code="a", valueQuantity={"value": n}))
+    compare, compared = counted(matching.matches)
+    monkeypatch.setattr(matching, "matches", compare)
+    many = ",".join(f"{n}.25" for n in range(200))
+    first = search(store, "Observation", f"value-quantity={many}", limits=Limits(page=50, seconds=0))
+    assert len(compared) <= 10
+    assert link(first, "next")
+    compared.clear()
+    search(store, "Observation", f"code:not={many}", limits=Limits(page=50, seconds=0))
+    assert len(compared) >= 20
+    assert pages(store, "Observation", f"value-quantity={many},70", limits=Limits(page=50)) == ["Observation/070"]
 
 
 class TestAFirstPage:

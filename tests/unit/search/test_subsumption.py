@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from bulkhead.errors import BadRequest
+from bulkhead.errors import BadRequest, TooCostly
+from bulkhead.search import code_systems
 from bulkhead.search.code_systems import built_in, complete
 from bulkhead.store.version import ListedFence, Version, everything
 from tests.support.memory_store import MemoryStore
@@ -149,3 +150,28 @@ def test_hl7s_polyhierarchy_is_kept_whole() -> None:
     assert len(routes.children) == 386
     # Named as a child by one, nested in the other.
     assert {"_RouteByMethod", "_RouteBySite", "_Instillation"} <= routes.above("ETINSTL")
+
+
+def test_a_system_is_read_and_gone_through_once_for_all_values() -> None:
+    """Thousands of values of a large system: each one reading it again would take minutes."""
+    store = MemoryStore()
+    codes = [f"c{n}" for n in range(60)]
+    nested = concept(codes[-1])
+    for code in reversed(codes[:-1]):
+        nested = concept(code, nested)
+    store.put(code_system("deep", "http://deep", nested))
+    store.put(observation("last") | {"code": {"coding": [coding("http://deep", codes[-1])]}})
+    spent = []
+    for asked in (codes[:1], codes):
+        store.reads.clear()
+        values = ",".join(f"http://deep|{code}" for code in asked)
+        assert keys(search(store, "Observation", f"code:below={values}")) == ["Observation/last"]
+        spent.append(len(store.reads))
+    assert spent[0] == spent[1]
+
+
+def test_what_a_search_goes_through_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(code_systems, "GONE_THROUGH", 60)
+    with pytest.raises(TooCostly) as refused:
+        search(zoo(), "Observation", "code:above=tiger,eagle,finger")
+    assert refused.value.issues[0].expression == "code:above"

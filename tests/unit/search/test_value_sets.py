@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from bulkhead.errors import BadRequest, NotSupported
+from bulkhead.errors import BadRequest, NotSupported, TooCostly
 from bulkhead.fhir.definitions import tables
-from bulkhead.search.value_sets import composed
+from bulkhead.search import code_systems
+from bulkhead.search.code_systems import Lookups
+from bulkhead.search.value_sets import NESTED, composed
 from bulkhead.store.version import ListedFence, everything
 from tests.support.memory_store import MemoryStore
 from tests.support.search_samples import LOINC, observation, patient
@@ -111,7 +113,7 @@ def test_what_a_built_in_set_is_made_of_gives_the_codes_that_hl7_gives() -> None
         if compose is None:
             continue
         try:
-            found = composed(compose, lambda *asked: [], "", within=())
+            found = composed(compose, Lookups(lambda *asked: []), "", within=())
         except NotSupported:
             continue
         listed = {(system, code) for system, codes in expanded.items() for code in codes}
@@ -185,3 +187,66 @@ def test_hl7s_own_are_never_shadowed() -> None:
     store.put({**shadow, "concept": [{"code": "other"}]})
     assert keys(search(store, "Patient", f"gender:in={gender}")) == ["Patient/f", "Patient/m"]
     assert keys(search(store, "Patient", f"gender:below={system}|male")) == ["Patient/m"]
+
+
+def including(store: MemoryStore, count: int, times: int) -> None:
+    """Value sets 0 to `count`, of which each includes the next `times`."""
+    for n in range(count):
+        include: list[dict[str, Any]] = [{"valueSet": [f"http://sets/{n + 1}"]}] * times
+        store.put(value_set(str(n), compose={"include": include}))
+    store.put(value_set(str(count), compose={"include": [{"system": LOINC, "concept": [{"code": "a"}]}]}))
+
+
+def test_sets_that_include_each_other_in_many_ways_are_looked_up_once_each() -> None:
+    store = ward()
+    including(store, 8, 2)
+    assert keys(search(store, "Observation", "code:in=http://sets/8")) == ["Observation/a"]
+    store.reads.clear()
+    assert keys(search(store, "Observation", "code:in=http://sets/0")) == ["Observation/a"]
+    assert len(store.reads) < 50
+
+
+def test_sets_that_include_each_other_in_too_many_ways_are_too_costly() -> None:
+    """Thirty of a few bytes would be a billion."""
+    store = ward()
+    including(store, 15, 30)
+    with pytest.raises(TooCostly) as refused:
+        search(store, "Observation", "code:in=http://sets/0")
+    assert refused.value.issues[0].expression == "code:in"
+
+
+def test_sets_that_include_each_other_in_a_long_row_are_too_costly() -> None:
+    store = ward()
+    including(store, NESTED - 1, 1)
+    assert keys(search(store, "Observation", "code:in=http://sets/0")) == ["Observation/a"]
+    including(store, 400, 1)
+    with pytest.raises(TooCostly):
+        search(store, "Observation", "code:in=http://sets/0")
+
+
+def test_what_expanding_looks_up_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(code_systems, "LOOKED_UP", 30)
+    store = ward()
+    contains = [{"system": LOINC, "code": "a"}]
+    for n in range(40):
+        store.put(value_set(str(n), expansion={"contains": contains}))
+    assert keys(search(store, "Observation", f"code:in={','.join(f'http://sets/{n}' for n in range(30))}"))
+    with pytest.raises(TooCostly):
+        search(store, "Observation", f"code:in={','.join(f'http://sets/{n}' for n in range(40))}")
+
+
+def test_a_chain_expands_its_set_once_for_all_candidates() -> None:
+    store = ward()
+    including(store, 0, 1)
+    for n in range(30):
+        store.put(patient(f"p{n}", gender="male"))
+        store.put(observation(f"o{n}", subject=f"Patient/p{n}"))
+        store.put(observation(f"q{n}", subject=f"Patient/p{n}", code="a"))
+    plain = "gender=male&_has:Observation:patient:code=a&_count=40"
+    expanded = "gender=male&_has:Observation:patient:code:in=http://sets/0&_count=40"
+    spent = []
+    for query in (plain, expanded):
+        store.reads.clear()
+        assert len(keys(search(store, "Patient", query))) == 30
+        spent.append(len(store.reads))
+    assert spent[1] < spent[0] + 10

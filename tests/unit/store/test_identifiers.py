@@ -24,7 +24,7 @@ from bulkhead.resources.conditions import condition
 from bulkhead.session import Session
 from bulkhead.store import Store, commits, identifiers
 from bulkhead.store.capacity import metered
-from bulkhead.store.heads import accounts_write
+from bulkhead.store.heads import OWN, accounts_write
 from tests.conftest import lagging
 from tests.support.bundle_samples import SYSTEM, bundle, context, create, key_of, observation, patient, post, update
 from tests.support.clock import stopped
@@ -263,6 +263,28 @@ def test_more_than_can_be_watched_are_refused_unless_the_caller_does_not_see_the
     fenced.finish()
     assert fenced.error is None
     assert found(store, "v") == {fenced.result}
+
+
+@pytest.mark.parametrize("end", [None, "2020-01-01T00:00:00.000Z"], ids=["never any", "ended"])
+def test_a_crowd_without_accounts_is_not_seen_either(store: Store, end: str | None) -> None:
+    """Another tenant gave them up, or let them end: that must not keep a tenant from making its own."""
+    crowd(store, ["v"], 110)
+    if end:
+        heads = store.read_many(f"Patient/v-{n:03}" for n in range(110))
+        ends = {OWN: {"Organization/b": end}}
+        store.commit([accounts_write(head, explicit=("Organization/b",), ends=ends) for head in heads.values()])
+    fenced = Writer(store, made_by(OF_A, "v"))
+    fenced.finish()
+    assert fenced.error is None
+    assert found(store, "v") == {fenced.result}
+
+
+def test_a_crowd_of_a_shared_type_without_accounts_is_seen(store: Store) -> None:
+    named = {"identifier": [{"system": SYSTEM, "value": "v"}]}
+    post(store, *(update({"resourceType": "Practitioner", "id": f"v-{n:03}", **named}) for n in range(110)))
+    active = condition("Practitioner", f"identifier={SYSTEM}|v&active=true", "x", base="")
+    with pytest.raises(MultipleMatches):
+        conditional.create(Session.of(store, OF_A), {"resourceType": "Practitioner", **named}, active)
 
 
 def test_a_dead_conditional_writer_holds_nobody_up(lagging_store: Store) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from bulkhead.access import policy
 from bulkhead.access.policy import Caller
 from bulkhead.compartments import membership
 from bulkhead.errors import NotFound
+from bulkhead.facts.security_context import BINARY, SECURITY_CONTEXT, context_of
 from bulkhead.store import Head, ReadStore
 from bulkhead.store.preconditions import Preconditions
+from bulkhead.store.version import Fence, Version
 
 _LISTED = 100
 _MOST_LISTED = 1000
@@ -88,18 +92,25 @@ def was_within(store: ReadStore, caller: Caller, head: Head) -> bool:
 
 
 def is_named_by_others(store: ReadStore, caller: Caller, key: str) -> bool:
-    """Whether a free id is that of a compartment with members that the caller may not see.
+    """Whether hidden resources name a free id such that the caller would get a hold of them by making a resource there.
 
-    A caller who could create their Patient would pass its own accounts to them: at once by `$set-accounts`, or at their next change.
+    Members of its compartment: whoever creates their Patient passes its own accounts to them, at once by `$set-accounts`, or at
+    their next change. And Binaries that follow it, which a purge may have left: whoever sees the resource reads them.
     """
-    inside, its = policy.claims_fence(store, caller), membership.definition(store, key.partition("/")[0])
-    if not caller.fenced or its is None:
+    if not caller.fenced:
+        return False
+    inside = policy.claims_fence(store, caller)
+    return _has_hidden_members(store, inside, key) or _has_hidden_followers(store, inside, key)
+
+
+def _has_hidden_members(store: ReadStore, inside: Fence, key: str) -> bool:
+    its = membership.definition(store, key.partition("/")[0])
+    if its is None:
         return False
     after: str | None = None
     for _ in range(_MOST_LISTED // _LISTED):
         listed = membership.members(store, key, after=after, limit=_LISTED)
-        heads = store.read_many(member.source for member in listed.members if not member.source.startswith(_AUDIT))
-        living = [store.version(head) for head in heads.values() if not head.deleted]
+        living = _living(store, (member.source for member in listed.members if not member.source.startswith(_AUDIT)))
         if any(
             not inside(one) and (one.head.type not in its.own or membership.is_member(its, key, one)) for one in living
         ):
@@ -108,3 +119,15 @@ def is_named_by_others(store: ReadStore, caller: Caller, key: str) -> bool:
             return False
         after = listed.next
     return True
+
+
+def _has_hidden_followers(store: ReadStore, inside: Fence, key: str) -> bool:
+    listed = store.pointing_at(key, BINARY, limit=_MOST_LISTED)
+    binaries = _living(store, (pointer.source for pointer in listed if SECURITY_CONTEXT in pointer.via))
+    hidden = any(not inside(one) and context_of(one.body) == key for one in binaries)
+    return hidden or len(listed) == _MOST_LISTED
+
+
+def _living(store: ReadStore, keys: Iterable[str]) -> list[Version]:
+    """The resources among these that are there."""
+    return [store.version(head) for head in store.read_many(keys).values() if not head.deleted]

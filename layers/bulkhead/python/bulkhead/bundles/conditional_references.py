@@ -30,13 +30,15 @@ def resolve_conditional(changes: Sequence[Change], context: Context, find: Find,
     Thousands of references with few distinct criteria cost one search per distinct criteria.
     """
     known: dict[str, Condition | None] = {}
+    places = _Places()
     uses: dict[int, list[tuple[Link, Condition]]] = {}
 
     def collect(change: Change) -> None:
         for link in change.links:
             if link.kind is Kind.REFERENCE and "?" in link.text and link.container[link.name] == link.text:
                 if link.text not in known:
-                    known[link.text] = _condition(change, link, context, key_of=key_of)
+                    place = places.of(change, link)
+                    known[link.text] = _condition(link, context, key_of=key_of, place=place)
                 if condition := known[link.text]:
                     uses.setdefault(change.entry.index, []).append((link, condition))
 
@@ -55,7 +57,7 @@ def resolve_conditional(changes: Sequence[Change], context: Context, find: Find,
         for link, condition in uses.get(change.entry.index, ()):
             keys = targets[condition]
             if len(keys) != 1:
-                raise _failure(len(keys), _place(change, link))
+                raise _failure(len(keys), places.of(change, link))
             link.container[link.name] = keys[0]
 
     for_each(changes, resolve)
@@ -88,11 +90,11 @@ def _owner(condition: Condition, context: Context, moved: set[str]) -> list[str]
     return [head.key] if head and meets(context.store, head, condition, fence=context.found_by) else []
 
 
-def _condition(change: Change, link: Link, context: Context, *, key_of: KeyOf | None) -> Condition | None:
+def _condition(link: Link, context: Context, *, key_of: KeyOf | None, place: str) -> Condition | None:
     target, _, criteria = link.text.partition("?")
     if key_of:
         criteria = resolve_criteria(criteria, target.rstrip("/").rpartition("/")[2], key_of)
-    return conditional_reference(context.session, f"{target}?{criteria}", context.base, expression=_place(change, link))
+    return conditional_reference(context.session, f"{target}?{criteria}", context.base, expression=place)
 
 
 def _failure(matches: int, expression: str) -> BulkheadError:
@@ -103,10 +105,16 @@ def _failure(matches: int, expression: str) -> BulkheadError:
     return NotFound("no resource matches the criteria of this reference", expression)
 
 
-def _place(change: Change, link: Link) -> str:
-    """`Bundle.entry[7].resource.subject`."""
-    resource = change.resource or {}
-    path = next(
-        (path for path, reference in references.walk(resource) if reference is link.container), change.entry.type
-    )
-    return f"{change.entry.place}.resource{path.removeprefix(change.entry.type)}"
+class _Places:
+    """Where references are: `Bundle.entry[7].resource.subject`. Each resource is gone through once, however many it has."""
+
+    def __init__(self) -> None:
+        self._paths: dict[int, dict[int, str]] = {}
+
+    def of(self, change: Change, link: Link) -> str:
+        resource, index = change.resource or {}, change.entry.index
+        if index not in self._paths:
+            # Each stays in its resource: a link is set in place.
+            self._paths[index] = {id(reference): path for path, reference in references.walk(resource)}
+        path = self._paths[index].get(id(link.container), change.entry.type)
+        return f"{change.entry.place}.resource{path.removeprefix(change.entry.type)}"

@@ -57,10 +57,11 @@ def _settle_in_rounds(
     deleted = _deleted(changes, waiting, find)
     settled: dict[int, str] = {}
     while left:
+        unsettled = _numbers(left)
         ready = [
             change
             for change in left
-            if all(target.entry.index not in _numbers(left) for target in waiting[change.entry.index])
+            if all(target.entry.index not in unsettled for target in waiting[change.entry.index])
         ]
         if not ready:
             for change in left:

@@ -139,8 +139,9 @@ def embedded_targets(resource: dict[str, Any]) -> dict[str, frozenset[str]]:
     if "contained" not in resource and resource["resourceType"] != "Bundle":
         return {}
     found: dict[str, set[str]] = {}
+    inside: dict[str, str] = {one.get("id", ""): one["resourceType"] for one in resource.get("contained", ())}
     for row in _rows_for(resource, _references(resource["resourceType"])):
-        for name in _embedded(resource, row):
+        for name in _embedded(resource, row, inside):
             found.setdefault(mark(name), set()).add(row.parameter.code)
     return {name: frozenset(codes) for name, codes in found.items()}
 
@@ -150,15 +151,15 @@ def mark(resource_type: str) -> str:
     return f"#{resource_type}"
 
 
-def _embedded(resource: dict[str, Any], row: _Row) -> Iterator[str]:
-    """The types of the embedded resources that a reference parameter leads to."""
+def _embedded(resource: dict[str, Any], row: _Row, inside: Mapping[str, str]) -> Iterator[str]:
+    """The types of the embedded resources that a reference parameter leads to; `inside` has those of contained ones by id."""
     for kind, value in row.evaluate(resource, resource):
         if kind == "Resource":
             yield from {value["resourceType"]} & set(row.parameter.targets)
             continue
         text = reference_text(kind, value, row.parameter)
-        if text and text.startswith("#"):
-            yield from (one["resourceType"] for one in resource.get("contained", ()) if one.get("id") == text[1:])
+        if text and text.startswith("#") and text[1:] in inside:
+            yield inside[text[1:]]
 
 
 def through(resource: dict[str, Any], parameter: SearchParameter) -> set[str]:

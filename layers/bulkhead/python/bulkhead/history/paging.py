@@ -106,7 +106,13 @@ class _Scan:
 
 def _count(scan: _Scan) -> int:
     """The number of versions in the whole history that the caller may see. TooCostly where one request cannot count them."""
-    number = len(scan.take(None, EXAMINED, newest_first=scan.query.newest_first, known=frozenset()))
+    number = 0
+    after: Place | None = None
+    while not scan.ended and len(scan.examined) < EXAMINED:
+        # A page ends by its bytes, a count does not: it keeps none of them.
+        number += len(scan.take(after, EXAMINED, newest_first=scan.query.newest_first, known=frozenset()))
+        after = scan.examined[-1].place if scan.examined else None
+        scan.heads.clear()
     if not scan.ended:
         raise too_costly("counting this history", "_summary")
     return number

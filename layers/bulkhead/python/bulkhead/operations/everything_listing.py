@@ -24,6 +24,7 @@ from bulkhead.fhir import definitions, references
 from bulkhead.search import bundle, cursor, literals, matching, parse
 from bulkhead.search.drivers import Compartment, Merged
 from bulkhead.search.query import Clause, Query
+from bulkhead.search.race import Races
 from bulkhead.search.run import Page, Represent
 from bulkhead.store.heads import PAGE_WEIGHT
 from bulkhead.store.version import Fence, Version, prepare
@@ -124,7 +125,8 @@ def everything(session: Session, key: str, given: Asked, *, base: str, represent
     target = session.store.version(resources.read(session, key))
     fence = policy.fence(session.store, session.caller, policy.SEARCH)
     others = patient_links.followed(session.store, [target], fence).get(key, ()) if key.startswith("Patient/") else ()
-    walk = _Walk(session.store, given, target, (key, *others), fence, membership.in_force(session.store))
+    known, races = membership.in_force(session.store), Races(session.store, fence)
+    walk = _Walk(session.store, given, target, (key, *others), fence, known, races)
     return bundle.searchset(given.query, walk.page(), base, represent=represent)
 
 
@@ -139,6 +141,8 @@ class _Walk:
     """The target, and the Patients that it replaces."""
     fence: Fence
     known: membership.Definitions
+    races: Races
+    """Keeps what others have in the compartment from being read, however much it is."""
 
     @property
     def count(self) -> int:
@@ -216,8 +220,9 @@ class _Walk:
         while True:
             listed = merged.list(self.store, after, _LISTED)
             for start in range(0, len(listed.hints), 100):
-                keys = [hint.key for hint in listed.hints[start : start + 100]]
-                heads = self.store.read_many(keys)
+                race = self.races.won(())
+                keys = [hint.key for hint in listed.hints[start : start + 100] if not race or race.may_hold(hint.key)]
+                heads = self.store.read_many(keys) if keys else {}
                 prepare(self.fence, (self.store.version(head) for head in heads.values()))
                 for key in keys:
                     candidate = self.admitted(heads.get(key))
@@ -231,7 +236,10 @@ class _Walk:
         if head is None or head.deleted or head.key == self.target.key:
             return None
         candidate = self.store.version(head)
-        return candidate if self.fence(candidate) and self.is_member(candidate) else None
+        if not self.fence(candidate):
+            self.races.count_hidden(())
+            return None
+        return candidate if self.is_member(candidate) else None
 
     def is_member(self, candidate: Version) -> bool:
         its = self.known[self.target.head.type]

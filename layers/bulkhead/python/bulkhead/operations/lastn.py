@@ -19,6 +19,7 @@ from bulkhead.facts import care_dates, extract
 from bulkhead.fhir.definitions import search_parameters
 from bulkhead.search import bundle, custom, literals, parse, run
 from bulkhead.search.query import Clause, Query, Sort, TokenValue
+from bulkhead.store.heads import PAGE_WEIGHT
 from bulkhead.store.version import Version
 
 OBSERVATION = "Observation"
@@ -28,6 +29,8 @@ CODES = 50
 """The most codes that are read one by one."""
 READ = 5_000
 """The most observations that are read where no code is named."""
+WEIGHT = 10 * PAGE_WEIGHT
+"""Bytes of compressed bodies that are read at most: of 5,000 usual observations some 5 MB."""
 _OWNERS = ("patient", "subject")
 _TAKEN = frozenset(
     {"_account", "_compartment", "_elements", "_format", "_has", "_id", "_lastUpdated", "_pretty", "_tag"}
@@ -134,19 +137,26 @@ def _with(query: Query, old: Clause, new: Clause) -> Query:
 
 
 def _read(request: Request, query: Query, most: int) -> Sequence[Version]:
-    """The newest matches: `most` of one code, otherwise all of them. TooCostly where these are too many."""
+    """The newest matches: `most` of one code, otherwise all of them. TooCostly where these are too many, or too large together."""
     single = any(names_one_code(clause) for clause in query.clauses)
     count = most if single else READ
     query = structs.replace(query, results=structs.replace(query.results, count=count))
     fence = policy.fence(request.store, request.caller, policy.SEARCH)
     limits = run.Limits(seconds=request.store.settings.search_seconds)
-    page = run.first_page(
-        request.store, query, fence, limits=limits, consulted=lambda found: request.note_shown(found.head)
-    )
-    if page.next is not None and (not single or len(page.matches) < count):
-        text = f"$lastn would read more than {READ} observations: name their codes, or dates"
-        raise TooCostly(text, expression="code")
-    return page.matches
+    found: list[Version] = []
+    weight = 0
+    for page in run.pages(
+        request.store, query, fence, limits=limits, consulted=lambda one: request.note_shown(one.head)
+    ):
+        found += page.matches
+        weight += sum(one.head.weight for one in page.matches)
+        if single and len(found) >= count:
+            break
+        # A page ends by its bytes, too; one without a match has searched as long as it may.
+        if page.next is not None and (len(found) >= count or weight > WEIGHT or not page.matches):
+            text = f"$lastn would read more than {READ} observations, or too large ones: name their codes, or dates"
+            raise TooCostly(text, expression="code")
+    return found[:count]
 
 
 def names_one_code(clause: Clause) -> bool:

@@ -164,15 +164,14 @@ def _fenced(session: Session, one: Condition) -> Fenced | None:
     caller = session.caller
     if not caller.fenced:
         return None
-    # A resource that belongs to no chart may be visible for other reasons.
-    in_charts = one.type in session.definitions["Patient"].parameters and not policy.is_open_otherwise(
-        session.store, one.type
-    )
+    # A resource that belongs to no chart, or that nobody has an account of, may be visible for other reasons.
+    is_open_otherwise = policy.is_open_otherwise(session.store, one.type)
+    in_charts = one.type in session.definitions["Patient"].parameters and not is_open_otherwise
     charts = policy.charts(session.store, caller) if in_charts else None
 
     def hides(head: Head) -> bool:
-        if caller.accounts is not None and head.accounts and set(caller.accounts).isdisjoint(head.accounts):
-            return True
+        if caller.accounts is not None and set(caller.accounts).isdisjoint(head.accounts):
+            return not (is_open_otherwise and head.open)
         if charts is None or head.deleted:
             return False
         return set(charts).isdisjoint({head.key, *session.store.version(head).named})

@@ -5,10 +5,11 @@ Chains and includes follow them like References. A canonical without a version l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bulkhead.errors import TooCostly
 from bulkhead.facts import extract, index_facts
 from bulkhead.fhir import references
 from bulkhead.fhir.definitions import SearchParameter, search_parameters
@@ -20,6 +21,8 @@ Find = Callable[[Query, int], tuple[list[Version], bool]]
 
 TYPES = 8
 """The limit on types in which a url is looked up."""
+LOOKED_UP = 2_000
+"""How many urls one search looks up: a resource may have a hundred thousand of them."""
 MOST = 100
 """The limit on resources with one url that are read."""
 
@@ -31,19 +34,26 @@ class Canonicals:
     find: Find
     found: dict[tuple[str, str], list[Version]] = field(default_factory=dict)
 
-    def pointed_at(self, source: Version, parameter: SearchParameter, types: Iterable[str]) -> list[str]:
-        """The keys of the resources of some types that a resource refers to by url through a parameter. Empty for too many types."""
+    def pointed_at(self, source: Version, parameter: SearchParameter, types: Iterable[str]) -> Iterator[str]:
+        """The keys of the resources of some types that a resource refers to by url through a parameter. Empty for too many types.
+
+        TooCostly where the search has looked up too many urls.
+        """
         if not index_facts.is_canonical(source.head.type, parameter):
-            return []
+            return
         wanted = [name for name in types if "url" in search_parameters(name)]
         texts = [text for text in canonicals(source, parameter) if ":" in text]
         if len(wanted) > TYPES:
-            return []
-        return [one.key for text in texts for name in wanted for one in self._named(name, text)]
+            return
+        for text in texts:
+            for name in wanted:
+                yield from (one.key for one in self._named(name, text))
 
     def _named(self, resource_type: str, text: str) -> list[Version]:
         url, version, _ = references.canonical(text)
         if (resource_type, url) not in self.found:
+            if len(self.found) >= LOOKED_UP:
+                raise TooCostly("following canonicals would look up too many resources: narrow the search")
             parameter = search_parameters(resource_type)["url"]
             self.found[resource_type, url], _ = self.find(query(resource_type, parameter, UriValue(url)), MOST)
         return [one for one in self.found[resource_type, url] if version in (None, "", one.body.get("version"))]

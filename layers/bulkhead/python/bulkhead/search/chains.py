@@ -112,8 +112,17 @@ class Chains:
     def _inner(self, chain: Chain, resource_type: str) -> Query:
         name = chain.name + "=" + chain.value
         if (name, resource_type) not in self.inner:
-            self.inner[name, resource_type] = self.spelt_out(dict(chain.inner)[resource_type])
+            self.inner[name, resource_type] = self._spelt_out(dict(chain.inner)[resource_type])
         return self.inner[name, resource_type]
+
+    def _spelt_out(self, query: Query) -> Query:
+        """The query with all value sets expanded, behind its own chains too: once, and not for each candidate."""
+        query = self.spelt_out(query)
+        chains = tuple(
+            structs.replace(chain, inner=tuple((name, self._spelt_out(inner)) for name, inner in chain.inner))
+            for chain in query.chains
+        )
+        return structs.replace(query, chains=chains) if chains else query
 
     def _backward(self, candidates: Sequence[Version], chain: Chain) -> list[Version]:
         # Nothing outside points at an embedded resource, although there may be a resource with the same key.
@@ -122,9 +131,11 @@ class Chains:
         if not is_indexed(chain):
             known = self._all_pointed_at(chain)
             return [candidate for candidate in candidates if candidate.key in known]
+        ((source, _),) = chain.inner
+        query = self._inner(chain, source)
         for candidate in candidates:
             if (name, candidate.key) not in self.seen:
-                self.seen[name, candidate.key] = self.exists(pointing_at(candidate, chain))
+                self.seen[name, candidate.key] = self.exists(pointing_at(candidate, chain, query))
         return [candidate for candidate in candidates if self.seen[name, candidate.key]]
 
     def _all_pointed_at(self, chain: Chain) -> set[str]:
@@ -178,9 +189,9 @@ def may_be_within(chain: Chain, resource_type: str, store: ReadStore) -> bool:
     return False
 
 
-def pointing_at(candidate: Version, chain: Chain) -> Query:
-    """The inner search of `_has` for the resources that point at one: by its key, or by its url for canonicals."""
-    ((source, query),) = chain.inner
+def pointing_at(candidate: Version, chain: Chain, query: Query) -> Query:
+    """The inner search of `_has`, `query`, for the resources that point at one: by its key, or by its url for canonicals."""
+    ((source, _),) = chain.inner
     parameter = parameter_of(chain)
     to: tuple[ReferenceValue, ...] = (ReferenceValue(*candidate.key.split("/")),)
     if index_facts.is_canonical(source, parameter):
@@ -231,7 +242,10 @@ def driver(chain: Chain, resource_type: str | None, find: Find, *, limit: int) -
         canonicals = Canonicals(find)
         keys = {key for one in behind for key in one.through(parameter)}
         types = (resource_type,) if resource_type else parameter.targets
-        keys |= {key for one in behind for key in canonicals.pointed_at(one, parameter, types)}
+        try:
+            keys |= {key for one in behind for key in canonicals.pointed_at(one, parameter, types)}
+        except TooCostly:
+            return None
         return Keys(tuple(sorted(key for key in keys if resource_type in (None, key.partition("/")[0]))))
     assert resource_type is not None
     if index_facts.is_canonical(resource_type, parameter):

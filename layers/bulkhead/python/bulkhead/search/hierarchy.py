@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache
 
 from msgspec import structs
@@ -9,7 +10,7 @@ from msgspec import structs
 from bulkhead.errors import TooCostly
 from bulkhead.facts import index_facts
 from bulkhead.fhir.definitions import SearchParameter, search_parameters
-from bulkhead.search.code_systems import Look
+from bulkhead.search.code_systems import Look, Lookups
 from bulkhead.search.query import Clause, Query, ReferenceValue
 
 CODES = ("partof", "part-of")
@@ -34,27 +35,33 @@ def resolved(query: Query, look: Look) -> Query:
     """The query with every reference under `:above` or `:below` replaced by references to all its ancestors or descendants and itself."""
     if not any(is_asked(clause) for clause in query.clauses):
         return query
-    return structs.replace(query, clauses=tuple(in_references(clause, look) for clause in query.clauses))
+    lookups = Lookups(look)
+    return structs.replace(query, clauses=tuple(in_references(clause, lookups) for clause in query.clauses))
 
 
 def is_asked(clause: Clause) -> bool:
     return clause.parameter.type == "reference" and clause.modifier in ("above", "below")
 
 
-def in_references(clause: Clause, look: Look) -> Clause:
+def in_references(clause: Clause, look: Lookups) -> Clause:
     if not is_asked(clause):
         return clause
+    look.place = clause.name
     keys: dict[str, None] = {}
     for value in clause.values:
         assert isinstance(value, ReferenceValue)
         for name in (value.type,) if value.type else hierarchical(clause.parameter):
-            keys |= dict.fromkeys(line(f"{name}/{value.id}", clause, look))
+            if (start := f"{name}/{value.id}") not in keys:
+                keys |= line(start, clause, look, known=keys)
     values = tuple(ReferenceValue(*key.split("/")) for key in keys)
     return structs.replace(clause, values=values, modifier=None)
 
 
-def line(start: str, clause: Clause, look: Look) -> dict[str, None]:
-    """The keys of a resource and of all its descendants, or of all its ancestors. A circle ends the walk."""
+def line(start: str, clause: Clause, look: Lookups, *, known: Collection[str]) -> dict[str, None]:
+    """The keys of a resource and of all its descendants, or of all its ancestors, as far as the `known` ones, of which all are known.
+
+    A circle ends the walk. TooCostly.
+    """
     resource_type = start.partition("/")[0]
     parameter = hierarchy(resource_type)
     assert parameter is not None
@@ -69,7 +76,7 @@ def line(start: str, clause: Clause, look: Look) -> dict[str, None]:
                 for one in look(resource_type, "_id", key.partition("/")[2])
                 for other in index_facts.through(one, parameter)
             ]
-        fresh = [key for key in beside if key not in found and key.startswith(f"{resource_type}/")]
+        fresh = [key for key in beside if not (key in found or key in known) and key.startswith(f"{resource_type}/")]
         found |= dict.fromkeys(fresh)
         left += fresh
         if len(found) > MOST:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bulkhead.errors import TooCostly
 from bulkhead.search.canonicals import Canonicals, own
 from bulkhead.search.query import ANYTHING, Include, Results
 from bulkhead.search.race import Races
@@ -37,7 +38,7 @@ class Includes:
     limit: int
     shown: dict[str, Version] = field(default_factory=dict)
     cut_off: bool = False
-    """Whether there are more than `limit`."""
+    """Whether there are, or may be, more than it shows: more than `limit`, or than it could look up."""
     _read: set[str] = field(default_factory=set)
 
     def bring(self, results: Results, matches: Sequence[Version]) -> list[Version]:
@@ -67,7 +68,13 @@ class Includes:
     ) -> Iterator[Version]:
         """The new resources that one round of includes finds for `sources`."""
         forward = {key for one in include for source in sources for key in pointed_at(source, one)}
-        forward |= {key for one in include for source in sources for key in named_by(source, one, self.canonicals)}
+        try:
+            # One by one: those that were found before there are too many are shown.
+            forward.update(
+                key for one in include for source in sources for key in named_by(source, one, self.canonicals)
+            )
+        except TooCostly:
+            self.cut_off = True
         forward |= {key for one in revinclude for source in sources for key in naming(source, one, self.canonicals)}
         yield from self.visible(sorted(forward))
         to = frozenset(source.key for source in sources)

@@ -8,6 +8,7 @@ compare with case (two identifiers that differ in case may belong to two people)
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
@@ -107,6 +108,10 @@ def meets_any(item: Typed, clause: Clause, candidate: Version) -> bool:
     if clause.modifier is None and is_phonetic(clause.parameter):
         held = sounds(extract.spoken(*item))
         return any(asked <= held for asked in clause.sounds)
+    if clause.of_strings:
+        return is_one_of_strings(item, clause)
+    if clause.parameter.type == "composite":
+        return is_one_of_composites(item, clause, candidate)
     return any(meets(item, value, clause, candidate=candidate) for value in clause.values)
 
 
@@ -123,11 +128,7 @@ def meets(item: Typed, value: Value, clause: Clause, *, candidate: Version) -> b
                 )
             return is_token(kind, content, value)
         case StringValue():
-            if clause.modifier != "text":
-                return is_string(extract.strings(kind, content), value, clause)
-            if clause.parameter.type == "string":
-                return has_words(extract.strings(kind, content), value, clause)
-            return is_string(texts(kind, content), value, clause)
+            return is_one_of_strings(item, Clause(clause.name, clause.parameter, clause.modifier, (value,)))
         case OfTypeValue():
             return is_of_type(kind, content, value)
         case DateValue():
@@ -143,8 +144,6 @@ def meets(item: Typed, value: Value, clause: Clause, *, candidate: Version) -> b
             return text is not None and is_reference(text, value)
         case NearValue():
             return geography.is_near(content, value)
-        case CompositeValue():
-            return is_composite(item, value, clause, candidate=candidate)
     return False
 
 
@@ -204,24 +203,29 @@ def texts(kind: str, content: Any) -> Iterable[str]:
     return []
 
 
-def is_string(found: Iterable[str], value: StringValue, clause: Clause) -> bool:
-    """Whether one of the texts is, contains or begins with the searched one. Punctuation may be absent on either side."""
+def is_one_of_strings(item: Typed, clause: Clause) -> bool:
+    """Whether one of the texts of an element is, contains or begins with one of the searched ones, or has all words of one.
+
+    Punctuation may be absent on either side. The texts are spelt once, however many values there are.
+    """
+    kind, content = item
+    of_words = clause.modifier == "text" and clause.parameter.type == "string"
+    found = texts(kind, content) if clause.modifier == "text" and not of_words else extract.strings(kind, content)
     if clause.modifier == "exact":
-        return any(text == value.text for text in found)
-    wanted = clause.spellings[value.text]
-    spelt = (spelling for text in found for spelling in spellings(text))
+        return not clause.texts.isdisjoint(found)
+    spelt = [spelling for text in found for spelling in spellings(text)]
+    if of_words:
+        words = sorted({word for spelling in spelt for word in spelling.split()})
+        return any(all(begins_one(asked, words) for asked in wanted) for wanted in clause.words)
     if clause.modifier == "contains":
-        return any(one in spelling for spelling in spelt for one in wanted)
-    return any(spelling.startswith(wanted) for spelling in spelt)
+        return any(one in spelling for spelling in spelt for one in clause.spellings)
+    return any(spelling.startswith(clause.spellings) for spelling in spelt)
 
 
-def has_words(found: Iterable[str], value: StringValue, clause: Clause) -> bool:
-    """Whether every searched word begins a word of the texts: `name:text=john smith` finds Smith, John."""
-    held = {word for text in found for spelling in spellings(text) for word in spelling.split()}
-    return any(
-        all(any(word.startswith(asked) for word in held) for asked in spelling.split())
-        for spelling in clause.spellings[value.text]
-    )
+def begins_one(asked: str, words: Sequence[str]) -> bool:
+    """Whether a text begins one of some sorted words: `name:text=john smith` finds Smith, John."""
+    at = bisect_left(words, asked)
+    return at < len(words) and words[at].startswith(asked)
 
 
 def is_of_type(kind: str, content: Any, value: OfTypeValue) -> bool:
@@ -291,19 +295,24 @@ def is_canonical(text: str, wanted: str) -> bool:
     )
 
 
-def is_composite(item: Typed, value: CompositeValue, clause: Clause, *, candidate: Version) -> bool:
-    """Whether one element meets every component."""
+def is_one_of_composites(item: Typed, clause: Clause, candidate: Version) -> bool:
+    """Whether one element meets every component of one of the values. Its components are read once, however many values there are."""
     kind, content = item
-    return all(
-        component_meets(kind, content, part, url=url, expression=expression, candidate=candidate)
-        for part, (url, expression) in zip(value.parts, clause.parameter.components, strict=True)
+    inner: list[tuple[Clause, Sequence[Typed]]] = [
+        (
+            Clause(url, component(candidate.head.type, url), None, ()),
+            compiled(expression, kind)(content, candidate.body),
+        )
+        for url, expression in clause.parameter.components
+    ]
+    return any(
+        all(
+            any(meets(one, part, its, candidate=candidate) for one in found)
+            for part, (its, found) in zip(value.parts, inner, strict=True)
+        )
+        for value in clause.values
+        if isinstance(value, CompositeValue)
     )
-
-
-def component_meets(kind: str, content: Any, part: Value, *, url: str, expression: str, candidate: Version) -> bool:
-    inner = Clause(url, component(candidate.head.type, url), None, (part,))
-    found: Sequence[Typed] = compiled(expression, kind)(content, candidate.body)
-    return any(meets(item, part, inner, candidate=candidate) for item in found)
 
 
 def component(resource_type: str, url: str) -> SearchParameter:

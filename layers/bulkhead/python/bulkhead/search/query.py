@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
 from functools import cached_property
 
@@ -131,9 +130,36 @@ class Clause(Struct, frozen=True, dict=True):
         return frozenset((system, code and code.casefold()) for system, code in self.tokens)
 
     @cached_property
-    def spellings(self) -> Mapping[str, tuple[str, ...]]:
+    def of_strings(self) -> bool:
+        """Whether all values are strings."""
+        return all(isinstance(value, StringValue) for value in self.values)
+
+    @cached_property
+    def texts(self) -> frozenset[str]:
+        """The strings among the values, as they are."""
+        return frozenset(value.text for value in self.values if isinstance(value, StringValue))
+
+    @cached_property
+    def spellings(self) -> tuple[str, ...]:
         """The strings among the values, folded: a match begins with one of the spellings, or contains it."""
-        return {value.text: spellings(value.text) for value in self.values if isinstance(value, StringValue)}
+        return tuple(dict.fromkeys(spelling for text in self.texts for spelling in spellings(text)))
+
+    @cached_property
+    def words(self) -> tuple[tuple[str, ...], ...]:
+        """The words of each of the `spellings`."""
+        return tuple(tuple(one.split()) for one in self.spellings)
+
+    @cached_property
+    def one_by_one(self) -> int:
+        """How many values each value of a resource is compared with: 0 where a set, or one comparison, tells of all of them."""
+        kind = self.parameter.type
+        if self.modifier == "missing" or (kind == "token" and self.modifier in (None, "not")):
+            return 0
+        if kind == "string" and self.modifier in (None, "exact"):
+            return 0
+        if kind == "reference" and self.modifier != "identifier":
+            return len(self.links)
+        return len(self.values)
 
     @cached_property
     def sounds(self) -> tuple[frozenset[str], ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from time import monotonic
@@ -115,12 +115,21 @@ def search(
     return bundle.searchset(query, replace(page, notes=(*notes, *page.notes)), base, represent=represent)
 
 
-def first_page(store: ReadStore, query: Query, fence: Fence, *, limits: Limits, consulted: Consulted) -> Page:
-    """The first page of a query, for operations that make an answer of their own. `consulted` and errors as of `search`."""
-    _, page = _answered(
-        store, query, fence, limits=limits, explain=lambda chosen: None, clock=monotonic, consulted=consulted
-    )
-    return page
+def pages(store: ReadStore, query: Query, fence: Fence, *, limits: Limits, consulted: Consulted) -> Iterator[Page]:
+    """The pages of a query, each read as it is taken: for operations that make an answer of their own. `consulted` and errors as of `search`."""
+    following: Position | None = None
+    begun = False
+    while not begun or following is not None:
+        begun = True
+        asked, page = _answered(
+            store, query, fence, limits=limits, explain=lambda chosen: None, clock=monotonic, consulted=consulted
+        )
+        yield page
+        following = page.next
+        if following is not None:
+            # It says for which Patients the first page has answered.
+            text = cursor.encode(following, page.total, asked)
+            query = structs.replace(query, results=structs.replace(query.results, cursor=text))
 
 
 def _answered(

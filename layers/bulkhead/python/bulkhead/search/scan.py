@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cmp_to_key
+from functools import cached_property, cmp_to_key
 from typing import TYPE_CHECKING
 
 from bulkhead.compartments import membership, patient_links
@@ -34,6 +34,9 @@ LISTED = 1000
 """The limit on hints of one listing."""
 SEARCHED = 10
 """The cost of checking one resource for `_has`, in heads read."""
+
+COMPARED = 50
+"""So many values that a resource is compared with one by one cost about as much as its head."""
 
 BY_KEY = (Merged, Keys, Gathered)
 """Drivers that give resources by type and id."""
@@ -73,6 +76,11 @@ class Scan:
     @property
     def chains(self) -> chains.Chains:
         raise NotImplementedError
+
+    @cached_property
+    def weight(self) -> int:
+        """The cost of checking one resource, in heads read: that of reading it, and of many values to compare with."""
+        return 1 + sum(clause.one_by_one for clause in self.plan.clauses) // COMPARED
 
     def scan(self, after: Position | None, wanted: int, progress: Progress, *, in_order: bool) -> Iterator[Found]:
         """Matches after a position.
@@ -149,7 +157,7 @@ class Scan:
                 named = self.looked_at(named, self.store.read_many(named))
             at = 0
             while at < len(hints):
-                chunk = hints[at : at + min(take, max(progress.limit - progress.read, 1))]
+                chunk = hints[at : at + min(take, max((progress.limit - progress.read) // self.weight, 1))]
                 at += len(chunk)
                 besides = dict.fromkeys((*named, *([unchecked] if unchecked else [])))
                 heads = self.store.read_many([*(hint.key for hint in chunk), *besides])
@@ -225,7 +233,7 @@ class Scan:
             # The race bounds the reads of hidden heads: no limit may depend on them.
             progress.read += not self.races.count_hidden(self.query.types)
             return None
-        progress.read += 1
+        progress.read += self.weight
         return candidate if self.matches(candidate) and driver.accepts(self.store, hint, candidate) else None
 
     def admitted(self, head: Head | None) -> Version | None:

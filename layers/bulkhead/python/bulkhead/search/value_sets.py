@@ -13,11 +13,13 @@ from msgspec import structs
 
 from bulkhead.errors import BadRequest, NotSupported, TooCostly
 from bulkhead.fhir.definitions import value_set_compose, value_set_systems
-from bulkhead.search.code_systems import CodeSystem, Look, known, named
+from bulkhead.search.code_systems import CodeSystem, Look, Lookups, known, named
 from bulkhead.search.query import Clause, Query, TokenValue, UriValue
 
 MOST = 10_000
 """The limit on codes of one clause."""
+NESTED = 50
+"""The limit on value sets that include each other in a row."""
 
 Codes = set[tuple[str, str]]
 """(system, code)."""
@@ -26,16 +28,18 @@ Codes = set[tuple[str, str]]
 def resolved(query: Query, look: Look) -> Query:
     """The query with every `:in` replaced by the codes, and every `:not-in` by `:not` of them.
 
-    BadRequest for a ValueSet that is not here, NotSupported for one that cannot be expanded.
+    BadRequest for a ValueSet that is not here, NotSupported for one that cannot be expanded, TooCostly for one of too many codes or sets.
     """
     if not any(clause.modifier in ("in", "not-in") for clause in query.clauses):
         return query
-    return structs.replace(query, clauses=tuple(in_codes(clause, look) for clause in query.clauses))
+    lookups = Lookups(look)
+    return structs.replace(query, clauses=tuple(in_codes(clause, lookups) for clause in query.clauses))
 
 
-def in_codes(clause: Clause, look: Look) -> Clause:
+def in_codes(clause: Clause, look: Lookups) -> Clause:
     if clause.modifier not in ("in", "not-in"):
         return clause
+    look.place = clause.name
     codes: Codes = set()
     for value in clause.values:
         assert isinstance(value, UriValue)
@@ -46,38 +50,45 @@ def in_codes(clause: Clause, look: Look) -> Clause:
     return structs.replace(clause, values=values, modifier="not" if clause.modifier == "not-in" else None)
 
 
-def members(name: str, look: Look, clause: str, *, within: tuple[str, ...]) -> Codes:
+def members(name: str, look: Lookups, clause: str, *, within: tuple[str, ...]) -> Codes:
     """The codes of a ValueSet by its url or `ValueSet/id`."""
     url = name.partition("|")[0]
     if url in within:
         return set()
+    if len(within) == NESTED:
+        raise TooCostly(f"more than {NESTED} value sets include each other in a row", expression=clause)
     # HL7's own first: a stored value set never hides them.
     if built_in := value_set_systems(url):
+        look.go_through(sum(map(len, built_in.values())))
         return {(system, code) for system, codes in built_in.items() for code in codes}
     own = value_set_compose(url)
     stored = named("ValueSet", url, look) if own is None else None
     if stored is not None and "expansion" in stored:
-        return set(contained(stored["expansion"].get("contains", ())))
+        listed = set(contained(stored["expansion"].get("contains", ())))
+        look.go_through(len(listed))
+        return listed
     compose = own if stored is None else stored.get("compose", {})
     if compose is None:
         raise BadRequest("this server does not have the value set", expression=clause)
     return composed(compose, look, clause, within=(*within, url))
 
 
-def composed(compose: Mapping[str, Any], look: Look, clause: str, *, within: tuple[str, ...]) -> Codes:
+def composed(compose: Mapping[str, Any], look: Lookups, clause: str, *, within: tuple[str, ...]) -> Codes:
     """The codes of a `ValueSet.compose`; `within` are the sets that include it."""
     found = _union(compose.get("include", ()), look, clause, within=within)
     return found - _union(compose.get("exclude", ()), look, clause, within=within)
 
 
-def _union(parts: Any, look: Look, clause: str, *, within: tuple[str, ...]) -> Codes:
+def _union(parts: Any, look: Lookups, clause: str, *, within: tuple[str, ...]) -> Codes:
     found: Codes = set()
     for part in parts:
-        found |= part_codes(part, look, clause, within=within)
+        codes = part_codes(part, look, clause, within=within)
+        look.go_through(len(codes))
+        found |= codes
     return found
 
 
-def part_codes(part: dict[str, Any], look: Look, clause: str, *, within: tuple[str, ...]) -> Codes:
+def part_codes(part: dict[str, Any], look: Lookups, clause: str, *, within: tuple[str, ...]) -> Codes:
     """The codes of one `compose.include`: those of its system that are in every value set that it names."""
     sets = [members(url, look, clause, within=within) for url in part.get("valueSet", ())]
     if "system" not in part:
@@ -91,6 +102,7 @@ def part_codes(part: dict[str, Any], look: Look, clause: str, *, within: tuple[s
             raise NotSupported("the value set includes a code system that this server does not have", expression=clause)
         codes = set(found.children)
         for one in part.get("filter", ()):
+            look.go_through(len(found.children))
             codes &= filtered(found, one, clause)
     return {(system, code) for code in codes}.intersection(*sets)
 

@@ -267,7 +267,7 @@ class Fenced:
     name: str
     """Equal for callers who see the same."""
     accounts: tuple[str, ...] | None
-    """None if no claim names accounts. A resource is outside if it carries accounts, and none of these."""
+    """None if no claim names accounts. A resource is outside if it carries none of these, unless it is open to all without accounts."""
     charts: tuple[str, ...] | None
     """Patients (`Patient/1`); None if no claim names one. A resource is outside if it points at none of these, and is none of them."""
     hides: Callable[[Head], bool]

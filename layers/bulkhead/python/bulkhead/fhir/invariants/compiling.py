@@ -7,7 +7,7 @@ The compiler knows the types, so `value.exists()` of an Observation only looks f
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
@@ -37,6 +37,9 @@ class Environment(Protocol):
 
     resource: Any
     context: Any
+
+    def contained(self) -> Mapping[str, Any]:
+        """The types of the resources that `resource` contains, by id."""
 
 
 Closure = Callable[[Any, Environment], Values]
@@ -168,7 +171,8 @@ def _call(base: Node | None, function: str, arguments: tuple[Node, ...], *, focu
     before = step.run
     if function == "resolve":
         return _Step(
-            lambda this, environment: resolved(before(this, environment), environment.resource), frozenset({"Resource"})
+            lambda this, environment: resolved(before(this, environment), environment.contained),
+            frozenset({"Resource"}),
         )
     if function in _PER_ITEM:
         inner = _compile(arguments[0], step.types).run if arguments else None

@@ -5,7 +5,7 @@ A collection is a list of JSON values, as in FHIRPath. A truth value is a collec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -106,26 +106,25 @@ def _bound(value: Any, end: int) -> Any:
     return value if isinstance(value, int | Decimal) else None
 
 
-def resolved(values: Values, resource: Any) -> Values:
-    """The resources that references lead to, as far as `resource` tells: contained resources, or `{"resourceType": ...}` alone.
+def resolved(values: Values, contained: Callable[[], Mapping[str, Any]]) -> Values:
+    """The resources that references lead to, as far as they tell, as `{"resourceType": ...}`; `contained` gives types by id.
 
     Nothing for a reference that does not tell the type: an absolute URL of another form, or a `urn:uuid:`.
     """
     found = []
     for value in values:
-        name = _target_type(value, resource) if type(value) is dict else None
+        name = _target_type(value, contained) if type(value) is dict else None
         if name is not None:
             found.append({"resourceType": name})
     return found
 
 
-def _target_type(reference: dict[str, Any], resource: Any) -> str | None:
+def _target_type(reference: dict[str, Any], contained: Callable[[], Mapping[str, Any]]) -> str | None:
     text, declared = reference.get("reference", ""), reference.get("type")
     if type(declared) is str:
         return declared.rpartition("/")[2]
-    if text.startswith("#") and type(resource) is dict:
-        contained = (item for item in resource.get("contained", ()) if type(item) is dict)
-        return next((item.get("resourceType") for item in contained if item.get("id") == text[1:]), None)
+    if text.startswith("#"):
+        return contained().get(text[1:])
     parts = text.partition("?")[0].partition("/_history/")[0].split("/")
     name = parts[0] if "?" in text and len(parts) == 1 else parts[-2] if len(parts) > 1 else ""
     return name if name in definitions.RESOURCE_TYPES else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 STRUCTURE, VALUE, REQUIRED, CODE_INVALID, INVARIANT = "structure", "value", "required", "code-invalid", "invariant"
@@ -30,7 +30,7 @@ class Scope:
     server, with a slash at its end; the rules treat an absolute reference below it as a relative one.
     """
 
-    __slots__ = ("base", "conditional", "context", "fragments", "ids", "resource")
+    __slots__ = ("_contained", "base", "conditional", "context", "fragments", "ids", "resource")
 
     def __init__(self, *, conditional: bool, base: str) -> None:
         self.base = base
@@ -42,6 +42,17 @@ class Scope:
         """The resource under check; inside a contained resource, that one."""
         self.context: Any = None
         """The object whose invariants are under check."""
+        self._contained: tuple[Any, dict[str, Any]] = (None, {})
+
+    def contained(self) -> Mapping[str, Any]:
+        """The types of the resources that `resource` contains, by id. Read once a resource: each of its references may ask."""
+        of, types = self._contained
+        if of is not self.resource:
+            listed = self.resource.get("contained", ()) if type(self.resource) is dict else ()
+            named = (item for item in listed if type(item) is dict and type(item.get("id")) is str)
+            types = {item["id"]: item.get("resourceType") for item in named}
+            self._contained = self.resource, types
+        return types
 
 
 Faults = list[Fault]

@@ -90,7 +90,7 @@ def _unused(resource: dict[str, Any], scope: Scope) -> Faults:
 
 
 def _dangling(resource: dict[str, Any], ids: set[str]) -> Faults:
-    head = str(resource.get("resourceType"))
+    head, known = str(resource.get("resourceType")), {None, "", *ids}
     return [
         Fault(
             INVARIANT,
@@ -98,7 +98,7 @@ def _dangling(resource: dict[str, Any], ids: set[str]) -> Faults:
             f"{path.removeprefix(head)}.reference",
         )
         for path, reference in references.walk(resource)
-        if _fragment(reference) not in {None, "", *ids}
+        if _fragment(reference) not in known
     ]
 
 
