@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import ipaddress
 import os
 import signal
 import sys
@@ -19,7 +21,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         prog="python -m infra.local", description="Bulkhead on this machine, AWS emulated."
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=port_number, default=8000, help="port to listen on (default: %(default)s)")
     parser.add_argument("--empty", action="store_true", help="start without the sample clinic")
     parser.add_argument("--no-auth", action="store_true", help="give every caller every right without a token")
     parser.add_argument("--data", type=Path, metavar="DIR", help="keep everything in DIR; it survives a kill")
@@ -42,6 +44,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def port_number(text: str) -> int:
+    """A TCP port; 0 for any that is free. ValueError: a larger number would be cut down to another port."""
+    number = int(text)
+    if not 0 <= number <= 65_535:
+        raise ValueError
+    return number
+
+
 def milliseconds(text: str) -> int:
     """A number of milliseconds, up to half a minute, which is less than HISTORY_SETTLE. ValueError."""
     number = int(text)
@@ -56,6 +66,21 @@ def number_of_workers(text: str) -> int:
     if not 1 <= number <= 64:
         raise ValueError
     return number
+
+
+def reason(error: Exception, port: int) -> str:
+    """Why the server cannot start, and for the common case what to do."""
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return f"something else listens on port {port}: end it, or choose another by --port"
+    return str(error)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a server that listens on `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def main(arguments: list[str]) -> int:
@@ -88,8 +113,10 @@ def main(arguments: list[str]) -> int:
             )
         )
     except (OSError, RuntimeError, ValueError) as error:
-        print(f"Cannot start: {error}", file=sys.stderr)
+        print(f"Cannot start: {reason(error, options.port)}", file=sys.stderr)
         return 1
+    if options.no_auth and not is_loopback(options.host):
+        print(f"--no-auth with --host {options.host}: whoever reaches this machine has every right.", file=sys.stderr)
     try:
         running.serve()
         if not options.empty:

@@ -55,7 +55,7 @@ def _access(identity: Identity | None, *, sample: bool, issuer: str) -> str:
     if identity is None:
         return "The server needs no token (--no-auth): every caller has every right."
     lines = [
-        "A token that sees and changes everything, for a day (more, and such as may purge: make token):",
+        "A token that sees and changes everything, for a day (more, and such as may purge: make token, with this --port and --data):",
         f"TOKEN={identity.token('local-admin', ALL_BUT_PURGE)}",
     ]
     for organization in ORGANIZATIONS if sample else ():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import socket
 import sys
 import urllib.error
 import urllib.request
@@ -25,6 +26,18 @@ class Posted(NamedTuple):
 
     entries: int
     faults: list[str]
+
+
+class Unreachable(Exception):
+    """No bundle can be posted to this server, whatever it is: there is none, or it lets nobody in. The text says what to do."""
+
+
+# By status: what the operator can do, where the answer is not about the bundle.
+_REFUSALS = {
+    401: "give a --token that this server accepts, such as one of `make token`",
+    404: f"--base must be the base URL of the FHIR API; a Bulkhead's ends in {BASE}",
+    405: f"--base must be the base URL of the FHIR API; a Bulkhead's ends in {BASE}",
+}
 
 
 def in_order(paths: Iterable[Path]) -> list[Path]:
@@ -56,7 +69,7 @@ def compressed(path: Path) -> bytes:
 
 
 def post(base: str, token: str | None, body: bytes) -> Posted:
-    """Posts one gzipped bundle to `base`. Faults of the bundle, or of single entries of a batch, come back as text."""
+    """Posts one gzipped bundle to `base`. Faults of the bundle, or of single entries of a batch, come back as text. Unreachable."""
     headers = {"Content-Type": "application/fhir+json", "Content-Encoding": "gzip", "Accept": "application/fhir+json"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
@@ -65,7 +78,17 @@ def post(base: str, token: str | None, body: bytes) -> Posted:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
             entries = json.load(response).get("entry", [])
     except urllib.error.HTTPError as error:
-        return Posted(0, [f"{error.code} {fault}" for fault in _faults(error.read())])
+        faults = [f"{error.code} {fault}" for fault in _faults(error.read())]
+        # A reference of one bundle that leads nowhere is a 404 too, with its place.
+        if error.code in _REFUSALS and not any("Bundle." in fault for fault in faults):
+            raise Unreachable(f"{base}: {'; '.join(faults)}: {_REFUSALS[error.code]}") from None
+        return Posted(0, faults)
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, (ConnectionRefusedError, socket.gaierror)):
+            raise Unreachable(
+                f"no server answers at {base} ({error.reason.strerror}): start it, or give its --base"
+            ) from None
+        return Posted(0, [str(error)])
     except OSError as error:
         return Posted(0, [str(error)])
     answers = [entry.get("response", {}) for entry in entries]
@@ -97,7 +120,7 @@ def _texts(outcome: Any) -> list[str]:
 
 
 def load(base: str, token: str | None, files: list[Path]) -> int:
-    """Posts `files` one after another with a progress bar; returns the number of files with faults."""
+    """Posts `files` one after another with a progress bar; returns the number of files with faults. Those after an Unreachable are not sent."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -107,11 +130,15 @@ def load(base: str, token: str | None, files: list[Path]) -> int:
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("load", total=len(files), resources=0)
         for file in files:
-            posted = post(base, token, compressed(file))
+            try:
+                posted = post(base, token, compressed(file))
+            except Unreachable as error:
+                console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+                return len(files) - files.index(file) + failed
             resources += posted.entries
             failed += bool(posted.faults)
             for fault in posted.faults:
-                console.print(f"{file}: {fault}", markup=False, highlight=False)
+                console.print(f"{file}: {fault}", markup=False, highlight=False, soft_wrap=True)
             progress.update(task, advance=1, resources=resources)
     return failed
 

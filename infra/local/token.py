@@ -10,8 +10,8 @@ from infra.local.identity import ALL_BUT_PURGE, AUDIENCE, Identity
 from infra.local.system import Options, issuer
 
 
-def main(arguments: list[str]) -> int:
-    """Prints a token. Every server on this port with the same key accepts it: with the same `--data`, or without."""
+def parser() -> argparse.ArgumentParser:
+    """The arguments: the claims of the token, and the server that it is for."""
     parser = argparse.ArgumentParser(prog="python -m infra.local.token", description=main.__doc__)
     parser.add_argument("--scope", default=ALL_BUT_PURGE, help='default: "%(default)s"; add purge to erase for good')
     parser.add_argument("--accounts", nargs="*", metavar="Organization/a", help="fence the caller to these")
@@ -22,7 +22,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="as given to the server")
     parser.add_argument("--port", type=int, default=8000, help="as given to the server")
     parser.add_argument("--data", type=Path, metavar="DIR", help="as given to the server")
-    given = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    """Prints a token. Every server on this port with the same key accepts it: with the same `--data`, or without."""
+    given = parser().parse_args(arguments)
     identity = Identity(issuer(given.host, given.port), Options(data=given.data).key_file, given.audience)
     print(identity.token(given.subject, given.scope, given.accounts, patient=given.patient, hours=given.hours))
     return 0

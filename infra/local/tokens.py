@@ -75,7 +75,7 @@ class Verifier:
             try:
                 accepted = self._verified(token)
             except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
-                raise Refused(_reason(error)) from error
+                raise Refused(_reason(error, self.issuer)) from error
             if len(self._accepted) >= self.KEPT:
                 self._accepted.clear()
             self._accepted[token] = accepted
@@ -102,13 +102,13 @@ class Verifier:
         return _Accepted(header["kid"], key, int(claims["exp"]), shown)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, issuer: str) -> str:
     """Says which of issuer, audience, expiry and key is at fault, without the content of the token."""
     import jwt
 
     for kind, reason in (
         (jwt.ExpiredSignatureError, "the token has expired (exp)"),
-        (jwt.InvalidIssuerError, "the token comes from another issuer (iss)"),
+        (jwt.InvalidIssuerError, f"the token comes from another issuer (iss): this server takes those of {issuer}"),
         (jwt.InvalidAudienceError, "the token is for another audience (aud)"),
         (jwt.ImmatureSignatureError, "the token is not valid yet (nbf, iat)"),
         (jwt.MissingRequiredClaimError, "the token lacks a claim: it needs iss and exp"),

@@ -15,7 +15,7 @@ from infra.local.identity import AUDIENCE, Identity
 from tests.support.door import HOST, Door
 
 REASONS: dict[str, tuple[dict[str, Any], str]] = {
-    "issuer": ({"iss": "http://elsewhere.example"}, "another issuer (iss)"),
+    "issuer": ({"iss": "http://elsewhere.example"}, f"another issuer (iss): this server takes those of {HOST}"),
     "audience": ({"aud": "elsewhere"}, "another audience (aud)"),
     "expiry": ({"exp": 1}, "expired (exp)"),
     "not yet": ({"nbf": 9_999_999_999}, "not valid yet (nbf, iat)"),

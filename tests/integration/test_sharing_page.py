@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +12,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from infra.local import sample
+from infra.local import sample, token
 from tests.support.door import Door
 
 PAGE = Path(__file__).parents[2] / "docs/sharing.md"
@@ -42,16 +44,20 @@ def examples() -> list[Example]:
     ]  # fmt: skip
 
 
+def tokens() -> dict[str, Namespace]:
+    """What the page says to give to `make token`, by whom the token is for."""
+    lines = re.findall(r"^(\w+)=\$\(make -s token(?: ARGS=\"([^\"]*)\")?\)", PAGE.read_text(), re.M)
+    names = {"ANNAS_APP": "anna's app"}
+    return {names.get(name, name.lower()): token.parser().parse_args(shlex.split(given)) for name, given in lines}
+
+
 @pytest.fixture(scope="module")
 def clinic(make_store: Any, keys_folder: Path) -> Iterator[dict[str, httpx.Client]]:
     with pytest.MonkeyPatch.context() as patch:
         door = Door(make_store(history_settle=0), keys_folder, patch)
-        rights = "system/*.cruds accounts.write"
         made = {
-            "admin": door.client(),
-            "harbour": door.client(rights, "harbour", accounts=["Organization/harbour"]),
-            "lighthouse": door.client(rights, "lighthouse", accounts=["Organization/lighthouse"]),
-            "anna's app": door.client("patient/*.rs", "app", patient="anna"),
+            who: door.client(given.scope, who, accounts=given.accounts, patient=given.patient)
+            for who, given in tokens().items()
         }
         assert made["admin"].post("", json=sample.bundle()).status_code == 200
         yield made

@@ -83,8 +83,12 @@ class TestScopes:
     @pytest.mark.parametrize("scope", ["accounts.write", "bulkhead/accounts.write"])
     def test_the_right_to_set_accounts_is_one_of_its_own(self, scope: str) -> None:
         policy.require(caller(f"system/*.cruds {scope}"), policy.SET_ACCOUNTS)
-        with pytest.raises(Forbidden):
+        with pytest.raises(Forbidden, match="has no scope accounts"):
             policy.require(caller("system/*.cruds"), policy.SET_ACCOUNTS)
+
+    def test_a_patients_own_token_does_not_set_accounts_and_is_told_why(self) -> None:
+        with pytest.raises(Forbidden, match="fenced to a patient"):
+            policy.require(caller("patient/*.cruds accounts.write", patient="anna"), policy.SET_ACCOUNTS)
 
     def test_keep_types_out(self) -> None:
         sees = policy.fence(STORE, caller("system/Observation.rs"), policy.READ)

@@ -14,8 +14,9 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkhead.api import matching, router
-from bulkhead.api.routes import BASE, DEFAULT, ROUTES
+from bulkhead.api import matching, openapi, router
+from bulkhead.api.routes import BASE, DEFAULT, OPERATION_DEFINITIONS, ROUTES
+from bulkhead.resources import preparation
 from bulkhead.store import Store, transactions
 from functions import http
 
@@ -132,6 +133,103 @@ def test_an_operation_of_another_level_says_where_it_is() -> None:
     assert (status, "{type}/{id}/$set-accounts" in made["issue"][0]["diagnostics"]) == (404, True)
     status, _, headers = send("GET", "Patient/pa/$set-accounts")
     assert (status, headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "Patient/_search", "POST"),
+        ("DELETE", "Patient/_search", "POST"),
+        ("GET", "_search", "POST"),
+        ("PUT", "Patient/_history", "GET, HEAD"),
+        ("POST", "_history", "GET, HEAD"),
+        ("POST", "metadata", "GET, HEAD"),
+        ("BREW", "metadata", "GET, HEAD"),
+        ("DELETE", "job", "GET, HEAD"),
+        ("PUT", "OperationDefinition/bulkhead-purge", "GET, HEAD"),
+        ("DELETE", "OperationDefinition/bulkhead%2Dpurge", "GET, HEAD"),
+        ("GET", "service/document/new", "POST"),
+    ],
+)
+def test_a_path_of_its_own_says_its_methods(method: str, path: str, allowed: str) -> None:
+    """Not that `_search` is no id, nor that `metadata` is no resource type."""
+    status, refused, headers = send(method, path, {"resourceType": "Parameters"})
+    assert (status, headers["allow"]) == (405, allowed)
+    assert refused["issue"][0]["expression"] == ["method"]
+
+
+def test_no_bundle_writes_an_operation_definition_of_the_server() -> None:
+    """`GET` of its path shows the server's own, so what a bundle stored there would never be read."""
+    assert all(name.startswith(preparation.OWN_OPERATION) for name in OPERATION_DEFINITIONS)
+    definition = {
+        "resourceType": "OperationDefinition", "id": OPERATION_DEFINITIONS[0], "name": "X", "status": "active",
+        "kind": "operation", "code": "x", "system": False, "type": False, "instance": True,
+    }  # fmt: skip
+    other = definition | {"id": "other"}
+    answers = batch(*(entry("PUT", f"OperationDefinition/{one['id']}", one) for one in (definition, other)))
+    assert [one["response"]["status"].partition(" ")[0] for one in answers] == ["422", "201"]
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "service/foo"), ("BREW", "Sheep/1"), ("POST", "Sheep/1/*")])
+def test_a_path_of_an_unknown_type_is_404_and_takes_no_method(method: str, path: str) -> None:
+    status, refused, _ = send(method, path, {"resourceType": "Parameters"})
+    assert status == 404
+    assert f"{path.partition('/')[0]} is not a resource type of R4" in refused["issue"][0]["diagnostics"]
+
+
+def test_what_is_no_id_of_a_path_that_is_there_is_still_404() -> None:
+    for path in ("Patient/_x", "Patient/a_b", "job/_x/status", "Patient/_history/1"):
+        assert send("GET", path)[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("Patient/_search", "OPTIONS, POST"),
+        ("metadata", "GET, HEAD, OPTIONS"),
+        ("Patient/pa", "DELETE, GET, HEAD, OPTIONS, PATCH, PUT"),
+        ("Patient/pa/$purge", "OPTIONS, POST"),
+        ("$document-new", "OPTIONS, POST"),
+        ("Sheep/1", "OPTIONS"),
+        ("OperationDefinition/bulkhead-purge", "GET, HEAD, OPTIONS"),
+        ("OperationDefinition/other", "DELETE, GET, HEAD, OPTIONS, PATCH, PUT"),
+    ],
+)
+def test_options_name_the_methods_of_the_path(path: str, allowed: str) -> None:
+    assert send("OPTIONS", path)[2]["allow"] == allowed
+
+
+def test_openapi_documents_every_status_of_success() -> None:
+    """For each kind of answer a request that gets it: the document has its status, and no content where there is none."""
+    paths = openapi.document(ROUTES, "http://localhost", "")["paths"]
+    patch = [{"op": "test", "path": "/id", "value": "pa"}]
+    expected = [
+        (201, "POST", "Patient", {"resourceType": "Patient"}, "", {}),
+        (200, "POST", "Patient", PATIENT, "", {"if_none_exist": "_id=pa"}),
+        (201, "PUT", "Patient/new", {"resourceType": "Patient", "id": "new"}, "", {}),
+        (200, "PUT", "Patient/pa", PATIENT, "", {}),
+        (200, "PUT", "Patient", PATIENT, "_id=pa", {}),
+        (200, "PATCH", "Patient/pa", patch, "", {"content_type": "application/json-patch+json"}),
+        (200, "PATCH", "Patient", {"active": True}, "_id=pa", {"content_type": "application/merge-patch+json"}),
+        (200, "GET", "Patient/pa", None, "", {}),
+        (304, "GET", "Patient/pa", None, "", {"if_none_match": "*"}),
+        (200, "GET", "Patient/pa/_history/1", None, "", {}),
+        (204, "DELETE", "Patient/new", None, "", {}),
+        (204, "DELETE", "Patient", None, "_id=new", {}),
+        (200, "GET", "metadata", None, "", {}),
+    ]
+    for status, method, path, body, query, headers in expected:
+        given, content, _ = send(method, path, body, query, **headers)
+        assert given == status, (method, path, content)
+        documented = paths[matching.match(method, f"{BASE}/{path}").route.path][method.lower()]
+        assert ("content" in documented["responses"][str(status)]) == (content is not None), (method, path)
+        if body is not None and "content_type" in headers:
+            assert headers["content_type"] in documented["requestBody"]["content"]
+    of_job = paths[f"{BASE}/job/{{id}}/status"]
+    assert [sorted(of_job[method]["responses"]) for method in ("get", "delete")] == [
+        ["200", "202", "4XX"],
+        ["202", "4XX"],
+    ]
 
 
 def test_a_member_that_is_no_type_is_404_and_one_outside_the_definition_400() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json as stdlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,8 +77,13 @@ def test_text_is_read_like_bytes() -> None:
 @pytest.mark.parametrize(
     ("document", "told"),
     [
-        (b"", "truncated"),
-        (b'{"a":1', "truncated"),
+        (b"", "it is empty"),
+        (b" ", "it is empty"),
+        (b'{"a":1', "does not end: .* .byte 6"),
+        (b'{"a":"b}', "does not end: .* .byte 8"),
+        (gzip.compress(b"{}", mtime=0), "it is gzipped, and no Content-Encoding"),
+        ('{"a":1}'.encode("utf-16"), "it is UTF-16: send UTF-8"),
+        (b'<Patient xmlns="http://hl7.org/fhir"/>', "it is XML"),
         (b'{"a":x}', "byte 5"),
         (b'{"a":1}x', "trailing characters"),
         (b'{"a":01}', "byte 6"),
@@ -85,7 +91,10 @@ def test_text_is_read_like_bytes() -> None:
         (b'{"a":Infinity}', "byte 5"),
         (b'{"abc":"x\xff"}', "byte 9"),
         ('{"abc":"\ud800"}', "character 8"),
-        (b'{"a":"\\ud800"}', "cannot be read"),
+        (b'{"a":"\\ud800"}', "half a UTF-16 surrogate pair .byte 6"),
+        ('{"a":"\\uD83D"}', "half a UTF-16 surrogate pair .byte 6"),
+        (b'{"a":"\\\\ud800', "does not end"),
+        (b'{"a":"\\ud83d\\ude00', "does not end"),
         (b'{"a":"\x00"}', "byte 6"),
         (b"[1]", "one JSON object"),
         (b'"text"', "one JSON object"),

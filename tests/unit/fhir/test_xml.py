@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import sys
@@ -154,6 +155,19 @@ def test_faults_name_their_place(content: str, message: str, expression: str) ->
 )
 def test_what_cannot_be_read(document: str | bytes) -> None:
     assert fault(document)[1] == "body"
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        (b' {"resourceType":"Patient"}', "it is JSON"),
+        (gzip.compress(b"<Patient/>", mtime=0), "it is gzipped, and no Content-Encoding"),
+    ],
+)
+def test_what_is_sent_by_mistake_is_named(document: bytes, told: str) -> None:
+    with pytest.raises(BadRequest, match=told) as caught:
+        xml.loads(document)
+    assert caught.value.issues[0].expression == "body"
 
 
 def test_no_entity_is_expanded() -> None:

@@ -134,6 +134,7 @@ def test_count_has_bounds() -> None:
     assert parse([], 10, 100) == Query(10)
     assert parse([("_count", "0")], 10, 100).count == 1
     assert parse([("_count", "500")], 10, 100).count == 100
+    assert parse([("_count", "9" * 20)], 10, 100).count == 100
 
 
 def test_over_http(store: Store, made: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:

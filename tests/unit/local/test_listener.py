@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -257,3 +258,9 @@ def test_small_bodies_need_one_turn_of_a_thread(serve: Serve) -> None:
     assert asked == []
     httpx.post(url, content=b"x" * (SMALL + 1))
     assert len(asked) == 1
+
+
+def test_the_page_of_limits_says_what_the_listener_takes() -> None:
+    page = (Path(__file__).parents[3] / "docs/limits.md").read_text()
+    taken = f"{Limits.body // 10**6} MB, and {Limits.head // 2**10} KB of request line and headers"
+    assert taken in page

@@ -20,12 +20,16 @@ class Fake:
 
     def __init__(self) -> None:
         self.posted: list[str] = []
+        self.lets_in = 200
+        self.outcome: Any = {"resourceType": "OperationOutcome", "issue": [{"diagnostics": "nothing here"}]}
         self.headers: list[Environ] = []
 
     def __call__(self, environ: Environ) -> Answer:
         self.headers.append(environ)
         bundle = json.loads(gzip.decompress(read_body(environ)))
         self.posted.append(bundle["id"])
+        if self.lets_in != 200:
+            return Answer(self.lets_in, {}, json.dumps(self.outcome).encode())
         if bundle["id"] == "bad":
             return Answer(400, {}, json.dumps(OUTCOME).encode())
         statuses = bundle.get("statuses", ["201 Created"])
@@ -88,8 +92,44 @@ def test_a_batch_with_a_failed_entry_is_a_failure(tmp_path: Path, fake: tuple[Fa
     assert posted == load.Posted(2, ["422 Unprocessable Bundle.entry[0] is bad"])
 
 
-def test_no_server_is_a_failure(tmp_path: Path) -> None:
-    assert load.main([str(write(tmp_path / "a.json")), "--base", "http://127.0.0.1:1/fhir/R4"]) == 1
+def test_no_server_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.json", "b.json"):
+        write(tmp_path / name)
+    assert load.main([str(tmp_path), "--base", "http://127.0.0.1:1/fhir/R4"]) == 1
+    shown = capsys.readouterr().err
+    assert shown.count("no server answers at http://127.0.0.1:1/fhir/R4 (Connection refused): start it") == 1
+
+
+@pytest.mark.parametrize(("status", "told"), [(401, "give a --token"), (404, "ends in /fhir/R4"), (405, "--base")])
+def test_a_server_that_takes_no_bundle_is_asked_once(
+    tmp_path: Path, fake: tuple[Fake, str], capsys: pytest.CaptureFixture[str], status: int, told: str
+) -> None:
+    server, base = fake
+    server.lets_in = status
+    for name in ("a-folder-with-a-long-name-" * 5 + "/a.json", "b.json"):
+        write(tmp_path / name)
+    assert load.main([str(tmp_path), "--base", base]) == 1
+    assert len(server.posted) == 1
+    shown = capsys.readouterr().err
+    assert f"{base}: {status} nothing here: " in shown
+    assert told in shown
+
+
+def test_a_reference_that_leads_nowhere_is_a_fault_of_one_bundle(tmp_path: Path, fake: tuple[Fake, str]) -> None:
+    server, base = fake
+    server.lets_in, server.outcome = 404, OUTCOME
+    for name in ("a.json", "b.json"):
+        write(tmp_path / name)
+    assert load.main([str(tmp_path), "--base", base]) == 1
+    assert server.posted == ["a", "b"]
+
+
+def test_the_name_of_a_file_is_never_broken(
+    tmp_path: Path, fake: tuple[Fake, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / ("a-folder-with-a-long-name-" * 5) / "bad.json")
+    assert load.main([str(path), "--base", fake[1]]) == 1
+    assert f"{path}: 400" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["missing", "."])

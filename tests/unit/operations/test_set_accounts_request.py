@@ -221,3 +221,10 @@ def test_inherit_and_preview_are_as_they_are_given(value: bool, inherits: bool) 
     asked = parse(parameters({"name": "inherit", "valueBoolean": value}, {"name": "preview", "valueBoolean": value}), 1)
     assert (asked.inherit, asked.preview) == (inherits, value)
     assert parse(parameters(), 1) == Request((), inherit=None, preview=False)
+
+
+@pytest.mark.parametrize("parameter", [{}, {"name": 1}, {"name": None}, "accounts"])
+def test_a_parameter_without_a_name_is_told_which_names_there_are(parameter: Any) -> None:
+    with pytest.raises(BadRequest, match="must have one of the names accounts, propagate") as refused:
+        parse(parameters(parameter), LIMIT)
+    assert refused.value.issues[0].expression == "Parameters.parameter[0].name"

@@ -119,3 +119,38 @@ def test_profiles_are_not_claimed_to_be_checked() -> None:
         look=none,
     )
     assert claimed.severity == "information"
+
+
+def parameter(expression: str, **more: Any) -> dict[str, Any]:
+    return {
+        "resourceType": "SearchParameter", "url": "http://x.example/sp", "name": "sp", "description": "d", "status": "active",
+        "code": "sp", "base": ["Patient"], "type": "string", "expression": expression, **more,
+    }  # fmt: skip
+
+
+SUBSCRIPTION = {
+    "resourceType": "Subscription", "reason": "r", "criteria": "Observation?", "channel": {"type": "rest-hook"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("resource", "expected"),
+    [
+        (parameter("Patient.name.family"), []),
+        (parameter("Patient.name.family", status="draft"), []),
+        (parameter("Patient.name["), [("warning", "not-supported", "SearchParameter.expression")]),
+        (parameter("Patient.name.family.lower()"), [("warning", "not-supported", "SearchParameter.expression")]),
+        (
+            parameter("Patient.name.family", type="special"),
+            [("warning", "not-supported", "SearchParameter.type")],
+        ),
+        (parameter("(" * 21 + "Patient.name" + ")" * 21), [("error", "processing", "SearchParameter.expression")]),
+        (SUBSCRIPTION | {"status": "off"}, []),
+        (SUBSCRIPTION | {"status": "requested"}, [("error", "processing", "Subscription.status")]),
+    ],
+)
+def test_what_no_write_would_accept_or_no_search_would_use_is_told(
+    resource: dict[str, Any], expected: list[tuple[str, str, str]]
+) -> None:
+    found = issues(EVERYBODY, resource["resourceType"], None, asked=Asked(resource), base=BASE, look=none)
+    assert [(one.severity, one.code, one.expression) for one in found] == expected

@@ -159,6 +159,8 @@ def test_extensions_of_listed_primitives_keep_their_place() -> None:
         (operation("insert", path="Patient.active", index=0, value=("Boolean", True)), Unprocessable, "path"),
         (operation("delete", path="Patient.name.given"), Unprocessable, "path"),
         (operation("delete", path="Patient"), BadRequest, "path"),
+        (operation("delete", path="Patient.nonsense"), BadRequest, "path"),
+        (operation("replace", path="Observation.status", value=("Code", "final")), BadRequest, "path"),
         (operation("replace", path="Patient.gender", value=("Code", "male")), Unprocessable, "path"),
         (operation("replace", path="Patient", value=("String", "x")), BadRequest, "path"),
         (operation("replace", path="Patient.name.given.count()", value=("String", "x")), BadRequest, "path"),
@@ -203,6 +205,27 @@ def test_malformed_json_patches_are_refused(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    ("operations", "told"),
+    [
+        ([1], {"patch[0]": "must be an object"}),
+        ([{}], {"patch[0].op": "one of add, remove"}),
+        ([{"op": ["add"], "path": ""}], {"patch[0].op": "one of add, remove"}),
+        ([{"op": "add", "path": "/active"}], {"patch[0].value": "add must have a value"}),
+        ([{"op": "copy", "path": "/x"}], {"patch[0].from": "copy must have a from"}),
+        ([{"op": "remove", "path": "/gender"}, {"op": "test", "path": "a"}],
+         {"patch[1].path": "JSON Pointer", "patch[1].value": "test must have a value"}),
+        ([{"op": "move", "from": "/~3", "path": 1}], {"patch[0].from": "JSON Pointer", "patch[0].path": "JSON Pointer"}),
+    ],
+)  # fmt: skip
+def test_a_malformed_json_patch_names_every_fault_and_its_place(operations: list[Any], told: dict[str, str]) -> None:
+    with pytest.raises(BadRequest) as refused:
+        json_patch.parse(json.dumps(operations))
+    issues = {str(issue.expression): issue.diagnostics for issue in refused.value.issues}
+    assert issues.keys() == told.keys()
+    assert all(told[place] in text for place, text in issues.items())
+
+
+@pytest.mark.parametrize(
     "change",
     [{"op": "test", "path": "/active", "value": False}, {"op": "remove", "path": "/gender"}, {"op": "replace", "path": "/x/y", "value": 1},
      {"op": "add", "path": "/name/9", "value": {}}, {"op": "add", "path": "/active/x", "value": 1}, {"op": "move", "from": "/x", "path": "/y"},
@@ -211,6 +234,24 @@ def test_malformed_json_patches_are_refused(data: bytes) -> None:
 def test_json_patches_that_do_not_fit_are_unprocessable(change: Json) -> None:
     with pytest.raises(Unprocessable):
         by_json(ANNA, change)
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"op": "remove", "path": "/nothing"}, "patch[1].path"),
+        ({"op": "move", "from": "/nothing", "path": "/x"}, "patch[1].from"),
+        # `move` takes its source away before it finds that there is nowhere to go.
+        ({"op": "move", "from": "/active", "path": "/name/9"}, "patch[1].path"),
+        ({"op": "copy", "from": "/active/x", "path": "/x"}, "patch[1].from"),
+        ({"op": "copy", "from": "/active", "path": "/name/9"}, "patch[1].path"),
+        ({"op": "test", "path": "/active", "value": "x"}, "patch[1]"),
+    ],
+)
+def test_a_json_patch_that_does_not_fit_names_the_operation(change: Json, place: str) -> None:
+    with pytest.raises(Unprocessable) as refused:
+        by_json(ANNA, {"op": "test", "path": "/resourceType", "value": "Patient"}, change)
+    assert [issue.expression for issue in refused.value.issues] == [place]
 
 
 pointers = st.sampled_from(["", "/", "/name", "/name/0", "/name/-", "/name/0/given/1", "/active", "/active/x", "/x/~2", "/name/00", "/name/x"])  # fmt: skip
@@ -361,7 +402,8 @@ def test_a_patch_may_point_at_another_entry(store: Store, anna: str) -> None:
         (entry("Patient/nobody", LUND), 404, "request.url"),
         (entry("Patient?identifier=nobody", LUND), 404, "request.url"),
         (entry("Patient/anna", LUND, ifMatch='W/"7"'), 412, "request.ifMatch"),
-        (entry("Patient/anna", binary({"op": "remove", "path": "/gender"})), 422, None),
+        (entry("Patient/anna", binary({"op": "remove", "path": "/gender"})), 422, "resource.data"),
+        (entry("Patient/anna", binary({"op": "add", "path": "/gender"})), 400, "resource.data"),
         (entry("Patient/anna", patient()), 400, None),
         ({"request": {"method": "PATCH", "url": "Patient/anna"}}, 400, "resource"),
     ],

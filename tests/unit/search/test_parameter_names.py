@@ -185,3 +185,10 @@ def test_what_is_no_name_is_refused_and_not_repeated(text: str) -> None:
         parameter_names.require_form(text, (), str)
     assert text not in str(refused.value)
     assert text != refused.value.issues[0].expression
+
+
+@pytest.mark.parametrize("resource_type", ["Patient", None])
+def test_a_parameter_without_a_name_is_refused_at_the_query(resource_type: str | None) -> None:
+    refused = refusal("", "x", resource_type=resource_type, types="" if resource_type else "Patient")
+    assert refused.issues[0].expression == "query"
+    assert "name=value" in refused.issues[0].diagnostics

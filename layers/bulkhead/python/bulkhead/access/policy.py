@@ -92,8 +92,12 @@ def forbidden(right: str, what: str, rule: Rule = Rule.NO_SCOPE) -> Forbidden:
 def require(caller: Caller, right: str, resource_type: str = "*") -> None:
     """Raises Forbidden if the caller has no scope for it; for SET_ACCOUNTS the type does not matter."""
     if right == SET_ACCOUNTS:
+        if not caller.sets_accounts:
+            raise Forbidden("the token may not set accounts: it has no scope accounts.write", "Authorization")
         if not may_set_accounts(caller):
-            raise forbidden(right, resource_type)
+            raise Forbidden(
+                "a token that is fenced to a patient, and not to accounts, cannot set accounts", "Authorization"
+            )
         return
     if resource_type == "*":
         if not may(caller, right, resource_type):

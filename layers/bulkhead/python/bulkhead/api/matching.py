@@ -7,6 +7,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from bulkhead.api.routes import BASE, DEFAULT, ROUTES, Route
+from bulkhead.fhir.definitions import RESOURCE_TYPES
 
 
 class Match(NamedTuple):
@@ -43,8 +44,13 @@ class Matcher:
 
     def fitting(self, path: str) -> list[Route]:
         """The routes of any method that fit a path, the most specific first."""
+        return [found.route for found in self.matches(path)]
+
+    def matches(self, path: str) -> list[Match]:
+        """The same, each with its path parameters."""
         parts = segments(path)
-        return [pattern.route for pattern in self._by_length.get(len(parts), ()) if pattern.fits(parts)]
+        fitting = [pattern for pattern in self._by_length.get(len(parts), ()) if pattern.fits(parts)]
+        return [Match(pattern.route, pattern.parameters(parts)) for pattern in fitting]
 
 
 def segments(path: str) -> list[str]:
@@ -80,7 +86,8 @@ class _Pattern:
 
 
 _MATCHER = Matcher(ROUTES)
-fitting = _MATCHER.fitting
+fitting, matches = _MATCHER.fitting, _MATCHER.matches
+_LITERAL = frozenset(route.path for route in ROUTES if "{" not in route.path)
 
 
 def match(method: str, path: str) -> Match:
@@ -88,6 +95,30 @@ def match(method: str, path: str) -> Match:
     found = _MATCHER.match(method, path)
     assert found is not None
     return found
+
+
+def methods(path: str) -> list[str]:
+    """The methods that a path takes, in order. `Patient/_search` fits `{type}/{id}` too, and does not take its methods: see `can_name`.
+
+    Neither does a path that is in the table letter by letter, such as that of an OperationDefinition of the server itself.
+    """
+    found = [one for one in matches(path) if can_name(one.parameters)]
+    if any(not one.parameters for one in found):
+        found = [one for one in found if not one.parameters]
+    return sorted({one.route.method for one in found})
+
+
+def is_literal(path: str) -> bool:
+    """Whether the table has a path letter by letter."""
+    return "/".join(segments(path)) in _LITERAL
+
+
+def can_name(parameters: Mapping[str, str]) -> bool:
+    """Whether the parameters of a path can name resources: the type is one of R4, and neither id nor member is the name of another path."""
+    kind = parameters.get("type")
+    if kind is not None and kind not in RESOURCE_TYPES:
+        return False
+    return not any(parameters.get(name, "").startswith(("_", "$")) for name in ("id", "member"))
 
 
 def levels(operation: str) -> list[str]:

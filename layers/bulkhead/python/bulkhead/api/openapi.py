@@ -39,7 +39,7 @@ WORDS: Mapping[str, Words] = {
     "read": Words("Resources", "Read the current version", query=("_format", "_pretty")),
     "vread": Words("Resources", "Read one version", query=("_format", "_pretty")),
     "update": Words("Resources", "Update, or create under this id; `If-Match` guards", "Resource"),
-    "patch": Words("Resources", "Change parts by JSON Patch or FHIRPath Patch", "Resource"),
+    "patch": Words("Resources", "Change parts by JSON Patch, FHIRPath Patch or JSON Merge Patch", "Resource"),
     "delete": Words("Resources", "Delete", gives=""),
     "conditional-update": Words("Resources", "Update the one resource that meets the criteria in the query, or create it", "Resource"),
     "conditional-patch": Words("Resources", "Patch the one resource that meets the criteria in the query", "Resource"),
@@ -80,6 +80,30 @@ WORDS: Mapping[str, Words] = {
 }  # fmt: skip
 
 
+_WRITTEN = {"200": "Done", "201": "Created"}
+_KEPT = {"200": "Done", "304": "The client has it already: `If-None-Match`, `If-Modified-Since`"}
+_STATUSES: Mapping[str, Mapping[str, str]] = {
+    "create": {"201": "Created", "200": "`If-None-Exist` has found this one"},
+    "update": _WRITTEN,
+    "conditional-update": _WRITTEN,
+    "delete": {"204": "Deleted, or nothing to delete"},
+    "conditional-delete": {"204": "Deleted, or nothing to delete"},
+    "read": _KEPT,
+    **dict.fromkeys(("metadata", "operation-definition", "smart-configuration", "openapi", "docs", "console"), _KEPT),
+    "console-file": {**_KEPT, "308": "The page is at /console"},
+    "status": {"200": "Done", "202": "It is under way: X-Progress, Retry-After"},
+    "cancel": {"202": "It stops; its status says when"},
+}
+"""The statuses of an operation that succeeds, where there are others than 200, each with what it means."""
+_EMPTY = ("202", "204", "304", "308")
+"""Of these, those that come without content."""
+
+_PATCHES = {
+    "application/json-patch+json": {"type": "array", "items": {"type": "object", "required": ["op", "path"]}},
+    "application/merge-patch+json": {"type": "object"},
+}
+
+
 def document(routes: Iterable[Route], host: str, issuer: str) -> dict[str, Any]:
     """The document as plain JSON data, without HEAD. `host` is the server's URL without path; `issuer` is "" where no token is needed."""
     paths: dict[str, dict[str, Any]] = {}
@@ -116,12 +140,21 @@ def _operation(route: Route, *, secured: bool) -> dict[str, Any]:
         "summary": words.summary,
         "tags": [words.tag],
         "parameters": [*_path_parameters(route.path), *(_query_parameter(name) for name in words.query)],
-        "responses": {"200": _response(words.gives, "Done"), "4XX": {"$ref": "#/components/responses/Error"}},
+        "responses": {
+            **{
+                status: _response("" if status in _EMPTY else words.gives, meaning)
+                for status, meaning in _STATUSES.get(route.operation, {"200": "Done"}).items()
+            },
+            "4XX": {"$ref": "#/components/responses/Error"},
+        },
     }
     if route.path.endswith("/_search"):
         found["requestBody"] = {"content": {"application/x-www-form-urlencoded": {"schema": {"type": "object"}}}}
     elif words.body and route.method != "GET":
-        found["requestBody"] = {"required": True, "content": _in_each_format(words.body)}
+        content = _in_each_format(words.body)
+        if route.method == "PATCH":
+            content |= {content_type: {"schema": schema} for content_type, schema in _PATCHES.items()}
+        found["requestBody"] = {"required": True, "content": content}
     if words.later:
         found["parameters"].append({"name": "Prefer", "in": "header", "schema": {"type": "string"}})
         found["responses"]["202"] = _response("OperationOutcome", "Accepted; Content-Location is the job's status") | {

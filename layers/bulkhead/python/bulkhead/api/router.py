@@ -112,14 +112,17 @@ def perform(request: Request) -> Response:
 
 
 def require_operation(request: Request) -> None:
-    """NotFound for a `$name` that is no operation here, MethodNotAllowed where it, or a path below `service/`, is one of another method."""
+    """NotFound for a `$name` that is no operation here, MethodNotAllowed where it, or what else has a path of its own, is of another method."""
     parts = matching.segments(request.path)
     if "/".join(parts).startswith(SERVICE) and not request.route.path.startswith(SERVICE):
         services = {route.method for route in matching.fitting(request.path) if route.path.startswith(SERVICE)}
         if services:
             raise MethodNotAllowed(f"this path is called by {' or '.join(sorted(services))}", sorted(services))
     name = next((part for part in parts if part.startswith("$")), None)
-    if name is None or name in request.route.path.split("/"):
+    if name is None:
+        _require_other_path(request)
+        return
+    if name in request.route.path.split("/"):
         return
     methods = sorted({route.method for route in matching.fitting(request.path) if name in route.path.split("/")})
     if methods:
@@ -131,18 +134,36 @@ def require_operation(request: Request) -> None:
     raise NotFound(f"this server has no operation {name[:64]}; it has {known}", "operation")
 
 
+def _require_other_path(request: Request) -> None:
+    """MethodNotAllowed for a path such as `metadata` or `Patient/_search`, whose method only `{type}` or `{type}/{id}` has.
+
+    So a client learns that it cannot write a resource of the server itself, which no read would ever show.
+    """
+    if not matching.can_name(request.parameters) or (request.parameters and matching.is_literal(request.path)):
+        _require_no_method(request)
+
+
+def _require_no_method(request: Request) -> None:
+    methods = matching.methods(request.path)
+    if methods:
+        raise MethodNotAllowed(f"this path does not take {request.method[:16]}; it takes {', '.join(methods)}", methods)
+
+
 def _unmatched(request: Request) -> Response:
     """`$default`: 405 where the path has other methods, 404 where it has none."""
-    methods = sorted({route.method for route in matching.fitting(request.path)})
-    if not methods:
-        raise NotFound("this server does not have this path", "path")
-    raise MethodNotAllowed(f"this path does not take {request.method[:16]}; it takes {', '.join(methods)}", methods)
+    from bulkhead.resources import ids
+
+    _require_no_method(request)
+    for found in matching.matches(request.path):
+        if "type" in found.parameters:
+            ids.known_type(found.parameters["type"])
+    raise NotFound("this server does not have this path", "path")
 
 
 def _options(request: Request) -> Response:
     """The methods of a path. API Gateway adds what CORS needs (infra/cors.py)."""
-    methods = {route.method for route in matching.fitting(request.path)}
-    return Response(204, headers={"allow": ", ".join(sorted(methods | {"OPTIONS"}))})
+    methods = sorted({*matching.methods(request.path), "OPTIONS"})
+    return Response(204, headers={"allow": ", ".join(methods)})
 
 
 def _refused(request: Request, error: BulkheadError) -> Response:

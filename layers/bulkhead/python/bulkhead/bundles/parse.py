@@ -205,7 +205,7 @@ def _check_target(entry: Entry, segments: list[str]) -> None:
         raise _fault(
             entry.index,
             "request.url",
-            f"the url begins with a resource type of R4{older_versions.instead_of(entry.type)}",
+            f"the url must begin with a resource type of R4{older_versions.instead_of(entry.type)}",
         )
     if entry.interaction is Interaction.CREATE:
         if len(segments) != 1 or entry.criteria:

@@ -10,7 +10,8 @@ from bulkhead.facts.expressions import compiled, types
 from bulkhead.fhir import definitions
 from bulkhead.fhir.definitions import SearchParameter
 
-_TYPES = frozenset({"token", "string", "date", "number", "quantity", "uri", "reference", "composite"})
+TYPES = frozenset({"token", "string", "date", "number", "quantity", "uri", "reference", "composite"})
+"""The types of parameters that this server evaluates."""
 
 
 def defines(resource: dict[str, Any], resource_type: str, code: str) -> bool:
@@ -30,14 +31,15 @@ def usable(resource: dict[str, Any], resource_type: str, code: str) -> SearchPar
     if not defines(resource, resource_type, code):
         return None
     kind, expression = resource.get("type"), resource.get("expression")
+    named = f"the SearchParameter {resource.get('id', code)}"
     components = tuple((one.get("definition", ""), one.get("expression", "")) for one in resource.get("component", ()))
-    if kind not in _TYPES or not expression or (kind == "composite" and not components):
-        raise NotSupported(f"the SearchParameter {resource['id']} has a type that is not supported", expression=code)
+    if kind not in TYPES or not expression or (kind == "composite" and not components):
+        raise NotSupported(f"{named} has a type that is not supported", expression=code)
     try:
         compiled(expression, resource_type)
         of_a_composite(components if kind == "composite" else (), types(expression, resource_type), resource_type)
     except (NotSupported, RecursionError):
-        raise NotSupported(f"the expression of the SearchParameter {resource['id']} is not supported", code) from None
+        raise NotSupported(f"the expression of {named} is not supported", code) from None
     return SearchParameter(
         code=code,
         url=resource["url"],

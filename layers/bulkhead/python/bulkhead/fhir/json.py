@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json as stdlib_json
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -20,6 +21,18 @@ BODY = "body"
 
 
 _SPACES = b" \t\n\r"
+
+# What clients send by mistake, by its first bytes.
+GZIP = {b"\x1f\x8b": "it is gzipped, and no Content-Encoding: gzip says so"}
+_OTHERS = {
+    **GZIP,
+    codecs.BOM_UTF16_LE: "it is UTF-16: send UTF-8",
+    codecs.BOM_UTF16_BE: "it is UTF-16: send UTF-8",
+    b"<": "it is XML, and the Content-Type does not say so",
+}
+_TRUNCATED = "Input data was truncated"
+# An escape of a high surrogate without that of a low one behind it. An even number of backslashes before it is text.
+_HALF_A_PAIR = re.compile(rb"(?<!\\)(?:\\\\)*(\\u[dD][89abAB][0-9a-fA-F]{2})(?!\\u[dD][c-fC-F])")
 
 # A value in memory takes up to 190 bytes, and as few as two in the text. Real resources have one in 13 bytes or more, without any space.
 VALUES = 100_000
@@ -106,7 +119,7 @@ def decode(data: bytes | str, decoder: msgspec.json.Decoder[Any], place: str) ->
     try:
         return decoder.decode(data)
     except msgspec.DecodeError as error:
-        raise BadRequest(f"the body cannot be read: {error}", place) from None
+        raise BadRequest(f"the body cannot be read: {_unreadable(data, error)}", place) from None
     except UnicodeError:
         raise BadRequest(f"the body cannot be read: {_misencoded(data)}", place) from None
     except (RecursionError, ArithmeticError, ValueError):
@@ -140,6 +153,20 @@ def plain(resource: JsonResource) -> dict[str, Any]:
 def canonical(value: Any) -> bytes:
     """JSON that is the same for equal values, whatever the order of their properties; 1.10 and 1.1 differ."""
     return _sorting.encode(value)
+
+
+def _unreadable(data: bytes | str, error: msgspec.DecodeError) -> str:
+    """What keeps a text from being JSON: what it is instead, or where it ends (which msgspec calls truncated, whatever it is)."""
+    text = data.encode(errors="surrogatepass") if isinstance(data, str) else data
+    if sign := next((sign for sign in _OTHERS if text.startswith(sign)), None):
+        return _OTHERS[sign]
+    if str(error) != _TRUNCATED:
+        return str(error)
+    if not text.strip():
+        return "it is empty"
+    if half := _HALF_A_PAIR.search(text):
+        return f"JSON is malformed: half a UTF-16 surrogate pair (byte {half.start(1)})"
+    return f"the JSON does not end: it is cut short, or lacks a quote or bracket (byte {len(text)})"
 
 
 def _misencoded(data: bytes | str) -> str:

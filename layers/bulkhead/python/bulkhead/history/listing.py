@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Protocol
 
 from bulkhead.access import policy
@@ -14,6 +15,9 @@ from bulkhead.parallel import in_parallel
 from bulkhead.session import Session
 from bulkhead.store import Head, Store
 from bulkhead.store.version import Fence, prepare
+
+_FEW = 10
+"""How many versions of each of many types are read at first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +51,68 @@ class Lister(Protocol):
 
 def lister(store: Store, query: Query, types: Sequence[str]) -> Lister:
     """A function that lists the versions of these `types` that the query asks for."""
-    return _of_one(store, query) if query.of_one else _of_types(store, query, types)
+    return _of_one(store, query) if query.of_one else _OfTypes(store, query, types)
 
 
-def _of_types(store: Store, query: Query, types: Sequence[str]) -> Lister:
-    def listed(after: Place | None, limit: int, *, newest_first: bool) -> Batch:
-        def of_type(resource_type: str) -> list[Listed]:
+class _OfTypes:
+    """Lists the versions of several types together. Going on from where it stopped reads only types whose versions are used up.
+
+    To look through thousands that a fenced caller may not see, each of a hundred types was listed anew for each hundred of them.
+    """
+
+    def __init__(self, store: Store, query: Query, types: Sequence[str]) -> None:
+        self._store, self._query, self._types = store, query, types
+        self._merged: Iterator[Listed] = iter(())
+        self._at: tuple[Place | None, bool] | None = None
+        """The place up to which `_merged` was taken, and its direction; None before the first batch."""
+
+    def __call__(self, after: Place | None, limit: int, *, newest_first: bool) -> Batch:
+        if self._at is None or self._at != (after, newest_first):
+            self._merged = self._start(after, limit, newest_first=newest_first)
+        taken = list(islice(self._merged, limit + 1))
+        ended = len(taken) <= limit
+        self._merged = chain(taken[limit:], self._merged)
+        taken = taken[:limit]
+        self._at = (taken[-1].place if taken else after, newest_first)
+        return Batch(taken, ended)
+
+    def _start(self, after: Place | None, limit: int, *, newest_first: bool) -> Iterator[Listed]:
+        """All versions after a place, in order, each once."""
+        # What most types have is never needed: a page is full of the versions of a few.
+        number = limit + 1 if len(self._types) == 1 else max(limit // len(self._types), _FEW) if self._types else 0
+
+        def first(resource_type: str) -> list[Listed]:
             start = _after(after, resource_type, newest_first=newest_first)
-            found = store.by_time(
-                resource_type, query.since, query.last, after=start, limit=limit, newest_first=newest_first
-            )
-            return [Listed(moment.key, moment.version, moment.updated) for moment in found]
+            return self._read(resource_type, start, number, newest_first=newest_first)
 
-        found = in_parallel(of_type, types, store.settings.threads)
-        merged = list(heapq.merge(*found, key=lambda one: one.place, reverse=newest_first))
-        ended = len(merged) <= limit and all(len(one) < limit for one in found)
-        # The index lists a version twice while it is being superseded.
-        return Batch(list(dict.fromkeys(merged[:limit])), ended)
+        found = in_parallel(first, self._types, self._store.settings.threads)
+        streams = [
+            self._stream(resource_type, listed, number, limit=limit, newest_first=newest_first)
+            for resource_type, listed in zip(self._types, found, strict=True)
+        ]
+        last: Listed | None = None
+        for one in heapq.merge(*streams, key=lambda one: one.place, reverse=newest_first):
+            # The index lists a version twice while it is being superseded.
+            if one != last:
+                yield one
+            last = one
 
-    return listed
+    def _stream(
+        self, resource_type: str, listed: list[Listed], asked: int, *, limit: int, newest_first: bool
+    ) -> Iterator[Listed]:
+        """The versions of one type: those `listed`, of which `asked` were asked for, and then the others."""
+        yield from listed
+        while len(listed) >= asked:
+            asked = limit
+            listed = self._read(resource_type, listed[-1].place.position, asked, newest_first=newest_first)
+            yield from listed
+
+    def _read(self, resource_type: str, start: str | None, limit: int, *, newest_first: bool) -> list[Listed]:
+        query = self._query
+        found = self._store.by_time(
+            resource_type, query.since, query.last, after=start, limit=limit, newest_first=newest_first
+        )
+        return [Listed(moment.key, moment.version, moment.updated) for moment in found]
 
 
 def _after(place: Place | None, resource_type: str, *, newest_first: bool) -> str | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bulkhead.errors import BadRequest
-from bulkhead.fhir import dates
+from bulkhead.fhir import dates, queries
 from bulkhead.fhir.definitions import RESOURCE_TYPES
 from bulkhead.fhir.subset import SUMMARY_MODES
 
@@ -87,9 +87,7 @@ def parse(path: str, pairs: Iterable[tuple[str, str]], default: int, *, limit: i
 def _count(text: str | None, default: int, limit: int) -> int:
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise BadRequest("_count must be a whole number", "_count")
-    return max(1, min(int(text), limit))
+    return max(1, min(queries.count(text), limit))
 
 
 def _types(text: str, path: str) -> tuple[str, ...]:

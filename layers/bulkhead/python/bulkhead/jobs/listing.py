@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from bulkhead.errors import BadRequest
-from bulkhead.fhir import dates
+from bulkhead.fhir import dates, queries
 from bulkhead.jobs import lifecycle
 from bulkhead.store import Store
 from bulkhead.store.jobs import BUNDLE, Job
@@ -33,15 +33,13 @@ def parse(pairs: Sequence[tuple[str, str]], default: int, limit: int) -> Query:
     given: dict[str, str] = {}
     for name, value in pairs:
         if name in given or name not in ("_count", "_cursor", *_PRETTY):
-            raise BadRequest("the list of jobs has the parameters _count and _cursor, each once", name[:64])
+            raise BadRequest("the list of jobs takes only the parameters _count and _cursor, each once", name[:64])
         given[name] = value
-    count, after = given.get("_count", str(default)), given.get("_cursor")
-    if not (count.isascii() and count.isdigit() and len(count) < 10):
-        raise BadRequest("_count is a whole number", "_count")
+    count, after = queries.count(given["_count"]) if "_count" in given else default, given.get("_cursor")
     if after is not None and not _CURSOR.fullmatch(after):
         raise BadRequest("this page link is not one that this server gave", "_cursor")
     form = {name: given[name] for name in _PRETTY if name in given}
-    return Query(max(1, min(int(count), limit)), after, form)
+    return Query(max(1, min(count, limit)), after, form)
 
 
 def page(store: Store, owner: str, query: Query, *, base: str) -> dict[str, Any]:

@@ -148,7 +148,9 @@ def the_only(listed: Sequence[Member], resource_type: str, departures: Departure
         return found[0]
     if found or not optional:
         number = "at most" if optional else "exactly"
-        departures.add(f"the bundle has {number} one {resource_type}", found[1].place if found else "Bundle.entry")
+        departures.add(
+            f"the bundle must have {number} one {resource_type}", found[1].place if found else "Bundle.entry"
+        )
     return None
 
 

@@ -71,7 +71,7 @@ def from_parameters(body: dict[str, Any]) -> list[tuple[str, str]]:
         name = item.get("name") if isinstance(item, dict) else None
         values = [item[one] for one in item if one.startswith("value")] if isinstance(item, dict) else []
         if not isinstance(name, str) or len(values) != 1:
-            raise BadRequest("a parameter of $lastn has a name and one value", place)
+            raise BadRequest("a parameter of $lastn must have a name and one value", place)
         found.setdefault(name, []).append(_text(values[0], place))
     return [(name, ",".join(values)) for name, values in found.items()]
 
@@ -87,7 +87,7 @@ def _text(value: Any, place: str) -> str:
             return f"{literals.escape(value['system'])}|{code}" if isinstance(value.get("system"), str) else code
     elif isinstance(value, (str, int)) and not isinstance(value, bool):
         return str(value)
-    raise BadRequest("a value of $lastn is a text, a number, a Reference or a Coding", place)
+    raise BadRequest("a value of $lastn must be a text, a number, a Reference or a Coding", place)
 
 
 def _most(pairs: Sequence[tuple[str, str]]) -> tuple[int, list[tuple[str, str]]]:

@@ -98,8 +98,10 @@ def _take(found: _Found, parameter: Any, place: str) -> None:
         _require_once(first=name not in found.flags, name=name, place=place)
         found.flags[name] = _flag(parameter, place)
     else:
-        named = f" {name}" if isinstance(name, str) else ""
-        raise BadRequest(f"$set-accounts has no parameter{named}, only {', '.join(NAMES)}", f"{place}.name")
+        known = ", ".join(NAMES)
+        if not isinstance(name, str):
+            raise BadRequest(f"a parameter of $set-accounts must have one of the names {known}", f"{place}.name")
+        raise BadRequest(f"$set-accounts has no parameter {name}, only {known}", f"{place}.name")
 
 
 def _require_once(*, first: bool, name: str, place: str) -> None:

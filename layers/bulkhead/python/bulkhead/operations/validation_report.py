@@ -14,6 +14,8 @@ from bulkhead.access.policy import Caller
 from bulkhead.compartments import compartment_definitions
 from bulkhead.errors import BadRequest, Issue
 from bulkhead.fhir import validation
+from bulkhead.resources import preparation
+from bulkhead.search import custom
 
 MODES = {"create": policy.CREATE, "update": policy.UPDATE, "delete": policy.DELETE, "profile": None}
 _PARAMETERS = {"resource": "resource", "mode": "valueCode", "profile": "valueUri"}
@@ -97,12 +99,21 @@ def issues(
             found.append(Issue("required", "mode delete needs an instance: call [type]/[id]/$validate", "mode"))
         return found
     invalid = validation.faults(asked.resource, resource_type, base=base)
-    if not invalid and resource_type == compartment_definitions.TYPE:
-        invalid = list(compartment_definitions.faults(asked.resource, look))
+    if not invalid:
+        invalid = _unserved(asked.resource, resource_type, look)
     found += invalid
     if asked.mode == "update":
         found += _identity(asked.resource, resource_type, identifier)
     return found + _profiles(asked, resource_type)
+
+
+def _unserved(resource: Any, resource_type: str, look: compartment_definitions.Lookup) -> list[Issue]:
+    """Why a write of a valid resource would be refused, or what of it would have no effect."""
+    if resource_type == compartment_definitions.TYPE:
+        return list(compartment_definitions.faults(resource, look))
+    if refused := preparation.unserved(resource):
+        return refused
+    return custom.unsupported(resource) if resource_type == preparation.SEARCH_PARAMETER else []
 
 
 def _identity(resource: Any, resource_type: str, identifier: str | None) -> list[Issue]:

@@ -10,7 +10,7 @@ from bulkhead.access import policy
 from bulkhead.access.policy import Caller
 from bulkhead.audit import events
 from bulkhead.compartments import accounts, compartment_definitions, governing, membership, private
-from bulkhead.errors import BadRequest, Unprocessable
+from bulkhead.errors import BadRequest, Issue, Unprocessable
 from bulkhead.facts import index_facts
 from bulkhead.facts.audit_names import AUDIT_EVENT, is_trail
 from bulkhead.facts.security_context import BINARY, context_of
@@ -20,6 +20,9 @@ from bulkhead.session import Session
 from bulkhead.store import Head, Inherit, Store, Write
 from bulkhead.store.heads import NEVER, OWN, Read
 
+SEARCH_PARAMETER = "SearchParameter"
+OPERATION_DEFINITION, OWN_OPERATION = "OperationDefinition", "bulkhead-"
+"""The ids of the server's own OperationDefinitions begin so; a read of one shows the server's, whatever is stored."""
 _SUBSCRIPTION = "Subscription"
 # The statuses of a Subscription that sends nothing.
 _DORMANT = ("off", "error")
@@ -82,7 +85,7 @@ def _end_of(reference: dict[str, Any], place: str) -> str | None:
     if not given:
         return None
     if len(given) > 1 or not isinstance(given[0].get("valueInstant"), str):
-        raise BadRequest(f"the extension {accounts.UNTIL} stands once, with a valueInstant", f"{place}.extension")
+        raise BadRequest(f"the extension {accounts.UNTIL} must stand once, with a valueInstant", f"{place}.extension")
     return dates.bounds(given[0]["valueInstant"])[0]
 
 
@@ -177,21 +180,33 @@ def _signed(resource: dict[str, Any], caller: Caller) -> dict[str, Any]:
 def _require_served(store: Store, resource: dict[str, Any]) -> None:
     """Raises Unprocessable for a resource that this server would have to act upon and cannot. Every write passes here.
 
-    A CompartmentDefinition that, under the id that it will have, defines no possible compartment; a SearchParameter that is too
-    costly; an active Subscription.
+    A CompartmentDefinition that, under the id that it will have, defines no possible compartment, and what is `unserved`.
     """
     if resource["resourceType"] == compartment_definitions.TYPE:
         compartment_definitions.check(resource, store.settings.body_limit)
-    elif resource["resourceType"] == "SearchParameter":
-        from bulkhead.search.custom import require_bounded
+    elif issues := unserved(resource):
+        raise Unprocessable(issues[0].diagnostics, issues=issues)
 
-        require_bounded(resource)
-    elif resource["resourceType"] == _SUBSCRIPTION and resource.get("status") not in _DORMANT:
-        raise Unprocessable(
+
+def unserved(resource: dict[str, Any]) -> list[Issue]:
+    """Why this server could not act upon a valid resource, so that no write of it is accepted.
+
+    A costly SearchParameter; an active Subscription; an OperationDefinition under an id of the server's own.
+    """
+    if resource["resourceType"] == SEARCH_PARAMETER:
+        from bulkhead.search import custom
+
+        return custom.too_costly(resource)
+    if resource["resourceType"] == _SUBSCRIPTION and resource.get("status") not in _DORMANT:
+        text = (
             "this server sends no notifications yet: it accepts a Subscription only with the status off or error, and "
-            "clients learn of changes by _history?_since=",
-            f"{_SUBSCRIPTION}.status",
+            "clients learn of changes by _history?_since="
         )
+        return [Issue(Unprocessable.code, text, f"{_SUBSCRIPTION}.status")]
+    if resource["resourceType"] == OPERATION_DEFINITION and resource.get("id", "").startswith(OWN_OPERATION):
+        text = f"the server's own OperationDefinitions have ids that begin with {OWN_OPERATION}: use another id"
+        return [Issue(Unprocessable.code, text, f"{OPERATION_DEFINITION}.id")]
+    return []
 
 
 def _require_context(resource: dict[str, Any], former: dict[str, Any] | None) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bulkhead.compartments.governing import governs
 from bulkhead.errors import Issue, NotSupported, Unprocessable
-from bulkhead.facts.defined_parameters import defines, usable
+from bulkhead.facts.defined_parameters import TYPES, defines, usable
 from bulkhead.facts.expressions import compiled
 from bulkhead.fhir import definitions
 from bulkhead.fhir.definitions import SearchParameter
@@ -59,10 +59,10 @@ def stored_in(store: ReadStore, fence: Fence, tell: Callable[[Issue], None] | No
     return look
 
 
-def require_bounded(resource: dict[str, Any]) -> None:
-    """Raises Unprocessable where an expression of a valid SearchParameter is too large, or would compile to too much.
+def too_costly(resource: dict[str, Any]) -> list[Issue]:
+    """An issue for each expression of a valid SearchParameter that is too large, or would compile to too much: it may not be stored.
 
-    A SearchParameter that this server cannot evaluate may be stored: a search that uses it is refused.
+    One that this server cannot evaluate may be: see `unsupported`.
     """
     issues = []
     bases = [name for name in dict.fromkeys(resource.get("base", ())) if name in definitions.RESOURCE_TYPES]
@@ -75,8 +75,23 @@ def require_bounded(resource: dict[str, Any]) -> None:
                 is_supported(expression, context)
         except TooMuch as error:
             issues.append(Issue(Unprocessable.code, str(error), place))
-    if issues:
-        raise Unprocessable(issues[0].diagnostics, issues=issues)
+    return issues
+
+
+def unsupported(resource: dict[str, Any]) -> list[Issue]:
+    """A warning where this server cannot evaluate a valid SearchParameter for one of its types: a search that uses it is refused.
+
+    None for one that is not in use: see `defines`.
+    """
+    code = resource.get("code", "")
+    try:
+        for base in resource.get("base", ()):
+            usable(resource, base, code)
+    except NotSupported as error:
+        text = f"{error.issues[0].diagnostics}: it may be stored, and searches by {code} are refused"
+        place = "expression" if resource.get("type") in TYPES else "type"
+        return [Issue("not-supported", text, f"SearchParameter.{place}", severity="warning")]
+    return []
 
 
 def is_supported(expression: str, context: str) -> bool:

@@ -52,9 +52,9 @@ def require_form(name: str, plain: Iterable[str], named_in_r4: Callable[[str], s
             return
         code, colon, modifier = step.partition(":")
         if not code:
-            raise BadRequest(
-                f"{name or 'a parameter'} does not contain the name of a parameter", expression=name or None
-            )
+            if not name:
+                raise BadRequest("a parameter has no name: send name=value", expression="query")
+            raise BadRequest(f"{name} does not contain the name of a parameter", expression=name)
         if colon and not modifier:
             raise BadRequest(f"{name} ends in a colon: add a modifier or remove the colon", expression=name)
         if ":" in modifier:

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from bulkhead.errors import BadRequest, NotFound, NotSupported, TooCostly
 from bulkhead.facts import index_facts
-from bulkhead.fhir import definitions, older_versions
+from bulkhead.fhir import definitions, older_versions, queries
 from bulkhead.fhir.definitions import SearchParameter
 from bulkhead.search import literals, parameter_names
 from bulkhead.search.custom import Custom, none
@@ -358,9 +358,7 @@ class _Reader:
         (self.include if code == "_include" else self.revinclude).append(entry)
 
     def read_count(self, text: str) -> None:
-        if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
-            raise BadRequest("_count must be a whole number, 0 or more", expression="_count")
-        self.single["_count"] = str(min(int(text), self.limits.count_limit))
+        self.single["_count"] = str(min(queries.count(text), self.limits.count_limit))
 
     def read_sort(self, text: str) -> None:
         keys = [(key.removeprefix("-"), key.startswith("-")) for key in text.split(",") if key]
@@ -429,7 +427,7 @@ def checked_modifier(modifier: str | None, parameter: SearchParameter, name: str
         return modifier
     if parameter.type == "reference" and modifier in definitions.RESOURCE_TYPES:
         if parameter.targets and modifier not in parameter.targets and "Resource" not in parameter.targets:
-            raise BadRequest(f"{parameter.code} cannot refer to a {modifier}", expression=name)
+            raise BadRequest(f"{parameter.code} cannot refer to resources of the type {modifier}", expression=name)
         return modifier
     if modifier in REFUSED_MODIFIERS:
         raise NotSupported(f"the modifier :{modifier} is not supported for {parameter.code}", expression=name)

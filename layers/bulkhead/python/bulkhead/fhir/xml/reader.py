@@ -10,7 +10,7 @@ from xml.parsers import expat
 
 from bulkhead.errors import BadRequest
 from bulkhead.fhir import site
-from bulkhead.fhir.json import BODY, number
+from bulkhead.fhir.json import BODY, GZIP, number
 from bulkhead.fhir.xml.narrative import NarrativeReader
 from bulkhead.fhir.xml.tables import FHIR, Property, resource_types, table
 
@@ -19,6 +19,8 @@ _ATOM_FEED = "http://www.w3.org/2005/Atom feed"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_OTHERS = {**GZIP, b"{": "it is JSON, and the Content-Type does not say so"}
+"""What clients send by mistake, by its first bytes."""
 _INTEGER_DIGITS = 18  # more do not fit 64 bits
 
 
@@ -72,6 +74,8 @@ class _Reader:
         try:
             self._parser.Parse(self._data, True)
         except expat.ExpatError as error:
+            if sign := next((sign for sign in _OTHERS if self._data.lstrip().startswith(sign)), None):
+                raise BadRequest(f"the body cannot be read: {_OTHERS[sign]}", BODY) from None
             place = f"line {error.lineno}, column {error.offset + 1}"
             raise BadRequest(
                 f"the body is not well-formed XML: {place}: {expat.ErrorString(error.code)}", BODY

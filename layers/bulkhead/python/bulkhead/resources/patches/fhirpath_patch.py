@@ -117,7 +117,7 @@ def _add(resource: Resource, operation: Operation, visits: Visits) -> None:
     holder = _single(resource, operation.path, visits)
     if not isinstance(holder.content, dict):
         raise Unprocessable("the path leads to an element that has no child elements", "path")
-    element = places.element_of(holder.type, operation.name)
+    element = places.element_of(holder.type, operation.name, "name")
     key, content = operation.given.for_element(element)
     if element.repeats:
         _insert_at(
@@ -133,7 +133,7 @@ def _insert(resource: Resource, operation: Operation, visits: Visits) -> None:
     holder, key, length = _list(resource, operation.path, visits)
     if not 0 <= operation.index <= length:
         raise Unprocessable(f"the index is out of range: the list has {length} elements", "index")
-    element = places.element_of(holder.parent_type, key)
+    element = places.element_of(holder.parent_type, key, "path")
     _, content = operation.given.for_element(element)
     assert holder.parent is not None
     _insert_at(holder.parent, key, operation.index, content=content, companion=operation.given.companion)

@@ -54,18 +54,18 @@ def parse(path: str) -> Node:
         raise BadRequest("the path uses FHIRPath that a patch does not support", "path") from None
 
 
-def element_of(parent_type: str, name: str) -> Element:
-    """The element `name` (the stem or the whole property of a choice) of a type. BadRequest if there is none."""
+def element_of(parent_type: str, name: str, place: str) -> Element:
+    """The element `name` (the stem or the whole property of a choice) of a type. BadRequest, at `place`, if there is none."""
     try:
         table = definitions.elements(parent_type)
     except KeyError:
-        raise BadRequest(f"{parent_type} has no elements of its own", "name") from None
+        raise BadRequest(f"{parent_type} has no elements of its own", place) from None
     if name in table.properties:
         return table.properties[name].element
     for element in table.elements:
         if element.name == name:
             return element
-    raise BadRequest(f"{parent_type} has no element of this name", "name")
+    raise BadRequest(f"{parent_type} has no element of this name", place)
 
 
 def _walk(node: Node, start: list[Place], root_type: str | None, *, visits: Visits) -> Iterator[Place]:
@@ -93,7 +93,7 @@ def _children(places: list[Place], name: str, visits: Visits) -> Iterator[Place]
         visits.count(1)
         if not isinstance(place.content, dict):
             continue
-        element = element_of(place.type, name)
+        element = element_of(place.type, name, "path")
         table = definitions.elements(place.type)
         for code in element.types:
             key = element.property_name(code)

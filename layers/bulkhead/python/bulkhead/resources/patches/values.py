@@ -52,7 +52,7 @@ def _built(type_name: str, parts: tuple[dict[str, Any], ...]) -> dict[str, Any]:
     """A backbone element, or an Extension, which has no value[x] of its own in R4: each part sets the element of the same name."""
     made: dict[str, Any] = {}
     for part in parts:
-        element = element_of(type_name, part["name"])
+        element = element_of(type_name, part["name"], "value")
         value = value_of(part)
         key, content = value.for_element(element)
         if element.repeats:
