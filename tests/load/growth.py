@@ -67,10 +67,14 @@ def report(folder: Path, sizes: Sequence[int], say: Say, docs: Path = DOCS) -> N
         store = Store(client, None, Settings(table=tables.TABLE, bulk_writes="transact", auth="off"))
         vars(http)["connect"] = lambda: store
         for size in sorted(sizes):
+            if str(size) in kept.figures and kept.resources > 1.5 * size:
+                # It was measured when the table was that small.
+                continue
             while kept.resources < size:
                 kept.patients = (kept.patients or []) + [_fill(store, kept)]
                 notes.write_bytes(msgspec.json.encode(kept))
             kept.figures[str(size)] = [_measured(store, *work) for work in _works(store, kept.patients)]
+            _take_accounts_back(store)
             for figure in kept.figures[str(size)]:
                 say(f"[{size}] {figure.name}", _cell(figure), "the same at any size")
             notes.write_bytes(msgspec.json.encode(kept))
@@ -105,10 +109,7 @@ def _works(store: Store, patients: Sequence[str]) -> list[tuple[str, int, Callab
         assert answered["statusCode"] in (200, 201), answered
 
     def give(turn: int) -> None:
-        key = patient(turn)
-        store.commit([target_write(store, key, (ACCOUNTS[turn % 2],))])
-        members = [pointer.source for pointer in store.pointing_at(key, limit=5000)]
-        propagation.propagate(store, key, members, changed_at=None, fence=None, naming=True)
+        _set_accounts(store, patient(turn), (ACCOUNTS[turn % 2],))
 
     session = Session.of(store, policy.EVERYBODY)
     for account in ACCOUNTS:
@@ -129,6 +130,20 @@ def _works(store: Store, patients: Sequence[str]) -> list[tuple[str, int, Callab
         ("transaction of 100, per entry", 100, lambda turn: post("", clinic.patient_bundle(100))),
         ("`$set-accounts`, per member", tables.EACH, give),
     ]
+
+
+def _set_accounts(store: Store, key: str, accounts: tuple[str, ...]) -> None:
+    store.commit([target_write(store, key, accounts)])
+    members = [pointer.source for pointer in store.pointing_at(key, limit=5000)]
+    propagation.propagate(store, key, members, changed_at=None, fence=None, naming=True)
+
+
+def _take_accounts_back(store: Store) -> None:
+    """Leave the table as it was: another run would find nothing to change, and creates would inherit accounts."""
+    for account in ACCOUNTS:
+        given = {pointer.source for pointer in store.in_account(account, "Patient", limit=5000)}
+        for key in sorted(given):
+            _set_accounts(store, key, ())
 
 
 def _measured(store: Store, name: str, count: int, work: Callable[[int], object]) -> Figure:
