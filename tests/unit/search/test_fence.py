@@ -274,6 +274,23 @@ def test_of_many_letters_those_that_follow_what_is_visible_are_found(query: str,
     assert search(store, "Binary", f"{query}&_summary=count".lstrip("&"), fence=fence, limits=limits)["total"] == 10
 
 
+@pytest.mark.parametrize("query", ["_account=Organization/b", "_account=Organization/a,Organization/b"])
+def test_a_directory_for_everybody_does_not_slow_down_a_search_of_all_types(query: str) -> None:
+    """What follows each of its resources is not asked for as long as the search meets none of that kind."""
+    store = MemoryStore()
+    for number in range(500):
+        store.put({"resourceType": "Practitioner", "id": f"p{number:03}"})
+    for number in range(2_000):
+        store.put(observation(f"h{number:04}"), accounts=(B,))
+    store.put(observation("v"), accounts=(A,))
+    fence = policy.fence(store, CALLERS[0], policy.SEARCH)
+    store.reads.clear()
+    found = pages(store, "", f"{query}&_count=20", fence=fence, limits=Limits(page=300))
+    assert found == (["Observation/v"] if "Organization/a" in query else [])
+    assert store.reads.count("Query") < 200
+    assert store.reads.count("BatchGetItem") < 20
+
+
 @pytest.fixture(scope="module")
 def busy() -> MemoryStore:
     """A tenant with 10,000 Observations of one code and performer, another with 30, of people of its own."""

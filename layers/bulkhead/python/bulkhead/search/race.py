@@ -90,23 +90,33 @@ class FenceListing:
     within: Within
     complete: bool
     """Whether it lists all that the caller may see. If not, it leaves out types whose listings are unknown."""
+    followers: FenceListing | None = None
+    """The listing of what the caller may see because it follows others, where that is not in this one. It is read after this one, which it
+    does not hold up: a directory that everybody may read takes a Query for each of its resources."""
     keys: set[str] = field(default_factory=set)
     ended: bool = False
     _read: int = 0
     _after: Position | None = None
 
     def read_to(self, entries: int) -> bool:
-        """Reads the listing up to `entries` entries; returns whether it has ended."""
+        """Reads the listing, and then that of the followers, up to `entries` entries; returns whether the first has ended."""
         while not self.ended and self._read < entries:
             listing = self.driver.list(self.store, self._after, LISTED)
             self.keys.update(hint.key for hint in listing.hints)
             self._read += LISTED
             self._after, self.ended = listing.next, listing.next is None
+        if self.ended and self.followers:
+            self.followers.read_to(entries - self._read)
         return self.ended
 
     def may_hold(self, key: str) -> bool:
         """Whether the caller may see a resource, according to the ended listing."""
-        return key in self.keys or (not self.complete and self.within(key.partition("/")[0]) is None)
+        if key in self.keys:
+            return True
+        resource_type = key.partition("/")[0]
+        if self.followers and has_followers(self.within, resource_type):
+            return not self.followers.ended or key in self.followers.keys
+        return not self.complete and self.within(resource_type) is None
 
 
 @dataclass
@@ -139,7 +149,7 @@ class Races:
         if types not in self._listings:
             listed = within(self.fence)
             driver = fence_driver(listed, types or (None,))
-            if driver is not None and not types:
-                driver = Each((driver, followers_driver(listed) or Merged(())))
-            self._listings[types] = FenceListing(self.store, driver, listed, bool(types)) if driver else None
+            following = None if types else followers_driver(listed)
+            followers = FenceListing(self.store, following, listed, complete=False) if following else None
+            self._listings[types] = FenceListing(self.store, driver, listed, bool(types), followers) if driver else None
         return self._listings[types]
