@@ -24,8 +24,8 @@ CREATE TABLE IF NOT EXISTS objects (
     bucket TEXT, key TEXT, body BLOB, size INTEGER, etag TEXT, type TEXT, modified TEXT, PRIMARY KEY (bucket, key)
 ) WITHOUT ROWID
 """
-# The last code point: a key with a prefix sorts before the prefix followed by this.
-AFTER_ALL = "\U0010ffff"
+# A key with a prefix sorts before the prefix followed by this: more of the last code point than the 1,024 bytes of a key hold.
+AFTER_ALL = "\U0010ffff" * 257
 
 
 @dataclass(frozen=True)

@@ -111,8 +111,9 @@ def test_count(limited: httpx.Client, path: str) -> None:
     """R4 lets a server return fewer than asked for; what is no number is refused."""
     for number in range(4):
         limited.put(f"/Patient/c{number}", json={"resourceType": "Patient", "id": f"c{number}"}).raise_for_status()
-    assert len(limited.get(path, params={"_count": 1000}).raise_for_status().json().get("entry", [])) <= 3
-    for wrong in ("-1", "x", "1.5", "1" * 400):
+    for many in ("1000", "1" * 400):
+        assert len(limited.get(path, params={"_count": many}).raise_for_status().json().get("entry", [])) <= 3
+    for wrong in ("-1", "x", "1.5"):
         assert fault(limited.get(path, params={"_count": wrong})) == (400, "_count")
 
 
