@@ -137,7 +137,7 @@ def client(
     if parts.scheme not in _IMPLIED or parts.username is not None or parts.path.strip("/") or parts.query:
         return None
     is_here = parts.hostname in ("127.0.0.1", "localhost", "::1")
-    if any(_says(environment, name) for name in (_UNUSUAL if is_here else (*_UNUSUAL, *_ON_THE_WAY))):
+    if any(_is_set(environment, name) for name in (_UNUSUAL if is_here else (*_UNUSUAL, *_ON_THE_WAY))):
         return None
     credentials = _credentials(environment)
     if credentials is None:
@@ -151,7 +151,7 @@ def client(
     )
 
 
-def _says(environment: Mapping[str, str], name: str) -> bool:
+def _is_set(environment: Mapping[str, str], name: str) -> bool:
     """Whether a variable asks for anything. The local server names the empty device as the file of settings, so that nobody's own counts."""
     return environment.get(name, "") not in ("", os.devnull)
 
