@@ -52,7 +52,7 @@ def _check(*, repair: bool) -> dict[str, Any]:
 
     store = connect()
     if repair:
-        # No other process works here: an unfinished transaction will never finish.
+        # No other process works here: an unfinished transaction never finishes, unless its job takes it over at the next start.
         store.abort_open()
         store.sweep()
         # Nor does another table use this bucket: what nothing leads to is found by going through it.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -300,14 +300,10 @@ class Store:
         """How to go on with the large transaction that an earlier attempt of the job left behind: see `takeover.lineage`."""
         return takeover.lineage(self.table, job, self.settings.transaction_lease)
 
-    @contextmanager
-    def renewed(self, job: Job) -> Iterator[None]:
-        """Within this context that transaction is not aborted because its lease ends."""
-        if not job.transaction:
-            yield
-            return
-        with transactions.renewed(self.table, job.transaction, self.settings.transaction_lease):
-            yield
+    def renewed(self, job: Job) -> AbstractContextManager[None]:
+        """Within this context the transaction that an earlier attempt of the job left behind is not aborted because its lease ends."""
+        left = job.transaction
+        return transactions.renewed(self.table, left, self.settings.transaction_lease) if left else nullcontext()
 
     def are_held(self, resources: Iterable[str]) -> bool:
         """Whether a large transaction in progress holds any of `resources`, including new ones that it makes."""
@@ -318,7 +314,7 @@ class Store:
         transaction_holds.release(self.table, resources)
 
     def abort_open(self) -> list[str]:
-        """Aborts all open transactions, for the only process on the table: see `sweeper.abort`."""
+        """Aborts the open transactions that no job takes over, for the only process on the table: see `sweeper.abort`."""
         return sweeper.abort(self.table, everything=True)
 
     def sweep(self) -> int:
