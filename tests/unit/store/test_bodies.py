@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ReadTimeoutError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -478,6 +478,21 @@ def test_what_older_code_left_is_adopted_and_collected(store: Store) -> None:
     assert (collect(store, key), collect(store, other)) == (Collected(1, 0), Collected(1, 0))
     assert objects(store) == ["a" * 64]
     assert note(store, store.read(key)) == "a" * 64
+
+
+def test_an_object_that_could_not_be_read_now_is_not_passed_over(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the bucket does not give is no object of somebody else's: the operator calls again."""
+    key = begun(store, False)
+    by_older_code(store, key, "a" * 64)
+
+    def silent(**_: Any) -> Any:
+        raise ReadTimeoutError(endpoint_url="https://bucket")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store.s3, "get_object", silent)
+        with pytest.raises(ReadTimeoutError):
+            store.adopt_bodies(None, lambda: True)
+    assert store.adopt_bodies(None, lambda: True) == (1, None)
 
 
 def test_no_commit_relies_on_what_was_adopted(store: Store) -> None:

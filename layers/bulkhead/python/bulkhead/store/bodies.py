@@ -198,15 +198,17 @@ class Bodies:
     def _owner(self, name: str) -> str | None:
         """Whose content an object is: it says so itself. None where it was removed meanwhile, or cannot be read."""
         try:
-            answer = self._client().get_object(Bucket=self._bucket, Key=self._prefix + name)
-            resource = content.read(answer["Body"].read()).decode()
-            return f"{resource['resourceType']}/{resource['id']}"
+            data = self._client().get_object(Bucket=self._bucket, Key=self._prefix + name)["Body"].read()
         except ClientError as error:
             if not files.is_absence(error):
                 raise
+            return None
+        try:
+            resource = content.read(data).decode()
+            return f"{resource['resourceType']}/{resource['id']}"
         except Exception as error:
             logger.error("object is no body", extra={"name_in_s3": name, "error": type(error).__name__})
-        return None
+            return None
 
 
 def _is_above(write: Write, limit: int) -> bool:
