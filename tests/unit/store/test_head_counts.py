@@ -172,7 +172,7 @@ def require_counts_are_what_is_found(store: Store) -> None:
 
 @pytest.fixture(autouse=True)
 def read_no_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bulkhead.search.counting.FEW", 0)
+    monkeypatch.setattr("bulkhead.search.confirming.FEW", 0)
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -18,7 +18,7 @@ from bulkhead.fhir.json import JsonResource
 from bulkhead.search import (
     bundle,
     chains,
-    counting,
+    confirming,
     current_lists,
     cursor,
     hierarchy,
@@ -193,7 +193,7 @@ def find(store: ReadStore, query: Query, limit: int, *, fence: Fence) -> list[Ve
         if len(found) == limit:
             return found
     if not progress.ended:
-        raise counting.too_costly("finding the resources that meet the condition")
+        raise confirming.too_costly("finding the resources that meet the condition")
     return found
 
 
@@ -342,7 +342,7 @@ class Scanner(Scan):
         if next(scanner.scan(None, 1, progress, in_order=False), None) is not None:
             return True
         if not progress.ended:
-            raise counting.too_costly("following _has")
+            raise confirming.too_costly("following _has")
         return False
 
     def spelt_out(self, query: Query) -> Query:
@@ -390,13 +390,13 @@ class Scanner(Scan):
     def count(self) -> int:
         """The exact number of all matches; TooCostly if too much had to be read."""
         total = self._count_of_types()
-        total = counting.from_keys(self) if total is None else total
+        total = confirming.from_keys(self) if total is None else total
         if total is not None:
             return total
         progress, counted = Progress(self.limits.counted), self.unordered()
         total = sum(1 for _ in counted.scan(None, LISTED, progress, in_order=False))
         if not progress.ended:
-            raise counting.too_many(self.query)
+            raise confirming.too_many(self.query)
         return total
 
     def _count_of_types(self) -> int | None:
@@ -413,7 +413,7 @@ class Scanner(Scan):
         for name in query.types:
             found = self.store.count(name, most=left)
             if found is None:
-                raise counting.too_many(query)
+                raise confirming.too_many(query)
             total, left = total + found, left - found
         return total
 

@@ -54,8 +54,8 @@ def settling(made: Item) -> tuple[str, Item]:
 
 
 def restoring(head: Item, said: Item) -> tuple[str, Item] | None:
-    """The expression that lets a head say what it must, and its values; None where it does."""
-    wrong = [name for name in keys.COUNTED if _plain(head.get(name)) != _plain(said.get(name))]
+    """The expression that lets a head without a mark say what it must, and its values; None where it does."""
+    wrong = [name for name in (*keys.COUNTED, _ASIDE) if _plain(head.get(name)) != _plain(said.get(name))]
     if not wrong:
         return None
     added, gone = [name for name in wrong if name in said], [name for name in wrong if name not in said]

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from bulkhead.search.run import Scanner
     from bulkhead.store import ReadStore
 
+ENTRIES = 5_000
+"""Entries of one listing: more than a page of the index has."""
 FEW = 10
 """So few resources are read at once."""
 PATIENT = "Patient"
@@ -77,8 +79,8 @@ def _listed(scanner: Scanner, driver: Driver) -> set[str]:
     """All that a driver lists. It reads no head."""
     names: set[str] = set()
     after: Position | None = None
-    for _ in range(LISTED, scanner.limits.names + 1, LISTED):
-        listing = driver.list(scanner.store, after, LISTED)
+    for _ in range(max(scanner.limits.names // ENTRIES, 1)):
+        listing = driver.list(scanner.store, after, ENTRIES)
         names.update(hint.key for hint in listing.hints)
         after = listing.next
         if after is None:
