@@ -10,7 +10,7 @@ from bulkhead.history.cursor import BACK, FEED, FORWARD, Cursor, Place
 from bulkhead.history.listing import Listed, Lister
 from bulkhead.history.query import Query
 from bulkhead.resources.interactions import require_visible_history
-from bulkhead.search.confirming import too_costly
+from bulkhead.search.run import too_costly
 from bulkhead.session import Session
 from bulkhead.store import Head
 from bulkhead.store.heads import PAGE_WEIGHT

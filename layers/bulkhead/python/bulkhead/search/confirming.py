@@ -10,26 +10,20 @@ The entries are listed first: what is made in between counts another time, and w
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
-
-from msgspec import structs
 
 from bulkhead.compartments.compartment_definitions import TYPE as DEFINITIONS
 from bulkhead.errors import TooCostly
 from bulkhead.facts import care_dates
 from bulkhead.parallel import chunks
-from bulkhead.search.drivers import Created, Driver, Position, Updated
-from bulkhead.search.leading import planned
-from bulkhead.search.query import Clause, Query, ReferenceValue, TokenValue
-from bulkhead.search.scan import LISTED
+from bulkhead.search.drivers import Created, Position, Updated
+from bulkhead.search.query import Clause, ReferenceValue, TokenValue
+from bulkhead.search.scan import LISTED, Scan
 from bulkhead.store import keys
 from bulkhead.store.version import is_open
 
 if TYPE_CHECKING:
     from bulkhead.compartments.membership import Definition
-    from bulkhead.search.run import Scanner
-    from bulkhead.store import ReadStore
 
 ENTRIES = 5_000
 """Entries of one listing: more than a page of the index has."""
@@ -37,101 +31,93 @@ FEW = 10
 """So few resources are read at once."""
 PATIENT = "Patient"
 
-Confirmed = Callable[["ReadStore", int], set[str]]
-"""Resources whose heads say that they match, `limits.names` of them at most: the others are to be read."""
+Confirmed = Callable[[int], set[str]]
+"""The resources, so many of them at most, whose heads say that they match: the others are to be read."""
 
 
-def from_keys(scanner: Scanner) -> int | None:
-    """The number of all matches of a search with exactly one condition: a Patient, by a reference or as a compartment, or a code.
+def confirmed(scan: Scan) -> Confirmed | None:
+    """What the heads say about a search with exactly one condition: a Patient, by a reference or as a compartment, or a code.
 
-    None for any other search, for a caller who may not see all of the types, and in a table whose heads do not say what it takes.
-    TooCostly; `widening.Replacing` where the Patient replaces others.
+    None for any other search, for a caller who may not see all of the types, and in a table whose heads do not say it.
     """
-    query, plan = scanner.query, scanner.plan
-    confirmed = _of_compartment(query, plan.membership) if query.compartment else _of_clause(query)
-    if confirmed is None or not _sees_all(scanner) or not scanner.store.heads_can_count():
+    its = scan.plan.membership
+    by_heads = _of_compartment(scan, its) if scan.query.compartment else _of_clause(scan)
+    return by_heads if by_heads and _sees_all(scan) and scan.store.heads_can_count() else None
+
+
+def count(scan: Scan, by_heads: Confirmed, *, listed: int, read: int, refusal: TooCostly) -> int | None:
+    """The number of all matches of a search that `by_heads` knows (see `confirmed`), in whatever order they come; None where no index leads to them alone.
+
+    `refusal` is raised where that takes more than `listed` entries or `read` heads; `widening.Replacing` where the Patient replaces others.
+    """
+    if scan.plan.filtered or isinstance(scan.plan.driver, (Created, Updated)):
         return None
-    if query.results.sort:
-        results = structs.replace(query.results, sort=(), cursor=None)
-        plan = planned(scanner.store, structs.replace(query, results=results), plan.membership)
-    if plan.filtered or isinstance(plan.driver, (Created, Updated)):
-        return None
-    if not _is_visible(scanner):
+    if not _is_visible(scan):
         return 0
-    return _counted(replace(scanner, plan=plan), _listed(scanner, plan.driver), confirmed)
-
-
-def _counted(scanner: Scanner, names: set[str], confirmed: Confirmed) -> int:
-    """How many of `names` match."""
-    sure = confirmed(scanner.store, scanner.limits.names) & names if len(names) > FEW else set()
+    names = _listed(scan, most=listed)
+    if names is None:
+        raise refusal
+    sure = by_heads(listed) & names if len(names) > FEW else set()
     left = sorted(names - sure)
-    if len(left) > scanner.limits.counted:
-        raise too_many(scanner.query)
+    if len(left) > read:
+        raise refusal
     total = len(sure)
     for part in chunks(left, LISTED):
-        heads = scanner.store.read_many(part)
-        scanner.prepare(heads.values())
-        total += sum(1 for key in part if scanner.admitted(heads.get(key)))
+        heads = scan.store.read_many(part)
+        scan.prepare(heads.values())
+        total += sum(1 for key in part if scan.admitted(heads.get(key)))
     return total
 
 
-def _listed(scanner: Scanner, driver: Driver) -> set[str]:
-    """All that a driver lists. It reads no head."""
+def _listed(scan: Scan, *, most: int) -> set[str] | None:
+    """All that the driver lists; None where that takes more than about `most` entries. It reads no head."""
     names: set[str] = set()
     after: Position | None = None
-    for _ in range(max(scanner.limits.names // ENTRIES, 1)):
-        listing = driver.list(scanner.store, after, ENTRIES)
+    for _ in range(max(most // ENTRIES, 1)):
+        listing = scan.plan.driver.list(scan.store, after, ENTRIES)
         names.update(hint.key for hint in listing.hints)
         after = listing.next
         if after is None:
             return names
-    raise too_many(scanner.query)
+    return None
 
 
-def too_many(query: Query) -> TooCostly:
-    return too_costly("counting", "_total" if query.results.total else "_summary")
-
-
-def too_costly(doing: str, expression: str | None = None) -> TooCostly:
-    return TooCostly(
-        f"{doing} would read too many resources: narrow the search with more parameters", expression=expression
-    )
-
-
-def _is_visible(scanner: Scanner) -> bool:
+def _is_visible(scan: Scan) -> bool:
     """Whether the compartment is there for the caller; it is where the search names none. Raises Replacing as a scan does (`looked_at`)."""
-    compartment, named = scanner.query.compartment, scanner.named.take()
+    compartment, named = scan.query.compartment, scan.named.take()
     wanted = dict.fromkeys((*named, *([compartment] if compartment else [])))
-    heads = scanner.store.read_many(wanted) if wanted else {}
-    if compartment and not scanner.visible(heads.get(compartment)):
+    heads = scan.store.read_many(wanted) if wanted else {}
+    if compartment and not scan.visible(heads.get(compartment)):
         return False
-    scanner.looked_at(named, heads)
+    scan.looked_at(named, heads)
     return True
 
 
-def _sees_all(scanner: Scanner) -> bool:
+def _sees_all(scan: Scan) -> bool:
     """Whether the caller may see every resource of the types that are asked for."""
-    its = scanner.plan.membership
-    types = scanner.query.types or (tuple(its.parameters) if its else ())
-    return bool(types) and DEFINITIONS not in types and all(is_open(scanner.fence, name) for name in types)
+    its = scan.plan.membership
+    types = scan.query.types or (tuple(its.parameters) if its else ())
+    return bool(types) and DEFINITIONS not in types and all(is_open(scan.fence, name) for name in types)
 
 
-def _of_compartment(query: Query, its: Definition | None) -> Confirmed | None:
+def _of_compartment(scan: Scan, its: Definition | None) -> Confirmed | None:
     """Members of the compartment of one Patient, without any other condition."""
+    query, store = scan.query, scan.store
     if its is None or len(query.compartments) > 1 or query.clauses or query.chains or its.own:
         return None
     patient, kind = query.compartments[0], query.types[0] if len(query.types) == 1 else None
     if not patient.startswith(f"{PATIENT}/"):
         return None
-    return lambda store, most: {
+    return lambda most: {
         key
         for key, via in store.heads_pointing_at(patient, kind, most=most).items()
         if not via.isdisjoint(its.parameters.get(key.partition("/")[0], ()))
     }
 
 
-def _of_clause(query: Query) -> Confirmed | None:
+def _of_clause(scan: Scan) -> Confirmed | None:
     """Resources of one type that meet one condition: that they point at a Patient, or have a code."""
+    query = scan.query
     if len(query.types) != 1 or len(query.clauses) != 1 or query.chains:
         return None
     clause = query.clauses[0]
@@ -139,9 +125,9 @@ def _of_clause(query: Query) -> Confirmed | None:
         return None
     match clause.values[0]:
         case ReferenceValue() as value if clause.of_targets and value.id and value.type in (None, PATIENT):
-            return _of_patient(query.types[0], clause.parameter.code, f"{PATIENT}/{value.id}")
+            return _of_patient(scan, clause.parameter.code, f"{PATIENT}/{value.id}")
         case TokenValue(code=str(code)) as value if code and _is_of_care(query.types[0], clause):
-            return _of_code(query.types[0], clause.parameter.code, value)
+            return _of_code(scan, clause.parameter.code, value)
     return None
 
 
@@ -150,16 +136,20 @@ def _is_of_care(resource_type: str, clause: Clause) -> bool:
     return clause.parameter == care_dates.code_parameter(resource_type)
 
 
-def _of_patient(resource_type: str, code: str, patient: str) -> Confirmed:
-    return lambda store, most: {
+def _of_patient(scan: Scan, code: str, patient: str) -> Confirmed:
+    """Those that point at a Patient through one parameter."""
+    store, (resource_type,) = scan.store, scan.query.types
+    return lambda most: {
         key for key, via in store.heads_pointing_at(patient, resource_type, most=most).items() if code in via
     }
 
 
-def _of_code(resource_type: str, parameter: str, value: TokenValue) -> Confirmed:
+def _of_code(scan: Scan, parameter: str, value: TokenValue) -> Confirmed:
+    """Those that have a code, of one system or of any."""
+    store, (resource_type,) = scan.store, scan.query.types
     code = (value.code or "").casefold()
     system = None if value.system is None else keys.limited(value.system, keys.SORT_LIMIT)
-    return lambda store, most: {
+    return lambda most: {
         key
         for key, its in store.heads_with_code(resource_type, parameter, code, most=most).items()
         if system is None or its == system

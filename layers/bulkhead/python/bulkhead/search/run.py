@@ -193,7 +193,7 @@ def find(store: ReadStore, query: Query, limit: int, *, fence: Fence) -> list[Ve
         if len(found) == limit:
             return found
     if not progress.ended:
-        raise confirming.too_costly("finding the resources that meet the condition")
+        raise too_costly("finding the resources that meet the condition")
     return found
 
 
@@ -342,7 +342,7 @@ class Scanner(Scan):
         if next(scanner.scan(None, 1, progress, in_order=False), None) is not None:
             return True
         if not progress.ended:
-            raise confirming.too_costly("following _has")
+            raise too_costly("following _has")
         return False
 
     def spelt_out(self, query: Query) -> Query:
@@ -383,6 +383,9 @@ class Scanner(Scan):
         """The same search in any order: what is led by an order of dates meets what has none only after all others."""
         if not isinstance(self.plan.driver, DateOrder) or self.plan.driver.bounded:
             return self
+        return self._without_sort()
+
+    def _without_sort(self) -> Scanner:
         query = structs.replace(self.query, results=structs.replace(self.query.results, sort=(), cursor=None))
         chosen = planned(self.store, query, self.plan.membership)
         return led_by_fence(replace(self, query=query, plan=chosen))
@@ -390,14 +393,24 @@ class Scanner(Scan):
     def count(self) -> int:
         """The exact number of all matches; TooCostly if too much had to be read."""
         total = self._count_of_types()
-        total = confirming.from_keys(self) if total is None else total
+        total = self._count_of_confirmed() if total is None else total
         if total is not None:
             return total
         progress, counted = Progress(self.limits.counted), self.unordered()
         total = sum(1 for _ in counted.scan(None, LISTED, progress, in_order=False))
         if not progress.ended:
-            raise confirming.too_many(self.query)
+            raise too_costly("counting", "_total" if self.query.results.total else "_summary")
         return total
+
+    def _count_of_confirmed(self) -> int | None:
+        """The number of all matches of a search for a Patient or a code alone, from keys; None where heads have to be read: see `confirming`. TooCostly."""
+        confirmed = confirming.confirmed(self)
+        if confirmed is None:
+            return None
+        refusal = too_costly("counting", "_total" if self.query.results.total else "_summary")
+        scanner = self._without_sort() if self.query.results.sort else self
+        limits = self.limits
+        return confirming.count(scanner, confirmed, listed=limits.names, read=limits.counted, refusal=refusal)
 
     def _count_of_types(self) -> int | None:
         """The number of all resources of the types that are asked for, in whatever order, from keys; None where heads have to be read: under a
@@ -413,7 +426,7 @@ class Scanner(Scan):
         for name in query.types:
             found = self.store.count(name, most=left)
             if found is None:
-                raise confirming.too_many(query)
+                raise too_costly("counting", "_total" if query.results.total else "_summary")
             total, left = total + found, left - found
         return total
 
@@ -432,4 +445,10 @@ def too_many_to_sort(limit: int) -> TooCostly:
     return TooCostly(
         f"a search can sort up to {limit} resources by this: narrow it with more parameters, or sort all of a type by one date",
         expression="_sort",
+    )
+
+
+def too_costly(doing: str, expression: str | None = None) -> TooCostly:
+    return TooCostly(
+        f"{doing} would read too many resources: narrow the search with more parameters", expression=expression
     )

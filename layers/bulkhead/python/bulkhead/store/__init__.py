@@ -479,7 +479,7 @@ class Store:
 
     def heads_with_code(self, resource_type: str, parameter: str, code: str, *, most: int) -> Mapping[str, str]:
         """Resources with a code, each with its system, without reading them: see `head_counts.with_code`."""
-        return head_counts.with_code(self.table, resource_type, parameter, code, most=most)
+        return head_counts.with_code(self.table, resource_type, parameter=parameter, code=code, most=most)
 
     def heads_can_count(self) -> bool:
         """Whether every head says what counts need: see `layout`."""

@@ -85,7 +85,7 @@ def pointing_at(table: Table, patient: str, resource_type: str | None, *, most: 
     return found
 
 
-def with_code(table: Table, resource_type: str, parameter: str, code: str, *, most: int) -> dict[str, str]:
+def with_code(table: Table, resource_type: str, *, parameter: str, code: str, most: int) -> dict[str, str]:
     """The resources that have a code (case folded) as the one that counts know them by, each with its system as `keys.limited` has it.
 
     `most` of them at most. By-value shows them: as of a moment ago. What an open transaction holds is left out.

@@ -57,7 +57,7 @@ def filled(writes: list[Any]) -> MemoryStore:
             continue
         name, people, codes = written
         subject, performers = (people or ["Group/1"])[0], [{"reference": one} for one in people[1:]]
-        more = {"performer": performers} if performers else {}
+        more: dict[str, Any] = {"performer": performers} if performers else {}
         made = observation(name, subject=subject, effectiveDateTime=f"2020-0{len(codes) + 1}", **more)
         store.put(made | {"code": {"text": "x", "coding": [coding(*code) for code in codes]}})
     return store
@@ -68,7 +68,7 @@ def filled(writes: list[Any]) -> MemoryStore:
 def test_what_is_counted_is_what_is_found(writes: list[Any]) -> None:
     store = filled(writes)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bulkhead.search.counting.FEW", 0)
+        patch.setattr("bulkhead.search.confirming.FEW", 0)
         for path, query in QUERIES:
             found = pages(store, path, query)
             assert search(store, path, f"{query}&_summary=count")["total"] == len(set(found)), (path, query)
@@ -150,7 +150,7 @@ def test_what_has_to_be_read_is_bounded() -> None:
 
 
 def test_what_is_listed_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bulkhead.search.counting.ENTRIES", 10)
+    monkeypatch.setattr("bulkhead.search.confirming.ENTRIES", 10)
     store = moved(30)
     assert search(store, "Observation", "code=b&_summary=count", limits=Limits(names=40))["total"] == 30
     with pytest.raises(TooCostly):
