@@ -175,7 +175,7 @@ def read_no_few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bulkhead.search.confirming.FEW", 0)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_whatever_was_written_and_whoever_died(
     make_store: Any, steps: list[Step], monkeypatch: pytest.MonkeyPatch
@@ -196,6 +196,26 @@ def test_whatever_was_written_and_whoever_died(
 def filled(store: Store, number: int = 12) -> None:
     store.commit([put(store, patient(one)) for one in "12"])
     store.commit([put(store, observation(f"{n:02d}", ("1",), (0,), n)) for n in range(number)])
+
+
+def test_a_head_says_one_patient_and_one_code() -> None:
+    facts = index_facts.facts(observation("x", ("2", "1"), (2, 1), 0))
+    assert keys.head_entry("Observation/x", facts) == (
+        {"tpk": "count#Patient/1", "tsk": "Observation#x", "vpk": "count#Observation|code|a", "vsk": f"{SNOMED}#x"},
+        frozenset({"performer"}),
+    )
+    assert keys.head_entry("Observation/x", None) == keys.head_entry("AuditEvent/x", facts) == ({}, frozenset())
+
+
+def test_keys_that_are_too_long_are_told_apart(store: Store) -> None:
+    """By a hash: a code and a system may have any length."""
+    long = [f"urn:{'s' * 2000}{n}" for n in range(2)]
+    for n, system in enumerate(long):
+        resource = observation(f"{n}", ("1",), (), 0)
+        resource["code"] = {"coding": [{"system": system, "code": "c" * 3000}]}
+        store.commit([put(store, resource)])
+        assert search(store, "Observation", f"code={system}|{'c' * 3000}&_summary=count")["total"] == 1
+    require_heads_say_what_they_are(store)
 
 
 def test_no_head_is_read_but_that_of_the_patient(store: Store) -> None:
