@@ -175,7 +175,7 @@ def read_no_few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bulkhead.search.confirming.FEW", 0)
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_whatever_was_written_and_whoever_died(
     make_store: Any, steps: list[Step], monkeypatch: pytest.MonkeyPatch
@@ -263,6 +263,40 @@ def test_a_transaction_counts_from_its_commit_on(store: Store, monkeypatch: pyte
     look()
     assert seen == [12, 12, 12]
     assert search(store, "Observation", "patient=2&_summary=count")["total"] == 1
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_wherever_a_writer_dies(make_store: Any, large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that makes, moves, changes, deletes, and gives an account to what stays: at every third of its calls."""
+    monkeypatch.setattr(commits, "_is_large", lambda writes, others: large)
+    store: Store = make_store(transaction_lease=-1000, definitions_ttl=3600)
+    filled(store, 2)
+    at, struck = 0, True
+    while struck:
+        names = [f"{kind}{at}" for kind in ("moved", "changed", "gone", "given")]
+        store.commit([put(store, observation(name, ("1",), (0,), at)) for name in names])
+        heads_of = store.read_many(f"Observation/{name}" for name in names)
+        made = [put(store, observation(f"new{at}{n}", ("1",), (0, 1), at)) for n in range(2)]
+        made[0].fresh = True
+        made += [
+            put(store, observation(names[0], ("2",), (1,), at)),
+            put(store, observation(names[1], ("1",), (0,), -1)),
+        ]
+        made += [delete(store, heads_of[f"Observation/{names[2]}"])]
+        made += [given_accounts(heads_of[f"Observation/{names[3]}"], serial=1)]
+        client = store.table.client
+        with dying(store, at):
+            failing: Any = store.table.client
+            store.commit(made)
+        struck = failing.struck
+        require_counts_are_what_is_found(store)
+        require_heads_say_what_they_are(store)
+        assert store.table.client is client
+        at += 3
+    assert at > 3
+    store.sweep()
+    require_counts_are_what_is_found(store)
+    require_heads_say_what_they_are(store)
 
 
 def test_a_change_of_accounts_in_a_transaction_keeps_what_the_head_says(

@@ -226,7 +226,7 @@ def _done_already(table: Table, actions: Sequence[Item]) -> bool:
     ((_, written),) = actions[0].items()
     if "Item" in written:
         return _unordered(table.get(item_key(written["Item"]))) == _unordered(written["Item"])
-    # Of a change of accounts nearly every value is its own: when it was made, and all that it sets.
+    # A change of accounts says when it was made and by which version, so that no other writer's is equal.
     item = table.get(item_key(written["Key"])) or {}
     values = {name[1:]: value for name, value in written["ExpressionAttributeValues"].items()}
     expected = {name: value for name, value in values.items() if name not in ("base", "flagged")}
