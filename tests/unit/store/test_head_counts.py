@@ -29,6 +29,7 @@ QUERIES = [
     ("Observation", "code=a"),
     ("Observation", f"code={LOINC}|B"),
     ("Observation", "code=|a"),
+    ("Observation", "subject=Patient/1,Patient/2"),
     ("Patient/1/Observation", ""),
     ("Patient/2/*", ""),
 ]

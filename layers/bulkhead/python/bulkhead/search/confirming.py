@@ -1,4 +1,4 @@
-"""Counts what points at one Patient, or has one code, from keys.
+"""Counts what points at a Patient, or has a code, from keys.
 
 What a driver lists are hints: nothing that matches is missing, but entries that writers left behind are among them. What the heads themselves say
 (`store.head_counts`) is true, but says one Patient and one code of each. What both list is a match, and is counted without being read. The
@@ -9,7 +9,7 @@ The entries are listed first: what is made in between counts another time, and w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bulkhead.compartments.compartment_definitions import TYPE as DEFINITIONS
@@ -17,7 +17,7 @@ from bulkhead.errors import TooCostly
 from bulkhead.facts import care_dates
 from bulkhead.parallel import chunks
 from bulkhead.search.drivers import Created, Position, Updated
-from bulkhead.search.query import Clause, ReferenceValue, TokenValue
+from bulkhead.search.query import ReferenceValue, TokenValue
 from bulkhead.search.scan import LISTED, Scan
 from bulkhead.store import keys
 from bulkhead.store.version import is_open
@@ -36,7 +36,7 @@ Confirmed = Callable[[int], set[str]]
 
 
 def confirmed(scan: Scan) -> Confirmed | None:
-    """What the heads say about a search with exactly one condition: a Patient, by a reference or as a compartment, or a code.
+    """What the heads say about a search with exactly one condition: Patients, by a reference or as a compartment, or codes.
 
     None for any other search, for a caller who may not see all of the types, and in a table whose heads do not say it.
     """
@@ -101,56 +101,54 @@ def _sees_all(scan: Scan) -> bool:
 
 
 def _of_compartment(scan: Scan, its: Definition | None) -> Confirmed | None:
-    """Members of the compartment of one Patient, without any other condition."""
-    query, store = scan.query, scan.store
-    if its is None or len(query.compartments) > 1 or query.clauses or query.chains or its.own:
+    """Members of the compartment of a Patient, and of those that it replaces, without any other condition."""
+    query = scan.query
+    if its is None or its.code != PATIENT or its.own or query.clauses or query.chains:
         return None
-    patient, kind = query.compartments[0], query.types[0] if len(query.types) == 1 else None
-    if not patient.startswith(f"{PATIENT}/"):
-        return None
-    return lambda most: {
-        key
-        for key, via in store.heads_pointing_at(patient, kind, most=most).items()
-        if not via.isdisjoint(its.parameters.get(key.partition("/")[0], ()))
-    }
+    return _any_of([_pointing_at(scan, patient, its.parameters) for patient in query.compartments])
 
 
 def _of_clause(scan: Scan) -> Confirmed | None:
-    """Resources of one type that meet one condition: that they point at a Patient, or have a code."""
+    """Resources of one type that meet one condition: that they point at one of some Patients, or have one of some codes."""
     query = scan.query
     if len(query.types) != 1 or len(query.clauses) != 1 or query.chains:
         return None
-    clause = query.clauses[0]
-    if clause.modifier is not None or len(clause.values) != 1:
-        return None
-    match clause.values[0]:
-        case ReferenceValue() as value if clause.of_targets and value.id and value.type in (None, PATIENT):
-            return _of_patient(scan, clause.parameter.code, f"{PATIENT}/{value.id}")
-        case TokenValue(code=str(code)) as value if code and _is_of_care(query.types[0], clause):
-            return _of_code(scan, clause.parameter.code, value)
+    clause, (resource_type,) = query.clauses[0], query.types
+    if clause.of_targets:
+        via = {resource_type: frozenset({clause.parameter.code})}
+        people = [value.id for value in clause.values if isinstance(value, ReferenceValue) and _may_be_patient(value)]
+        return _any_of([_pointing_at(scan, f"{PATIENT}/{one}", via) for one in people])
+    if clause.of_tokens and clause.parameter == care_dates.code_parameter(resource_type):
+        tokens = [value for value in clause.values if isinstance(value, TokenValue)]
+        return _any_of([_with_code(scan, clause.parameter.code, one.system, one.code) for one in tokens if one.code])
     return None
 
 
-def _is_of_care(resource_type: str, clause: Clause) -> bool:
-    """Whether a clause is about the code by which counts know resources of a type."""
-    return clause.parameter == care_dates.code_parameter(resource_type)
+def _may_be_patient(value: ReferenceValue) -> bool:
+    return value.type in (None, PATIENT)
 
 
-def _of_patient(scan: Scan, code: str, patient: str) -> Confirmed:
-    """Those that point at a Patient through one parameter."""
-    store, (resource_type,) = scan.store, scan.query.types
+def _any_of(found: Sequence[Confirmed]) -> Confirmed | None:
+    """What meets one of several conditions at least. Those that are left out here are left to the heads."""
+    return (lambda most: set().union(*(one(most) for one in found))) if found else None
+
+
+def _pointing_at(scan: Scan, patient: str, via: Mapping[str, frozenset[str]]) -> Confirmed:
+    """Those that point at a Patient by one of the parameters that `via` has of their type."""
+    store, kind = scan.store, scan.query.types[0] if len(scan.query.types) == 1 else None
     return lambda most: {
-        key for key, via in store.heads_pointing_at(patient, resource_type, most=most).items() if code in via
+        key
+        for key, its in store.heads_pointing_at(patient, kind, most=most).items()
+        if not its.isdisjoint(via.get(key.partition("/")[0], ()))
     }
 
 
-def _of_code(scan: Scan, parameter: str, value: TokenValue) -> Confirmed:
-    """Those that have a code, of one system or of any."""
+def _with_code(scan: Scan, parameter: str, system: str | None, code: str) -> Confirmed:
+    """Those that have a code, of one system or (None) of any."""
     store, (resource_type,) = scan.store, scan.query.types
-    code = (value.code or "").casefold()
-    system = None if value.system is None else keys.limited(value.system, keys.SORT_LIMIT)
+    wanted = None if system is None else keys.limited(system, keys.SORT_LIMIT)
     return lambda most: {
         key
-        for key, its in store.heads_with_code(resource_type, parameter, code, most=most).items()
-        if system is None or its == system
+        for key, its in store.heads_with_code(resource_type, parameter, code.casefold(), most=most).items()
+        if wanted is None or its == wanted
     }
