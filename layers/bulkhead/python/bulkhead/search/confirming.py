@@ -120,7 +120,7 @@ def _of_clause(scan: Scan) -> Confirmed | None:
         return _any_of([_pointing_at(scan, f"{PATIENT}/{one}", via) for one in people])
     if clause.of_tokens and clause.parameter == care_dates.code_parameter(resource_type):
         tokens = [value for value in clause.values if isinstance(value, TokenValue)]
-        return _any_of([_with_code(scan, clause.parameter.code, one.system, one.code) for one in tokens if one.code])
+        return _any_of([_with_code(scan, clause.parameter.code, one) for one in tokens if one.code])
     return None
 
 
@@ -143,12 +143,12 @@ def _pointing_at(scan: Scan, patient: str, via: Mapping[str, frozenset[str]]) ->
     }
 
 
-def _with_code(scan: Scan, parameter: str, system: str | None, code: str) -> Confirmed:
-    """Those that have a code, of one system or (None) of any."""
-    store, (resource_type,) = scan.store, scan.query.types
-    wanted = None if system is None else keys.limited(system, keys.SORT_LIMIT)
+def _with_code(scan: Scan, parameter: str, value: TokenValue) -> Confirmed:
+    """Those that have a code, of one system or of any."""
+    store, (resource_type,), code = scan.store, scan.query.types, (value.code or "").casefold()
+    system = None if value.system is None else keys.limited(value.system, keys.SORT_LIMIT)
     return lambda most: {
         key
-        for key, its in store.heads_with_code(resource_type, parameter, code.casefold(), most=most).items()
-        if wanted is None or its == wanted
+        for key, its in store.heads_with_code(resource_type, parameter, code, most=most).items()
+        if system is None or its == system
     }
