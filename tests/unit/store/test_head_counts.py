@@ -392,7 +392,14 @@ def stay(store: Store, at: keys.Key) -> None:
     change(store, at, **said)
 
 
-@pytest.mark.parametrize("harm", [lose, mistake, stay])
+def settle_as_older_code(store: Store, at: keys.Key) -> None:
+    """Of a transaction that newer code has begun: what the head was to say stayed aside."""
+    said = head_counts.attributes(at[0], index_facts.facts(observation("00", ("1",), (0,), 0)))
+    lose(store, at)
+    change(store, at, counted={"M": said})
+
+
+@pytest.mark.parametrize("harm", [lose, mistake, stay, settle_as_older_code])
 def test_the_integrity_check_puts_right_what_a_head_says(store: Store, harm: Callable[..., None]) -> None:
     filled(store, 3)
     at = "Observation/00", keys.HEAD
