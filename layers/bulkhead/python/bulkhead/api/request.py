@@ -170,6 +170,14 @@ class Request:
         if trail.is_recorded(self.session, self.route.operation, head):
             self.session.shown.append(Shown(self.route.operation, head))
 
+    def note_told(self, head: Head) -> None:
+        """The same for a version that the answer names and does not show, where the request has not made it.
+
+        Criteria that found it, or a patch that changes nothing, tell what it holds.
+        """
+        if not self.session.has_committed(head):
+            self.note_shown(head)
+
     def represent(self, head: Head, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """A version as this client sees it, with another `body` where one is given.
 
