@@ -13,6 +13,7 @@ from importlib import import_module
 from botocore.exceptions import BotoCoreError, ClientError
 
 from bulkhead.api import fitting, matching, trail
+from bulkhead.api.own_pages import require_own_page
 from bulkhead.api.request import Request
 from bulkhead.api.response import RETRY_AFTER, Response
 from bulkhead.api.routes import SERVICE
@@ -104,6 +105,7 @@ def _answered(request: Request) -> Response:
             _ = request.wanted
         if not request.route.public:
             _ = request.caller
+            require_own_page(request)
         with one_request():
             answered = fitting.fitted(request, lambda: perform(request))
             trail.record_reads(request)
