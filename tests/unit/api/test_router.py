@@ -372,3 +372,16 @@ def test_no_cache_keeps_that_nothing_has_changed() -> None:
 @pytest.mark.parametrize("path", ["metadata", f"OperationDefinition/{OPERATION_DEFINITIONS[0]}"])
 def test_what_is_the_same_for_everybody_may_be_kept(path: str) -> None:
     assert send("GET", path)[2]["cache-control"] == "public, max-age=300"
+
+
+@pytest.mark.parametrize(
+    ("prefer", "is_shown"),
+    [
+        ("return=minimal, return=representation", False),
+        ("return=representation; return=minimal", True),
+        ("handling=lenient, return=minimal", False),
+    ],
+)
+def test_of_a_preference_that_is_given_twice_the_first_counts(prefer: str, is_shown: bool) -> None:
+    status, shown, _ = send("PUT", "Patient/pa", {**PATIENT, "active": True}, prefer=prefer)
+    assert (status, shown is not None) == (200, is_shown)
