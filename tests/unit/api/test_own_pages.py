@@ -35,13 +35,18 @@ ELSEWHERE = [
 ]
 
 
-def send(method: str, path: str, *, claims: dict[str, str] | None = None, **headers: str) -> tuple[int, Any]:
+def send(
+    method: str, path: str, *, claims: dict[str, str] | None = None, address: str = "", **headers: str
+) -> tuple[int, Any]:
     made = http.serve(
         {
             "routeKey": "is not in the table",
             "rawPath": f"{BASE}/{path}",
             "headers": {"host": HERE, "x-forwarded-proto": "http", **headers},
-            "requestContext": {"http": {"method": method}, "authorizer": {"jwt": {"claims": claims or {}}}},
+            "requestContext": {
+                "http": {"method": method, "sourceIp": address},
+                "authorizer": {"jwt": {"claims": claims or {}}},
+            },
         }
     )
     return made["statusCode"], json.loads(made["body"]) if made["body"] else None
@@ -69,6 +74,29 @@ def test_a_page_from_elsewhere_reads_nothing_and_purges_nothing(open_store: Stor
 def test_its_own_pages_and_those_of_the_same_machine_are_served(open_store: Store, origin: str) -> None:
     assert send("GET", "Patient", origin=origin)[0] == 200
     assert send("POST", "Patient/a/$purge", origin=origin)[0] == 404
+
+
+@pytest.mark.parametrize("host", ["site.example:8000", "localhost.example", "127.0.0.1.example", "box"])
+def test_a_site_whose_name_leads_to_this_machine_is_not_this_machine(open_store: Store, host: str) -> None:
+    for origin in ({}, {"origin": f"http://{host}"}):
+        status, outcome = send("GET", "Patient", address="127.0.0.1", **{"host": host, **origin})
+        assert (status, outcome["issue"][0]["expression"]) == (403, ["Host"])
+    # From another machine it is called by whatever name it has there.
+    assert send("GET", "Patient", address="192.168.1.2", host=host)[0] == 200
+
+
+@pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:8000", "app.localhost"])
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_this_machine_is_called_by_its_own_names(open_store: Store, host: str, address: str) -> None:
+    assert send("GET", "Patient", address=address, host=host)[0] == 200
+
+
+def test_or_by_the_name_that_its_operator_gave_it(new_store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    store: Store = new_store(auth="off", base_url="https://fhir.example/fhir/R4")
+    monkeypatch.setattr(http, "connect", lambda: store)
+    monkeypatch.setattr(settings, "current", lambda: store.settings)
+    assert send("GET", "Patient", address="127.0.0.1", host="fhir.example")[0] == 200
+    assert send("GET", "Patient", address="127.0.0.1", host="fhir.example", origin="https://fhir.example")[0] == 200
 
 
 def test_programs_send_no_origin(open_store: Store) -> None:

@@ -22,10 +22,18 @@ def require_own_page(request: Request) -> None:
     """Forbidden where the server asks for no token, and a browser sends the request for a page from elsewhere.
 
     Browsers name the page's origin in `Origin` (RFC 6454, section 7) of each request that can change something, and of each whose answer
-    another origin's page wants to read. Programs send none.
+    another origin's page wants to read. Programs send none. A site may also have its own name lead to this machine, so that its pages are
+    of the server's origin (DNS rebinding): from this machine, the server is called by a name of this machine, or by that of `BASE_URL`.
     """
+    known = request.session.settings
+    if known.auth != _OFF:
+        return
+    named = urlsplit(request.base).hostname or ""
+    if not known.base_url and _is_loopback(request.session.address) and not _is_loopback(named):
+        text = "this server asks for no token, so on this machine it is called localhost, or by the name in the setting BASE_URL"
+        raise Forbidden(text, "Host")
     origin = request.headers.get("origin")
-    if origin is None or request.session.settings.auth != _OFF or _is_own(origin, request.base):
+    if origin is None or _is_own(origin, request.base):
         return
     text = (
         "this server asks for no token, so it serves pages of its own host and of this machine only: start it without --no-auth, and "
