@@ -66,7 +66,7 @@ def test_a_system_with_one_loopback_address_gets_that(monkeypatch: pytest.Monkey
                 raise OSError(errno.EADDRNOTAVAIL, "no such address")
             super().bind(address)
 
-    monkeypatch.setattr(dynamodb.socket, "socket", Narrow)
+    monkeypatch.setattr("infra.local.dynamodb.socket.socket", Narrow)
     assert dynamodb._free_address()[0] == dynamodb.LOOPBACK
 
 
