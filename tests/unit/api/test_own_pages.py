@@ -76,7 +76,7 @@ def test_its_own_pages_and_those_of_the_same_machine_are_served(open_store: Stor
     assert send("POST", "Patient/a/$purge", origin=origin)[0] == 404
 
 
-@pytest.mark.parametrize("host", ["site.example:8000", "localhost.example", "127.0.0.1.example", "box"])
+@pytest.mark.parametrize("host", ["site.example:8000", "localhost.example", "127.0.0.1.example", "box.lan", "["])
 def test_a_site_whose_name_leads_to_this_machine_is_not_this_machine(open_store: Store, host: str) -> None:
     alone = send("GET", "Patient", address="127.0.0.1", host=host)
     for status, outcome in (alone, send("GET", "Patient", address="127.0.0.1", host=host, origin=f"http://{host}")):
@@ -85,7 +85,9 @@ def test_a_site_whose_name_leads_to_this_machine_is_not_this_machine(open_store:
     assert send("GET", "Patient", address="192.168.1.2", host=host)[0] == 200
 
 
-@pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:8000", "app.localhost"])
+@pytest.mark.parametrize(
+    "host", ["localhost:8000", "127.0.0.1", "[::1]:8000", "app.localhost", "box", "192.168.1.2:8000", "[fe80::1]"]
+)
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 def test_this_machine_is_called_by_its_own_names(open_store: Store, host: str, address: str) -> None:
     assert send("GET", "Patient", address=address, host=host)[0] == 200

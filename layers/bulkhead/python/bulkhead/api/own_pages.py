@@ -28,8 +28,7 @@ def require_own_page(request: Request) -> None:
     known = request.session.settings
     if known.auth != _OFF:
         return
-    named = urlsplit(request.base).hostname or ""
-    if not known.base_url and _is_loopback(request.session.address) and not _is_loopback(named):
+    if not known.base_url and _is_loopback(request.session.address) and _is_registered(request.base):
         text = "this server asks for no token, so on this machine it is called localhost, or by the name in the setting BASE_URL"
         raise Forbidden(text, "Host")
     origin = request.headers.get("origin")
@@ -49,6 +48,19 @@ def _is_own(origin: str, base: str) -> bool:
     except ValueError:
         return False
     return parts.netloc == urlsplit(base.casefold()).netloc or _is_loopback(host)
+
+
+def _is_registered(base: str) -> bool:
+    """Whether somebody may have registered the name of a URL's host, and decides where it leads: it has a dot, and is no address."""
+    try:
+        host = urlsplit(base.casefold()).hostname or ""
+    except ValueError:
+        return True
+    try:
+        ip_address(host)
+    except ValueError:
+        return "." in host and not _is_loopback(host)
+    return False
 
 
 def _is_loopback(host: str) -> bool:
