@@ -107,14 +107,15 @@ def start(path: str | None = None, attempts: int = 5) -> Process:
     """
     binary = find_binary()
     for _ in range(attempts):
-        process = _launch(binary, path, *_free_address())
+        process = _launch(binary, path, _free_address())
         if _wait_until_ready(process):
             return process
         process.stop()
     raise StartFailed(f"{binary} did not start in {attempts} attempts")
 
 
-def _launch(binary: Path, path: str | None, host: str, port: int) -> Process:
+def _launch(binary: Path, path: str | None, address: tuple[str, int]) -> Process:
+    host, port = address
     scratch = "" if path else _scratch()
     database = path or (f"{scratch}/dynamodb.sqlite" if scratch else "")
     command = [str(binary), "serve", "--host", host, "-p", str(port)]
