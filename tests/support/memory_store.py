@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from copy import deepcopy
 from itertools import count
 from typing import Any
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from bulkhead.facts.index_facts import Facts, facts
 from bulkhead.settings import Settings
-from bulkhead.store import Found, Head, Moment, Pointer, date_months, staging
+from bulkhead.store import Found, Head, Moment, Pointer, date_months, listings
 from bulkhead.store.definitions import ALL, NAMED_BY
 from bulkhead.store.version import Version
 
@@ -140,7 +140,7 @@ class MemoryStore:
         found = [
             Pointer(key, frozenset({"_account"}))
             for key, head in sorted(self.current.items())
-            if account in staging.listed_accounts(head)
+            if account in listings.accounts(head)
         ]
         return self._paged(found, resource_type, after, limit)
 
@@ -232,6 +232,21 @@ class MemoryStore:
         self.reads.append("Query")
         found = sum(1 for head in self.current.values() if head.type == resource_type and not head.deleted)
         return found if found <= most else None
+
+    def can_count_accounts(self) -> bool:
+        return True
+
+    def count_of_accounts(
+        self, resource_type: str, accounts: Collection[str], *, is_counted: Callable[[Head], bool], most: int
+    ) -> int | None:
+        self.reads.append("Query")
+        named = [
+            head
+            for head in self.current.values()
+            if head.type == resource_type and not set(listings.accounts(head)).isdisjoint(accounts)
+        ]
+        assert all(map(is_counted, named))
+        return len(named) if len(named) <= most else None
 
     def by_time(
         self,

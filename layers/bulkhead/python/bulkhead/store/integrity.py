@@ -36,6 +36,7 @@ from bulkhead.store import (
     files,
     heads,
     keys,
+    listings,
     reservations,
     staging,
     transaction_marks,
@@ -229,9 +230,7 @@ class Check:
         entries = keys.index_entries(head.key, facts)
         listed = definitions.listed_by_name(head.key, facts) if head.unfenced else set()
         listed |= {(keys.DATE_MONTHS, sort) for sort in date_months.of_facts(head.type, facts)} - self._listed
-        return entries | dict(
-            keys.account_entry(head.key, account) for account in staging.listed_accounts(head)
-        ), listed
+        return entries | dict(keys.account_entry(head.key, account) for account in listings.accounts(head)), listed
 
     def _faults_of_one(
         self, pk: str, own: dict[Key, Item], expected: dict[Key, Entry], *, elsewhere: dict[Key, Item]
@@ -332,7 +331,7 @@ class Check:
         versions = {key: item for key, item in own.items() if key[1].startswith((keys.HEAD, keys.VERSION))}
         faults: list[_Fault] = []
         for key, item in versions.items():
-            expected = keys.time_keys(pk, int(item["v"]["N"]), item["updated"]["S"], deleted="body" not in item)
+            expected = _time_keys(item)
             if any(item.get(name) != {"S": text} for name, text in expected.items()):
                 values = {":v": item["v"]} | {f":{name}": {"S": text} for name, text in expected.items()}
                 expression = "SET " + ", ".join(f"#{name} = :{name}" for name in expected)
@@ -400,6 +399,16 @@ def _raise_what_is_no_damage(error: Exception) -> None:
         return
     if isinstance(error, (BotoCoreError, ClientError, Unavailable)):
         raise error
+
+
+def _time_keys(item: Item) -> dict[str, str]:
+    """The by-time attributes that a head or version needs."""
+    pk, sort = item_key(item)
+    if sort == keys.HEAD:
+        # With all its accounts, whatever the clock says: that one ends changes no key.
+        return listings.time_keys(heads.from_item(item, dates.FIRST), superseded=False)
+    end = "" if "body" in item else keys.DELETED
+    return keys.time_keys(pk, int(item["v"]["N"]), item["updated"]["S"], end=end)
 
 
 def _is_resource(pk: str) -> bool:
