@@ -38,11 +38,12 @@ from bulkhead.operations import set_accounts_run
 from bulkhead.operations.set_accounts_request import Request
 from bulkhead.search import parse, run
 from bulkhead.session import Session
-from bulkhead.store import Head, Store, erasure, heads
+from bulkhead.store import Head, Store, counts, erasure, heads
 from infra.local.lag import LaggingIndexes
 from tests.support.clock import Clock, stopped
 from tests.support.faults import Killed, killed
 from tests.support.scene import A, B, Scene
+from tests.support.searches import search
 from tests.support.stepping import Writer
 
 PATIENTS = ("Patient/1", "Patient/2")
@@ -326,6 +327,7 @@ class Sharing(RuleBasedStateMachine):
                 found = {one.key for one in run.find(self.store, parse.parse([], name), 100, fence=fence)}
                 expected = {key for key, head in heads.items() if head.type == name and self.sees(caller, head, heads)}
                 assert found == expected, (caller.bounds, name)
+                assert search(self.store, name, "_summary=count", fence=fence)["total"] == len(expected)
 
     def last(self, key: str, heads: Mapping[str, Head]) -> Head | None:
         """The last content of a resource, deleted or not."""
@@ -373,7 +375,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def sharing(make_store: Any, clock: Clock) -> type[Sharing]:
+def sharing(make_store: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> type[Sharing]:
+    # Keys are counted however few there are.
+    monkeypatch.setattr(counts, "FEW", -1)
     Sharing.make = staticmethod(lambda: make_store(propagation_settle=SETTLE, purge_rest=REST, definitions_ttl=0))
     Sharing.clock = clock
     return Sharing
