@@ -43,7 +43,7 @@ def test_no_other_module_of_the_store_spells_a_key(path: Path) -> None:
 ACCOUNTS = st.lists(st.integers(0, 10**9), max_size=40, unique=True).map(
     lambda numbers: [f"Organization/{number}" for number in numbers]
 )
-ENDS = st.one_of(st.sampled_from(["", keys.DELETED]), ACCOUNTS.map(keys.carrying), st.just(keys.carrying(None)))
+ENDS = st.one_of(st.sampled_from(["", keys.DELETED]), st.builds(keys.carrying, ACCOUNTS, is_all=st.booleans()))
 MOMENTS = st.tuples(
     st.sampled_from(["2026-11-22T01:02:03.456Z", "2026-11-22T01:02:03.457Z"]),
     st.sampled_from(["1", "1-", "1.", "10", "A" * 64]),
@@ -57,13 +57,18 @@ def time_key(moment: Moment, end: str) -> str:
     return keys.time_keys(f"Basic/{identifier}", version, updated, end=end)["msk"]
 
 
-@given(ACCOUNTS)
-def test_a_head_says_which_accounts_it_carries(accounts: list[str]) -> None:
-    said = keys.accounts_of(keys.carrying(accounts))
-    expected = {keys.carried(account) for account in accounts} if len(accounts) <= keys.MOST_CARRIED else None
-    assert said == expected
-    assert len(expected or accounts) == len(accounts)
-    assert keys.accounts_of(keys.carrying(None)) is None
+@given(ACCOUNTS, st.booleans())
+def test_a_head_says_which_accounts_it_carries(accounts: list[str], is_all: bool) -> None:
+    told, said_all = keys.accounts_of(keys.carrying(accounts, is_all=is_all))
+    carried = {keys.carried(account) for account in accounts}
+    assert len(carried) == len(accounts)
+    assert told <= carried
+    assert len(told) == min(len(accounts), keys.MOST_CARRIED)
+    assert said_all == (is_all and told == carried)
+
+
+def test_what_older_code_wrote_says_nothing_of_accounts() -> None:
+    assert keys.accounts_of("") == (frozenset(), False)
 
 
 @given(MOMENTS, ENDS)

@@ -139,10 +139,13 @@ def _note(named: _Named, key: str, *, end: str, accounts: frozenset[str] | None)
     named.untold.discard(key)
     if end == keys.DELETED:
         return
-    carried = None if accounts is None else keys.accounts_of(end)
-    if accounts is None or (carried is not None and not carried.isdisjoint(accounts)):
+    if accounts is None:
         named.counted.add(key)
-    elif carried is None:
+        return
+    told, is_all = keys.accounts_of(end)
+    if not told.isdisjoint(accounts):
+        named.counted.add(key)
+    elif not is_all:
         named.untold.add(key)
 
 

@@ -33,7 +33,7 @@ by-target: `tpk` = the target (with a write shard if many may point at it), `tsk
 by-value:  `vpk` = `Observation|code|1234`, `vsk` = `<sort>#9`; for `_tag`, `_security`, `_profile`, `_source` `vpk` = `*|_tag|x#<shard>`,
            `vsk` = `Observation#<system>#9`.
 by-time:   `mpk` = `Observation#2026-11#<shard>`, `msk` = `<lastUpdated>#9#0000000003`, with a `-` at the end if that version is a deletion; of a
-           head that is none, with `.` and a hash of each account under which it is listed at the end, or `.?` where only the head can tell;
+           head that is none, with `.` and a hash of each account under which it is listed at the end, and `?` where only the head tells all;
            of care dates `mpk` = `Observation|date|Patient/1`, `Observation|date|Patient/1|code|1234` or `...|category|laboratory`,
            `msk` = `<date>#9`.
 
@@ -71,7 +71,7 @@ FORMER = "f#"
 CLAIM = "c#"
 BODY = "o#"
 DELETED = "-"
-_CARRIED, _UNSAID = ".", "?"
+_CARRIED, _MORE = ".", "?"
 # Behind all that a by-time sort key may have after the number of the version.
 _BEHIND = "~"
 
@@ -296,20 +296,21 @@ def carried(account: str) -> str:
     return urlsafe_b64encode(hashlib.sha256(account.encode()).digest()[:9]).decode()
 
 
-def carrying(accounts: Iterable[str] | None) -> str:
-    """The end of the by-time sort key of a head that is no deletion: the accounts under which it is listed.
+def carrying(accounts: Iterable[str], *, is_all: bool) -> str:
+    """The end of the by-time sort key of a head that is no deletion: the accounts under which it is listed for good, `MOST_CARRIED` at most.
 
-    Of more than `MOST_CARRIED`, and None: that its key does not tell.
+    `is_all`: whether it is listed under no others meanwhile.
     """
-    hashes = None if accounts is None else sorted({carried(account) for account in accounts})
-    return _CARRIED + (_UNSAID if hashes is None or len(hashes) > MOST_CARRIED else "".join(hashes))
+    hashes = sorted({carried(account) for account in accounts})
+    told = hashes[:MOST_CARRIED]
+    return _CARRIED + "".join(told) + ("" if is_all and told == hashes else _MORE)
 
 
-def accounts_of(end: str) -> frozenset[str] | None:
-    """The accounts, each as `carried` spells it, in the end of a by-time sort key of what is no deletion; None where it does not tell."""
-    if not end or end[1:] == _UNSAID:
-        return None
-    return frozenset(end[place : place + 12] for place in range(1, len(end), 12))
+def accounts_of(end: str) -> tuple[frozenset[str], bool]:
+    """The accounts in the end of a by-time sort key of what is no deletion, each as `carried` spells it; and whether these are all."""
+    text = end.removeprefix(_CARRIED).removesuffix(_MORE)
+    told = frozenset(text[place : place + 12] for place in range(0, len(text), 12))
+    return told, end.startswith(_CARRIED) and not end.endswith(_MORE)
 
 
 def time_keys(key: str, version: int, updated: str, *, end: str) -> dict[str, str]:

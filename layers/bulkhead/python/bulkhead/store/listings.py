@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bulkhead.fhir import dates
 from bulkhead.settings import SHARED_TYPES
 from bulkhead.store import keys
 
@@ -23,7 +24,11 @@ def accounts(head: Head | None) -> tuple[str, ...]:
 def time_keys(head: Head, *, superseded: bool) -> dict[str, str]:
     """The by-time attributes of a version, which say of a head under which accounts it is listed.
 
-    Where an account ends by the clock, no key can say so for good: then the head itself has to be read.
+    Where an account ends by the clock, no key can say so for good: it says that the head itself tells more.
     """
-    end = keys.DELETED if head.deleted else "" if superseded else keys.carrying(None if head.ends else accounts(head))
+    if head.deleted or superseded:
+        end = keys.DELETED if head.deleted else ""
+    else:
+        lasting = (account for account in accounts(head) if not head.ends or head.until(account) == dates.LAST)
+        end = keys.carrying(lasting, is_all=not head.ends)
     return keys.time_keys(head.key, head.version, head.updated, end=end)
