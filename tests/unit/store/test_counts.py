@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bulkhead import resources
 from bulkhead.access.policy import EVERYBODY
+from bulkhead.fhir import dates
 from bulkhead.session import Session
 from bulkhead.store import Head, Lineage, Store, counts, keys, layout, transactions
 from bulkhead.store.heads import OWN
@@ -263,6 +264,18 @@ def test_an_account_that_ends_and_a_great_many_are_told_by_the_head(store: Store
     with store.metered() as meter:
         assert of_accounts(store, "Organization/c") == 0
     assert "BatchGetItem" not in meter.requests
+
+
+def test_an_account_that_has_ended_does_not_count(
+    store: Store, from_keys: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    have(store, "ab", A, B, ends={OWN: {A: LATER}})
+    have(store, "c", A)
+    assert [of_accounts(store, A), of_accounts(store, B)] == [3, 2]
+    monkeypatch.setattr(dates, "now", lambda: LATER)
+    assert [of_accounts(store, A), of_accounts(store, B)] == [1, 2]
+    assert store.check_integrity(repair=True, patience=None).missing == 0
+    assert [of_accounts(store, A), of_accounts(store, B)] == [1, 2]
 
 
 def test_an_entry_that_a_writer_left_behind_does_not_count(store: Store, from_keys: None) -> None:
