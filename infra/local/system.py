@@ -7,29 +7,21 @@ import fcntl
 import gzip
 import json
 import os
-import socket
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from bulkhead import settings
-from bulkhead.access.shared_types import shared_types
 from bulkhead.api import routes
-from bulkhead.audit import recording
-from bulkhead.compartments import private
-from bulkhead.fhir.rules import invariants
 from infra import discovery
-from infra.local import aws, dynamodb, lambdas, load, sample, server
-from infra.local.identity import ALL_BUT_PURGE, KEYS, Identity
-from infra.local.listener import Limits, Listener, bound
-from infra.local.tokens import RemoteKeys, Verifier
+from infra.local import aws, dynamodb, lambdas, load, sample
+from infra.local.door import OWN_ISSUER, Door, import_handlers
+from infra.local.identity import ALL_BUT_PURGE, KEYS
+from infra.local.listener import Listener, bound
 from infra.local.workers import Workers
 
 CACHE = dynamodb.ROOT / ".cache" / "local"
-OWN_ISSUER = "BULKHEAD_OWN_ISSUER"
-"""The variable that tells workers that ISSUER is this server itself."""
 
 
 class DataInUse(RuntimeError):
@@ -53,36 +45,6 @@ class Options:
     def key_file(self) -> Path:
         """The signing key: beside the data; without data, one for all runs, so that tokens outlive a restart."""
         return (self.data or CACHE) / "identity.pem"
-
-
-class Door:
-    """The part that answers requests: routes, tokens, and handlers in this process."""
-
-    def __init__(self, environment: Mapping[str, str], *, auth: bool, key_file: Path, url: str = "") -> None:
-        """`url` is the server's own; it issues the tokens unless ISSUER names another place. ValueError for an invalid setting."""
-        known = settings.from_environment(environment)
-        recording.policy(known.audit)
-        private.criteria(known.private)
-        shared_types(known.shared_types)
-        invariants.unchecked(known.unchecked_invariants)
-        audiences = [word.strip() for word in known.audience.split(",") if word.strip()]
-        if not audiences:
-            raise ValueError("AUDIENCE names no audience")
-        own = url or environment.get(OWN_ISSUER, "")
-        foreign = known.issuer if known.issuer != environment.get(OWN_ISSUER) else ""
-        self.verifier: Verifier | None = None
-        self.identity: Identity | None = None
-        if auth and foreign:
-            self.verifier = Verifier(foreign, audiences, RemoteKeys(known.jwks_uri))
-        elif auth:
-            self.identity = Identity(own, key_file, audiences[0])
-            self.verifier = Verifier(own, audiences, self.identity)
-        self._limits = Limits(body=known.request_limit, bodies=4 * known.request_limit)
-
-    def listener(self, listening: socket.socket) -> Listener:
-        """A listener on a socket that listens already."""
-        front = server.Front(routes.GATEWAY, lambdas.call, self.verifier, identity=self.identity)
-        return Listener("", 0, front, admit=front.admit, limits=self._limits, listening=listening)
 
 
 class System:
@@ -192,12 +154,3 @@ def discover() -> None:
     if known.issuer and not known.jwks_uri:
         for name, url in discovery.endpoints(known.issuer).items():
             os.environ.setdefault(name, url)
-
-
-def import_handlers() -> None:
-    """Imports the modules that requests need, so that the first requests do not wait for them."""
-    for function in dict.fromkeys(route.function for route in routes.ROUTES):
-        try:
-            lambdas.handler(function)
-        except ImportError as error:
-            lambdas.log_failure(function, error)

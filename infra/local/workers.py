@@ -99,12 +99,12 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logs.set_up(os.environ["FRONT_LOG_LEVEL"])
     sys.setswitchinterval(0.001)
-    from infra.local import system
+    from infra.local import door
 
-    listener = system.Door(os.environ, auth=not given.no_auth, key_file=given.key_file).listener(
+    listener = door.Door(os.environ, auth=not given.no_auth, key_file=given.key_file).listener(
         socket.socket(fileno=given.socket)
     )
-    system.import_handlers()
+    door.import_handlers()
     listener.serve()
     sys.stdout.buffer.write(READY)
     sys.stdout.buffer.flush()

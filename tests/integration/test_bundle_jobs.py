@@ -21,7 +21,7 @@ from bulkhead.bundles import batch
 from bulkhead.bundles.committing import commit
 from bulkhead.bundles.context import MINIMAL, REPRESENTATION
 from bulkhead.errors import BulkheadError, Unavailable
-from bulkhead.jobs import executions, lifecycle
+from bulkhead.jobs import executions, lifecycle, polling
 from bulkhead.jobs.bundles import answers, processing, submission, uploads
 from bulkhead.jobs.bundles.journal import finish
 from bulkhead.jobs.bundles.orders import Order
@@ -69,7 +69,7 @@ class Desk:
     def entry(self, job: str, owner: str = OWNER) -> Json:
         """The entry of the batch-response of a job, once its execution has ended."""
         self.machine.join(job)
-        found = lifecycle.status(self.store, owner, job, alive=self.machine.is_running)
+        found = polling.status(self.store, owner, job, alive=self.machine.is_running)
         assert found.bundle is not None, found.progress
         entry: Json
         (entry,) = found.bundle["entry"]
@@ -208,7 +208,7 @@ class TestRights:
                 desk.entry(job, stranger)
             assert caught.value.status == 404
             with pytest.raises(BulkheadError) as caught:
-                lifecycle.cancel(desk.store, stranger, job, stop=desk.machine.stop)
+                polling.cancel(desk.store, stranger, job, stop=desk.machine.stop)
             assert caught.value.status == 404
         assert code(desk.entry(job, me.owner)) == "200"
 
@@ -513,7 +513,7 @@ class TestBatch:
         seen: list[str] = []
 
         def observed(*arguments: Any, **named: Any) -> None:
-            seen.append(lifecycle.status(desk.store, OWNER, job.pop(), alive=desk.machine.is_running).progress)
+            seen.append(polling.status(desk.store, OWNER, job.pop(), alive=desk.machine.is_running).progress)
             commit(*arguments, **named)
 
         monkeypatch.setattr(batch, "GROUPS_AT_ONCE", 1)
@@ -541,7 +541,7 @@ class TestBatch:
         monkeypatch.setattr(batch, "commit", held)
         job = desk.submit(bundle(*[create(patient())] * 150, kind="batch"))
         begun.wait(20)
-        lifecycle.cancel(desk.store, OWNER, job, stop=desk.machine.stop)
+        polling.cancel(desk.store, OWNER, job, stop=desk.machine.stop)
         cancelled.set()
         entry = desk.entry(job)
         assert calls[0] == 2
@@ -558,7 +558,7 @@ class TestCancel:
         keep = answers.keep
 
         def cancelled(store: Store, job: Job, answer: Json, *, final: bool = False) -> tuple[str, int]:
-            lifecycle.cancel(store, OWNER, job.id, stop=desk.machine.stop)
+            polling.cancel(store, OWNER, job.id, stop=desk.machine.stop)
             return keep(store, job, answer, final=final)
 
         monkeypatch.setattr(answers, "keep", cancelled)
@@ -570,7 +570,7 @@ class TestCancel:
 
     def test_after_the_commit_it_comes_too_late(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         def late(store: Store, job: Job, answer: Json) -> None:
-            lifecycle.cancel(store, OWNER, job.id, stop=desk.machine.stop)
+            polling.cancel(store, OWNER, job.id, stop=desk.machine.stop)
             finish(store, job, answer)
 
         monkeypatch.setattr(processing, "finish", late)
@@ -579,7 +579,7 @@ class TestCancel:
 
     def test_before_it_has_begun(self, desk: Desk) -> None:
         job = submission.submit(desk.store, desk.order(), bundle(create(patient("1"))), background=Background(lost))
-        lifecycle.cancel(desk.store, OWNER, job, stop=lambda job: None)
+        polling.cancel(desk.store, OWNER, job, stop=lambda job: None)
         desk.machine.start(job)
         assert code(desk.entry(job)) == "409"
         assert count(desk.store, "Patient") == 0
@@ -630,10 +630,10 @@ class TestDead:
 
     def test_a_state_machine_that_is_gone(self, desk: Desk) -> None:
         job = submission.submit(desk.store, desk.order(), bundle(create(patient("1"))), background=Background(lost))
-        assert lifecycle.status(desk.store, OWNER, job, alive=lambda job: False).progress == "0 of 1 entries"
+        assert polling.status(desk.store, OWNER, job, alive=lambda job: False).progress == "0 of 1 entries"
         taken = desk.store.jobs.take(job)
         assert taken
-        found = lifecycle.status(desk.store, OWNER, job, alive=lambda job: False).bundle
+        found = polling.status(desk.store, OWNER, job, alive=lambda job: False).bundle
         assert found is not None
         assert code(found["entry"][0]) == "503"
         # A worker that hangs, and goes on later, does nothing any more.

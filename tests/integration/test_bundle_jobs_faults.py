@@ -17,7 +17,7 @@ from bulkhead.bundles import batch
 from bulkhead.bundles.committing import commit
 from bulkhead.bundles.context import REPRESENTATION, Journal
 from bulkhead.errors import BulkheadError
-from bulkhead.jobs import lifecycle
+from bulkhead.jobs import polling
 from bulkhead.jobs.bundles import answers, processing, submission
 from bulkhead.jobs.bundles.orders import Order
 from bulkhead.jobs.lifecycle import Background
@@ -242,7 +242,7 @@ def test_a_job_that_was_given_up_is_never_committed(store: Store, monkeypatch: p
 
     monkeypatch.setattr(answers, "keep", late)
     deliver(store, job)
-    found = lifecycle.status(store, EVERYBODY.owner, job, alive=lambda job: False).bundle
+    found = polling.status(store, EVERYBODY.owner, job, alive=lambda job: False).bundle
     assert found is not None
     assert found["entry"][0]["response"]["status"].startswith("503")
     assert store.read_many(["Patient/p0", "Patient/q0"])["Patient/p0"].version == 1

@@ -11,7 +11,7 @@ from bulkhead import resources
 from bulkhead.access.policy import EVERYBODY
 from bulkhead.compartments import membership
 from bulkhead.errors import BadRequest
-from bulkhead.jobs import lifecycle
+from bulkhead.jobs import polling
 from bulkhead.session import Session
 from bulkhead.store import Store
 from tests.support.scene import PATIENT, A, B, C, Machine, Scene
@@ -109,7 +109,7 @@ def test_workers_go_by_what_is_in_force_now(scene: Scene) -> None:
     machine = Machine(behind)
     job = scene.set(O, A, propagate=True, background=machine.background())
     machine.join(job)
-    status = lifecycle.status(scene.store, EVERYBODY.owner, job, alive=machine.is_running)
+    status = polling.status(scene.store, EVERYBODY.owner, job, alive=machine.is_running)
     assert status.bundle is not None
     assert status.bundle["entry"][0]["response"]["status"] == "200 OK"
     assert scene.accounts("Encounter/e") == (A,)

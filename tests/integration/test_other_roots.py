@@ -17,7 +17,7 @@ from bulkhead import resources
 from bulkhead.access.policy import EVERYBODY, Caller
 from bulkhead.compartments import accounts
 from bulkhead.errors import TooCostly, Unavailable
-from bulkhead.jobs import lifecycle
+from bulkhead.jobs import polling
 from bulkhead.session import Session
 from bulkhead.store import Head, Store
 from bulkhead.store.heads import NEVER
@@ -149,13 +149,13 @@ class TestBounds:
         scene.put("Observation/own", **by(root), meta={"accounts": [{"reference": D}]})
         job = scene.set(root, A, propagate=True, caller=OF_A, background=machine.background())
         machine.join(job)
-        status = lifecycle.status(scene.store, OF_A.owner, job, alive=lambda name: False)
+        status = polling.status(scene.store, OF_A.owner, job, alive=lambda name: False)
         assert status.bundle
         answer = status.bundle["entry"][0]["resource"]["parameter"][0]["valueInteger"]
         assert answer == 2
         assert scene.accounts("Observation/own") == (D, A)
         assert scene.accounts("Observation/b0") == ()
-        assert "of 5" not in lifecycle.status(scene.store, OF_A.owner, job, alive=lambda name: False).progress
+        assert "of 5" not in polling.status(scene.store, OF_A.owner, job, alive=lambda name: False).progress
 
 
 def test_two_tenants_on_one_root_each_within_its_own(scene: Scene) -> None:

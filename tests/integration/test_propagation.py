@@ -20,7 +20,7 @@ from bulkhead.compartments import propagation
 from bulkhead.compartments.propagation import Applied
 from bulkhead.errors import BulkheadError, Unavailable
 from bulkhead.fhir import json
-from bulkhead.jobs import lifecycle, propagation_steps
+from bulkhead.jobs import polling, propagation_steps
 from bulkhead.jobs.lifecycle import Background
 from bulkhead.session import Session
 from bulkhead.store import Store
@@ -413,7 +413,7 @@ def pending(scene: Scene, key: str) -> str:
 
 
 def progress(scene: Scene, job: str) -> int:
-    text = lifecycle.status(scene.store, OWNER, job, alive=lambda name: True).progress
+    text = polling.status(scene.store, OWNER, job, alive=lambda name: True).progress
     return int(text.partition(" ")[0]) if text else 0
 
 
@@ -426,7 +426,7 @@ class TestProgressAndCancel:
 
         def observed(store: Store, item: dict[str, Any]) -> dict[str, Any]:
             with lock:
-                seen.append(lifecycle.status(store, OWNER, item["job"], alive=machine.is_running).progress)
+                seen.append(polling.status(store, OWNER, item["job"], alive=machine.is_running).progress)
                 job_ids.append(item["job"])
                 return work(store, item)
 
@@ -453,11 +453,11 @@ class TestProgressAndCancel:
         keys = scene.observations(500)
         job = scene.set(PATIENT, A, propagate=True, background=machine.background())
         begun.wait(20)
-        lifecycle.cancel(scene.store, OWNER, job, stop=machine.stop)
+        polling.cancel(scene.store, OWNER, job, stop=machine.stop)
         cancelled.set()
         machine.join(job)
         assert calls[0] == 2
-        bundle = lifecycle.status(scene.store, OWNER, job, alive=machine.is_running).bundle
+        bundle = polling.status(scene.store, OWNER, job, alive=machine.is_running).bundle
         assert bundle is not None
         (entry,) = bundle["entry"]
         assert entry["response"]["status"].startswith("409")
@@ -470,7 +470,7 @@ class TestProgressAndCancel:
 
     def test_cancelling_a_finished_job_changes_nothing(self, scene: Scene, machine: Machine) -> None:
         job = run(scene, machine, A)
-        lifecycle.cancel(scene.store, OWNER, job, stop=machine.stop)
+        polling.cancel(scene.store, OWNER, job, stop=machine.stop)
         assert found(scene, job).state == DONE
 
     def test_a_planner_that_meets_a_cancelled_job_ends_it(self, scene: Scene, machine: Machine) -> None:
@@ -510,7 +510,7 @@ class TestLargeCompartments:
             def run(store: Store, given: dict[str, Any]) -> dict[str, Any]:
                 done: dict[str, Any] = step(store, given)
                 with lock:
-                    status = lifecycle.status(store, OWNER, given["job"], alive=lambda job: True)
+                    status = polling.status(store, OWNER, given["job"], alive=lambda job: True)
                     progress.append(status.progress)
                 return done
 
@@ -552,7 +552,7 @@ class TestLargeCompartments:
                 propagation_steps.work(small.store, item)
         known = found(small, job)
         assert (known.total, known.listing) == (330, False)
-        assert lifecycle.status(small.store, OWNER, job, alive=lambda job: True).progress == "331 of 331 resources"
+        assert polling.status(small.store, OWNER, job, alive=lambda job: True).progress == "331 of 331 resources"
 
     def test_the_second_pass_begins_with_the_best_of_the_first(self, small: Scene) -> None:
         small.observations(330)
@@ -565,7 +565,7 @@ class TestLargeCompartments:
         state = propagation_steps.plan(small.store, state)
         known = found(small, job)
         assert (known.turn, known.best, known.standing) == (2, 330, 0)
-        assert lifecycle.status(small.store, OWNER, job, alive=lambda job: True).progress == "331 of 331 resources"
+        assert polling.status(small.store, OWNER, job, alive=lambda job: True).progress == "331 of 331 resources"
 
     def test_who_is_at_work_says_so(self, small: Scene) -> None:
         small.observations(30)

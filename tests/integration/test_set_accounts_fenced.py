@@ -11,7 +11,7 @@ import pytest
 from bulkhead import resources
 from bulkhead.access.policy import EVERYBODY, Caller, Scope
 from bulkhead.errors import Forbidden, NotFound, PreconditionFailed, Unavailable, Unprocessable
-from bulkhead.jobs import lifecycle
+from bulkhead.jobs import lifecycle, polling
 from bulkhead.jobs.lifecycle import Background
 from bulkhead.session import Session
 from bulkhead.store import Store
@@ -39,7 +39,7 @@ def machine(scene: Scene) -> Machine:
 
 def status(scene: Scene, job: str, who: Caller = FENCED) -> dict[str, Any]:
     """The entry of a job's result."""
-    bundle = lifecycle.status(scene.store, who.owner, job, alive=lambda name: False).bundle
+    bundle = polling.status(scene.store, who.owner, job, alive=lambda name: False).bundle
     assert bundle is not None
     entry: dict[str, Any] = bundle["entry"][0]
     return entry
@@ -263,7 +263,7 @@ class TestInTheBackground:
             machine.join(job)
         for job, stranger in ((first, other), (second, FENCED)):
             with pytest.raises(NotFound):
-                lifecycle.status(scene.store, stranger.owner, job, alive=lambda name: True)
+                polling.status(scene.store, stranger.owner, job, alive=lambda name: True)
 
 
 def _dying(scene: Scene, change: Callable[[], object]) -> str:

@@ -8,7 +8,8 @@ from bulkhead import resources
 from bulkhead.access import policy
 from bulkhead.access.policy import EVERYBODY, Caller
 from bulkhead.api.routes import ROUTES
-from bulkhead.api.trail import DEEDS, READS
+from bulkhead.api.showing import READS
+from bulkhead.api.trail import DEEDS
 from bulkhead.audit import recording
 from bulkhead.audit.events import RECORDED_BY, SENT_BY, Entity, deed, event
 from bulkhead.errors import Forbidden, Gone, MethodNotAllowed, NotFound, Unauthorized

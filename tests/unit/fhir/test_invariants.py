@@ -13,7 +13,7 @@ from bulkhead.fhir.invariants.compiling import compile_constraint
 from bulkhead.fhir.invariants.values import FALSE, NOTHING, TRUE, compare
 from bulkhead.fhir.rules.faults import Scope
 from bulkhead.fhir.rules.invariants import CORRECTED, QUICKER, invariants_of, unchecked
-from infra.local.system import Door
+from infra.local.door import Door
 from tests.support.constraints import without_constraints
 from tests.support.counting import contained_and_named
 

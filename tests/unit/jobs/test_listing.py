@@ -13,7 +13,7 @@ import pytest
 from bulkhead.access.policy import caller_of
 from bulkhead.errors import BadRequest
 from bulkhead.fhir import validation
-from bulkhead.jobs import lifecycle, listing
+from bulkhead.jobs import listing, polling
 from bulkhead.jobs.listing import Query, parse
 from bulkhead.store import Store
 from bulkhead.store.jobs import BUNDLE, DONE, RUNNING, Job
@@ -96,7 +96,7 @@ def test_each_says_what_it_does_and_how_far_it_is(store: Store, made: Callable[.
     validation.check(bundle, "Bundle")
     done, running = (values(entry["resource"]) for entry in bundle["entry"])
     assert (running["kind"], running["state"], running["target"]) == ("set-accounts", "running", {"reference": PATIENT})
-    assert running["progress"] == lifecycle.status(store, OWNER, "running", alive=lambda job: True).progress
+    assert running["progress"] == polling.status(store, OWNER, "running", alive=lambda job: True).progress
     assert running["status"] == f"{BASE}/job/running/status"
     assert "ended" not in running
     assert (done["kind"], done["state"], done["progress"]) == ("bundle", "done", "3 of 3 entries")

@@ -9,7 +9,7 @@ import pytest
 from bulkhead.access.policy import EVERYBODY, Caller, Scope
 from bulkhead.errors import BadRequest
 from bulkhead.operations.validation_report import Asked, issues, parse
-from bulkhead.search.custom import none
+from bulkhead.search.query import no_custom
 
 BASE = "http://server.example/fhir/R4"
 PATIENT = {"resourceType": "Patient", "id": "p", "gender": "female"}
@@ -52,25 +52,25 @@ def test_what_cannot_be_understood_is_refused(body: dict[str, Any] | None, query
 
 
 def test_all_is_well() -> None:
-    assert issues(EVERYBODY, "Patient", None, asked=Asked(PATIENT), base=BASE, look=none) == []
+    assert issues(EVERYBODY, "Patient", None, asked=Asked(PATIENT), base=BASE, look=no_custom) == []
 
 
 def test_every_fault_is_named() -> None:
     wrong = {**PATIENT, "birthDate": "2020-13-01", "active": "yes", "nonsense": 1}
-    found = issues(EVERYBODY, "Patient", None, asked=Asked(wrong), base=BASE, look=none)
+    found = issues(EVERYBODY, "Patient", None, asked=Asked(wrong), base=BASE, look=no_custom)
     assert {issue.expression for issue in found} == {"Patient.birthDate", "Patient.active", "Patient.nonsense"}
 
 
 def test_another_type_is_a_fault() -> None:
     assert (
-        issues(EVERYBODY, "Observation", None, asked=Asked(PATIENT), base=BASE, look=none)[0].expression
+        issues(EVERYBODY, "Observation", None, asked=Asked(PATIENT), base=BASE, look=no_custom)[0].expression
         == "Patient.resourceType"
     )
 
 
 @pytest.mark.parametrize("resource", [None, 3, [], "text", {}])
 def test_no_resource_at_all_is_a_fault(resource: Any) -> None:
-    assert issues(EVERYBODY, "Patient", None, asked=Asked(resource, "update"), base=BASE, look=none)
+    assert issues(EVERYBODY, "Patient", None, asked=Asked(resource, "update"), base=BASE, look=no_custom)
 
 
 @pytest.mark.parametrize(
@@ -85,29 +85,35 @@ def test_no_resource_at_all_is_a_fault(resource: Any) -> None:
 def test_an_update_has_the_id_of_its_url(identifier: str | None, resource: Any, code: list[str]) -> None:
     assert [
         issue.code
-        for issue in issues(EVERYBODY, "Patient", identifier, asked=Asked(resource, "update"), base=BASE, look=none)
+        for issue in issues(
+            EVERYBODY, "Patient", identifier, asked=Asked(resource, "update"), base=BASE, look=no_custom
+        )
     ] == code
 
 
 @pytest.mark.parametrize("mode", ["create", "update", "delete"])
 def test_the_right_is_part_of_the_answer(mode: str) -> None:
     assert [
-        issue.code for issue in issues(READER, "Patient", "p", asked=Asked(PATIENT, mode), base=BASE, look=none)
+        issue.code for issue in issues(READER, "Patient", "p", asked=Asked(PATIENT, mode), base=BASE, look=no_custom)
     ] == ["forbidden"]
-    assert issues(EVERYBODY, "Patient", "p", asked=Asked(PATIENT, mode), base=BASE, look=none) == []
+    assert issues(EVERYBODY, "Patient", "p", asked=Asked(PATIENT, mode), base=BASE, look=no_custom) == []
 
 
 def test_a_deletion_is_of_an_instance() -> None:
     assert [
-        issue.code for issue in issues(EVERYBODY, "Patient", None, asked=Asked(None, "delete"), base=BASE, look=none)
+        issue.code
+        for issue in issues(EVERYBODY, "Patient", None, asked=Asked(None, "delete"), base=BASE, look=no_custom)
     ] == ["required"]
 
 
 def test_profiles_are_not_claimed_to_be_checked() -> None:
     own = "http://hl7.org/fhir/StructureDefinition/Patient"
-    assert issues(EVERYBODY, "Patient", None, asked=Asked(PATIENT, profile=f"{own}|4.0.1"), base=BASE, look=none) == []
+    assert (
+        issues(EVERYBODY, "Patient", None, asked=Asked(PATIENT, profile=f"{own}|4.0.1"), base=BASE, look=no_custom)
+        == []
+    )
     [unknown] = issues(
-        EVERYBODY, "Patient", None, asked=Asked(PATIENT, profile="http://example.org/p"), base=BASE, look=none
+        EVERYBODY, "Patient", None, asked=Asked(PATIENT, profile="http://example.org/p"), base=BASE, look=no_custom
     )
     assert (unknown.code, unknown.severity) == ("not-supported", "error")
     [claimed] = issues(
@@ -116,7 +122,7 @@ def test_profiles_are_not_claimed_to_be_checked() -> None:
         None,
         asked=Asked({**PATIENT, "meta": {"profile": ["http://example.org/p"]}}),
         base=BASE,
-        look=none,
+        look=no_custom,
     )
     assert claimed.severity == "information"
 
@@ -152,5 +158,5 @@ SUBSCRIPTION = {
 def test_what_no_write_would_accept_or_no_search_would_use_is_told(
     resource: dict[str, Any], expected: list[tuple[str, str, str]]
 ) -> None:
-    found = issues(EVERYBODY, resource["resourceType"], None, asked=Asked(resource), base=BASE, look=none)
+    found = issues(EVERYBODY, resource["resourceType"], None, asked=Asked(resource), base=BASE, look=no_custom)
     assert [(one.severity, one.code, one.expression) for one in found] == expected

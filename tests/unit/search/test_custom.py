@@ -16,6 +16,7 @@ from bulkhead.facts import expressions
 from bulkhead.search import custom, run
 from bulkhead.search.parse import MODIFIERS as MODIFIERS_OF
 from bulkhead.search.parse import parse
+from bulkhead.search.query import Custom
 from bulkhead.store.version import ListedFence, Version, everything
 from tests.support.memory_store import MemoryStore, represent
 from tests.support.search_samples import observation, patient
@@ -198,7 +199,7 @@ def test_what_one_tenant_defines_is_nothing_to_the_others() -> None:
     store.put(own, accounts=("Organization/a",))
     store.put(definition("broken", "string", "Patient.name.nonsense()"), accounts=("Organization/b",))
 
-    def look(account: str) -> custom.Custom:
+    def look(account: str) -> Custom:
         def fence(candidate: Version) -> bool:
             return account in candidate.head.accounts
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -173,6 +174,57 @@ def test_what_is_sent_again_is_another_object(store: Store) -> None:
         put(store, key, "the same")
     assert len(needed(store, key)) == len(set(needed(store, key))) == 3
     assert sorted(pointers(store, key)) == needed(store, key) == objects(store)
+
+
+def test_those_of_one_transaction_are_put_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each waits for the others: one after another they would never come."""
+    resources = [begun(store, exists=False) for _ in range(3)]
+    together, put_object = threading.Barrier(3), store.s3.put_object
+
+    def met(**arguments: Any) -> Any:
+        together.wait(20)
+        return put_object(**arguments)
+
+    monkeypatch.setattr(store.s3, "put_object", met)
+    store.commit([creation(store, key, fresh=True) for key in resources])
+    require_whole(store, *resources)
+
+
+def test_threads_that_need_the_client_at_once_make_one(one_store: Store) -> None:
+    made: list[MemoryS3] = []
+    together = threading.Barrier(4)
+
+    def make() -> MemoryS3:
+        made.append(MemoryS3())
+        return made[-1]
+
+    store = Store(one_store.table.client, make, one_store.settings)
+
+    def needing(number: int) -> Any:
+        together.wait(20)
+        return store.s3
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(needing, range(4))) == {store.s3}
+    assert made == [store.s3]
+
+
+def test_where_one_of_several_fails_nothing_is_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    resources = [begun(store, exists=False) for _ in range(3)]
+    numbers, put_object, done = count(), store.s3.put_object, threading.Semaphore(0)
+
+    def failing(**arguments: Any) -> None:
+        if next(numbers) == 1:
+            assert all(done.acquire(timeout=20) for _ in range(2))
+            raise ReadTimeoutError(endpoint_url="s3")
+        put_object(**arguments)
+        done.release()
+
+    monkeypatch.setattr(store.s3, "put_object", failing)
+    with pytest.raises(BotoCoreError):
+        store.commit([creation(store, key, fresh=True) for key in resources])
+    assert not any(store.read(key) for key in resources)
+    require_whole(store, *resources)
 
 
 def test_a_version_that_only_changes_accounts_has_the_body_of_its_base(store: Store) -> None:

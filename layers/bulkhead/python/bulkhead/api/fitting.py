@@ -11,7 +11,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from uuid import uuid4
 
-from bulkhead.api import rendering, trail
+from bulkhead.api import rendering, showing
 from bulkhead.api.request import Request
 from bulkhead.api.response import Response
 from bulkhead.errors import AnswerTooLarge, Issue
@@ -87,7 +87,7 @@ def _as_base64(body: bytes) -> int:
 
 def _elsewhere(request: Request, answered: Response, size: int) -> Response:
     """The response that says where to fetch the large one; for a write, that it was done."""
-    is_read = request.method == "GET" or request.route.operation in trail.READS
+    is_read = request.method == "GET" or request.route.operation in showing.READS
     if not is_read and "etag" in answered.headers:
         # For a write: as under `Prefer: return=minimal`.
         return Response(answered.status, headers=answered.headers)

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from bulkhead.api import binary, formats, matching, trail
+from bulkhead.api import binary, formats, matching, showing
 from bulkhead.errors import BadRequest, UnsupportedMediaType
 from bulkhead.fhir import compression, json, queries, subset
 from bulkhead.session import Shown
@@ -165,7 +165,7 @@ class Request:
 
     def note_shown(self, head: Head) -> None:
         """Puts a version into the read log, if reading it is recorded: what the answer shows, or tells of."""
-        if trail.is_recorded(self.session, self.route.operation, head):
+        if showing.is_recorded(self.session, self.route.operation, head):
             self.session.shown.append(Shown(self.route.operation, head))
 
     def represent(self, head: Head, body: dict[str, Any] | None = None) -> dict[str, Any]:

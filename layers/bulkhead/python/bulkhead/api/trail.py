@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bulkhead.api import matching
 from bulkhead.api.routes import BASE
+from bulkhead.api.showing import READ, READS, is_recorded
 from bulkhead.audit import recording
 from bulkhead.audit.events import Deed, deed
 from bulkhead.errors import BulkheadError, Forbidden, NotFound, Unauthorized
@@ -18,23 +19,6 @@ if TYPE_CHECKING:
     from bulkhead.access.policy import Caller
     from bulkhead.api.request import Request
     from bulkhead.store import Head, Write
-
-READS: Mapping[str, Deed] = {
-    "read": deed("read"),
-    "vread": deed("vread"),
-    "history": deed("history-instance"),
-    "type-history": deed("history-type"),
-    "system-history": deed("history-system"),
-    "search": deed("search-type"),
-    "compartment": deed("search-type"),
-    "system": deed("search-system"),
-    "everything": deed("operation", "$everything"),
-    "lastn": deed("operation", "$lastn"),
-    "meta": deed("operation", "$meta"),
-    "find-list": deed("operation", "$find"),
-}
-"""Operations of the route table that only show resources; what the others show counts as a read."""
-_READ = deed("read")
 
 DEEDS: Mapping[str, Deed] = {
     **READS,
@@ -64,14 +48,6 @@ DEEDS: Mapping[str, Deed] = {
 """All operations that need a caller. The commit itself records changes of resources (resources/commit.py)."""
 
 
-def is_recorded(session: Session, operation: str, head: Head) -> bool:
-    """Whether showing `head` is recorded: by any operation, unless its commit in this request has recorded it."""
-    known = recording.policy(session.settings.audit)
-    if not known.records_read(head.type):
-        return False
-    return operation in READS or not (known.records_change(head.type) and session.has_committed(head))
-
-
 def record_reads(request: Request) -> None:
     """Records what the request has shown. If this raises, the response must not leave."""
     if not request.session.shown:
@@ -79,14 +55,14 @@ def record_reads(request: Request) -> None:
     events: list[Write] = []
     for operation in dict.fromkeys(shown.operation for shown in request.session.shown):
         heads = [shown.head for shown in request.session.shown if shown.operation == operation]
-        events += recording.of_reads(request.session, READS.get(operation, _READ), heads)
+        events += recording.of_reads(request.session, READS.get(operation, READ), heads)
     recording.record(request.store, events)
 
 
 def record_shown(request: Request, heads: Sequence[Head]) -> None:
     """Records that the request is about to show these versions, which have no AuditEvent yet. If this raises, they must not be shown."""
     wanted = [head for head in heads if is_recorded(request.session, request.route.operation, head)]
-    recording.record(request.store, recording.of_reads(request.session, _READ, wanted))
+    recording.record(request.store, recording.of_reads(request.session, READ, wanted))
 
 
 def record_refusal(request: Request, error: BulkheadError, sent: Callable[[], Any]) -> None:

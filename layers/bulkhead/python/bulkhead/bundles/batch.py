@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from bulkhead.bundles.changes import Change, start
+from bulkhead.bundles.changes import Change
 from bulkhead.bundles.committing import Receipts, commit
 from bulkhead.bundles.context import Context
 from bulkhead.bundles.entries import WRITES, Entry, Interaction, at_entry
 from bulkhead.bundles.identities import SameResource
 from bulkhead.bundles.parse import Faults
 from bulkhead.bundles.response import Content, of_change, of_fault
+from bulkhead.bundles.starting import start
 from bulkhead.bundles.transaction import answer
 from bulkhead.errors import BulkheadError, JobMovedOn
 from bulkhead.parallel import in_context

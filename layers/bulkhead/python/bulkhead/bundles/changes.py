@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from bulkhead.bundles.entries import Entry, Interaction, at_entry
-from bulkhead.bundles.links import Link, find_links
+from bulkhead.bundles.entries import Entry, at_entry
+from bulkhead.bundles.links import Link
 from bulkhead.errors import BulkheadError
 from bulkhead.resources.conditions import Condition
 
 if TYPE_CHECKING:
-    from bulkhead.bundles.context import Context
     from bulkhead.resources.patches import Patch
     from bulkhead.store import Claim, Head, Write
 
@@ -61,30 +59,6 @@ class Change:
         """The version that the resource has after the commit."""
         before = self.base.version if self.base else 0
         return before if self.exists or self.unchanged else before + 1
-
-
-def start(entries: Iterable[Entry], context: Context) -> list[Change]:
-    """A Change for each of these writing entries, in their order; an invalid one has a `fault`.
-
-    Criteria may name resources by urls below the base URL of this server.
-    """
-    made = [Change(entry) for entry in entries]
-    for_each(made, partial(_start, context=context))
-    return made
-
-
-def _start(change: Change, context: Context) -> None:
-    entry = change.entry
-    criteria = entry.if_none_exist if entry.interaction is Interaction.CREATE else entry.criteria
-    if criteria is not None:
-        change.condition = context.condition(entry.type, criteria, entry.condition_place)
-    if entry.interaction is Interaction.PATCH:
-        from bulkhead.resources.patches import from_resource
-
-        change.patch = from_resource(entry.resource)
-    elif entry.resource is not None and entry.interaction is not Interaction.DELETE:
-        change.resource = entry.resource
-        change.links = find_links(entry.resource)
 
 
 def for_each(faultless: Iterable[Change], step: Callable[[Change], None]) -> None:

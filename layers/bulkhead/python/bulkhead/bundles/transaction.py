@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bulkhead.access import policy
-from bulkhead.bundles.changes import Change, start
+from bulkhead.bundles.changes import Change
 from bulkhead.bundles.committing import commit
 from bulkhead.bundles.context import REPRESENTATION, Context
 from bulkhead.bundles.entries import WRITES, Entry, Interaction, at_entry
@@ -16,6 +16,7 @@ from bulkhead.bundles.full_urls import FullUrls
 from bulkhead.bundles.parse import Faults
 from bulkhead.bundles.placeholders import KeyOf, resolve
 from bulkhead.bundles.response import Content, of_change, of_fault
+from bulkhead.bundles.starting import start
 from bulkhead.errors import BulkheadError, NotFound, Unavailable, raise_together
 
 if TYPE_CHECKING:

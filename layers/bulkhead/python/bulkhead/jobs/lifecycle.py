@@ -1,13 +1,10 @@
-"""Asynchronous requests as clients see them: status, progress, result, cancellation. Semantics, section 1; R5's async pattern.
-
-Only the caller who started a job can see it, until it expires.
-"""
+"""The life of a job: it is submitted once however often it is asked for, begins, and may fail. What a client learns of it: `polling`."""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -15,12 +12,12 @@ from uuid import uuid4
 
 from bulkhead import observability
 from bulkhead.compartments import accounts
-from bulkhead.errors import BulkheadError, Issue, NotFound, Unavailable, Unprocessable
+from bulkhead.errors import BulkheadError, Issue, Unavailable, Unprocessable
 from bulkhead.fhir import dates, json, outcome
 from bulkhead.settings import Settings
-from bulkhead.store import Head, Store
+from bulkhead.store import Store
 from bulkhead.store.heads import NEVER, OWN
-from bulkhead.store.jobs import BUNDLE, CANCELLED, COMMITTED, DONE, FAILED, PURGE, STARTING, UNFINISHED, Job
+from bulkhead.store.jobs import FAILED, STARTING, UNFINISHED, Job
 
 START_GRACE = 30.0
 """Seconds that the request may need from starting the state machine to changing the target: more than API Gateway allows."""
@@ -28,8 +25,8 @@ START_GRACE = 30.0
 NOT_BEGUN = "0 resources so far"
 """The progress of a `$set-accounts` that was accepted just now."""
 NOT_COUNTED = "the bundle is waiting to be read"
+"""The progress of a bundle that was accepted just now."""
 
-_BROKEN_OFF = "the run broke off; send the request again to finish it"
 _DAY = 86_400
 # Far below DynamoDB's 400 KB for an item.
 _ERROR_BYTES = 200_000
@@ -93,55 +90,6 @@ def submit(store: Store, job: Job, background: Background, *, asked: Asked) -> s
     return job.id
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
-    """The status of a job. `bundle` is its result as a batch-response Bundle once it is over; until then `progress` describes it."""
-
-    progress: str
-    bundle: dict[str, Any] | None
-    unrecorded: Sequence[Head] = ()
-    """Versions in the bundle without an AuditEvent: they must be recorded before they are shown."""
-
-
-def status(store: Store, owner: str, job_id: str, *, alive: Callable[[Job], bool]) -> Status:
-    """The status of the job `job_id` of its `owner` (see `access.Caller`). `alive` says whether the state machine works on it.
-
-    NotFound for a job that is unknown, expired, or another caller's.
-    """
-    job = _own(store, owner, job_id)
-    dead = job.state in (*UNFINISHED, COMMITTED) and not alive(job)
-    if dead:
-        job = _buried(store, owner, job)
-    if job.kind == BUNDLE:
-        from bulkhead.jobs.bundles import answers
-
-        return Status(*answers.of(store, job, dead=dead), answers.unrecorded(store, job, dead=dead))
-    if job.kind == PURGE:
-        from bulkhead.jobs import purge_steps
-
-        return Status(*purge_steps.told(store, job))
-    if job.state == DONE:
-        return Status("", batch_response(HTTPStatus.OK, resources_updated(job.updated)))
-    standing, _ = _counted(store, job)
-    progress = progress_of(store, job)
-    if job.state == CANCELLED:
-        issue = Issue(
-            "incomplete",
-            f"the job was cancelled: {progress} have the requested accounts; send the request again to finish",
-        )
-        return Status("", batch_response(HTTPStatus.CONFLICT, resources_updated(standing), outcome.outcome([issue])))
-    if job.state == FAILED:
-        return Status("", batch_response(HTTPStatus(job.status), None, json.loads(job.error)))
-    return Status(progress, None)
-
-
-def cancel(store: Store, owner: str, job_id: str, *, stop: Callable[[Job], None]) -> None:
-    """Stops a job: workers see the mark before their next batch; `stop` ends the state machine. No effect if the job is over. NotFound."""
-    job = _own(store, owner, job_id)
-    if store.jobs.change(job_id, UNFINISHED, state=CANCELLED):
-        stop(job)
-
-
 def has_begun(store: Store, job: Job) -> bool:
     """Whether the job's target has the requested own accounts and passes them on. Accounts outside the caller's reach do not count."""
     target = store.read(job.target)
@@ -188,56 +136,9 @@ def resources_updated(count: int) -> dict[str, Any]:
     return {"resourceType": "Parameters", "parameter": [{"name": "resourcesUpdated", "valueInteger": count}]}
 
 
-def _own(store: Store, owner: str, job_id: str) -> Job:
-    job = store.jobs.read(job_id)
-    if job is None or job.owner != owner:
-        raise NotFound(f"there is no job {job_id}", "id")
-    return job
-
-
 def is_overdue(job: Job) -> bool:
     """Whether the requests for a job that has not changed its target must have ended."""
     return time.time() >= max(job.created, job.beat) + START_GRACE
-
-
-def _buried(store: Store, owner: str, job: Job) -> Job:
-    """The job without a running state machine: it has just ended, has not started yet, or died."""
-    job = _own(store, owner, job.id)
-    early = job.state == STARTING and not is_overdue(job)
-    if job.state not in UNFINISHED or early:
-        return job
-    give_up(store, job.id, Unavailable(_BROKEN_OFF))
-    return _own(store, owner, job.id)
-
-
-def progress_of(store: Store, job: Job) -> str:
-    """How far a job is, in words. One Query for a `$set-accounts` that is not done."""
-    if job.kind == BUNDLE:
-        return NOT_COUNTED if job.total is None else f"{job.done} of {job.total} entries"
-    if job.kind == PURGE:
-        from bulkhead.jobs import purge_steps
-
-        return purge_steps.progress(store, job)
-    if job.state == DONE:
-        return f"{job.updated} of {job.updated} resources"
-    standing, total = _counted(store, job)
-    if total is None:
-        return "1 resource so far" if standing == 1 else f"{standing} resources so far"
-    return f"{standing} of {'at least ' if job.listing else ''}{total} resources"
-
-
-def _counted(store: Store, job: Job) -> tuple[int, int | None]:
-    """Resources that stand as asked, and all of them, with the target; a later pass counts anew what an earlier one did.
-
-    None where nobody has counted them yet, or the caller is not to know.
-    """
-    turns = {job.turn: job.standing}
-    for result in store.jobs.results(job.id, job.turn, job.upto):
-        turns[result.turn] = turns.get(result.turn, 0) + result.standing
-    standing, target = max(job.best, *turns.values()), int(bool(job.begun))
-    if job.total is None:
-        return target + standing, None
-    return target + min(job.total, standing), 1 + job.total
 
 
 def batch_response(

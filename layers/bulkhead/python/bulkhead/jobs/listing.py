@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from bulkhead.errors import BadRequest
 from bulkhead.fhir import dates, queries
-from bulkhead.jobs import lifecycle
+from bulkhead.jobs import polling
 from bulkhead.store import Store
 from bulkhead.store.jobs import BUNDLE, Job
 
@@ -68,7 +68,7 @@ def _told(store: Store, job: Job, base: str) -> dict[str, Any]:
         {"name": "kind", "valueCode": job.kind},
         {"name": "state", "valueCode": job.state},
         {"name": "created", "valueInstant": _instant(job.created)},
-        {"name": "progress", "valueString": lifecycle.progress_of(store, job)},
+        {"name": "progress", "valueString": polling.progress_of(store, job)},
         {"name": "status", "valueUrl": f"{base}/job/{job.id}/status"},
         {"name": "expires", "valueInstant": _instant(job.expires)},
     ]

@@ -9,7 +9,7 @@ from bulkhead.api.request import Request
 from bulkhead.api.response import Response, status_headers
 from bulkhead.errors import Issue
 from bulkhead.fhir import outcome
-from bulkhead.jobs import executions, lifecycle, listing
+from bulkhead.jobs import executions, listing, polling
 
 
 def listed(request: Request) -> Response:
@@ -21,7 +21,7 @@ def listed(request: Request) -> Response:
 
 def status(request: Request) -> Response:
     """202 with `X-Progress` while the job runs, 200 with its result as a batch-response Bundle when it is over."""
-    found = lifecycle.status(
+    found = polling.status(
         request.store,
         request.caller.owner,
         request.parameters["id"],
@@ -40,7 +40,7 @@ def status(request: Request) -> Response:
 
 def cancel(request: Request) -> Response:
     """202: the run stops. Finished work stays; the status says how much that is."""
-    lifecycle.cancel(
+    polling.cancel(
         request.store, request.caller.owner, request.parameters["id"], stop=partial(executions.stop, request.store)
     )
     return Response(202, headers=status_headers(request, request.parameters["id"]))

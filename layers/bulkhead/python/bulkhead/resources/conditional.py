@@ -12,10 +12,10 @@ from bulkhead.access.policy import Caller
 from bulkhead.access.visibility import base_of_update, require_visible
 from bulkhead.errors import BadRequest, Conflict, MultipleMatches, NotFound, TooCostly
 from bulkhead.resources import conditions
+from bulkhead.resources.attempts import commit_patch, commit_update, retried
 from bulkhead.resources.commit import commit
 from bulkhead.resources.conditions import Condition
 from bulkhead.resources.ids import new_id
-from bulkhead.resources.interactions import commit_patch, commit_update, retried
 from bulkhead.resources.preparation import prepare_create, prepare_delete, prepare_update
 from bulkhead.store import Head, Write
 from bulkhead.store.preconditions import Preconditions

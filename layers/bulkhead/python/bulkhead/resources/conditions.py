@@ -21,7 +21,7 @@ from bulkhead.parallel import in_parallel
 from bulkhead.resources.written import Matcher
 from bulkhead.search import custom, run
 from bulkhead.search.parse import OWN, parse
-from bulkhead.search.query import Query, TokenValue
+from bulkhead.search.query import Custom, Query, TokenValue, no_custom
 from bulkhead.store.heads import Claim, Fenced, Head, Identifier, Unique
 from bulkhead.store.keys import IDENTIFIER
 from bulkhead.store.version import Fence, Version
@@ -77,7 +77,7 @@ def condition(
     expression: str,
     *,
     base: str,
-    defined: custom.Custom = custom.none,
+    defined: Custom = no_custom,
     limits: Settings = OWN,
 ) -> Condition:
     """A condition from a query string, percent-encoded or not: `identifier=s|v`, `?identifier=s|v`, `Patient?identifier=s|v`.

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from bulkhead.access import policy
 from bulkhead.access.visibility import base_of_update, not_known, require_preconditions, require_visible
-from bulkhead.errors import ClaimTaken, Conflict, Gone, NotFound, VersionConflict
+from bulkhead.errors import Gone, NotFound
+from bulkhead.resources.attempts import commit_patch, commit_update, retried
 from bulkhead.resources.commit import commit
 from bulkhead.resources.ids import new_id
-from bulkhead.resources.preparation import prepare_create, prepare_delete, prepare_update
-from bulkhead.store import Head, one_request
+from bulkhead.resources.preparation import prepare_create, prepare_delete
+from bulkhead.store import Head
 from bulkhead.store.preconditions import Preconditions
-from bulkhead.store.throttling import pause
 
 if TYPE_CHECKING:
     from bulkhead.resources.conditions import Condition
     from bulkhead.resources.patches import Patch
     from bulkhead.session import Session
-
-_ATTEMPTS = 12
-T = TypeVar("T")
 
 
 def read(session: Session, key: str) -> Head:
@@ -108,12 +104,6 @@ def update(
     return retried(attempt)
 
 
-def commit_update(session: Session, resource: dict[str, Any], base: Head, *, partial: bool) -> Head:
-    """Makes a checked resource the next version of `base`; returns `base` if nothing would change."""
-    write = prepare_update(session, resource, base, partial=partial)
-    return commit(session, [write])[0] if write else base
-
-
 def patch(session: Session, key: str, change: Patch, *, if_match: str | None = None, url: str | None = None) -> Head:
     """Applies `change` to the current version and commits the result as the next version. Returns its head.
 
@@ -146,14 +136,6 @@ def patch(session: Session, key: str, change: Patch, *, if_match: str | None = N
     return retried(attempt)
 
 
-def commit_patch(session: Session, change: Patch, base: Head, *, url: str | None) -> Head:
-    """Commits the patched resource as the next version of `base`; `url` is that of this server."""
-    from bulkhead.resources.patches import patched
-
-    after = patched(session.store, base, change, url=url, conditional_references=False)
-    return commit_update(session, after, base, partial=True)
-
-
 def delete(session: Session, key: str, if_match: str | None = None) -> Head | None:
     """Deletes `key`. Returns the deletion's head; None if there was nothing to delete.
 
@@ -174,15 +156,3 @@ def delete(session: Session, key: str, if_match: str | None = None) -> Head | No
         return commit(session, [prepare_delete(session.store, base)])[0] if base is not None and there else None
 
     return retried(attempt)
-
-
-def retried(attempt: Callable[[], T]) -> T:
-    """Calls `attempt`, again where another writer was faster: each call reads anew, so an `If-Match` fails by itself."""
-    for number in range(_ATTEMPTS):
-        try:
-            # Another caller's large transaction may have been decided since the last attempt.
-            with one_request():
-                return attempt()
-        except (VersionConflict, ClaimTaken):
-            pause(number)
-    raise Conflict("other requests keep changing this resource: send the request again", "id")

@@ -17,20 +17,15 @@ from bulkhead.facts.expressions import compiled
 from bulkhead.fhir import definitions
 from bulkhead.fhir.definitions import SearchParameter
 from bulkhead.fhir.fhirpath import TooMuch
+from bulkhead.search import run
+from bulkhead.search.query import Custom
+from bulkhead.search.serving import serving
 from bulkhead.store.version import Fence
 
 if TYPE_CHECKING:
     from bulkhead.store import ReadStore
 
 logger = logging.getLogger(__name__)
-
-Custom = Callable[[str, str], SearchParameter | None]
-"""(resource type, code) -> the parameter that clients have defined; None if there is none."""
-
-
-def none(resource_type: str, code: str) -> SearchParameter | None:
-    """For searches without any defined parameter."""
-    return None
 
 
 def stored_in(store: ReadStore, fence: Fence, tell: Callable[[Issue], None] | None = None) -> Custom:
@@ -39,8 +34,6 @@ def stored_in(store: ReadStore, fence: Fence, tell: Callable[[Issue], None] | No
     A parameter that is in force for all wins over one of a fenced caller's own tenant. If several are in force, the first by id wins; the
     log names the others, and `tell` gets a note. Parameters of one tenant do not affect others.
     """
-    from bulkhead.search import run
-    from bulkhead.search.serving import serving
 
     def look(resource_type: str, code: str) -> SearchParameter | None:
         if code.startswith("_"):

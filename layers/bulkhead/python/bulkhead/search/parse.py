@@ -14,10 +14,9 @@ from bulkhead.facts import index_facts
 from bulkhead.fhir import definitions, older_versions, queries
 from bulkhead.fhir.definitions import SearchParameter
 from bulkhead.search import literals, parameter_names
-from bulkhead.search.custom import Custom, none
 from bulkhead.search.hierarchy import hierarchical
 from bulkhead.search.literals import unescape
-from bulkhead.search.query import ANYTHING, Chain, Clause, Include, Link, Query, Results, Sort, Value
+from bulkhead.search.query import ANYTHING, Chain, Clause, Custom, Include, Link, Query, Results, Sort, Value, no_custom
 from bulkhead.search.sorting import SORTABLE
 from bulkhead.settings import Settings
 
@@ -73,7 +72,7 @@ def parse(
     compartment_types: Iterable[str] = (),
     base: str = "",
     strict: bool = False,
-    custom: Custom = none,
+    custom: Custom = no_custom,
     limits: Settings = OWN,
 ) -> Query:
     """The Query of `GET [base]/{resource_type}?query`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from functools import cached_property
 
@@ -10,6 +11,14 @@ from msgspec import Struct, structs
 from bulkhead.facts.normalise import fold, spellings
 from bulkhead.facts.phonetic import sounds
 from bulkhead.fhir.definitions import SearchParameter
+
+Custom = Callable[[str, str], SearchParameter | None]
+"""(resource type, code) -> the parameter that clients have defined; None if there is none."""
+
+
+def no_custom(resource_type: str, code: str) -> SearchParameter | None:
+    """For searches without any defined parameter."""
+    return None
 
 
 class TokenValue(Struct, frozen=True):

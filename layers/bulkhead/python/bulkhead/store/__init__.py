@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
@@ -95,16 +96,17 @@ class Store:
             singly=settings.bulk_writes == "single",
             patience=patience,
         )
-        self._s3 = s3
+        self._s3, self._making_s3 = s3, Lock()
         self.definitions_mark = object()
         """A new object after each write of CompartmentDefinitions by this process."""
 
     @property
     def s3(self) -> Any:
-        """The S3 client, made on first use: most requests need none."""
-        if callable(self._s3):
-            self._s3 = self._s3()
-        return self._s3
+        """The S3 client, made on first use: most requests need none. Threads that need it at once get one."""
+        with self._making_s3:
+            if callable(self._s3):
+                self._s3 = self._s3()
+            return self._s3
 
     @cached_property
     def secret(self) -> bytes:

@@ -60,15 +60,18 @@ class Bodies:
     # Writing
 
     def offload(self, writes: Sequence[Write], limit: int) -> None:
-        """Moves bodies above `limit` bytes to S3, so that no item exceeds DynamoDB's limit. No request where there are none.
+        """Moves bodies above `limit` bytes to S3, several at once, so that no item exceeds DynamoDB's limit. No request where there are none.
 
         The body of a resource that names many others leaves room for what it may inherit from them.
         """
         moved = [(write, write.body, uuid4().hex) for write in writes if write.body and _is_above(write, limit)]
         self._table.put_many([self._pointer(write.key, name) for write, _, name in moved])
-        for write, body, name in moved:
-            self._client().put_object(Bucket=self._bucket, Key=self._prefix + name, Body=body)
-            write.body = heads.IN_S3 + name.encode()
+        self._table.parallel(self._put, moved)
+
+    def _put(self, moved: tuple[Write, bytes, str]) -> None:
+        write, body, name = moved
+        self._client().put_object(Bucket=self._bucket, Key=self._prefix + name, Body=body)
+        write.body = heads.IN_S3 + name.encode()
 
     def checks(self, writes: Iterable[Write]) -> list[Item]:
         """The checks, for the commit of `writes`, that the pointers to their new bodies stand."""

@@ -31,6 +31,8 @@ WITH_FACTS = b"t"
 PLAIN = b"z"
 # Level 1 takes a third of level 6's time, for 10 % more bytes: both need the same two write units.
 LEVEL = 1
+# Bytes that most resources fit, decompressed. zlib begins with four times as many unless told, which takes a fifth longer.
+_ROOM = 4096
 
 _DERIVED = ("versionId", "lastUpdated", "accounts", "compartment")
 _FIRST = ("resourceType", "id")
@@ -109,7 +111,7 @@ def _care(resource: dict[str, Any]) -> Iterable[str]:
 
 def read(body: bytes) -> Content:
     """The content in a body that is not in S3."""
-    text = zlib.decompress(memoryview(body)[1:])
+    text = zlib.decompress(memoryview(body)[1:], bufsize=_ROOM)
     if body[:1] == PLAIN:
         return Content(text, None, None, None, None)
     line, meta, text = text.split(b"\n", 2)

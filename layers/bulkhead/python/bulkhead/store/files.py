@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from botocore.exceptions import ClientError
 
 from bulkhead.store import timeouts
 
 if TYPE_CHECKING:
-    from bulkhead.store import Store
+    from bulkhead.settings import Settings
 
 UPLOADS, REQUESTS, RESULTS, ANSWERS = "uploads/", "requests/", "results/", "answers/"
 """Prefixes of their names: each has its own rights and lifetime."""
@@ -33,6 +33,16 @@ def client(**options: Any) -> Any:
     return boto3.client("s3", config=config, **options)
 
 
+class Owner(Protocol):
+    """Whose bucket it is: a Store."""
+
+    @property
+    def s3(self) -> Any: ...
+
+    @property
+    def settings(self) -> Settings: ...
+
+
 class File(NamedTuple):
     """The facts about an object, without its content. `etag` changes with the content."""
 
@@ -42,7 +52,7 @@ class File(NamedTuple):
 
 
 def put(
-    store: Store,
+    store: Owner,
     name: str,
     body: bytes,
     *,
@@ -56,7 +66,7 @@ def put(
     store.s3.put_object(Bucket=store.settings.bucket, Key=name, Body=body, ContentType=content_type, **headers)
 
 
-def get(store: Store, name: str) -> bytes | None:
+def get(store: Owner, name: str) -> bytes | None:
     """The whole content; None if there is no such object."""
     try:
         body: bytes = store.s3.get_object(Bucket=store.settings.bucket, Key=name)["Body"].read()
@@ -67,7 +77,7 @@ def get(store: Store, name: str) -> bytes | None:
     return body
 
 
-def find(store: Store, name: str) -> File | None:
+def find(store: Owner, name: str) -> File | None:
     """The facts about an object; None if there is none."""
     try:
         found = store.s3.head_object(Bucket=store.settings.bucket, Key=name)
@@ -83,7 +93,7 @@ def is_absence(error: ClientError) -> bool:
     return error.response.get("Error", {}).get("Code") in _ABSENT
 
 
-def copy(store: Store, source: str, name: str, *, etag: str) -> bool:
+def copy(store: Owner, source: str, name: str, *, etag: str) -> bool:
     """Copies an object within S3. False if it is gone, or no longer has this `etag`."""
     bucket = store.settings.bucket
     place = {"Bucket": bucket, "Key": source}
@@ -96,22 +106,22 @@ def copy(store: Store, source: str, name: str, *, etag: str) -> bool:
     return True
 
 
-def remove(store: Store, name: str) -> None:
+def remove(store: Owner, name: str) -> None:
     """Removes an object. No effect if there is none."""
     store.s3.delete_object(Bucket=store.settings.bucket, Key=name)
 
 
-def url_to_put(store: Store, name: str, seconds: int) -> str:
+def url_to_put(store: Owner, name: str, seconds: int) -> str:
     """A URL at which its holder can PUT the object without a token for `seconds`: give it to one client only."""
     return _signed(store, "put_object", name, seconds=seconds)
 
 
-def url_to_get(store: Store, name: str, seconds: int) -> str:
+def url_to_get(store: Owner, name: str, seconds: int) -> str:
     """A URL at which its holder can GET the object without a token for `seconds`."""
     return _signed(store, "get_object", name, seconds=seconds)
 
 
-def _signed(store: Store, operation: str, name: str, *, seconds: int) -> str:
+def _signed(store: Owner, operation: str, name: str, *, seconds: int) -> str:
     place = {"Bucket": store.settings.bucket, "Key": name}
     url: str = store.s3.generate_presigned_url(operation, Params=place, ExpiresIn=seconds)
     return url

@@ -11,8 +11,8 @@ from bulkhead.fhir.definitions import SearchParameter
 
 if TYPE_CHECKING:
     from bulkhead.facts.care_dates import Texts
-    from bulkhead.store import Head
     from bulkhead.store.content import Content
+    from bulkhead.store.heads import Head
 
 
 class Version:

@@ -7,7 +7,7 @@ from typing import Any
 
 from bulkhead.errors import Issue
 from bulkhead.fhir import json, outcome
-from bulkhead.jobs.lifecycle import batch_response, progress_of
+from bulkhead.jobs.lifecycle import NOT_COUNTED, batch_response
 from bulkhead.parallel import in_parallel
 from bulkhead.store import Head, Store, files
 from bulkhead.store.jobs import CANCELLED, COMMITTED, DONE, FAILED, Job
@@ -46,7 +46,12 @@ def of(store: Store, job: Job, *, dead: bool) -> tuple[str, dict[str, Any] | Non
         return "", _broken_off(store, job, HTTPStatus.CONFLICT, failure=cancelled)
     if job.state == FAILED:
         return "", _broken_off(store, job, HTTPStatus(job.status), failure=json.loads(job.error))
-    return progress_of(store, job), None
+    return progress(job), None
+
+
+def progress(job: Job) -> str:
+    """How far a bundle is, in words."""
+    return NOT_COUNTED if job.total is None else f"{job.done} of {job.total} entries"
 
 
 def unrecorded(store: Store, job: Job, *, dead: bool) -> list[Head]:

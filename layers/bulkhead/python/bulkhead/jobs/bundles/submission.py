@@ -1,7 +1,7 @@
 """Accepts a bundle for processing in the background: checks it, stores it, and starts a job.
 
 Order: body, job, state machine. If one of them fails, nothing is changed. A job whose state machine never
-began has the status failed (`lifecycle.status`).
+began has the status failed (`polling.status`).
 """
 
 from __future__ import annotations

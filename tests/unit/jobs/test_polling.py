@@ -11,7 +11,7 @@ import pytest
 
 from bulkhead.access import policy
 from bulkhead.errors import Issue, NotFound, Unavailable
-from bulkhead.jobs import executions, lifecycle
+from bulkhead.jobs import executions, lifecycle, polling
 from bulkhead.store import Store
 from bulkhead.store.jobs import CANCELLED, DONE, FAILED, RUNNING, STARTING, Job
 from functions import http
@@ -97,32 +97,32 @@ class TestStatus:
         self, store: Store, made: Callable[..., Job], changes: dict[str, Any], progress: str
     ) -> None:
         made(**changes)
-        assert lifecycle.status(store, "me", "j", alive=alive) == lifecycle.Status(progress, None)
+        assert polling.status(store, "me", "j", alive=alive) == polling.Status(progress, None)
 
     def test_members_and_the_target_are_counted(self, store: Store, made: Callable[..., Job]) -> None:
         job = made(state=RUNNING, begun=1, total=5000)
         store.jobs.record(job, 1, 0, standing=700)
         store.jobs.record(job, 1, 1, standing=499)
-        assert lifecycle.status(store, "me", "j", alive=alive).progress == "1200 of 5001 resources"
+        assert polling.status(store, "me", "j", alive=alive).progress == "1200 of 5001 resources"
 
     def test_an_empty_compartment(self, store: Store, made: Callable[..., Job]) -> None:
         made(state=RUNNING, begun=1, total=0)
-        assert lifecycle.status(store, "me", "j", alive=alive).progress == "1 of 1 resources"
+        assert polling.status(store, "me", "j", alive=alive).progress == "1 of 1 resources"
 
     def test_a_later_pass_does_not_start_from_nothing(self, store: Store, made: Callable[..., Job]) -> None:
         job = made(state=RUNNING, begun=1, total=100)
         store.jobs.record(job, 1, 1, standing=100)
         store.jobs.record(job, 2, 0, standing=20)
-        assert lifecycle.status(store, "me", "j", alive=alive).progress == "101 of 101 resources"
+        assert polling.status(store, "me", "j", alive=alive).progress == "101 of 101 resources"
 
     def test_never_more_than_all(self, store: Store, made: Callable[..., Job]) -> None:
         store.jobs.record(made(state=RUNNING, begun=1, total=3), 1, 1, standing=9)
-        assert lifecycle.status(store, "me", "j", alive=alive).progress == "4 of 4 resources"
+        assert polling.status(store, "me", "j", alive=alive).progress == "4 of 4 resources"
 
     def test_done(self, store: Store, made: Callable[..., Job]) -> None:
         made(state=RUNNING, begun=1, total=2)
         store.jobs.change("j", [RUNNING], state=DONE, updated=3)
-        assert lifecycle.status(store, "me", "j", alive=nobody).bundle == {
+        assert polling.status(store, "me", "j", alive=nobody).bundle == {
             "resourceType": "Bundle",
             "type": "batch-response",
             "entry": [
@@ -140,7 +140,7 @@ class TestStatus:
         made(state=RUNNING)
         issues = [Issue("incomplete", "2 members"), Issue("incomplete", "this one", "Observation/1")]
         assert lifecycle.give_up(store, "j", Unavailable("", issues=issues))
-        bundle = lifecycle.status(store, "me", "j", alive=nobody).bundle
+        bundle = polling.status(store, "me", "j", alive=nobody).bundle
         assert bundle is not None
         (entry,) = bundle["entry"]
         assert entry["response"]["status"] == "503 Service Unavailable"
@@ -154,7 +154,7 @@ class TestStatus:
     @pytest.mark.parametrize("state", [STARTING, RUNNING])
     def test_a_dead_run_is_a_failed_one(self, store: Store, made: Callable[..., Job], state: str) -> None:
         made(state=state, created=time.time() - 2 * lifecycle.START_GRACE)
-        bundle = lifecycle.status(store, "me", "j", alive=dead).bundle
+        bundle = polling.status(store, "me", "j", alive=dead).bundle
         assert bundle is not None
         assert bundle["entry"][0]["response"]["status"].startswith("503")
         known = store.jobs.read("j")
@@ -163,7 +163,7 @@ class TestStatus:
 
     def test_a_run_that_has_not_started_yet_is_not_dead(self, store: Store, made: Callable[..., Job]) -> None:
         made()
-        assert lifecycle.status(store, "me", "j", alive=dead).bundle is None
+        assert polling.status(store, "me", "j", alive=dead).bundle is None
 
     def test_nor_one_that_ended_just_now(self, store: Store, made: Callable[..., Job]) -> None:
         made(state=RUNNING)
@@ -172,7 +172,7 @@ class TestStatus:
             store.jobs.change("j", [RUNNING], state=DONE, updated=3)
             return False
 
-        bundle = lifecycle.status(store, "me", "j", alive=ends).bundle
+        bundle = polling.status(store, "me", "j", alive=ends).bundle
         assert bundle is not None
         assert bundle["entry"][0]["response"]["status"] == "200 OK"
 
@@ -181,9 +181,9 @@ class TestStatus:
         made()
         made("expired", expires=int(time.time()))
         with pytest.raises(NotFound):
-            lifecycle.status(store, subject, job, alive=alive)
+            polling.status(store, subject, job, alive=alive)
         with pytest.raises(NotFound):
-            lifecycle.cancel(store, subject, job, stop=lambda name: None)
+            polling.cancel(store, subject, job, stop=lambda name: None)
 
 
 class TestCancel:
@@ -196,16 +196,16 @@ class TestCancel:
             known = store.jobs.read(job.id)
             stopped.append(known.state if known else "")
 
-        lifecycle.cancel(store, "me", "j", stop=stop)
+        polling.cancel(store, "me", "j", stop=stop)
         assert stopped == [CANCELLED]
-        bundle = lifecycle.status(store, "me", "j", alive=nobody).bundle
+        bundle = polling.status(store, "me", "j", alive=nobody).bundle
         assert bundle is not None
         assert "cancelled: 1 of 10 resources" in bundle["entry"][0]["response"]["outcome"]["issue"][0]["diagnostics"]
 
     @pytest.mark.parametrize("state", [DONE, FAILED, CANCELLED])
     def test_of_what_is_over_has_no_effect(self, store: Store, made: Callable[..., Job], state: str) -> None:
         made(state=state)
-        lifecycle.cancel(store, "me", "j", stop=nobody)
+        polling.cancel(store, "me", "j", stop=nobody)
         known = store.jobs.read("j")
         assert known is not None
         assert known.state == state
