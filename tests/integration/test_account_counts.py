@@ -150,7 +150,7 @@ class World:
 
 ACCOUNTS = st.lists(st.sampled_from((A, B, C)), unique=True, max_size=2).map(tuple)
 NAME, SOMEBODY, STEPS = st.sampled_from(NAMES), st.sampled_from((EVERYBODY, OF_A)), st.integers(0, 30)
-NOTHING_MORE = st.just({})
+NOTHING_MORE: st.SearchStrategy[dict[str, bool]] = st.just({})
 KINDS: list[Any] = [
     st.tuples(st.just("put"), SOMEBODY, NAME, ACCOUNTS, NOTHING_MORE),
     st.tuples(st.just("delete"), SOMEBODY, NAME, NOTHING_MORE),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bulkhead.access import policy
 from bulkhead.errors import Forbidden, Unauthorized
 from bulkhead.settings import Settings
-from bulkhead.store import Head, keys, listings
+from bulkhead.store import Head, keys
 from bulkhead.store.version import Fence, Version, is_open, opened_by
 from infra.local.tokens import rendered
 from tests.support.memory_store import MemoryStore
@@ -508,7 +508,7 @@ class TestCounting:
             assert right != policy.UPDATE
             head = Head(f"{name}/1", 1, "2026-11-22T00:00:00.000Z", "POST", b"z", carried, lapsed=lapsed)
             version = Version(head, lambda read: {"resourceType": read.type, "status": "final"})
-            assert fence(version) == (not set(listings.accounts(head)).isdisjoint(accounts))
+            assert fence(version) == (not set(head.listed_under).isdisjoint(accounts))
 
     def test_a_fence_to_accounts_alone_is_decided_by_them(self) -> None:
         fence = policy.fence(STORE, caller("system/*.rs", accounts=A), policy.SEARCH)

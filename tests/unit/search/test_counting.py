@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
@@ -16,7 +17,7 @@ A, B, C = "Organization/a", "Organization/b", "Organization/c"
 
 
 def query(text: str, compartment: str | None = None) -> Query:
-    types = {"compartment": compartment, "compartment_types": ["Observation"]} if compartment else {}
+    types: dict[str, Any] = {"compartment": compartment, "compartment_types": ["Observation"]} if compartment else {}
     return parse(parse_qsl(text, keep_blank_values=True), "Observation", base=BASE, **types)
 
 

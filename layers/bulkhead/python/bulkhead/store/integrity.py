@@ -36,7 +36,6 @@ from bulkhead.store import (
     files,
     heads,
     keys,
-    listings,
     reservations,
     staging,
     transaction_marks,
@@ -230,7 +229,7 @@ class Check:
         entries = keys.index_entries(head.key, facts)
         listed = definitions.listed_by_name(head.key, facts) if head.unfenced else set()
         listed |= {(keys.DATE_MONTHS, sort) for sort in date_months.of_facts(head.type, facts)} - self._listed
-        return entries | dict(keys.account_entry(head.key, account) for account in listings.accounts(head)), listed
+        return entries | dict(keys.account_entry(head.key, account) for account in head.listed_under), listed
 
     def _faults_of_one(
         self, pk: str, own: dict[Key, Item], expected: dict[Key, Entry], *, elsewhere: dict[Key, Item]
@@ -406,7 +405,7 @@ def _time_keys(item: Item) -> dict[str, str]:
     pk, sort = item_key(item)
     if sort == keys.HEAD:
         # With all its accounts, whatever the clock says: that one ends changes no key.
-        return listings.time_keys(heads.from_item(item, dates.FIRST), superseded=False)
+        return heads.time_keys(heads.from_item(item, dates.FIRST), superseded=False)
     end = "" if "body" in item else keys.DELETED
     return keys.time_keys(pk, int(item["v"]["N"]), item["updated"]["S"], end=end)
 

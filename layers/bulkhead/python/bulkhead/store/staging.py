@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from bulkhead.errors import ClaimTaken, Unavailable, VersionConflict
 from bulkhead.facts.security_context import SECURITY_CONTEXT
 from bulkhead.parallel import chunks
-from bulkhead.store import builtin, heads, keys, listings
+from bulkhead.store import builtin, heads, keys
 from bulkhead.store.heads import Claim, Head, Write
 from bulkhead.store.keys import Entry, Key
 from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, key_of
@@ -124,8 +124,8 @@ def gained_accounts(write: Write) -> list[tuple[Key, Entry]]:
     """The entries of the accounts that the new version adds."""
     if write.body is None:
         return []
-    had = set(() if builtin.is_unwritten(write.base) else listings.accounts(write.base))
-    gained = [account for account in listings.accounts(write.head("")) if account not in had]
+    had = set(write.base.listed_under if write.base and not builtin.is_unwritten(write.base) else ())
+    gained = [account for account in write.head("").listed_under if account not in had]
     return [keys.account_entry(write.key, account) for account in gained]
 
 
@@ -177,9 +177,7 @@ def afterwards(step: Callable[[], object], **context: object) -> None:
 def drop(table: Table, writes: Sequence[Write]) -> None:
     """Removes what was staged for new resources that were not made, under ids that no other attempt uses."""
     staged = [key for write in writes for key in added(write)]
-    staged += [
-        keys.account_entry(write.key, account)[0] for write in writes for account in listings.accounts(write.head(""))
-    ]
+    staged += [keys.account_entry(write.key, account)[0] for write in writes for account in write.head("").listed_under]
     table.put_many([], staged)
 
 
@@ -202,8 +200,8 @@ def settling(table: Table, writes: Sequence[Write]) -> list[Item]:
             elif gone := via - new[key][1]:
                 values = version | {":gone": {"SS": sorted(gone)}}
                 actions.append(table.update_action(key, "DELETE #via :gone", values, condition=NOT_LATER))
-        kept = set(listings.accounts(write.head("")))
-        for account in (*listings.accounts(write.base), *write.base.ended):
+        kept = set(write.head("").listed_under)
+        for account in (*write.base.listed_under, *write.base.ended):
             if account not in kept:
                 actions.append(table.delete_action(keys.account_entry(write.key, account)[0], NOT_LATER, version))
     return actions

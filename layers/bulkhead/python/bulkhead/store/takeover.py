@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
 from bulkhead.errors import Conflict, VersionConflict
-from bulkhead.store import keys, listings, staging, transactions
+from bulkhead.store import keys, staging, transactions
 from bulkhead.store.heads import Lineage, Write
 from bulkhead.store.keys import Entry, Key
 from bulkhead.store.table import ConditionFailed, Item, Table, item_key
@@ -167,7 +167,7 @@ class FreshIds:
         needed: set[Key] = set()
         for write in writes:
             needed |= staging.added(write).keys()
-            needed |= {keys.account_entry(write.key, one)[0] for one in listings.accounts(write.head(""))}
+            needed |= {keys.account_entry(write.key, one)[0] for one in write.head("").listed_under}
         left = [key for key in self._there if key[1].startswith((keys.ENTRY, keys.ACCOUNT)) and key not in needed]
         version = {":v": {"N": "1"}}
         self._table.write_each([self._table.delete_action(key, staging.NOT_LATER, version) for key in left])
