@@ -167,7 +167,7 @@ KINDS: list[Any] = [
 ]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.one_of(KINDS), max_size=12))
 def test_whatever_happened(
     make_store: Any, clock: Clock, from_keys: None, monkeypatch: pytest.MonkeyPatch, steps: list[tuple[Any, ...]]

@@ -266,6 +266,16 @@ def test_an_account_that_ends_and_a_great_many_are_told_by_the_head(store: Store
     assert "BatchGetItem" not in meter.requests
 
 
+def test_of_a_great_many_accounts_no_entry_is_listed(store: Store) -> None:
+    have(store, "abc", A)
+    have(store, "d", B)
+    others = [f"Organization/{number}" for number in range(counts.MANY)]
+    with store.metered() as meter:
+        assert of_accounts(store, A, *others) == 3
+    assert set(meter.requests) == {"Query"}
+    assert meter.requests["Query"] <= keys.TIME_SHARDS + 2
+
+
 def test_an_account_that_has_ended_does_not_count(
     store: Store, from_keys: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,8 @@ KEYS_FOR_A_HEAD = 50
 """So many keys of by-time cost as much as one head."""
 FEW = 100
 """So many heads are read at once: they come in one request."""
+MANY = 50
+"""Of more accounts the entries are not listed: each takes four requests, however few there are."""
 
 _BY_TIME = keys.BY_TIME, keys.INDEXES[keys.BY_TIME]
 _BY_TARGET = keys.BY_TARGET, keys.INDEXES[keys.BY_TARGET]
@@ -59,7 +61,9 @@ def of_accounts(
 
     NO_ACCOUNT stands for what of SHARED_TYPES carries none. `is_counted` must say the same of a head. The `layout` must have COUNTS.
     """
-    entries = _entries(table, resource_type, accounts, most=most // KEYS_FOR_A_HEAD)
+    entries = None
+    if len(accounts) <= MANY:
+        entries = _entries(table, resource_type, accounts, most=most // KEYS_FOR_A_HEAD)
     if entries is not None and len(entries) <= FEW:
         return _of_heads(table, entries, is_counted)
     least = most if entries is None else min(most, KEYS_FOR_A_HEAD * len(entries))
