@@ -71,7 +71,7 @@ def of_accounts(
     if named is None:
         return None if entries is None else _of_heads(table, entries, is_counted)
     if entries is not None:
-        # An entry is never missing. So what has none is others', and what these hold or leave untold is not read.
+        # An entry is never missing: what has none belongs to other accounts, and nobody reads its head for this count.
         named.untold &= entries
     elif KEYS_FOR_A_HEAD * len(named.untold) > most:
         return None
