@@ -322,6 +322,17 @@ def test_a_head_that_moves_while_accounts_are_counted_counts_as_it_came_to_be(
     assert moved
 
 
+def test_lagging_indexes_show_what_accounts_had_before(store: Store, from_keys: None) -> None:
+    have(store, "abc", A)
+    indexes = lagging(store)
+    give(store, "a", B)
+    delete(store, "b")
+    have(store, "d", A)
+    assert [of_accounts(store, A), of_accounts(store, B)] == [3, 0]
+    indexes.catch_up()
+    assert [of_accounts(store, A), of_accounts(store, B)] == [2, 1]
+
+
 def test_an_update_a_deletion_and_a_writing_anew_leave_the_accounts_in_the_key(store: Store, from_keys: None) -> None:
     have(store, "abc", A)
     write(store, "a", "other")
