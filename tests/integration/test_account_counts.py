@@ -19,7 +19,7 @@ from bulkhead.fhir import dates
 from bulkhead.operations import set_accounts_run
 from bulkhead.operations.set_accounts_request import Request
 from bulkhead.session import Session
-from bulkhead.store import Store, counts, keys
+from bulkhead.store import Store, counts, keys, transactions
 from bulkhead.store.table import key_of
 from tests.support.clock import Clock, stopped
 from tests.support.faults import Killed, killed
@@ -178,3 +178,51 @@ def test_whatever_happened(
     world.require_equal()
     world.end()
     world.require_equal()
+
+
+@pytest.fixture
+def world(make_store: Any, clock: Clock, from_keys: None, monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(make_store(sync_limit=1000), clock, monkeypatch)
+
+
+def seen_by(world: World, caller: Caller) -> list[str]:
+    """What a caller pages through, which is what is counted for it."""
+    fence = policy.fence(world.store, caller, policy.SEARCH)
+    found = pages(world.store, "Observation", "_count=100", fence=fence)
+    assert len(found) == world.counted("Observation", "", fence)
+    return sorted(found)
+
+
+def test_a_writer_that_dies_at_any_of_its_calls(world: World) -> None:
+    before = seen_by(world, OF_A)
+    made = moved = 0
+    for steps in range(20):
+        new, other = f"Observation/new{steps}", f"Observation/other{steps}"
+        world.put(EVERYBODY, other, (B,))
+        world.die(new, (A,), steps)
+        world.die(other, (A,), steps)
+        now = seen_by(world, OF_A)
+        made, moved = made + (new in now), moved + (other in now)
+        assert len(now) == len(before) + made + moved
+    # Some died before their commit, and some behind it.
+    assert 0 < made < 20
+    assert 0 < moved < 20
+
+
+@pytest.mark.parametrize("key", ["Observation/1", "Observation/none"])
+def test_a_large_transaction_that_stands_at_any_of_its_calls(world: World, key: str) -> None:
+    before = seen_by(world, OF_A)
+    world.begin(key, A, 0)
+    (writer,) = world.writers
+    answers = [seen_by(world, OF_A)]
+    # Its limit is looked up behind its first calls.
+    world.monkeypatch.setattr("bulkhead.store.commits.TRANSACT_LIMIT", 1)
+    stood = 0
+    while writer.step():
+        answers.append(seen_by(world, OF_A))
+        stood += any(transactions.open_transactions(world.store.table))
+    assert stood > 10
+    # All of it comes at once: one new resource, one that others had, and one that is gone.
+    assert answers[0] == before
+    assert len({tuple(answer) for answer in answers}) == 2
+    assert writer.error is None
