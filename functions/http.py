@@ -34,7 +34,7 @@ def serve(event: Event, answer: Callable[[Request], Response] = router.answer, c
     correlation = observability.chosen(asked.headers, request_id)
     with running.answering(asked.route.operation, correlation, context):
         try:
-            answered = _moved(event) or answer(asked)
+            answered = _moved(event, asked) or answer(asked)
             made = _event(asked, answered)
         except Exception as error:
             router.log_failure(error)
@@ -79,12 +79,16 @@ def request(event: Event) -> Request:
     )
 
 
-def _moved(event: Event) -> Response | None:
-    """API Gateway sends a path with a slash at its end to `$default`, without the token's claims: a redirect makes the client ask again."""
+def _moved(event: Event, asked: Request) -> Response | None:
+    """API Gateway sends a path with a slash at its end to `$default`, without the token's claims: a redirect makes the client ask again.
+
+    With its whole query, and on this server only: a path that begins with two slashes would be another host in `Location`.
+    """
     path: str = event["rawPath"]
-    if event.get("routeKey") == DEFAULT and len(path) > 1 and path.endswith("/"):
-        return Response(308, headers={"location": path.removesuffix("/")})
-    return None
+    if event.get("routeKey") != DEFAULT or not path.startswith(f"{BASE}/") or not path.endswith("/"):
+        return None
+    query = f"?{asked.query_string}" if asked.query_string else ""
+    return Response(308, headers={"location": f"{asked.base}{path.removeprefix(BASE).removesuffix('/')}{query}"})
 
 
 def _event(asked: Request, answered: Response) -> Event:

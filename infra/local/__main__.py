@@ -86,6 +86,8 @@ def is_loopback(host: str) -> bool:
 def main(arguments: list[str]) -> int:
     """Runs until Ctrl-C or SIGTERM. Returns 1 if it cannot start."""
     options = parse(arguments)
+    # What a data folder holds is patients': no other user of the machine reads the files that this process and its children make.
+    os.umask(0o077)
     # A log in a file stays complete even after a kill.
     cast(TextIOWrapper, sys.stdout).reconfigure(line_buffering=True)
     if options.quiet:

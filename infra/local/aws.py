@@ -182,6 +182,11 @@ def _environment(endpoint: str, secret: str, database: dynamodb.Process | None, 
     }
     if database:
         made[dynamodb.ENDPOINT] = database.endpoint
+        # Whoever has a proxy has told boto3 to pass it by for 127.0.0.1, and could not know this address.
+        passed_by = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+        made["no_proxy"] = made["NO_PROXY"] = ",".join(
+            filter(None, [passed_by, urlsplit(database.endpoint).hostname or ""])
+        )
     return made
 
 

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import os
 import platform
+import secrets
 import shutil
 import socket
 import subprocess
@@ -20,6 +21,7 @@ PLATFORMS = ("darwin-arm64", "darwin-x64", "linux-arm64", "linux-x64", "win32-x6
 ENDPOINT = "AWS_ENDPOINT_URL_DYNAMODB"
 ROOT = Path(__file__).resolve().parents[2]
 SHARED_MEMORY = Path("/dev/shm")
+LOOPBACK = "127.0.0.1"
 
 # The guard holds the read end of a pipe. When we close our end, or are killed, it kills dynoxide and cleans up.
 GUARD = """
@@ -99,23 +101,24 @@ def missing() -> str:
 
 
 def start(path: str | None = None, attempts: int = 5) -> Process:
-    """Starts a dynoxide on a private port, with its data in the file `path`; temporary if None. Returns when it answers.
+    """Starts a dynoxide on a private address, with its data in the file `path`; temporary if None. Returns when it answers.
 
     Raises BinaryMissing, or StartFailed if it does not come up.
     """
     binary = find_binary()
     for _ in range(attempts):
-        process = _launch(binary, path, _free_port())
+        process = _launch(binary, path, _free_address())
         if _wait_until_ready(process):
             return process
         process.stop()
     raise StartFailed(f"{binary} did not start in {attempts} attempts")
 
 
-def _launch(binary: Path, path: str | None, port: int) -> Process:
+def _launch(binary: Path, path: str | None, address: tuple[str, int]) -> Process:
+    host, port = address
     scratch = "" if path else _scratch()
     database = path or (f"{scratch}/dynamodb.sqlite" if scratch else "")
-    command = [str(binary), "serve", "--host", "127.0.0.1", "-p", str(port)]
+    command = [str(binary), "serve", "--host", host, "-p", str(port)]
     if database:
         command += ["--db-path", database]
     guard = subprocess.Popen(
@@ -127,7 +130,7 @@ def _launch(binary: Path, path: str | None, port: int) -> Process:
         # A terminal's Ctrl-C reaches a whole process group: we end first, then dynoxide.
         start_new_session=True,
     )
-    return Process(f"http://127.0.0.1:{port}", guard)
+    return Process(f"http://{host}:{port}", guard)
 
 
 def _scratch() -> str:
@@ -137,10 +140,19 @@ def _scratch() -> str:
     return tempfile.mkdtemp(prefix="bulkhead-", dir=SHARED_MEMORY)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _free_address() -> tuple[str, int]:
+    """A loopback address and a free port of it.
+
+    dynoxide looks at no signature, and lets the pages of every origin call it (CORS `*`). A website that somebody opens in a browser beside
+    it could try all ports of 127.0.0.1, and would have the whole table. It cannot try 16 million addresses. Systems that have only
+    127.0.0.1, such as macOS, get that.
+    """
+    picked = f"127.{1 + secrets.randbelow(254)}.{secrets.randbelow(256)}.{1 + secrets.randbelow(254)}"
+    for host in (picked, LOOPBACK):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((host, 0))
+            return host, int(probe.getsockname()[1])
+    raise StartFailed(f"{LOOPBACK} has no free port")
 
 
 def _wait_until_ready(process: Process, seconds: float = 20) -> bool:

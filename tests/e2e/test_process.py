@@ -43,6 +43,8 @@ def test_data_and_tokens_survive_a_kill(tmp_path: Path) -> None:
             assert created.status_code == 201
         server.stop(signal.SIGKILL)
 
+    # The data is patients': no other user of the machine may read it.
+    assert [path.name for path in tmp_path.iterdir() if path.stat().st_mode & 0o077] == []
     with Server(*arguments) as server, server.client(token) as client:
         assert client.get(f"/Patient/{created.json()['id']}").json() == created.json()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,65 @@ def test_criteria_that_ask_what_a_list_names_read_it(admin: httpx.Client, method
     found = events(admin, entity="List/l1", _sort="-date")
     assert len(found) == before + 1
     assert told(found[0])[:2] == ("search-type", "R")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"if-none-match": 'W/"1"'}, {"if-none-match": "*"}, {"if-modified-since": "Sat, 01 Jan 2095 00:00:00 GMT"}],
+)
+def test_a_reader_who_has_the_version_already_reads_it_again(admin: httpx.Client, headers: dict[str, str]) -> None:
+    put(admin, LIST)
+    assert admin.get("List/l1", headers=headers).status_code == 304
+    assert [told(event)[:2] for event in events(admin, entity="List/l1", _sort="date")] == [
+        ("create", "C"),
+        ("read", "R"),
+    ]
+
+
+@pytest.mark.parametrize("returns", ["minimal", "OperationOutcome", "representation"])
+@pytest.mark.parametrize("kind", ["alone", "batch", "transaction"])
+def test_a_list_that_criteria_find_and_nothing_changes_is_read_whatever_the_answer_shows(
+    admin: httpx.Client, kind: str, returns: str
+) -> None:
+    named = {"identifier": [{"system": "urn:s", "value": "l"}]}
+    put(admin, LIST | named)
+    other = {name: value for name, value in LIST.items() if name != "id"} | named
+    test = json.dumps([{"op": "test", "path": "/mode", "value": "working"}])
+    criteria, prefer = "identifier=urn:s|l", {"prefer": f"return={returns}"}
+    if kind == "alone":
+        found = admin.post("List", json=other, headers={"if-none-exist": criteria} | prefer)
+        tested = admin.patch("List/l1", content=test, headers={"content-type": "application/json-patch+json"} | prefer)
+        assert (found.status_code, tested.status_code) == (200, 200)
+    else:
+        patch = {"resourceType": "Binary", "contentType": "application/json-patch+json"}
+        patch["data"] = base64.b64encode(test.encode()).decode()
+        entries = [
+            [{"request": {"method": "POST", "url": "List", "ifNoneExist": criteria}, "resource": other}],
+            [{"request": {"method": "PATCH", "url": "List/l1"}, "resource": patch}],
+        ]
+        for entry in entries:
+            answer = admin.post("", json={"resourceType": "Bundle", "type": kind, "entry": entry}, headers=prefer)
+            assert answer.json()["entry"][0]["response"]["status"][:3] == "200", answer.text
+    interactions = [told(event)[1] for event in events(admin, entity="List/l1", _sort="date")]
+    assert interactions == ["C", "R", "R"]
+
+
+@pytest.mark.parametrize("kind", ["alone", "batch", "transaction"])
+def test_who_writes_and_is_shown_nothing_reads_nothing(
+    new_store: Any, keys_folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    store: Store = new_store(audit="List.read")
+    monkeypatch.setattr(settings, "current", lambda: store.settings)
+    with Door(store, keys_folder, monkeypatch).client() as admin:
+        headers = {"prefer": "return=minimal"}
+        for title in ("one", "two"):
+            resource = LIST | {"title": title}
+            if kind == "alone":
+                assert admin.put("List/l1", json=resource, headers=headers).status_code in (200, 201)
+            else:
+                entry = {"request": {"method": "PUT", "url": "List/l1"}, "resource": resource}
+                admin.post("", json={"resourceType": "Bundle", "type": kind, "entry": [entry]}).raise_for_status()
+        assert events(admin) == []
 
 
 def test_what_nobody_asked_to_record_leaves_none(admin: httpx.Client) -> None:

@@ -58,7 +58,9 @@ class Edge:
 
     def context(self, order: Order, journal: Journal | None) -> bundles.Context:
         store = self._store
-        return bundles.Context(Session.of(store, EVERYBODY), BASE, Reads(store), store.decode, order.returns, journal)
+        return bundles.Context(
+            Session.of(store, EVERYBODY), BASE, Reads(store), store.decode, lambda head: None, order.returns, journal
+        )
 
     def represent(self, head: Head) -> Json:
         """A version as it is stored."""

@@ -83,7 +83,7 @@ def context(store: Store, returns: str = MINIMAL, caller: Caller = EVERYBODY) ->
     def represent(head: Head) -> Json:
         return store.decode(head)
 
-    return Context(Session.of(store, caller), BASE, Reads(store), represent, returns)
+    return Context(Session.of(store, caller), BASE, Reads(store), represent, lambda head: None, returns)
 
 
 def post(store: Store, *entries: Json, kind: str = "transaction", returns: str = MINIMAL) -> list[Json]:

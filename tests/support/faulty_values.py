@@ -59,6 +59,12 @@ WRONG_VALUES = [
     Probe("empty string", patient(name=[{"family": ""}]), [("value", "Patient.name[0].family")]),
     Probe("whitespace only", patient(name=[{"family": " \t\n "}]), [("value", "Patient.name[0].family")]),
     Probe("control character", patient(name=[{"family": "a\u0007"}]), [("value", "Patient.name[0].family")]),
+    Probe("control character in a uri", patient(implicitRules="urn:\u0007"), [("value", "Patient.implicitRules")]),
+    Probe(
+        "control character in a code",
+        {"resourceType": "Binary", "contentType": "text/plain; x=\u0007"},
+        [("value", "Binary.contentType")],
+    ),
     Probe("string over a megabyte", patient(name=[{"text": "x" * (2**20 + 1)}]), [("value", "Patient.name[0].text")]),
     Probe("empty code", observation(status=""), [("code-invalid", "Observation.status")]),
     Probe(

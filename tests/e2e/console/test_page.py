@@ -428,3 +428,21 @@ def test_sign_in_by_code(browser: Browser, issuer: str) -> None:
         assert tab.strangers() == {urlsplit(issuer).netloc}
         assert tab.complaints == []
         tab.context.close()
+
+
+def test_the_page_of_the_api_works_within_its_policy_and_forgets_the_token(scene: Scene, browser: Browser) -> None:
+    with browser.new_context() as context:
+        page = context.new_page()
+        refused: list[str] = []
+        page.on("console", lambda message: refused.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: refused.append(str(error)))
+        page.goto(f"{scene.url}/docs")
+        page.click("button.authorize")
+        page.fill(".auth-container input", scene.tokens["admin"])
+        page.click(".auth-btn-wrapper button.authorize")
+        page.click(".btn-done")
+        expect(page.locator("button.authorize.locked")).to_be_visible()
+        assert page.evaluate("localStorage.length + sessionStorage.length") == 0
+        page.reload()
+        expect(page.locator("button.authorize.unlocked")).to_be_visible()
+        assert refused == []

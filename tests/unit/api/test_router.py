@@ -343,3 +343,45 @@ def test_a_read_function_loads_no_search_and_no_bundles() -> None:
         [sys.executable, "-c", program], capture_output=True, check=True, env={"PYTHONPATH": os.pathsep.join(sys.path)}
     )
     assert run.stdout.strip() == b"[]"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "Patient/pa", 200),
+        ("HEAD", "Patient/pa", 200),
+        ("GET", "Patient", 200),
+        ("GET", "Patient/pa/_history/1", 200),
+        ("GET", "Patient/pa/$everything", 200),
+        ("GET", "job", 200),
+        ("GET", "Patient/nobody", 404),
+        ("GET", "Patient/pa/$nothing", 404),
+        ("PUT", "Patient/pa", 400),
+    ],
+)
+def test_no_cache_keeps_what_one_token_was_answered(method: str, path: str, status: int) -> None:
+    found, _, headers = send(method, path)
+    assert (found, headers["cache-control"], headers["x-content-type-options"]) == (status, "no-store", "nosniff")
+
+
+def test_no_cache_keeps_that_nothing_has_changed() -> None:
+    status, _, headers = send("GET", "Patient/pa", if_none_match='W/"1"')
+    assert (status, headers["etag"], headers["cache-control"]) == (304, 'W/"1"', "no-store")
+
+
+@pytest.mark.parametrize("path", ["metadata", f"OperationDefinition/{OPERATION_DEFINITIONS[0]}"])
+def test_what_is_the_same_for_everybody_may_be_kept(path: str) -> None:
+    assert send("GET", path)[2]["cache-control"] == "public, max-age=300"
+
+
+@pytest.mark.parametrize(
+    ("prefer", "is_shown"),
+    [
+        ("return=minimal, return=representation", False),
+        ("return=representation; return=minimal", True),
+        ("handling=lenient, return=minimal", False),
+    ],
+)
+def test_of_a_preference_that_is_given_twice_the_first_counts(prefer: str, is_shown: bool) -> None:
+    status, shown, _ = send("PUT", "Patient/pa", {**PATIENT, "active": True}, prefer=prefer)
+    assert (status, shown is not None) == (200, is_shown)

@@ -364,6 +364,9 @@ def test_if_none_match(store: Store) -> None:
     new = update(patient(id="a"), ifNoneMatch="*")
     assert statuses(post(store, new)) == ["201"]
     assert refused(store, PreconditionFailed, new) == ["Bundle.entry[0].request.ifNoneMatch"]
+    assert refused(store, BadRequest, update(patient(id="a"), ifNoneMatch="1")) == [
+        "Bundle.entry[0].request.ifNoneMatch"
+    ]
 
 
 def test_an_update_without_effect_makes_no_version(store: Store) -> None:

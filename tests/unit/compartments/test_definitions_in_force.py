@@ -244,7 +244,7 @@ def transaction(store: Store, *written: Json, kind: str = "transaction") -> Json
     entries = [
         {"resource": one, "request": {"method": "PUT", "url": f"{one['resourceType']}/{one['id']}"}} for one in written
     ]
-    context = bundles.Context(Session.of(store, EVERYBODY), "http://here", None, lambda head: {})  # type: ignore[arg-type] # nothing is read
+    context = bundles.Context(Session.of(store, EVERYBODY), "http://here", None, lambda head: {}, lambda head: None)  # type: ignore[arg-type] # nothing is read
     return bundles.process({"resourceType": "Bundle", "type": kind, "entry": entries}, context)
 
 

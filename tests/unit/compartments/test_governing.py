@@ -82,7 +82,7 @@ def found(store: Store, who: Caller = EVERYBODY, query: str = "eyes=bl") -> list
 
 
 def process(store: Store, who: Caller, bundle: Json) -> None:
-    bundles.process(bundle, bundles.Context(Session.of(store, who), BASE, None, lambda head: {}))  # type: ignore[arg-type] # nothing is read
+    bundles.process(bundle, bundles.Context(Session.of(store, who), BASE, None, lambda head: {}, lambda head: None))  # type: ignore[arg-type] # nothing is read
 
 
 def is_in_force(store: Store, key: str = "SearchParameter/eyes") -> bool:

@@ -130,6 +130,38 @@ def test_a_narrative_with_content_meets_it(content: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "link",
+    [
+        "javascript:alert(1)",
+        " java\tscript:alert(1)",
+        "&#106;avascript:alert(1)",
+        "VBScript:x",
+        "data:text/html,x",
+        "data:text/h&#10;tml;base64,eA==",
+        "data:image/svg+xml,x",
+        "data:application/xhtml+xml,x",
+    ],
+)
+def test_a_link_that_runs_a_script_is_refused(link: str) -> None:
+    div = DIV.format(f'<a href="{link}">x</a>')
+    (issue,) = validation.faults(patient(text={"status": "generated", "div": div}))
+    assert issue.diagnostics == "Patient.text.div: has a link that runs a script"
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        '<a href="https://example.org/javascript:x">x</a>',
+        '<a href="data:application/pdf;base64,eA==">x</a>',
+        '<a href="#x">x</a>',
+        '<img src="data:image/svg+xml;base64,eA=="/>',
+    ],
+)
+def test_a_link_that_runs_none_is_taken(element: str) -> None:
+    assert validation.faults(patient(text={"status": "generated", "div": DIV.format(element)})) == []
+
+
+@pytest.mark.parametrize(
     ("wrong", "place"),
     [
         (patient(name=[{"id": "a b", "family": "x"}]), "Patient.name[0].id"),

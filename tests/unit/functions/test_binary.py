@@ -96,9 +96,20 @@ def test_headers_of_raw_bytes() -> None:
         "text/plain; a=b c",
         # If a space could belong to a value or to what follows it, this would be tried in more ways than there is time for.
         "text/plain" + ";a=b " * 1000 + '"',
+        # A server ends the connection over such a header, without an answer.
+        "text/plain; a=\x7f",
+        'text/plain; a="\x01"',
+        "text/plain; a=\u017e",
+        "text/plain; a=" + "b" * 9000,
     ],
 )
 def test_no_header_is_smuggled_in(content_type: str) -> None:
     headers = binary.raw({"contentType": content_type, "securityContext": {"reference": "Patient/1\nx: y"}})[1]
     assert headers["content-type"] == "application/octet-stream"
     assert "x-security-context" not in headers
+
+
+@given(st.text() | st.text("\x01\x1f \x7f;=a\xe9\u2028").map(lambda text: f'text/plain; a="{text}"'))
+def test_headers_are_printable_ascii_and_short(text: str) -> None:
+    headers = binary.raw({"contentType": text, "securityContext": {"reference": text}})[1]
+    assert all(value.isascii() and value.isprintable() and len(value) < 2000 for value in headers.values())

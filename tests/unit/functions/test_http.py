@@ -112,3 +112,45 @@ def test_what_xml_cannot_say_is_an_outcome() -> None:
 @pytest.mark.parametrize("query", ["_format=xml&_pretty=true", "_pretty=true"])
 def test_pretty(query: str) -> None:
     assert "\n  " in send("GET", "Basic/nobody", query=query)["body"]
+
+
+def by_default(path: str, query: str = "") -> dict[str, Any]:
+    """The answer to what API Gateway sends to `$default`, without claims: among others each path with a slash at its end."""
+    return http.serve(
+        {
+            "routeKey": "$default",
+            "rawPath": path,
+            "rawQueryString": query,
+            "headers": {"host": "here", "x-forwarded-proto": "https"},
+            "requestContext": {"http": {"method": "GET"}},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "location"),
+    [
+        ("/fhir/R4/", "", "https://here/fhir/R4"),
+        ("/fhir/R4/", "_type=Patient", "https://here/fhir/R4?_type=Patient"),
+        ("/fhir/R4/Patient/", "name=anna&gender=female", "https://here/fhir/R4/Patient?name=anna&gender=female"),
+        ("/fhir/R4/Patient/1/", "", "https://here/fhir/R4/Patient/1"),
+        ("/fhir/R4//evil.example/", "", "https://here/fhir/R4//evil.example"),
+    ],
+)
+def test_a_slash_at_the_end_leads_to_the_path_without_it_and_the_whole_query(
+    path: str, query: str, location: str
+) -> None:
+    made = by_default(path, query)
+    assert (made["statusCode"], made["headers"]["location"]) == (308, location)
+
+
+@pytest.mark.parametrize(
+    "path", ["//evil.example/", "//evil.example/fhir/R4/", "/\\evil.example/", "/%5Cevil.example/", "//", "/"]
+)
+def test_no_path_leads_to_another_host(path: str) -> None:
+    made = by_default(path)
+    assert (made["statusCode"], made["headers"].get("location")) == (404, None)
+
+
+def test_the_servers_own_pages_are_found_with_a_slash_at_the_end() -> None:
+    assert by_default("/openapi.json/")["statusCode"] == 200

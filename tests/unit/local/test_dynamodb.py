@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
 import subprocess
 import sys
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -38,6 +42,32 @@ def test_it_starts_and_stops_and_leaves_nothing(tmp_path: Path, monkeypatch: pyt
 
     assert gone(process.endpoint)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_its_address_is_one_of_millions() -> None:
+    """It answers whoever finds it, web pages too."""
+    hosts = {dynamodb._free_address()[0] for _ in range(8)}
+    if hosts == {dynamodb.LOOPBACK}:
+        pytest.skip("this system has no other loopback address")
+    assert len(hosts) == 8
+    assert all(ip_address(host).is_loopback and host != dynamodb.LOOPBACK for host in hosts)
+    process = dynamodb.start()
+    found = urlsplit(process.endpoint)
+    with socket.socket() as probe:
+        assert probe.connect_ex((dynamodb.LOOPBACK, found.port or 0)) != 0
+    process.stop()
+    assert found.hostname not in (None, dynamodb.LOOPBACK)
+
+
+def test_a_system_with_one_loopback_address_gets_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Narrow(socket.socket):
+        def bind(self, address: Any) -> None:
+            if address[0] != dynamodb.LOOPBACK:
+                raise OSError(errno.EADDRNOTAVAIL, "no such address")
+            super().bind(address)
+
+    monkeypatch.setattr("infra.local.dynamodb.socket.socket", Narrow)
+    assert dynamodb._free_address()[0] == dynamodb.LOOPBACK
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

@@ -64,6 +64,7 @@ def test_a_file_has_its_type_and_a_tag(path: Any) -> None:
     status, headers, body = get(f"/console/{path.name}")
     assert (status, body.encode()) == (200, path.read_bytes())
     assert headers["content-type"] == console.CONTENT_TYPES[path.suffix]
+    assert headers["vary"] == "accept-encoding"
     assert get(f"/console/{path.name}", if_none_match=headers["etag"])[0] == 304
 
 

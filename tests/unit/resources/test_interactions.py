@@ -246,6 +246,20 @@ def test_if_none_match(store: Store) -> None:
     assert resources.update(Session.of(store, EVERYBODY), patient(), KEY, if_match=None, if_none_match="*")[1]
 
 
+@pytest.mark.parametrize("header", ["", "x", "1", '"*"', '*, W/"1"', 'W/"1" W/"2"', 'W/"a"', 'W/"1",', '"1'])
+def test_if_none_match_that_is_no_condition_is_refused_whether_the_resource_is_there_or_not(
+    store: Store, header: str
+) -> None:
+    anybody = Session.of(store, EVERYBODY)
+    with pytest.raises(BadRequest):
+        resources.update(anybody, patient(), KEY, if_none_match=header)
+    put(store)
+    with pytest.raises(BadRequest) as caught:
+        resources.update(anybody, patient(active=True), KEY, if_none_match=header)
+    assert caught.value.issues[0].expression == "If-None-Match"
+    assert resources.read(anybody, KEY).version == 1
+
+
 @pytest.mark.parametrize(
     ("none_match", "since", "expected"),
     [

@@ -79,12 +79,37 @@ def test_what_it_does_not_understand_is_boto3s(name: str) -> None:
     assert made(PLAIN | {name: "something"}) is None
 
 
+@pytest.mark.parametrize("name", direct._ON_THE_WAY)
+@pytest.mark.parametrize(
+    ("host", "is_here"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.8.7", True),
+        ("localhost", True),
+        ("[::1]", True),
+        ("127.0.0.1.example", False),
+        ("128.0.0.1", False),
+    ],
+)
+def test_what_is_on_the_way_does_not_matter_to_this_machine(name: str, host: str, *, is_here: bool) -> None:
+    assert (made(PLAIN | {name: "something"}, f"http://{host}:1") is not None) == is_here
+
+
 def test_the_local_server_has_it_too() -> None:
     """It keeps boto3 from its user's own files of settings, by a path that holds nothing."""
     environment = aws._environment("http://127.0.0.1:1", "secret", Process("http://127.0.0.1:2", NO_GUARD), auth=False)
     found = made(environment)
     assert found
     assert found.meta.endpoint_url == "http://127.0.0.1:2"
+
+
+@pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
+def test_no_proxy_of_the_user_sees_what_goes_to_the_local_database(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for each in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(each, raising=False)
+    monkeypatch.setenv(name, "localhost")
+    environment = aws._environment("http://127.0.0.1:1", "secret", Process("http://127.9.8.7:2", NO_GUARD), auth=False)
+    assert environment["NO_PROXY"] == environment["no_proxy"] == "localhost,127.9.8.7"
 
 
 @pytest.mark.parametrize(

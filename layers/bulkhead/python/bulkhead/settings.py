@@ -60,7 +60,7 @@ class Settings:
     base_url: HttpUrl = ""
     """The URL that clients use; if empty, it is made from the request's host."""
     auth: Literal["on", "off"] = "on"
-    """`off` gives every caller every right: for a server that nobody else can reach."""
+    """`off` gives every caller every right: for a server that nobody else can reach. Web pages of other hosts than its own and this machine are 403."""
     extended_meta: Literal["always", "on-request"] = "always"
     """`on-request` shows meta.accounts and meta.compartment only under `X-Medplum: extended`."""
     issuer: HttpUrl = ""

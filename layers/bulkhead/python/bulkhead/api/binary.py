@@ -14,6 +14,8 @@ OPERATIONS = frozenset({"read", "vread", "create", "update", "conditional-update
 """The operations that take or return raw bytes."""
 
 _UNKNOWN = "application/octet-stream"
+# API Gateway sends 10,240 bytes of headers in all.
+_LONGEST = 1000
 # A value without quotes has no spaces (RFC 9110 5.6.6): so a text is read in one way only, and takes no time to be refused.
 _CONTENT_TYPE = r"[\w.+*-]+/[\w.+*-]+( ?; ?[\w.+-]+=([^\s;\"]+|\"[^\r\n\"]*\"))*"
 
@@ -63,17 +65,26 @@ def is_raw(wanted: formats.Wanted, resource: dict[str, Any]) -> bool:
     return own == wanted.content_type and own in formats.GENERIC_TYPES
 
 
+def _header(content_type: str) -> str:
+    """The header for the `contentType` of a Binary: what no server can send, or would break the connection, is bytes of an unknown type."""
+    is_one = _fits_a_header(content_type) and re.fullmatch(_CONTENT_TYPE, content_type, re.ASCII)
+    return content_type if is_one else _UNKNOWN
+
+
+def _fits_a_header(text: str) -> bool:
+    return text.isascii() and text.isprintable() and len(text) <= _LONGEST
+
+
 def raw(resource: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
     """The bytes of a Binary, and their headers: a browser must save them and never run them."""
-    content_type = resource.get("contentType", "")
     headers = {
-        "content-type": content_type if re.fullmatch(_CONTENT_TYPE, content_type, re.ASCII) else _UNKNOWN,
+        "content-type": _header(resource.get("contentType", "")),
         "content-disposition": "attachment",
         "x-content-type-options": "nosniff",
         "vary": "accept, accept-encoding",
     }
     reference = resource.get("securityContext", {}).get("reference", "")
-    if reference.isprintable() and reference.isascii() and reference:
+    if reference and _fits_a_header(reference):
         headers["x-security-context"] = reference
     try:
         return base64.b64decode(resource.get("data", "")), headers

@@ -23,7 +23,8 @@ def answer(request: Request, resource: dict[str, Any]) -> Response:
 def document(request: Request, body: bytes, content_type: str) -> Response:
     """200 with a document that is no resource, or 304 if the client has it."""
     etag = tag(body)
-    headers = _headers(etag)
+    # A resource gets its `Vary` with its format. A cache must not give what is compressed to a client that takes no gzip.
+    headers = {**_headers(etag), "vary": "accept-encoding"}
     if _has(request, etag):
         return Response(304, headers=headers)
     return Response(200, headers={**headers, "content-type": content_type}, body=body)

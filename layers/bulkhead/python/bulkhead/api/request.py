@@ -150,23 +150,33 @@ class Request:
 
     @cached_property
     def prefer(self) -> Prefer:
-        given = {"returns": "", "handling": self.session.settings.search_handling}
+        """The preferences; of one that is given more than once the first counts (RFC 7240, section 2)."""
+        given: dict[str, str] = {}
         respond_async = False
         for word in self.headers.get("prefer", "").replace(";", ",").split(","):
             name, _, value = word.strip().partition("=")
             name, value = name.strip().lower(), value.strip().strip('"')
             if name == "return":
-                given["returns"] = value
+                given.setdefault("returns", value)
             elif name == "handling" and value in ("strict", "lenient"):
-                given["handling"] = value
+                given.setdefault("handling", value)
             elif name == "respond-async":
                 respond_async = True
-        return Prefer(given["returns"], given["handling"], respond_async)
+        handling = given.get("handling", self.session.settings.search_handling)
+        return Prefer(given.get("returns", ""), handling, respond_async)
 
     def note_shown(self, head: Head) -> None:
         """Puts a version into the read log, if reading it is recorded: what the answer shows, or tells of."""
         if showing.is_recorded(self.session, self.route.operation, head):
             self.session.shown.append(Shown(self.route.operation, head))
+
+    def note_told(self, head: Head) -> None:
+        """The same for a version that the answer names and does not show, where the request has not made it.
+
+        Criteria that found it, or a patch that changes nothing, tell what it holds.
+        """
+        if not self.session.has_committed(head):
+            self.note_shown(head)
 
     def represent(self, head: Head, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """A version as this client sees it, with another `body` where one is given.

@@ -58,6 +58,8 @@ def written(request: Request, head: Head, status: int) -> Response:
     headers = version_headers(head)
     headers["location"] = f"{request.base}/{head.key}/_history/{head.version}"
     returns = request.prefer.returns
+    if returns in ("minimal", "OperationOutcome"):
+        request.note_told(head)
     if returns == "minimal":
         return Response(status, None, headers)
     if returns == "OperationOutcome":

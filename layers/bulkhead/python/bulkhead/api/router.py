@@ -13,6 +13,7 @@ from importlib import import_module
 from botocore.exceptions import BotoCoreError, ClientError
 
 from bulkhead.api import fitting, matching, trail
+from bulkhead.api.own_pages import require_own_page
 from bulkhead.api.request import Request
 from bulkhead.api.response import RETRY_AFTER, Response
 from bulkhead.api.routes import SERVICE
@@ -25,6 +26,9 @@ Operation = Callable[[Request], Response]
 
 # What AWS's services answer to a function whose role or key policy has not what it needs.
 _DENIED = {"AccessDenied", "AccessDeniedException", "KMSAccessDeniedException", "KMS.AccessDeniedException"}
+
+_PERSONAL: Mapping[str, str] = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+"""Headers of what only the sender of the request may see."""
 
 _PLACES: Mapping[str, str] = {
     "read": "interactions.resources:read",
@@ -83,12 +87,25 @@ def operation(name: str) -> Operation:
 
 
 def answer(request: Request) -> Response:
-    """The response to a request; every error is an OperationOutcome. Its reads and refusals are recorded first."""
+    """The response to a request; every error is an OperationOutcome. Its reads and refusals are recorded first.
+
+    No cache keeps it, unless it is public. A browser stores whatever has `Last-Modified`, and then gives one token's resource to the
+    next who uses that browser, without asking: no fence would be looked at, and no read recorded.
+    """
+    answered = _answered(request)
+    if not request.route.public:
+        for headers in (answered.headers, answered.rendered[1] if answered.rendered else {}):
+            headers.update({name: text for name, text in _PERSONAL.items() if name not in headers})
+    return answered
+
+
+def _answered(request: Request) -> Response:
     try:
         if not request.is_binary:
             _ = request.wanted
         if not request.route.public:
             _ = request.caller
+            require_own_page(request)
         with one_request():
             answered = fitting.fitted(request, lambda: perform(request))
             trail.record_reads(request)

@@ -15,7 +15,7 @@ from bulkhead.bundles.context import Context
 from bulkhead.bundles.entries import WRITES, Entry, Interaction, at_entry
 from bulkhead.bundles.identities import SameResource
 from bulkhead.bundles.parse import Faults
-from bulkhead.bundles.response import Content, of_change, of_fault
+from bulkhead.bundles.response import Content, note_found, of_change, of_fault
 from bulkhead.bundles.starting import start
 from bulkhead.bundles.transaction import answer
 from bulkhead.errors import BulkheadError, JobMovedOn
@@ -50,6 +50,7 @@ def run(entries: Sequence[Entry], faults: Faults, context: Context) -> list[Cont
             groups = [writing[start : start + size] for start in range(0, len(writing), size)]
             in_context(pool, lambda group: _commit(group, context), groups)
             contents |= {change.entry.index: of_change(change, context) for change in writing}
+            note_found(writing, context)
             reading = [entry for entry in neighbours if entry.index not in made]
             answers = in_context(pool, lambda entry: answer(entry, context), reading)
             contents |= {entry.index: content for entry, content in zip(reading, answers, strict=True)}

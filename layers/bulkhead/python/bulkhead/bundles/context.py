@@ -69,6 +69,8 @@ class Context:
     """URL of this server, such as `http://127.0.0.1:8000/fhir/R4`."""
     reader: Reader
     represent: Represent
+    note_told: Callable[[Head], None]
+    """Puts a version that the answer names, and does not show, into the read log, unless the request has made it."""
     returns: str = MINIMAL
     """`Prefer: return=`."""
     journal: Journal | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -38,6 +38,16 @@ def of_change(change: Change, context: Context) -> Content:
     if context.returns == REPRESENTATION and not head.deleted:
         return {"resource": context.represent(head), "response": response}
     return {"response": response}
+
+
+def note_found(changes: Iterable[Change], context: Context) -> None:
+    """Notes the resources that the answer names, though their entries have written nothing: criteria found them."""
+    if context.returns == REPRESENTATION:
+        # What is shown is noted there.
+        return
+    for change in changes:
+        if change.head and not change.fault and not change.head.deleted:
+            context.note_told(change.head)
 
 
 def of_fault(error: BulkheadError) -> Content:

@@ -15,7 +15,7 @@ from bulkhead.bundles.entries import WRITES, Entry, Interaction, at_entry
 from bulkhead.bundles.full_urls import FullUrls
 from bulkhead.bundles.parse import Faults
 from bulkhead.bundles.placeholders import KeyOf, resolve
-from bulkhead.bundles.response import Content, of_change, of_fault
+from bulkhead.bundles.response import Content, note_found, of_change, of_fault
 from bulkhead.bundles.starting import start
 from bulkhead.errors import BulkheadError, NotFound, Unavailable, raise_together
 
@@ -57,6 +57,7 @@ def run(entries: Sequence[Entry], faults: Faults, context: Context) -> list[Cont
         receipts=receipt if context.journal else None,
         check=lambda: _check_deleted(reads, made),
     )
+    note_found(made, context)
     return answers(read(entries, context, FullUrls((change for change in made if change.key), context.base).key))
 
 

@@ -15,6 +15,7 @@ def context(request: Request, journal: Journal | None = None) -> bundles.Context
         base=request.base,
         reader=Reader(request),
         represent=request.represent,
+        note_told=request.note_told,
         returns=request.prefer.returns or MINIMAL,
         journal=journal,
     )

@@ -40,6 +40,8 @@ def read(request: Request) -> Response:
     head = resources.read(request.session, _key(request))
     headers = version_headers(head)
     if not_modified(head, request.headers.get("if-none-match"), request.headers.get("if-modified-since")):
+        # The reader looks at what it kept: that is a read of this version, and who asks `*` learns its time.
+        request.note_shown(head)
         return Response(NOT_MODIFIED, headers=headers)
     return Response(OK, request.subset(request.show(request.store.version(head))), headers)
 

@@ -8,6 +8,7 @@ and for operations without a short way, boto3's client is made.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from functools import cache, cached_property, wraps
 from types import SimpleNamespace
@@ -32,6 +33,8 @@ _UNUSUAL = (
 )
 # Variables about the connection to another machine.
 _ON_THE_WAY = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+# All of 127.0.0.0/8 is this machine (RFC 1122, 3.2.1.3).
+_LOOPBACK = re.compile(r"127(\.[0-9]{1,3}){3}|localhost|::1")
 # Regions whose endpoints have, or may have, other names.
 _OTHER_PARTITIONS = ("cn-", "us-iso", "us-gov-", "eu-isoe-", "eusc-")
 _METHODS = {
@@ -136,7 +139,7 @@ def client(
     parts = urlsplit(endpoint)
     if parts.scheme not in _IMPLIED or parts.username is not None or parts.path.strip("/") or parts.query:
         return None
-    is_here = parts.hostname in ("127.0.0.1", "localhost", "::1")
+    is_here = _LOOPBACK.fullmatch(parts.hostname or "") is not None
     if any(_is_set(environment, name) for name in (_UNUSUAL if is_here else (*_UNUSUAL, *_ON_THE_WAY))):
         return None
     credentials = _credentials(environment)

@@ -12,14 +12,23 @@ from bulkhead.store import Head
 
 _ETAG = re.compile(r'(?:W/)?"([^"]*)"')
 _VERSION = re.compile(r"[0-9]{1,10}")
+_VERSIONS = re.compile(r'\s*(?:W/)?"[0-9]{1,10}"\s*(?:,\s*(?:W/)?"[0-9]{1,10}"\s*)*')
 
 
 @dataclass(frozen=True, slots=True)
 class Preconditions:
-    """A writer's conditions on the current version. `if_match` and `if_none_match` are the headers' texts."""
+    """A writer's conditions on the current version. `if_match` and `if_none_match` are the headers' texts.
+
+    BadRequest for an `If-None-Match` that is no condition: the write would go on as if the writer had set none.
+    """
 
     if_match: str | None = None
     if_none_match: str | None = None
+
+    def __post_init__(self) -> None:
+        given = self.if_none_match
+        if given is not None and given.strip() != "*" and not _VERSIONS.fullmatch(given):
+            raise BadRequest('If-None-Match must be * or versions such as W/"3", with commas between', "If-None-Match")
 
     def check(self, base: Head | None) -> None:
         """Raises PreconditionFailed where `base`, the current head, does not meet them; BadRequest for a malformed header."""

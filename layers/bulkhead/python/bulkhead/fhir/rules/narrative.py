@@ -28,7 +28,10 @@ _PREFIXED_ATTRIBUTES = frozenset(
 _IMAGE = f"{XHTML} img"
 _LINKS = ("href", "src")
 # Browsers ignore control characters and spaces in the scheme of a link.
-_SCRIPT = re.compile(r"[\s\x00-\x20]*" + r"[\s\x00-\x20]*".join("javascript") + r"[\s\x00-\x20]*:", re.IGNORECASE)
+_IGNORED = re.compile(r"[\s\x00-\x20]+")
+# A document in a data: link runs the scripts in it; the same as an image does not.
+_SCRIPT = re.compile(r"(?:java|vb)script:", re.IGNORECASE)
+_DOCUMENT = re.compile(r"data:[^,]*(?:html|xml|script)", re.IGNORECASE)
 
 
 class _Refused(Exception):
@@ -90,10 +93,16 @@ def _handlers(limit: int) -> tuple[Callable[[str, dict[str, str]], None], Callab
         for attribute, value in attributes.items():
             if attribute not in _ATTRIBUTES and attribute not in _PREFIXED_ATTRIBUTES:
                 raise _Refused("has an attribute that R4 does not allow in narratives (txt-1)")
-            if attribute in _LINKS and _SCRIPT.match(value):
+            if attribute in _LINKS and _runs(attribute, value):
                 raise _Refused("has a link that runs a script")
 
     return start, end
+
+
+def _runs(attribute: str, link: str) -> bool:
+    """Whether a browser that follows a link, or loads it, runs a script from the link itself."""
+    text = _IGNORED.sub("", link)
+    return bool(_SCRIPT.match(text)) or (attribute == "href" and bool(_DOCUMENT.match(text)))
 
 
 def _refuse_doctype(*_: object) -> None:

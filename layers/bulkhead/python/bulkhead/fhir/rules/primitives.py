@@ -46,6 +46,7 @@ _NOT_A_STRING = [Fault(STRUCTURE, "must be a JSON string")]
 NULL_MESSAGE = "must not be null"
 _NULL = [Fault(STRUCTURE, NULL_MESSAGE)]
 _EMPTY = [Fault(VALUE, "must not be empty")]
+_CONTROLLED = [Fault(VALUE, "must not contain control characters")]
 _BLANK = [Fault(VALUE, "must not be only whitespace")]
 
 
@@ -143,7 +144,7 @@ def _string(value: Any, _: Scope) -> Faults | None:
     if value.isspace():
         return _BLANK
     if _CONTROL_CHARACTER.search(value):
-        return [Fault(VALUE, "must not contain control characters")]
+        return _CONTROLLED
     return None
 
 
@@ -179,6 +180,8 @@ def _pattern_rule(type_code: str) -> Rule:
             return None
         if not matches(value):
             return fault
+        if spaceless and _CONTROL_CHARACTER.search(value):
+            return _CONTROLLED
         if dated and value[8:10] > "28" and not _in_calendar(value):
             return [Fault(VALUE, "is not a date in the calendar")]
         return None
