@@ -1,4 +1,4 @@
-"""What is counted under accounts is what a search under the same fence pages through: after anything, and at the price of keys."""
+"""What is counted of an account is what a search for it pages through, after anything; and under a fence what is paged through there."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ KINDS: list[Any] = [
         ACCOUNTS,
         st.fixed_dictionaries({"ends": st.booleans(), "propagate": st.booleans()}),
     ),
-    st.tuples(st.just("leave"), NAME, st.sampled_from((A, B, keys.NO_ACCOUNT)), NOTHING_MORE),
+    st.tuples(st.just("leave"), NAME, st.sampled_from((A, B)), NOTHING_MORE),
     st.tuples(st.just("die"), NAME, ACCOUNTS, STEPS, NOTHING_MORE),
     st.tuples(st.just("begin"), NAME, st.sampled_from((A, B)), STEPS, NOTHING_MORE),
 ]
@@ -185,23 +185,23 @@ def world(make_store: Any, clock: Clock, from_keys: None, monkeypatch: pytest.Mo
     return World(make_store(sync_limit=1000), clock, monkeypatch)
 
 
-def seen_by(world: World, caller: Caller) -> list[str]:
-    """What a caller pages through, which is what is counted for it."""
-    fence = policy.fence(world.store, caller, policy.SEARCH)
-    found = pages(world.store, "Observation", "_count=100", fence=fence)
-    assert len(found) == world.counted("Observation", "", fence)
+def carrying(world: World, account: str) -> list[str]:
+    """What a search for an account pages through, which is what is counted of it."""
+    query, fence = f"_account={account}", policy.fence(world.store, EVERYBODY, policy.SEARCH)
+    found = pages(world.store, "Observation", f"{query}&_count=100", fence=fence)
+    assert len(found) == world.counted("Observation", query, fence)
     return sorted(found)
 
 
 def test_a_writer_that_dies_at_any_of_its_calls(world: World) -> None:
-    before = seen_by(world, OF_A)
+    before = carrying(world, A)
     made = moved = 0
     for steps in range(20):
         new, other = f"Observation/new{steps}", f"Observation/other{steps}"
         world.put(EVERYBODY, other, (B,))
         world.die(new, (A,), steps)
         world.die(other, (A,), steps)
-        now = seen_by(world, OF_A)
+        now = carrying(world, A)
         made, moved = made + (new in now), moved + (other in now)
         assert len(now) == len(before) + made + moved
     # Some died before their commit, and some behind it.
@@ -211,15 +211,15 @@ def test_a_writer_that_dies_at_any_of_its_calls(world: World) -> None:
 
 @pytest.mark.parametrize("key", ["Observation/1", "Observation/none"])
 def test_a_large_transaction_that_stands_at_any_of_its_calls(world: World, key: str) -> None:
-    before = seen_by(world, OF_A)
+    before = carrying(world, A)
     world.begin(key, A, 0)
     (writer,) = world.writers
-    answers = [seen_by(world, OF_A)]
+    answers = [carrying(world, A)]
     # Its limit is looked up behind its first calls.
     world.monkeypatch.setattr("bulkhead.store.commits.TRANSACT_LIMIT", 1)
     stood = 0
     while writer.step():
-        answers.append(seen_by(world, OF_A))
+        answers.append(carrying(world, A))
         stood += any(transactions.open_transactions(world.store.table))
     assert stood > 10
     # All of it comes at once: one new resource, one that others had, and one that is gone.

@@ -38,7 +38,7 @@ from bulkhead.operations import set_accounts_run
 from bulkhead.operations.set_accounts_request import Request
 from bulkhead.search import parse, run
 from bulkhead.session import Session
-from bulkhead.store import Head, Store, counts, erasure, heads
+from bulkhead.store import Head, Store, erasure, heads
 from infra.local.lag import LaggingIndexes
 from tests.support.clock import Clock, stopped
 from tests.support.faults import Killed, killed
@@ -375,9 +375,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def sharing(make_store: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> type[Sharing]:
-    # Keys are counted however few there are.
-    monkeypatch.setattr(counts, "FEW", -1)
+def sharing(make_store: Any, clock: Clock) -> type[Sharing]:
     Sharing.make = staticmethod(lambda: make_store(propagation_settle=SETTLE, purge_rest=REST, definitions_ttl=0))
     Sharing.clock = clock
     return Sharing

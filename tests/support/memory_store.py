@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from bulkhead.facts.index_facts import Facts, facts
 from bulkhead.settings import Settings
-from bulkhead.store import Found, Head, Moment, Pointer, date_months
+from bulkhead.store import Found, Head, Moment, Pointer, date_months, staging
 from bulkhead.store.definitions import ALL, NAMED_BY
 from bulkhead.store.version import Version
 
@@ -140,7 +140,7 @@ class MemoryStore:
         found = [
             Pointer(key, frozenset({"_account"}))
             for key, head in sorted(self.current.items())
-            if account in head.listed_under
+            if account in staging.listed_accounts(head)
         ]
         return self._paged(found, resource_type, after, limit)
 
@@ -243,7 +243,7 @@ class MemoryStore:
         named = [
             head
             for head in self.current.values()
-            if head.type == resource_type and not set(head.listed_under).isdisjoint(accounts)
+            if head.type == resource_type and not head.deleted and not set(head.accounts).isdisjoint(accounts)
         ]
         assert all(map(is_counted, named))
         return len(named) if len(named) <= most else None

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from bulkhead.access import policy
 from bulkhead.errors import Forbidden, Unauthorized
 from bulkhead.settings import Settings
-from bulkhead.store import Head, keys
-from bulkhead.store.version import Fence, Version, is_open, opened_by
+from bulkhead.store import Head
+from bulkhead.store.version import Fence, Version, is_open
 from infra.local.tokens import rendered
 from tests.support.memory_store import MemoryStore
 from tests.unit.compartments.test_compartment_definitions import definition
@@ -460,89 +460,3 @@ def test_a_fence_tells_the_types_that_it_lets_through_whole() -> None:
     assert open_types(caller("system/Patient.r system/Observation.rs?status=final")) == []
     assert open_types(caller("system/*.rs", accounts=["Organization/a"])) == []
     assert open_types(caller("patient/*.rs", patient="1")) == []
-
-
-class TestCounting:
-    """Where the accounts of the keys decide what is counted, they say what the fence says; elsewhere nobody asks them."""
-
-    TYPES = ("Observation", "Organization", "ValueSet", "Task", "Binary", "AuditEvent", "CompartmentDefinition")
-    SCOPES = (
-        "system/*.cruds",
-        "system/*.r",
-        "user/Observation.rs user/Organization.s",
-        "system/Observation.rs?status=amended system/Organization.rs",
-        "system/Observation.rs?status=amended system/Observation.s",
-        "patient/*.rs",
-        "",
-    )
-
-    @given(
-        scope=st.sampled_from(SCOPES),
-        claimed=st.none() | st.lists(st.sampled_from([A, B]), unique=True),
-        patient=st.none() | st.just("1"),
-        shared=st.sampled_from(["Organization,ValueSet", "off", "Organization,Task"]),
-        carried=st.lists(st.sampled_from([A, B, C]), unique=True).map(tuple),
-        lapsed=st.booleans(),
-        right=st.sampled_from([policy.READ, policy.SEARCH, policy.UPDATE]),
-    )
-    def test_accounts_say_what_the_fence_says(
-        self,
-        scope: str,
-        claimed: list[str] | None,
-        patient: str | None,
-        shared: str,
-        carried: tuple[str, ...],
-        lapsed: bool,
-        right: str,
-    ) -> None:
-        store: Any = MemoryStore()
-        store.settings = replace(store.settings, shared_types=shared)
-        claims = {} if claimed is None else {"accounts": f"[{' '.join(claimed)}]"}
-        who = caller(scope, **claims, **({"patient": patient} if patient else {}))
-        fence = policy.fence(store, who, right)
-        for name in self.TYPES:
-            accounts = opened_by(fence, name)
-            if accounts is None:
-                continue
-            assert who.patient is None
-            assert right != policy.UPDATE
-            head = Head(f"{name}/1", 1, "2026-11-22T00:00:00.000Z", "POST", b"z", carried, lapsed=lapsed)
-            version = Version(head, lambda read: {"resourceType": read.type, "status": "final"})
-            assert fence(version) == (not set(head.listed_under).isdisjoint(accounts))
-
-    def test_a_fence_to_accounts_alone_is_decided_by_them(self) -> None:
-        fence = policy.fence(STORE, caller("system/*.rs", accounts=A), policy.SEARCH)
-        assert opened_by(fence, "Observation") == (A,)
-        assert opened_by(fence, "Organization") == (A, keys.NO_ACCOUNT)
-        assert opened_by(policy.fence(STORE, caller("system/*.rs", accounts="[]"), policy.SEARCH), "Observation") == ()
-
-    @pytest.mark.parametrize(
-        ("scope", "claims", "name"),
-        [
-            # What more than accounts decides: nothing, a chart, a query, what is followed, what is in no listing.
-            ("system/*.rs", {}, "Observation"),
-            ("system/*.rs", {"accounts": A, "patient": "1"}, "Observation"),
-            ("system/*.rs", {"patient": "1"}, "Observation"),
-            ("patient/*.rs", {"accounts": A}, "Observation"),
-            ("system/Observation.rs?status=final", {"accounts": A}, "Observation"),
-            ("system/Patient.rs", {"accounts": A}, "Observation"),
-            ("system/*.rs", {"accounts": A}, "Binary"),
-            ("system/*.rs", {"accounts": A}, "AuditEvent"),
-            ("system/*.rs", {"accounts": A}, "CompartmentDefinition"),
-        ],
-    )
-    def test_any_other_is_asked(self, scope: str, claims: dict[str, Any], name: str) -> None:
-        assert opened_by(policy.fence(STORE, caller(scope, **claims), policy.SEARCH), name) is None
-
-    def test_a_type_that_is_shared_by_choice_is_asked_about(self) -> None:
-        store: Any = MemoryStore()
-        store.settings = replace(store.settings, shared_types="Task")
-        fence = policy.fence(store, caller("system/*.rs", accounts=A), policy.SEARCH)
-        assert opened_by(fence, "Task") is None
-        assert opened_by(fence, "Organization") == (A,)
-
-    def test_versions_are_more_than_accounts(self) -> None:
-        store: Any = MemoryStore()
-        store.settings = replace(store.settings, history_access="version")
-        assert not policy.shows_every_version(store, caller("system/*.rs", accounts=A))
-        assert opened_by(policy.versions(store, caller("system/*.rs", accounts=A), policy.READ), "Observation") is None

@@ -223,12 +223,7 @@ def fence(store: ReadStore, caller: Caller, right: str) -> Fence:
 
     if not caller.fenced:
         return OpenFence(sees, lambda resource_type: of_type(caller, right, resource_type) == ())
-    return ListedFence(
-        sees,
-        lambda resource_type: listed_under(store, caller, resource_type),
-        lambda resource_type: opened_by(store, caller, resource_type, right=right),
-        decision.prepare,
-    )
+    return ListedFence(sees, lambda resource_type: listed_under(store, caller, resource_type), decision.prepare)
 
 
 def scoped(store: ReadStore, caller: Caller, right: str) -> Fence:
@@ -278,22 +273,6 @@ def _listed_for(store: ReadStore, caller: Caller) -> tuple[tuple[str, str], ...]
     if own is not None:
         return tuple(("_compartment", chart) for chart in own)
     return tuple(("_account", account) for account in caller.accounts or ())
-
-
-def opened_by(store: ReadStore, caller: Caller, resource_type: str, *, right: str) -> tuple[str, ...] | None:
-    """The accounts one of which a resource of a type must carry for a fenced caller to have `right` on it, where nothing else decides.
-
-    NO_ACCOUNT is among them where the caller also sees what of the type carries no account. None where more than that decides, of some
-    resource at least: a chart, the query of a scope, what the resource follows, a type that is shared by choice and listed nowhere.
-    """
-    if caller.accounts is None or caller.patient is not None or right not in (READ, SEARCH):
-        return None
-    if of_type(caller, right, resource_type) != () or resource_type in UNLISTED | FOLLOWERS:
-        return None
-    own = tuple(account for account in caller.accounts if account != NO_ACCOUNT)
-    if resource_type not in shared_types(store.settings.shared_types):
-        return own
-    return (*own, NO_ACCOUNT) if resource_type in SHARED_TYPES else None
 
 
 def is_open_otherwise(store: ReadStore, resource_type: str) -> bool:

@@ -142,10 +142,7 @@ def versions(store: ReadStore, caller: Caller, right: str) -> Fence:
     def is_shown(candidate: Version) -> bool:
         return not candidate.head.deleted and sees(candidate)
 
-    if not isinstance(sees, ListedFence):
-        return is_shown
-    # More than accounts decides here.
-    return replace(sees, sees=is_shown, opened_by=lambda resource_type: None)
+    return replace(sees, sees=is_shown) if isinstance(sees, ListedFence) else is_shown
 
 
 def shows_every_version(store: ReadStore, caller: Caller) -> bool:

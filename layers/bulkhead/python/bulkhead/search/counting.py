@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from bulkhead.search.query import Query
-from bulkhead.store.version import Fence, is_open, opened_by
+from bulkhead.store.version import Fence, is_open
 
 
 def accounts_of(query: Query, fence: Fence, resource_type: str) -> frozenset[str] | None:
-    """The accounts one of which makes a visible resource of a type a match, and nothing else does; None where more than that decides."""
-    if query.compartment or query.chains:
+    """The accounts one of which makes a resource of a type a match, and nothing else does; None where more than that decides.
+
+    So under every fence: the index lags, and no caller is to count what was taken from it a moment ago.
+    """
+    if query.compartment or query.chains or not is_open(fence, resource_type):
         return None
-    opening = opened_by(fence, resource_type)
-    visible = None if opening is None else frozenset(opening)
-    if not query.clauses:
-        return visible
-    asked = asked_for(query)
-    if asked is None:
-        return None
-    # What carries an account of the caller's is visible to it. What carries another one may be, by yet another.
-    if is_open(fence, resource_type) or (visible is not None and asked <= visible):
-        return asked
-    return None
+    return asked_for(query)
 
 
 def asked_for(query: Query) -> frozenset[str] | None:

@@ -475,11 +475,11 @@ class Store:
     def count_of_accounts(
         self, resource_type: str, accounts: Collection[str], *, is_counted: Callable[[Head], bool], most: int
     ) -> int | None:
-        """How many resources of a type are listed under one of some accounts, where `can_count_accounts`: see `counts.of_accounts`."""
+        """How many resources of a type carry one of some accounts, where `can_count_accounts`: see `counts.of_accounts`."""
         return counts.of_accounts(self.table, resource_type, accounts, is_counted=is_counted, most=most)
 
     def can_count_accounts(self) -> bool:
-        """Whether the keys tell under which accounts a resource is listed: see `layout`."""
+        """Whether the keys tell which accounts a resource carries: see `layout`."""
         return layout.has(self.table, layout.COUNTS)
 
     def has_literals(self) -> bool:

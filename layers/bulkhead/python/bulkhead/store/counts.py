@@ -1,5 +1,5 @@
-"""Counts the resources of a type from keys: by-time lists the head of each, and says of it whether it is a deletion, and under which accounts
-it is listed. Only where a key does not tell is the head read.
+"""Counts the resources of a type from keys: by-time lists the head of each, and says of it whether it is a deletion, and which accounts
+it carries. Only where a key does not tell is the head read.
 
 A head that moves while it is counted moves to a later place, so whoever reads a partition from its beginning, and the months in their
 order, meets it at one of its places or at both, and knows it again. What an open transaction holds is not what it seems: a new head may
@@ -57,9 +57,9 @@ def of_type(table: Table, resource_type: str, *, most: int) -> int | None:
 def of_accounts(
     table: Table, resource_type: str, accounts: Collection[str], *, is_counted: IsCounted, most: int
 ) -> int | None:
-    """How many resources of a type are listed under one of some accounts; None if that takes more than about `most` keys.
+    """How many resources of a type carry one of some accounts; None if that takes more than about `most` keys.
 
-    NO_ACCOUNT stands for what of SHARED_TYPES carries none. `is_counted` must say the same of a head. The `layout` must have COUNTS.
+    `is_counted` must say the same of a head. The `layout` must have COUNTS.
     """
     entries = None
     if len(accounts) <= MANY:

@@ -10,7 +10,6 @@ import msgspec
 
 from bulkhead.errors import DoesNotFit
 from bulkhead.fhir import dates
-from bulkhead.settings import SHARED_TYPES
 from bulkhead.store import keys
 
 if TYPE_CHECKING:
@@ -112,13 +111,6 @@ class Head(msgspec.Struct, frozen=True):
     def open(self) -> bool:
         """Whether the resource carries no account because nobody wants it to: the end of the last account opens nothing to others."""
         return not self.lapsed and not self.accounts
-
-    @property
-    def listed_under(self) -> tuple[str, ...]:
-        """The accounts under which it is listed; of a type that can be shared, NO_ACCOUNT where it carries none. () of a deletion."""
-        if self.deleted:
-            return ()
-        return (keys.NO_ACCOUNT,) if self.open and self.type in SHARED_TYPES else self.accounts
 
     def granted_by(self, giver: str) -> Grants:
         """What a giver (OWN, or the key of a target) gives the resource."""
@@ -364,14 +356,14 @@ def _mapping(item: Item, name: str) -> dict[str, tuple[str, ...]]:
 
 
 def time_keys(head: Head, *, superseded: bool) -> dict[str, str]:
-    """The by-time attributes of a version, which say of a head under which accounts it is listed.
+    """The by-time attributes of a version, which say of a head which accounts it carries.
 
     Where an account ends by the clock, no key can say so for good: it says that the head itself tells more.
     """
     if head.deleted or superseded:
         end = keys.DELETED if head.deleted else ""
     else:
-        lasting = (account for account in head.listed_under if not head.ends or head.until(account) == NEVER)
+        lasting = (account for account in head.accounts if not head.ends or head.until(account) == NEVER)
         end = keys.carrying(lasting, is_all=not head.ends)
     return keys.time_keys(head.key, head.version, head.updated, end=end)
 

@@ -229,7 +229,9 @@ class Check:
         entries = keys.index_entries(head.key, facts)
         listed = definitions.listed_by_name(head.key, facts) if head.unfenced else set()
         listed |= {(keys.DATE_MONTHS, sort) for sort in date_months.of_facts(head.type, facts)} - self._listed
-        return entries | dict(keys.account_entry(head.key, account) for account in head.listed_under), listed
+        return entries | dict(
+            keys.account_entry(head.key, account) for account in staging.listed_accounts(head)
+        ), listed
 
     def _faults_of_one(
         self, pk: str, own: dict[Key, Item], expected: dict[Key, Entry], *, elsewhere: dict[Key, Item]

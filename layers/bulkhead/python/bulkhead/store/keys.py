@@ -33,7 +33,7 @@ by-target: `tpk` = the target (with a write shard if many may point at it), `tsk
 by-value:  `vpk` = `Observation|code|1234`, `vsk` = `<sort>#9`; for `_tag`, `_security`, `_profile`, `_source` `vpk` = `*|_tag|x#<shard>`,
            `vsk` = `Observation#<system>#9`.
 by-time:   `mpk` = `Observation#2026-11#<shard>`, `msk` = `<lastUpdated>#9#0000000003`, with a `-` at the end if that version is a deletion; of a
-           head that is none, with `.` and a hash of each account under which it is listed at the end, and `?` where only the head tells all;
+           head that is none, with `.` and a hash of each account that it carries at the end, and `?` where only the head tells all;
            of care dates `mpk` = `Observation|date|Patient/1`, `Observation|date|Patient/1|code|1234` or `...|category|laboratory`,
            `msk` = `<date>#9`.
 
@@ -297,9 +297,9 @@ def carried(account: str) -> str:
 
 
 def carrying(accounts: Iterable[str], *, is_all: bool) -> str:
-    """The end of the by-time sort key of a head that is no deletion: the accounts under which it is listed for good, `MOST_CARRIED` at most.
+    """The end of the by-time sort key of a head that is no deletion: the accounts that it carries for good, `MOST_CARRIED` at most.
 
-    `is_all`: whether it is listed under no others meanwhile.
+    `is_all`: whether it carries no others meanwhile.
     """
     hashes = sorted({carried(account) for account in accounts})
     told = hashes[:MOST_CARRIED]

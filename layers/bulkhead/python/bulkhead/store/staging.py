@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from bulkhead.errors import ClaimTaken, Unavailable, VersionConflict
 from bulkhead.facts.security_context import SECURITY_CONTEXT
 from bulkhead.parallel import chunks
+from bulkhead.settings import SHARED_TYPES
 from bulkhead.store import builtin, heads, keys
 from bulkhead.store.heads import Claim, Head, Write
 from bulkhead.store.keys import Entry, Key
@@ -115,6 +116,15 @@ def entry_action(table: Table, key: Key, entry: Entry, *, version: int) -> Item:
     return table.update_action(key, expression, values, condition=f"attribute_not_exists(#v) OR {NOT_LATER}")
 
 
+def listed_accounts(head: Head | None) -> tuple[str, ...]:
+    """The accounts under which a version is listed; of a type that can be shared, NO_ACCOUNT where it carries none."""
+    if head is None or head.deleted:
+        return ()
+    if head.open and head.type in SHARED_TYPES:
+        return (keys.NO_ACCOUNT,)
+    return head.accounts
+
+
 def account_actions(table: Table, write: Write) -> list[Item]:
     """Actions that stage the entries of the accounts that the new version adds."""
     return [stage_action(table, write, key, entry=entry) for key, entry in gained_accounts(write)]
@@ -124,8 +134,8 @@ def gained_accounts(write: Write) -> list[tuple[Key, Entry]]:
     """The entries of the accounts that the new version adds."""
     if write.body is None:
         return []
-    had = set(write.base.listed_under if write.base and not builtin.is_unwritten(write.base) else ())
-    gained = [account for account in write.head("").listed_under if account not in had]
+    had = set(() if builtin.is_unwritten(write.base) else listed_accounts(write.base))
+    gained = [account for account in listed_accounts(write.head("")) if account not in had]
     return [keys.account_entry(write.key, account) for account in gained]
 
 
@@ -177,7 +187,9 @@ def afterwards(step: Callable[[], object], **context: object) -> None:
 def drop(table: Table, writes: Sequence[Write]) -> None:
     """Removes what was staged for new resources that were not made, under ids that no other attempt uses."""
     staged = [key for write in writes for key in added(write)]
-    staged += [keys.account_entry(write.key, account)[0] for write in writes for account in write.head("").listed_under]
+    staged += [
+        keys.account_entry(write.key, account)[0] for write in writes for account in listed_accounts(write.head(""))
+    ]
     table.put_many([], staged)
 
 
@@ -200,8 +212,8 @@ def settling(table: Table, writes: Sequence[Write]) -> list[Item]:
             elif gone := via - new[key][1]:
                 values = version | {":gone": {"SS": sorted(gone)}}
                 actions.append(table.update_action(key, "DELETE #via :gone", values, condition=NOT_LATER))
-        kept = set(write.head("").listed_under)
-        for account in (*write.base.listed_under, *write.base.ended):
+        kept = set(listed_accounts(write.head("")))
+        for account in (*listed_accounts(write.base), *write.base.ended):
             if account not in kept:
                 actions.append(table.delete_action(keys.account_entry(write.key, account)[0], NOT_LATER, version))
     return actions

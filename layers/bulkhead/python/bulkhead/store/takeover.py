@@ -167,7 +167,7 @@ class FreshIds:
         needed: set[Key] = set()
         for write in writes:
             needed |= staging.added(write).keys()
-            needed |= {keys.account_entry(write.key, one)[0] for one in write.head("").listed_under}
+            needed |= {keys.account_entry(write.key, one)[0] for one in staging.listed_accounts(write.head(""))}
         left = [key for key in self._there if key[1].startswith((keys.ENTRY, keys.ACCOUNT)) and key not in needed]
         version = {":v": {"N": "1"}}
         self._table.write_each([self._table.delete_action(key, staging.NOT_LATER, version) for key in left])

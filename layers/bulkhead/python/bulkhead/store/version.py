@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -93,9 +93,6 @@ Fence = Callable[[Version], bool]
 Within = Callable[[str | None], Sequence[tuple[str, str]] | None]
 """Resource type (None: all types with listings) -> (`_account` or `_compartment`, its value): listings that together hold all resources
 of the type that the caller may see. None if there are no such listings, or if the caller has no fence."""
-OpenedBy = Callable[[str], Collection[str] | None]
-"""Resource type -> the accounts one of which opens a resource of the type to the caller (NO_ACCOUNT: as `keys` has it), where nothing else
-decides about any of them. None elsewhere: then each resource has to be asked about."""
 FOLLOWING = "following "
 """Before the name of such a listing: the resources that are open because what they follow is in it."""
 
@@ -106,7 +103,6 @@ class ListedFence:
 
     sees: Fence
     within: Within
-    opened_by: OpenedBy = lambda resource_type: None
     prepare: Callable[[Iterable[Version]], None] = lambda candidates: None
     """Told of resources that are asked about next, reads what deciding takes in one request."""
 
@@ -133,11 +129,6 @@ def is_open(fence: Fence, resource_type: str) -> bool:
 def within(fence: Fence) -> Within:
     """The listings of the resources that a fence lets through."""
     return fence.within if isinstance(fence, ListedFence) else lambda resource_type: None
-
-
-def opened_by(fence: Fence, resource_type: str) -> Collection[str] | None:
-    """The accounts one of which opens a resource of a type, where a fence asks for nothing else: see `OpenedBy`."""
-    return fence.opened_by(resource_type) if isinstance(fence, ListedFence) else None
 
 
 def prepare(fence: Fence, candidates: Iterable[Version]) -> None:
