@@ -22,7 +22,9 @@ DELETIONS = 5
 """By-time says which versions are deletions (`counts`)."""
 CATEGORIES = 6
 """Entries in clinical order of each patient with a category."""
-CURRENT = CATEGORIES
+COUNTS = 7
+"""Heads say what counts need: their by-time keys name the accounts that they carry."""
+CURRENT = COUNTS
 _KEY = (keys.LAYOUT, keys.HEAD)
 
 _known: WeakKeyDictionary[Table, int] = WeakKeyDictionary()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -84,7 +84,13 @@ class ReadStore(Protocol):
 
     def can_count(self) -> bool: ...
 
+    def can_count_accounts(self) -> bool: ...
+
     def count(self, resource_type: str, *, most: int) -> int | None: ...
+
+    def count_of_accounts(
+        self, resource_type: str, accounts: Collection[str], *, is_counted: Callable[[Head], bool], most: int
+    ) -> int | None: ...
 
     def types_in_use(self) -> list[str]: ...
 
