@@ -1,4 +1,4 @@
-"""What a count asks of DynamoDB: keys for a type, a Patient or a code, whoever may see all of it; heads for callers who may not, and the answer of each."""
+"""What a count asks of DynamoDB: keys for a type, for what an account has of it, for a Patient or a code; heads under a fence; and the answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from bulkhead import resources
 from bulkhead.access import policy
 from bulkhead.session import Session
-from bulkhead.store import Store, keys
+from bulkhead.store import Store, counts, keys
 from bulkhead.store.capacity import metered
 from tests.support.door import Door
 from tests.support.search_samples import observation, patient
@@ -80,6 +80,23 @@ def test_a_patient_and_a_code_are_counted_from_keys(
             assert client.get(f"/{query}&_summary=count").json()["total"] == size // share
         assert meter.units["BatchGetItem"] == read
         assert sum(meter.units.values()) < 5 + size // share * 0.03
+
+
+@pytest.mark.parametrize(
+    "query", [f"_account={TENANT}&_summary=count", f"_account={TENANT},Organization/nobody&_count=0"]
+)
+def test_what_a_tenant_has_of_a_type_is_counted_from_keys(
+    doors: list[Door], query: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for door, size in zip(doors, SIZES, strict=True):
+        use(door, monkeypatch)
+        client = door.client()
+        client.get("/Observation?_count=1")
+        with metered(door.store.table.client) as meter:
+            assert client.get(f"/Observation?{query}").json()["total"] == size // 2
+        # Few are one request.
+        assert meter.requests["BatchGetItem"] == (size // 2 <= counts.FEW)
+        assert sum(meter.units.values()) < 15 + max(size * 0.05, counts.FEW)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ from infra.local.lag import LaggingIndexes
 from tests.support.clock import Clock, stopped
 from tests.support.faults import Killed, killed
 from tests.support.scene import A, B, Scene
+from tests.support.searches import search
 from tests.support.stepping import Writer
 
 PATIENTS = ("Patient/1", "Patient/2")
@@ -326,6 +327,7 @@ class Sharing(RuleBasedStateMachine):
                 found = {one.key for one in run.find(self.store, parse.parse([], name), 100, fence=fence)}
                 expected = {key for key, head in heads.items() if head.type == name and self.sees(caller, head, heads)}
                 assert found == expected, (caller.bounds, name)
+                assert search(self.store, name, "_summary=count", fence=fence)["total"] == len(expected)
 
     def last(self, key: str, heads: Mapping[str, Head]) -> Head | None:
         """The last content of a resource, deleted or not."""

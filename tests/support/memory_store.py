@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from copy import deepcopy
 from itertools import count
 from typing import Any
@@ -259,6 +259,21 @@ class MemoryStore:
         self.reads.append("Query")
         found = sum(1 for head in self.current.values() if head.type == resource_type and not head.deleted)
         return found if found <= most else None
+
+    def can_count_accounts(self) -> bool:
+        return True
+
+    def count_of_accounts(
+        self, resource_type: str, accounts: Collection[str], *, is_counted: Callable[[Head], bool], most: int
+    ) -> int | None:
+        self.reads.append("Query")
+        named = [
+            head
+            for head in self.current.values()
+            if head.type == resource_type and not head.deleted and not set(head.accounts).isdisjoint(accounts)
+        ]
+        assert all(map(is_counted, named))
+        return len(named) if len(named) <= most else None
 
     def by_time(
         self,

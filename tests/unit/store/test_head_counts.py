@@ -399,7 +399,13 @@ def settle_as_older_code(store: Store, at: keys.Key) -> None:
     change(store, at, counted={"M": said})
 
 
-@pytest.mark.parametrize("harm", [lose, mistake, stay, settle_as_older_code])
+def be_older(store: Store, at: keys.Key) -> None:
+    """As code wrote it that knew nothing of counts, nor of by-time."""
+    lose(store, at)
+    change(store, at, mpk=None, msk=None)
+
+
+@pytest.mark.parametrize("harm", [be_older, lose, mistake, stay, settle_as_older_code])
 def test_the_integrity_check_puts_right_what_a_head_says(store: Store, harm: Callable[..., None]) -> None:
     filled(store, 3)
     at = "Observation/00", keys.HEAD

@@ -77,7 +77,7 @@ class DateOrder(Struct, frozen=True):
         created = head if head.version == 1 else store.read_version(head.key, 1)
         if created is None or created.updated > self.until:
             return None
-        return [WITHOUT + self.until, keys.time_keys(head.key, 1, created.updated, deleted=False)["msk"]]
+        return [WITHOUT + self.until, keys.time_place(head.key, 1, created.updated)]
 
     def compare(self, one: Position, other: Position) -> int:
         """Less than 0 if this gives `one` before `other`."""

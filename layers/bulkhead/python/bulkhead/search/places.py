@@ -80,7 +80,7 @@ def _in_time(driver: Updated, store: ReadStore, candidate: Version) -> Position 
     return [
         driver.types.index(head.type),
         driver.until,
-        keys.time_keys(head.key, head.version, head.updated, deleted=False)["msk"],
+        keys.time_place(head.key, head.version, head.updated),
     ]
 
 

@@ -19,6 +19,7 @@ from bulkhead.search import (
     bundle,
     chains,
     confirming,
+    counting,
     current_lists,
     cursor,
     hierarchy,
@@ -393,7 +394,10 @@ class Scanner(Scan):
     def count(self) -> int:
         """The exact number of all matches; TooCostly if too much had to be read."""
         total = self._count_of_types()
-        total = self._count_of_confirmed() if total is None else total
+        if total is None:
+            total = self._count_of_accounts()
+        if total is None:
+            total = self._count_of_confirmed()
         if total is not None:
             return total
         progress, counted = Progress(self.limits.counted), self.unordered()
@@ -427,6 +431,23 @@ class Scanner(Scan):
             found = self.store.count(name, most=left)
             if found is None:
                 raise too_costly("counting", "_total" if query.results.total else "_summary")
+            total, left = total + found, left - found
+        return total
+
+    def _count_of_accounts(self) -> int | None:
+        """The number of all matches where their accounts alone decide, of named types; None where heads have to be read."""
+        if not self.query.types or not self.store.can_count_accounts():
+            return None
+        under = {name: counting.accounts_of(self.query, self.fence, name) for name in self.query.types}
+        if None in under.values():
+            return None
+        total, left = 0, self.limits.names
+        for name, accounts in under.items():
+            found = self.store.count_of_accounts(
+                name, accounts or (), is_counted=lambda head: self.admitted(head) is not None, most=left
+            )
+            if found is None:
+                return None
             total, left = total + found, left - found
         return total
 

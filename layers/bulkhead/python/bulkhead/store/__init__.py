@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, lru_cache
 from threading import Lock
@@ -483,6 +483,16 @@ class Store:
 
     def heads_can_count(self) -> bool:
         """Whether every head says what counts need: see `layout`."""
+        return layout.has(self.table, layout.COUNTS)
+
+    def count_of_accounts(
+        self, resource_type: str, accounts: Collection[str], *, is_counted: Callable[[Head], bool], most: int
+    ) -> int | None:
+        """How many resources of a type carry one of some accounts, where `can_count_accounts`: see `counts.of_accounts`."""
+        return counts.of_accounts(self.table, resource_type, accounts, is_counted=is_counted, most=most)
+
+    def can_count_accounts(self) -> bool:
+        """Whether the keys tell which accounts a resource carries: see `layout`."""
         return layout.has(self.table, layout.COUNTS)
 
     def has_literals(self) -> bool:

@@ -53,9 +53,10 @@ def settling(made: Item) -> tuple[str, Item]:
     return f"{expression}REMOVE #txn, #made, #{_ASIDE}", {f":{name}": value for name, value in said.items()}
 
 
-def restoring(head: Item, said: Item) -> tuple[str, Item] | None:
-    """The expression that lets a head without a mark say what it must, and its values; None where it does."""
-    wrong = [name for name in (*keys.COUNTED, _ASIDE) if _plain(head.get(name)) != _plain(said.get(name))]
+def restoring(item: Item, said: Item) -> tuple[str, Item] | None:
+    """The expression that lets a head without a mark, or a version, say what it must and no more for counts, and its values; None where it does."""
+    names = dict.fromkeys((*said, *keys.COUNTED, _ASIDE))
+    wrong = [name for name in names if _plain(item.get(name)) != _plain(said.get(name))]
     if not wrong:
         return None
     added, gone = [name for name in wrong if name in said], [name for name in wrong if name not in said]

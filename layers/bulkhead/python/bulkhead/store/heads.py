@@ -355,15 +355,27 @@ def _mapping(item: Item, name: str) -> dict[str, tuple[str, ...]]:
     return {key: tuple(value["S"] for value in values["L"]) for key, values in listed.items()}
 
 
-def attributes(head: Head) -> Item:
-    """A head's attributes without its keys: the parts that change from version to version."""
+def time_keys(head: Head, *, superseded: bool) -> dict[str, str]:
+    """The by-time attributes of a version, which say of a head which accounts it carries.
+
+    Where an account ends by the clock, no key can say so for good: it says that the head itself tells more.
+    """
+    if head.deleted or superseded:
+        end = keys.DELETED if head.deleted else ""
+    else:
+        lasting = (account for account in head.accounts if not head.ends or head.until(account) == NEVER)
+        end = keys.carrying(lasting, is_all=not head.ends)
+    return keys.time_keys(head.key, head.version, head.updated, end=end)
+
+
+def attributes(head: Head, *, superseded: bool = False) -> Item:
+    """A version's attributes without its keys: the parts that change from version to version. `superseded`: of the copy of a past one."""
     item: Item = {
         "v": {"N": str(head.version)},
         "updated": {"S": head.updated},
         "method": {"S": head.method},
     }
-    moment = keys.time_keys(head.key, head.version, head.updated, deleted=head.deleted)
-    item |= {name: {"S": text} for name, text in moment.items()}
+    item |= _texts(time_keys(head, superseded=superseded))
     if head.body is not None:
         item["body"] = {"B": head.body}
     if head.explicit:
@@ -402,7 +414,7 @@ ACCOUNT_ATTRIBUTES = (
 
 
 def to_item(head: Head, sort: str = keys.HEAD) -> Item:
-    return {"pk": {"S": head.key}, "sk": {"S": sort}, **attributes(head)}
+    return {"pk": {"S": head.key}, "sk": {"S": sort}, **attributes(head, superseded=sort.startswith(keys.VERSION))}
 
 
 def from_item(item: Item, at: str | None = None) -> Head:
@@ -458,7 +470,8 @@ def size(head: Head) -> int:
     given = sum(len(name) + 4 + sum(len(account) + 1 for account in accounts) for name, accounts in listed)
     given += 25 * sum(map(len, head.ends.values()))
     named = (*head.explicit, *head.accounts, *head.maker)
-    return 400 + len(head.body or b"") + sum(len(account) + 1 for account in named) + given
+    # Its keys may name accounts, too.
+    return 800 + len(head.body or b"") + sum(len(account) + 1 for account in named) + given
 
 
 def require_fitting(made: Iterable[Head]) -> None:

@@ -227,8 +227,7 @@ class Check:
             found[pk] = [
                 *self._faults_of_one(pk, own, its.entries, elsewhere=there),
                 *unlisted,
-                *self._faults_of_time(pk, own),
-                *self._faults_of_counts(own.get((pk, keys.HEAD)), its.said),
+                *self._faults_of_versions(pk, own, its.said),
             ]
             found[pk] += self._forgotten_targets(pk, own)
         return found
@@ -339,16 +338,18 @@ class Check:
         item = self._table.get((keys.transaction_key(transaction), keys.HEAD))
         return item is None or keys.TTL in item
 
-    def _faults_of_time(self, pk: str, own: dict[Key, Item]) -> list[_Fault]:
-        """The faults of versions that are missing, or have no by-time keys."""
+    def _faults_of_versions(self, pk: str, own: dict[Key, Item], said: Item) -> list[_Fault]:
+        """The faults of versions that are missing, or lack by-time keys, and of a head that does not say for counts what it must."""
         versions = {key: item for key, item in own.items() if key[1].startswith((keys.HEAD, keys.VERSION))}
         faults: list[_Fault] = []
         for key, item in versions.items():
-            expected = keys.time_keys(pk, int(item["v"]["N"]), item["updated"]["S"], deleted="body" not in item)
-            if any(item.get(name) != {"S": text} for name, text in expected.items()):
-                values = {":v": item["v"]} | {f":{name}": {"S": text} for name, text in expected.items()}
-                expression = "SET " + ", ".join(f"#{name} = :{name}" for name in expected)
-                faults.append((MISSING, self._table.update_action(key, expression, values, condition="#v = :v")))
+            needed: Item = {name: {"S": text} for name, text in _time_keys(item).items()}
+            wrong = head_counts.restoring(item, needed | said if key[1] == keys.HEAD else needed)
+            if wrong:
+                expression, values = wrong[0], wrong[1] | {":v": item["v"]}
+                # One action for all: a transaction takes no two for one item. The version that comes next has its own.
+                condition = "#v = :v AND attribute_not_exists(#txn)"
+                faults.append((MISSING, self._table.update_action(key, expression, values, condition=condition)))
         for key in self._lists(pk, versions.values()) - self._listed:
             faults.append((MISSING, self._table.put_action(key_of(key))))
         if (pk, keys.HEAD) in own:
@@ -356,17 +357,6 @@ class Check:
             gone = [n for n in range(1, current) if (pk, keys.version_sort(n)) not in own]
             faults += [(DAMAGED, None)] if gone else []
         return faults
-
-    def _faults_of_counts(self, head: Item | None, said: Item) -> list[_Fault]:
-        """The fault of a head that does not say for counts what its content says."""
-        wrong = head_counts.restoring(head, said) if head else None
-        if head is None or wrong is None:
-            return []
-        expression, values = wrong
-        # What it says is that of its version; and the version that comes next says its own.
-        condition = "#v = :v AND attribute_not_exists(#txn)"
-        values |= {":v": head["v"]}
-        return [(MISSING, self._table.update_action(item_key(head), expression, values, condition=condition))]
 
     def _lists(self, pk: str, versions: Iterable[Item]) -> set[Key]:
         """The lists that must name a resource with these versions: months in use, definitions."""
@@ -423,6 +413,16 @@ def _raise_what_is_no_damage(error: Exception) -> None:
         return
     if isinstance(error, (BotoCoreError, ClientError, Unavailable)):
         raise error
+
+
+def _time_keys(item: Item) -> dict[str, str]:
+    """The by-time attributes that a head or version needs."""
+    pk, sort = item_key(item)
+    if sort == keys.HEAD:
+        # With all its accounts, whatever the clock says: that one ends changes no key.
+        return heads.time_keys(heads.from_item(item, dates.FIRST), superseded=False)
+    end = "" if "body" in item else keys.DELETED
+    return keys.time_keys(pk, int(item["v"]["N"]), item["updated"]["S"], end=end)
 
 
 def _is_resource(pk: str) -> bool:

@@ -32,7 +32,8 @@
 by-target: `tpk` = the target (with a write shard if many may point at it), `tsk` = `Observation#9`, the source.
 by-value:  `vpk` = `Observation|code|1234`, `vsk` = `<sort>#9`; for `_tag`, `_security`, `_profile`, `_source` `vpk` = `*|_tag|x#<shard>`,
            `vsk` = `Observation#<system>#9`.
-by-time:   `mpk` = `Observation#2026-11#<shard>`, `msk` = `<lastUpdated>#9#0000000003`, with a `-` at the end if that version is a deletion;
+by-time:   `mpk` = `Observation#2026-11#<shard>`, `msk` = `<lastUpdated>#9#0000000003`, with a `-` at the end if that version is a deletion; of a
+           head that is none, with `.` and a hash of each account that it carries at the end, and `?` where only the head tells all;
            of care dates `mpk` = `Observation|date|Patient/1`, `Observation|date|Patient/1|code|1234` or `...|category|laboratory`,
            `msk` = `<date>#9`.
 
@@ -51,6 +52,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from base64 import urlsafe_b64encode
+from functools import lru_cache
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -72,6 +75,9 @@ FORMER = "f#"
 CLAIM = "c#"
 BODY = "o#"
 DELETED = "-"
+_CARRIED, _MORE = ".", "?"
+# Behind all that a by-time sort key may have after the number of the version.
+_BEHIND = "~"
 
 BY_TARGET, BY_VALUE, BY_TIME = "by-target", "by-value", "by-time"
 INDEXES: dict[str, tuple[str, str]] = {BY_TARGET: ("tpk", "tsk"), BY_VALUE: ("vpk", "vsk"), BY_TIME: ("mpk", "msk")}
@@ -109,6 +115,8 @@ NO_ACCOUNT = "-"
 META_SHARDS = 4
 """The number of partitions of one tag, label, profile or source: all data of an organisation may carry it."""
 TIME_SHARDS = 4
+MOST_CARRIED = 32
+"""The limit on accounts in a by-time sort key: they take 12 of its 1,024 bytes each."""
 
 _DATE_MONTH = re.compile(r"\d{4}-\d\d\+?")
 
@@ -290,32 +298,62 @@ def value_sort(sort: str, identifier: str) -> str:
     return f"{limited(sort, SORT_LIMIT)}#{identifier}"
 
 
-def time_keys(key: str, version: int, updated: str, *, deleted: bool) -> dict[str, str]:
+@lru_cache(maxsize=4096)
+def carried(account: str) -> str:
+    """An account in a by-time sort key: 72 bits of its hash, so that nobody names an account that is taken for another one."""
+    return urlsafe_b64encode(hashlib.sha256(account.encode()).digest()[:9]).decode()
+
+
+def carrying(accounts: Iterable[str], *, is_all: bool) -> str:
+    """The end of the by-time sort key of a head that is no deletion: the accounts that it carries for good, `MOST_CARRIED` at most.
+
+    `is_all`: whether it carries no others meanwhile.
+    """
+    hashes = sorted({carried(account) for account in accounts})
+    told = hashes[:MOST_CARRIED]
+    return _CARRIED + "".join(told) + ("" if is_all and told == hashes else _MORE)
+
+
+def accounts_of(end: str) -> tuple[frozenset[str], bool]:
+    """The accounts in the end of a by-time sort key of what is no deletion, each as `carried` spells it; and whether these are all."""
+    text = end.removeprefix(_CARRIED).removesuffix(_MORE)
+    told = frozenset(text[place : place + 12] for place in range(0, len(text), 12))
+    return told, end.startswith(_CARRIED) and not end.endswith(_MORE)
+
+
+def time_keys(key: str, version: int, updated: str, *, end: str) -> dict[str, str]:
     """The by-time attributes of a head or version. `updated` is an instant such as `2026-11-22T01:02:03.456Z`.
 
-    `deleted`: whether the version is a deletion. So what exists is counted without reading it (`store.counts`).
+    `end` follows the number: DELETED of a deletion, `carrying` of another head, "" of another superseded version. So what exists,
+    and under which accounts, is counted without reading it (`store.counts`).
     """
     resource_type, _, identifier = key.partition("/")
     return {
         "mpk": f"{resource_type}#{updated[:7]}#{shard(identifier, TIME_SHARDS)}",
-        "msk": f"{updated}#{identifier}#{version:010d}{DELETED if deleted else ''}",
+        "msk": f"{updated}#{identifier}#{version:010d}{end}",
     }
 
 
-def time_of(sort: str) -> tuple[str, int, bool]:
-    """lastUpdated, the number, and whether it is a deletion, of the version with a by-time sort key."""
-    updated, _, version = sort.split("#")
-    return updated, int(version.removesuffix(DELETED)), version.endswith(DELETED)
+def time_of(sort: str) -> tuple[str, int, str]:
+    """lastUpdated, the number, and the end (see `time_keys`) of the version with a by-time sort key."""
+    updated, _, numbered = sort.split("#")
+    end = numbered.lstrip("0123456789")
+    return updated, int(numbered.removesuffix(end)), end
 
 
 def time_position(sort: str) -> str:
-    """The place of a version in by-time, by its sort key: the same whether or not it is a deletion, so that a link may name it."""
-    return sort.removesuffix(DELETED)
+    """The place of a version in by-time, by its sort key without its end: so a link may name it, whatever the end is."""
+    return sort.removesuffix(time_of(sort)[2])
+
+
+def time_place(key: str, version: int, updated: str) -> str:
+    """The same, by the version itself."""
+    return time_keys(key, version, updated, end="")["msk"]
 
 
 def behind_time(position: str) -> str:
-    """The sort key behind which all versions after a place are, and none before: that of a deletion at this very place."""
-    return position + DELETED
+    """A sort key behind which all versions after a place are, and none before or at it, whatever their ends are."""
+    return position + _BEHIND
 
 
 def date_month_sort(resource_type: str, parameter: str, partition: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ class ReadStore(Protocol):
 
     def can_count(self) -> bool: ...
 
+    def can_count_accounts(self) -> bool: ...
+
     def count(self, resource_type: str, *, most: int) -> int | None: ...
 
     def heads_can_count(self) -> bool: ...
@@ -93,6 +95,9 @@ class ReadStore(Protocol):
     ) -> Mapping[str, frozenset[str]]: ...
 
     def heads_with_code(self, resource_type: str, parameter: str, code: str, *, most: int) -> Mapping[str, str]: ...
+    def count_of_accounts(
+        self, resource_type: str, accounts: Collection[str], *, is_counted: Callable[[Head], bool], most: int
+    ) -> int | None: ...
 
     def types_in_use(self) -> list[str]: ...
 

@@ -75,7 +75,7 @@ def item_key(item: Mapping[str, Any]) -> Key:
 def weight(action: Item) -> int:
     """Roughly the bytes of an action, and never fewer."""
     item = action.get("Put", {}).get("Item", {})
-    return 1000 + len(item.get("body", {}).get("B", b"")) + sum(_bytes(item[name]) for name in _LONG if name in item)
+    return 1500 + len(item.get("body", {}).get("B", b"")) + sum(_bytes(item[name]) for name in _LONG if name in item)
 
 
 # Attributes of a head that have no bound, besides its body: they name the targets that it has accounts from.
