@@ -1,4 +1,4 @@
-"""What a count asks of DynamoDB: keys for a type, and for what an account has of it; heads under a fence; and the answers."""
+"""What a count asks of DynamoDB: keys for a type, for what an account has of it, for a Patient or a code; heads under a fence; and the answers."""
 
 from __future__ import annotations
 
@@ -62,6 +62,24 @@ def test_a_type_is_counted_from_keys(doors: list[Door], query: str, monkeypatch:
             assert client.get(f"/Observation?{query}").json()["total"] == size
         assert meter.requests["BatchGetItem"] == query.count("_total")
         assert sum(meter.units.values()) < 10 + size * 0.05
+
+
+@pytest.mark.parametrize(
+    ("query", "share", "read"),
+    [("Observation?patient=Patient/1", 2, 1), ("Patient/1/Observation?_sort=-date", 2, 1), ("Patient/1/*?_type=Observation", 2, 1),
+     ("Observation?code=1234-5", 1, 0), ("Observation?code=http://loinc.org|1234-5&_sort=-date", 1, 0)],
+)  # fmt: skip
+def test_a_patient_and_a_code_are_counted_from_keys(
+    doors: list[Door], query: str, share: int, read: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for door, size in zip(doors, SIZES, strict=True):
+        use(door, monkeypatch)
+        client = door.client()
+        client.get("/Observation?_count=1")
+        with metered(door.store.table.client) as meter:
+            assert client.get(f"/{query}&_summary=count").json()["total"] == size // share
+        assert meter.units["BatchGetItem"] == read
+        assert sum(meter.units.values()) < 5 + size // share * 0.03
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,7 @@ def test_no_entry_is_left_of_any_kind(scene: Scene) -> None:
     located = {"managingOrganization": {"reference": shared}, "position": {"longitude": 1, "latitude": 2}}
     place = scene.put("Location/directory", name=MARK, address=address, **located).key
     assert kinds(scene.store, [*mine, shared, place]) == {
-        "#", "# by-time", "v#", "v# by-time", "i#", "i# by-target", "i# by-value", "i# by-time", "a#", "a# by-target",
+        "#", "# by-time", "# by-target", "# by-value", "v#", "v# by-time", "i#", "i# by-target", "i# by-value", "i# by-time", "a#", "a# by-target",
         "f#", "f# by-target", "c#", "o#", "identifier", "of no account", "care date of the patient",
         "care date of the patient and a code", "long period", "no care date", "tag",
     }  # fmt: skip

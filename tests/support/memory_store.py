@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from copy import deepcopy
 from itertools import count
 from typing import Any
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from bulkhead.facts.index_facts import Facts, facts
 from bulkhead.settings import Settings
-from bulkhead.store import Found, Head, Moment, Pointer, date_months, staging
+from bulkhead.store import Found, Head, Moment, Pointer, date_months, keys, staging
 from bulkhead.store.definitions import ALL, NAMED_BY
 from bulkhead.store.version import Version
 
@@ -227,6 +227,33 @@ class MemoryStore:
 
     def can_count(self) -> bool:
         return True
+
+    def heads_can_count(self) -> bool:
+        return True
+
+    def heads_pointing_at(self, patient: str, resource_type: str | None, *, most: int) -> dict[str, frozenset[str]]:
+        self.reads.append("Query")
+        partition = keys.counted_target_partition(patient)
+        return {
+            head.key: via
+            for head, attributes, via in self._said()
+            if attributes.get("tpk") == partition and resource_type in (None, head.type)
+        }
+
+    def heads_with_code(self, resource_type: str, parameter: str, code: str, *, most: int) -> dict[str, str]:
+        self.reads.append("Query")
+        partition = keys.counted_value_partition(resource_type, parameter, code)
+        return {
+            head.key: keys.system_of(attributes["vsk"])
+            for head, attributes, _ in self._said()
+            if attributes.get("vpk") == partition
+        }
+
+    def _said(self) -> Iterator[tuple[Head, dict[str, str], frozenset[str]]]:
+        """What each head says for counts."""
+        for head in self.current.values():
+            known = None if head.deleted else facts(self.decode(head))
+            yield head, *keys.head_entry(head.key, known)
 
     def count(self, resource_type: str, *, most: int) -> int | None:
         self.reads.append("Query")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -94,3 +95,20 @@ def test_without_a_date_is_the_last() -> None:
     assert care_dates.NONE > dates.LAST
     assert care_dates.later(dates.LAST, days=1) == dates.LAST
     assert care_dates.later(dates.FIRST, seconds=-1) == dates.FIRST
+
+
+@pytest.mark.parametrize(
+    ("resource", "expected"),
+    [
+        ({"resourceType": "Observation", "code": {"coding": [{"system": "s", "code": "B"}, {"code": "a"}]}}, ("code", "a", "")),
+        ({"resourceType": "Observation", "code": {"coding": [{"system": "t", "code": "A"}, {"system": "s", "code": "a"}]}}, ("code", "a", "s")),
+        ({"resourceType": "Immunization", "vaccineCode": {"coding": [{"system": "s", "code": "1"}]}}, ("vaccine-code", "1", "s")),
+        ({"resourceType": "Observation", "code": {"text": "x", "coding": [{"system": "s"}]}}, None),
+        ({"resourceType": "Encounter", "type": [{"coding": [{"code": "a"}]}]}, None),
+        ({"resourceType": "Patient"}, None),
+    ],
+)  # fmt: skip
+def test_counts_know_a_resource_by_one_code(resource: dict[str, Any], expected: tuple[str, str, str] | None) -> None:
+    assert care_dates.counted_code(resource) == expected
+    known = index_facts.facts(resource).code
+    assert known == (None if expected is None else index_facts.Value(*expected))

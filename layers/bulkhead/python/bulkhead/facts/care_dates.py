@@ -112,6 +112,14 @@ def codes_of(resource: dict[str, Any], parameter: SearchParameter) -> tuple[tupl
     return tuple(pair for item in extract.values(resource, parameter) for pair in extract.tokens(*item))
 
 
+def counted_code(resource: dict[str, Any]) -> tuple[str, str, str] | None:
+    """The parameter, the code (case folded) and its system under which counts know a resource: one of those of `code_parameter`, the same
+    each time. None where it has none."""
+    parameter = code_parameter(resource["resourceType"])
+    codes = [(code.casefold(), system) for system, code in codes_of(resource, parameter) if code] if parameter else []
+    return (parameter.code, *min(codes)) if parameter and codes else None
+
+
 def sorts(found: Texts) -> tuple[str, ...]:
     """What the index is to hold of a resource: one entry or two."""
     first, last = found

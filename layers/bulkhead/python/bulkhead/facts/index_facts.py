@@ -61,6 +61,8 @@ class Facts:
     """Entries in clinical order: of each patient, and of each patient with a code or a category. See `_dated`."""
     literals: frozenset[str] = frozenset()
     """The resources of this server that literal references name though no search parameter of R4 leads to them: see `literals`."""
+    code: Value | None = None
+    """What counts know the resource by, with the system as its sort: see `care_dates.counted_code`."""
 
     @property
     def named(self) -> frozenset[str]:
@@ -73,11 +75,13 @@ def facts(resource: dict[str, Any]) -> Facts:
     pointed_at = targets(resource)
     owners = patients(pointed_at)
     values = frozenset(_bounded(_values(resource, owners), resource))
+    code = care_dates.counted_code(resource)
     return Facts(
         {**pointed_at, **embedded_targets(resource)},
         values,
         frozenset(_bounded(_dated(resource, owners), resource)),
         literals(resource) - pointed_at.keys(),
+        Value(*code) if code else None,
     )
 
 

@@ -18,6 +18,7 @@ from bulkhead.fhir.json import JsonResource
 from bulkhead.search import (
     bundle,
     chains,
+    confirming,
     counting,
     current_lists,
     cursor,
@@ -383,6 +384,9 @@ class Scanner(Scan):
         """The same search in any order: what is led by an order of dates meets what has none only after all others."""
         if not isinstance(self.plan.driver, DateOrder) or self.plan.driver.bounded:
             return self
+        return self._without_sort()
+
+    def _without_sort(self) -> Scanner:
         query = structs.replace(self.query, results=structs.replace(self.query.results, sort=(), cursor=None))
         chosen = planned(self.store, query, self.plan.membership)
         return led_by_fence(replace(self, query=query, plan=chosen))
@@ -392,6 +396,8 @@ class Scanner(Scan):
         total = self._count_of_types()
         if total is None:
             total = self._count_of_accounts()
+        if total is None:
+            total = self._count_of_confirmed()
         if total is not None:
             return total
         progress, counted = Progress(self.limits.counted), self.unordered()
@@ -399,6 +405,16 @@ class Scanner(Scan):
         if not progress.ended:
             raise too_costly("counting", "_total" if self.query.results.total else "_summary")
         return total
+
+    def _count_of_confirmed(self) -> int | None:
+        """The number of all matches of a search for a Patient or a code alone, from keys; None where heads have to be read: see `confirming`. TooCostly."""
+        confirmed = confirming.confirmed(self)
+        if confirmed is None:
+            return None
+        refusal = too_costly("counting", "_total" if self.query.results.total else "_summary")
+        scanner = self._without_sort() if self.query.results.sort else self
+        limits = self.limits
+        return confirming.count(scanner, confirmed, listed=limits.names, read=limits.counted, refusal=refusal)
 
     def _count_of_types(self) -> int | None:
         """The number of all resources of the types that are asked for, in whatever order, from keys; None where heads have to be read: under a

@@ -24,6 +24,7 @@ from bulkhead.store import (
     definitions,
     erasure,
     files,
+    head_counts,
     heads,
     history,
     index,
@@ -471,6 +472,18 @@ class Store:
     def can_count(self) -> bool:
         """Whether the keys tell what is deleted: see `layout`."""
         return layout.has(self.table, layout.DELETIONS)
+
+    def heads_pointing_at(self, patient: str, resource_type: str | None, *, most: int) -> Mapping[str, frozenset[str]]:
+        """Resources that point at a Patient before all others, and how, without reading them: see `head_counts.pointing_at`."""
+        return head_counts.pointing_at(self.table, patient, resource_type, most=most)
+
+    def heads_with_code(self, resource_type: str, parameter: str, code: str, *, most: int) -> Mapping[str, str]:
+        """Resources with a code, each with its system, without reading them: see `head_counts.with_code`."""
+        return head_counts.with_code(self.table, resource_type, parameter=parameter, code=code, most=most)
+
+    def heads_can_count(self) -> bool:
+        """Whether every head says what counts need: see `layout`."""
+        return layout.has(self.table, layout.COUNTS)
 
     def count_of_accounts(
         self, resource_type: str, accounts: Collection[str], *, is_counted: Callable[[Head], bool], most: int

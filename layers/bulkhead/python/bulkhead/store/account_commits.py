@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from bulkhead.fhir import dates
 from bulkhead.store import active_months, heads, keys, staging
 from bulkhead.store.heads import Head, Write
-from bulkhead.store.table import TRANSACT_BYTES, TRANSACT_LIMIT, Item, Table, pieces
+from bulkhead.store.table import TRANSACT_BYTES, TRANSACT_LIMIT, Table, pieces
 
 
 def commit_each(table: Table, writes: Sequence[Write]) -> set[str]:
@@ -29,7 +29,9 @@ def commit_each(table: Table, writes: Sequence[Write]) -> set[str]:
 def _commit_batch(table: Table, writes: Sequence[Write], updated: str) -> set[str]:
     left_out = _stage(table, writes)
     staged = [write for write in writes if write.key not in left_out]
-    failed = table.write_apart([_head_action(table, write.base, write.head(updated)) for write in staged if write.base])
+    failed = table.write_apart(
+        [staging.accounts_action(table, write.base, write.head(updated)) for write in staged if write.base]
+    )
     left_out |= {staged[n].key for n in failed}
     committed = [write for write in staged if write.key not in left_out]
     staging.afterwards(lambda: table.write_apart(staging.settling(table, committed)), writes=len(committed))
@@ -42,17 +44,6 @@ def _stage(table: Table, writes: Sequence[Write]) -> set[str]:
     staged = [(write.key, action) for write in writes for action in staging.account_actions(table, write)]
     failed = table.write_apart([action for _, action in staged])
     return {staged[n][0] for n in failed}
-
-
-def _head_action(table: Table, base: Head, head: Head) -> Item:
-    """The update of a head without its body, which stays."""
-    changed = {name: value for name, value in heads.attributes(head).items() if name != "body"}
-    expression = "SET " + ", ".join(f"#{name} = :{name}" for name in changed)
-    if gone := [name for name in heads.ACCOUNT_ATTRIBUTES if name not in changed]:
-        expression += " REMOVE " + ", ".join(f"#{name}" for name in gone)
-    condition, expected = staging.unchanged(base)
-    values = {f":{name}": value for name, value in changed.items()} | expected
-    return table.update_action((head.key, keys.HEAD), expression, values, condition=condition)
 
 
 def set_propagate(table: Table, head: Head, changed: Head) -> bool:

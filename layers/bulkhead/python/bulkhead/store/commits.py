@@ -220,11 +220,22 @@ def _write(
 
 
 def _done_already(table: Table, actions: Sequence[Item]) -> bool:
-    """Whether a single put failed only because its first attempt succeeded and the answer was lost."""
+    """Whether a single write of a head failed only because its first attempt succeeded and the answer was lost."""
     if len(actions) > 1:
         return False  # TransactWriteItems carries a token of its own against that
-    item: Item = actions[0]["Put"]["Item"]
-    return table.get(item_key(item)) == item
+    ((_, written),) = actions[0].items()
+    if "Item" in written:
+        return _unordered(table.get(item_key(written["Item"]))) == _unordered(written["Item"])
+    # A change of accounts says when it was made and by which version, so that no other writer's is equal.
+    item = table.get(item_key(written["Key"])) or {}
+    values = {name[1:]: value for name, value in written["ExpressionAttributeValues"].items()}
+    expected = {name: value for name, value in values.items() if name not in ("base", "flagged")}
+    return _unordered({name: item.get(name) for name in expected}) == _unordered(expected)
+
+
+def _unordered(item: Item | None) -> Item | None:
+    """An item whose sets compare as sets."""
+    return item and {name: frozenset(value["SS"]) if value and "SS" in value else value for name, value in item.items()}
 
 
 def explain(failed: int, writes: Sequence[Write], claims: Sequence[Claim]) -> VersionConflict | ClaimTaken:

@@ -25,7 +25,7 @@ GRAVESTONE = "purged"
 """The attribute of what stands in a head's place once the resource was purged: until when the id is not free (`erasure`)."""
 
 ITEM_BYTES = 400_000
-"""DynamoDB takes 409,600; the rest is for the marks of transactions."""
+"""DynamoDB takes 409,600; the rest is for the marks of transactions, and for what a head says for counts: up to 4,000 bytes (`head_counts`)."""
 PAGE_WEIGHT = 4_000_000
 """The `weight` after which a page ends, so that memory holds it: some 10 to 40 MB of JSON."""
 # What a body in S3 is taken to have: its head does not say.

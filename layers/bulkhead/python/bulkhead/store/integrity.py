@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -34,6 +34,7 @@ from bulkhead.store import (
     date_months,
     definitions,
     files,
+    head_counts,
     heads,
     keys,
     reservations,
@@ -59,6 +60,17 @@ STALE, WIDE, NOTED, ORPHANS, MISSING, DAMAGED = "stale", "wide", "noted", "orpha
 
 _Fault = tuple[str, Item | None]
 """The kind of a fault, and the action that repairs it."""
+
+
+class _Needed(NamedTuple):
+    """What a head needs."""
+
+    entries: dict[Key, Entry]
+    listed: set[Key]
+    """What must be listed: its dates' months, and itself if it may govern the server."""
+    said: Item
+    """What it must say for counts."""
+
 
 logger = logging.getLogger(__name__)
 
@@ -192,8 +204,7 @@ class Check:
     def _faults(self, resources: dict[str, list[Item]]) -> dict[str, list[_Fault]]:
         """The faults of each resource; the items are those of its partition."""
         found: dict[str, list[_Fault]] = {pk: [] for pk in resources}
-        expected: dict[str, dict[Key, Entry]] = {}
-        listed: dict[str, set[Key]] = {}
+        needed: dict[str, _Needed] = {}
         for pk, items in resources.items():
             head = next((item for item in items if item["sk"]["S"] == keys.HEAD), None)
             if head and heads.GRAVESTONE in head:
@@ -205,33 +216,31 @@ class Check:
                 continue
             try:
                 at = self._accounts_at
-                expected[pk], listed[pk] = self._needed(heads.from_item(head, at) if head else None)
+                needed[pk] = self._needed(heads.from_item(head, at) if head else None)
             except Exception as error:
                 found[pk] = [_damage(pk, error)]
-        elsewhere = [key for entries in expected.values() for key in entries if keys.is_identifier(key)]
-        there = self._table.get_many([*elsewhere, *(key for names in listed.values() for key in names)])
-        for pk, entries in expected.items():
+        elsewhere = [key for its in needed.values() for key in its.entries if keys.is_identifier(key)]
+        there = self._table.get_many([*elsewhere, *(key for its in needed.values() for key in its.listed)])
+        for pk, its in needed.items():
             own = {item_key(item): item for item in resources[pk]}
-            unlisted = [(MISSING, self._table.put_action(key_of(key))) for key in listed[pk] if key not in there]
+            unlisted = [(MISSING, self._table.put_action(key_of(key))) for key in its.listed if key not in there]
             found[pk] = [
-                *self._faults_of_one(pk, own, entries, elsewhere=there),
+                *self._faults_of_one(pk, own, its.entries, elsewhere=there),
                 *unlisted,
-                *self._faults_of_time(pk, own),
+                *self._faults_of_versions(pk, own, its.said),
             ]
             found[pk] += self._forgotten_targets(pk, own)
         return found
 
-    def _needed(self, head: Head | None) -> tuple[dict[Key, Entry], set[Key]]:
-        """All entries that a head needs, and what must be listed: its dates' months, and itself if it may govern the server."""
+    def _needed(self, head: Head | None) -> _Needed:
         if head is None or head.deleted:
-            return {}, set()
+            return _Needed({}, set(), {})
         facts = self._facts_of(head)
         entries = keys.index_entries(head.key, facts)
         listed = definitions.listed_by_name(head.key, facts) if head.unfenced else set()
         listed |= {(keys.DATE_MONTHS, sort) for sort in date_months.of_facts(head.type, facts)} - self._listed
-        return entries | dict(
-            keys.account_entry(head.key, account) for account in staging.listed_accounts(head)
-        ), listed
+        entries |= dict(keys.account_entry(head.key, account) for account in staging.listed_accounts(head))
+        return _Needed(entries, listed, head_counts.attributes(head.key, facts))
 
     def _faults_of_one(
         self, pk: str, own: dict[Key, Item], expected: dict[Key, Entry], *, elsewhere: dict[Key, Item]
@@ -317,26 +326,30 @@ class Check:
         """The fault of a mark that was set after its transaction was over."""
         values = {":txn": {"S": transaction}}
         state, _ = transactions.state_now(self._table, transaction)
-        if "made" in head and state != transactions.COMMITTED:
+        if "made" in head and state == transactions.COMMITTED:
+            return STALE, transaction_marks.unmarking(self._table, head)
+        if "made" in head:
             return STALE, self._table.delete_action(item_key(head), transaction_marks.MARKED, values)
         return STALE, self._table.update_action(
-            item_key(head), "REMOVE #txn, #made", values, condition=transaction_marks.MARKED
+            item_key(head), "REMOVE #txn", values, condition=transaction_marks.MARKED
         )
 
     def _is_over(self, transaction: str) -> bool:
         item = self._table.get((keys.transaction_key(transaction), keys.HEAD))
         return item is None or keys.TTL in item
 
-    def _faults_of_time(self, pk: str, own: dict[Key, Item]) -> list[_Fault]:
-        """The faults of versions that are missing, or have no by-time keys."""
+    def _faults_of_versions(self, pk: str, own: dict[Key, Item], said: Item) -> list[_Fault]:
+        """The faults of versions that are missing, or lack by-time keys, and of a head that does not say for counts what it must."""
         versions = {key: item for key, item in own.items() if key[1].startswith((keys.HEAD, keys.VERSION))}
         faults: list[_Fault] = []
         for key, item in versions.items():
-            expected = _time_keys(item)
-            if any(item.get(name) != {"S": text} for name, text in expected.items()):
-                values = {":v": item["v"]} | {f":{name}": {"S": text} for name, text in expected.items()}
-                expression = "SET " + ", ".join(f"#{name} = :{name}" for name in expected)
-                faults.append((MISSING, self._table.update_action(key, expression, values, condition="#v = :v")))
+            needed: Item = {name: {"S": text} for name, text in _time_keys(item).items()}
+            wrong = head_counts.restoring(item, needed | said if key[1] == keys.HEAD else needed)
+            if wrong:
+                expression, values = wrong[0], wrong[1] | {":v": item["v"]}
+                # One action for all: a transaction takes no two for one item. The version that comes next has its own.
+                condition = "#v = :v AND attribute_not_exists(#txn)"
+                faults.append((MISSING, self._table.update_action(key, expression, values, condition=condition)))
         for key in self._lists(pk, versions.values()) - self._listed:
             faults.append((MISSING, self._table.put_action(key_of(key))))
         if (pk, keys.HEAD) in own:
@@ -370,7 +383,7 @@ class Check:
                 continue
             if pk not in expected:
                 try:
-                    expected[pk], _ = self._needed(head)
+                    expected[pk] = self._needed(head).entries
                 except Exception as error:
                     # Reported when the check examines the resource itself.
                     _raise_what_is_no_damage(error)

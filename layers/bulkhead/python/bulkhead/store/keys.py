@@ -2,7 +2,7 @@
 
 | item          | pk                   | sk                          | index keys                                              |
 | ------------- | -------------------- | --------------------------- | ------------------------------------------------------- |
-| head          | `Observation/9`      | `#`                         | by-time                                                 |
+| head          | `Observation/9`      | `#`                         | by-time; by-target and by-value, in partitions of counts |
 | version       | `Observation/9`      | `v#0000000003`              | by-time                                                 |
 | staged head   | `Observation/9`      | `s#<transaction id>`        |                                                         |
 | index entry   | `Observation/9`      | `i#<target>#<value>#<date>` | by-target (the target), by-value (the value), by-time (the care date) |
@@ -38,7 +38,11 @@ by-time:   `mpk` = `Observation#2026-11#<shard>`, `msk` = `<lastUpdated>#9#00000
            `msk` = `<date>#9`.
 
 One index entry carries up to one target, one value and one care date: three facts for one item's price. A target is staged before
-the accounts of its head are read; that is why the head itself never carries facts.
+the accounts of its head are read; that is why searches never find a head by its own facts.
+
+A head says two of them for counts alone (`head_counts`), in partitions that no search lists: `tpk` = `count#Patient/1` with `via`, of the first
+Patient that it points at, and `vpk` = `count#Observation|code|1234`, `vsk` = `<system>#9`. What stands there is no hint: it is the head. A new head
+that a large transaction has not settled keeps them aside, in `counted`.
 
 The value of an `identifier` has an item of its own instead of one in by-value, under the same keys. It costs no more, and a reader
 of an identifier sees what is staged and committed at that moment, however far the indexes lag.
@@ -78,6 +82,10 @@ _BEHIND = "~"
 BY_TARGET, BY_VALUE, BY_TIME = "by-target", "by-value", "by-time"
 INDEXES: dict[str, tuple[str, str]] = {BY_TARGET: ("tpk", "tsk"), BY_VALUE: ("vpk", "vsk"), BY_TIME: ("mpk", "msk")}
 PROJECTED: dict[str, list[str]] = {BY_TARGET: ["via"]}
+COUNTED = (*INDEXES[BY_TARGET], *PROJECTED[BY_TARGET], *INDEXES[BY_VALUE])
+"""The attributes by which counts know a head without reading it: those of `head_entry`."""
+UNCOUNTED = frozenset({"AuditEvent"})
+"""Types whose heads say nothing for counts: there are more of them than of all others, and nobody counts a patient's."""
 TTL = "ttl"
 IDENTIFIER = "identifier"
 OPEN_TRANSACTIONS = "txn"
@@ -401,6 +409,36 @@ def index_entries(key: str, facts: Facts | None) -> dict[Key, Entry]:
         attributes = {"tpk": target_partition(target, key), "tsk": source_sort(key)}
         entries[key, entry_sort(target, None)] = (attributes, frozenset())
     return entries
+
+
+def head_entry(key: str, facts: Facts | None) -> Entry:
+    """What a head says for counts: the first Patient that it points at, and its code. Nothing of a deletion (None)."""
+    attributes: dict[str, str] = {}
+    resource_type, _, identifier = key.partition("/")
+    if facts is None or resource_type in UNCOUNTED:
+        return attributes, frozenset()
+    patient = min((target for target in facts.targets if target.startswith("Patient/")), default=None)
+    if patient:
+        attributes["tpk"], attributes["tsk"] = counted_target_partition(patient), source_sort(key)
+    if facts.code:
+        attributes["vpk"] = counted_value_partition(resource_type, facts.code.parameter, facts.code.value)
+        attributes["vsk"] = value_sort(facts.code.sort, identifier)
+    return attributes, facts.targets[patient] if patient else frozenset()
+
+
+def counted_target_partition(target: str) -> str:
+    """The by-target partition of the heads that point at a Patient first."""
+    return f"count#{target}"
+
+
+def counted_value_partition(resource_type: str, parameter: str, value: str) -> str:
+    """The by-value partition of the heads that have a code first."""
+    return limited(f"count#{resource_type}|{parameter}|{value}", PARTITION_LIMIT)
+
+
+def system_of(sort: str) -> str:
+    """The system in the by-value sort key of a head, as `limited` has it."""
+    return sort.rpartition("#")[0]
 
 
 def _in_pairing_order(value: Value) -> tuple[bool, bool, Value]:

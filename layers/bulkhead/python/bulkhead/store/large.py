@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bulkhead.errors import ClaimTaken, Conflict, VersionConflict
-from bulkhead.store import builtin, heads, keys, reservations, staging, takeover, transaction_marks, transactions
+from bulkhead.store import (
+    builtin,
+    head_counts,
+    heads,
+    keys,
+    reservations,
+    staging,
+    takeover,
+    transaction_marks,
+    transactions,
+)
 from bulkhead.store.bodies import Bodies
 from bulkhead.store.heads import Claim, Head, Receipt, Write
 from bulkhead.store.identifiers import Guard
@@ -122,17 +132,16 @@ def _mark(
     shared: list[tuple[Item, VersionConflict | ClaimTaken]] = []
     for write, head in zip(writes, new, strict=True):
         if write.base is not None and not builtin.is_unwritten(write.base):
-            beside.append(heads.to_item(head, keys.staged_sort(transaction)))
+            beside.append(heads.to_item(head, keys.staged_sort(transaction)) | head_counts.aside(write))
             condition, values = staging.unchanged(write.base, _CURRENT_OR_MINE)
             values |= {":txn": mark["txn"]}
             action = table.update_action((write.key, keys.HEAD), "SET #txn = :txn", values, condition=condition)
             shared.append((action, VersionConflict(write.key)))
         elif write.fresh:
-            fresh.append(heads.to_item(head) | made)
+            fresh.append(heads.to_item(head) | made | head_counts.aside(write))
         else:
-            action = table.put_action(
-                heads.to_item(head) | made, f"{staging.NEW} OR {transaction_marks.MARKED}", {":txn": mark["txn"]}
-            )
+            item = heads.to_item(head) | made | head_counts.aside(write)
+            action = table.put_action(item, f"{staging.NEW} OR {transaction_marks.MARKED}", {":txn": mark["txn"]})
             shared.append((action, VersionConflict(write.key)))
     ids.put_heads(beside, fresh)
     shared += [(staging.claim_action(table, claim, made), ClaimTaken(claim.condition, None)) for claim in claims]

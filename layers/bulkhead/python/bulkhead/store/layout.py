@@ -23,7 +23,7 @@ DELETIONS = 5
 CATEGORIES = 6
 """Entries in clinical order of each patient with a category."""
 COUNTS = 7
-"""Heads say what counts need: their by-time keys name the accounts that they carry."""
+"""Heads say what counts need: their by-time keys name the accounts that they carry, and other keys a Patient and a code (`head_counts`)."""
 CURRENT = COUNTS
 _KEY = (keys.LAYOUT, keys.HEAD)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -88,6 +88,13 @@ class ReadStore(Protocol):
 
     def count(self, resource_type: str, *, most: int) -> int | None: ...
 
+    def heads_can_count(self) -> bool: ...
+
+    def heads_pointing_at(
+        self, patient: str, resource_type: str | None, *, most: int
+    ) -> Mapping[str, frozenset[str]]: ...
+
+    def heads_with_code(self, resource_type: str, parameter: str, code: str, *, most: int) -> Mapping[str, str]: ...
     def count_of_accounts(
         self, resource_type: str, accounts: Collection[str], *, is_counted: Callable[[Head], bool], most: int
     ) -> int | None: ...

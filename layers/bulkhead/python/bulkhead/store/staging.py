@@ -17,7 +17,7 @@ from bulkhead.errors import ClaimTaken, Unavailable, VersionConflict
 from bulkhead.facts.security_context import SECURITY_CONTEXT
 from bulkhead.parallel import chunks
 from bulkhead.settings import SHARED_TYPES
-from bulkhead.store import builtin, heads, keys
+from bulkhead.store import builtin, head_counts, heads, keys
 from bulkhead.store.heads import Claim, Head, Write
 from bulkhead.store.keys import Entry, Key
 from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, key_of
@@ -148,10 +148,25 @@ def unchanged(base: Head, condition: str = CURRENT) -> tuple[str, Item]:
 
 
 def head_action(table: Table, write: Write, head: Head) -> Item:
-    item = heads.to_item(head)
+    """The action that writes the head which `write` makes."""
+    item = heads.to_item(head) | head_counts.of_write(write)
     if write.base is None or builtin.is_unwritten(write.base):
         return table.put_action(item, NEW)
+    if not write.changes_content:
+        return accounts_action(table, write.base, head)
     return table.put_action(item, *unchanged(write.base))
+
+
+def accounts_action(table: Table, base: Head, head: Head) -> Item:
+    """The update of a head whose content stays, as does what it says for counts. The body goes along only where it has moved to S3."""
+    stays = head.body == base.body
+    changed = {name: value for name, value in heads.attributes(head).items() if name != "body" or not stays}
+    expression = "SET " + ", ".join(f"#{name} = :{name}" for name in changed)
+    if gone := [name for name in heads.ACCOUNT_ATTRIBUTES if name not in changed]:
+        expression += " REMOVE " + ", ".join(f"#{name}" for name in gone)
+    condition, expected = unchanged(base)
+    values = {f":{name}": value for name, value in changed.items()} | expected
+    return table.update_action((head.key, keys.HEAD), expression, values, condition=condition)
 
 
 def claim_action(table: Table, claim: Claim, mark: Item | None = None) -> Item:

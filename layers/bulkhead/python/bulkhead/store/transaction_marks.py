@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bulkhead.store import heads, keys
+from bulkhead.store import head_counts, heads, keys
 from bulkhead.store.heads import GRAVESTONE, Head
 from bulkhead.store.keys import Key
-from bulkhead.store.table import Item, Table
+from bulkhead.store.table import Item, Table, item_key
 from bulkhead.store.throttling import pause
 from bulkhead.store.transactions import ABORTED, COMMITTED, PENDING, decide, state_now, states
 
@@ -92,16 +92,22 @@ def settle(table: Table, transaction: str, state: str, *, items: Mapping[Key, It
         if marked(item) != transaction:
             continue
         if state == COMMITTED and not _replaces(item):
-            actions.append(table.update_action(key, "REMOVE #txn, #made", values, condition=MARKED))
+            actions.append(unmarking(table, item))
         elif state == COMMITTED:
             new = staged.get((key[0], keys.staged_sort(transaction)))
             if new:
-                actions.append(table.put_action(new | {"sk": {"S": keys.HEAD}}, MARKED, values))
+                actions.append(table.put_action(head_counts.settled(new, item), MARKED, values))
         elif _replaces(item):
             actions.append(table.update_action(key, "REMOVE #txn", values, condition=MARKED))
         else:
             actions.append(table.delete_action(key, MARKED, values))
     table.write_each(actions)
+
+
+def unmarking(table: Table, made: Item) -> Item:
+    """The action that makes what a committed transaction made, a head or a claim, one without a mark."""
+    expression, values = head_counts.settling(made)
+    return table.update_action(item_key(made), expression, values | {":txn": made["txn"]}, condition=MARKED)
 
 
 def _replaces(item: Item) -> bool:
