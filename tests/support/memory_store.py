@@ -260,9 +260,6 @@ class MemoryStore:
         found = sum(1 for head in self.current.values() if head.type == resource_type and not head.deleted)
         return found if found <= most else None
 
-    def can_count_accounts(self) -> bool:
-        return True
-
     def count_of_accounts(
         self, resource_type: str, accounts: Collection[str], *, is_counted: Callable[[Head], bool], most: int
     ) -> int | None:

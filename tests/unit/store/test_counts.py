@@ -370,9 +370,9 @@ def test_a_table_of_older_code_counts_accounts_once_its_heads_name_them(store: S
     change(store, (layout._KEY[0], layout._KEY[1]), layout={"N": str(layout.CATEGORIES)})
     forget(store)
     assert store.can_count()
-    assert not store.can_count_accounts()
+    assert not store.heads_can_count()
     assert store.check_integrity(repair=True, patience=None).missing == 3
-    assert store.can_count_accounts()
+    assert store.heads_can_count()
     assert store.check_integrity(repair=True, patience=None).clean
     with store.metered() as meter:
         assert [of_accounts(store, A), of_accounts(store, B)] == [2, 1]

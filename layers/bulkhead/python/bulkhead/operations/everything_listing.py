@@ -23,9 +23,9 @@ from bulkhead.facts import care_dates, extract
 from bulkhead.fhir import definitions, references
 from bulkhead.search import bundle, cursor, literals, matching, parse
 from bulkhead.search.drivers import Compartment, Merged
+from bulkhead.search.page import Page, Represent
 from bulkhead.search.query import Clause, Query
 from bulkhead.search.race import Races
-from bulkhead.search.run import Page, Represent
 from bulkhead.store.heads import PAGE_WEIGHT
 from bulkhead.store.version import Fence, Version, prepare
 

@@ -18,6 +18,7 @@ from bulkhead.errors import BadRequest, NotFound, TooCostly
 from bulkhead.facts import care_dates, extract
 from bulkhead.fhir.definitions import search_parameters
 from bulkhead.search import bundle, custom, literals, parse, run
+from bulkhead.search.page import Page
 from bulkhead.search.query import Clause, Query, Sort, TokenValue
 from bulkhead.store.heads import PAGE_WEIGHT
 from bulkhead.store.version import Version
@@ -56,7 +57,7 @@ def lastn(request: Request) -> Response:
     for one in by_code(query):
         found += _read(request, one, most)
     shown = [candidate for group in groups(found) for candidate in group[:most]]
-    answer = bundle.searchset(query, run.Page(shown, total=len(shown)), request.base, represent=request.show)
+    answer = bundle.searchset(query, Page(shown, total=len(shown)), request.base, represent=request.show)
     return Response(200, answer)
 
 

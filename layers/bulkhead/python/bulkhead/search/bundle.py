@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from bulkhead.errors import Issue
 from bulkhead.fhir import json, outcome, subset
 from bulkhead.fhir.json import JsonResource
 from bulkhead.search import cursor
+from bulkhead.search.page import Page, Represent
 from bulkhead.search.query import Query, Results
 from bulkhead.store.version import Version
-
-if TYPE_CHECKING:
-    from bulkhead.search.run import Page, Represent
 
 NAMED = 100
 """How many characters of an ignored parameter's name are repeated."""

@@ -14,11 +14,9 @@ from bulkhead.compartments import governing, membership, patient_links
 from bulkhead.compartments.compartment_definitions import TYPE as DEFINITIONS
 from bulkhead.errors import Issue, TooCostly
 from bulkhead.fhir import references
-from bulkhead.fhir.json import JsonResource
 from bulkhead.search import (
     bundle,
     chains,
-    confirming,
     counting,
     current_lists,
     cursor,
@@ -36,6 +34,7 @@ from bulkhead.search.canonicals import Canonicals
 from bulkhead.search.date_order import DateOrder
 from bulkhead.search.drivers import Created, Position, Updated
 from bulkhead.search.leading import by_names, chained, led_by_fence, planned
+from bulkhead.search.page import Consulted, Page, Represent
 from bulkhead.search.parse import parse
 from bulkhead.search.plan import ALL_TYPES, Plan
 from bulkhead.search.query import Query
@@ -47,10 +46,6 @@ from bulkhead.store.version import Fence, Version, is_open
 if TYPE_CHECKING:
     from bulkhead.store import ReadStore
 
-Represent = Callable[[Version], JsonResource]
-"""The resource in the form that a client sees; must not change the version's body."""
-Consulted = Callable[[Version], None]
-"""Called with a resource that the answer tells of without showing it."""
 Clock = Callable[[], float]
 """Seconds since an arbitrary moment."""
 
@@ -78,18 +73,6 @@ class Limits:
     """The limit on reads to count matches."""
     inner: int = 2_000
     """The limit on reads for the inner search of a chain that leads the outer one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Matches of one page. `next` is None at the end; `total` is set only if it is exact."""
-
-    matches: Sequence[Version]
-    next: Position | None = None
-    total: int | None = None
-    included: Sequence[Version] = ()
-    notes: Sequence[Issue] = ()
-    """Notes for the reader of the page: shown in an entry of mode `outcome`."""
 
 
 def search(
@@ -384,71 +367,25 @@ class Scanner(Scan):
         """The same search in any order: what is led by an order of dates meets what has none only after all others."""
         if not isinstance(self.plan.driver, DateOrder) or self.plan.driver.bounded:
             return self
-        return self._without_sort()
+        return self.unsorted()
 
-    def _without_sort(self) -> Scanner:
+    def unsorted(self) -> Scanner:
+        """The same search without an order."""
         query = structs.replace(self.query, results=structs.replace(self.query.results, sort=(), cursor=None))
         chosen = planned(self.store, query, self.plan.membership)
         return led_by_fence(replace(self, query=query, plan=chosen))
 
     def count(self) -> int:
         """The exact number of all matches; TooCostly if too much had to be read."""
-        total = self._count_of_types()
-        if total is None:
-            total = self._count_of_accounts()
-        if total is None:
-            total = self._count_of_confirmed()
+        results, limits = self.query.results, self.limits
+        refusal = too_costly("counting", "_total" if results.total else "_summary")
+        total = counting.from_keys(self, self.unsorted, keys=limits.names, heads=limits.counted, refusal=refusal)
         if total is not None:
             return total
-        progress, counted = Progress(self.limits.counted), self.unordered()
+        progress, counted = Progress(limits.counted), self.unordered()
         total = sum(1 for _ in counted.scan(None, LISTED, progress, in_order=False))
         if not progress.ended:
-            raise too_costly("counting", "_total" if self.query.results.total else "_summary")
-        return total
-
-    def _count_of_confirmed(self) -> int | None:
-        """The number of all matches of a search for a Patient or a code alone, from keys; None where heads have to be read: see `confirming`. TooCostly."""
-        confirmed = confirming.confirmed(self)
-        if confirmed is None:
-            return None
-        refusal = too_costly("counting", "_total" if self.query.results.total else "_summary")
-        scanner = self._without_sort() if self.query.results.sort else self
-        limits = self.limits
-        return confirming.count(scanner, confirmed, listed=limits.names, read=limits.counted, refusal=refusal)
-
-    def _count_of_types(self) -> int | None:
-        """The number of all resources of the types that are asked for, in whatever order, from keys; None where heads have to be read: under a
-        condition or a fence, of a type of which some are built in, or in a table that older code has written. TooCostly."""
-        query = self.query
-        if not query.types or query.compartment or query.clauses or query.chains:
-            return None
-        if DEFINITIONS in query.types or not all(is_open(self.fence, name) for name in query.types):
-            return None
-        if not self.store.can_count():
-            return None
-        total, left = 0, self.limits.names
-        for name in query.types:
-            found = self.store.count(name, most=left)
-            if found is None:
-                raise too_costly("counting", "_total" if query.results.total else "_summary")
-            total, left = total + found, left - found
-        return total
-
-    def _count_of_accounts(self) -> int | None:
-        """The number of all matches where their accounts alone decide, of named types; None where heads have to be read."""
-        if not self.query.types or not self.store.can_count_accounts():
-            return None
-        under = {name: counting.accounts_of(self.query, self.fence, name) for name in self.query.types}
-        if None in under.values():
-            return None
-        total, left = 0, self.limits.names
-        for name, accounts in under.items():
-            found = self.store.count_of_accounts(
-                name, accounts or (), is_counted=lambda head: self.admitted(head) is not None, most=left
-            )
-            if found is None:
-                return None
-            total, left = total + found, left - found
+            raise refusal
         return total
 
 

@@ -482,18 +482,14 @@ class Store:
         return head_counts.with_code(self.table, resource_type, parameter=parameter, code=code, most=most)
 
     def heads_can_count(self) -> bool:
-        """Whether every head says what counts need: see `layout`."""
+        """Whether the keys of every head say what counts under a condition need: see `layout`."""
         return layout.has(self.table, layout.COUNTS)
 
     def count_of_accounts(
         self, resource_type: str, accounts: Collection[str], *, is_counted: Callable[[Head], bool], most: int
     ) -> int | None:
-        """How many resources of a type carry one of some accounts, where `can_count_accounts`: see `counts.of_accounts`."""
+        """How many resources of a type carry one of some accounts, where `heads_can_count`: see `counts.of_accounts`."""
         return counts.of_accounts(self.table, resource_type, accounts, is_counted=is_counted, most=most)
-
-    def can_count_accounts(self) -> bool:
-        """Whether the keys tell which accounts a resource carries: see `layout`."""
-        return layout.has(self.table, layout.COUNTS)
 
     def has_literals(self) -> bool:
         """Whether every resource of the table has an entry for each of its literal references: see `layout`."""

@@ -163,16 +163,5 @@ def _of_heads(table: Table, wanted: Collection[str], is_counted: IsCounted) -> i
 
 
 def _held(table: Table, resource_type: str) -> set[str]:
-    """The resources of a type that open transactions hold or make. Asked after the heads were listed, which come after a transaction's item.
-
-    One that has taken over others has their heads under its mark, or theirs.
-    """
-    found: set[str] = set()
-    for _, transaction in transactions.open_transactions(table):
-        _, lineage = transactions.lineage(table, transaction)
-        for each in (transaction, *(lineage.former if lineage else ())):
-            members, _ = transactions.members(table, each)
-            found.update(
-                name for member in members if (name := member.removeprefix("+")).startswith(f"{resource_type}/")
-            )
-    return found
+    """Those of a type among what open transactions hold. Asked after the heads were listed, which come after a transaction's item."""
+    return {name for name in transactions.held(table) if name.startswith(f"{resource_type}/")}

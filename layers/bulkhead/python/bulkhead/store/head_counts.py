@@ -4,8 +4,8 @@ An entry of a target or a value is a hint, which a writer that lost a race or di
 matches, and each would have to be read. What a head says of itself is true as long as the head stands: each commit writes it with the content,
 and a change of accounts leaves it as it is. So whatever both the entries and the heads list is a match, and only the rest is read.
 
-A new head of a large transaction has it aside (`counted`) until the transaction is settled: in the index there are no heads but those that a
-reader without the mark would see. A head that the transaction is about to replace is there as it was, so what open transactions hold is left out.
+What an open transaction holds is not what it seems: a new head may never be committed, and one that is about to be replaced says what it did. So
+the members of these are left out, and read. What stands beside a head, to take its place, has it aside (`counted`) until then.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def of_write(write: Write) -> Item:
 
 
 def aside(write: Write) -> Item:
-    """The attribute that keeps them on the new head of a large transaction until that is settled; none if they stay as they are."""
+    """The attribute that keeps them on what a large transaction has beside a head, to take its place; none if they stay as they are."""
     return {_ASIDE: {"M": of_write(write)}} if write.changes_content else {}
 
 
@@ -44,13 +44,6 @@ def settled(new: Item, former: Item) -> Item:
     """The head that takes the place of `former` when a transaction is settled; `new` stood beside it."""
     said = new[_ASIDE]["M"] if _ASIDE in new else {name: former[name] for name in keys.COUNTED if name in former}
     return {name: value for name, value in new.items() if name != _ASIDE} | said | {"sk": {"S": keys.HEAD}}
-
-
-def settling(made: Item) -> tuple[str, Item]:
-    """The expression that makes a head, or a claim, that a transaction made one without a mark, and its values."""
-    said: Item = made[_ASIDE]["M"] if _ASIDE in made else {}
-    expression = "SET " + ", ".join(f"#{name} = :{name}" for name in said) + " " if said else ""
-    return f"{expression}REMOVE #txn, #made, #{_ASIDE}", {f":{name}": value for name, value in said.items()}
 
 
 def restoring(item: Item, said: Item) -> tuple[str, Item] | None:
@@ -104,7 +97,5 @@ def with_code(table: Table, resource_type: str, *, parameter: str, code: str, mo
 
 def _leave_out(found: dict[str, Any], table: Table) -> None:
     """Takes away what open transactions hold. Asked after the heads were listed, which come after a transaction's item."""
-    for _, transaction in transactions.open_transactions(table) if found else ():
-        members, _ = transactions.members(table, transaction)
-        for member in members:
-            found.pop(member.removeprefix(transactions.FRESH), None)
+    for name in transactions.held(table) if found else ():
+        found.pop(name, None)

@@ -326,12 +326,10 @@ class Check:
         """The fault of a mark that was set after its transaction was over."""
         values = {":txn": {"S": transaction}}
         state, _ = transactions.state_now(self._table, transaction)
-        if "made" in head and state == transactions.COMMITTED:
-            return STALE, transaction_marks.unmarking(self._table, head)
-        if "made" in head:
+        if "made" in head and state != transactions.COMMITTED:
             return STALE, self._table.delete_action(item_key(head), transaction_marks.MARKED, values)
         return STALE, self._table.update_action(
-            item_key(head), "REMOVE #txn", values, condition=transaction_marks.MARKED
+            item_key(head), "REMOVE #txn, #made", values, condition=transaction_marks.MARKED
         )
 
     def _is_over(self, transaction: str) -> bool:

@@ -41,8 +41,8 @@ One index entry carries up to one target, one value and one care date: three fac
 the accounts of its head are read; that is why searches never find a head by its own facts.
 
 A head says two of them for counts alone (`head_counts`), in partitions that no search lists: `tpk` = `count#Patient/1` with `via`, of the first
-Patient that it points at, and `vpk` = `count#Observation|code|1234`, `vsk` = `<system>#9`. What stands there is no hint: it is the head. A new head
-that a large transaction has not settled keeps them aside, in `counted`.
+Patient that it points at, and `vpk` = `count#Observation|code|1234`, `vsk` = `<system>#9`. What stands there is no hint: it is the head. What a large
+transaction has beside a head, to take its place, keeps them aside, in `counted`.
 
 The value of an `identifier` has an item of its own instead of one in by-value, under the same keys. It costs no more, and a reader
 of an identifier sees what is staged and committed at that moment, however far the indexes lag.

@@ -83,7 +83,8 @@ def commit(
             raise
         if receipt and transactions.state_now(table, transaction)[0] == transactions.TAKEN_OVER:
             raise receipt.refusal() from None
-    staging.afterwards(lambda: finish(table, transaction), transaction=transaction)
+    made = [write.key for write in writes if write.fresh]
+    staging.afterwards(lambda: finish(table, transaction, made), transaction=transaction)
     staging.afterwards(lambda: ids.settle(writes), transaction=transaction)
     return new
 
@@ -138,9 +139,9 @@ def _mark(
             action = table.update_action((write.key, keys.HEAD), "SET #txn = :txn", values, condition=condition)
             shared.append((action, VersionConflict(write.key)))
         elif write.fresh:
-            fresh.append(heads.to_item(head) | made | head_counts.aside(write))
+            fresh.append(heads.to_item(head) | head_counts.of_write(write) | made)
         else:
-            item = heads.to_item(head) | made | head_counts.aside(write)
+            item = heads.to_item(head) | head_counts.of_write(write) | made
             action = table.put_action(item, f"{staging.NEW} OR {transaction_marks.MARKED}", {":txn": mark["txn"]})
             shared.append((action, VersionConflict(write.key)))
     ids.put_heads(beside, fresh)
@@ -167,9 +168,10 @@ def _mark_batch(table: Table, batch: Sequence[tuple[Item, VersionConflict | Clai
     raise Conflict("another large transaction holds one of these resources: send the request again")
 
 
-def finish(table: Table, transaction: str) -> None:
+def finish(table: Table, transaction: str, made: Sequence[str] = ()) -> None:
     """Rolls everything of a decided transaction forward or back, and closes it. Idempotent: any process may, at any time.
 
+    `made`: those of its members that it has made for certain, and that need not be read.
     Of one that was taken over, the fresh ids are another one's now. That one rolls back what it has no use for.
     """
     state, lineage = transactions.lineage(table, transaction)
@@ -186,7 +188,7 @@ def finish(table: Table, transaction: str) -> None:
         _roll(table, former, transactions.ABORTED, members=marked, staged=staged)
         transactions.forget_members(table, former)
     staged = [*entries, *_staged(table, members)] if state == transactions.ABORTED else []
-    _roll(table, transaction, state, members=members, staged=staged)
+    _roll(table, transaction, state, members=members, staged=staged, made=made)
     transactions.forget_members(table, transaction)
     transactions.close(table, transaction)
 
@@ -198,9 +200,19 @@ def _let_go(table: Table, transaction: str, members: Sequence[str]) -> None:
     transactions.close(table, transaction)
 
 
-def _roll(table: Table, transaction: str, state: str, *, members: Sequence[str], staged: Sequence[Key]) -> None:
+def _roll(
+    table: Table,
+    transaction: str,
+    state: str,
+    *,
+    members: Sequence[str],
+    staged: Sequence[Key],
+    made: Sequence[str] = (),
+) -> None:
     """Removes what was `staged`, settles the marks on `members`, ends the reservations among these, removes the heads beside them."""
-    items = table.get_many((member.removeprefix(FRESH), keys.HEAD) for member in members)
+    items = {(member, keys.HEAD): transaction_marks.made(member, transaction) for member in made}
+    left = [(member.removeprefix(FRESH), keys.HEAD) for member in members]
+    items |= table.get_many(key for key in left if key not in items)
     held = {key: item for key, item in items.items() if transaction_marks.marked(item) == transaction}
     table.put_many([], staged)
     transaction_marks.settle(table, transaction, state, items=held)

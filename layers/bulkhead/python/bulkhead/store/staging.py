@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -24,7 +24,6 @@ from bulkhead.store.table import TRANSACT_LIMIT, ConditionFailed, Item, Table, k
 
 if TYPE_CHECKING:
     from bulkhead.facts.index_facts import Facts
-    from bulkhead.store.takeover import FreshIds
 
 NEW = "attribute_not_exists(#pk)"
 CURRENT = "#v = :base AND attribute_not_exists(#txn)"
@@ -34,7 +33,14 @@ NOT_LATER = "#v <= :v"
 logger = logging.getLogger(__name__)
 
 
-def stage(table: Table, writes: Sequence[Write], ids: FreshIds | None = None) -> None:
+class Fresh(Protocol):
+    """The fresh ids of a large transaction: `takeover.FreshIds`."""
+
+    def stage(self, others: Sequence[Item], entries: Sequence[tuple[Write, Key, Entry]]) -> None:
+        """Puts index entries under fresh ids, and `others`, which only this transaction writes."""
+
+
+def stage(table: Table, writes: Sequence[Write], ids: Fresh | None = None) -> None:
     """Writes new index entries, and copies of the versions that will be superseded. `ids`: the fresh ids of a large transaction."""
     copies = [heads.to_item(write.base, keys.version_sort(write.base.version)) for write in writes if write.base]
     unshared: list[tuple[Write, Key, Entry]] = []

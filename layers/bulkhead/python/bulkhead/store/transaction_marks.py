@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from bulkhead.store import head_counts, heads, keys
 from bulkhead.store.heads import GRAVESTONE, Head
 from bulkhead.store.keys import Key
-from bulkhead.store.table import Item, Table, item_key
+from bulkhead.store.table import Item, Table, key_of
 from bulkhead.store.throttling import pause
 from bulkhead.store.transactions import ABORTED, COMMITTED, PENDING, decide, state_now, states
 
@@ -92,7 +92,7 @@ def settle(table: Table, transaction: str, state: str, *, items: Mapping[Key, It
         if marked(item) != transaction:
             continue
         if state == COMMITTED and not _replaces(item):
-            actions.append(unmarking(table, item))
+            actions.append(table.update_action(key, "REMOVE #txn, #made", values, condition=MARKED))
         elif state == COMMITTED:
             new = staged.get((key[0], keys.staged_sort(transaction)))
             if new:
@@ -104,10 +104,9 @@ def settle(table: Table, transaction: str, state: str, *, items: Mapping[Key, It
     table.write_each(actions)
 
 
-def unmarking(table: Table, made: Item) -> Item:
-    """The action that makes what a committed transaction made, a head or a claim, one without a mark."""
-    expression, values = head_counts.settling(made)
-    return table.update_action(item_key(made), expression, values | {":txn": made["txn"]}, condition=MARKED)
+def made(pk: str, transaction: str) -> Item:
+    """The head that a transaction has made of a resource, as far as `settle` asks."""
+    return key_of((pk, keys.HEAD)) | {"txn": {"S": transaction}, "made": {"BOOL": True}}
 
 
 def _replaces(item: Item) -> bool:

@@ -232,6 +232,16 @@ def open_transactions(table: Table) -> Iterator[tuple[str, str]]:
         yield keys.open_transaction(item["msk"]["S"])
 
 
+def held(table: Table) -> set[str]:
+    """The resources that open transactions hold or make. One that has taken over others has their heads under its mark, or theirs."""
+    found: set[str] = set()
+    for _, transaction in open_transactions(table):
+        _, known = lineage(table, transaction)
+        for each in (transaction, *(known.former if known else ())):
+            found.update(member.removeprefix(FRESH) for member in members(table, each)[0])
+    return found
+
+
 def abort_expired(table: Table, transaction: str) -> bool:
     """Abort a transaction that outlived its lease before it was decided. Whether it is aborted or taken over: nothing of it will be seen."""
     state, expired = state_now(table, transaction)
