@@ -155,12 +155,11 @@ def unchanged(base: Head, condition: str = CURRENT) -> tuple[str, Item]:
 
 def head_action(table: Table, write: Write, head: Head) -> Item:
     """The action that writes the head which `write` makes."""
+    base = None if builtin.is_unwritten(write.base) else write.base
+    if base and not write.changes_content:
+        return accounts_action(table, base, head)
     item = heads.to_item(head) | head_counts.of_write(write)
-    if write.base is None or builtin.is_unwritten(write.base):
-        return table.put_action(item, NEW)
-    if not write.changes_content:
-        return accounts_action(table, write.base, head)
-    return table.put_action(item, *unchanged(write.base))
+    return table.put_action(item, *unchanged(base)) if base else table.put_action(item, NEW)
 
 
 def accounts_action(table: Table, base: Head, head: Head) -> Item:
